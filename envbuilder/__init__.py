@@ -1,0 +1,1 @@
+"""Makes environments: scenario, documents, integration, scaling, deployment."""

@@ -1,0 +1,73 @@
+"""The command line: `harness COMMAND ...`. Commands are modules found by entry points (group `harness.commands`).
+
+A command module has HELP (one line), configure(parser) and run(args) -> exit status. Exit status: 0 done; 1 some
+episodes failed for reasons of infrastructure, or a check fell short; 2 bad input, one sentence; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from types import ModuleType
+from typing import NoReturn
+
+import harness
+from harness.errors import HarnessError
+from harness.registry import find_entry_points, near
+from harness.terminal import printable
+
+EPILOG = "`harness COMMAND --help` explains a command. `harness eval --model 'policy/*' --tasks 'demo_*'` is a first look."
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse with one sentence for an error, not a usage page."""
+
+    def error(self, message: str) -> NoReturn:
+        print(printable(f"{self.prog}: {message}. See `{self.prog} --help`."), file=sys.stderr)
+        raise SystemExit(2)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command and returns its exit status; errors for the person are printed as one sentence."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        parser, command = _parser(arguments)
+        args = parser.parse_args(arguments)
+        return int(command.run(args)) if command else _top_help(parser)
+    except HarnessError as error:
+        print(printable(f"harness {arguments[0]}: {error}"), file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _top_help(parser: Parser) -> int:
+    parser.print_help()
+    return 2
+
+
+def _parser(arguments: Sequence[str]) -> tuple[Parser, ModuleType | None]:
+    """The parser, with only the command that is meant loaded; with all of them where help is wanted."""
+    parser = Parser(prog="harness", description=harness.__doc__, epilog=EPILOG)
+    parser.add_argument("--version", action="version", version=f"harness {harness.__version__}")
+    points = find_entry_points("harness.commands")
+    wanted = next((argument for argument in arguments if not argument.startswith("-")), None)
+    if wanted is not None and wanted not in points:
+        raise HarnessError(f"there is no such command.{near(wanted, points)} `harness --help` lists them.")
+    commands = parser.add_subparsers(metavar="COMMAND", title="commands")
+    chosen: ModuleType | None = None
+    for name in [wanted] if wanted else points:
+        module: ModuleType = points[name].load()
+        module.configure(commands.add_parser(name, help=module.HELP, description=module.__doc__,
+                                             formatter_class=argparse.RawDescriptionHelpFormatter))
+        chosen = module if wanted else None
+    return parser, chosen
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,56 @@
+"""Say what this machine can do: Python, the sandbox's layers, optional packages, keys (by name, never by value).
+
+Exits with 1 where tools cannot be run in isolation.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import sys
+from importlib.util import find_spec
+
+from harness.errors import SandboxError
+
+HELP = "say what this machine can run, and what is missing"
+EXTRAS = {"pyarrow": ("data", "Parquet files")}
+KEYS = ("OPENAI_API_KEY", "OPENAI_BASE_URL")
+PROBE = "def probe(a, b):\n    return a + b\n"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """No options."""
+
+
+def run(args: argparse.Namespace) -> int:
+    """Prints one line a finding."""
+    import harness
+
+    _say(True, f"harness {harness.__version__} on Python {platform.python_version()}, {platform.machine()} {sys.platform}")
+    isolated = _sandbox()
+    for package, (extra, purpose) in EXTRAS.items():
+        there = find_spec(package) is not None
+        _say(there, purpose if there else f"{purpose}: pip install 'tool-harness[{extra}]'", optional=True)
+    for name in KEYS:
+        there = bool(os.environ.get(name))
+        _say(there, f"{name} is {'set' if there else 'not set: openai/ models need it, or --base-url'}", optional=True)
+    return 0 if isolated else 1
+
+
+def _sandbox() -> bool:
+    from harness.sandbox import Sandbox
+
+    try:
+        with Sandbox() as sandbox, sandbox.episode() as tools:
+            [result] = tools.run({"probe": PROBE}, [("probe", {"a": 2, "b": 3})])
+            layers = ", ".join(f"{name} {value}" for name, value in sandbox.layers.items())
+    except SandboxError as error:
+        _say(False, f"sandbox: {error}")
+        return False
+    _say(result.output == "5", f"sandbox: {layers}")
+    return result.output == "5"
+
+
+def _say(good: bool, text: str, optional: bool = False) -> None:
+    print(f"{'ok  ' if good else '-   ' if optional else 'FAIL'} {text}")

@@ -1,0 +1,51 @@
+"""List the tasks that can be evaluated, where they come from, and the models there are."""
+
+from __future__ import annotations
+
+import argparse
+import fnmatch
+
+from harness.commands.options import add_data_option, data_paths
+from harness.errors import MissingData, UsageError
+
+HELP = "list tasks and models, and where they come from"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("pattern", nargs="?", default="*", metavar="GLOB", help="only the tasks that match")
+    add_data_option(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Raises UsageError where nothing matches."""
+    from tabulate import tabulate
+
+    from harness.models import backends
+    from harness.registry import all_tasks, near
+    from harness.types import Task
+
+    def size(task: Task) -> str:
+        try:
+            return str(len(task.load()))
+        except MissingData:
+            return "needs data"
+
+    tasks = all_tasks(data_paths(args.data))
+    names = fnmatch.filter(tasks, args.pattern)
+    if not names:
+        raise UsageError(f"No task matches {args.pattern!r}.{near(args.pattern, tasks)}")
+    rows = [
+        {
+            "task": name,
+            "samples": size(tasks[name]),
+            "group": tasks[name].group or "",
+            "what": tasks[name].description,
+            "source": tasks[name].source,
+        }
+        for name in names
+    ]
+    print(tabulate(rows, headers="keys", colalign=("left", "right", "left", "left", "left")))
+    print("\nA path to a JSONL or Parquet file of environment records is a task too.\n\nModels:")
+    for name, backend in sorted(backends().items()):
+        print(f"  {getattr(backend, 'HELP', name + '/...')}")
+    return 0

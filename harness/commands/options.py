@@ -1,0 +1,69 @@
+"""Command-line values that several commands take, and their errors."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from harness.errors import UsageError
+
+
+def at_least(least: int) -> Callable[[str], int]:
+    """An argparse type: a whole number from `least`."""
+
+    def parse(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
+        if value < least:
+            raise argparse.ArgumentTypeError(f"must be at least {least}, not {value}")
+        return value
+
+    return parse
+
+
+def positive_number(text: str) -> float:
+    """An argparse type: a number above 0."""
+    value = _number(text)
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"must be a number above 0, not {text}")
+    return value
+
+
+def temperature(text: str) -> float:
+    """An argparse type: a sampling temperature from 0."""
+    value = _number(text)
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"must be 0 or more, not {text}")
+    return value
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
+
+
+def pairs(texts: Sequence[str], option: str) -> dict[str, str]:
+    """NAME=VALUE texts as a dict. Raises UsageError for one without a name; the value is never repeated in it."""
+    found: dict[str, str] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise UsageError(f"{option} takes NAME=VALUE, and one of those given has no NAME= in front.")
+        found[name] = value
+    return found
+
+
+def data_paths(texts: Sequence[str]) -> dict[str, Path]:
+    """--data NAME=PATH texts as paths."""
+    return {name: Path(path) for name, path in pairs(texts, "--data").items()}
+
+
+def add_data_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--data", nargs="+", action="extend", default=[], metavar="NAME=PATH", help="where a data set is, e.g. paper=FILE"
+    )

@@ -1,0 +1,50 @@
+"""Score a run anew with the current verifier, from its stored outputs: no model is called, no tool runs.
+
+samples.jsonl and summary.json are replaced; the table shows the run before and after.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+HELP = "score a run anew with the current verifier, without calling a model"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", type=Path, nargs="+", metavar="RUN", help="run directories")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Raises UsageError for a directory that is no run, or whose task data is gone or changed."""
+    for path in args.run:
+        _rescore(path)
+    return 0
+
+
+def _rescore(path: Path) -> None:
+    from harness.display import table
+    from harness.episodes import to_trajectory, with_verdict
+    from harness.gold import tasks_of
+    from harness.runs import RunDirectory
+    from harness.scoring import strict
+    from harness.summary import summarise
+    from harness.terminal import printable
+
+    directory = RunDirectory.open(path)
+    tasks = tasks_of(directory)
+    records = directory.records()
+    rescored = []
+    for record in records:
+        task, samples = tasks[record["task"]]
+        rescored.append(with_verdict(record, task.score(samples[record["sample"]], to_trajectory(record))))
+    before = summarise(directory.manifest, records)
+    manifest = {**directory.manifest, "identity": {**directory.manifest["identity"], "verifier": strict.VERSION}}
+    with directory.appender():
+        directory.rewrite(manifest, rescored)
+    after = summarise(manifest, rescored)
+    directory.write_summary(after)
+    changed = sum(old["scores"] != new["scores"] for old, new in zip(records, rescored, strict=True))
+    labelled = [{**before, "model": f"{before['model']} before"}, {**after, "model": f"{after['model']} after"}]
+    print(printable(table(labelled, by_task=False)))
+    print(f"\n{path}: {len(records)} episodes rescored with verifier version {strict.VERSION}; {changed} changed.")

@@ -1,0 +1,166 @@
+"""Read a run: its episodes in a list, or whole transcripts with what every call solved and why the others did not."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from harness.errors import UsageError
+
+HELP = "read a run's episodes: what was said, which call solved what, and why not"
+INDENT = "    "
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("run", type=Path, metavar="RUN", help="a run directory")
+    add("sample", nargs="*", metavar="SAMPLE", help="ids of the samples to read; without one, the list of episodes")
+    add("--task", metavar="NAME", help="only episodes of this task")
+    add("--epoch", type=int, metavar="K", help="only this epoch")
+    add("--outcome", metavar="KIND", help="only episodes that ended so: ok, turn_limit, infrastructure_error ...")
+    add("--full", action="store_true", help="long texts in full")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Raises UsageError where the run has no such episode."""
+    from harness.registry import near
+    from harness.runs import RunDirectory
+    from harness.terminal import printable
+
+    directory = RunDirectory.open(args.run)
+    everything = directory.records()
+    known = {record["sample"] for record in everything}
+    for sample in args.sample:
+        if sample not in known:
+            raise UsageError(f"{args.run} has no episode of {sample!r}.{near(sample, known)}")
+    records = [record for record in everything if _wanted(record, args)]
+    if not records:
+        raise UsageError(f"None of the {len(everything)} episodes of {args.run} is of that kind.")
+    if args.sample:
+        golds = _golds(directory)
+        for record in records:
+            print(printable("\n".join(_transcript(record, golds, args.full))), end="\n\n")
+    else:
+        print(printable(_list(records)))
+    return 0
+
+
+def _wanted(record: Mapping[str, Any], args: argparse.Namespace) -> bool:
+    return (
+        (not args.sample or record["sample"] in args.sample)
+        and args.task in (None, record["task"])
+        and args.epoch in (None, record["epoch"])
+        and args.outcome in (None, record["outcome"])
+    )
+
+
+def _list(records: list[dict[str, Any]]) -> str:
+    from tabulate import tabulate
+
+    from harness.display import number
+
+    rows = [
+        {
+            "task": record["task"],
+            "sample": record["sample"],
+            "epoch": record["epoch"],
+            "outcome": record["outcome"],
+            "stop": record["stop"],
+            "F1": number(record["scores"].get("solve_f1")),
+            "paper F1": number(record["scores"].get("paper_solve_f1")),
+            "calls": len(record["calls"]),
+            "error": (record["error"] or "")[:80],
+        }
+        for record in records
+    ]
+    return tabulate(rows, headers="keys", disable_numparse=True)
+
+
+def _golds(directory: Any) -> dict[tuple[str, str], Any]:
+    """The gold of every sample, where the task's data can still be found; the transcript is readable without."""
+    from harness.gold import tasks_of
+
+    try:
+        tasks = tasks_of(directory)
+    except UsageError:
+        return {}
+    return {(name, sample.id): sample.gold for name, (_, samples) in tasks.items() for sample in samples.values()}
+
+
+def _transcript(record: Mapping[str, Any], golds: Mapping[tuple[str, str], Any], full: bool) -> Iterator[str]:
+    from harness.terminal import shortened
+
+    gold = golds.get((record["task"], record["sample"]))
+    yield f"{record['task']} / {record['sample']}   epoch {record['epoch']}   {record['outcome']} ({record['stop']})"
+    yield _scores(record["scores"])
+    if record["error"]:
+        yield f"error: {record['error']}"
+    reasons = _reasons(record, gold)
+    calls = iter(zip(record["calls"], reasons, strict=True))
+    turn = 0
+    for message in record["messages"]:
+        if message["role"] == "tool":
+            continue
+        heading = message["role"]
+        if message["role"] == "assistant":
+            turn += 1
+            heading = f"turn {turn}"
+        yield f"\n{heading}"
+        for name in ("reasoning", "content"):
+            if text := message.get(name):
+                label = "(reasoning) " if name == "reasoning" else ""
+                yield _indented(label + shortened(text, 10**9 if full else 1200))
+        for _ in message.get("tool_calls", ()):
+            yield from _call(*next(calls), gold, full)
+    if gold is not None:
+        yield f"\ngold answer: {gold.answer}"
+
+
+def _scores(scores: Mapping[str, float | None]) -> str:
+    from harness.display import number
+
+    strict = "  ".join(f"{name} {number(scores.get(f'solve_{key}'))}" for name, key in _PARTS)
+    paper = "  ".join(f"{name} {number(scores.get(f'paper_solve_{key}'))}" for name, key in _PARTS)
+    answers = [f"{name} {number(value, 0)}" for name, value in scores.items() if name.startswith("answer_accuracy")]
+    return f"strict  {strict}\npaper   {paper}" + "".join(f"\n{answer}" for answer in answers)
+
+
+_PARTS = (("P", "precision"), ("R", "rate"), ("F1", "f1"))
+
+
+def _call(call: Mapping[str, Any], reason: str | None, gold: Any, full: bool) -> Iterator[str]:
+    from harness import jsonio
+    from harness.terminal import shortened
+
+    arguments = call["raw"] if call["arguments"] is None else jsonio.canonical(call["arguments"])
+    limit = 10**9 if full else 600
+    yield _indented(f"-> {call['name']}({shortened(arguments, limit)})   {call['status']}")
+    yield _indented(f"   {shortened(call['output'], limit)}")
+    strict, paper = _solved(call, "solves", gold), _solved(call, "paper_solves", gold)
+    because = f" ({reason})" if reason and call["solves"] is None else ""
+    yield _indented(f"   strict: {strict}{because}; paper: {paper}")
+
+
+def _solved(call: Mapping[str, Any], verdict: str, gold: Any) -> str:
+    position = call[verdict]
+    if position is None:
+        return "solves nothing"
+    if gold is None:
+        return f"solves sub-answer {position + 1} of {call['name']}"
+    return f"solves {gold.sub_answers[call['name']][position]!r}"
+
+
+def _reasons(record: Mapping[str, Any], gold: Any) -> list[str | None]:
+    """Why the strict verifier gave each call nothing; None where it gave something or the gold is not at hand."""
+    from harness.episodes import to_trajectory
+    from harness.scoring.strict import reject_reasons
+
+    if gold is None:
+        return [None] * len(record["calls"])
+    return list(reject_reasons(to_trajectory(dict(record)).calls, gold.sub_answers))
+
+
+def _indented(text: str) -> str:
+    return "\n".join(INDENT + line for line in text.split("\n"))

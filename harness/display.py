@@ -1,0 +1,84 @@
+"""Summaries as tables for people. A missing value is a dash, never 0."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tabulate import tabulate
+
+DASH = "-"
+COLUMNS: dict[str, str] = {
+    "F1": "solve_f1",
+    "P": "solve_precision",
+    "R": "solve_rate",
+    "answer": "answer_accuracy",
+    "paper F1": "paper_solve_f1",
+    "paper P": "paper_solve_precision",
+    "paper R": "paper_solve_rate",
+    "calls": "calls",
+}
+"""Heading to metric. The answer's column falls back to the lenient rule, and says so with a tilde."""
+
+LEGEND = (
+    "F1, P, R: strict Solve-F1, precision, recall of tool use, with the 95 % interval of F1; answer: final answers right "
+    "(~ lenient);\npaper: the paper's rule on the same episodes; n: episodes, failed ones included; "
+    "failed: episodes that ended in an error."
+)
+
+Rows = list[dict[str, str]]
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    return DASH if value is None else f"{value:.{digits}f}"
+
+
+def cell(metrics: Mapping[str, Any], metric: str) -> str:
+    """One metric as text; the headline with its interval."""
+    entry = metrics.get(metric)
+    if entry is None and metric == "answer_accuracy" and "answer_accuracy_lenient" in metrics:
+        return "~" + cell(metrics, "answer_accuracy_lenient")
+    if entry is None or entry["value"] is None:
+        return DASH
+    if metric == "solve_f1" and entry["ci95"]:
+        return f"{number(entry['value'])} [{number(entry['ci95'][0], 2)}, {number(entry['ci95'][1], 2)}]"
+    return number(entry["value"], 1 if metric == "calls" else 3)
+
+
+def rows(summary: Mapping[str, Any], by_task: bool) -> Rows:
+    """A row for every group of the run, and for every task where asked or in no group."""
+    entries = dict(summary["groups"])
+    if by_task or not entries:
+        entries = {**summary["tasks"], **{f"mean of {name}": entry for name, entry in entries.items()}}
+    else:
+        grouped = tuple(f"{group}_" for group in entries)
+        entries |= {name: entry for name, entry in summary["tasks"].items() if not name.startswith(grouped)}
+    return [{"model": summary["model"], "tasks": name, **_values(entry)} for name, entry in entries.items()]
+
+
+def _values(entry: Mapping[str, Any]) -> dict[str, str]:
+    outcomes = entry["outcomes"]
+    failed = outcomes.get("infrastructure_error", 0) + outcomes.get("model_error", 0)
+    values = {heading: cell(entry["metrics"], metric) for heading, metric in COLUMNS.items()}
+    return {"n": str(entry["n"]), **values, "failed": str(failed)}
+
+
+def table(summaries: Sequence[Mapping[str, Any]], by_task: bool, style: str = "simple") -> str:
+    """A table of runs in one of tabulate's formats: a row a group (or task) and model."""
+    found = [row for summary in summaries for row in rows(summary, by_task)]
+    found.sort(key=lambda row: [r["tasks"] for r in found].index(row["tasks"]))
+    return tabulate(found, headers="keys", tablefmt=style, disable_numparse=True, colalign=_alignment(found))
+
+
+def _alignment(found: Rows) -> tuple[str, ...]:
+    return tuple("left" if heading in ("model", "tasks") else "right" for heading in found[0]) if found else ()
+
+
+def ill_ends(summary: Mapping[str, Any]) -> dict[str, int]:
+    """How many episodes of a run ended otherwise than ok, by outcome."""
+    counts: dict[str, int] = {}
+    for entry in summary["tasks"].values():
+        for outcome, count in entry["outcomes"].items():
+            if outcome != "ok":
+                counts[outcome] = counts.get(outcome, 0) + count
+    return counts

@@ -1,0 +1,121 @@
+"""An episode as a line of samples.jsonl, and back again.
+
+The line is enough to score the episode anew and to replay it: every message, every call with the exact text that was
+fed back, and the verdicts. Messages are in the chat-completions format; a malformed call also carries its parse_error.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any, cast
+
+from harness import jsonio
+from harness.errors import UsageError
+from harness.runs import SCHEMA, Record
+from harness.types import CallRecord, JSONObject, Message, RunKey, ToolCall, Trajectory, Usage, Verdict
+
+
+def key_of(key: RunKey) -> str:
+    """The digest that identifies an episode across resumes."""
+    return jsonio.digest(asdict(key))
+
+
+def to_record(key: RunKey, trajectory: Trajectory, verdict: Verdict) -> Record:
+    """The episode's line in samples.jsonl."""
+    return {
+        "schema": SCHEMA,
+        "key": key_of(key),
+        "task": key.task,
+        "sample": key.sample,
+        "epoch": key.epoch,
+        "outcome": trajectory.outcome,
+        "stop": trajectory.stop,
+        "messages": [message_to_json(message) for message in trajectory.messages],
+        "calls": [
+            {
+                "turn": record.turn,
+                "name": record.call.name,
+                "arguments": record.call.arguments,
+                "raw": record.call.raw,
+                "status": record.status,
+                "output": record.output,
+                "solves": solves,
+                "paper_solves": paper_solves,
+            }
+            for record, solves, paper_solves in zip(
+                trajectory.calls, verdict.solves, verdict.paper_solves, strict=True
+            )
+        ],
+        "scores": verdict.scores,
+        "usage": asdict(trajectory.usage),
+        "timing": {name: round(seconds, 6) for name, seconds in trajectory.seconds.items()},
+        "error": trajectory.error,
+    }
+
+
+def with_verdict(record: Record, verdict: Verdict) -> Record:
+    """The same episode under another verdict."""
+    pairs = zip(record["calls"], verdict.solves, verdict.paper_solves, strict=True)
+    calls = [{**call, "solves": solves, "paper_solves": paper} for call, solves, paper in pairs]
+    return {**record, "calls": calls, "scores": verdict.scores}
+
+
+def to_trajectory(record: Record) -> Trajectory:
+    """The episode as it was played. Raises UsageError where the record is not one of ours."""
+    try:
+        messages = tuple(message_from_json(message) for message in record["messages"])
+        calls = tuple(_call_record(call) for call in record["calls"])
+        return Trajectory(
+            messages=messages,
+            calls=calls,
+            turns=int(record["scores"]["turns"] or 0),
+            outcome=record["outcome"],
+            stop=record["stop"],
+            usage=Usage(**record["usage"]),
+            seconds=record["timing"],
+            error=record["error"],
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise UsageError(f"An episode record cannot be read: {type(error).__name__} {error}.") from None
+
+
+def _call_record(value: JSONObject) -> CallRecord:
+    call = ToolCall("", value["name"], value["arguments"], value["raw"])
+    return CallRecord(value["turn"], call, value["status"], value["output"])
+
+
+def message_to_json(message: Message) -> JSONObject:
+    """A message in the chat-completions format; what is empty is left out, content excepted."""
+    value: JSONObject = {"role": message.role, "content": message.content}
+    if message.reasoning is not None:
+        value["reasoning"] = message.reasoning
+    if message.tool_calls:
+        value["tool_calls"] = [_tool_call_to_json(call) for call in message.tool_calls]
+    if message.tool_call_id is not None:
+        value["tool_call_id"] = message.tool_call_id
+    return value
+
+
+def _tool_call_to_json(call: ToolCall) -> JSONObject:
+    value: JSONObject = {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.raw}}
+    if call.arguments is None:
+        value["parse_error"] = call.parse_error or ""
+    return value
+
+
+def message_from_json(value: JSONObject) -> Message:
+    """The inverse of message_to_json."""
+    return Message(
+        role=value["role"],
+        content=value["content"],
+        reasoning=value.get("reasoning"),
+        tool_calls=tuple(_tool_call_from_json(call) for call in value.get("tool_calls", ())),
+        tool_call_id=value.get("tool_call_id"),
+    )
+
+
+def _tool_call_from_json(value: JSONObject) -> ToolCall:
+    function = value["function"]
+    raw, parse_error = function["arguments"], value.get("parse_error")
+    arguments: Any = None if parse_error is not None else jsonio.loads(raw) if raw.strip() else {}
+    return ToolCall(value["id"], function["name"], cast("JSONObject | None", arguments), raw, parse_error)

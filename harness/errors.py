@@ -1,0 +1,47 @@
+"""Who sees each error.
+
+The model sees tool errors (`ToolResult`), the record holds failed episodes (`ModelFailure`), and the person sees these:
+
+HarnessError
+  UsageError       the command line or a file that was named is wrong: one sentence, exit status 2
+    MissingData    a task's data set is not where it was looked for
+  SandboxError     tools cannot be run in isolation here, or the sandbox itself broke
+ModelFailure       a model gave no usable reply; the rollout turns it into the episode's outcome
+"""
+
+from typing import Literal
+
+
+class HarnessError(Exception):
+    """An error with a sentence for the person who runs the harness; never shown with a traceback."""
+
+
+class UsageError(HarnessError):
+    """Bad input: what was wrong and what to do, in one sentence. The command line exits with status 2."""
+
+
+class MissingData(UsageError):
+    """A task whose data is not there: names the data set and the path that was looked at."""
+
+
+class SandboxError(HarnessError):
+    """Tool code cannot be isolated on this machine, or the sandbox broke for reasons other than the tool."""
+
+
+class ModelFailure(Exception):
+    """A request that ended without a usable reply, after its retries.
+
+    `outcome` is what the episode's outcome becomes; `stop` says in a word or two what happened (`http_429`,
+    `timeout`, `context_length`); the message must already be free of secrets.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        outcome: Literal["model_error", "token_limit", "infrastructure_error"],
+        stop: str,
+    ) -> None:
+        super().__init__(message)
+        self.outcome: Literal["model_error", "token_limit", "infrastructure_error"] = outcome
+        self.stop = stop

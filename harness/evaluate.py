@@ -1,0 +1,219 @@
+"""Playing a model against tasks, into a run directory: the plan, the identity of a run, and the loop.
+
+An episode is written the moment it ends, so an interrupted run loses only the episodes that were being played.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import platform
+import random
+import sys
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import harness
+from harness import jsonio, records
+from harness.episodes import key_of, to_record
+from harness.errors import UsageError
+from harness.registry import near
+from harness.rollout import Episode, adrive
+from harness.runs import SCHEMA, Appender, Record, RunDirectory
+from harness.sandbox import Sandbox
+from harness.scoring import strict
+from harness.summary import summarise
+from harness.types import Limits, Model, RunKey, Sample, Sampling, Task
+
+REASONING = "default"
+"""The reasoning mode of every run so far: whatever the model does when it is not told."""
+
+PACKAGES = ("openai", "scipy", "time-machine", "tabulate", "tqdm")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is played and how: everything that decides a run's numbers, except the model."""
+
+    tasks: Sequence[Task]
+    samples: dict[str, list[Sample]]
+    groups: dict[str, list[str]]
+    sampling: Sampling = Sampling()
+    limits: Limits = Limits()
+    epochs: int = 1
+    seed: int = 0
+    sources: dict[str, Any] = field(default_factory=dict)
+    """How to find the tasks again: the patterns and data paths of the command line."""
+
+    @property
+    def episodes(self) -> int:
+        return self.epochs * sum(len(samples) for samples in self.samples.values())
+
+    def __iter__(self) -> Iterator[tuple[Task, Sample, int]]:
+        for task in self.tasks:
+            for sample, epoch in product(self.samples[task.name], range(self.epochs)):
+                yield task, sample, epoch
+
+
+@dataclass(frozen=True)
+class Player:
+    """What plays: a model, the sandbox its calls run in, and how many episodes at once."""
+
+    model: Model
+    sandbox: Sandbox
+    concurrency: int = 16
+    redact: Callable[[str], str] = str
+
+
+def choose(samples: Sequence[Sample], task: str, limit: int | None, seed: int) -> list[Sample]:
+    """At most `limit` samples: a seeded subset, every data source in its proportion, in the original order."""
+    if limit is None or limit >= len(samples):
+        return list(samples)
+    strata: dict[str, list[int]] = defaultdict(list)
+    for index, sample in enumerate(samples):
+        strata[str(sample.metadata.get("data_source"))].append(index)
+    shuffled = random.Random(f"{seed}:{task}")
+    places: list[tuple[float, int]] = []
+    for indices in strata.values():
+        shuffled.shuffle(indices)
+        places += [((rank + 0.5) / len(indices), index) for rank, index in enumerate(indices)]
+    return [samples[index] for index in sorted(index for _, index in sorted(places)[:limit])]
+
+
+def pick(samples: dict[str, list[Sample]], ids: Sequence[str]) -> dict[str, list[Sample]]:
+    """Only the samples of these ids. Raises UsageError for an id that no task has."""
+    known = {sample.id for chosen in samples.values() for sample in chosen}
+    for name in ids:
+        if name not in known:
+            raise UsageError(f"No sample of these tasks has the id {name!r}.{near(name, known)}")
+    wanted = set(ids)
+    return {task: [sample for sample in chosen if sample.id in wanted] for task, chosen in samples.items()}
+
+
+def manifest_of(plan: Plan, player: Player) -> dict[str, Any]:
+    """manifest.json: `identity` is what makes it this run, the rest is for the reader and for summaries."""
+    fingerprints = {name: records.fingerprint(samples) for name, samples in plan.samples.items()}
+    return {
+        "schema": SCHEMA,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "identity": {
+            "model": player.model.name,
+            "model_fingerprint": jsonio.digest(player.model.fingerprint),
+            "reasoning": REASONING,
+            "tasks": fingerprints,
+            "epochs": plan.epochs,
+            "seed": plan.seed,
+            "sampling": asdict(plan.sampling),
+            "limits": asdict(plan.limits),
+            "sandbox": player.sandbox.layers["mode"],
+            "verifier": strict.VERSION,
+        },
+        "model": dict(player.model.fingerprint),
+        "tasks": {task.name: _task_entry(task, plan.samples[task.name]) for task in plan.tasks},
+        "groups": plan.groups,
+        "sources": plan.sources,
+        "sandbox": dict(player.sandbox.layers),
+        "versions": _versions(),
+    }
+
+
+def _task_entry(task: Task, samples: Sequence[Sample]) -> dict[str, Any]:
+    return {
+        "headline": task.headline,
+        "source": task.source,
+        "clusters": {sample.id: str(sample.metadata.get("world") or f"{task.name}/{sample.id}") for sample in samples},
+    }
+
+
+def _versions() -> dict[str, str]:
+    found = {"harness": harness.__version__, "python": platform.python_version(), "platform": sys.platform}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
+def evaluate(
+    plan: Plan, player: Player, out: Path, resume: bool = False, watch: Callable[[Record], None] = lambda record: None
+) -> dict[str, Any]:
+    """Plays what is missing in `out`, writes the summary and returns it. `watch` sees each record, old ones first.
+
+    Raises UsageError for a directory that holds something else, KeyboardInterrupt when interrupted: what was played
+    is kept, and the same call with `resume` goes on.
+    """
+    redact = player.redact
+    manifest = jsonio.loads(redact(jsonio.canonical(manifest_of(plan, player))))
+    run = RunDirectory.start(out, manifest, resume)
+    fingerprints = manifest["identity"]["tasks"]
+    with run.appender(redact) as appender:
+        kept = {r["key"]: r for r in run.records() if r["outcome"] != "infrastructure_error"}
+        pending = []
+        for task, sample, epoch in plan:
+            key = _run_key(plan, player, fingerprints[task.name], task.name, sample.id, epoch)
+            if (record := kept.get(key_of(key))) is None:
+                pending.append((task, sample, key))
+            else:
+                watch(record)
+        asyncio.run(_play_all(pending, player, appender, watch))
+    summary = summarise(run.manifest, run.records())
+    run.write_summary(summary, redact)
+    return summary
+
+
+def _run_key(plan: Plan, player: Player, fingerprint: str, task: str, sample: str, epoch: int) -> RunKey:
+    return RunKey(
+        task=task,
+        task_fingerprint=fingerprint,
+        sample=sample,
+        epoch=epoch,
+        model=player.model.name,
+        model_fingerprint=jsonio.digest(player.model.fingerprint),
+        reasoning=REASONING,
+        sampling=plan.sampling,
+        limits=plan.limits,
+    )
+
+
+async def _play_all(
+    pending: Sequence[tuple[Task, Sample, RunKey]],
+    player: Player,
+    appender: Appender,
+    watch: Callable[[Record], None],
+) -> None:
+    """Bounded concurrency: so many workers take episodes from one iterator until it is empty."""
+    waiting = iter(pending)
+
+    async def work() -> None:
+        for task, sample, key in waiting:
+            episode = Episode(sample, _seeded(key), key.limits, key.epoch, task.name)
+            with player.sandbox.episode() as tools:
+                trajectory = await adrive(episode, task.environment(sample), player.model, tools)
+            record = to_record(key, trajectory, task.score(sample, trajectory))
+            appender.append(record)
+            watch(record)
+
+    workers = [asyncio.create_task(work()) for _ in range(min(player.concurrency, len(pending)))]
+    try:
+        await asyncio.gather(*workers)
+    finally:
+        for worker in workers:
+            worker.cancel()
+        await asyncio.gather(*workers, return_exceptions=True)
+        if (close := getattr(player.model, "aclose", None)) is not None:
+            await close()
+
+
+def _seeded(key: RunKey) -> Sampling:
+    """Decoding for one episode: where the person gave a seed, each sample and epoch has its own, from that one."""
+    seed = key.sampling.seed
+    if seed is None:
+        return key.sampling
+    own = int(jsonio.digest([seed, key.sample, key.epoch])[:7], 16)
+    return Sampling(key.sampling.temperature, key.sampling.max_tokens, own)

@@ -1,0 +1,30 @@
+"""The gold behind a run on disk: its tasks found again, and checked to be the same."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from harness import records
+from harness.errors import UsageError
+from harness.registry import select_tasks
+from harness.runs import RunDirectory
+from harness.types import Sample, Task
+
+
+def tasks_of(run: RunDirectory) -> dict[str, tuple[Task, dict[str, Sample]]]:
+    """The tasks of a run with the samples it played. Raises UsageError where a task is missing or has changed."""
+    sources: dict[str, Any] = run.manifest["sources"]
+    data = {name: Path(path) for name, path in sources["data"].items()}
+    found: dict[str, tuple[Task, dict[str, Sample]]] = {}
+    for task in select_tasks(sources["tasks"], data):
+        if task.name not in run.manifest["tasks"]:
+            continue
+        played = run.manifest["tasks"][task.name]["clusters"]
+        samples = [sample for sample in task.load() if sample.id in played]
+        if records.fingerprint(samples) != run.manifest["identity"]["tasks"][task.name]:
+            raise UsageError(f"The data of {task.name} is not what {run.path} was played on.")
+        found[task.name] = task, {sample.id: sample for sample in samples}
+    if lost := set(run.manifest["tasks"]) - set(found):
+        raise UsageError(f"{run.path} was played on {', '.join(sorted(lost))}, which can no longer be found.")
+    return found

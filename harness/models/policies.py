@@ -1,0 +1,189 @@
+"""Reference policies: what a score is worth is seen beside the scores of those who do nothing, guess or cheat.
+
+oracle   plays the gold calls, one a turn, then states the answer: what a perfect player gets
+silent   never calls a tool: what doing nothing gets
+random   calls random tools with random schema-valid arguments, seeded: what not understanding gets
+shotgun  calls every tool with the question's quoted or capitalised spans: what spelling gets without thinking
+echo     is told the sub-answers and hides them in arguments: what a tool that repeats its input gives away
+
+They are functions of the request alone (sample and turn), so that a resumed run equals an undisturbed one.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from harness.errors import UsageError
+from harness.models import ModelOptions
+from harness.models.schema_values import RandomValues, choices, is_date, kind, plain, properties, required, resolved
+from harness.types import JSONObject, Message, ModelRequest, Reply, Sample, Tool, ToolCall, Usage
+
+HELP = "policy/NAME plays a reference policy: oracle, silent, random, shotgun, echo"
+
+Call = tuple[str, JSONObject]
+
+SPAN = re.compile(r'"([^"]+)"|“([^”]+)”|\'([^\']+)\'(?!\w)|\b([A-Z][\w&.-]*(?:[ -](?:of |the |de )?[A-Z0-9][\w&.-]*)*)')
+NUMBER = re.compile(r"\d+(?:,\d{3})*(?:\.\d+)?")
+DATE = re.compile(r"\d{4}-\d{1,2}-\d{1,2}")
+STOP_PROBABILITY = 0.2
+"""After each of its turns `random` stops with this probability: five calls an episode on average."""
+
+
+def load(name: str, options: ModelOptions) -> Policy:
+    """Raises UsageError for options: policies take none; --seed seeds `random`."""
+    if options.args:
+        raise UsageError(f"policy/{name} takes no --model-arg; --seed seeds policy/random.")
+    return Policy(name, options.seed or 0)
+
+
+class Policy:
+    """A reference policy as a model."""
+
+    def __init__(self, name: str, seed: int) -> None:
+        self.name = f"policy/{name}"
+        self.fingerprint: JSONObject = {"backend": "policy", "name": name, "version": 1}
+        if name == "random":
+            self.fingerprint["seed"] = seed
+        self._play = POLICIES[name]
+        self._seed = seed
+
+    def check(self, samples: Sequence[Sample]) -> None:
+        """Raises UsageError where the oracle has nothing to play."""
+        if self.name != "policy/oracle":
+            return
+        missing = [sample for sample in samples if sample.gold.calls is None]
+        if missing:
+            raise UsageError(
+                f"policy/oracle plays gold_calls, and {len(missing)} of {len(samples)} samples have none "
+                f"(the first is {missing[0].id!r}); leave the oracle out for these tasks."
+            )
+
+    def __call__(self, request: ModelRequest) -> Reply:
+        calls, text = self._play(request, self._seed)
+        said = tuple(
+            ToolCall(f"call_{request.turn}_{index}", name, arguments, json.dumps(arguments, ensure_ascii=False))
+            for index, (name, arguments) in enumerate(calls)
+        )
+        return Reply(Message("assistant", text, tool_calls=said), Usage(requests=1))
+
+
+def oracle(request: ModelRequest, seed: int) -> tuple[list[Call], str]:
+    """The gold calls in their order, one a turn; then the answer in the form the prompt asks for."""
+    gold = request.sample.gold
+    calls = gold.calls or ()
+    if request.turn < len(calls):
+        return [(calls[request.turn].name, calls[request.turn].arguments)], ""
+    return [], f"Answer: {gold.answer}"
+
+
+def silent(request: ModelRequest, seed: int) -> tuple[list[Call], str]:
+    """Nothing."""
+    return [], ""
+
+
+def randomly(request: ModelRequest, seed: int) -> tuple[list[Call], str]:
+    """One call of a random tool a turn, with random valid arguments; stops at random."""
+    source = random.Random(f"{seed}:{request.task}:{request.sample.id}:{request.epoch}:{request.turn}")
+    if not request.tools or (request.turn and source.random() < STOP_PROBABILITY):
+        return [], ""
+    tool = source.choice(list(request.tools))
+    values = RandomValues(source, re.findall(r"\w+", question(request.sample)))
+    return [(tool.name, values.arguments(tool))], ""
+
+
+def shotgun(request: ModelRequest, seed: int) -> tuple[list[Call], str]:
+    """Every tool, in one turn, once for each span: the required strings take the spans in turn."""
+    if request.turn:
+        return [], ""
+    text = question(request.sample)
+    found = spans(text) or ["x"]
+    calls = [(tool.name, _shot(tool, found, shift, text)) for tool in request.tools for shift in range(len(found))]
+    return [call for index, call in enumerate(calls) if call not in calls[:index]], ""
+
+
+def _shot(tool: Tool, found: Sequence[str], shift: int, text: str) -> JSONObject:
+    arguments: JSONObject = {}
+    strings = 0
+    for name in required(tool):
+        schema = resolved(properties(tool)[name])
+        if kind(schema) == "string" and not choices(schema) and not is_date(schema):
+            arguments[name] = found[(shift + strings) % len(found)]
+            strings += 1
+        else:
+            arguments[name] = _by_type(schema, text, shift)
+    return arguments
+
+
+def _by_type(schema: JSONObject, text: str, shift: int) -> Any:
+    """The question's own numbers and dates where there are any, else the dullest value that fits."""
+    if not choices(schema) and kind(schema) in ("integer", "number") and (numbers := NUMBER.findall(text)):
+        value = float(numbers[shift % len(numbers)].replace(",", ""))
+        return int(value) if kind(schema) == "integer" else value
+    if is_date(schema) and (dates := DATE.findall(text)):
+        return dates[shift % len(dates)]
+    return plain(schema)
+
+
+def echo(request: ModelRequest, seed: int) -> tuple[list[Call], str]:
+    """For every sub-answer: whole in each declared parameter, whole as an undeclared one, split over two of either."""
+    if request.turn:
+        return [], ""
+    tools = {tool.name: tool for tool in request.tools}
+    answers = request.sample.gold.sub_answers
+    calls = [
+        (name, arguments)
+        for name in answers
+        if name in tools
+        for answer in answers[name]
+        for arguments in _echoes(tools[name], answer)
+    ]
+    return calls, ""
+
+
+def _echoes(tool: Tool, answer: str) -> Iterator[JSONObject]:
+    declared = list(properties(tool))
+    defaults = {name: plain(properties(tool)[name]) for name in required(tool)}
+    for name in declared:
+        yield {**defaults, name: answer}
+    yield {**defaults, answer: answer}
+    yield {answer: 1}
+    first, second = _halves(answer)
+    if second and len(declared) > 1:
+        yield {**defaults, declared[0]: first, declared[1]: second}
+    if second:
+        yield {**defaults, first: first, second: second}
+
+
+def _halves(answer: str) -> tuple[str, str]:
+    """An answer cut in two: at the middle space, or in the middle of its only word."""
+    words = answer.split(" ")
+    if len(words) > 1:
+        middle = len(words) // 2
+        return " ".join(words[:middle]), " ".join(words[middle:])
+    return answer[: len(answer) // 2], answer[len(answer) // 2 :]
+
+
+def question(sample: Sample) -> str:
+    """What is asked: the last user message, after its last `Question:` where it has one."""
+    text = next((message.content for message in reversed(sample.messages) if message.role == "user"), "")
+    return text.rpartition("Question:")[2].strip()
+
+
+def spans(text: str) -> list[str]:
+    """Quoted or capitalised spans of a text, in order, without repeats."""
+    found = (next(part for part in match if part).strip(" .") for match in SPAN.findall(text))
+    return list(dict.fromkeys(span for span in found if span))
+
+
+POLICIES: dict[str, Callable[[ModelRequest, int], tuple[list[Call], str]]] = {
+    "oracle": oracle,
+    "silent": silent,
+    "random": randomly,
+    "shotgun": shotgun,
+    "echo": echo,
+}
+NAMES = tuple(POLICIES)

@@ -1,0 +1,96 @@
+"""replay/FILE: plays recorded assistant turns against the tools as they are now.
+
+Two formats: our own samples.jsonl, found by task, sample and epoch; and lines {line, policy, turns, final}, where
+`line` is the 0-based row of the task's file. Where a line was recorded under several policies, --model-arg policy=NAME
+says which. A sample without a recording is an infrastructure error.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Hashable, Sequence
+from pathlib import Path
+from typing import Any
+
+from harness import jsonio
+from harness.episodes import message_from_json
+from harness.errors import ModelFailure, UsageError
+from harness.models import ModelOptions
+from harness.types import Message, ModelRequest, Reply, ToolCall, Usage
+
+HELP = "replay/FILE plays recorded turns: a run's samples.jsonl, or lines {line, policy, turns, final}"
+
+
+def load(name: str, options: ModelOptions) -> Replay:
+    """Raises UsageError for a file that is missing or holds no recording, and for several recordings of one line."""
+    if unknown := set(options.args) - {"policy"}:
+        raise UsageError(f"replay/ takes --model-arg policy=NAME only, not {sorted(unknown)[0]!r}.")
+    path, policy = Path(name), options.args.get("policy")
+    try:
+        data = path.read_bytes()
+        records = [jsonio.loads(line) for line in data.splitlines() if line.strip()]
+    except FileNotFoundError:
+        raise UsageError(f"There is no recording at {path}.") from None
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path} cannot be read as JSON lines: {error}.") from None
+    recordings: dict[Hashable, Sequence[Message]] = {}
+    for number, record in enumerate(records, start=1):
+        try:
+            _add(recordings, record, policy)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise UsageError(f"{path}, line {number} is no recording: {type(error).__name__} {error}.") from None
+    if not recordings:
+        held = sorted({str(record.get("policy")) for record in records if isinstance(record, dict)})
+        raise UsageError(f"{path} holds no recording{f' of {policy!r}; it has {held}' if policy else ''}.")
+    return Replay(f"replay/{name}", hashlib.sha256(data).hexdigest()[:16], policy, recordings)
+
+
+def _add(recordings: dict[Hashable, Sequence[Message]], record: Any, policy: str | None) -> None:
+    if "turns" not in record:
+        key: Hashable = (record["task"], record["sample"], record["epoch"])
+        said = [message for message in record["messages"] if message["role"] == "assistant"]
+        recordings[key] = [message_from_json(message) for message in said]
+        return
+    if policy is not None and record["policy"] != policy:
+        return
+    if (line := int(record["line"])) in recordings:
+        raise UsageError(f"Line {line} was recorded more than once; say which with --model-arg policy=NAME.")
+    recordings[line] = _turns(record["turns"], record["final"])
+
+
+def _turns(turns: list[list[dict[str, Any]]], final: str) -> list[Message]:
+    said = [
+        Message("assistant", tool_calls=tuple(_call(call, turn, index) for index, call in enumerate(calls)))
+        for turn, calls in enumerate(turns)
+    ]
+    return [*said, Message("assistant", str(final))]
+
+
+def _call(call: dict[str, Any], turn: int, index: int) -> ToolCall:
+    arguments = call["arguments"]
+    if not isinstance(arguments, dict):
+        raise ValueError("arguments must be an object")
+    return ToolCall(f"call_{turn}_{index}", str(call["name"]), arguments, json.dumps(arguments, ensure_ascii=False))
+
+
+class Replay:
+    """A model that says what was recorded, turn by turn."""
+
+    def __init__(
+        self, name: str, sha256: str, policy: str | None, recordings: dict[Hashable, Sequence[Message]]
+    ) -> None:
+        self.name = name if policy is None else f"{name}:{policy}"
+        self.fingerprint = {"backend": "replay", "sha256": sha256, "policy": policy}
+        self._recordings = recordings
+
+    def __call__(self, request: ModelRequest) -> Reply:
+        sample = request.sample
+        said = self._recordings.get((request.task, sample.id, request.epoch))
+        if said is None:
+            said = self._recordings.get(sample.metadata.get("line"))
+        if said is None:
+            raise ModelFailure("no recording of this sample", outcome="infrastructure_error", stop="no_recording")
+        if request.turn >= len(said):
+            raise ModelFailure("the recording ends here", outcome="infrastructure_error", stop="recording_ended")
+        return Reply(said[request.turn], Usage(requests=1))

@@ -1,0 +1,178 @@
+"""Environment records: from a line of JSONL or a row of Parquet to a Sample, with every field checked.
+
+The format is the paper's released one (`tools`, `codes` and `unsolved_set` as JSON strings or as JSON) plus id, world,
+sub_questions and gold_calls. A record that does not fit is a UsageError that names file, line and field; code is
+parsed here, never run.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, cast
+
+from harness import jsonio
+from harness.errors import MissingData, UsageError
+from harness.types import Gold, GoldCall, Message, Role, Sample, Tool
+
+REQUIRED = ("messages", "tools", "codes", "unsolved_set")
+ROLES = ("system", "user", "assistant", "tool")
+MAX_RECORD_CHARACTERS = 64 * 1024 * 1024
+
+
+def read_samples(path: Path, name: str | None = None) -> list[Sample]:
+    """All samples of a file. Raises MissingData where there is no file, UsageError where one cannot be used."""
+    if not path.is_file():
+        raise MissingData(f"{name or 'The task'} looked for its data at {path}, where there is no file.")
+    samples = [
+        sample_from_record(record, line, f"{path}, record {line + 1}") for line, record in enumerate(_records(path))
+    ]
+    if not samples:
+        raise UsageError(f"{path} holds no records.")
+    lines: dict[str, int] = {}
+    for line, sample in enumerate(samples):
+        if sample.id in lines:
+            raise UsageError(f"{path}: records {lines[sample.id] + 1} and {line + 1} share the id {sample.id!r}.")
+        lines[sample.id] = line
+    return samples
+
+
+def _records(path: Path) -> Iterator[Any]:
+    if path.suffix == ".parquet":
+        yield from _parquet(path)
+        return
+    with path.open(encoding="utf-8", errors="strict") as lines:
+        try:
+            for number, line in enumerate((line for line in lines if line.strip()), start=1):
+                if len(line) > MAX_RECORD_CHARACTERS:
+                    raise UsageError(f"{path}, record {number} is longer than {MAX_RECORD_CHARACTERS:,} characters.")
+                try:
+                    yield jsonio.loads(line)
+                except ValueError as error:
+                    raise UsageError(f"{path}, record {number} is not JSON: {error}.") from None
+        except UnicodeDecodeError:
+            raise UsageError(f"{path} is not UTF-8 text.") from None
+
+
+def _parquet(path: Path) -> Iterator[Any]:
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError:
+        raise UsageError(f"{path} is Parquet, which needs the data extra: pip install 'tool-harness[data]'.") from None
+    try:
+        rows = pyarrow.parquet.read_table(path).to_pylist()
+    except (pyarrow.ArrowException, OSError) as error:
+        raise UsageError(f"{path} cannot be read as Parquet: {str(error).splitlines()[0]}.") from None
+    yield from rows
+
+
+def sample_from_record(record: Any, line: int, where: str) -> Sample:
+    """A checked Sample. `line` is the 0-based row, `where` names the record in errors."""
+    if not isinstance(record, dict):
+        raise UsageError(f"{where} is not a JSON object.")
+    for name in REQUIRED:
+        if record.get(name) is None:
+            raise UsageError(f"{where} has no field {name!r}.")
+    codes = _codes(_decoded(record, "codes", where, dict), where)
+    tools = tuple(_tool(tool, where) for tool in _decoded(record, "tools", where, list))
+    for tool in tools:
+        if tool.name not in codes:
+            raise UsageError(f"{where}: the tool {tool.name!r} has no code.")
+    return Sample(
+        id=str(line) if record.get("id") is None else str(record["id"]),
+        messages=tuple(_message(message, where) for message in _decoded(record, "messages", where, list)),
+        tools=tools,
+        codes=codes,
+        gold=_gold(record, codes, where),
+        metadata={
+            "line": line,
+            **{k: record[k] for k in ("world", "data_source", "split", "sub_questions") if record.get(k) is not None},
+        },
+    )
+
+
+def _decoded(record: Mapping[str, Any], name: str, where: str, kind: type) -> Any:
+    value = record[name]
+    if isinstance(value, str):
+        try:
+            value = jsonio.loads(value)
+        except ValueError as error:
+            raise UsageError(f"{where}: the field {name!r} is not JSON: {error}.") from None
+    if not isinstance(value, kind):
+        raise UsageError(f"{where}: the field {name!r} must be a JSON {'object' if kind is dict else 'array'}.")
+    return value
+
+
+def _message(value: Any, where: str) -> Message:
+    if not isinstance(value, dict) or value.get("role") not in ROLES or not isinstance(value.get("content"), str):
+        raise UsageError(f"{where}: every message needs a role ({', '.join(ROLES)}) and a text content.")
+    return Message(role=cast(Role, value["role"]), content=value["content"])
+
+
+def _tool(value: Any, where: str) -> Tool:
+    function = value.get("function", value) if isinstance(value, dict) else None
+    if not isinstance(function, dict) or not isinstance(function.get("name"), str):
+        raise UsageError(f"{where}: every tool needs a name.")
+    parameters = function.get("parameters") or {"type": "object", "properties": {}}
+    if not isinstance(parameters, dict):
+        raise UsageError(f"{where}: the parameters of {function['name']!r} must be a JSON Schema object.")
+    return Tool(function["name"], str(function.get("description") or ""), parameters)
+
+
+def _codes(value: dict[str, Any], where: str) -> dict[str, str]:
+    for name, source in value.items():
+        if not isinstance(source, str):
+            raise UsageError(f"{where}: the code of {name!r} must be Python source text.")
+        try:
+            tree = ast.parse(source)
+        except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+            raise UsageError(f"{where}: the code of {name!r} does not compile: {error}.") from None
+        if not any(isinstance(node, ast.FunctionDef) and node.name == name for node in ast.walk(tree)):
+            raise UsageError(f"{where}: the code of {name!r} defines no function of that name.")
+    return value
+
+
+def _gold(record: Mapping[str, Any], codes: Mapping[str, str], where: str) -> Gold:
+    sub_answers: dict[str, tuple[str, ...]] = {}
+    for name, answers in _decoded(record, "unsolved_set", where, dict).items():
+        if not isinstance(answers, list) or not all(isinstance(answer, str) for answer in answers):
+            raise UsageError(f"{where}: unsolved_set must map tool names to lists of strings; {name!r} does not.")
+        if name not in codes:
+            raise UsageError(f"{where}: the tool {name!r} of unsolved_set has no code.")
+        sub_answers[name] = tuple(answers)
+    answer = record.get("answer")
+    calls = None
+    if record.get("gold_calls") is not None:
+        calls = tuple(_gold_call(call, where) for call in _decoded(record, "gold_calls", where, list))
+    return Gold(sub_answers, calls, None if answer is None else str(answer))
+
+
+def _gold_call(value: Any, where: str) -> GoldCall:
+    if not isinstance(value, dict) or not isinstance(value.get("name"), str):
+        raise UsageError(f"{where}: every gold call needs a name, arguments and what it solves.")
+    arguments = value.get("arguments")
+    if isinstance(arguments, str):
+        arguments = _decoded(value, "arguments", where, dict)
+    if not isinstance(arguments, dict):
+        raise UsageError(f"{where}: the arguments of the gold call of {value['name']!r} must be an object.")
+    solves = value.get("solves")
+    return GoldCall(value["name"], arguments, solves if isinstance(solves, int) else None)
+
+
+def fingerprint(samples: list[Sample]) -> str:
+    """A digest of everything in the samples that decides an episode or its score."""
+    return jsonio.digest(
+        [
+            [
+                sample.id,
+                [[m.role, m.content] for m in sample.messages],
+                [[t.name, t.description, t.parameters] for t in sample.tools],
+                dict(sample.codes),
+                {name: list(answers) for name, answers in sample.gold.sub_answers.items()},
+                sample.gold.answer,
+            ]
+            for sample in samples
+        ]
+    )

@@ -1,0 +1,210 @@
+"""The process that workers are forked from: a clean interpreter with the tools' modules loaded and the clock frozen.
+
+It is started with an empty environment and never forked from the harness, so no key, gold answer or checker is in
+its memory. It takes one-way commands on a socket and answers none of them; a worker answers for itself. It also kills:
+only the process that reaps a child knows that the number still means that child. It ends, and everything under it, as
+soon as the harness is gone, even when that was by kill -9. Left out: a jail for itself (it has to fork).
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import json
+import os
+import random
+import select
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from harness.sandbox import jail, wire, worker
+
+CLOCK = "2025-01-01T00:00:00+00:00"
+# What tools import. In the jail nothing can be read from disk, so what is not loaded here cannot be imported.
+MODULES = """
+    __future__ _strptime abc array ast base64 binascii bisect calendar cmath codecs collections collections.abc
+    contextlib copy csv dataclasses datetime decimal difflib email.utils enum fractions functools hashlib heapq hmac html html.parser
+    inspect io ipaddress itertools json keyword locale logging math numbers operator pprint random re secrets shlex
+    statistics string struct sys textwrap time traceback types typing unicodedata urllib.parse uuid warnings weakref
+    xml.etree.ElementTree zlib zoneinfo
+    encodings.ascii encodings.cp1252 encodings.hex_codec encodings.idna encodings.latin_1 encodings.punycode
+    encodings.raw_unicode_escape encodings.rot_13 encodings.unicode_escape encodings.utf_16 encodings.utf_16_le
+    encodings.utf_32 encodings.utf_8 encodings.utf_8_sig
+""".split()
+OPTIONAL = ["pytz", "dateutil.parser", "dateutil.relativedelta", "dateutil.tz"]
+_COMMAND_LIMIT = 4096
+
+_kept: list[Any] = []  # time zones: their caches are weak or small
+_children: set[int] = set()
+
+
+def main(control_fd: int, options: dict[str, Any]) -> None:
+    """`options`: mode, memory_bytes, output_chars, path. Says hello with the layers, then serves until the end."""
+    control = socket.socket(fileno=control_fd)
+    sys.path.extend(options["path"])
+    layers = jail.probe()
+    load_modules()
+    load_zones()
+    make_deterministic()
+    hello = {"layers": layers, "clock": CLOCK, "python": ".".join(map(str, sys.version_info[:3]))}
+    control.send(json.dumps(hello).encode())
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # until here, standard error told the harness what failed
+    Launcher(control, options, layers, os.pidfd_open(os.getppid()), False, None).run()
+
+
+class Launcher:
+    """`data` is the state that this launcher's workers share until they write to it; the first launcher has none."""
+
+    def __init__(
+        self, control: socket.socket, options: dict[str, Any], layers: jail.Layers, harness: int, stateful: bool, data: Any
+    ) -> None:
+        self.control = control
+        self.options = options
+        self.layers = layers
+        self.harness = harness
+        self.stateful = stateful
+        self.data = data
+        self.workers: dict[int, int] = {}
+
+    def run(self) -> None:
+        gc.collect()
+        gc.freeze()  # so that a collection in a worker does not copy the pages it shares
+        signal.signal(signal.SIGCHLD, lambda *_: reap())
+        poll = select.poll()
+        poll.register(self.control, select.POLLIN)
+        poll.register(self.harness, select.POLLIN)
+        while True:
+            ready = dict(poll.poll())
+            if self.harness in ready or not self.obey():
+                end()
+
+    def obey(self) -> bool:
+        """Carry out one command; False when there is nobody left to give one."""
+        with suppress(ConnectionError):
+            message, descriptors, _, _ = socket.recv_fds(self.control, _COMMAND_LIMIT, 4)
+            if message:
+                getattr(self, "do_" + (command := json.loads(message))["do"])(command["id"], descriptors)
+                for descriptor in descriptors:
+                    os.close(descriptor)
+                return True
+        return False
+
+    def do_worker(self, number: int, descriptors: list[int]) -> None:
+        self.workers = {key: pid for key, pid in self.workers.items() if pid in _children}
+        self.workers[number] = fork(lambda: self.become_worker(descriptors[0]))
+
+    def do_kill(self, number: int, descriptors: list[int]) -> None:
+        pid = self.workers.pop(number, 0)
+        if pid in _children:
+            with suppress(ProcessLookupError):
+                os.killpg(pid, signal.SIGKILL)
+
+    def do_state(self, number: int, descriptors: list[int]) -> None:
+        fork(lambda: self.become_launcher(*descriptors))
+
+    def become_worker(self, descriptor: int) -> None:
+        os.setsid()
+        os.dup2(descriptor, worker.SOCKET)
+        os.closerange(worker.SOCKET + 1, 65536)
+        self.control.detach()
+        try:
+            jail.confine(self.layers, self.options["memory_bytes"])
+        except (OSError, ValueError) as error:
+            worker.hello(wire.RAISED, str(error))
+            return
+        worker.hello(wire.OK, str(os.getpid()))
+        worker.serve(self.options["output_chars"], self.stateful, self.data)
+
+    def become_launcher(self, control_fd: int, document_fd: int) -> None:
+        self.control.close()
+        with open(document_fd, encoding="utf-8", closefd=False) as document:
+            data = json.load(document)
+        control = socket.socket(fileno=os.dup(control_fd))
+        os.close(control_fd)
+        os.close(document_fd)
+        Launcher(control, self.options, self.layers, self.harness, True, data).run()
+
+
+def fork(become: Callable[[], None]) -> int:
+    """Fork a child that never returns from `become`."""
+    parent = os.getpid()
+    pid = os.fork()
+    if pid:
+        _children.add(pid)
+        reap()  # it may have ended before it was known
+        return pid
+    try:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        _children.clear()
+        jail.die_with(parent)
+        become()
+    finally:
+        os._exit(0)
+
+
+def reap() -> None:
+    for pid in list(_children):
+        if os.waitpid(pid, os.WNOHANG)[0]:
+            _children.discard(pid)
+
+
+def end() -> None:
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    for pid in _children:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    for pid in _children:
+        os.waitpid(pid, 0)
+    os._exit(0)
+
+
+# --- what tools find ---------------------------------------------------------------------------------------------
+
+
+def load_modules() -> None:
+    for name in MODULES:
+        importlib.import_module(name)
+    for name in OPTIONAL:
+        with suppress(ImportError):
+            importlib.import_module(name)
+
+
+def load_zones() -> None:
+    """Zone files cannot be read later."""
+    import zoneinfo
+
+    for key in sorted(zoneinfo.available_timezones()):
+        with suppress(Exception):
+            _kept.append(zoneinfo.ZoneInfo(key))
+    with suppress(ImportError):
+        import pytz
+
+        for names in (pytz.all_timezones, pytz.all_timezones_set, pytz.common_timezones_set):
+            len(names)
+        _kept.extend(pytz.timezone(name) for name in pytz.common_timezones)
+
+
+def make_deterministic() -> None:
+    """The clock stands still, and what is random starts from the same place in every call (worker.seed)."""
+    sys.modules["pytest"] = None  # type: ignore[assignment]  # time_machine would load it where it is installed
+    time_machine = importlib.import_module("time_machine")
+    del sys.modules["pytest"]
+    time_machine.travel(CLOCK, tick=False).start()
+    for name in ("monotonic", "perf_counter", "process_time", "thread_time"):
+        setattr(time, name, lambda: 0.0)
+        setattr(time, name + "_ns", lambda: 0)
+    os.urandom = worker.urandom
+    random._urandom = worker.urandom  # type: ignore[attr-defined]
+    original = random.Random.seed
+
+    def seed(self: random.Random, a: Any = None, version: int = 2) -> None:
+        original(self, 0 if a is None else a, version)
+
+    random.Random.seed = seed  # type: ignore[method-assign,assignment]
+    random.seed = random._inst.seed  # type: ignore[attr-defined]
+    worker.seed()

@@ -1,0 +1,343 @@
+"""The sandbox as the harness uses it: a pool of shared workers, and episodes that own workers of their own.
+
+A tool that the screen finds plain shares a worker with other tools and episodes. Any other tool gets a worker of its
+own for the episode, so that what it does to its process, and the code it can find there, is its own. A stateful
+episode runs all its tools in one worker of its own, on one state. Left out: what an error means to the model (the
+environment words it) and retries of a call (a call that was stopped is never run again).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from types import TracebackType
+from typing import Any, Literal, NamedTuple
+
+from harness.errors import SandboxError
+from harness.sandbox import screen, wire
+from harness.sandbox.process import Launcher, Lease, Pool, Stop, Steps, Worker, adrive, drive
+from harness.types import CallStatus, ToolResult
+
+_STATUS: dict[int, CallStatus] = {wire.OK: "ok", wire.RAISED: "raised", wire.TRUNCATED: "truncated", wire.WORN: "raised"}
+_DIED = "the tool's process ended before it answered"
+_LOST = "the episode's state was lost when an earlier call was stopped"
+_MISSING = {
+    "landlock": "this kernel does not offer Landlock (Linux 5.13 or newer with the landlock security module enabled)",
+    "seccomp": "this kernel does not offer seccomp filters for this processor (x86_64 or aarch64)",
+}
+_CODES_PER_WORKER = 2000  # then it is replaced, so that a long run does not fill its memory
+_STATES_KEPT = 8  # idle launchers with a state
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxConfig:
+    """How tools are run.
+
+    mode           "jail" refuses to start where a kernel layer is missing; "weak" runs with the layers there are
+    workers        processes that plain tools share
+    call_timeout   wall-clock seconds a call may take
+    memory_bytes   address space of one worker
+    output_chars   characters of output that are kept
+    """
+
+    mode: Literal["jail", "weak"] = "jail"
+    workers: int = os.cpu_count() or 1
+    call_timeout: float = 10.0
+    memory_bytes: int = 1 << 30
+    output_chars: int = 100_000
+
+
+class Sandbox:
+    """Isolated workers for tool code. Starts when first needed; usable from threads, and from one event loop after another.
+
+    Not usable from a forked copy of the process that started it.
+    """
+
+    def __init__(self, config: SandboxConfig | None = None) -> None:
+        self.config = config or SandboxConfig()
+        self._lock = threading.RLock()
+        self._launcher: Launcher | None = None
+        self._starts = 0
+        self._process = 0
+        self._states: dict[str, str] = {}
+        self._state_launchers: OrderedDict[str, Launcher] = OrderedDict()
+        self._own: set[Worker] = set()
+        self._pool = Pool([self._worker() for _ in range(max(1, self.config.workers))])
+
+    def __enter__(self) -> Sandbox:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def episode(self, state: str | None = None) -> Episode:
+        """The tools of one episode; `state` is a key from `preload`."""
+        if state is not None and state not in self._states:
+            raise SandboxError("an episode was asked for with a state that was never preloaded")
+        return Episode(self, state)
+
+    def preload(self, state: str) -> str:
+        """Keep a JSON document that episodes start from; the key names it. SandboxError when it is no JSON."""
+        try:
+            json.loads(state)
+        except (ValueError, RecursionError) as error:
+            raise SandboxError(f"the state to preload is not a JSON document: {error}") from None
+        key = hashlib.sha256(state.encode("utf-8", "surrogatepass")).hexdigest()
+        self._states[key] = state
+        return key
+
+    @property
+    def layers(self) -> dict[str, Any]:
+        """What protects this run, for its manifest; starts the launcher."""
+        hello = self._root().hello
+        return {
+            "mode": self.config.mode,
+            "rlimits": True,
+            "no_new_privs": True,
+            **hello["layers"],
+            "clock": hello["clock"],
+            "hash_seed": 0,
+            "python": hello["python"],
+        }
+
+    @property
+    def pids(self) -> list[int]:
+        """The launcher's and the live workers' process ids, for accounting."""
+        root = [self._launcher.process.pid] if self._launcher and self._launcher.process else []
+        return root + [worker.pid for worker in (*self._pool.workers, *self._own) if worker.pid]
+
+    def close(self) -> None:
+        """Ends every process. The sandbox starts again if it is used again."""
+        with self._lock:
+            for worker in (*self._pool.workers, *self._own):
+                worker.kill()
+            for launcher in (*self._state_launchers.values(), *([self._launcher] if self._launcher else [])):
+                launcher.close()
+            self._state_launchers.clear()
+            self._launcher = None
+            self._starts = 0
+
+    # --- launchers -----------------------------------------------------------------------------------------------
+
+    def _worker(self, state: str | None = None) -> Worker:
+        launcher = self._root if state is None else lambda: self._state_launcher(state)
+        return Worker(launcher, self.config.output_chars, self.config.call_timeout)
+
+    def _root(self) -> Launcher:
+        """The launcher; started if there is none, and once more if it died."""
+        with self._lock:
+            process = self._launcher.process if self._launcher else None
+            if self._launcher is not None and process is not None and process.poll() is None:
+                if self._process != os.getpid():
+                    raise SandboxError("a sandbox cannot be used from a forked copy of its process; make a new one there")
+                return self._launcher
+            if self._launcher is not None:
+                self._launcher.close()
+                self._drop_states()
+            if self._starts >= 2:
+                raise SandboxError("the sandbox's launcher died twice")
+            self._launcher = self._start()
+            return self._launcher
+
+    def _start(self) -> Launcher:
+        config = self.config
+        options = {"mode": config.mode, "memory_bytes": config.memory_bytes, "output_chars": config.output_chars}
+        launcher = Launcher.start(options)
+        missing = [text for name, text in _MISSING.items() if launcher.hello["layers"][name] is None]
+        if missing and config.mode == "jail":
+            launcher.close()
+            raise SandboxError(
+                f"tool code cannot be isolated here: {' and '.join(missing)}; --sandbox weak is the explicit consent to "
+                "run without"
+            )
+        self._starts += 1
+        self._process = os.getpid()
+        return launcher
+
+    def _state_launcher(self, key: str) -> Launcher:
+        with self._lock:
+            root = self._root()
+            if key not in self._state_launchers:
+                self._state_launchers[key] = root.with_state(self._states[key])
+            self._state_launchers.move_to_end(key)
+            return self._state_launchers[key]
+
+    def _drop_states(self) -> None:
+        for launcher in self._state_launchers.values():
+            launcher.close()
+        self._state_launchers.clear()
+
+
+class Code(NamedTuple):
+    """A tool's source as workers know it: by number."""
+
+    number: int
+    plain: bool
+    line: str
+
+
+class Job(NamedTuple):
+    place: int
+    code: Code
+    line: str
+
+
+_numbers = itertools.count()
+_encode = json.JSONEncoder().encode
+
+
+@lru_cache(maxsize=1 << 14)
+def _code(name: str, source: str) -> Code:
+    number, plain = next(_numbers), screen.is_plain(source)
+    seed = not plain or any(word in source for word in ("random", "uuid", "secrets"))
+    return Code(number, plain, _encode({"code": number, "name": name, "source": source, "seed": seed}))
+
+
+class Episode:
+    """Runs the tool calls of one episode. Its own workers live until it is closed."""
+
+    def __init__(self, sandbox: Sandbox, state: str | None) -> None:
+        self._sandbox = sandbox
+        self._stateful = state is not None
+        self._own: dict[int, Worker] = {}
+        self._state_worker = sandbox._worker(state) if state is not None else None
+        self._lost = False
+
+    def __enter__(self) -> Episode:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def run(self, codes: Mapping[str, str], calls: Sequence[tuple[str, dict[str, Any]]]) -> list[ToolResult]:
+        """Run `calls` on the tools `codes` (name: source); one result a call. Blocks."""
+        return drive(self._run(codes, calls))
+
+    async def arun(self, codes: Mapping[str, str], calls: Sequence[tuple[str, dict[str, Any]]]) -> list[ToolResult]:
+        """As `run`, without blocking the event loop."""
+        return await adrive(self._run(codes, calls))
+
+    def state_digest(self) -> str | None:
+        """sha256 of the state as canonical JSON; None when the state was lost or is no longer JSON."""
+        return drive(self._digest())
+
+    async def astate_digest(self) -> str | None:
+        return await adrive(self._digest())
+
+    def close(self) -> None:
+        for worker in (*self._own.values(), *([self._state_worker] if self._state_worker else [])):
+            worker.kill()
+            self._sandbox._own.discard(worker)
+        self._own.clear()
+        self._lost = self._stateful
+
+    # --- steps ---------------------------------------------------------------------------------------------------
+
+    def _run(self, codes: Mapping[str, str], calls: Sequence[tuple[str, dict[str, Any]]]) -> Steps[list[ToolResult]]:
+        results: list[ToolResult] = [ToolResult("killed", _DIED)] * len(calls)
+        queues: dict[int, list[Job]] = {}
+        for place, (name, arguments) in enumerate(calls):
+            if name not in codes:
+                results[place] = ToolResult("unknown_tool", repr(name))
+                continue
+            code = _code(name, codes[name])
+            try:
+                line = f"[{code.number},{_encode(arguments)}]"
+            except (TypeError, ValueError, RecursionError) as error:
+                results[place] = ToolResult("raised", str(error))
+                continue
+            queue = -1 if self._stateful or code.plain else code.number
+            queues.setdefault(queue, []).append(Job(place, code, line))
+        for queue, jobs in queues.items():
+            yield from self._serve(queue, jobs, results)
+        return results
+
+    def _serve(self, queue: int, jobs: list[Job], results: list[ToolResult]) -> Steps[None]:
+        if self._state_worker is not None:
+            yield from self._work(self._state_worker, jobs, results)
+        elif queue >= 0:
+            yield from self._work(self._own_worker(queue), jobs, results)
+        else:
+            pool = self._sandbox._pool
+            lent = pool.lend()
+            worker: Worker = (yield lent) if isinstance(lent, Lease) else lent
+            try:
+                yield from self._work(worker, jobs, results)
+            finally:
+                pool.give_back(worker)
+
+    def _own_worker(self, code: int) -> Worker:
+        if code not in self._own:
+            self._own[code] = self._sandbox._worker()
+            self._sandbox._own.add(self._own[code])
+        return self._own[code]
+
+    def _work(self, worker: Worker, jobs: list[Job], results: list[ToolResult]) -> Steps[None]:
+        """Run `jobs` on `worker`, which is killed if they do not all end well or this is interrupted."""
+        done = 0
+        stop: Stop = "died"
+        try:
+            while done < len(jobs):
+                if self._lost:
+                    for job in jobs[done:]:
+                        results[job.place] = ToolResult("killed", _LOST)
+                    return
+                stop = "died"
+                answered, stop = yield from self._batch(worker, jobs[done:], results)
+                done += answered
+                if stop in ("timeout", "died") and done < len(jobs):
+                    results[jobs[done].place] = self._stopped(stop)
+                    done += 1
+                if stop != "answered":
+                    self._abandon(worker, stop)
+        finally:
+            if stop != "answered":
+                self._abandon(worker, stop)
+
+    def _batch(self, worker: Worker, jobs: list[Job], results: list[ToolResult]) -> Steps[tuple[int, Stop]]:
+        if len(worker.codes) > _CODES_PER_WORKER and not self._stateful:
+            worker.kill()
+        if not worker.alive:
+            yield from worker.start()
+        lines = [job.line for job in jobs]
+        new = {job.code.number: job.code.line for job in jobs if job.code.number not in worker.codes}
+        worker.codes.update(new)
+        replies, stop = yield from worker.ask([*new.values(), *lines], len(jobs))
+        for job, reply in zip(jobs, replies, strict=False):
+            results[job.place] = ToolResult(_STATUS[reply.status], reply.text)
+        return len(replies), stop
+
+    def _stopped(self, stop: Stop) -> ToolResult:
+        if stop == "timeout":
+            return ToolResult("timeout", f"timed out after {self._sandbox.config.call_timeout:g} seconds")
+        return ToolResult("killed", _DIED)
+
+    def _abandon(self, worker: Worker, stop: Stop) -> None:
+        """A worker that ran out of memory is replaced, unless it holds the state."""
+        if self._stateful and stop == "worn":
+            return
+        self._lost = self._stateful
+        worker.kill()
+
+    def _digest(self) -> Steps[str | None]:
+        worker = self._state_worker
+        if worker is None:
+            raise SandboxError("this episode has no state")
+        if self._lost:
+            return None
+        if not worker.alive:
+            yield from worker.start()
+        stop: Stop = "died"
+        try:
+            replies, stop = yield from worker.ask(['"digest"'], 1)
+        finally:
+            if stop != "answered":
+                self._abandon(worker, stop)
+        return replies[0].text if replies and replies[0].status == wire.OK else None

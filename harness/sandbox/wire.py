@@ -1,0 +1,25 @@
+"""The bytes between the harness and a worker, known to both sides.
+
+A request is a header and lines of ASCII JSON, each a thing to do:
+    {"code": number, "name": tool, "source": Python, "seed": bool}     keep this tool; no reply
+    [number, arguments]                                                call it; one reply
+    "digest"                                                           hash the state; one reply
+A reply is a header and UTF-8 text. The harness parses nothing a worker sends but this fixed header, so that there is
+no decoder to attack: no JSON, and never a pickle. The token is random and new in every request, so that a tool cannot
+write the answers to calls that are yet to come.
+"""
+
+from __future__ import annotations
+
+import struct
+
+REQUEST = struct.Struct("<I8s")  # bytes after the header, token
+REPLY = struct.Struct("<I8sIB")  # bytes after the header, token of the request, place of the reply, status
+OK, RAISED, TRUNCATED, WORN = range(4)  # WORN: raised MemoryError, and the process should not be used again
+HELLO = b"\0" * 8  # the token of a worker's first message: OK and its process id, or RAISED and what went wrong
+REQUEST_LIMIT = 256 * 1024 * 1024
+
+
+def reply_limit(output_chars: int) -> int:
+    """The longest UTF-8 text that a worker may send: four bytes a character."""
+    return 4 * max(output_chars, 1024)

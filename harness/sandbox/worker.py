@@ -1,0 +1,151 @@
+"""What runs inside the jail: reads requests, runs tools, writes replies, until the harness closes the socket.
+
+A worker holds nothing worth stealing: the code of the tools it was sent, the arguments of the call, and for stateful
+episodes their data. A tool's function is defined anew for every call, from a code object that was compiled once.
+Left out: deadlines (the harness kills) and any check of arguments (Python's own TypeError is the feedback).
+"""
+
+from __future__ import annotations
+
+import builtins
+import hashlib
+import json
+import os
+import random
+from types import CodeType
+from typing import Any
+
+from harness.sandbox import wire
+
+SOCKET = 3  # the only descriptor beside the three that lead to /dev/null
+_CHUNK = 65536
+_MAIN = "tool"  # what a tool sees as __name__
+
+_dumps = json.JSONEncoder(ensure_ascii=False).encode
+_loads = json.JSONDecoder().decode
+_bits = random.Random(0)
+
+
+class Tool:
+    """A tool as it was sent; compiled at its first call, so that a syntax error is the answer to a call."""
+
+    def __init__(self, name: str, source: str, seed: bool) -> None:
+        self.name = name
+        self.source = source
+        self.seed = seed
+        self.compiled: CodeType | None = None
+
+    def code(self) -> CodeType:
+        if self.compiled is None:
+            self.compiled = compile(self.source, "<string>", "exec", dont_inherit=True)
+        return self.compiled
+
+
+def serve(output_chars: int, stateful: bool, data: Any) -> None:
+    """Answer requests until the other side closes."""
+    tools: dict[int, Tool] = {}
+    while (request := _read_request()) is not None:
+        token, lines = request
+        place = 0
+        for line in lines:
+            answer = _answer(line, tools, stateful, data, output_chars)
+            if answer is not None:
+                _write_reply(token, place, *answer)
+                place += 1
+
+
+def _answer(line: str, tools: dict[int, Tool], stateful: bool, data: Any, output_chars: int) -> tuple[int, str] | None:
+    try:
+        todo = _loads(line)
+        if type(todo) is list:
+            status, text = wire.OK, _call(tools[todo[0]], todo[1], (data,) if stateful else ())
+        elif type(todo) is dict:
+            tools[todo["code"]] = Tool(todo["name"], todo["source"], todo["seed"])
+            return None
+        else:
+            status, text = wire.OK, _digest(data)
+    except MemoryError as error:
+        status, text = wire.WORN, _text(error)
+    except BaseException as error:  # a tool may well raise SystemExit or KeyboardInterrupt
+        status, text = wire.RAISED, _text(error)
+    if len(text) > output_chars:
+        return (wire.TRUNCATED if status == wire.OK else status), text[:output_chars]
+    return status, text
+
+
+def _call(tool: Tool, arguments: dict[str, Any], first: tuple[Any, ...]) -> str:
+    namespace: dict[str, Any] = {"__name__": _MAIN, "__builtins__": builtins}
+    if tool.seed:
+        seed()
+    try:
+        exec(tool.code(), namespace)
+        if tool.name not in namespace:
+            raise NameError(f"name {tool.name!r} is not defined")
+        out = namespace[tool.name](*first, **arguments)
+        return _dumps(out) if isinstance(out, (dict, list)) else str(out)
+    finally:
+        namespace.clear()  # functions and their globals are a cycle, and the collector would have to find it
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return str(error)
+    except BaseException:
+        return type(error).__name__
+
+
+def _digest(data: Any) -> str:
+    canonical = json.dumps(data, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def seed() -> None:
+    """Both sources of chance start over: the module's generator, and the bytes behind uuid4 and secrets."""
+    random.seed(0)
+    _bits.seed(0)
+
+
+def urandom(size: int) -> bytes:
+    """Stands in for os.urandom."""
+    return _bits.randbytes(size)
+
+
+# --- bytes in and out --------------------------------------------------------------------------------------------
+
+
+def hello(status: int, text: str) -> None:
+    _write_reply(wire.HELLO, 0, status, text)
+
+
+def _read_request() -> tuple[bytes, list[str]] | None:
+    data = os.read(SOCKET, _CHUNK)
+    while len(data) < wire.REQUEST.size:
+        more = os.read(SOCKET, _CHUNK)
+        if not more:
+            return None
+        data += more
+    length, token = wire.REQUEST.unpack_from(data)
+    missing = length + wire.REQUEST.size - len(data)
+    if missing > 0:
+        data += _read_exactly(missing)
+    return token, data[wire.REQUEST.size :].decode("ascii").split("\n")
+
+
+def _read_exactly(missing: int) -> bytes:
+    parts = []
+    while missing > 0:
+        part = os.read(SOCKET, min(missing, _CHUNK))
+        if not part:
+            os._exit(0)
+        parts.append(part)
+        missing -= len(part)
+    return b"".join(parts)
+
+
+def _write_reply(token: bytes, place: int, status: int, text: str) -> None:
+    data = text.encode("utf-8", "replace")
+    data = wire.REPLY.pack(len(data), token, place, status) + data
+    while written := os.write(SOCKET, data):
+        if written == len(data):
+            return
+        data = data[written:]

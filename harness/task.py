@@ -1,0 +1,33 @@
+"""Tasks made of environment records: what most benchmarks need, in one call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from harness.environment import ToolEnvironment
+from harness.records import read_samples
+from harness.scoring import score
+from harness.types import Sample, Task
+
+
+def environment_task(
+    name: str, load: Callable[[], Sequence[Sample]], *, group: str | None = None, description: str = "", source: str = ""
+) -> Task:
+    """A task whose samples carry tools and code, scored by the strict verifier and the paper's rule side by side."""
+    return Task(
+        name=name,
+        load=load,
+        environment=ToolEnvironment,
+        score=score,
+        group=group,
+        description=description,
+        source=source,
+    )
+
+
+def file_task(path: Path) -> Task:
+    """A JSONL or Parquet file of environment records, named by its stem."""
+    return environment_task(
+        path.stem, lambda: read_samples(path), description="environment records from a file", source=str(path)
+    )

@@ -1,0 +1,258 @@
+"""The nouns, on one page. Frozen dataclasses for what is, Protocols for what can be replaced.
+
+Nothing here does I/O or knows a provider, a benchmark or a file format.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+Role = Literal["system", "user", "assistant", "tool"]
+Outcome = Literal["ok", "turn_limit", "token_limit", "model_error", "infrastructure_error"]
+CallStatus = Literal["ok", "raised", "timeout", "killed", "truncated", "unknown_tool", "malformed"]
+JSONObject = dict[str, Any]
+
+
+# --- what is said ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """One call as the model wrote it: `arguments` is None when `raw` is no JSON object, and `parse_error` says why."""
+
+    id: str
+    name: str
+    arguments: JSONObject | None
+    raw: str
+    parse_error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One chat turn. `reasoning` is what the model thought where the provider tells it; it is never scored."""
+
+    role: Role
+    content: str = ""
+    reasoning: str | None = None
+    tool_calls: tuple[ToolCall, ...] = ()
+    tool_call_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """What the model sees of a tool: `parameters` is a JSON Schema of type object."""
+
+    name: str
+    description: str
+    parameters: JSONObject
+
+
+# --- what is asked -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class GoldCall:
+    """One call of a reference solution: `solves` is the index of the sub-question that it answers."""
+
+    name: str
+    arguments: JSONObject
+    solves: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Gold:
+    """What only the parent process knows: sub-answers by tool, a reference solution if there is one, the answer."""
+
+    sub_answers: Mapping[str, tuple[str, ...]]
+    calls: tuple[GoldCall, ...] | None = None
+    answer: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One problem. `codes` maps a tool's name to its Python source, `metadata` holds world, data_source and the like."""
+
+    id: str
+    messages: tuple[Message, ...]
+    tools: tuple[Tool, ...]
+    codes: Mapping[str, str]
+    gold: Gold
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+# --- how it is answered ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """Decoding. `max_tokens` is new tokens a turn; `seed` None leaves the provider its own randomness."""
+
+    temperature: float = 0.0
+    max_tokens: int = 8192
+    seed: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Where an episode ends: turns, all its output tokens (None: no limit), and wall-clock seconds."""
+
+    max_turns: int = 20
+    max_episode_tokens: int | None = None
+    max_episode_seconds: float = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens by kind, and requests. A request that was retried counts once in `requests`, its retries in `retries`."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    reasoning_tokens: int = 0
+    requests: int = 0
+    retries: int = 0
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(
+            self.input_tokens + other.input_tokens,
+            self.output_tokens + other.output_tokens,
+            self.reasoning_tokens + other.reasoning_tokens,
+            self.requests + other.requests,
+            self.retries + other.retries,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRequest:
+    """One turn to speak. The last four fields are for reference policies and replays: a network must not read gold."""
+
+    messages: Sequence[Message]
+    tools: Sequence[Tool]
+    sampling: Sampling
+    sample: Sample
+    epoch: int = 0
+    turn: int = 0
+    task: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a model said: `finish_reason` as the provider gave it (None: it gave none)."""
+
+    message: Message
+    usage: Usage = Usage()
+    finish_reason: str | None = None
+
+
+class Model(Protocol):
+    """Anything that speaks: a function of a request, plain or async. It raises ModelFailure when it cannot."""
+
+    name: str
+    fingerprint: Mapping[str, Any]
+    """What decides its replies, free of secrets; part of the run's identity."""
+
+    def __call__(self, request: ModelRequest) -> Reply | Awaitable[Reply]: ...
+
+
+# --- what happens ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ToolResult:
+    """What running a call gave: the tool's output when ok or truncated, else a sentence about what went wrong."""
+
+    status: CallStatus
+    output: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunTools:
+    """An environment's wish: run these calls, in order, on these tools. Answered with one ToolResult a call."""
+
+    codes: Mapping[str, str]
+    calls: tuple[tuple[str, JSONObject], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CallRecord:
+    """One attempted call of an episode: `output` is the exact text that was fed back, `turn` is 0-based."""
+
+    turn: int
+    call: ToolCall
+    status: CallStatus
+    output: str
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What follows a model's turn: new messages, the calls they answer, and whether the episode is over."""
+
+    messages: tuple[Message, ...] = ()
+    calls: tuple[CallRecord, ...] = ()
+    done: bool = False
+
+
+class Environment(Protocol):
+    """A live episode of one sample. `step` is a generator so that it never does I/O: it yields wishes."""
+
+    tools: Sequence[Tool]
+
+    def reset(self) -> Sequence[Message]: ...
+
+    def step(self, message: Message, turn: int) -> Generator[RunTools, list[ToolResult], Step]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Trajectory:
+    """One finished episode; `seconds` is wall-clock time: total, model, tools."""
+
+    messages: tuple[Message, ...]
+    calls: tuple[CallRecord, ...]
+    turns: int
+    outcome: Outcome
+    stop: str
+    usage: Usage
+    seconds: Mapping[str, float]
+    error: str | None = None
+
+
+Scores = dict[str, float | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A scored episode: for each call the position it solves in unsolved_set[its tool], strict and paper; metrics."""
+
+    solves: tuple[int | None, ...]
+    paper_solves: tuple[int | None, ...]
+    scores: Scores
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A named benchmark: `load` gives its samples (MissingData if it cannot), the rest says how they are played."""
+
+    name: str
+    load: Callable[[], Sequence[Sample]]
+    environment: Callable[[Sample], Environment]
+    score: Callable[[Sample, Trajectory], Verdict]
+    headline: str = "solve_f1"
+    group: str | None = None
+    description: str = ""
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RunKey:
+    """What makes an episode this one and no other; its digest is the `key` of a record."""
+
+    task: str
+    task_fingerprint: str
+    sample: str
+    epoch: int
+    model: str
+    model_fingerprint: str
+    reasoning: str
+    sampling: Sampling
+    limits: Limits

@@ -1,0 +1,157 @@
+"""What the command line and the environment make of openai/NAME, and that no secret is in what comes out."""
+
+import base64
+import subprocess
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from harness.errors import UsageError
+from harness.models import ModelOptions
+from harness.models.openai import ChatModel, load, read_settings
+from harness.redaction import Redactor
+
+
+def options(
+    base_url: str | None = None, environ: Mapping[str, str] | None = None, concurrency: int = 4, **args: str
+) -> ModelOptions:
+    return ModelOptions(args=args, base_url=base_url, concurrency=concurrency, environ=environ or {}, redact=Redactor())
+
+
+def refusal(given: ModelOptions, name: str = "m") -> str:
+    with pytest.raises(UsageError) as caught:
+        load(name, given)
+    return str(caught.value)
+
+
+def test_the_client_is_not_imported_before_it_is_needed() -> None:
+    program = "import sys, harness.models.openai; sys.exit('openai' in sys.modules or 'httpx2' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+def test_a_model_says_who_it_is() -> None:
+    model = load("org/some-model", options("http://localhost:8000/v1", api_key="sk-12345678"))
+    assert model.name == "openai/org/some-model"
+    assert model.fingerprint == {
+        "backend": "openai",
+        "name": "org/some-model",
+        "base_url": "http://localhost:8000/v1",
+        "args": {},
+    }
+
+
+def test_a_fingerprint_holds_what_decides_replies_and_no_secret() -> None:
+    given = options(
+        "http://me:passw0rd@host/v1?key=qwertyuiop&api-version=3",
+        extra_body='{"top_k": 1, "provider": {"api_key": "zxcvbnm123"}}',
+        timeout="5",
+        max_retries="1",
+    )
+    fingerprint = load("m", given).fingerprint
+    assert fingerprint["base_url"] == "http://host/v1"
+    assert fingerprint["args"] == {"extra_body": '{"top_k": 1, "provider": {"api_key": "[redacted]"}}'}
+
+
+def test_a_key_is_demanded_of_openai_and_not_of_other_servers() -> None:
+    assert "OPENAI_API_KEY" in refusal(options())
+    assert "OPENAI_API_KEY" in refusal(options(environ={"OPENAI_API_KEY": " "}))
+    assert read_settings("m", options("http://localhost/v1")).api_key == "no-key"
+    assert read_settings("m", options(environ={"OPENAI_BASE_URL": "http://localhost/v1"})).api_key == "no-key"
+    assert read_settings("m", options(environ={"OPENAI_API_KEY": "sk-env\n"})).api_key == "sk-env"
+    assert read_settings("m", options(environ={"OPENAI_API_KEY": "sk-env"}, api_key="sk-arg")).api_key == "sk-arg"
+
+
+def test_where_requests_go() -> None:
+    environ = {"OPENAI_API_KEY": "sk-env", "OPENAI_BASE_URL": "http://env/v1"}
+    assert read_settings("m", options(environ={"OPENAI_API_KEY": "sk-env"})).base_url == "https://api.openai.com/v1"
+    assert read_settings("m", options(environ=environ)).base_url == "http://env/v1"
+    settings = read_settings("m", options("https://given/v1?api-version=2&flag=", environ))
+    assert settings.base_url == "https://given/v1"
+    assert settings.query == {"api-version": "2", "flag": ""}
+
+
+@pytest.mark.parametrize("url", ["localhost:8000", "ftp://host/v1", "http://", "http://host:port/v1", "http://[::1/v1"])
+def test_a_malformed_base_url_is_refused(url: str) -> None:
+    assert "base URL" in refusal(options(url))
+
+
+def test_a_malformed_url_keeps_its_password() -> None:
+    for url in ("http://me:pass/w0rd@host/v1", "me:pass/w0rd@host/v1", "ftp://me:pass/w0rd@host/v1"):
+        assert "w0rd" not in refusal(options(url))
+
+
+def test_userinfo_becomes_basic_auth_and_replaces_the_key_of_the_environment() -> None:
+    settings = read_settings("m", options("http://me:p%40ss@host/v1", {"OPENAI_API_KEY": "sk-env"}))
+    assert settings.headers == {"Authorization": f"Basic {base64.b64encode(b'me:p@ss').decode()}"}
+    assert settings.base_url == "http://host/v1"
+    assert settings.api_key == "no-key"
+
+
+def test_userinfo_and_a_given_key_exclude_each_other() -> None:
+    said = refusal(options("http://me:passw0rd@host/v1", api_key="sk-12345678"))
+    assert "Authorization" in said
+    assert "passw0rd" not in said
+    assert "sk-12345678" not in said
+
+
+@pytest.mark.parametrize(
+    ("args", "expected"),
+    [
+        ({"apikey": "x"}, "--model-arg apikey is unknown to openai/m; it knows api_key, extra_body, max_retries"),
+        ({"timeout": "soon"}, "--model-arg timeout='soon' is not a number of seconds"),
+        ({"timeout": "0"}, "timeout"),
+        ({"timeout": "nan"}, "timeout"),
+        ({"max_retries": "1.5"}, "--model-arg max_retries='1.5' is not a whole number of at least 0."),
+        ({"max_retries": "-1"}, "max_retries"),
+        ({"max_retry_wait": "inf"}, "max_retry_wait"),
+        ({"extra_body": "{"}, "--model-arg extra_body must be a JSON object: invalid JSON"),
+        ({"extra_body": "[1]"}, "not a JSON object"),
+        ({"extra_body": '{"top_p": NaN}'}, "extra_body"),
+        ({"extra_body": '{"stream": true}'}, "stream"),
+        ({"api_key": "sk-ключ"}, "no header can hold"),
+    ],
+)
+def test_arguments_are_refused_in_one_sentence(args: dict[str, str], expected: str) -> None:
+    said = refusal(options("http://localhost/v1", **args))
+    assert expected in said
+    assert "\n" not in said
+
+
+def test_arguments_are_read() -> None:
+    args = {"timeout": "1.5", "max_retries": "7", "max_retry_wait": "0", "organization": "org-1", "project": "p-1"}
+    settings = read_settings("m", options("http://localhost/v1", extra_body='{"top_k": 1}', **args))
+    assert (settings.timeout, settings.max_retries, settings.max_retry_wait) == (1.5, 7, 0.0)
+    assert (settings.organization, settings.project, settings.extra_body) == ("org-1", "p-1", {"top_k": 1})
+    defaults = read_settings("m", options("http://localhost/v1"))
+    assert (defaults.timeout, defaults.max_retries, defaults.max_retry_wait) == (600.0, 4, 60.0)
+
+
+def test_an_empty_name_is_refused() -> None:
+    assert "name of a model" in refusal(options("http://localhost/v1"), name=" ")
+
+
+def test_every_secret_is_registered_at_load_and_shown_by_nothing() -> None:
+    environ = {"OPENAI_API_KEY": "sk-from-environ", "OPENAI_CUSTOM_HEADERS": "X-Api-Key: gateway-key-1\nX-Team: blue"}
+    given = options("http://me:passw0rd@host/v1?token=tok-99", environ, extra_body='{"auth": {"key": ["deep-one"]}}')
+    model = load("m", given)
+    for secret in ("sk-from-environ", "gateway-key-1", "passw0rd", "tok-99", "deep-one"):
+        assert given.redact(secret) == "[redacted]"
+        assert secret not in repr(model.fingerprint)
+        assert secret not in repr(read_settings("m", given))
+    assert given.redact("X-Team: blue") == "X-Team: blue"
+
+
+def test_backoff_grows_is_capped_and_is_reproducible() -> None:
+    def waits(seed: int | None, **args: str) -> list[float]:
+        model: Any = load("m", ModelOptions(args=args, base_url="http://localhost/v1", environ={}, seed=seed))
+        assert isinstance(model, ChatModel)
+        return [model._backoff(failed, None) for failed in (0, 1, 2, 3, 9, 5000)]
+
+    assert waits(1) == waits(1) != waits(2)
+    assert all(wait <= limit for wait, limit in zip(waits(3), (1, 2, 4, 8, 60, 60), strict=True))
+    assert waits(1, max_retry_wait="0") == [0.0] * 6
+    model = ChatModel("m", read_settings("m", options("http://localhost/v1")), {}, Redactor(), 0)
+    assert model._backoff(0, 30.0) == 30.0
+    assert model._backoff(0, 3000.0) == 60.0

@@ -1,0 +1,1 @@
+"""Collects trajectories and trains on the reward that the evaluation measures."""
