@@ -18,7 +18,9 @@ from harness.errors import HarnessError
 from harness.registry import find_entry_points, near
 from harness.terminal import printable
 
-EPILOG = "`harness COMMAND --help` explains a command. `harness eval --model 'policy/*' --tasks 'demo_*'` is a first look."
+EPILOG = (
+    """`harness COMMAND --help` explains a command. A first look: `harness eval --model 'policy/*' --tasks 'demo_*'`."""
+)
 
 
 class Parser(argparse.ArgumentParser):
@@ -63,8 +65,11 @@ def _parser(arguments: Sequence[str]) -> tuple[Parser, ModuleType | None]:
     chosen: ModuleType | None = None
     for name in [wanted] if wanted else points:
         module: ModuleType = points[name].load()
-        module.configure(commands.add_parser(name, help=module.HELP, description=module.__doc__,
-                                             formatter_class=argparse.RawDescriptionHelpFormatter))
+        module.configure(
+            commands.add_parser(
+                name, help=module.HELP, description=module.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+            )
+        )
         chosen = module if wanted else None
     return parser, chosen
 

@@ -21,9 +21,9 @@ COLUMNS: dict[str, str] = {
 """Heading to metric. The answer's column falls back to the lenient rule, and says so with a tilde."""
 
 LEGEND = (
-    "F1, P, R: strict Solve-F1, precision, recall of tool use, with the 95 % interval of F1; answer: final answers right "
-    "(~ lenient);\npaper: the paper's rule on the same episodes; n: episodes, failed ones included; "
-    "failed: episodes that ended in an error."
+    "F1, P, R: strict Solve-F1 with its 95 % interval, precision and recall of tool use; answer: right final answers (~\n"
+    "leniently); paper: the paper's rule on the same episodes; calls: tool calls an episode; n: episodes, failed ones\n"
+    "included; failed: episodes that ended in an error of the model or the infrastructure; -: no value."
 )
 
 Rows = list[dict[str, str]]
@@ -66,7 +66,8 @@ def _values(entry: Mapping[str, Any]) -> dict[str, str]:
 def table(summaries: Sequence[Mapping[str, Any]], by_task: bool, style: str = "simple") -> str:
     """A table of runs in one of tabulate's formats: a row a group (or task) and model."""
     found = [row for summary in summaries for row in rows(summary, by_task)]
-    found.sort(key=lambda row: [r["tasks"] for r in found].index(row["tasks"]))
+    place = {row["tasks"]: index for index, row in reversed(list(enumerate(found)))}
+    found.sort(key=lambda row: place[row["tasks"]])
     return tabulate(found, headers="keys", tablefmt=style, disable_numparse=True, colalign=_alignment(found))
 
 

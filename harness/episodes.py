@@ -42,9 +42,7 @@ def to_record(key: RunKey, trajectory: Trajectory, verdict: Verdict) -> Record:
                 "solves": solves,
                 "paper_solves": paper_solves,
             }
-            for record, solves, paper_solves in zip(
-                trajectory.calls, verdict.solves, verdict.paper_solves, strict=True
-            )
+            for record, solves, paper_solves in zip(trajectory.calls, verdict.solves, verdict.paper_solves, strict=True)
         ],
         "scores": verdict.scores,
         "usage": asdict(trajectory.usage),

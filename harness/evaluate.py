@@ -6,6 +6,7 @@ An episode is written the moment it ends, so an interrupted run loses only the e
 from __future__ import annotations
 
 import asyncio
+import json
 import platform
 import random
 import sys
@@ -149,7 +150,7 @@ def evaluate(
     is kept, and the same call with `resume` goes on.
     """
     redact = player.redact
-    manifest = jsonio.loads(redact(jsonio.canonical(manifest_of(plan, player))))
+    manifest = json.loads(redact(json.dumps(manifest_of(plan, player))))
     run = RunDirectory.start(out, manifest, resume)
     fingerprints = manifest["identity"]["tasks"]
     with run.appender(redact) as appender:

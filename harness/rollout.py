@@ -28,6 +28,7 @@ from harness.types import (
     RunTools,
     Sample,
     Sampling,
+    Step,
     ToolResult,
     Trajectory,
     Usage,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
@@ -61,7 +61,7 @@ class RunDirectory:
             if differing := _differences(earlier.manifest["identity"], manifest["identity"]):
                 raise UsageError(f"{path} holds another run ({differing}); name another directory with --out.")
             if not resume:
-                raise UsageError(f"{path} holds this run already; add --resume to go on with it, or name another --out.")
+                raise UsageError(f"{path} holds this run already; go on with it by --resume, or name another --out.")
             return earlier
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise UsageError(f"{path} exists and is no run directory; name another with --out.")
@@ -96,9 +96,7 @@ class RunDirectory:
         return summary
 
     def write_summary(self, summary: dict[str, Any], redact: Callable[[str], str] = str) -> None:
-        jsonio.write_atomically(
-            self.summary_path, redact(json.dumps(summary, indent=2, ensure_ascii=False)) + "\n"
-        )
+        jsonio.write_atomically(self.summary_path, redact(json.dumps(summary, indent=2, ensure_ascii=False)) + "\n")
 
     def rewrite(self, manifest: dict[str, Any], records: Iterable[Record]) -> None:
         """Replaces all episode records, for a rescore."""
@@ -149,10 +147,18 @@ def _whole_lines(path: Path) -> int:
 
 def _differences(earlier: dict[str, Any], now: dict[str, Any]) -> str:
     """What of the configuration is another, in a few words; empty when nothing is."""
-    names = [name for name in sorted({*earlier, *now}) if earlier.get(name) != now.get(name)]
-    return ", ".join(
-        f"{name}: {_short(earlier.get(name))} there, {_short(now.get(name))} now" for name in names[:3]
-    ) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    before, after = dict(_flat(earlier)), dict(_flat(now))
+    names = [name for name in sorted({*before, *after}) if before.get(name) != after.get(name)]
+    told = ", ".join(f"{name}: {_short(before.get(name))} there, {_short(after.get(name))} now" for name in names[:3])
+    return told + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def _flat(value: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, part in value.items():
+        if isinstance(part, dict):
+            yield from _flat(part, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", part
 
 
 def _short(value: Any) -> str:

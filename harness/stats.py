@@ -66,9 +66,7 @@ def estimate(strata: Sequence[Sequence[Observation]], bounds: tuple[float, float
     return Estimate(value, stderr, _interval(value, stderr, clusters - 1, bounds), n)
 
 
-def _interval(
-    value: float, stderr: float, freedom: int, bounds: tuple[float, float] | None
-) -> tuple[float, float]:
+def _interval(value: float, stderr: float, freedom: int, bounds: tuple[float, float] | None) -> tuple[float, float]:
     from scipy.special import stdtrit
 
     reach = float(stdtrit(freedom, 0.975)) * stderr

@@ -12,7 +12,12 @@ from harness.types import Sample, Task
 
 
 def environment_task(
-    name: str, load: Callable[[], Sequence[Sample]], *, group: str | None = None, description: str = "", source: str = ""
+    name: str,
+    load: Callable[[], Sequence[Sample]],
+    *,
+    group: str | None = None,
+    description: str = "",
+    source: str = "",
 ) -> Task:
     """A task whose samples carry tools and code, scored by the strict verifier and the paper's rule side by side."""
     return Task(

@@ -72,7 +72,7 @@ class Gold:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One problem. `codes` maps a tool's name to its Python source, `metadata` holds world, data_source and the like."""
+    """One problem. `codes` maps a tool's name to its Python source; `metadata` holds world, data_source and such."""
 
     id: str
     messages: tuple[Message, ...]

@@ -27,7 +27,8 @@ def run(args: argparse.Namespace) -> int:
     """Prints one line a finding."""
     import harness
 
-    _say(True, f"harness {harness.__version__} on Python {platform.python_version()}, {platform.machine()} {sys.platform}")
+    system = f"{platform.machine()} {sys.platform}"
+    _say(True, f"harness {harness.__version__} on Python {platform.python_version()}, {system}")
     isolated = _sandbox()
     for package, (extra, purpose) in EXTRAS.items():
         there = find_spec(package) is not None

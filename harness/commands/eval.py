@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.commands.options import add_data_option, at_least, data_paths, pairs, positive_number, temperature
 from harness.errors import MissingData, UsageError
+from harness.terminal import printable
 from harness.types import Limits, Model, Sample, Sampling, Task
 
 if TYPE_CHECKING:
@@ -112,8 +113,8 @@ def _loaded(tasks: list[Task]) -> tuple[list[Task], dict[str, list[Sample]]]:
             missing[task.name] = error
     if not samples:
         raise next(iter(missing.values()))
-    for name, error in missing.items():
-        print(f"Skipped {name}: {error}", file=sys.stderr)
+    for name, why in missing.items():
+        print(printable(f"Skipped {name}: {why}"), file=sys.stderr)
     return [task for task in tasks if task.name in samples], samples
 
 
@@ -130,8 +131,8 @@ def _dry_run(models: list[Model], plan: Plan, args: argparse.Namespace) -> int:
     for model in models:
         print(f"{model.name}: {plan.episodes} episodes of {', '.join(plan.samples)}")
     print(
-        f"A model needs {plan.episodes} requests if it never calls a tool and at most {plan.episodes * args.max_turns}; "
-        f"all first requests together are about {tokens:,} input tokens (a quarter of their characters)."
+        f"A model needs {plan.episodes} requests if it never calls a tool and at most "
+        f"{plan.episodes * args.max_turns}; all first requests together are about {tokens:,} input tokens (a quarter of their characters)."
     )
     return 0
 
@@ -151,9 +152,7 @@ class _Evaluation:
         out = self.args.out or self._default_out()
         directories = [self._directory(out, model) for model in self.models]
         with Sandbox(SandboxConfig(mode=self.args.sandbox)) as sandbox:
-            summaries = [
-                self._play(model, sandbox, path) for model, path in zip(self.models, directories, strict=True)
-            ]
+            summaries = [self._play(model, sandbox, path) for model, path in zip(self.models, directories, strict=True)]
         return self._report(summaries, directories, out)
 
     def _default_out(self) -> Path:
@@ -174,13 +173,15 @@ class _Evaluation:
             with Progress(model.name, self.plan.episodes, headline, self.args.quiet) as progress:
                 return evaluate(self.plan, player, path, self.args.resume, progress)
         except KeyboardInterrupt:
-            print(f"Interrupted. What was played is kept; go on with the same command and --resume --out "
-                  f"{path if len(self.models) == 1 else path.parent}.", file=sys.stderr)
+            print(
+                f"Interrupted. What was played is kept; go on with the same command and --resume --out "
+                f"{path if len(self.models) == 1 else path.parent}.",
+                file=sys.stderr,
+            )
             raise
 
     def _report(self, summaries: list[dict[str, Any]], directories: list[Path], out: Path) -> int:
         from harness.display import LEGEND, ill_ends, table
-        from harness.terminal import printable
 
         print(printable(table(summaries, by_task=len(summaries) == 1)))
         print(f"\n{LEGEND}")
@@ -188,5 +189,5 @@ class _Evaluation:
             if counts := ill_ends(summary):
                 ends = ", ".join(f"{count} {outcome}" for outcome, count in counts.items())
                 print(printable(f"{summary['model']}: {ends}; `harness show RUN --outcome ...` lists them"))
-        print(f"\nTranscripts and scores: {out}" + (f"/ (one directory a model)" if len(directories) > 1 else ""))
+        print(f"\nTranscripts and scores: {out}" + ("/ (one directory a model)" if len(directories) > 1 else ""))
         return 1 if any("infrastructure_error" in ill_ends(summary) for summary in summaries) else 0

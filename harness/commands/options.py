@@ -65,5 +65,5 @@ def data_paths(texts: Sequence[str]) -> dict[str, Path]:
 
 def add_data_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--data", nargs="+", action="extend", default=[], metavar="NAME=PATH", help="where a data set is, e.g. paper=FILE"
+        "--data", nargs="+", action="extend", default=[], metavar="NAME=PATH", help="where a data set is: paper=FILE"
     )

@@ -223,11 +223,8 @@ WIRE_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 def known_replacements(name: str) -> dict[str, str | None]:
     """What has to be replaced for a model of this name, before any endpoint was asked."""
-    return (
-        {"max_tokens": "max_completion_tokens", "temperature": None}
-        if FIXED_TEMPERATURE.match(name.rpartition("/")[2])
-        else {}
-    )
+    fixed = FIXED_TEMPERATURE.match(name.rpartition("/")[2])
+    return {"max_tokens": "max_completion_tokens", "temperature": None} if fixed else {}
 
 
 def request_body(

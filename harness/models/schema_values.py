@@ -151,7 +151,8 @@ class RandomValues:
 
     def _string(self, schema: JSONObject) -> str:
         if is_date(schema):
-            return f"{self._random.randint(1900, 2030)}-{self._random.randint(1, 12):02}-{self._random.randint(1, 28):02}"
+            year, month, day = (self._random.randint(*ends) for ends in ((1900, 2030), (1, 12), (1, 28)))
+            return f"{year}-{month:02}-{day:02}"
         text = " ".join(self._random.choices(self._words, k=self._random.randint(1, 3)))
         shortest, longest = schema.get("minLength", 0), schema.get("maxLength", len(text) + 100)
         return text.ljust(shortest, "x")[:longest]

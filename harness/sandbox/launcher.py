@@ -44,7 +44,7 @@ _children: set[int] = set()
 
 
 def main(control_fd: int, options: dict[str, Any]) -> None:
-    """`options`: mode, memory_bytes, output_chars, path. Says hello with the layers, then serves until the end."""
+    """`options`: memory_bytes, output_chars, path. Says hello with the layers, then serves until the end."""
     control = socket.socket(fileno=control_fd)
     sys.path.extend(options["path"])
     layers = jail.probe()
@@ -88,7 +88,8 @@ class Launcher:
         with suppress(ConnectionError):
             message, descriptors, _, _ = socket.recv_fds(self.control, _COMMAND_LIMIT, 4)
             if message:
-                getattr(self, "do_" + (command := json.loads(message))["do"])(command["id"], descriptors)
+                command = json.loads(message)
+                getattr(self, "do_" + command["do"])(command["id"], descriptors)
                 for descriptor in descriptors:
                     os.close(descriptor)
                 return True
@@ -122,7 +123,7 @@ class Launcher:
 
     def become_launcher(self, control_fd: int, document_fd: int) -> None:
         self.control.close()
-        with open(document_fd, encoding="utf-8", closefd=False) as document:
+        with open(document_fd, encoding="utf-8", errors="surrogatepass", closefd=False) as document:
             data = json.load(document)
         control = socket.socket(fileno=os.dup(control_fd))
         os.close(control_fd)
@@ -184,9 +185,9 @@ def load_zones() -> None:
     with suppress(ImportError):
         import pytz
 
-        for names in (pytz.all_timezones, pytz.all_timezones_set, pytz.common_timezones_set):
+        for names in (pytz.all_timezones, pytz.all_timezones_set, pytz.common_timezones, pytz.common_timezones_set):
             len(names)
-        _kept.extend(pytz.timezone(name) for name in pytz.common_timezones)
+        _kept.extend(pytz.timezone(name) for name in pytz.all_timezones)
 
 
 def make_deterministic() -> None:

@@ -289,9 +289,11 @@ class Episode:
                     for job in jobs[done:]:
                         results[job.place] = ToolResult("killed", _LOST)
                     return
-                stop = "died"
+                stop, fresh = "died", not worker.alive
                 answered, stop = yield from self._batch(worker, jobs[done:], results)
                 done += answered
+                if stop == "worn" and worker in self._sandbox._pool.workers and not (fresh and answered == 1):
+                    done -= 1  # perhaps others had used up its memory: once more, in a fresh one
                 if stop in ("timeout", "died") and done < len(jobs):
                     results[jobs[done].place] = self._stopped(stop)
                     done += 1

@@ -41,6 +41,7 @@ GOLD = {
     for name, record in RECORDS.items()
     for place, call in enumerate(record["gold_calls"])
 }
+CHAINS = {name: record for name, record in RECORDS.items() if record["data_source"].endswith("multi_hop")}
 each_record = pytest.mark.parametrize("record", RECORDS.values(), ids=list(RECORDS))
 each_tool = pytest.mark.parametrize(("record", "tool"), TOOLS.values(), ids=list(TOOLS))
 each_gold_call = pytest.mark.parametrize(("record", "call"), GOLD.values(), ids=list(GOLD))
@@ -211,12 +212,16 @@ def test_shape_of_the_scenario(record: Record) -> None:
 @each_record
 def test_the_answer_follows_from_the_sub_answers(record: Record) -> None:
     answers = answers_of(record)
-    expected = {
-        "cheese_cooperative": f"{sum(int(answer.replace(',', '')) for answer in answers):,}",
-        "chess_league": ["Iolanthe Varga", "Tobias Wren", "Marguerite Oakes"][answers.index(max(answers))],
-        "observatory": min(answers),
-    }
-    assert record["answer"] == expected.get(record["id"], answers[-1])
+    match record["id"]:
+        case "cheese_cooperative":
+            expected = f"{sum(int(answer.replace(',', '')) for answer in answers):,}"
+        case "chess_league":
+            expected = ["Iolanthe Varga", "Tobias Wren", "Marguerite Oakes"][answers.index(max(answers))]
+        case "observatory":
+            expected = min(answers)
+        case _:
+            expected = answers[-1]
+    assert record["answer"] == expected
 
 
 # --- the tools ---------------------------------------------------------------------------------------------------
@@ -257,9 +262,43 @@ def test_nothing_given_comes_back(record: Record, tool: Record) -> None:
     mine = [*gold, {part: filled(schema["properties"][part], SENTINEL) for part in schema["properties"]}]
     tries = [{part: filled(schema["properties"][part], SENTINEL) for part in schema["required"]}, *mine]
     tries += [other for arguments in mine for other in changed(arguments, schema, lambda value, part: [SENTINEL])]
-    tries += [{**arguments, SENTINEL: SENTINEL} for arguments in mine] + [{SENTINEL: SENTINEL}, {SENTINEL: 1}]
     for arguments in tries:
         assert SENTINEL.casefold() not in run(record, name, arguments).casefold()
+
+
+@each_tool
+def test_an_unknown_parameter_is_refused_by_python_itself(record: Record, tool: Record) -> None:
+    """Its text repeats the keyword, which the paper's rule takes for a result: the demo shows what that is worth."""
+    gold = [call["arguments"] for call in record["gold_calls"] if call["name"] == tool["name"]]
+    for arguments in [*gold, dict.fromkeys(tool["parameters"]["required"], "x")]:
+        said = run(record, tool["name"], {**arguments, SENTINEL: 1})
+        assert said.endswith(f"got an unexpected keyword argument '{SENTINEL}'")
+
+
+@each_tool
+def test_odd_values_are_answered_not_raised(record: Record, tool: Record) -> None:
+    schema = tool["parameters"]
+    rest = {name: plain(part, ["x"], [1961])[0] for name, part in schema["properties"].items()}
+    gold = [call["arguments"] for call in record["gold_calls"] if call["name"] == tool["name"]]
+    odd: list[Any] = [
+        None,
+        True,
+        -1,
+        0,
+        10**30,
+        1e300,
+        float("nan"),
+        "",
+        " ",
+        "٣",
+        "x" * 5000,
+        [],
+        [None],
+        {},
+        {"a": []},
+    ]
+    for arguments, name, value in itertools.product([*gold, rest], schema["properties"], odd):
+        assert "an error occured" not in run(record, tool["name"], {**arguments, name: value}), (name, value)
 
 
 @each_tool
@@ -348,7 +387,9 @@ def test_gold_calls_respect_the_order(record: Record) -> None:
 @each_gold_call
 def test_every_argument_can_be_known_and_links_only_from_an_earlier_output(record: Record, call: Record) -> None:
     jsonschema.validate(call["arguments"], schema_of(record, call["name"]))
-    links = [record["sub_questions"][place]["answer"] for place in record["sub_questions"][call["solves"]]["depends_on"]]
+    links = [
+        record["sub_questions"][place]["answer"] for place in record["sub_questions"][call["solves"]]["depends_on"]
+    ]
     used = set()
     for value, schema in values(call["arguments"], schema_of(record, call["name"])):
         found = [answer for answer in links if leaf(str(value)).tokens == leaf(answer).tokens]
@@ -363,46 +404,39 @@ def test_every_argument_can_be_known_and_links_only_from_an_earlier_output(recor
 def test_no_other_argument_gives_a_sub_answer_of_the_tool(record: Record, call: Record) -> None:
     """One argument at a time: other names that the tool knows, other choices, the next numbers, or nothing at all."""
     known = constants(record["codes"][call["name"]])
+    schema = schema_of(record, call["name"])
 
-    def wrong(value: Any, schema: Record) -> list[Any]:
+    def wrong(value: Any, part: Record) -> list[Any]:
         if isinstance(value, bool):
             return [not value]
         if isinstance(value, int | float):
             return [value - 1, value + 1, value * 10, -value, 0]
-        if schema.get("format") == "date":
+        if part.get("format") == "date":
             day = date.fromisoformat(value).toordinal()
             return [str(date.fromordinal(day + shift)) for shift in (-30, -1, 1, 365)]
-        others = [*schema.get("enum", [*known, SENTINEL, value[:-1], value + "s"])]
-        return [other for other in others if re.sub("^the ", "", other.casefold()) != value.casefold().removeprefix("the ")]
+        return list(part.get("enum", [*known, SENTINEL, value[:-1], value + "s"]))
 
-    schema = schema_of(record, call["name"])
-    dropped = [{k: v for k, v in call["arguments"].items() if k != name} for name in call["arguments"]]
-    tries = [*changed(call["arguments"], schema, wrong), *dropped]
+    right = [spoken(other["arguments"]) for other in record["gold_calls"] if other["name"] == call["name"]]
     defaults = {name: part["default"] for name, part in schema["properties"].items() if "default" in part}
-    for arguments in tries:
-        if {**defaults, **arguments} == {**defaults, **call["arguments"]}:
-            continue  # the one that was dropped had its default value
+    dropped = [{k: v for k, v in call["arguments"].items() if k != name} for name in call["arguments"]]
+    for arguments in [*changed(call["arguments"], schema, wrong), *dropped]:
+        if spoken(arguments) in right or spoken({**defaults, **arguments}) in right:
+            continue  # the same names, as the code spells them
         output = run(record, call["name"], arguments)
-        plain_case = [plain_key(value) for value in flat(arguments)]
-        if plain_case == [plain_key(value) for value in flat(call["arguments"])]:
-            continue  # the same name, as the code spells it
         assert not [answer for answer in answers_of(record, call["name"]) if states(output, answer)], arguments
 
 
-def flat(value: Any) -> list[Any]:
-    if isinstance(value, dict | list):
-        return [part for inner in (value.values() if isinstance(value, dict) else value) for part in flat(inner)]
-    return [value]
-
-
-def plain_key(value: Any) -> Any:
-    return leaf(value).tokens if isinstance(value, str) else value
+def spoken(arguments: Arguments) -> list[list[tuple[str, ...]]]:
+    """Arguments without the spelling: two lists are equal where a tolerant tool takes them for the same."""
+    return [[piece.tokens for piece in leaves(json.dumps({name: arguments[name]}))] for name in sorted(arguments)]
 
 
 @each_gold_call
 def test_spelling_does_not_matter(record: Record, call: Record) -> None:
     schema = schema_of(record, call["name"])
-    wide: Callable[[str], str] = lambda text: "  " + text.replace(" ", "   ") + " "
+
+    def wide(text: str) -> str:
+        return "  " + text.replace(" ", "   ") + " "
 
     def spelt(change: Callable[[str], str]) -> Callable[[Any, Record], Any]:
         return lambda value, part: change(value) if isinstance(value, str) else value
@@ -424,24 +458,25 @@ def test_calls_are_deterministic_and_change_nothing(record: Record, call: Record
     first = function(record["codes"][call["name"]], call["name"])(**arguments)
     assert arguments == call["arguments"]
     again = function(record["codes"][call["name"]], call["name"])(**arguments)
-    fresh = FunctionType.__call__(function.__wrapped__(record["codes"][call["name"]], call["name"]), **arguments)
+    fresh = function.__wrapped__(record["codes"][call["name"]], call["name"])(**arguments)
     assert first == again == fresh
 
 
-@each_record
-def test_guessing_from_the_question_never_solves_a_chain(record: Record) -> None:
-    """All capitalised or quoted spans, all choices and all numbers of the question, in every combination."""
-    text = question(record)
-    spans = re.findall(r"[A-Z][\w'-]*(?: (?:of |the )?[A-Z][\w'-]*)*|\b(?:Mc)?[a-z]{5,}\b", text.split("Question: ")[1])
-    spans = [span for span in dict.fromkeys([*spans, *(span.removesuffix("'s") for span in spans)])][:60]
+@pytest.mark.parametrize("record", CHAINS.values(), ids=list(CHAINS))
+def test_guessing_from_the_question_starts_a_chain_and_gets_no_further(record: Record) -> None:
+    """Every tool with all names and telling words of the question, all choices and all numbers, in any combination."""
+    text = question(record).split("Question: ")[1].split("\n")[0]
+    names = re.findall(r"[A-Z][\w-]*(?:'s)?(?: [A-Z][\w-]*(?:'s)?)*", text)
+    spans = list(dict.fromkeys([*names, *re.findall(r"\b[a-z]{9,}\b", text)]))
     numbers = [int(number) for number in dict.fromkeys(re.findall(r"\d+", text))]
-    solved = set()
-    for tool in record["tools"]:
-        schema = tool["function"]["parameters"]
+    solved: set[str] = set()
+    for tool in (tool["function"] for tool in record["tools"]):
+        schema = tool["parameters"]
         choices = [plain(schema["properties"][name], spans, numbers) for name in schema["required"]]
-        for choice in itertools.islice(itertools.product(*choices), 20_000):
-            output = run(record, tool["function"]["name"], dict(zip(schema["required"], choice, strict=True)))
-            mine = answers_of(record, tool["function"]["name"])
+        for choice in itertools.product(*choices):
+            output = run(record, tool["name"], dict(zip(schema["required"], choice, strict=True)))
+            mine = answers_of(record, tool["name"])
             solved.update(answer for answer in mine if not is_error(output) and states(output, answer))
-    later = {part["answer"] for part in record["sub_questions"] if part["depends_on"]}
-    assert not solved & later
+    starts = {part["answer"] for part in record["sub_questions"] if not part["depends_on"]}
+    assert solved <= starts
+    assert solved or record["id"] == "tea_auction"  # whose lots are asked for by an optional parameter as well

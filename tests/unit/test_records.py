@@ -1,0 +1,101 @@
+"""Environment records: what is read, and one sentence for what cannot be."""
+
+import json
+
+import pytest
+from builders import record, sample, write_records
+
+from harness.errors import MissingData, UsageError
+from harness.records import fingerprint, read_samples
+
+
+def test_fields_may_be_json_or_json_strings(tmp_path):
+    plain = record()
+    packed = {**plain, **{name: json.dumps(plain[name]) for name in ("tools", "codes", "unsolved_set")}}
+    first, second = read_samples(write_records(tmp_path / "a.jsonl", [plain, {**packed, "id": "other"}]))
+    assert (first.tools, first.codes, first.gold) == (second.tools, second.codes, second.gold)
+
+
+def test_an_absent_id_is_the_line_number(tmp_path):
+    samples = read_samples(write_records(tmp_path / "a.jsonl", [record(id=...), record(id=...)]))
+    assert [s.id for s in samples] == ["0", "1"]
+    assert [s.metadata["line"] for s in samples] == [0, 1]
+
+
+def test_parquet_reads_like_jsonl(tmp_path):
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    packed = record(**{name: json.dumps(record()[name]) for name in ("tools", "codes", "unsolved_set", "gold_calls")})
+    parquet.write_table(pyarrow.Table.from_pylist([packed]), tmp_path / "a.parquet")
+    assert read_samples(tmp_path / "a.parquet") == [sample()]
+
+
+@pytest.mark.parametrize("field", ["messages", "tools", "codes", "unsolved_set"])
+def test_a_missing_field_is_named(tmp_path, field):
+    path = write_records(tmp_path / "a.jsonl", [record(id="good"), record(**{field: ...})])
+    with pytest.raises(UsageError, match=f"record 2 has no field '{field}'"):
+        read_samples(path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"codes": {"population": "def population(:"}}, "does not compile"),
+        ({"codes": {"population": "def other(): pass"}}, "defines no function of that name"),
+        ({"codes": {}}, "'population' has no code"),
+        ({"unsolved_set": {"elsewhere": ["1"]}}, "'elsewhere' of unsolved_set has no code"),
+        ({"unsolved_set": {"population": "45,210"}}, "lists of strings"),
+        ({"tools": "[{"}, "'tools' is not JSON"),
+        ({"tools": {}}, "must be a JSON array"),
+        ({"tools": [{"type": "function"}]}, "every tool needs a name"),
+        ({"messages": [{"role": "wizard", "content": "hi"}]}, "every message needs a role"),
+        ({"gold_calls": [{"name": "population", "arguments": [1]}]}, "must be an object"),
+        ({"codes": {"population": "(" * 100_000}}, "does not compile"),
+    ],
+)
+def test_a_record_that_does_not_fit_is_one_sentence(tmp_path, changes, message):
+    with pytest.raises(UsageError, match=message) as caught:
+        read_samples(write_records(tmp_path / "a.jsonl", [record(**changes)]))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "holds no records"),
+        ("\n\n", "holds no records"),
+        ("{]\n", "record 1 is not JSON"),
+        ("[1]\n", "record 1 is not a JSON object"),
+        ("[" * 200_000 + "\n", "record 1 is not JSON: nested too deeply"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_one_sentence(tmp_path, text, message):
+    path = tmp_path / "a.jsonl"
+    path.write_text(text)
+    with pytest.raises(UsageError, match=message):
+        read_samples(path)
+
+
+def test_ids_are_unique_in_a_file(tmp_path):
+    with pytest.raises(UsageError, match="records 1 and 2 share the id 'towns'"):
+        read_samples(write_records(tmp_path / "a.jsonl", [record(), record()]))
+
+
+def test_a_missing_file_says_where_it_was_looked_for(tmp_path):
+    with pytest.raises(MissingData, match=r"nowhere\.jsonl"):
+        read_samples(tmp_path / "nowhere.jsonl")
+
+
+def test_a_file_that_is_not_text(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(UsageError, match="not UTF-8"):
+        read_samples(path)
+
+
+def test_the_fingerprint_follows_what_decides_a_score():
+    base = fingerprint([sample()])
+    assert fingerprint([sample()]) == base
+    assert fingerprint([sample(answer="1")]) != base
+    assert fingerprint([sample(unsolved_set={"population": ["998"]})]) != base
+    assert fingerprint([sample(split="test")]) == base

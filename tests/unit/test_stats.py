@@ -1,0 +1,63 @@
+"""Means, clustered errors and intervals against closed forms and simulation."""
+
+import math
+import random
+
+import pytest
+
+from harness.stats import EMPTY, estimate, paired_difference
+
+
+def test_plain_mean_has_the_textbook_error_and_t_interval():
+    values = [1.0, 2.0, 4.0, 5.0]
+    found = estimate([list(enumerate(values))])
+    assert found.value == 3.0
+    assert found.stderr == pytest.approx(math.sqrt(sum((v - 3) ** 2 for v in values) / 3 / 4))
+    assert found.ci95 is not None
+    assert found.ci95[1] - 3.0 == pytest.approx(3.182446 * found.stderr, rel=1e-5)  # t with 3 degrees of freedom
+
+
+def test_repeats_within_a_cluster_add_no_certainty():
+    once = estimate([[("a", 0.0), ("b", 1.0), ("c", 1.0)]])
+    thrice = estimate([[(cluster, v) for cluster, v in [("a", 0.0), ("b", 1.0), ("c", 1.0)] for _ in range(3)]])
+    assert thrice.stderr == pytest.approx(once.stderr)
+    assert thrice.n == 9
+
+
+def test_one_cluster_has_no_error():
+    found = estimate([[("a", 0.0), ("a", 1.0)]])
+    assert (found.value, found.stderr, found.ci95) == (0.5, None, None)
+
+
+def test_macro_mean_weighs_strata_alike():
+    found = estimate([[("a", 1.0)] * 9 + [("b", 1.0)], [("c", 0.0), ("d", 0.5)]])
+    assert found.value == pytest.approx((1.0 + 0.25) / 2)
+
+
+def test_an_empty_stratum_leaves_nothing():
+    assert estimate([[("a", 1.0)], []]) == EMPTY
+    assert estimate([]) == EMPTY
+
+
+def test_bounds_clip_the_interval():
+    found = estimate([[("a", 1.0), ("b", 0.9), ("c", 1.0)]], bounds=(0.0, 1.0))
+    assert found.ci95 is not None and found.ci95[1] == 1.0
+
+
+def test_the_interval_covers_as_often_as_it_says():
+    source = random.Random(0)
+    hits = 0
+    for _ in range(400):
+        strata = []
+        for stratum in range(2):
+            worlds = [(f"{stratum}/{w}", source.gauss(0, 1)) for w in range(12)]
+            strata.append([(world, shift + source.gauss(0, 1)) for world, shift in worlds for _ in range(3)])
+        low, high = estimate(strata).ci95
+        hits += low <= 0 <= high
+    assert 0.92 <= hits / 400 <= 0.98
+
+
+def test_paired_difference_uses_shared_keys_only():
+    found = paired_difference({"x": 0.0, "y": 0.5, "z": 1.0}, {"x": 1.0, "y": 1.0}, {})
+    assert found.value == 0.75
+    assert found.n == 2
