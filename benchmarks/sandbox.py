@@ -10,6 +10,8 @@ ways take turns, round after round, and the median round counts. One round befor
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 import json
 import statistics
 import time
@@ -35,7 +37,9 @@ def main() -> None:
     warnings.simplefilter("ignore")  # some released tools have invalid escapes
     episodes = load(options.data)[: options.episodes]
     with Sandbox(SandboxConfig(workers=1)) as sandbox:
-        print(table(measure(ways(sandbox), episodes, sandbox, options.rounds), sum(len(calls) for _, calls in episodes)))
+        print(
+            table(measure(ways(sandbox), episodes, sandbox, options.rounds), sum(len(calls) for _, calls in episodes))
+        )
 
 
 def load(data: Path) -> Episodes:
@@ -60,12 +64,14 @@ def ways(sandbox: Sandbox) -> dict[str, Callable[[Episodes], None]]:
 
 
 def paper(episodes: Episodes) -> None:
-    for codes, calls in episodes:
-        for name, arguments in calls:
-            try:
-                func_timeout(10, in_process, args=(codes[name], name, arguments))
-            except Exception as error:
-                str(error)
+    """Some released tools print when they are defined."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        for codes, calls in episodes:
+            for name, arguments in calls:
+                try:
+                    func_timeout(10, in_process, args=(codes[name], name, arguments))
+                except Exception as error:
+                    str(error)
 
 
 def in_process(source: str, name: str, arguments: dict[str, Any]) -> str:

@@ -21,8 +21,8 @@ COLUMNS: dict[str, str] = {
 """Heading to metric. The answer's column falls back to the lenient rule, and says so with a tilde."""
 
 LEGEND = (
-    "F1, P, R: strict Solve-F1 with its 95 % interval, precision and recall of tool use; answer: right final answers (~\n"
-    "leniently); paper: the paper's rule on the same episodes; calls: tool calls an episode; n: episodes, failed ones\n"
+    "F1, P, R: strict Solve-F1 with its 95 % interval, precision and recall of tool use; answer: right final answers\n"
+    "(~ leniently); paper: the paper's rule on the same episodes; calls: tool calls an episode; n: episodes, failed ones\n"
     "included; failed: episodes that ended in an error of the model or the infrastructure; -: no value."
 )
 

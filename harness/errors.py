@@ -11,6 +11,8 @@ ModelFailure       a model gave no usable reply; the rollout turns it into the e
 
 from typing import Literal
 
+from harness.types import Usage
+
 
 class HarnessError(Exception):
     """An error with a sentence for the person who runs the harness; never shown with a traceback."""
@@ -32,7 +34,7 @@ class ModelFailure(Exception):
     """A request that ended without a usable reply, after its retries.
 
     `outcome` is what the episode's outcome becomes; `stop` says in a word or two what happened (`http_429`,
-    `timeout`, `context_length`); the message must already be free of secrets.
+    `timeout`, `context_length`); `usage` is what the attempts cost; the message must already be free of secrets.
     """
 
     def __init__(
@@ -41,7 +43,9 @@ class ModelFailure(Exception):
         *,
         outcome: Literal["model_error", "token_limit", "infrastructure_error"],
         stop: str,
+        usage: Usage | None = None,
     ) -> None:
         super().__init__(message)
         self.outcome: Literal["model_error", "token_limit", "infrastructure_error"] = outcome
         self.stop = stop
+        self.usage = usage or Usage()

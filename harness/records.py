@@ -8,6 +8,7 @@ parsed here, never run.
 from __future__ import annotations
 
 import ast
+import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -126,7 +127,9 @@ def _codes(value: dict[str, Any], where: str) -> dict[str, str]:
         if not isinstance(source, str):
             raise UsageError(f"{where}: the code of {name!r} must be Python source text.")
         try:
-            tree = ast.parse(source)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # the style of somebody's code is not our reader's concern
+                tree = ast.parse(source)
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
             raise UsageError(f"{where}: the code of {name!r} does not compile: {error}.") from None
         if not any(isinstance(node, ast.FunctionDef) and node.name == name for node in ast.walk(tree)):

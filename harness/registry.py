@@ -1,9 +1,13 @@
-"""What is installed: commands, tasks and models are found by entry points, ours and a third party's alike."""
+"""What there is: commands, tasks and models are found by entry points, ours and a third party's alike.
+
+A task may also be named by a path: a file of environment records, or a Python file with a function `tasks(data)`.
+"""
 
 from __future__ import annotations
 
 import difflib
 import fnmatch
+import runpy
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
@@ -14,6 +18,7 @@ from harness.errors import UsageError
 from harness.types import Task
 
 DATA_FILES = {".jsonl", ".parquet"}
+TASK_FILE = ".py"
 
 
 @cache
@@ -49,17 +54,14 @@ def all_tasks(data: Mapping[str, Path]) -> dict[str, Task]:
 
 def select_tasks(patterns: Sequence[str], data: Mapping[str, Path]) -> list[Task]:
     """The tasks that globs, names and paths (each also comma-separated) mean, in order, without repeats."""
-    from harness.task import file_task
-
     known = all_tasks(data)
     chosen: dict[str, Task] = {}
     for pattern in (part for text in patterns for part in text.split(",") if part):
-        path = Path(pattern)
-        if path.suffix in DATA_FILES:
-            task = file_task(path)
-            if task.name in known or task.name in chosen:
-                raise UsageError(f"The name of {pattern} is taken by another task of this run; rename the file.")
-            chosen[task.name] = task
+        if (own := _tasks_of_file(Path(pattern), data)) is not None:
+            for task in own:
+                if task.name in known or task.name in chosen:
+                    raise UsageError(f"{pattern} names its task {task.name!r}, as another task of this run does.")
+                chosen[task.name] = task
             continue
         matches = fnmatch.filter(known, pattern)
         if not matches:
@@ -67,6 +69,25 @@ def select_tasks(patterns: Sequence[str], data: Mapping[str, Path]) -> list[Task
             raise UsageError(f"No task matches {pattern!r}.{hint}")
         chosen.update({name: known[name] for name in matches})
     return list(chosen.values())
+
+
+def _tasks_of_file(path: Path, data: Mapping[str, Path]) -> list[Task] | None:
+    """The tasks of a path to environment records or to a Python file; None for anything else."""
+    from harness.task import file_task
+
+    if path.suffix in DATA_FILES:
+        return [file_task(path)]
+    if path.suffix != TASK_FILE:
+        return None
+    if not path.is_file():
+        raise UsageError(f"There is no task file at {path}.")
+    try:
+        tasks = runpy.run_path(str(path))["tasks"](data)
+    except UsageError:
+        raise
+    except Exception as error:
+        raise UsageError(f"{path} gives no tasks: {type(error).__name__}: {error}.") from error
+    return list(tasks)
 
 
 def groups_of(tasks: Sequence[Task], data: Mapping[str, Path]) -> dict[str, list[str]]:

@@ -103,6 +103,7 @@ def rollout(episode: Episode, environment: Environment) -> Rollout:
             if (ended := _out_of_budget(progress, episode.limits)) is not None:
                 return ended
     except ModelFailure as failure:
+        progress.usage += failure.usage
         return progress.end(failure.outcome, failure.stop, str(failure))
     except SandboxError as failure:
         return progress.end("infrastructure_error", "sandbox", str(failure))

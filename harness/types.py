@@ -196,7 +196,8 @@ class Step:
 class Environment(Protocol):
     """A live episode of one sample. `step` is a generator so that it never does I/O: it yields wishes."""
 
-    tools: Sequence[Tool]
+    @property
+    def tools(self) -> Sequence[Tool]: ...
 
     def reset(self) -> Sequence[Message]: ...
 

@@ -132,7 +132,8 @@ def _dry_run(models: list[Model], plan: Plan, args: argparse.Namespace) -> int:
         print(f"{model.name}: {plan.episodes} episodes of {', '.join(plan.samples)}")
     print(
         f"A model needs {plan.episodes} requests if it never calls a tool and at most "
-        f"{plan.episodes * args.max_turns}; all first requests together are about {tokens:,} input tokens (a quarter of their characters)."
+        f"{plan.episodes * args.max_turns}; the first request of every episode together is about "
+        f"{tokens:,} input tokens (a quarter of the characters)."
     )
     return 0
 

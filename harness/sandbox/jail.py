@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import platform
 import resource
 import struct
 from typing import TypedDict
@@ -21,7 +20,8 @@ _SECCOMP_MODE_FILTER = 2
 _LANDLOCK_VERSION_FLAG = 1
 _EFAULT, _SIGKILL = 14, 9
 
-# Landlock's access bits by the interface version that brought them; a ruleset that handles all and allows none denies all.
+# Landlock's access bits, by the interface version that brought them. A ruleset that handles all and allows none
+# denies all.
 _FILE_BITS = {1: 13, 2: 14, 3: 15, 5: 16}  # version: number of low bits
 _NET_BITS = 0b11  # TCP bind and connect, since version 4
 _SCOPE_BITS = 0b11  # abstract unix sockets and signals to the outside, since version 6
@@ -48,7 +48,7 @@ def _landlock_version() -> int | None:
 
 def _seccomp_machine() -> str | None:
     """A filter at address 0 is a bad address where filters exist, and an invalid request where they do not."""
-    machine = platform.machine()
+    machine = os.uname().machine
     _libc.prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, 0, 0, 0)
     return machine if ctypes.get_errno() == _EFAULT and machine in syscalls.AUDIT_ARCH else None
 

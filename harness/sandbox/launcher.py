@@ -28,14 +28,14 @@ CLOCK = "2025-01-01T00:00:00+00:00"
 # What tools import. In the jail nothing can be read from disk, so what is not loaded here cannot be imported.
 MODULES = """
     __future__ _strptime abc array ast base64 binascii bisect calendar cmath codecs collections collections.abc
-    contextlib copy csv dataclasses datetime decimal difflib email.utils enum fractions functools hashlib heapq hmac html html.parser
-    inspect io ipaddress itertools json keyword locale logging math numbers operator pprint random re secrets shlex
-    statistics string struct sys textwrap time traceback types typing unicodedata urllib.parse uuid warnings weakref
-    xml.etree.ElementTree zlib zoneinfo
+    contextlib copy csv dataclasses datetime decimal difflib email.utils enum fractions functools hashlib heapq hmac
+    html html.parser inspect io ipaddress itertools json keyword locale logging math numbers operator pprint random re
+    secrets shlex statistics string struct sys textwrap time traceback types typing unicodedata urllib.parse uuid warnings
+    weakref xml.etree.ElementTree zlib zoneinfo
     encodings.ascii encodings.cp1252 encodings.hex_codec encodings.idna encodings.latin_1 encodings.punycode
     encodings.raw_unicode_escape encodings.rot_13 encodings.unicode_escape encodings.utf_16 encodings.utf_16_le
     encodings.utf_32 encodings.utf_8 encodings.utf_8_sig
-""".split()
+"""
 OPTIONAL = ["pytz", "dateutil.parser", "dateutil.relativedelta", "dateutil.tz"]
 _COMMAND_LIMIT = 4096
 
@@ -61,7 +61,13 @@ class Launcher:
     """`data` is the state that this launcher's workers share until they write to it; the first launcher has none."""
 
     def __init__(
-        self, control: socket.socket, options: dict[str, Any], layers: jail.Layers, harness: int, stateful: bool, data: Any
+        self,
+        control: socket.socket,
+        options: dict[str, Any],
+        layers: jail.Layers,
+        harness: int,
+        stateful: bool,
+        data: Any,
     ) -> None:
         self.control = control
         self.options = options
@@ -168,7 +174,7 @@ def end() -> None:
 
 
 def load_modules() -> None:
-    for name in MODULES:
+    for name in MODULES.split():
         importlib.import_module(name)
     for name in OPTIONAL:
         with suppress(ImportError):
@@ -183,8 +189,7 @@ def load_zones() -> None:
         with suppress(Exception):
             _kept.append(zoneinfo.ZoneInfo(key))
     with suppress(ImportError):
-        import pytz
-
+        pytz = importlib.import_module("pytz")
         for names in (pytz.all_timezones, pytz.all_timezones_set, pytz.common_timezones, pytz.common_timezones_set):
             len(names)
         _kept.extend(pytz.timezone(name) for name in pytz.all_timezones)
@@ -206,6 +211,6 @@ def make_deterministic() -> None:
     def seed(self: random.Random, a: Any = None, version: int = 2) -> None:
         original(self, 0 if a is None else a, version)
 
-    random.Random.seed = seed  # type: ignore[method-assign,assignment]
-    random.seed = random._inst.seed  # type: ignore[attr-defined]
+    random.Random.seed = seed  # type: ignore[method-assign]
+    random.seed = random._inst.seed
     worker.seed()

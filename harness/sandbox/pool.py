@@ -8,13 +8,15 @@ environment words it) and retries of a call (a call that was stopped is never ru
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import itertools
 import json
 import os
 import threading
-from collections import OrderedDict
+from collections import deque
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import lru_cache
 from types import TracebackType
@@ -22,10 +24,16 @@ from typing import Any, Literal, NamedTuple
 
 from harness.errors import SandboxError
 from harness.sandbox import screen, wire
-from harness.sandbox.process import Launcher, Lease, Pool, Stop, Steps, Worker, adrive, drive
+from harness.sandbox.process import Launcher, Stop, Worker
+from harness.sandbox.steps import Steps, adrive, drive
 from harness.types import CallStatus, ToolResult
 
-_STATUS: dict[int, CallStatus] = {wire.OK: "ok", wire.RAISED: "raised", wire.TRUNCATED: "truncated", wire.WORN: "raised"}
+_STATUS: dict[int, CallStatus] = {
+    wire.OK: "ok",
+    wire.RAISED: "raised",
+    wire.TRUNCATED: "truncated",
+    wire.WORN: "raised",
+}
 _DIED = "the tool's process ended before it answered"
 _LOST = "the episode's state was lost when an earlier call was stopped"
 _MISSING = {
@@ -54,8 +62,63 @@ class SandboxConfig:
     output_chars: int = 100_000
 
 
+# --- who may use what --------------------------------------------------------------------------------------------
+
+
+class Pool:
+    """Workers that are lent out one at a time, first come first served, to threads and tasks of any event loop."""
+
+    def __init__(self, workers: Sequence[Worker]) -> None:
+        self.workers = tuple(workers)
+        self._idle = list(workers)
+        self._waiting: deque[Future[Worker]] = deque()
+        self._lock = threading.Lock()
+
+    def lend(self) -> Worker | Lease:
+        """The worker that was used last, because it knows most of the code; or a wish for one."""
+        with self._lock:
+            if self._idle:
+                return self._idle.pop()
+            self._waiting.append(Future())
+            return Lease(self, self._waiting[-1])
+
+    def give_back(self, worker: Worker) -> None:
+        with self._lock:
+            while self._waiting:
+                future = self._waiting.popleft()
+                if future.set_running_or_notify_cancel():
+                    future.set_result(worker)
+                    return
+            self._idle.append(worker)
+
+
+class Lease(NamedTuple):
+    """Wait for a worker. Whoever stops waiting gives back what he was given meanwhile."""
+
+    pool: Pool
+    future: Future[Worker]
+
+    def now(self) -> Worker:
+        try:
+            return self.future.result()
+        except BaseException:
+            self.refuse()
+            raise
+
+    async def later(self) -> Worker:
+        try:
+            return await asyncio.wrap_future(self.future)
+        except BaseException:
+            self.refuse()
+            raise
+
+    def refuse(self) -> None:
+        if not self.future.cancel() and not self.future.cancelled():
+            self.pool.give_back(self.future.result())
+
+
 class Sandbox:
-    """Isolated workers for tool code. Starts when first needed; usable from threads, and from one event loop after another.
+    """Isolated workers for tool code. Starts when first needed; usable from threads and from any event loop.
 
     Not usable from a forked copy of the process that started it.
     """
@@ -67,7 +130,7 @@ class Sandbox:
         self._starts = 0
         self._process = 0
         self._states: dict[str, str] = {}
-        self._state_launchers: OrderedDict[str, Launcher] = OrderedDict()
+        self._state_launchers: dict[str, Launcher] = {}  # the one used last is last
         self._own: set[Worker] = set()
         self._pool = Pool([self._worker() for _ in range(max(1, self.config.workers))])
 
@@ -118,10 +181,7 @@ class Sandbox:
         with self._lock:
             for worker in (*self._pool.workers, *self._own):
                 worker.kill()
-            for launcher in (*self._state_launchers.values(), *([self._launcher] if self._launcher else [])):
-                launcher.close()
-            self._state_launchers.clear()
-            self._launcher = None
+            self._end_launchers()
             self._starts = 0
 
     # --- launchers -----------------------------------------------------------------------------------------------
@@ -133,46 +193,59 @@ class Sandbox:
     def _root(self) -> Launcher:
         """The launcher; started if there is none, and once more if it died."""
         with self._lock:
-            process = self._launcher.process if self._launcher else None
-            if self._launcher is not None and process is not None and process.poll() is None:
-                if self._process != os.getpid():
-                    raise SandboxError("a sandbox cannot be used from a forked copy of its process; make a new one there")
-                return self._launcher
             if self._launcher is not None:
-                self._launcher.close()
-                self._drop_states()
-            if self._starts >= 2:
+                if self._process != os.getpid():
+                    raise SandboxError(
+                        "a sandbox cannot be used from a forked copy of its process; make a new one there"
+                    )
+                if self._launcher.usable():
+                    return self._launcher
+                self._end_launchers()
+            if self._starts == 2:
                 raise SandboxError("the sandbox's launcher died twice")
             self._launcher = self._start()
             return self._launcher
 
     def _start(self) -> Launcher:
         config = self.config
-        options = {"mode": config.mode, "memory_bytes": config.memory_bytes, "output_chars": config.output_chars}
-        launcher = Launcher.start(options)
+        launcher = Launcher.start({"memory_bytes": config.memory_bytes, "output_chars": config.output_chars})
         missing = [text for name, text in _MISSING.items() if launcher.hello["layers"][name] is None]
         if missing and config.mode == "jail":
             launcher.close()
             raise SandboxError(
-                f"tool code cannot be isolated here: {' and '.join(missing)}; --sandbox weak is the explicit consent to "
-                "run without"
+                f"tool code cannot be isolated here: {' and '.join(missing)}; "
+                "--sandbox weak is the explicit consent to run without"
             )
         self._starts += 1
         self._process = os.getpid()
         return launcher
 
+    def _end_launchers(self) -> None:
+        for launcher in (*self._state_launchers.values(), *([self._launcher] if self._launcher else [])):
+            launcher.close()
+        self._state_launchers.clear()
+        self._launcher = None
+
     def _state_launcher(self, key: str) -> Launcher:
         with self._lock:
             root = self._root()
-            if key not in self._state_launchers:
-                self._state_launchers[key] = root.with_state(self._states[key])
-            self._state_launchers.move_to_end(key)
+            launcher = self._state_launchers.pop(key, None)
+            if launcher is not None and not launcher.usable():
+                launcher.close()
+                launcher = None
+            self._state_launchers[key] = launcher or root.with_state(self._states[key])
+            self._forget_states()
             return self._state_launchers[key]
 
-    def _drop_states(self) -> None:
-        for launcher in self._state_launchers.values():
-            launcher.close()
-        self._state_launchers.clear()
+    def _forget_states(self) -> None:
+        """A launcher without workers is only memory: the longest unused go first, and come back when needed."""
+        idle = [key for key, launcher in self._state_launchers.items() if not launcher.live]
+        for key in idle[: max(0, len(self._state_launchers) - _STATES_KEPT)]:
+            if key != next(reversed(self._state_launchers)):
+                self._state_launchers.pop(key).close()
+
+
+# --- what an episode does with it --------------------------------------------------------------------------------
 
 
 class Code(NamedTuple):
@@ -213,7 +286,9 @@ class Episode:
     def __enter__(self) -> Episode:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     def run(self, codes: Mapping[str, str], calls: Sequence[tuple[str, dict[str, Any]]]) -> list[ToolResult]:
@@ -252,6 +327,9 @@ class Episode:
                 line = f"[{code.number},{_encode(arguments)}]"
             except (TypeError, ValueError, RecursionError) as error:
                 results[place] = ToolResult("raised", str(error))
+                continue
+            if len(line) > wire.LINE_LIMIT:
+                results[place] = ToolResult("raised", "the arguments are too long")
                 continue
             queue = -1 if self._stateful or code.plain else code.number
             queues.setdefault(queue, []).append(Job(place, code, line))
@@ -312,8 +390,8 @@ class Episode:
         new = {job.code.number: job.code.line for job in jobs if job.code.number not in worker.codes}
         worker.codes.update(new)
         replies, stop = yield from worker.ask([*new.values(), *lines], len(jobs))
-        for job, reply in zip(jobs, replies, strict=False):
-            results[job.place] = ToolResult(_STATUS[reply.status], reply.text)
+        for job, (status, text) in zip(jobs, replies, strict=False):
+            results[job.place] = ToolResult(_STATUS[status], text)
         return len(replies), stop
 
     def _stopped(self, stop: Stop) -> ToolResult:
@@ -342,4 +420,4 @@ class Episode:
         finally:
             if stop != "answered":
                 self._abandon(worker, stop)
-        return replies[0].text if replies and replies[0].status == wire.OK else None
+        return replies[0][1] if replies and replies[0][0] == wire.OK else None

@@ -1,37 +1,34 @@
-"""The harness's side of the processes: the launcher, a worker, and how one is asked and waited for.
+"""The harness's side of the processes: the launcher, and a worker that is started, asked and killed.
 
-What must wait is written once, as generators that yield wishes (be ready to read, have the socket take these bytes).
-Two drivers of a few lines carry the wishes out: `drive` blocks, `adrive` lets the event loop run. Left out: which
+Nothing a worker sends is trusted: its replies are of limited length, have to carry the request's token and their own
+place in it, and are text and nothing else. A worker that breaks this is killed like one that dies. Left out: which
 worker serves whom (pool.py).
 """
 
 from __future__ import annotations
 
 import array
-import asyncio
 import contextlib
 import importlib.util
 import itertools
 import json
 import os
 import socket
-import struct
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable, Generator, Sequence
-from concurrent.futures import Future
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Generic, Literal, NamedTuple, Protocol, TypeVar
+from typing import Any, Literal
 
 from harness.errors import SandboxError
 from harness.sandbox import wire
+from harness.sandbox.steps import Blocking, Channel, Receive, Send, Steps
 
-T = TypeVar("T")
 Stop = Literal["answered", "timeout", "died", "worn", "unsent"]
-_CHUNK = 65536
+Reply = tuple[int, str]  # status, text
 _START_SECONDS = 60.0
+_HELLO_LIMIT = 65536
 _ENVIRONMENT = {"PYTHONHASHSEED": "0", "TZ": "UTC", "LC_ALL": "C.UTF-8"}
 # No site module (its .pth files run code), no user site, no current directory, no bytecode written. Not -I: it would
 # ignore PYTHONHASHSEED. The package is entered through a stand-in, because its __init__ imports the harness's side.
@@ -45,152 +42,22 @@ sys.modules.update({"harness": harness, "harness.sandbox": sandbox})
 from harness.sandbox import launcher
 launcher.main(int(sys.argv[2]), options)
 """
-
-
-# --- wishes and drivers ------------------------------------------------------------------------------------------
-
-
-class Wish(Protocol):
-    """Something to wait for: `now` blocks, `later` does not."""
-
-    def now(self) -> Any: ...
-
-    async def later(self) -> Any: ...
-
-
-Steps = Generator[Wish, Any, T]
-
-
-def drive(steps: Steps[T]) -> T:
-    try:
-        wish = next(steps)
-        while True:
-            wish = steps.send(wish.now())
-    except StopIteration as end:
-        return end.value  # type: ignore[no-any-return]
-    finally:
-        steps.close()
-
-
-async def adrive(steps: Steps[T]) -> T:
-    try:
-        wish = next(steps)
-        while True:
-            wish = steps.send(await wish.later())
-    except StopIteration as end:
-        return end.value  # type: ignore[no-any-return]
-    finally:
-        steps.close()
-
-
-class Blocking(Generic[T]):
-    """Call something slow: under asyncio in a thread."""
-
-    def __init__(self, function: Callable[[], T]) -> None:
-        self.now = function
-
-    async def later(self) -> T:
-        return await asyncio.get_running_loop().run_in_executor(None, self.now)
-
-
-class Receive(NamedTuple):
-    """Some bytes; b"" when the other side is gone, None when `seconds` are over."""
-
-    worker: Worker
-    seconds: float
-
-    def now(self) -> bytes | None:
-        self.worker.patience(self.seconds)
-        try:
-            return self.worker.socket.recv(_CHUNK)
-        except BlockingIOError:
-            return None
-        except ConnectionError:
-            return b""
-
-    async def later(self) -> bytes | None:
-        sock = self.worker.socket
-        loop = asyncio.get_running_loop()
-        end = loop.time() + self.seconds
-        while True:
-            with contextlib.suppress(BlockingIOError):
-                try:
-                    return sock.recv(_CHUNK, socket.MSG_DONTWAIT)
-                except ConnectionError:
-                    return b""
-            if not await _ready(loop, loop.add_reader, loop.remove_reader, sock, end):
-                return None
-
-
-class Send(NamedTuple):
-    """True when the socket took all of `data`, None when `seconds` are over, False when the other side is gone."""
-
-    worker: Worker
-    data: bytes
-    seconds: float
-
-    def now(self) -> bool | None:
-        try:
-            self.worker.socket.sendall(self.data, socket.MSG_NOSIGNAL)
-        except BlockingIOError:
-            return None
-        except ConnectionError:
-            return False
-        return True
-
-    async def later(self) -> bool | None:
-        sock, rest = self.worker.socket, memoryview(self.data)
-        loop = asyncio.get_running_loop()
-        end = loop.time() + self.seconds
-        while rest:
-            try:
-                rest = rest[sock.send(rest, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL) :]
-            except BlockingIOError:
-                if not await _ready(loop, loop.add_writer, loop.remove_writer, sock, end):
-                    return None
-            except ConnectionError:
-                return False
-        return True
-
-
-async def _ready(
-    loop: asyncio.AbstractEventLoop,
-    add: Callable[..., None],
-    remove: Callable[[socket.socket], object],
-    sock: socket.socket,
-    end: float,
-) -> bool:
-    """Wait until `sock` can be used, or loop time `end`."""
-    future = loop.create_future()
-    add(sock, _resolve, future, True)
-    timer = loop.call_at(end, _resolve, future, False)
-    try:
-        ready: bool = await future
-        return ready
-    finally:
-        timer.cancel()
-        remove(sock)
-
-
-def _resolve(future: asyncio.Future[bool], value: bool) -> None:
-    if not future.done():
-        future.set_result(value)
-
-
-# --- processes ---------------------------------------------------------------------------------------------------
+_LIBRARIES = ("time_machine", "_time_machine", "pytz", "dateutil", "six", "tzdata")
 
 
 class Launcher:
-    """A launcher process, or one forked from it that holds a state. Commands go one way and never wait for an answer."""
+    """A launcher process, or one forked from it that holds a state. Commands go one way; no answer is waited for."""
 
     def __init__(self, control: socket.socket, process: subprocess.Popen[bytes] | None = None) -> None:
         self.control = control
         self.process = process
         self.hello: dict[str, Any] = {}
+        self.live = 0  # workers forked from it
+        self.broken = False
 
     @classmethod
     def start(cls, options: dict[str, Any]) -> Launcher:
-        """SandboxError when the interpreter does not come up."""
+        """`options` are those of launcher.main. SandboxError when the interpreter does not come up."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         options = {**options, "package": str(Path(__file__).parent), "path": _library_paths()}
         with theirs:
@@ -207,10 +74,9 @@ class Launcher:
         launcher = cls(ours, process)
         ours.settimeout(_START_SECONDS)
         try:
-            launcher.hello = json.loads(ours.recv(_CHUNK))
+            launcher.hello = json.loads(ours.recv(_HELLO_LIMIT))
         except (OSError, ValueError):
             raise SandboxError(f"the sandbox's launcher did not start: {launcher._last_words()}") from None
-        ours.settimeout(_START_SECONDS)
         return launcher
 
     def _last_words(self) -> str:
@@ -221,6 +87,9 @@ class Launcher:
         lines = errors.decode("utf-8", "replace").strip().splitlines()
         return lines[-1] if lines else "it said nothing"
 
+    def usable(self) -> bool:
+        return not self.broken and (self.process is None or self.process.poll() is None)
+
     def command(self, do: str, number: int, descriptors: Sequence[int] = ()) -> None:
         """OSError when the launcher is gone."""
         message = json.dumps({"do": do, "id": number}).encode()
@@ -228,16 +97,22 @@ class Launcher:
         self.control.sendmsg([message], rights, socket.MSG_NOSIGNAL)
 
     def with_state(self, document: str) -> Launcher:
-        """A launcher forked from this one, with the JSON `document` loaded."""
+        """A launcher forked from this one, with the JSON `document` loaded. OSError when this one is gone."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs, open(os.memfd_create("state"), "wb") as file:
+        ours.settimeout(_START_SECONDS)
+        with theirs, os.fdopen(os.memfd_create("state"), "wb") as file:
             file.write(document.encode("utf-8", "surrogatepass"))
             file.flush()
             file.seek(0)
-            self.command("state", 0, [theirs.fileno(), file.fileno()])
+            try:
+                self.command("state", 0, [theirs.fileno(), file.fileno()])
+            except OSError:
+                ours.close()
+                raise
         return Launcher(ours)
 
     def close(self) -> None:
+        """The launcher ends, and takes its workers with it, when nobody holds the other end."""
         self.control.close()
         if self.process is None:
             return
@@ -252,18 +127,9 @@ class Launcher:
 
 def _library_paths() -> list[str]:
     """Where the few packages live that the launcher loads; a worker can read none of it."""
-    specs = [importlib.util.find_spec(name) for name in ("time_machine", "pytz", "dateutil", "tzdata", "six")]
+    specs = [importlib.util.find_spec(name) for name in _LIBRARIES]
     origins = [Path(spec.origin) for spec in specs if spec is not None and spec.origin]
     return sorted({str(path.parent.parent if path.name == "__init__.py" else path.parent) for path in origins})
-
-
-class Reply(NamedTuple):
-    status: int
-    text: str
-
-
-class Violation(Exception):
-    """A worker broke the protocol."""
 
 
 class Worker:
@@ -277,176 +143,117 @@ class Worker:
     def __init__(self, launcher: Callable[[], Launcher], output_chars: int, call_timeout: float) -> None:
         self._launcher = launcher
         self._forked_from: Launcher | None = None
-        self._limit = wire.reply_limit(output_chars)
+        self._limit = wire.longest_text(output_chars)
         self._timeout = call_timeout
         self._number = 0
-        self._patience = 0.0
-        self._socket: socket.socket | None = None
+        self._channel: Channel | None = None
         self.pid = 0
         self.codes: set[int] = set()  # what this process was sent
 
     @property
     def alive(self) -> bool:
-        return self._socket is not None
+        return self._channel is not None
 
-    @property
-    def socket(self) -> socket.socket:
-        if self._socket is None:
-            raise SandboxError("the sandbox was closed while a call was running")
-        return self._socket
+    # --- life and death ------------------------------------------------------------------------------------------
 
     def start(self) -> Steps[None]:
         """Fork a process and wait until it is jailed. SandboxError when that fails twice."""
-        reason = "its launcher died"
+        reason = "it ended before it was ready"
         for _ in range(2):
-            launcher = yield Blocking(self._launcher)
+            launcher: Launcher = yield Blocking(self._launcher)
             try:
-                self._open(launcher)
+                channel = self._open(launcher)
             except OSError:
+                launcher.broken = True
                 continue
-            hello = yield Receive(self, _START_SECONDS)
-            replies, _ = self._parse(hello or b"", wire.HELLO, 0)
-            if replies and replies[0].status == wire.OK:
-                self.pid = int(replies[0].text)
-                return
+            hello = yield Receive(channel, _START_SECONDS)
+            if hello and (replies := self._parse(hello, wire.HELLO, 0)[0]):
+                status, text = replies[0]
+                if status == wire.OK:
+                    self.pid = int(text)
+                    return
+                reason = text
+            else:
+                launcher.broken = True
             self.kill()
-            if replies:
-                reason = replies[0].text
         raise SandboxError(f"a sandbox worker could not be started: {reason}")
 
-    def _open(self, launcher: Launcher) -> None:
-        self._number = next(self._numbers)
+    def _open(self, launcher: Launcher) -> Channel:
+        number = next(self._numbers)
         ours, theirs = socket.socketpair()
         with theirs:
             try:
-                launcher.command("worker", self._number, [theirs.fileno()])
+                launcher.command("worker", number, [theirs.fileno()])
             except OSError:
                 ours.close()
                 raise
-        ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _timeval(self._timeout))
-        self._socket, self._forked_from = ours, launcher
-        self._patience = 0.0
+        launcher.live += 1
+        self._number, self._forked_from = number, launcher
+        self._channel = Channel(ours, self._timeout)
+        return self._channel
 
     def kill(self) -> None:
-        """End the process, whatever it is doing. It is safe to call twice."""
-        if self._socket is None:
+        """End the process, whatever it is doing. Calling it twice is safe."""
+        if self._channel is None or self._forked_from is None:
             return
-        self._socket.close()
-        self._socket, self.pid = None, 0
+        self._channel.socket.close()
+        self._channel, self.pid = None, 0
         self.codes.clear()
-        if self._forked_from is not None:
-            with contextlib.suppress(OSError):
-                self._forked_from.command("kill", self._number)
+        self._forked_from.live -= 1
+        with contextlib.suppress(OSError):
+            self._forked_from.command("kill", self._number)
 
-    def patience(self, seconds: float) -> None:
-        """How long a blocking read waits; the kernel is told only when it changes."""
-        if abs(seconds - self._patience) > 0.01:
-            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _timeval(seconds))
-            self._patience = seconds
+    # --- question and answer -------------------------------------------------------------------------------------
 
     def ask(self, lines: list[str], expected: int) -> Steps[tuple[list[Reply], Stop]]:
         """Send a request and collect its replies, each within the time limit; and why there are fewer, if there are."""
+        channel = self._channel
+        if channel is None:
+            return [], "unsent"
         token = os.urandom(8)
         body = "\n".join(lines).encode("ascii")
-        sent = yield Send(self, wire.REQUEST.pack(len(body), token) + body, self._timeout)
+        sent = yield Send(channel, wire.REQUEST.pack(len(body), token) + body, self._timeout)
         if not sent:
             return [], "unsent" if sent is False else "timeout"
         replies: list[Reply] = []
-        data, seconds = b"", self._timeout
+        rest, seconds = b"", self._timeout
         deadline = time.monotonic() + seconds
         while len(replies) < expected:
-            chunk = yield Receive(self, seconds)
+            chunk = yield Receive(channel, seconds)
             if not chunk:
                 return replies, "timeout" if chunk is None else "died"
-            try:
-                new, data = self._parse(data + chunk, token, len(replies))
-            except Violation:
-                return replies, "died"
+            new, rest, honest = self._parse(rest + chunk, token, len(replies))
             replies += new
-            if new and new[-1].status == wire.WORN:
+            if not honest or len(replies) > expected:
+                return replies[:expected], "died"
+            if new and new[-1][0] == wire.WORN:
                 return replies, "worn"
             if new:
                 deadline = time.monotonic() + self._timeout
-            seconds = deadline - time.monotonic() if data else self._timeout
+            seconds = deadline - time.monotonic() if rest else self._timeout
             if seconds <= 0:
                 return replies, "timeout"
-        return replies, "answered" if len(replies) == expected and not data else "died"
+        return replies, "died" if rest else "answered"
 
-    def _parse(self, data: bytes, token: bytes, place: int) -> tuple[list[Reply], bytes]:
-        """The complete replies in `data` up to a worn one, and what is left over."""
+    def _parse(self, data: bytes, token: bytes, place: int) -> tuple[list[Reply], bytes, bool]:
+        """The complete replies in `data` up to a worn one, what is left over, and whether all of it was in order."""
         replies: list[Reply] = []
         start = 0
         while len(data) - start >= wire.REPLY.size:
             length, echoed, number, status = wire.REPLY.unpack_from(data, start)
-            if length > self._limit or echoed != token or number != place + len(replies) or status > wire.WORN:
-                raise Violation
+            if length > 4 * self._limit or echoed != token or number != place + len(replies) or status > wire.WORN:
+                return replies, b"", False
             begin = start + wire.REPLY.size
             if len(data) - begin < length:
                 break
-            start = begin + length
             try:
-                replies.append(Reply(status, data[begin:start].decode()))
+                text = data[begin : begin + length].decode()
             except UnicodeDecodeError:
-                raise Violation from None
+                return replies, b"", False
+            if len(text) > self._limit:
+                return replies, b"", False
+            replies.append((status, text))
+            start = begin + length
             if status == wire.WORN:
                 break
-        return replies, data[start:]
-
-
-def _timeval(seconds: float) -> bytes:
-    return struct.pack("ll", int(seconds), int(seconds % 1 * 1e6))
-
-
-# --- who may use what --------------------------------------------------------------------------------------------
-
-
-class Pool:
-    """Workers that are lent out one at a time, first come first served, to threads and tasks of any event loop."""
-
-    def __init__(self, workers: Sequence[Worker]) -> None:
-        self.workers = tuple(workers)
-        self._idle = list(workers)
-        self._waiting: list[Future[Worker]] = []
-        self._lock = threading.Lock()
-
-    def lend(self) -> Worker | Lease:
-        """The worker that was used last, because it has most of the code; or a wish for one."""
-        with self._lock:
-            if self._idle:
-                return self._idle.pop()
-            self._waiting.append(Future())
-            return Lease(self, self._waiting[-1])
-
-    def give_back(self, worker: Worker) -> None:
-        with self._lock:
-            while self._waiting:
-                future = self._waiting.pop(0)
-                if future.set_running_or_notify_cancel():
-                    future.set_result(worker)
-                    return
-            self._idle.append(worker)
-
-
-class Lease(NamedTuple):
-    """Wait for a worker."""
-
-    pool: Pool
-    future: Future[Worker]
-
-    def now(self) -> Worker:
-        try:
-            return self.future.result()
-        except BaseException:
-            self.refuse()
-            raise
-
-    async def later(self) -> Worker:
-        try:
-            return await asyncio.wrap_future(self.future)
-        except BaseException:
-            self.refuse()
-            raise
-
-    def refuse(self) -> None:
-        if not self.future.cancel() and self.future.done() and not self.future.cancelled():
-            self.pool.give_back(self.future.result())
+        return replies, data[start:], True

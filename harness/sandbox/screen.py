@@ -24,25 +24,30 @@ _SOURCE_LIMIT = 200_000  # characters
 
 # --- what is known to be harmless --------------------------------------------------------------------------------
 
-_SYNTAX = frozenset(
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+_SYNTAX = _words(
     """Module Expr FunctionDef Return Assign AnnAssign AugAssign Delete For While If With Raise Try TryStar Assert
     Import ImportFrom Pass Break Continue Nonlocal BoolOp NamedExpr BinOp UnaryOp Lambda IfExp Dict Set ListComp SetComp
     DictComp GeneratorExp Yield YieldFrom Compare Call FormattedValue JoinedStr Constant Attribute Subscript Starred
     Name List Tuple Slice ExceptHandler arguments arg keyword alias withitem comprehension Match match_case MatchValue
-    MatchSingleton MatchSequence MatchMapping MatchStar MatchAs MatchOr""".split()
+    MatchSingleton MatchSequence MatchMapping MatchStar MatchAs MatchOr"""
 )
 
-_BUILTINS = frozenset(
+_BUILTINS = _words(
     """abs all any ascii bin bool bytearray bytes callable chr complex dict divmod enumerate filter float format
     frozenset hash hex int isinstance issubclass iter len list map max min next object oct ord pow print range
-    repr reversed round set slice sorted str sum tuple zip Ellipsis NotImplemented __name__""".split()
+    repr reversed round set slice sorted str sum tuple zip Ellipsis NotImplemented __name__"""
 ) | {name for name, value in vars(builtins).items() if isinstance(value, type) and issubclass(value, BaseException)}
 
 _KNOWN_BUILTINS = frozenset(vars(builtins)) | {"__name__"}
 
 # Only functions without memory, immutable classes and immutable constants. A test checks what can be checked of that.
 _MODULES: dict[str, frozenset[str]] = {
-    name: frozenset(names.split())
+    name: _words(names)
     for name, names in {
         "__future__": "annotations",
         "ast": "literal_eval",
@@ -73,12 +78,12 @@ _MODULES: dict[str, frozenset[str]] = {
         "operator": "abs add and_ concat contains countOf eq floordiv ge gt index indexOf itemgetter le lt mod mul ne "
         "neg not_ or_ pos pow sub truediv truth xor",
         "pytz": "AmbiguousTimeError NonExistentTimeError UTC UnknownTimeZoneError timezone utc",
-        "random": "Random betavariate choice choices expovariate gauss getrandbits normalvariate randbytes randint random "
-        "randrange sample seed shuffle triangular uniform",
-        "re": "A ASCII DOTALL I IGNORECASE M MULTILINE Match Pattern S U UNICODE VERBOSE X compile error escape findall "
-        "finditer fullmatch match search split sub subn",
-        "statistics": "StatisticsError correlation covariance fmean geometric_mean harmonic_mean linear_regression mean "
-        "median median_high median_low mode multimode pstdev pvariance quantiles stdev variance",
+        "random": "Random betavariate choice choices expovariate gauss getrandbits normalvariate randbytes randint "
+        "random randrange sample seed shuffle triangular uniform",
+        "re": "A ASCII DOTALL I IGNORECASE M MULTILINE Match Pattern S U UNICODE VERBOSE X compile error escape "
+        "findall finditer fullmatch match search split sub subn",
+        "statistics": "StatisticsError correlation covariance fmean geometric_mean harmonic_mean linear_regression "
+        "mean median median_high median_low mode multimode pstdev pvariance quantiles stdev variance",
         "string": "ascii_letters ascii_lowercase ascii_uppercase capwords digits hexdigits octdigits printable "
         "punctuation whitespace",
         "textwrap": "dedent fill indent shorten wrap",
@@ -102,11 +107,11 @@ _VALUES: tuple[type, ...] = (
 )
 _ATTRIBUTES = (
     {name for value in _VALUES for name in dir(value) if not name.startswith("_")}
-    | set("args colno doc errno lineno msg pos strerror".split())  # of exceptions
-    | set("hexdigest digest update tm_year tm_mon tm_mday tm_hour tm_min tm_sec tm_wday tm_yday".split())
-    | set("localize normalize zone key ratio get_matching_blocks get_opcodes".split())
-    | set("choice choices gauss randint random randrange sample shuffle uniform".split())
-    | set("scheme netloc path params query fragment hostname port".split())
+    | _words("args colno doc errno lineno msg pos strerror")  # of exceptions
+    | _words("hexdigest digest update tm_year tm_mon tm_mday tm_hour tm_min tm_sec tm_wday tm_yday")
+    | _words("localize normalize zone key ratio get_matching_blocks get_opcodes")
+    | _words("choice choices gauss randint random randrange sample shuffle uniform")
+    | _words("scheme netloc path params query fragment hostname port")
 ) - {"format", "format_map"}
 
 

@@ -63,7 +63,7 @@ def numbers(machine: str) -> list[int]:
 
 
 def program(machine: str) -> bytes:
-    """The filter in classic BPF: a foreign architecture or an x32 call kills the process, what is not allowed is EPERM."""
+    """The filter in classic BPF: a foreign architecture or x32 call kills the process, what is not allowed is EPERM."""
     allowed = numbers(machine)
     code = [
         (_LOAD, 0, 0, _ARCH_OFFSET),

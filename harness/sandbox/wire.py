@@ -17,9 +17,9 @@ REQUEST = struct.Struct("<I8s")  # bytes after the header, token
 REPLY = struct.Struct("<I8sIB")  # bytes after the header, token of the request, place of the reply, status
 OK, RAISED, TRUNCATED, WORN = range(4)  # WORN: raised MemoryError, and the process should not be used again
 HELLO = b"\0" * 8  # the token of a worker's first message: OK and its process id, or RAISED and what went wrong
-REQUEST_LIMIT = 256 * 1024 * 1024
+LINE_LIMIT = 1 << 24  # of a call, in characters
 
 
-def reply_limit(output_chars: int) -> int:
-    """The longest UTF-8 text that a worker may send: four bytes a character."""
-    return 4 * max(output_chars, 1024)
+def longest_text(output_chars: int) -> int:
+    """How many characters a worker may send at once: what it keeps of an output, and enough to say hello."""
+    return max(output_chars, 1024)

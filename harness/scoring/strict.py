@@ -184,19 +184,25 @@ def _within(phrase: _Phrase, leaf_: Leaf) -> bool:
 
 
 def _argument_leaves(arguments: Mapping[str, Any]) -> list[Leaf]:
-    """Each argument's name, and all that its value alone can look like. Nothing is joined across arguments."""
+    """Each argument's name and value, in all that either alone can look like. Nothing is joined across arguments."""
     found = [reading for item in (*arguments, *arguments.values()) for reading in _readings(item)]
-    # "x=-5" and "'-5'" lose the sign by the rule for a minus.
-    unsigned = [tuple(token.replace("#-", "#").removeprefix("-") for token in one.raw) for one in found]
-    return found + [
-        Leaf(without_articles(raw), raw) for raw, one in zip(unsigned, found, strict=True) if raw != one.raw
-    ]
+    return found + [Leaf(without_articles(raw), raw) for one in found for raw in _unsigned(one.raw)]
+
+
+def _unsigned(raw: Tokens) -> Iterator[Tokens]:
+    """Without any sign, and without the first: by the rule for a minus, "x=-5, -6" has lost one."""
+    bare = tuple(token.replace("#-", "#").removeprefix("-") for token in raw)
+    if bare != raw:
+        yield bare
+        yield bare[:1] + raw[1:]
 
 
 def _readings(value: Any, depth: int = 0) -> Iterator[Leaf]:
     """A value's leaves, and the texts that Python or JSON make of it and of everything in it."""
     for text in dict.fromkeys(_texts(value)):
         yield leaf(text)
+        if "ı" in text:  # the one letter that upper() and title() change and case folding does not
+            yield leaf(text.upper())
     if depth > MAX_DEPTH:
         return
     if isinstance(value, str):

@@ -181,11 +181,11 @@ def test_a_connection_that_breaks_inside_a_reply_is_retried() -> None:
 
 
 def test_a_timeout_is_retried() -> None:
-    reply, _, _ = answered([fake.delayed(fake.text("late"), 5), fake.text("hi")], timeout="0.2")
+    reply, _, _ = answered([fake.delayed(fake.text("late"), 5), fake.text("hi")], timeout="0.6")
     assert (reply.message.content, reply.usage.retries) == ("hi", 1)
-    failure, _ = failed([fake.delayed(fake.text("late"), 5)] * 2, timeout="0.1", max_retries="1")
+    failure, _ = failed([fake.delayed(fake.text("late"), 5)] * 2, timeout="0.3", max_retries="1")
     assert (failure.outcome, failure.stop) == ("infrastructure_error", "timeout")
-    assert str(failure) == "openai/m: no reply within 0.1 s (after 2 requests)"
+    assert str(failure) == "openai/m: no reply within 0.3 s (after 2 requests)"
 
 
 def test_a_server_that_is_not_there_is_an_infrastructure_error() -> None:

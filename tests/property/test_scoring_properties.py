@@ -157,7 +157,7 @@ WRITERS: tuple[Callable[[Any], str], ...] = (
     lambda value: str(read(value)),
     lambda value: json.dumps(read(value)),
     lambda value: str(value).strip().upper(),
-    lambda value: str(value).lower().replace("_", " "),
+    lambda value: str(value).title(),
 )
 # No template has a digit or a month: with those the tool would add to the argument, not only return it.
 TEMPLATES = (
@@ -204,7 +204,21 @@ awkward = st.sampled_from(
         *("-5", "−97", "(-5)", "1,234", "70,000,000.00", ".5", "...5", "1e5", "7e+7", "1_000", "-1_000.50", "٣", "٣٫٥"),
         *("2007-05-01", "2007-5-1", "May 1, 2007", "1 May 2007", "2007-05-01T10:30:00Z", "31 Feb 2007", "May", "2007"),
         *("COVID-19", "F-16", "v3.11.7", "10:30am", "5½", "m²", "New York, NY", "Brazil, China", "a, b", "the", "-"),
-        *("a\nb", "a\\nb", "a\\u0042c", 'say "x 5"', "it's 5", "é", "ǆ", "ﬁ", "ß", "\u0301x", "x\u0301", "\u200b5"),
+        *(
+            "a\nb",
+            "a\\nb",
+            "a\\u0042c",
+            'say "x 5"',
+            "it's 5",
+            "é",
+            "ǆ",
+            "ﬁ",
+            "ß",
+            "ı",
+            "\u0301x",
+            "x\u0301",
+            "\u200b5",
+        ),
         *('["Rome", -5]', '{"a": "b c", "d": [1e3, NaN]}', "[1,234]", '"5"', "{-5}", '", "b": "c', "1, 2", "True"),
     ]
 )

@@ -52,7 +52,7 @@ def test_another_configuration_is_refused_and_named(tmp_path):
 
 def test_the_same_run_needs_resume(tmp_path):
     RunDirectory.start(tmp_path / "run", manifest(), resume=False)
-    with pytest.raises(UsageError, match="add --resume"):
+    with pytest.raises(UsageError, match="by --resume"):
         RunDirectory.start(tmp_path / "run", manifest(), resume=False)
     assert RunDirectory.start(tmp_path / "run", manifest(), resume=True).records() == []
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.models.openai import (
+from harness.models.chat_wire import (
     Trouble,
     known_replacements,
     read_reply,

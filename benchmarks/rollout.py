@@ -1,0 +1,225 @@
+"""What the harness itself costs: CPU a turn, and wall clock against a bare loop of the same client.
+
+    python benchmarks/rollout.py [--rounds 5]
+
+1. CPU a turn of everything outside tools and client (rollout, environment, scoring, records, summary): the oracle at
+   64 concurrent episodes of the demo tasks, with recorded tool outputs instead of a sandbox.
+2. Wall clock against an endpoint that answers in 200 ms: `harness` with the openai client, against a bare loop of the
+   same client that sends the same requests, episode by episode, at the same concurrency; interleaved rounds. The ideal
+   is what 200 ms a request alone would take.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tabulate import tabulate
+
+from harness.evaluate import Plan, Player, evaluate
+from harness.models import ModelOptions, load
+from harness.sandbox import Sandbox
+from harness.types import JSONObject, ToolResult
+from tasks.demo import tasks
+
+CONCURRENCY = 64
+DELAY = 0.2
+
+SERVER = """
+import asyncio, json, sys
+from aiohttp import web
+
+async def answer(request):
+    body = await request.json()
+    await asyncio.sleep(float(sys.argv[1]))
+    turn = sum(message["role"] == "assistant" for message in body["messages"])
+    message = {"role": "assistant", "content": "done"}
+    if turn < 4:
+        name = body["tools"][turn % len(body["tools"])]["function"]["name"]
+        function = {"name": name, "arguments": "{}"}
+        message = {"role": "assistant", "content": None,
+                   "tool_calls": [{"id": f"c{turn}", "type": "function", "function": function}]}
+    usage = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}
+    choice = {"index": 0, "message": message, "finish_reason": "stop"}
+    return web.json_response({"id": "x", "object": "chat.completion", "created": 0, "model": "m",
+                              "choices": [choice], "usage": usage})
+
+async def main():
+    app = web.Application(client_max_size=2**26)
+    app.router.add_post("/v1/chat/completions", answer)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0, backlog=1024)
+    await site.start()
+    print(site._server.sockets[0].getsockname()[1], flush=True)
+    await asyncio.Event().wait()
+
+asyncio.run(main())
+"""
+
+
+class RecordedTools:
+    """Stands where the sandbox does and answers each call with what the sandbox gave once."""
+
+    def __init__(self, outputs: Mapping[str, ToolResult]) -> None:
+        self.outputs = outputs
+        self.layers = {"mode": "recorded"}
+
+    def episode(self) -> RecordedTools:
+        return self
+
+    def __enter__(self) -> RecordedTools:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+    async def arun(self, codes: Mapping[str, str], calls: Sequence[tuple[str, JSONObject]]) -> list[ToolResult]:
+        return [self.outputs[json.dumps(call)] for call in calls]
+
+
+def plan(epochs: int) -> Plan:
+    """The demo tasks, each sample so many times."""
+    demo = tasks({})
+    return Plan(demo, {task.name: list(task.load()) for task in demo}, groups={}, epochs=epochs)
+
+
+def gold_outputs(samples: Plan) -> dict[str, ToolResult]:
+    """What the gold calls give, from the real sandbox."""
+    outputs: dict[str, ToolResult] = {}
+    with Sandbox() as sandbox, sandbox.episode() as tools:
+        for _, sample, _ in samples:
+            for call in sample.gold.calls or ():
+                [outputs[json.dumps((call.name, call.arguments))]] = tools.run(
+                    sample.codes, [(call.name, call.arguments)]
+                )
+    return outputs
+
+
+def cpu_a_turn(rounds: int) -> float:
+    """Milliseconds of CPU a turn, the median of the rounds."""
+    model = load("policy/oracle", ModelOptions())
+    player = Player(model, RecordedTools(gold_outputs(plan(1))), CONCURRENCY)  # type: ignore[arg-type]
+    work = plan(50)
+    turns = sum(len(sample.gold.calls or ()) + 1 for _, sample, _ in work)
+    costs = []
+    for _ in range(rounds):
+        with tempfile.TemporaryDirectory() as folder:
+            began = time.process_time()
+            evaluate(work, player, Path(folder) / "run")
+            costs.append((time.process_time() - began) / turns * 1000)
+    return statistics.median(costs)
+
+
+class Server:
+    """The endpoint, in a process of its own."""
+
+    def __enter__(self) -> str:
+        words = [sys.executable, "-c", SERVER, str(DELAY)]
+        self.process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+        assert self.process.stdout is not None
+        return f"http://127.0.0.1:{self.process.stdout.readline().strip()}/v1"
+
+    def __exit__(self, *error: object) -> None:
+        self.process.kill()
+        self.process.communicate()
+
+
+def through_harness(url: str, work: Plan, sandbox: Sandbox, folder: Path) -> tuple[float, float]:
+    """Wall clock and CPU seconds of an evaluation; leaves its records in `folder`."""
+    model = load("openai/m", ModelOptions(base_url=url, concurrency=CONCURRENCY, environ={}))
+    wall, cpu = time.perf_counter(), time.process_time()
+    evaluate(work, Player(model, sandbox, CONCURRENCY), folder)
+    return time.perf_counter() - wall, time.process_time() - cpu
+
+
+def bare(url: str, conversations: Sequence[Sequence[JSONObject]]) -> tuple[float, float]:
+    """Wall clock and CPU seconds of the client alone, sending every conversation's requests one after the other."""
+    from openai import AsyncOpenAI
+
+    async def everything() -> None:
+        client = AsyncOpenAI(base_url=url, api_key="none", max_retries=0)
+        waiting = iter(conversations)
+
+        async def work() -> None:
+            for requests in waiting:
+                for request in requests:
+                    await client.chat.completions.create(**request)
+
+        async with client:
+            await asyncio.gather(*(work() for _ in range(CONCURRENCY)))
+
+    wall, cpu = time.perf_counter(), time.process_time()
+    asyncio.run(everything())
+    return time.perf_counter() - wall, time.process_time() - cpu
+
+
+def requests_of(run: Path, work: Plan) -> list[list[JSONObject]]:
+    """The requests of every episode of a run, rebuilt from its transcript."""
+    schemas = {
+        (task.name, sample.id): [
+            {
+                "type": "function",
+                "function": {"name": t.name, "description": t.description, "parameters": t.parameters},
+            }
+            for t in sample.tools
+        ]
+        for task, sample, _ in work
+    }
+    conversations = []
+    for line in (run / "samples.jsonl").read_text(encoding="utf-8").splitlines():
+        record = json.loads(line)
+        spoken = [index for index, message in enumerate(record["messages"]) if message["role"] == "assistant"]
+        fixed: dict[str, Any] = {
+            "model": "m",
+            "tools": schemas[record["task"], record["sample"]],
+            "temperature": 0.0,
+            "max_tokens": 8192,
+        }
+        conversations.append([{**fixed, "messages": record["messages"][:index]} for index in spoken])
+    return conversations
+
+
+def against_endpoint(rounds: int) -> list[list[object]]:
+    """Rows of the comparison: medians over interleaved rounds."""
+    work = plan(32)
+    ours, alone = [], []
+    with Server() as url, Sandbox() as sandbox, tempfile.TemporaryDirectory() as folder:
+        through_harness(url, plan(6), sandbox, Path(folder) / "warm")
+        for number in range(rounds):
+            run = Path(folder) / str(number)
+            ours.append(through_harness(url, work, sandbox, run))
+            conversations = requests_of(run, work)
+            alone.append(bare(url, conversations))
+    count = sum(len(requests) for requests in conversations)
+    lengths = [len(requests) for requests in conversations]
+    ideal = DELAY * max(sum(lengths) / CONCURRENCY, max(lengths))
+    rows: list[list[object]] = []
+    for name, measured in (("harness", ours), ("bare client", alone)):
+        wall, cpu = (statistics.median(values) for values in zip(*measured, strict=True))
+        rows.append([name, count, wall, wall / ideal, cpu / count * 1000])
+    ratio = statistics.median(our[0] / other[0] for our, other in zip(ours, alone, strict=True))
+    rows.append(["harness / bare client", "", ratio, "", ""])
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=5)
+    rounds = parser.parse_args().rounds
+    print(f"CPU a turn outside tools and client, {CONCURRENCY} episodes at once: {cpu_a_turn(rounds):.3f} ms\n")
+    headers = ["what", "requests", "wall s", "of ideal", "CPU ms a request"]
+    print(tabulate(against_endpoint(rounds), headers=headers, tablefmt="github", floatfmt=".3f"))
+
+
+if __name__ == "__main__":
+    main()
