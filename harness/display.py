@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from tabulate import tabulate
@@ -22,8 +23,8 @@ COLUMNS: dict[str, str] = {
 
 LEGEND = (
     "F1, P, R: strict Solve-F1 with its 95 % interval, precision and recall of tool use; answer: right final answers\n"
-    "(~ leniently); paper: the paper's rule on the same episodes; calls: tool calls an episode; n: episodes, failed ones\n"
-    "included; failed: episodes that ended in an error of the model or the infrastructure; -: no value."
+    "(~ leniently); paper: the paper's rule on the same episodes; calls: tool calls an episode; n: episodes, failed\n"
+    "ones included; failed: episodes that ended in an error of the model or the infrastructure; -: no value."
 )
 
 Rows = list[dict[str, str]]
@@ -75,11 +76,16 @@ def _alignment(found: Rows) -> tuple[str, ...]:
     return tuple("left" if heading in ("model", "tasks") else "right" for heading in found[0]) if found else ()
 
 
-def ill_ends(summary: Mapping[str, Any]) -> dict[str, int]:
-    """How many episodes of a run ended otherwise than ok, by outcome."""
-    counts: dict[str, int] = {}
-    for entry in summary["tasks"].values():
-        for outcome, count in entry["outcomes"].items():
-            if outcome != "ok":
-                counts[outcome] = counts.get(outcome, 0) + count
-    return counts
+def ill_ends(records: Iterable[Mapping[str, Any]]) -> list[str]:
+    """How episodes ended otherwise than ok: a line for every outcome and reason, with one error in full."""
+    counts: Counter[tuple[str, str]] = Counter()
+    errors: dict[tuple[str, str], str] = {}
+    for record in records:
+        if record["outcome"] != "ok":
+            end = record["outcome"], record["stop"]
+            counts[end] += 1
+            errors.setdefault(end, record["error"] or "")
+    return [
+        f"{count} {outcome} ({stop})" + (f", for example: {errors[outcome, stop]}" if errors[outcome, stop] else "")
+        for (outcome, stop), count in counts.most_common()
+    ]

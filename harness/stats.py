@@ -2,7 +2,8 @@
 
 Episodes that share a world (or a question, played in several epochs) are not independent, so standard errors are
 clustered: residuals are summed within a cluster before they are squared (the sandwich estimator with the G/(G-1)
-correction; Cameron and Miller, 2015, section II), and intervals use Student's t with G-1 degrees of freedom.
+correction; Cameron and Miller, 2015, section II), and intervals use Student's t with G-1 degrees of freedom; a mean at
+the end of its scale, where no value differs, gets the exact binomial limit instead of an interval without width.
 Bootstrap and significance tests belong to `results`.
 """
 
@@ -69,9 +70,19 @@ def estimate(strata: Sequence[Sequence[Observation]], bounds: tuple[float, float
 def _interval(value: float, stderr: float, freedom: int, bounds: tuple[float, float] | None) -> tuple[float, float]:
     from scipy.special import stdtrit
 
+    if bounds and stderr == 0.0 and value in bounds:
+        return _at_a_bound(value, freedom + 1, bounds)
     reach = float(stdtrit(freedom, 0.975)) * stderr
     low, high = value - reach, value + reach
     return (max(low, bounds[0]), min(high, bounds[1])) if bounds else (low, high)
+
+
+def _at_a_bound(value: float, clusters: int, bounds: tuple[float, float]) -> tuple[float, float]:
+    """Where every value is the best or the worst possible, spread says nothing and the exact limit of Clopper and
+    Pearson (1934) does: 12 of 12 leaves room down to 0.025 ** (1 / 12) = 0.74."""
+    low, high = bounds
+    reach = (high - low) * (1.0 - 0.025 ** (1.0 / clusters))
+    return (low, low + reach) if value == low else (high - reach, high)
 
 
 def paired_difference(

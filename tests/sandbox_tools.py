@@ -133,7 +133,7 @@ def fork_bomb():
     threading.Thread(target=print).start()
     return "GOT a thread"
 """,
-    "execute": "import os\ndef execute():\n    os.execv('/bin/true', ['true'])\n    return 'GOT a program'\n",
+    "execute": "import os\ndef execute():\n    os.execv('/bin/echo', ['echo', 'GOT a program'])\n",
     "much_memory": """
 def much_memory():
     bytearray(10 * 1024 ** 3)
@@ -179,11 +179,12 @@ def find_gold(gold):
     wanted = gold[::-1]
     for thing in gc.get_objects():
         for inner in [thing, *gc.get_referents(thing)][:200]:
-            if isinstance(inner, str) and inner == wanted:
+            if isinstance(inner, str) and inner == wanted and inner is not wanted:
                 return "GOT gold in memory"
     frame = sys._getframe()
     while frame is not None:
-        if any(wanted in str(value) for value in (*frame.f_locals.values(), *frame.f_globals.values())):
+        values = [*frame.f_locals.values(), *frame.f_globals.values()]
+        if any(value == wanted and value is not wanted for value in values if isinstance(value, str)):
             return "GOT gold in a frame"
         frame = frame.f_back
     return "nothing"
@@ -295,12 +296,16 @@ def heard(tcp: socket.socket, udp: socket.socket) -> list[str]:
 # --- as somebody else --------------------------------------------------------------------------------------------
 
 
+# The shell is there so that the last exec is made without root's capabilities.
+AS_NOBODY = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "/bin/sh", "-c", 'exec "$@"', "sh"]
+
+
 def interpreter_for_nobody() -> str | None:
     """A Python of this version that an ordinary user may run."""
     version = f"{sys.version_info[0]}.{sys.version_info[1]}"
     for path in (sys.executable, f"/usr/bin/python{version}", f"/usr/local/bin/python{version}"):
-        as_nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", path, "-c", "pass"]
-        if Path(path).exists() and subprocess.run(as_nobody, capture_output=True, check=False).returncode == 0:
+        command = [*AS_NOBODY, path, "-c", "import json"]
+        if Path(path).exists() and subprocess.run(command, capture_output=True, check=False).returncode == 0:
             return path
     return None
 

@@ -27,7 +27,7 @@ MAX_TOKENS = {"default": 8192, "paper": 1024}
 def configure(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--model", nargs="+", action="extend", required=True, metavar="M", help="model names; globs over policy/*")
-    add("--tasks", nargs="+", action="extend", required=True, metavar="GLOB", help="task names, globs or data files")
+    add("--tasks", nargs="+", action="extend", required=True, metavar="GLOB", help="task names, globs, or paths of data and task files")
     add_data_option(parser)
     add("--limit", type=at_least(1), metavar="N", help="N samples a task: a seeded, stratified subset")
     add("--samples", nargs="+", action="extend", metavar="ID", help="only these samples")
@@ -183,12 +183,14 @@ class _Evaluation:
 
     def _report(self, summaries: list[dict[str, Any]], directories: list[Path], out: Path) -> int:
         from harness.display import LEGEND, ill_ends, table
+        from harness.runs import RunDirectory
 
         print(printable(table(summaries, by_task=len(summaries) == 1)))
-        print(f"\n{LEGEND}")
-        for summary in summaries:
-            if counts := ill_ends(summary):
-                ends = ", ".join(f"{count} {outcome}" for outcome, count in counts.items())
-                print(printable(f"{summary['model']}: {ends}; `harness show RUN --outcome ...` lists them"))
-        print(f"\nTranscripts and scores: {out}" + ("/ (one directory a model)" if len(directories) > 1 else ""))
-        return 1 if any("infrastructure_error" in ill_ends(summary) for summary in summaries) else 0
+        print(f"\n{LEGEND}\n")
+        lost = False
+        for summary, path in zip(summaries, directories, strict=True):
+            for end in ill_ends(RunDirectory.open(path).records()):
+                print(printable(f"{summary['model']}: {end}"))
+            lost |= any("infrastructure_error" in entry["outcomes"] for entry in summary["tasks"].values())
+        print(f"Transcripts and scores: {out}" + ("/ (one directory a model)" if len(directories) > 1 else ""))
+        return 1 if lost else 0

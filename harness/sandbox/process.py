@@ -61,16 +61,11 @@ class Launcher:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         options = {**options, "package": str(Path(__file__).parent), "path": _library_paths()}
         with theirs:
-            process = subprocess.Popen(
-                [sys.executable, *_FLAGS, "-c", _BOOT, json.dumps(options), str(theirs.fileno())],
-                env=_ENVIRONMENT,
-                cwd="/",
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
-                start_new_session=True,
-            )
+            try:
+                process = _spawn(options, theirs.fileno())
+            except OSError as error:
+                ours.close()
+                raise SandboxError(f"the sandbox's launcher did not start: {error}") from None
         launcher = cls(ours, process)
         ours.settimeout(_START_SECONDS)
         try:
@@ -123,6 +118,19 @@ class Launcher:
             self.process.wait()
         if self.process.stderr is not None:
             self.process.stderr.close()
+
+
+def _spawn(options: dict[str, Any], control: int) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, *_FLAGS, "-c", _BOOT, json.dumps(options), str(control)],
+        env=_ENVIRONMENT,
+        cwd="/",
+        pass_fds=[control],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
 
 
 def _library_paths() -> list[str]:

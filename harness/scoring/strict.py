@@ -208,6 +208,7 @@ def _readings(value: Any, depth: int = 0) -> Iterator[Leaf]:
     if isinstance(value, str):
         if _FLOAT.fullmatch(value):  # float("7e7") and int("1_000") are still the argument
             yield leaf(NumberText(value.strip().replace("_", "")))
+            yield from map(leaf, _attempt(_as_float, value))
         if _JSON_SYNTAX.search(value):
             for frame in ("[{}]", '["{}"]', "{{{}}}"):  # JSON that a tool glues together by hand
                 yield from leaves(frame.format(value))
@@ -237,9 +238,14 @@ def _texts(value: Any) -> Iterator[str]:
     yield from _attempt(_json_compact, value)
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         yield from _attempt("{:_}".format, value)
+        yield from _attempt(_as_float, value)
 
 
 _ESCAPED = re.compile(r"[\\'\"]")
+
+
+def _as_float(value: Any) -> str:
+    return str(float(value))  # beyond 2**53 it is another number
 
 
 def _json_unicode(value: Any) -> str:
@@ -254,7 +260,7 @@ def _attempt(write: Callable[[Any], str], value: Any) -> Iterator[str]:
     """The text, if there is one: a number of 5,000 digits has none in Python, nor has what no JSON could hold."""
     try:
         yield write(value)
-    except (TypeError, ValueError, RecursionError):
+    except (TypeError, ValueError, OverflowError, RecursionError):
         return
 
 

@@ -44,6 +44,13 @@ def test_bounds_clip_the_interval():
     assert found.ci95 is not None and found.ci95[1] == 1.0
 
 
+def test_all_right_is_not_certainty():
+    right = estimate([[(cluster, 1.0) for cluster in range(12)]], bounds=(0.0, 1.0))
+    assert right.ci95 == (pytest.approx(0.7354, abs=1e-4), 1.0)
+    wrong = estimate([[(cluster, 0.0) for cluster in range(12)]], bounds=(0.0, 1.0))
+    assert wrong.ci95 == (0.0, pytest.approx(0.2646, abs=1e-4))
+
+
 def test_the_interval_covers_as_often_as_it_says():
     source = random.Random(0)
     hits = 0

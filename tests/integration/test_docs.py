@@ -1,0 +1,47 @@
+"""What the documents promise: the README's first command prints the README's table, docs/cli.md is what commands say."""
+
+import re
+import runpy
+import shlex
+
+from builders import ROOT
+from commands import harness
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def block(marker):
+    """The fenced block after a marker."""
+    found = re.search(rf"<!-- {marker} -->\n```\w+\n(.*?)```", README, re.DOTALL)
+    assert found, marker
+    return found[1]
+
+
+def test_the_first_command_prints_the_readmes_table(tmp_path):
+    install, first = block("first").strip().split(" && ")
+    assert install == "pip install ."
+    done = harness(*shlex.split(first)[1:], cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(block("first output"))
+
+
+def test_the_command_line_is_documented_as_it_is():
+    assert runpy.run_path(str(ROOT / "docs" / "make_cli.py"))["page"]() == (ROOT / "docs" / "cli.md").read_text()
+
+
+def test_every_file_that_the_readme_links_to_is_there():
+    for link in re.findall(r"\]\((?!http)([^)#]+)\)", README):
+        assert (ROOT / link).exists(), link
+
+
+def test_the_example_is_a_task(tmp_path):
+    done = harness(
+        "eval", "--model", "policy/oracle", "--tasks", ROOT / "examples" / "ticket_office.py", "--out", tmp_path / "run"
+    )
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"ticket_office +2 +1\.000", done.stdout)
+
+
+def test_the_integration_runs_the_readmes_test_command():
+    assert "pytest" in block("tests")
+    assert "README.md" in (ROOT / ".ci" / "run").read_text()

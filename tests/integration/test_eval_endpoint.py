@@ -1,0 +1,207 @@
+"""`harness eval` against a real HTTP server: whole episodes, every fault as the right outcome, no key on disk."""
+
+import base64
+import re
+
+import pytest
+from builders import record, write_records
+from commands import episodes, harness, summary
+from fakes.chat_server import (
+    ChatServer,
+    call,
+    calls,
+    delayed,
+    dropped,
+    error,
+    no_choices,
+    not_json,
+    out_of_quota,
+    rate_limited,
+    text,
+    too_long,
+    verbatim,
+    wrong_key,
+)
+
+KEY = "sk-very-secret-0123456789"
+QUICK = ("max_retry_wait=0.01", "timeout=0.5")
+GOOD = call("population", {"town": "Corrie"})
+DONE = text("They counted.\nAnswer: 45,210")
+
+
+def play(tmp_path, script, *words, records=None, model="m", **env):
+    """One run against a scripted server: the finished process, the episodes, the server."""
+    path = write_records(tmp_path / "towns.jsonl", records or [record()])
+    with ChatServer(script) as server:
+        done = harness(
+            "eval", "--model", model, "--tasks", path, "--out", tmp_path / "run", "--base-url", server.url,
+            "--model-arg", *QUICK, *words, **env,
+        )  # fmt: skip
+    return done, episodes(tmp_path / "run"), server
+
+
+def only(tmp_path, script, *words, **env):
+    done, [episode], _ = play(tmp_path, script, *words, **env)
+    return done, episode
+
+
+def test_a_whole_episode(tmp_path):
+    done, [episode], server = play(tmp_path, [calls(GOOD), DONE])
+    assert done.returncode == 0, done.stderr
+    assert (episode["outcome"], episode["scores"]["solve_f1"], episode["scores"]["answer_accuracy"]) == ("ok", 1.0, 1.0)
+    assert [m["role"] for m in episode["messages"]] == ["user", "assistant", "tool", "assistant"]
+    assert server.requests[1].messages[-1] == {
+        "role": "tool",
+        "tool_call_id": "call_0",
+        "content": '{"inhabitants": 45210}',
+    }
+    assert episode["usage"] == {
+        "input_tokens": 22,
+        "output_tokens": 14,
+        "reasoning_tokens": 4,
+        "requests": 2,
+        "retries": 0,
+    }
+
+
+def test_parallel_calls_in_one_turn_run_in_order(tmp_path):
+    script = [calls(call("population", {"town": "Brill"}), GOOD, call("population", {"town": "nowhere"})), DONE]
+    _, episode = only(tmp_path, script)
+    assert [c["solves"] for c in episode["calls"]] == [None, 0, None]
+    assert [c["turn"] for c in episode["calls"]] == [0, 0, 0]
+    assert episode["scores"]["solve_precision"] == pytest.approx(1 / 3)
+
+
+@pytest.mark.parametrize(
+    ("steps", "outcome", "stop"),
+    [
+        ([rate_limited()] * 9, "infrastructure_error", "http_429"),
+        ([rate_limited(retry_after="0")] * 9, "infrastructure_error", "http_429"),
+        ([error(500, "oh")] * 9, "infrastructure_error", "http_500"),
+        ([delayed(DONE, 30)] * 9, "infrastructure_error", "timeout"),
+        ([dropped()] * 9, "infrastructure_error", "connection"),
+        ([not_json()] * 9, "infrastructure_error", "not_json"),
+        ([no_choices()] * 9, "infrastructure_error", "no_choices"),
+        ([out_of_quota()], "infrastructure_error", "insufficient_quota"),
+        ([too_long()], "token_limit", "context_length"),
+        ([error(400, "bad tools")], "model_error", "http_400"),
+        ([error(403, "not for you")], "model_error", "http_403"),
+        ([text("done", finish_reason=None)], "ok", "no_tool_calls"),
+        ([text("it was cut o", finish_reason="length")], "token_limit", "max_tokens"),
+    ],
+)
+def test_what_an_endpoint_does_becomes_an_outcome(tmp_path, steps, outcome, stop):
+    done, [episode], server = play(tmp_path, [calls(GOOD), *steps], "max_retries=2")
+    assert (episode["outcome"], episode["stop"]) == (outcome, stop)
+    assert episode["scores"]["solve_rate"] == 1.0  # what was solved before stays
+    assert done.returncode == (1 if outcome == "infrastructure_error" else 0), done.stderr
+    assert not server.exhausted
+    assert episode["usage"]["requests"] == 2
+    if len(steps) == 9:
+        assert episode["usage"]["retries"] == 2
+        assert len(server.requests) == 4
+
+
+@pytest.mark.parametrize(
+    "fault", [rate_limited(), rate_limited(retry_after="0"), error(503, "busy"), dropped(), not_json(), no_choices()]
+)
+def test_a_retried_request_counts_once(tmp_path, fault):
+    done, episode = only(tmp_path, [fault, calls(GOOD), fault, fault, DONE])
+    assert done.returncode == 0
+    assert (episode["outcome"], episode["usage"]["requests"], episode["usage"]["retries"]) == ("ok", 2, 3)
+    assert episode["usage"]["output_tokens"] == 14
+
+
+def test_malformed_and_unknown_calls_are_counted_and_fed_back(tmp_path):
+    bad = calls(
+        verbatim("population", '{"town": "Cor'),
+        verbatim("population", "[1]"),
+        call("no_such_tool", {}),
+        verbatim("population", ""),
+        verbatim("population", None),
+        verbatim("population", {"town": "Corrie"}),
+    )
+    _, [episode], server = play(tmp_path, [bad, DONE])
+    assert [c["status"] for c in episode["calls"]] == [
+        *("malformed", "malformed", "unknown_tool", "raised", "raised", "ok")
+    ]
+    assert [c["arguments"] for c in episode["calls"]] == [None, None, {}, {}, {}, {"town": "Corrie"}]
+    fed_back = [m["content"] for m in server.requests[1].messages if m["role"] == "tool"]
+    assert fed_back == [c["output"] for c in episode["calls"]]
+    assert all(said.startswith("an error occured when call ") for said in fed_back[:5])
+    assert episode["scores"]["calls"] == 6
+    assert episode["scores"]["malformed_call_rate"] == pytest.approx(2 / 6)
+    assert episode["scores"]["paper_solve_precision"] == pytest.approx(1 / 4)  # the paper never sees malformed calls
+
+
+def test_concurrency_is_bounded_and_every_episode_is_played(tmp_path):
+    records = [record(id=f"s{n}", messages=[{"role": "user", "content": f"Number {n}?"}]) for n in range(12)]
+
+    def script(asked):
+        return delayed(calls(GOOD) if asked.turn == 0 else DONE, 0.02)
+
+    done, played, server = play(tmp_path, script, "--concurrency", "3", "--epochs", "2", records=records)
+    assert done.returncode == 0, done.stderr
+    assert server.most_at_once <= 3
+    assert len({(r["sample"], r["epoch"]) for r in played}) == len(played) == 24
+
+
+def everything_written(done, folder):
+    yield done.stdout
+    yield done.stderr
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            yield path.read_text(encoding="utf-8")
+
+
+def leaks(done, folder, *secrets):
+    forms = [*secrets, *(base64.b64encode(secret.encode()).decode().rstrip("=") for secret in secrets)]
+    return [form for text in everything_written(done, folder) for form in forms if form in text]
+
+
+def echoing(asked):
+    """A provider that repeats what it was sent, as error and as text."""
+    if asked.turn:
+        return wrong_key(asked)
+    return calls(call("population", {"town": asked.headers["authorization"]}), content=f"got {asked.headers}")
+
+
+def test_a_key_from_the_environment_is_written_nowhere(tmp_path):
+    done, [episode], server = play(tmp_path, echoing, OPENAI_API_KEY=KEY)
+    assert server.requests[0].headers["authorization"] == f"Bearer {KEY}"
+    assert (episode["outcome"], episode["stop"]) == ("model_error", "http_401")
+    assert "[redacted]" in episode["error"]
+    assert not leaks(done, tmp_path / "run", KEY)
+
+
+def test_a_key_from_model_arg_is_written_nowhere(tmp_path):
+    done, _, server = play(tmp_path, echoing, f"api_key={KEY}")
+    assert server.requests[0].headers["authorization"] == f"Bearer {KEY}"
+    assert not leaks(done, tmp_path / "run", KEY)
+
+
+def test_the_user_part_of_a_url_is_written_nowhere(tmp_path):
+    path = write_records(tmp_path / "towns.jsonl", [record()])
+    with ChatServer(echoing) as server:
+        url = re.sub("//", "//clerk:hunter2-hunter2@", server.url)
+        done = harness("eval", "--model", "m", "--tasks", path, "--out", tmp_path / "run", "--base-url", url)
+    assert not leaks(done, tmp_path / "run", "hunter2-hunter2", "clerk:hunter2-hunter2")
+
+
+@pytest.mark.parametrize("words", [("api_key=" + KEY, "nonsense=1"), ("api_key=" + KEY, "timeout=soon"), (KEY,)])
+def test_a_key_is_in_no_usage_error(tmp_path, words):
+    path = write_records(tmp_path / "towns.jsonl", [record()])
+    done = harness("eval", "--model", "m", "--tasks", path, "--model-arg", *words)
+    assert done.returncode == 2
+    assert KEY not in done.stderr
+
+
+def test_an_endpoint_that_is_not_there(tmp_path):
+    path = write_records(tmp_path / "towns.jsonl", [record()])
+    done = harness(
+        "eval", "--model", "m", "--tasks", path, "--out", tmp_path / "run", "--base-url", "http://127.0.0.1:9/v1",
+        "--model-arg", "max_retry_wait=0.01",
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert summary(tmp_path / "run")["tasks"]["towns"]["outcomes"] == {"infrastructure_error": 1}
+    assert "1 infrastructure_error (connection), for example: openai/m: ConnectError" in done.stdout
