@@ -219,7 +219,16 @@ def forge_reply():
     "flood_reply": "import os\ndef flood_reply():\n    while True:\n        os.write(3, bytes(65536))\n",
 }
 LOOPS = ("loop", "loop_in_c", "loop_in_regex", "loop_deaf")
-CONTROLS = ("read_password_file", "list_folder", "stat_file", "write_home", "tcp", "udp", "signal_parent", "read_parent")
+CONTROLS = (
+    "read_password_file",
+    "list_folder",
+    "stat_file",
+    "write_home",
+    "tcp",
+    "udp",
+    "signal_parent",
+    "read_parent",
+)
 CONTROLS += ("environment", "fork_bomb", "execute", "find_gold", "patch_checker")
 
 

@@ -27,7 +27,14 @@ MAX_TOKENS = {"default": 8192, "paper": 1024}
 def configure(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--model", nargs="+", action="extend", required=True, metavar="M", help="model names; globs over policy/*")
-    add("--tasks", nargs="+", action="extend", required=True, metavar="GLOB", help="task names, globs, or paths of data and task files")
+    add(
+        "--tasks",
+        nargs="+",
+        action="extend",
+        required=True,
+        metavar="GLOB",
+        help="task names, globs, paths of data or task files",
+    )
     add_data_option(parser)
     add("--limit", type=at_least(1), metavar="N", help="N samples a task: a seeded, stratified subset")
     add("--samples", nargs="+", action="extend", metavar="ID", help="only these samples")

@@ -1,4 +1,4 @@
-"""What the documents promise: the README's first command prints the README's table, docs/cli.md is what commands say."""
+"""What the documents promise: the README's first command prints the README's table, docs/cli.md is what is there."""
 
 import re
 import runpy
