@@ -11,6 +11,16 @@ from harness.errors import UsageError
 
 HELP = "read a run's episodes: what was said, which call solved what, and why not"
 INDENT = "    "
+BECAUSE = {
+    "status": "it did not end ok",
+    "no_sub_answer": "no sub-answer is this tool's",
+    "repeat": "it repeats an earlier call",
+    "error_output": "the tool reported an error",
+    "not_in_output": "the output states no sub-answer",
+    "in_arguments": "its own arguments state it already",
+    "taken": "what it found is credited to another call",
+}
+"""The strict verifier's reasons in words."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -139,7 +149,7 @@ def _call(call: Mapping[str, Any], reason: str | None, gold: Any, full: bool) ->
     yield _indented(f"-> {call['name']}({shortened(arguments, limit)})   {call['status']}")
     yield _indented(f"   {shortened(call['output'], limit)}")
     strict, paper = _solved(call, "solves", gold), _solved(call, "paper_solves", gold)
-    because = f" ({reason})" if reason and call["solves"] is None else ""
+    because = f" ({BECAUSE[reason]})" if reason and call["solves"] is None else ""
     yield _indented(f"   strict: {strict}{because}; paper: {paper}")
 
 

@@ -24,11 +24,11 @@ MAX_DEPTH = 50  # deeper JSON is hostile: it is then read as one plain text
 MAX_LEAVES = 200_000  # likewise
 MAX_PLAIN_ZEROS = 50  # numbers with more zeros than this are written with an exponent, so 1e999999999 stays short
 MAX_EXPONENT_DIGITS = 18  # a longer exponent is left as it was written
+MAX_MARKS = 30  # on one letter, as in Unicode's stream-safe format: normalising sorts them in quadratic time
 
 # --- folding: letters that look alike become alike ---------------------------------------------------------------
 
 _ACCENT = re.compile("[\u0300-\u036f]+")
-MAX_MARKS = 30  # on one letter, as in Unicode's stream-safe format: normalising sorts them in quadratic time
 _DIGIT = re.compile(r"[^\D0-9]")
 # "_" is a word character for `re`; ";" is a separator that no number, date or sign rule looks at.
 _PLAIN = str.maketrans({"_": ";", **dict.fromkeys("‐‑‒–—―−", "-")})

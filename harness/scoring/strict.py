@@ -203,18 +203,14 @@ def _readings(value: Any, depth: int = 0) -> Iterator[Leaf]:
         yield leaf(text)
         if "ı" in text:  # the one letter that upper() and title() change and case folding does not
             yield leaf(text.upper())
+        if _JSON_SYNTAX.search(text):
+            yield from _framed(text)
     if depth > MAX_DEPTH:
         return
     if isinstance(value, str):
-        if _FLOAT.fullmatch(value):  # float("7e7") and int("1_000") are still the argument
-            yield leaf(NumberText(value.strip().replace("_", "")))
-            yield from map(leaf, _attempt(_as_float, value))
-        if _JSON_SYNTAX.search(value):
-            for frame in ("[{}]", '["{}"]', "{{{}}}"):  # JSON that a tool glues together by hand
-                yield from leaves(frame.format(value))
-        inner = decode(value)
-        if inner is not value:
-            yield from _readings(inner, depth + 1)
+        for convert in (json.loads, int, float):  # what a tool that wants another type makes of it
+            for converted in _attempt(convert, value):
+                yield from _readings(converted, depth + 1)
     elif isinstance(value, (dict, list, tuple)):
         for items in (value, value.values()) if isinstance(value, dict) else (value,):
             for item in items:
@@ -224,7 +220,14 @@ def _readings(value: Any, depth: int = 0) -> Iterator[Leaf]:
 
 
 _JSON_SYNTAX = re.compile(r'[,:"\\]')
-_FLOAT = re.compile(r"\s*[+-]?(?=\.?\d)(?:\d[\d_]*)?(?:\.\d*)?(?:[eE][+-]?\d+)?\s*")
+
+
+def _framed(text: str) -> Iterator[Leaf]:
+    """What is left of a text in JSON that a tool glues together by hand: its escapes are undone, 1,234 is a list."""
+    for frame in ("{}", "[{}]", '["{}"]', "{{{}}}"):
+        framed = frame.format(text)
+        if decode(framed) is not framed:
+            yield from leaves(framed)
 
 
 def _texts(value: Any) -> Iterator[str]:
@@ -256,10 +259,10 @@ def _json_compact(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
-def _attempt(write: Callable[[Any], str], value: Any) -> Iterator[str]:
-    """The text, if there is one: a number of 5,000 digits has none in Python, nor has what no JSON could hold."""
+def _attempt(convert: Callable[[Any], Any], value: Any) -> Iterator[Any]:
+    """`convert(value)`, if there is such a thing: a number of 5,000 digits, for one, has no text in Python."""
     try:
-        yield write(value)
+        yield convert(value)
     except (TypeError, ValueError, OverflowError, RecursionError):
         return
 
@@ -310,4 +313,9 @@ def _size(wishes: Sequence[tuple[int, ...]], taken: set[int]) -> int:
                 return True
         return False
 
-    return sum(place(index, set()) for index in range(len(wishes)))
+    most = len({position for wish in wishes for position in wish} - taken)
+    for index in range(len(wishes)):
+        if len(holder) == most:  # thousands of calls may ask for the same few positions
+            break
+        place(index, set())
+    return len(holder)

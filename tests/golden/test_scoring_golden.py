@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from harness.scoring import score
+from harness.scoring import paper, score
 from harness.scoring.normalise import leaves
 from harness.scoring.strict import reject_reasons, solves, states
 from harness.types import CallRecord, CallStatus, Gold, Message, Sample, ToolCall, Trajectory, Usage, Verdict
@@ -86,12 +86,12 @@ def test_what_the_strict_rule_rejects_of_the_sequential_policy() -> None:
     for rollout in policy("sequential"):
         sample, trajectory, verdict = episode(rollout)
         reasons = reject_reasons(trajectory.calls, sample.gold.sub_answers)
-        for record, paper, strict, reason in zip(
+        for record, by_paper, by_strict, reason in zip(
             trajectory.calls, verdict.paper_solves, verdict.solves, reasons, strict=True
         ):
-            solved += paper is not None
-            if paper is not None and strict is None:
-                answer = sample.gold.sub_answers[record.call.name][paper]
+            solved += by_paper is not None
+            if by_paper is not None and by_strict is None:
+                answer = sample.gold.sub_answers[record.call.name][by_paper]
                 stated = states(leaves(record.output), answer)
                 rejected.append((rollout["line"], answer, record.output, reason, stated))
     assert solved == 228
@@ -106,8 +106,8 @@ def test_what_the_strict_rule_rejects_of_the_sequential_policy() -> None:
 def test_nothing_solves_strictly_that_did_not_solve_for_the_paper() -> None:
     for rollout in rollouts():
         verdict = episode(rollout)[2]
-        for strict, paper in zip(verdict.solves, verdict.paper_solves, strict=True):
-            assert strict is None or paper is not None, (rollout["line"], rollout["policy"])
+        for by_strict, by_paper in zip(verdict.solves, verdict.paper_solves, strict=True):
+            assert by_strict is None or by_paper is not None, (rollout["line"], rollout["policy"])
 
 
 def test_a_guess_as_an_unknown_keyword_solves_nothing() -> None:
@@ -119,6 +119,7 @@ def test_a_guess_as_an_unknown_keyword_solves_nothing() -> None:
                 for outcome in ("raised", "ok"):  # ok: a tool that catches its own exception and returns the text
                     record = CallRecord(0, ToolCall("", name, {guess: 1}, ""), outcome, output)
                     assert solves([record], sample.gold.sub_answers) == (None,)
+                    assert paper.solves([record], sample.gold.sub_answers) != (None,)  # the paper's rule accepts all
                 guesses += 1
     assert guesses == 243
 

@@ -251,7 +251,7 @@ def spelled(token: str) -> str:
     return token.lstrip("#@")
 
 
-@runs(1500)
+@runs(1000)
 @given(st.data(), echoes())
 def test_a_tool_that_returns_one_argument_never_solves(data: st.DataObject, echo: tuple[Any, str, str]) -> None:
     value, output, frame = echo
