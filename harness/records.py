@@ -1,4 +1,4 @@
-"""Environment records: from a line of JSONL or a row of Parquet to a Sample, with every field checked.
+"""Environment records: from a row of a data file to a Sample, with every field checked.
 
 The format is the paper's released one (`tools`, `codes` and `unsolved_set` as JSON strings or as JSON) plus id, world,
 sub_questions and gold_calls. A record that does not fit is a UsageError that names file, line and field; code is
@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import ast
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
 from harness import jsonio
+from harness.datafiles import read_rows
 from harness.errors import MissingData, UsageError
 from harness.types import Gold, GoldCall, Message, Role, Sample, Tool
 
 REQUIRED = ("messages", "tools", "codes", "unsolved_set")
 ROLES = ("system", "user", "assistant", "tool")
-MAX_RECORD_CHARACTERS = 64 * 1024 * 1024
 
 
 def read_samples(path: Path, name: str | None = None) -> list[Sample]:
@@ -27,7 +27,7 @@ def read_samples(path: Path, name: str | None = None) -> list[Sample]:
     if not path.is_file():
         raise MissingData(f"{name or 'The task'} looked for its data at {path}, where there is no file.")
     samples = [
-        sample_from_record(record, line, f"{path}, record {line + 1}") for line, record in enumerate(_records(path))
+        sample_from_record(record, line, f"{path}, record {line + 1}") for line, record in enumerate(read_rows(path))
     ]
     if not samples:
         raise UsageError(f"{path} holds no records.")
@@ -37,36 +37,6 @@ def read_samples(path: Path, name: str | None = None) -> list[Sample]:
             raise UsageError(f"{path}: records {lines[sample.id] + 1} and {line + 1} share the id {sample.id!r}.")
         lines[sample.id] = line
     return samples
-
-
-def _records(path: Path) -> Iterator[Any]:
-    if path.suffix == ".parquet":
-        yield from _parquet(path)
-        return
-    with path.open(encoding="utf-8", errors="strict") as lines:
-        try:
-            for number, line in enumerate((line for line in lines if line.strip()), start=1):
-                if len(line) > MAX_RECORD_CHARACTERS:
-                    raise UsageError(f"{path}, record {number} is longer than {MAX_RECORD_CHARACTERS:,} characters.")
-                try:
-                    yield jsonio.loads(line)
-                except ValueError as error:
-                    raise UsageError(f"{path}, record {number} is not JSON: {error}.") from None
-        except UnicodeDecodeError:
-            raise UsageError(f"{path} is not UTF-8 text.") from None
-
-
-def _parquet(path: Path) -> Iterator[Any]:
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError:
-        raise UsageError(f"{path} is Parquet, which needs the data extra: pip install 'tool-harness[data]'.") from None
-    try:
-        rows = pyarrow.parquet.read_table(path).to_pylist()
-    except (pyarrow.ArrowException, OSError) as error:
-        raise UsageError(f"{path} cannot be read as Parquet: {str(error).splitlines()[0]}.") from None
-    yield from rows
 
 
 def sample_from_record(record: Any, line: int, where: str) -> Sample:

@@ -14,10 +14,10 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
+from harness import datafiles
 from harness.errors import UsageError
 from harness.types import Task
 
-DATA_FILES = {".jsonl", ".parquet"}
 TASK_FILE = ".py"
 
 
@@ -75,7 +75,7 @@ def _tasks_of_file(path: Path, data: Mapping[str, Path]) -> list[Task] | None:
     """The tasks of a path to environment records or to a Python file; None for anything else."""
     from harness.task import file_task
 
-    if path.suffix in DATA_FILES:
+    if datafiles.suffix(path):
         return [file_task(path)]
     if path.suffix != TASK_FILE:
         return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from harness.datafiles import stem
 from harness.environment import ToolEnvironment
 from harness.records import read_samples
 from harness.scoring import score
@@ -32,7 +33,7 @@ def environment_task(
 
 
 def file_task(path: Path) -> Task:
-    """A JSONL or Parquet file of environment records, named by its stem."""
+    """A file of environment records (JSONL, plain or compressed, or Parquet), named by its stem."""
     return environment_task(
-        path.stem, lambda: read_samples(path), description="environment records from a file", source=str(path)
+        stem(path), lambda: read_samples(path), description="environment records from a file", source=str(path)
     )

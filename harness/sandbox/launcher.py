@@ -29,9 +29,9 @@ CLOCK = "2025-01-01T00:00:00+00:00"
 MODULES = """
     __future__ _strptime abc array ast base64 binascii bisect calendar cmath codecs collections collections.abc
     contextlib copy csv dataclasses datetime decimal difflib email.utils enum fractions functools hashlib heapq hmac
-    html html.parser inspect io ipaddress itertools json keyword locale logging math numbers operator pprint random re
-    secrets shlex statistics string struct sys textwrap time traceback types typing unicodedata urllib.parse uuid warnings
-    weakref xml.etree.ElementTree zlib zoneinfo
+    html html.parser inspect io ipaddress itertools json keyword locale logging math numbers operator pprint random
+    re secrets shlex statistics string struct sys textwrap time traceback types typing unicodedata urllib.parse uuid
+    warnings weakref xml.etree.ElementTree zlib zoneinfo
     encodings.ascii encodings.cp1252 encodings.hex_codec encodings.idna encodings.latin_1 encodings.punycode
     encodings.raw_unicode_escape encodings.rot_13 encodings.unicode_escape encodings.utf_16 encodings.utf_16_le
     encodings.utf_32 encodings.utf_8 encodings.utf_8_sig

@@ -178,11 +178,17 @@ class Sandbox:
 
     def close(self) -> None:
         """Ends every process. The sandbox starts again if it is used again."""
+        if self._is_copy():
+            return
         with self._lock:
             for worker in (*self._pool.workers, *self._own):
                 worker.kill()
             self._end_launchers()
             self._starts = 0
+
+    def _is_copy(self) -> bool:
+        """Whether this process was forked from the one that started the workers: their sockets are not its own."""
+        return self._process not in (0, os.getpid())
 
     # --- launchers -----------------------------------------------------------------------------------------------
 
@@ -194,10 +200,6 @@ class Sandbox:
         """The launcher; started if there is none, and once more if it died."""
         with self._lock:
             if self._launcher is not None:
-                if self._process != os.getpid():
-                    raise SandboxError(
-                        "a sandbox cannot be used from a forked copy of its process; make a new one there"
-                    )
                 if self._launcher.usable():
                     return self._launcher
                 self._end_launchers()
@@ -281,6 +283,8 @@ class Episode:
         self._stateful = state is not None
         self._own: dict[int, Worker] = {}
         self._state_worker = sandbox._worker(state) if state is not None else None
+        if self._state_worker is not None:
+            sandbox._own.add(self._state_worker)
         self._lost = False
 
     def __enter__(self) -> Episode:
@@ -318,6 +322,8 @@ class Episode:
     def _run(self, codes: Mapping[str, str], calls: Sequence[tuple[str, dict[str, Any]]]) -> Steps[list[ToolResult]]:
         results: list[ToolResult] = [ToolResult("killed", _DIED)] * len(calls)
         queues: dict[int, list[Job]] = {}
+        if self._sandbox._is_copy():
+            raise SandboxError("a sandbox cannot be used from a forked copy of its process; make a new one there")
         for place, (name, arguments) in enumerate(calls):
             if name not in codes:
                 results[place] = ToolResult("unknown_tool", repr(name))
@@ -370,6 +376,8 @@ class Episode:
                 stop, fresh = "died", not worker.alive
                 answered, stop = yield from self._batch(worker, jobs[done:], results)
                 done += answered
+                if stop == "unsent" and fresh:
+                    stop = "died"
                 if stop == "worn" and worker in self._sandbox._pool.workers and not (fresh and answered == 1):
                     done -= 1  # perhaps others had used up its memory: once more, in a fresh one
                 if stop in ("timeout", "died") and done < len(jobs):

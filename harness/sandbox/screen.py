@@ -18,7 +18,6 @@ import io
 import re
 import string
 from collections.abc import Iterable
-from functools import lru_cache
 
 _SOURCE_LIMIT = 200_000  # characters
 
@@ -122,7 +121,6 @@ class _NotPlain(Exception):
     """Something that is not known to be harmless."""
 
 
-@lru_cache(maxsize=1 << 14)
 def is_plain(source: str) -> bool:
     """Whether a tool may share a worker. A source that cannot be parsed may not."""
     if len(source) > _SOURCE_LIMIT:
@@ -207,8 +205,11 @@ class _Look:
     def see_Compare(self, node: ast.Compare, own: frozenset[str]) -> None:
         """The only place for type(x): elsewhere type(type(x)) would make classes, and classes have finalizers."""
         for operand in [node.left, *node.comparators]:
-            asks = isinstance(operand, ast.Call) and isinstance(operand.func, ast.Name) and operand.func.id == "type"
-            self.all(operand.args if asks and not operand.keywords else [operand], own)  # type: ignore[attr-defined]
+            match operand:
+                case ast.Call(func=ast.Name(id="type"), args=[argument], keywords=[]):
+                    self.see(argument, own)
+                case _:
+                    self.see(operand, own)
 
     def see_Try(self, node: ast.Try, own: frozenset[str]) -> None:
         """A generator that is dropped inside one of these runs its end at a moment of the collector's choice."""

@@ -5,8 +5,10 @@ import json
 import pytest
 from builders import record, sample, write_records
 
+from harness.datafiles import write_rows
 from harness.errors import MissingData, UsageError
 from harness.records import fingerprint, read_samples
+from harness.task import file_task
 
 
 def test_fields_may_be_json_or_json_strings(tmp_path):
@@ -84,6 +86,29 @@ def test_ids_are_unique_in_a_file(tmp_path):
 def test_a_missing_file_says_where_it_was_looked_for(tmp_path):
     with pytest.raises(MissingData, match=r"nowhere\.jsonl"):
         read_samples(tmp_path / "nowhere.jsonl")
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz", "a.jsonl.xz", "a.parquet"])
+def test_every_format_reads_what_was_written(tmp_path, name):
+    rows = [record(), record(id="more")]
+    write_rows(tmp_path / name, rows)
+    assert read_samples(tmp_path / name) == read_samples(write_records(tmp_path / "plain.jsonl", rows))
+    assert file_task(tmp_path / name).name == "a"
+
+
+@pytest.mark.parametrize("name", ["a.jsonl.gz", "a.jsonl.xz", "a.parquet"])
+def test_a_damaged_file_is_one_sentence(tmp_path, name):
+    write_rows(tmp_path / name, [record()])
+    whole = (tmp_path / name).read_bytes()
+    (tmp_path / name).write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(UsageError, match="cannot be"):
+        read_samples(tmp_path / name)
+
+
+def test_the_same_rows_give_the_same_bytes(tmp_path):
+    for name in ("a.jsonl.xz", "b.jsonl.xz"):
+        write_rows(tmp_path / name, [record()])
+    assert (tmp_path / "a.jsonl.xz").read_bytes() == (tmp_path / "b.jsonl.xz").read_bytes()
 
 
 def test_a_file_that_is_not_text(tmp_path):

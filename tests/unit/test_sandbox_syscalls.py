@@ -17,11 +17,14 @@ HEADERS = {
 }
 MACHINES = sorted(HEADERS)
 KILL, EPERM, ALLOW = 0x80000000, 0x00050001, 0x7FFF0000
-FORBIDDEN = """open openat openat2 creat socket socketpair connect bind sendto sendmsg recvmsg clone clone3 fork
-vfork execve execveat kill tkill tgkill ptrace process_vm_readv process_vm_writev prlimit64 setrlimit prctl seccomp mount chroot
-unshare setns bpf io_uring_setup memfd_create pidfd_open pidfd_getfd dup dup2 dup3 fcntl ioctl stat lstat newfstatat
-statx readlink readlinkat access faccessat getcwd setuid setresuid userfaultfd keyctl perf_event_open personality
-rt_sigqueueinfo rt_tgsigqueueinfo timer_create setitimer"""
+FORBIDDEN = """
+open openat openat2 creat socket socketpair connect bind sendto sendmsg recvmsg clone clone3 fork
+vfork execve execveat kill tkill tgkill ptrace process_vm_readv process_vm_writev prlimit64
+setrlimit prctl seccomp mount chroot unshare setns bpf io_uring_setup memfd_create pidfd_open
+pidfd_getfd dup dup2 dup3 fcntl ioctl stat lstat newfstatat statx readlink readlinkat access
+faccessat getcwd setuid setresuid userfaultfd keyctl perf_event_open personality rt_sigqueueinfo
+rt_tgsigqueueinfo timer_create setitimer
+"""
 
 
 def header(machine: str) -> dict[str, int]:

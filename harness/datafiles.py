@@ -1,0 +1,117 @@
+"""Files of environment records: JSONL, plain or compressed, and Parquet. What a file holds is not trusted."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import lzma
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from harness import jsonio
+from harness.errors import UsageError
+
+OPENERS: dict[str, Callable[..., Any]] = {".jsonl": open, ".jsonl.gz": gzip.open, ".jsonl.xz": lzma.open}
+PARQUET = ".parquet"
+SUFFIXES = (*OPENERS, PARQUET)
+LONGEST_ROW = 64 * 1024 * 1024
+"""Bytes; a longer line is no environment."""
+ROWS_A_GROUP = 500
+
+
+def suffix(path: Path) -> str | None:
+    """Which of SUFFIXES a path ends in, or None."""
+    return next((known for known in SUFFIXES if path.name.endswith(known)), None)
+
+
+def stem(path: Path) -> str:
+    """A path's name without such an ending."""
+    return path.name.removesuffix(suffix(path) or path.suffix)
+
+
+def read_rows(path: Path) -> Iterator[Any]:
+    """The rows of a file, one by one. Raises UsageError for what is no JSON, no Parquet or too long."""
+    if suffix(path) == PARQUET:
+        yield from _read_parquet(path)
+        return
+    try:
+        with OPENERS[suffix(path) or ".jsonl"](path, "rb") as lines:
+            rows = (line for line in iter(lambda: lines.readline(LONGEST_ROW + 1), b"") if line.strip())
+            for number, line in enumerate(rows, start=1):
+                yield _row(line, f"{path}, record {number}")
+    except (lzma.LZMAError, gzip.BadGzipFile, EOFError) as error:
+        raise UsageError(f"{path} cannot be decompressed: {error}.") from None
+
+
+def _row(line: bytes, where: str) -> Any:
+    if len(line) > LONGEST_ROW:
+        raise UsageError(f"{where} is longer than {LONGEST_ROW:,} bytes.")
+    try:
+        return jsonio.loads(line.decode("utf-8"))
+    except UnicodeDecodeError:
+        raise UsageError(f"{where} is not UTF-8 text.") from None
+    except ValueError as error:
+        raise UsageError(f"{where} is not JSON: {error}.") from None
+
+
+def _read_parquet(path: Path) -> Iterator[Any]:
+    pyarrow = _pyarrow(path)
+    try:
+        with pyarrow.parquet.ParquetFile(path) as file:
+            for batch in file.iter_batches(batch_size=ROWS_A_GROUP):
+                yield from batch.to_pylist()
+    except (pyarrow.ArrowException, OSError) as error:
+        raise UsageError(f"{path} cannot be read as Parquet: {str(error).splitlines()[0]}.") from None
+
+
+def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Writes rows in the format of the path's ending; the same rows give the same decompressed bytes.
+
+    Parquet wants the same columns in every row; nested values other than messages are written as JSON strings there.
+    """
+    if suffix(path) == PARQUET:
+        _write_parquet(path, rows)
+        return
+    with OPENERS[suffix(path) or ".jsonl"](path, "wt", encoding="utf-8", newline="\n") as lines:
+        for row in rows:
+            lines.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+
+def _write_parquet(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    pyarrow = _pyarrow(path)
+    writer = None
+    group: list[dict[str, Any]] = []
+    try:
+        for row in rows:
+            group.append({name: _column(name, value) for name, value in row.items()})
+            if len(group) == ROWS_A_GROUP:
+                writer = _write_group(pyarrow, path, writer, group)
+                group = []
+        if group or writer is None:
+            writer = _write_group(pyarrow, path, writer, group)
+    finally:
+        if writer is not None:
+            writer.close()
+
+
+def _write_group(pyarrow: Any, path: Path, writer: Any, group: list[dict[str, Any]]) -> Any:
+    table = pyarrow.Table.from_pylist(group, schema=writer.schema if writer else None)
+    writer = writer or pyarrow.parquet.ParquetWriter(path, table.schema)
+    writer.write_table(table)
+    return writer
+
+
+def _column(name: str, value: Any) -> Any:
+    if name == "messages" or not isinstance(value, dict | list):
+        return value
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _pyarrow(path: Path) -> Any:
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError:
+        raise UsageError(f"{path} is Parquet, which needs the data extra: pip install 'tool-harness[data]'.") from None
+    return pyarrow
