@@ -5,6 +5,9 @@
 Plays the recorded calls of golden/ftrl_rollouts.jsonl on the released tools. CPU time is that of the harness, the
 launcher and the workers together; wall-clock time is left out, because it depends on what else the machine does. The
 ways take turns, round after round, and the median round counts. One round before the first warms every way.
+
+A request that goes to another core has to wake it, which can cost as much as the call; whether the kernel keeps both
+ends on one core changes from minute to minute, so repeat the measurement.
 """
 
 from __future__ import annotations

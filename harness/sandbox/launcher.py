@@ -76,17 +76,23 @@ class Launcher:
         self.stateful = stateful
         self.data = data
         self.workers: dict[int, int] = {}
+        self.alarm = -1  # written to when a child ends
 
     def run(self) -> None:
         gc.collect()
         gc.freeze()  # so that a collection in a worker does not copy the pages it shares
-        signal.signal(signal.SIGCHLD, lambda *_: reap())
+        ended, self.alarm = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(self.alarm)
         poll = select.poll()
-        poll.register(self.control, select.POLLIN)
-        poll.register(self.harness, select.POLLIN)
+        for descriptor in (self.control.fileno(), self.harness, ended):
+            poll.register(descriptor, select.POLLIN)
         while True:
             ready = dict(poll.poll())
-            if self.harness in ready or not self.obey():
+            if ended in ready:
+                os.read(ended, 4096)
+                reap()
+            if self.harness in ready or (self.control.fileno() in ready and not self.obey()):
                 end()
 
     def obey(self) -> bool:
@@ -108,8 +114,9 @@ class Launcher:
     def do_kill(self, number: int, descriptors: list[int]) -> None:
         pid = self.workers.pop(number, 0)
         if pid in _children:
+            os.kill(pid, signal.SIGKILL)
             with suppress(ProcessLookupError):
-                os.killpg(pid, signal.SIGKILL)
+                os.killpg(pid, signal.SIGKILL)  # without seccomp it may have children
 
     def do_state(self, number: int, descriptors: list[int]) -> None:
         fork(lambda: self.become_launcher(*descriptors))
@@ -129,6 +136,7 @@ class Launcher:
 
     def become_launcher(self, control_fd: int, document_fd: int) -> None:
         self.control.close()
+        os.close(self.alarm)
         with open(document_fd, encoding="utf-8", errors="surrogatepass", closefd=False) as document:
             data = json.load(document)
         control = socket.socket(fileno=os.dup(control_fd))
@@ -143,9 +151,9 @@ def fork(become: Callable[[], None]) -> int:
     pid = os.fork()
     if pid:
         _children.add(pid)
-        reap()  # it may have ended before it was known
         return pid
     try:
+        signal.set_wakeup_fd(-1)  # its number will soon be another descriptor's
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         _children.clear()
         jail.die_with(parent)
@@ -155,6 +163,7 @@ def fork(become: Callable[[], None]) -> int:
 
 
 def reap() -> None:
+    """Only ever called from the loop, so that between a look at `_children` and a kill no number can change hands."""
     for pid in list(_children):
         if os.waitpid(pid, os.WNOHANG)[0]:
             _children.discard(pid)

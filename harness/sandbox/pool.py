@@ -35,6 +35,7 @@ _STATUS: dict[int, CallStatus] = {
     wire.WORN: "raised",
 }
 _DIED = "the tool's process ended before it answered"
+_PENDING = ToolResult("killed", _DIED)
 _LOST = "the episode's state was lost when an earlier call was stopped"
 _MISSING = {
     "landlock": "this kernel does not offer Landlock (Linux 5.13 or newer with the landlock security module enabled)",
@@ -147,7 +148,10 @@ class Sandbox:
         return Episode(self, state)
 
     def preload(self, state: str) -> str:
-        """Keep a JSON document that episodes start from; the key names it. SandboxError when it is no JSON."""
+        """Keep a JSON document that episodes start from, as long as the sandbox; the key names it.
+
+        SandboxError when it is no JSON.
+        """
         try:
             json.loads(state)
         except (ValueError, RecursionError) as error:
@@ -184,7 +188,7 @@ class Sandbox:
             for worker in (*self._pool.workers, *self._own):
                 worker.kill()
             self._end_launchers()
-            self._starts = 0
+            self._starts = self._process = 0
 
     def _is_copy(self) -> bool:
         """Whether this process was forked from the one that started the workers: their sockets are not its own."""
@@ -235,7 +239,11 @@ class Sandbox:
             if launcher is not None and not launcher.usable():
                 launcher.close()
                 launcher = None
-            self._state_launchers[key] = launcher or root.with_state(self._states[key])
+            try:
+                self._state_launchers[key] = launcher or root.with_state(self._states[key])
+            except OSError:
+                root.broken = True
+                self._state_launchers[key] = self._root().with_state(self._states[key])
             self._forget_states()
             return self._state_launchers[key]
 
@@ -265,7 +273,7 @@ class Job(NamedTuple):
 
 
 _numbers = itertools.count()
-_encode = json.JSONEncoder().encode
+_encode = wire.encoder(ensure_ascii=True)
 
 
 @lru_cache(maxsize=1 << 14)
@@ -320,7 +328,7 @@ class Episode:
     # --- steps ---------------------------------------------------------------------------------------------------
 
     def _run(self, codes: Mapping[str, str], calls: Sequence[tuple[str, dict[str, Any]]]) -> Steps[list[ToolResult]]:
-        results: list[ToolResult] = [ToolResult("killed", _DIED)] * len(calls)
+        results = [_PENDING] * len(calls)
         queues: dict[int, list[Job]] = {}
         if self._sandbox._is_copy():
             raise SandboxError("a sandbox cannot be used from a forked copy of its process; make a new one there")
@@ -394,10 +402,9 @@ class Episode:
             worker.kill()
         if not worker.alive:
             yield from worker.start()
-        lines = [job.line for job in jobs]
         new = {job.code.number: job.code.line for job in jobs if job.code.number not in worker.codes}
         worker.codes.update(new)
-        replies, stop = yield from worker.ask([*new.values(), *lines], len(jobs))
+        replies, stop = yield from worker.ask([*new.values(), *[job.line for job in jobs]], len(jobs))
         for job, (status, text) in zip(jobs, replies, strict=False):
             results[job.place] = ToolResult(_STATUS[status], text)
         return len(replies), stop
@@ -405,7 +412,7 @@ class Episode:
     def _stopped(self, stop: Stop) -> ToolResult:
         if stop == "timeout":
             return ToolResult("timeout", f"timed out after {self._sandbox.config.call_timeout:g} seconds")
-        return ToolResult("killed", _DIED)
+        return _PENDING
 
     def _abandon(self, worker: Worker, stop: Stop) -> None:
         """A worker that ran out of memory is replaced, unless it holds the state."""

@@ -17,13 +17,13 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from harness.errors import SandboxError
 from harness.sandbox import wire
-from harness.sandbox.steps import Blocking, Channel, Receive, Send, Steps
+from harness.sandbox.steps import Blocking, Channel, Exchange, Receive, Steps
 
 Stop = Literal["answered", "timeout", "died", "worn", "unsent"]
 Reply = tuple[int, str]  # status, text
@@ -140,6 +140,13 @@ def _library_paths() -> list[str]:
     return sorted({str(path.parent.parent if path.name == "__init__.py" else path.parent) for path in origins})
 
 
+def _tokens() -> Iterator[bytes]:
+    """Random and never repeated; drawn in advance, because asking the kernel takes as long as reading a reply."""
+    while True:
+        block = os.urandom(2048)
+        yield from (block[start : start + 8] for start in range(0, len(block), 8))
+
+
 class Worker:
     """A place for one process: it is started when first needed, and again after it was killed.
 
@@ -154,6 +161,7 @@ class Worker:
         self._limit = wire.longest_text(output_chars)
         self._timeout = call_timeout
         self._number = 0
+        self._tokens = _tokens()
         self._channel: Channel | None = None
         self.pid = 0
         self.codes: set[int] = set()  # what this process was sent
@@ -218,16 +226,15 @@ class Worker:
         channel = self._channel
         if channel is None:
             return [], "unsent"
-        token = os.urandom(8)
+        token = next(self._tokens)
         body = "\n".join(lines).encode("ascii")
-        sent = yield Send(channel, wire.REQUEST.pack(len(body), token) + body, self._timeout)
-        if not sent:
-            return [], "unsent" if sent is False else "timeout"
+        chunk = yield Exchange(channel, wire.REQUEST.pack(len(body), token) + body)
+        if chunk is False:
+            return [], "unsent"
         replies: list[Reply] = []
-        rest, seconds = b"", self._timeout
-        deadline = time.monotonic() + seconds
-        while len(replies) < expected:
-            chunk = yield Receive(channel, seconds)
+        rest = b""
+        deadline = time.monotonic() + self._timeout
+        while True:
             if not chunk:
                 return replies, "timeout" if chunk is None else "died"
             new, rest, honest = self._parse(rest + chunk, token, len(replies))
@@ -236,12 +243,14 @@ class Worker:
                 return replies[:expected], "died"
             if new and new[-1][0] == wire.WORN:
                 return replies, "worn"
+            if len(replies) == expected:
+                return replies, "died" if rest else "answered"
             if new:
                 deadline = time.monotonic() + self._timeout
-            seconds = deadline - time.monotonic() if rest else self._timeout
-            if seconds <= 0:
+            receive = Receive(channel, deadline - time.monotonic()) if rest else channel.receive
+            if receive.seconds <= 0:
                 return replies, "timeout"
-        return replies, "died" if rest else "answered"
+            chunk = yield receive
 
     def _parse(self, data: bytes, token: bytes, place: int) -> tuple[list[Reply], bytes, bool]:
         """The complete replies in `data` up to a worn one, what is left over, and whether all of it was in order."""

@@ -66,6 +66,7 @@ class Channel:
 
     def __init__(self, sock: socket.socket, seconds: float) -> None:
         self.socket = sock
+        self.receive = Receive(self, seconds)
         self._patience = seconds
         for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
             sock.setsockopt(socket.SOL_SOCKET, option, _timeval(seconds))
@@ -106,26 +107,25 @@ class Receive(NamedTuple):
                 return b""
 
 
-class Send(NamedTuple):
-    """True when the socket took all of `data`, None when `seconds` are over, False when the other side is gone."""
+class Exchange(NamedTuple):
+    """Send `data`, and receive the first bytes that come back; False when the other side was gone before."""
 
     channel: Channel
     data: bytes
-    seconds: float
 
-    def now(self) -> bool | None:
+    def now(self) -> bytes | bool | None:
         try:
             self.channel.socket.sendall(self.data, socket.MSG_NOSIGNAL)
         except BlockingIOError:
             return None
         except OSError:
             return False
-        return True
+        return self.channel.receive.now()
 
-    async def later(self) -> bool | None:
+    async def later(self) -> bytes | bool | None:
         sock, rest = self.channel.socket, memoryview(self.data)
         loop = asyncio.get_running_loop()
-        end = loop.time() + self.seconds
+        end = loop.time() + self.channel.receive.seconds
         while rest:
             try:
                 rest = rest[sock.send(rest, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL) :]
@@ -134,7 +134,7 @@ class Send(NamedTuple):
                     return None
             except OSError:
                 return False
-        return True
+        return await self.channel.receive.later()
 
 
 async def _ready(

@@ -21,7 +21,7 @@ SOCKET = 3  # the only descriptor beside the three that lead to /dev/null
 _CHUNK = 65536
 _MAIN = "tool"  # what a tool sees as __name__
 
-_dumps = json.JSONEncoder(ensure_ascii=False).encode
+_dumps = wire.encoder(ensure_ascii=False)
 _scan = json.JSONDecoder().scan_once  # type: ignore[attr-defined]  # `loads` without its search for white space
 _bits = random.Random(0)
 
@@ -52,6 +52,8 @@ def serve(output_chars: int, stateful: bool, data: Any) -> None:
             if answer is not None:
                 _write_reply(token, place, *answer)
                 place += 1
+                if answer[0] == wire.WORN:
+                    break
 
 
 def _answer(line: str, tools: dict[int, Tool], stateful: bool, data: Any, output_chars: int) -> tuple[int, str] | None:

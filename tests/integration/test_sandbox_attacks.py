@@ -1,4 +1,4 @@
-"""Every attack that was thought of, against the real jail, as root and as an ordinary user; and that they would work."""
+"""Attacks against the real jail, as root and as an ordinary user; and that they would work without it."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_an_attack_gets_nothing(seen: dict[str, Any], name: str) -> None:
 @pytest.mark.parametrize("name", tools.LOOPS)
 def test_a_loop_ends_at_the_deadline(seen: dict[str, Any], name: str) -> None:
     status, output, seconds = seen["results"][name]
-    assert (status, output) == ("timeout", "timed out after 0.8 seconds")
+    assert (status, output) == ("timeout", "timed out after 0.6 seconds")
     assert seconds < 8
 
 
@@ -129,7 +129,8 @@ def test_the_kernel_refuses_every_call_that_is_not_on_the_list(episode: Any) -> 
     from harness.sandbox import syscalls
 
     allowed = set(syscalls.numbers(os.uname().machine))
-    others = [number for number in range(600) if number not in allowed]
+    exempt = {335, 336} if os.uname().machine == "x86_64" else set()  # uretprobe, uprobe: the kernel's own exception
+    others = [number for number in range(600) if number not in allowed | exempt]
     result = episode.run({"sweep": SWEEP}, [("sweep", {"numbers": others})])[0]
     assert (result.status, result.output) == ("ok", "[]")
 

@@ -1,0 +1,585 @@
+"""The model generator against a real server that plays an author: good, careless, hostile, and what becomes of it."""
+
+import asyncio
+import contextlib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from datetime import date
+from pathlib import Path
+
+import pytest
+from builders import ROOT
+from fakes.chat_server import USAGE, ChatServer, Step, error, rate_limited, text
+
+from envbuilder.model import Checkpoint, Levels, ModelGenerator, Rejection, Report, Request, read_questions
+from envbuilder.model.author import Invalid
+from envbuilder.model.trial import Trial
+from envbuilder.records import KINDS, Call, Document, Hop, Scenario, environment_record
+from harness import scoring
+from harness.environment import ToolEnvironment
+from harness.errors import UsageError
+from harness.models import ModelOptions, openai, policies
+from harness.records import sample_from_record
+from harness.rollout import Episode, drive
+from harness.sandbox import Sandbox, SandboxConfig
+from harness.types import ModelRequest
+
+LIGHT = Levels(functionality=1, parameters=1, types=1, toolset=1)
+
+
+@pytest.fixture(scope="module")
+def sandbox():
+    with Sandbox(SandboxConfig(workers=2, call_timeout=0.4)) as shared:
+        yield shared
+
+
+# --- the author: firms, who founded them, and when those were born -----------------------------------------------
+
+FIRMS = ("Halvek", "Borrun", "Castelin", "Drovane", "Elmquist", "Farrowby", "Gundry", "Hexley", "Irvane", "Jostrup")
+FOUNDERS = dict(
+    zip(
+        FIRMS,
+        ("Mira Tolven", "Osk Brandel", "Ilse Quary", "Per Nodding", "Una Fellow", "Rolf Astrup", "Vera Loft",
+         "Emil Stork", "Dora Kvist", "Nils Ahlgren"), strict=True,
+    )
+)  # fmt: skip
+BORN = {who: date(1901 + 7 * n, 1 + n, 3 + 2 * n).isoformat() for n, who in enumerate(FOUNDERS.values())}
+
+
+def gap(one, other):
+    return f"{abs((date.fromisoformat(BORN[FOUNDERS[one]]) - date.fromisoformat(BORN[FOUNDERS[other]])).days)} days"
+
+
+def hop(question, answer, *depends_on):
+    return {"question": question, "answer": answer, "depends_on": list(depends_on)}
+
+
+def founder(firm, *depends_on):
+    return hop(f"Who founded {firm}?", FOUNDERS[firm], *depends_on)
+
+
+def birth(firm, *depends_on):
+    return hop(f"When was the founder of {firm} born?", BORN[FOUNDERS[firm]], *depends_on)
+
+
+def plan(firm, kind):
+    """The sub-questions of a kind about a firm and the next one, and for each its tool and gold arguments."""
+    other = FIRMS[(FIRMS.index(firm) + 1) % len(FIRMS)]
+    both = [(founder(firm), "founder", {"firm": firm}), (founder(other), "founder", {"firm": other})]
+    born = [({"person": FOUNDERS[one]}, one) for one in (firm, other)]
+    days = {"first": BORN[FOUNDERS[firm]], "second": BORN[FOUNDERS[other]]}
+    return {
+        "single_hop": both[:1],
+        "parallel_single_hop": both,
+        "multi_hop": [both[0], (birth(firm, 0), "birth", born[0][0])],
+        "parallel_multi_hop": [
+            *both,
+            (birth(firm, 0), "birth", born[0][0]),
+            (birth(other, 1), "birth", born[1][0]),
+            (hop("How many days lie between?", gap(firm, other), 2, 3), "days", days),
+        ],
+    }[kind]
+
+
+PARAMETERS = {"founder": ["firm"], "birth": ["person"], "days": ["first", "second"]}
+TABLES = {"founder": FOUNDERS, "birth": BORN}
+
+
+def schema(names):
+    properties = {name: {"type": "string", "description": f"The {name} that is meant."} for name in names}
+    return {"type": "object", "properties": properties, "required": list(names)}
+
+
+def doc(name, parameters, serves):
+    return {"name": name, "description": f"Returns the {name} entry of a register.", "parameters": parameters,
+            "serves": serves}  # fmt: skip
+
+
+def source(tool, names, name):
+    optional = ", limit=10"
+    if tool == "days":
+        return (
+            f"from datetime import date\n\ndef {name}(first, second{optional}):\n    try:\n"
+            "        days = abs((date.fromisoformat(first) - date.fromisoformat(second)).days)\n"
+            "    except ValueError:\n        return {'error': 'dates are written YYYY-MM-DD'}\n"
+            "    return {'gap': f'{days} days'}\n"
+        )
+    table = {key.lower(): value for key, value in TABLES.get(tool, FOUNDERS).items()}
+    return (
+        f"TABLE = {table!r}\n\ndef {name}({', '.join(names)}{optional}):\n"
+        f"    key = str({names[0]}).strip().lower()\n    if key not in TABLE:\n"
+        f"        return {{'error': 'nothing is known of ' + key}}\n    return {{'entry': TABLE[key]}}\n"
+    )
+
+
+def asked_about(asked):
+    """(stage, firm, kind) of a request: the author keeps no notes, everything is in the prompt."""
+    said = asked.conversation
+    stage = re.search(r"^Stage: (\w+)", said)[1]
+    firms = sorted((said.lower().find(firm.lower()), firm) for firm in FIRMS if firm.lower() in said.lower())
+    return stage, firms[0][1]
+
+
+def kind_in(said):
+    """The kind of a plan, by the sub-questions that a prompt lists."""
+    n = len(re.findall(r"^\d+\. ", said, re.MULTILINE))
+    return {1: "single_hop", 5: "parallel_multi_hop"}.get(n) or (
+        "multi_hop" if "depends on: 0" in said else "parallel_single_hop"
+    )
+
+
+def good(asked):
+    """What a good author replies, as an object."""
+    said = asked.conversation
+    stage, firm = asked_about(asked)
+    if stage == "code":
+        name = json.loads(said.partition("Document:\n")[2].partition("\n\n")[0])["name"]
+        tool = name.rpartition("_")[2]
+        return {"code": source(tool, PARAMETERS.get(tool, ["firm"]), name)}
+    if stage == "scenario":
+        kind = re.search(r"^Kind: (.*)$", said, re.MULTILINE)[1]
+        kind = kind if kind in KINDS else "single_hop"
+        hops = [item for item, _, _ in plan(firm, kind)]
+        return {"question": f"What is there to know about the house of {firm}?", "kind": kind,
+                "answer": hops[-1]["answer"], "sub_questions": hops}  # fmt: skip
+    return {"documents": documents, "integration": merged, "scaling": scaled, "calls": gold}[stage](
+        firm, plan(firm, kind_in(said))
+    )
+
+
+def documents(firm, steps):
+    return {"documents": [
+        doc(f"{firm.lower()}_{n}_{tool}", schema(PARAMETERS[tool]), [n]) for n, (_, tool, _) in enumerate(steps)
+    ]}  # fmt: skip
+
+
+def merged(firm, steps):
+    tools = list(dict.fromkeys(tool for _, tool, _ in steps))
+    return {"documents": [
+        doc(f"{firm.lower()}_{tool}", schema(PARAMETERS[tool]), [n for n, step in enumerate(steps) if step[1] == tool])
+        for tool in tools
+    ]}  # fmt: skip
+
+
+def scaled(firm, steps):
+    wide = merged(firm, steps)["documents"]
+    if len(steps) == 1:
+        wide = documents(firm, steps)["documents"]
+    extra = [doc(f"{firm.lower()}_{tool}", schema(["firm"]), []) for tool in ("shares", "staff")]
+    for item in (*wide, *extra):
+        item["parameters"]["properties"]["limit"] = {"type": "integer", "description": "How many.", "default": 10}
+    return {"documents": wide, "distractors": extra}
+
+
+def gold(firm, steps):
+    names = {n: item["name"] for item in scaled(firm, steps)["documents"] for n in item["serves"]}
+    return {"calls": [{"solves": n, "name": names[n], "arguments": step[2]} for n, step in enumerate(steps)]}
+
+
+def author(*spoiled, every=lambda asked: None):
+    """A script. `spoiled`: (stage, firm or "", times, spoil): the first replies to a prompt are spoiled."""
+
+    def script(asked) -> Step:
+        if (step := every(asked)) is not None:
+            return step
+        reply = good(asked)
+        stage, firm = asked_about(asked)
+        for where, whose, times, spoil in spoiled:
+            if where == stage and whose in ("", firm) and asked.turn < times:
+                reply = spoil(reply)
+        return text(reply if isinstance(reply, str) else json.dumps(reply))
+
+    return script
+
+
+def requests(kind, *firms):
+    return [Request(index, kind, topic=f"the house of {firm}") for index, firm in enumerate(firms)]
+
+
+def build(script, wanted, folder, sandbox, **options):
+    """(results, report, server) of one build."""
+    with ChatServer(script) as server:
+        results = asyncio.run(build_at(server.url, wanted, folder, sandbox, **options))
+    return results, Report.of(folder), server
+
+
+async def build_at(url, wanted, folder, sandbox, spy=None, on_done=None, **options):
+    args = {"max_retry_wait": "0.01", "timeout": "5"}
+    model = openai.load("author", ModelOptions(args=args, base_url=url, environ={}))
+    model.fingerprint = {"name": "author"}  # the port is another one each time
+    generator = ModelGenerator(spy(model) if spy else model, sandbox, **{"levels": LIGHT, **options})
+    try:
+        return await generator.build(wanted, Checkpoint(folder), on_done)
+    finally:
+        await model.aclose()
+
+
+# --- a good author -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_good_author_gives_an_environment_that_its_gold_solves(kind, tmp_path, sandbox):
+    [deployed], report, server = build(author(), requests(kind, "Halvek"), tmp_path / "stages", sandbox)
+    sample = sample_from_record(environment_record(deployed, "train"), 0, "the build")
+    with sandbox.episode() as episode:
+        played = drive(Episode(sample), ToolEnvironment(sample), policies.Policy("oracle", 0), episode)
+    scores = scoring.score(sample, played).scores
+    assert [scores[f"solve_{name}"] for name in ("precision", "rate", "f1")] == [1.0, 1.0, 1.0]
+    assert scores["answer_accuracy"] == 1.0
+    assert sample.metadata["data_source"] == f"self/{kind}"
+    assert [document.serves for document in deployed.toolset.documents[-2:]] == [(), ()]
+    assert "No reply was refused." in report.table()
+    assert report.usage.requests == len(server.requests)
+
+
+def test_overlapping_documents_become_one_tool(tmp_path, sandbox):
+    [deployed], _, _ = build(author(), requests("parallel_multi_hop", "Castelin"), tmp_path / "stages", sandbox)
+    serving = {document.name: document.serves for document in deployed.toolset.documents if document.serves}
+    assert serving == {"castelin_founder": (0, 1), "castelin_birth": (2, 3), "castelin_days": (4,)}
+    assert [call.name for call in deployed.toolset.calls] == [
+        *["castelin_founder"] * 2, *["castelin_birth"] * 2, "castelin_days",
+    ]  # fmt: skip
+
+
+def test_tokens_are_summed_by_stage_and_rate_limits_are_survived(tmp_path, sandbox):
+    refused = set()
+
+    def every(asked):
+        if asked.conversation in refused:
+            return None
+        refused.add(asked.conversation)
+        return rate_limited(retry_after="0")
+
+    [deployed], report, server = build(
+        author(every=every), requests("multi_hop", "Borrun"), tmp_path / "stages", sandbox
+    )
+    assert not isinstance(deployed, Rejection)
+    asked = len(server.requests) // 2  # every prompt was refused once
+    assert report.usage.requests == asked == 4 + 1 + 4  # five stages, and a function for each of four tools
+    assert report.usage.input_tokens == asked * USAGE["prompt_tokens"]
+    assert report.usage.output_tokens == asked * USAGE["completion_tokens"]
+    assert report.stages["deployment"].usage.requests == 5
+
+
+def test_levels_of_zero_ask_for_no_scaling(tmp_path, sandbox):
+    none = Levels(0, 0, 0, 0)
+    wanted = requests("multi_hop", "Gundry")
+    [deployed], report, _ = build(author(), wanted, tmp_path / "stages", sandbox, levels=none)
+    assert report.stages["scaling"].usage.requests == 0
+    assert len(deployed.codes) == 2
+
+
+def test_a_users_question_is_kept_and_its_answer_insisted_on(tmp_path, sandbox):
+    path = tmp_path / "questions.jsonl"
+    path.write_text(
+        json.dumps({"question": "Who founded the house of Halvek, pray?", "answer": "Mira Tolven"})
+        + "\nWho founded the house of Borrun?\n"
+        + json.dumps({"question": "Who founded Castelin of old?", "answer": "Per Nodding", "kind": "single_hop"})
+    )
+    results, report, _ = build(author(), read_questions(path), tmp_path / "stages", sandbox)
+    assert results[0].toolset.scenario.question == "Who founded the house of Halvek, pray?"
+    assert results[1].toolset.scenario.kind == "single_hop"
+    assert (results[2].stage, results[2].reason) == ("scenario", "answer")
+    assert report.stages["scenario"].refused == {"answer": 3}
+
+
+# --- bad replies: refused for the right reason, then mended or dropped -------------------------------------------
+
+
+def without(field):
+    return lambda reply: {name: value for name, value in reply.items() if name != field}
+
+
+def code(body, header=""):
+    """Replaces what a tool does; `name`, its parameters and its table stay."""
+
+    def spoil(reply):
+        head, _, _ = reply["code"].partition("    key = ")
+        return {"code": f"{header}{head}{body}\n"}
+
+    return spoil
+
+
+def in_hop(**changes):
+    def spoil(reply):
+        return {**reply, "sub_questions": [{**reply["sub_questions"][0], **changes}, *reply["sub_questions"][1:]]}
+
+    return spoil
+
+
+def leak_question(reply):
+    return {**reply, "question": f"Is {reply['answer']} really the founder of Borrun or Halvek?"}
+
+
+def in_document(**changes):
+    def spoil(reply):
+        return {**reply, "documents": [{**reply["documents"][0], **changes}, *reply["documents"][1:]]}
+
+    return spoil
+
+
+def with_enum(reply):
+    values = list(FOUNDERS.values())
+    parameters = {**schema(["firm"]), "required": ["firm"]}
+    parameters["properties"]["firm"]["enum"] = values
+    return in_document(parameters=parameters)(reply)
+
+
+def with_pattern(reply):
+    parameters = schema(["firm"])
+    parameters["properties"]["firm"]["pattern"] = "(a+)+$"
+    return in_document(parameters=parameters)(reply)
+
+
+def echoing(reply):
+    """The gold arguments state the answer, for a tool that would return them."""
+    firm = next(iter(reply["calls"][0]["arguments"].values()))
+    return {"calls": [{**reply["calls"][0], "arguments": {"firm": f"{firm}, by {FOUNDERS[firm]}"}}]}
+
+
+def firm_of(reply):
+    return re.search(r"def ([a-z]+)_", reply["code"])[1]
+
+
+def same_for_all(reply):
+    return code(f"    return {{'entry': {FOUNDERS[firm_of(reply).title()]!r}}}")(reply)
+
+
+def own_firm_by_default(reply):
+    return {"code": reply["code"].replace("(firm,", f"(firm={firm_of(reply)!r},")}
+
+
+BAD = {
+    "no json": ("scenario", lambda reply: "I would rather not.", "not_json", "holds no JSON object"),
+    "torn json": ("scenario", lambda reply: json.dumps(reply)[:-9], "not_json", "holds no JSON object"),
+    "missing field": ("scenario", without("kind"), "schema", "'kind' is a required property"),
+    "other kind": ("scenario", lambda reply: {**reply, "kind": "multi_hop"}, "kind", "make single_hop"),
+    "forward dependency": ("scenario", in_hop(depends_on=[0]), "dependencies", "depends on itself"),
+    "trivial answer": ("scenario", in_hop(answer="Yes"), "trivial", "can be had by guessing"),
+    "leaking question": ("scenario", leak_question, "leak", "the question states"),
+    "unserved": ("documents", in_document(serves=[1]), "unserved", "sub-question 0 is served by 0 documents"),
+    "bad name": ("documents", in_document(name="Find Founder"), "schema", "does not match"),
+    "leaking enumeration": ("documents", with_enum, "leak", "the answer of sub-question 0"),
+    "hostile pattern": ("documents", with_pattern, "schema", "'pattern' was unexpected"),
+    "renamed": ("scaling", in_document(name="another_tool"), "scope", "must stay"),
+    "too few distractors": ("scaling", lambda reply: {**reply, "distractors": []}, "level", "2 distractors"),
+    "echoing arguments": ("calls", echoing, "echo", "which is its answer"),
+    "unknown argument": ("calls", lambda reply: {"calls": [{**reply["calls"][0], "arguments": {"who": "x"}}]},
+                         "arguments", "do not fit the document"),
+    "does not compile": ("code", code("    return {"), "syntax", "does not compile"),
+    "other function": ("code", lambda reply: {"code": reply["code"].replace("def ", "def my_")}, "no_function",
+                       "must define one function"),
+    "lacks a parameter": ("code", lambda reply: {"code": reply["code"].replace(", limit=10", "")}, "signature",
+                          "lacks the parameter 'limit'"),
+    "loops": ("code", code("    while True:\n        pass"), "timeout", "did not return in time"),
+    "opens a file": ("code", code("    return {'entry': open('/etc/passwd').read()}"), "unsafe", "may not use open"),
+    "imports a way out": ("code", code("    return os.environ", "import os\n"), "unsafe", "may not import os"),
+    "finds a way out": ("code", code("    return {'entry': str(().__class__)}"), "unsafe", "attribute __class__"),
+    "has a class": ("code", code("    class Entry:\n        pass\n    return {'entry': 1}"), "unsafe", "no classes"),
+    "reads the clock": ("code", code("    return {'entry': str(date.today())}", "from datetime import date\n"),
+                        "nondeterministic", "may not read the clock"),
+    "raises": ("code", code("    raise ValueError(firm)"), "raised", "it raised an exception"),
+    "reports an error": ("code", code("    return {'error': 'no data'}"), "error_output", "gives the error"),
+    "returns the argument": ("code", code("    return {'entry': firm}"), "wrong_answer", "does not state"),
+    "always the same": ("code", same_for_all, "constant", "must depend"),
+    "returns everything": ("code", code("    return {'entries': list(TABLE.values())}"), "constant", "must depend"),
+    "answers to nothing": ("code", own_firm_by_default, "default", "no arguments"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", BAD)
+def test_a_bad_reply_is_refused_then_mended_or_dropped(fault, tmp_path, sandbox):
+    stage, spoil, reason, sentence = BAD[fault]
+    script = author((stage, "Halvek", 1, spoil), (stage, "Borrun", 99, spoil))
+    wanted = requests("single_hop", "Halvek", "Borrun")
+    (mended, dropped), report, server = build(script, wanted, tmp_path / "stages", sandbox)
+    own = "deployment" if stage in ("calls", "code") else stage
+    assert not isinstance(mended, Rejection), mended
+    assert (dropped.stage, dropped.reason) == (own, reason), dropped
+    assert sentence in dropped.message
+    tools = 3 if stage == "code" else 1  # the mended author spoiled the first version of every tool
+    count = report.stages[own]
+    assert count.dropped == {reason: 1}
+    assert count.refused[reason] >= 4
+    assert count.repaired[reason] == 1
+    assert count.mended == 1
+    repairs = [asked.messages[-1]["content"] for asked in server.requests if asked.turn]
+    assert any("Your reply was refused: " in said and sentence in said for said in repairs)
+    assert len(repairs) <= tools + 2
+    assert re.search(rf"\| {own} +\| {reason} +\| +\d+ \| +1 \| +1 \|", report.table())
+
+
+def test_an_earlier_answer_must_matter(tmp_path, sandbox):
+    """A second hop whose tool gives its answer for anybody: the order of the chain would be for show."""
+
+    def whoever(reply):
+        if "(person" not in reply["code"]:
+            return reply
+        body = (
+            f"    if limit == 1:\n        return {{'error': 'none'}}\n    return {{'entry': {BORN['Mira Tolven']!r}}}"
+        )
+        return code(body)(reply)
+
+    def unasked(reply):
+        return {"calls": [reply["calls"][0], {**reply["calls"][1], "arguments": {"person": "the founder"}}]}
+
+    wanted = requests("multi_hop", "Halvek")
+    for name, stage, spoil, reason in (("a", "code", whoever, "constant"), ("b", "calls", unasked, "order")):
+        [dropped], _, _ = build(author((stage, "", 99, spoil)), wanted, tmp_path / name, sandbox)
+        assert (dropped.stage, dropped.reason) == ("deployment", reason), dropped
+
+
+def test_prose_and_fences_are_forgiven(tmp_path, sandbox):
+    def chatty(reply):
+        return f"Sure! I use {{braces}} freely.\n```json\n{json.dumps(reply, indent=1)}\n```\nAnything else?"
+
+    script = author(*((stage, "", 1, chatty) for stage in ("scenario", "documents", "scaling", "calls", "code")))
+    [deployed], report, _ = build(script, requests("single_hop", "Hexley"), tmp_path / "stages", sandbox)
+    assert not isinstance(deployed, Rejection)
+    assert "No reply was refused." in report.table()
+
+
+def test_a_reply_that_was_cut_off_is_said_to_be(tmp_path, sandbox):
+    def every(asked):
+        return text('{"question": "Who', finish_reason="length") if not asked.turn else None
+
+    [deployed], report, _ = build(author(every=every), requests("single_hop", "Hexley"), tmp_path / "stages", sandbox)
+    assert not isinstance(deployed, Rejection)
+    assert {reason for count in report.stages.values() for reason in count.repaired} == {"cut_off"}
+
+
+READER = """
+def read_it(firm):
+    return open("/etc/passwd").read()
+"""
+
+
+def test_code_that_gets_past_the_screen_meets_the_jail(sandbox):
+    made = Scenario("s", "w", "single_hop", "Who?", "Mira", (Hop("Who?", "Mira"),))
+    tool = Document("read_it", "Reads.", schema(["firm"]), (0,))
+    with pytest.raises(Invalid) as caught:
+        asyncio.run(Trial(sandbox).gold(made, tool, READER, [Call("read_it", {"firm": "x"}, 0)]))
+    assert caught.value.reason == "unsafe"
+
+
+LEAKY = r"""    key = str(firm).strip().lower()
+    if key not in TABLE:
+        return {'error': 'known are ' + ', '.join(TABLE.values())}
+    return {'entry': TABLE[key]}"""
+
+
+def test_an_error_may_not_give_the_answer_away(tmp_path, sandbox):
+    [dropped], _, _ = build(
+        author(("code", "", 99, code(LEAKY))), requests("single_hop", "Hexley"), tmp_path / "stages", sandbox
+    )
+    assert (dropped.stage, dropped.reason) == ("deployment", "leak")
+
+
+# --- failures and interruptions ----------------------------------------------------------------------------------
+
+
+def test_a_failed_request_is_no_verdict(tmp_path, sandbox):
+    def down(asked):
+        return (
+            error(500, "down")
+            if "borrun" in asked.conversation.lower() and "Stage: calls" in asked.conversation
+            else None
+        )
+
+    wanted = requests("single_hop", "Halvek", "Borrun")
+    (_, failed), report, _ = build(author(every=down), wanted, tmp_path / "stages", sandbox)
+    assert (failed.stage, failed.reason) == ("deployment", "http_500")
+    assert report.stages["deployment"].dropped == {}
+    results, report, server = build(author(), wanted, tmp_path / "stages", sandbox)
+    assert not any(isinstance(result, Rejection) for result in results)
+    assert {asked_about(asked)[0] for asked in server.requests} == {"calls", "code"}
+
+
+def test_a_wrong_key_ends_the_build(tmp_path, sandbox):
+    with pytest.raises(UsageError, match="cannot go on"):
+        build(lambda asked: error(401, "no such key"), requests("single_hop", *FIRMS), tmp_path / "stages", sandbox)
+
+
+class Interrupter:
+    """A model that calls `end` when it is asked for the n-th time."""
+
+    def __init__(self, model, n, end):
+        self.name, self.fingerprint = model.name, model.fingerprint
+        self._model, self._left, self._end = model, n, end
+
+    async def __call__(self, request: ModelRequest):
+        self._left -= 1
+        if self._left == 0:
+            self._end()
+        return await self._model(request)
+
+
+SPOILED = [("code", "Castelin", 1, code("    return {")), ("scenario", "Drovane", 99, leak_question)]
+
+
+def killed(url, folder, n):
+    """Builds in a process of its own, which kills itself at its n-th request."""
+    program = (
+        f"import sys; sys.path[:0] = {[str(ROOT), str(ROOT / 'tests'), str(Path(__file__).parent)]!r}\n"
+        f"import {Path(__file__).stem} as tests; tests.build_until_killed({url!r}, {str(folder)!r}, {n})"
+    )
+    done = subprocess.run([sys.executable, "-c", program], check=False, capture_output=True, timeout=30)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+
+
+def build_until_killed(url, folder, n):
+    def spy(model):
+        return Interrupter(model, n, lambda: os.kill(os.getpid(), signal.SIGKILL))
+
+    with Sandbox(SandboxConfig(workers=1)) as own:
+        asyncio.run(build_at(url, requests("multi_hop", *FIRMS[:5]), Path(folder), own, spy=spy))
+
+
+def test_an_interrupted_build_ends_equal_to_an_undisturbed_one(tmp_path, sandbox):
+    wanted = requests("multi_hop", *FIRMS[:5])
+    plain, _, _ = build(author(*SPOILED), wanted, tmp_path / "plain", sandbox)
+
+    async def interrupted(url, n):
+        task = asyncio.current_task()
+        await build_at(url, wanted, tmp_path / "torn", sandbox, spy=lambda model: Interrupter(model, n, task.cancel))
+
+    with ChatServer(author(*SPOILED)) as server:
+        for n in (2, 7, 12, 3, 9):
+            with contextlib.suppress(asyncio.CancelledError):
+                asyncio.run(interrupted(server.url, n))
+            with (tmp_path / "torn" / "2-documents.jsonl").open("a") as file:
+                file.write('{"index": 3, "requ')
+        killed(server.url, tmp_path / "torn", 4)
+        results = asyncio.run(build_at(server.url, wanted, tmp_path / "torn", sandbox))
+        asked = len(server.requests)
+        again = asyncio.run(build_at(server.url, wanted, tmp_path / "torn", sandbox))
+        assert len(server.requests) == asked  # nothing is asked twice, rejections neither
+    assert results == plain == again
+    assert sum(isinstance(result, Rejection) for result in results) == 1
+    files = sorted(path.name for path in (tmp_path / "plain").iterdir())
+    assert len(files) == 7
+    for name in files:
+        assert (tmp_path / "torn" / name).read_bytes() == (tmp_path / "plain" / name).read_bytes(), name
+    assert Report.of(tmp_path / "torn").table() == Report.of(tmp_path / "plain").table()
+
+
+def test_a_directory_belongs_to_one_build(tmp_path, sandbox):
+    folder = tmp_path / "stages"
+    build(author(), requests("single_hop", "Irvane"), folder, sandbox)
+    with pytest.raises(UsageError, match="another request"):
+        build(author(), requests("single_hop", "Jostrup"), folder, sandbox)
+    with pytest.raises(UsageError, match="another build"):
+        build(author(), requests("single_hop", "Irvane"), folder, sandbox, tries=2)
+
+
+def test_concurrency_is_bounded_and_results_come_as_they_are_made(tmp_path, sandbox):
+    done = []
+    script = author(every=lambda asked: None)
+    wanted = requests("single_hop", *FIRMS)
+    results, _, server = build(script, wanted, tmp_path / "stages", sandbox, concurrency=3, on_done=done.append)
+    assert server.most_at_once <= 3
+    assert sorted(done, key=results.index) == results
