@@ -30,9 +30,10 @@ def harness(*arguments: object, cwd: Path = ROOT, **env: str) -> subprocess.Comp
     )
 
 
-def episodes(path: Path) -> list[dict[str, Any]]:
-    """Every line of a run's samples.jsonl, as it stands."""
-    return [json.loads(line) for line in (path / "samples.jsonl").read_text(encoding="utf-8").splitlines()]
+def episodes(path: Path, torn: bool = False) -> list[dict[str, Any]]:
+    """Every line of a run's samples.jsonl, as it stands; the last may be `torn`."""
+    lines = (path / "samples.jsonl").read_text(encoding="utf-8").split("\n")
+    return [json.loads(line) for line in (lines[:-1] if torn else filter(None, lines))]
 
 
 def summary(path: Path) -> dict[str, Any]:

@@ -5,9 +5,11 @@ import sys
 
 import pytest
 
-from envbuilder.model import Levels, Request, checks, from_topics, read_questions, trial
+from envbuilder.model import Request, checks, from_topics, read_questions, trial
 from envbuilder.model.author import Author, Invalid, prompt_of, read_object, validator
+from envbuilder.model.requests import Scale
 from envbuilder.records import KINDS, Call, Document, Hop, Scenario
+from envbuilder.spec import MICRO, Levels
 from harness.errors import UsageError
 from harness.types import Sampling, ToolResult
 
@@ -130,16 +132,17 @@ def refusal(check, *arguments):
 )
 def test_scenarios(made, reason):
     if reason is None:
-        checks.check_scenario(made, None, None)
+        checks.check_scenario(made, Request(0))
     else:
-        assert refusal(checks.check_scenario, made, None, None) == reason
+        assert refusal(checks.check_scenario, made, Request(0)) == reason
 
 
 def test_a_users_answer_may_be_longer_than_the_models():
     made = scenario(Hop("Who?", "Mira Tolven"), kind="single_hop", answer="Mira Tolven")
-    checks.check_scenario(made, "single_hop", "It was Mira Tolven.")
-    assert refusal(checks.check_scenario, made, "single_hop", "Osk Brandel") == "answer"
-    assert refusal(checks.check_scenario, made, "multi_hop", None) == "kind"
+    checks.check_scenario(made, Request(0, "single_hop", answer="It was Mira Tolven.", hops=1))
+    assert refusal(checks.check_scenario, made, Request(0, answer="Osk Brandel")) == "answer"
+    assert refusal(checks.check_scenario, made, Request(0, "multi_hop")) == "kind"
+    assert refusal(checks.check_scenario, made, Request(0, hops=2)) == "kind"
 
 
 @pytest.mark.parametrize(
@@ -332,11 +335,16 @@ def test_questions_that_cannot_be_used_are_said_to_be(line, tmp_path):
 
 
 def test_levels():
-    assert Levels().distractors("single_hop") == 7
-    assert [Levels(toolset=n).distractors("multi_hop") for n in range(4)] == [0, 2, 5, 9]
-    assert not Levels(0, 0, 0, 0).any
-    with pytest.raises(UsageError, match="toolset"):
-        Levels(toolset=4)
+    assert [Scale().distractors(kind) for kind in KINDS] == [6, 6, 5, 4]  # the paper's medians are 7, 6, 5, 4
+    assert [Scale(Levels(0, 0, 0, n)).distractors("multi_hop") for n in range(4)] == [0, 3, 5, 8]
+    assert not Scale(Levels(0, 0, 0, 0)).any
+    assert (Scale().added_parameters, Scale().typed_parameters) == (2, 2)
+
+
+def test_the_number_of_sub_questions_is_drawn_from_the_size():
+    drawn = [request.hops for request in from_topics(800) if request.kind == "multi_hop"]
+    assert 4.5 < sum(drawn) / len(drawn) < 6.5
+    assert {request.hops for request in from_topics(80, size=MICRO.size)} == {1, 2, 3}
 
 
 def test_the_prompts_ask_for_what_the_schemas_check():
