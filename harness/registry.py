@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import fnmatch
 import runpy
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
@@ -15,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from harness import datafiles
-from harness.errors import UsageError
-from harness.types import Task
+from harness.errors import MissingData, UsageError
+from harness.terminal import printable
+from harness.types import Sample, Task
 
 TASK_FILE = ".py"
 
@@ -69,6 +71,22 @@ def select_tasks(patterns: Sequence[str], data: Mapping[str, Path]) -> list[Task
             raise UsageError(f"No task matches {pattern!r}.{hint}")
         chosen.update({name: known[name] for name in matches})
     return list(chosen.values())
+
+
+def load_samples(tasks: Sequence[Task]) -> dict[str, list[Sample]]:
+    """The samples of the tasks whose data is there; the others are named on stderr. All missing is an error."""
+    samples: dict[str, list[Sample]] = {}
+    missing: dict[str, MissingData] = {}
+    for task in tasks:
+        try:
+            samples[task.name] = list(task.load())
+        except MissingData as error:
+            missing[task.name] = error
+    if missing and not samples:
+        raise next(iter(missing.values()))
+    for name, why in missing.items():
+        print(printable(f"Skipped {name}: {why}"), file=sys.stderr)
+    return samples
 
 
 def _tasks_of_file(path: Path, data: Mapping[str, Path]) -> list[Task] | None:

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.commands.options import add_data_option, at_least, data_paths, pairs, positive_number, temperature
-from harness.errors import MissingData, UsageError
+from harness.errors import UsageError
 from harness.terminal import printable
-from harness.types import Limits, Model, Sample, Sampling, Task
+from harness.types import Limits, Model, Sampling
 
 if TYPE_CHECKING:
     from harness.evaluate import Plan
@@ -85,10 +85,12 @@ def run(args: argparse.Namespace) -> int:
 
 def _plan(args: argparse.Namespace) -> Plan:
     from harness.evaluate import Plan, choose, pick
-    from harness.registry import groups_of, select_tasks
+    from harness.registry import groups_of, load_samples, select_tasks
 
     data = data_paths(args.data)
-    tasks, samples = _loaded(select_tasks(args.tasks, data))
+    tasks = select_tasks(args.tasks, data)
+    samples = load_samples(tasks)
+    tasks = [task for task in tasks if task.name in samples]
     if args.samples:
         samples = pick(samples, args.samples)
         tasks = [task for task in tasks if samples[task.name]]
@@ -107,22 +109,6 @@ def _plan(args: argparse.Namespace) -> Plan:
             "data": {name: str(path.resolve()) for name, path in data.items()},
         },
     )
-
-
-def _loaded(tasks: list[Task]) -> tuple[list[Task], dict[str, list[Sample]]]:
-    """The tasks whose data is there, with their samples; the others are named aloud. All missing is an error."""
-    samples: dict[str, list[Sample]] = {}
-    missing: dict[str, MissingData] = {}
-    for task in tasks:
-        try:
-            samples[task.name] = list(task.load())
-        except MissingData as error:
-            missing[task.name] = error
-    if not samples:
-        raise next(iter(missing.values()))
-    for name, why in missing.items():
-        print(printable(f"Skipped {name}: {why}"), file=sys.stderr)
-    return [task for task in tasks if task.name in samples], samples
 
 
 def _dry_run(models: list[Model], plan: Plan, args: argparse.Namespace) -> int:

@@ -1,0 +1,175 @@
+"""What a build leaves on disk, so that it can be interrupted, looked into and accounted for.
+
+A directory: manifest.json (what decides the build), one JSONL file a stage with what each environment became there,
+rejected.jsonl. A line is appended and flushed when a stage of an environment ends; a torn last line is dropped. When a
+build has ended, every file is sorted, so that an interrupted build ends with the bytes of an undisturbed one. Failed
+requests are no verdict on an environment: they leave no line, and a resumed build asks again.
+
+Left out of the lines: how often requests were retried, which is the network's doing, and the tokens of a stage that
+was interrupted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from envbuilder.model.author import Invalid, Ledger
+from envbuilder.model.requests import Request
+from envbuilder.model.stages import STAGES
+from envbuilder.records import (
+    Deployed,
+    Scenario,
+    Toolset,
+    deployed_from_json,
+    scenario_from_json,
+    to_json,
+    toolset_from_json,
+)
+from harness import jsonio, runs
+from harness.errors import UsageError
+
+SCHEMA = 1
+MANIFEST = "manifest.json"
+REJECTED = "rejected.jsonl"
+FILES = {stage: f"{number}-{stage}.jsonl" for number, stage in enumerate(STAGES, start=1)}
+Product = Scenario | Toolset | Deployed
+Line = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """An environment that was given up: at which stage, the reason in a word, and the sentence about it."""
+
+    index: int
+    stage: str
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """Where an environment stands: how many stages are behind it, and what the last of them made."""
+
+    stages: int = 0
+    product: Product | None = None
+
+
+class Checkpoint:
+    """One build's directory. Inside its context this process is the one that writes.
+
+    `identity` is what decides the build. Raises UsageError where the directory holds anything else, where a line of it
+    is broken, and where another process writes.
+    """
+
+    def __init__(self, directory: Path, redact: Callable[[str], str] = str) -> None:
+        self.directory = directory
+        self._redact = redact
+        self._open = ExitStack()
+        self._files: dict[str, runs.Appender] = {}
+        self._latest: dict[int, tuple[str, Line]] = {}
+
+    def start(self, identity: Mapping[str, Any]) -> None:
+        """Begins a build or goes on with it; `close` or the end of the context gives it up."""
+        self._claim({"schema": SCHEMA, "identity": dict(identity)})
+        self._latest.clear()
+        for stage, name in (*FILES.items(), (REJECTED, REJECTED)):
+            path = self.directory / name
+            self._files[stage] = self._open.enter_context(runs.Appender(path, self._redact))
+            self._latest.update((line["index"], (stage, line)) for line in read_lines(path))
+
+    def _claim(self, own: Line) -> None:
+        path = self.directory / MANIFEST
+        if path.exists():
+            if read_manifest(path) != jsonio.loads(jsonio.canonical(own)):
+                raise UsageError(f"{self.directory} holds the stages of another build; name another directory.")
+            return
+        if self.directory.exists() and (not self.directory.is_dir() or any(self.directory.iterdir())):
+            raise UsageError(f"{self.directory} exists and holds no stages of a build; name another directory.")
+        self.directory.mkdir(parents=True, exist_ok=True)
+        jsonio.write_json(path, own)
+
+    def reached(self, request: Request) -> Reached | Rejection:
+        """Where this environment stands. Raises UsageError where its number was another request's."""
+        stage, line = self._latest.pop(request.index, ("", {}))
+        if not line:
+            return Reached()
+        if line["request"] != digest(request):
+            raise UsageError(f"{self.directory}: environment {request.index} was made for another request.")
+        if stage == REJECTED:
+            return Rejection(request.index, line["stage"], line["reason"], line["message"])
+        return Reached(STAGES.index(stage) + 1, product_of(stage, line["product"]))
+
+    def keep(self, request: Request, stage: str, product: Product, ledger: Ledger) -> None:
+        """An environment has come through a stage."""
+        self._files[stage].append({**account(request, ledger), "product": to_json(product)})
+
+    def reject(self, request: Request, stage: str, invalid: Invalid, ledger: Ledger) -> Rejection:
+        """An environment is given up."""
+        rejection = Rejection(request.index, stage, invalid.reason, self._redact(str(invalid)))
+        verdict = {"stage": stage, "reason": rejection.reason, "message": rejection.message}
+        self._files[REJECTED].append({**account(request, ledger), **verdict})
+        return rejection
+
+    def finish(self) -> None:
+        """The build has ended: every file in the order of the environments."""
+        self.close()
+        for name in (*FILES.values(), REJECTED):
+            path = self.directory / name
+            lines = sorted(read_lines(path), key=lambda line: int(line["index"]))
+            jsonio.write_atomically(path, "".join(runs.line(line) for line in lines))
+
+    def close(self) -> None:
+        self._open.close()
+        self._files.clear()
+
+    def __enter__(self) -> Checkpoint:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def account(request: Request, ledger: Ledger) -> Line:
+    usage = asdict(ledger.usage)
+    del usage["retries"]
+    return {"index": request.index, "request": digest(request), "usage": usage, "faults": list(ledger.faults)}
+
+
+def digest(request: Request) -> str:
+    return jsonio.digest(asdict(request))
+
+
+def product_of(stage: str, value: Line) -> Product:
+    if stage == "scenario":
+        return scenario_from_json(value)
+    return deployed_from_json(value) if stage == "deployment" else toolset_from_json(value)
+
+
+def read_manifest(path: Path) -> Any:
+    try:
+        return jsonio.loads(path.read_bytes())
+    except ValueError as error:
+        raise UsageError(f"{path} cannot be read: {error}.") from None
+
+
+def read_lines(path: Path) -> Iterator[Line]:
+    """The whole lines of a file, if there is one. Raises UsageError for a line that is none of ours."""
+    if not path.exists():
+        return
+    with path.open("rb") as lines:
+        for number, text in enumerate(lines, start=1):
+            if not text.endswith(b"\n"):
+                return  # torn
+            try:
+                line = jsonio.loads(text)
+                int(line["index"]), line["request"], line["usage"], line["faults"]
+            except (ValueError, TypeError, KeyError):
+                raise UsageError(f"{path}, line {number} is no line of a build.") from None
+            yield line

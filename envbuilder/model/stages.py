@@ -1,0 +1,222 @@
+"""The five stages: what a model is asked at each, and what becomes of its reply.
+
+Each stage is a function from the record before it to its own record. The model answers, checks.py says whether the
+answer can be used, and trial.py runs the code. Deployment asks twice: for all gold calls, which have to agree with one
+another, and then for one function at a time, which is repaired on its own.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from envbuilder.model import checks
+from envbuilder.model.author import Author, Invalid, Ledger, prompt_of
+from envbuilder.model.requests import Request, Scale
+from envbuilder.model.trial import Trial
+from envbuilder.records import Call, Deployed, Document, Hop, JSONObject, Scenario, Toolset
+from harness import jsonio
+
+STAGES = ("scenario", "documents", "integration", "scaling", "deployment")
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """What every stage works with."""
+
+    author: Author
+    trial: Trial
+    scale: Scale
+
+
+# --- 1: the scenario ---------------------------------------------------------------------------------------------
+
+
+async def scenario(shop: Workshop, request: Request, ledger: Ledger) -> Scenario:
+    """A question with its sub-questions; a user's own question is kept as it was given.
+
+    The world is named after what was asked for, so that it shows when two splits were asked for the same.
+    """
+
+    async def accept(reply: JSONObject) -> Scenario:
+        made = scenario_of(request, reply)
+        checks.check_scenario(made, request)
+        return made
+
+    kind = request.kind or "the one that the question is"
+    hops = request.hops or "as many as it takes"
+    prompt = prompt_of("scenario", task=task_of(request), kind=kind, hops=hops)
+    return await shop.author.ask(prompt, "scenario", accept, ledger)
+
+
+def task_of(request: Request) -> str:
+    if request.question is None:
+        return prompt_of("topic", topic=request.topic)
+    answer = "" if request.answer is None else f"Its answer is: {request.answer}"
+    return prompt_of("question", question=request.question, answer=answer)
+
+
+def scenario_of(request: Request, reply: JSONObject) -> Scenario:
+    asked = jsonio.digest([request.kind, request.topic, request.question])
+    return Scenario(
+        id=f"model-{request.index:06}-{asked[:8]}",
+        world=f"model-{asked}",
+        kind=reply["kind"],
+        question=request.question or reply["question"].strip(),
+        answer=request.answer or reply["answer"].strip(),
+        hops=tuple(
+            Hop(hop["question"].strip(), hop["answer"].strip(), tuple(sorted(set(map(int, hop["depends_on"])))))
+            for hop in reply["sub_questions"]
+        ),
+    )
+
+
+# --- 2 to 4: documents -------------------------------------------------------------------------------------------
+
+
+async def documents(shop: Workshop, made: Scenario, ledger: Ledger) -> Toolset:
+    """One document a sub-question."""
+
+    async def accept(reply: JSONObject) -> Toolset:
+        found = documents_of(reply["documents"])
+        checks.check_documents(made, found)
+        if [document.serves for document in found] != [(index,) for index in range(len(made.hops))]:
+            raise Invalid("unserved", "there must be one document for each sub-question, in their order.")
+        return Toolset(made, found)
+
+    prompt = prompt_of("documents", question=made.question, hops=listed(made))
+    return await shop.author.ask(prompt, "documents", accept, ledger)
+
+
+async def integration(shop: Workshop, toolset: Toolset, ledger: Ledger) -> Toolset:
+    """Documents that overlap become one. A single document overlaps with none, and nothing is asked."""
+    if len(toolset.documents) == 1:
+        return toolset
+
+    async def accept(reply: JSONObject) -> Toolset:
+        found = documents_of(reply["documents"])
+        checks.check_documents(toolset.scenario, found)
+        checks.check_integrated(toolset.documents, found)
+        return replace(toolset, documents=found)
+
+    prompt = prompt_of("integration", hops=listed(toolset.scenario), documents=as_json(toolset.documents))
+    return await shop.author.ask(prompt, "documents", accept, ledger)
+
+
+async def scaling(shop: Workshop, toolset: Toolset, ledger: Ledger) -> Toolset:
+    """The four strategies, each at its level; all at 0 ask nothing."""
+    scale, made = shop.scale, toolset.scenario
+    if not scale.any:
+        return toolset
+
+    async def accept(reply: JSONObject) -> Toolset:
+        found, extra = documents_of(reply["documents"]), documents_of(reply["distractors"])
+        checks.check_documents(made, found, extra)
+        checks.check_scaled(toolset, found, extra, scale)
+        return replace(toolset, documents=(*found, *extra))
+
+    prompt = prompt_of(
+        "scaling",
+        hops=listed(made),
+        documents=as_json(toolset.documents),
+        functionality=scale.levels.generalise,
+        parameters_level=scale.levels.parameters,
+        parameters=scale.added_parameters,
+        types_level=scale.levels.types,
+        types=scale.typed_parameters,
+        toolset_level=scale.levels.distractors,
+        distractors=scale.distractors(made.kind),
+    )
+    return await shop.author.ask(prompt, "scaling", accept, ledger)
+
+
+def documents_of(found: Sequence[JSONObject]) -> tuple[Document, ...]:
+    return tuple(
+        Document(item["name"], item["description"].strip(), item["parameters"], tuple(sorted(map(int, item["serves"]))))
+        for item in found
+    )
+
+
+def as_json(found: Iterable[Document]) -> str:
+    return json.dumps([shown(document) for document in found], ensure_ascii=False, indent=1)
+
+
+def shown(document: Document) -> JSONObject:
+    return {
+        "name": document.name,
+        "description": document.description,
+        "parameters": document.parameters,
+        "serves": list(document.serves),
+    }
+
+
+def listed(made: Scenario, answers: bool = False) -> str:
+    """The sub-questions, one a line: what a model must not know of the answers it is not told."""
+    return "\n".join(
+        f"{index}. {hop.question} (depends on: {', '.join(map(str, hop.depends_on)) or 'nothing'})"
+        + (f" Answer: {hop.answer}" if answers else "")
+        for index, hop in enumerate(made.hops)
+    )
+
+
+# --- 5: deployment -----------------------------------------------------------------------------------------------
+
+
+async def deployment(shop: Workshop, toolset: Toolset, ledger: Ledger) -> Deployed:
+    """Gold calls, then a function for every document, then the proof that the calls solve the environment."""
+    calls = await gold_calls(shop, toolset, ledger)
+    codes = {
+        document.name: await code(shop, toolset.scenario, document, calls, ledger) for document in toolset.documents
+    }
+    await shop.trial.replay(toolset.scenario, codes, calls)
+    return Deployed(replace(toolset, calls=calls), codes)
+
+
+async def gold_calls(shop: Workshop, toolset: Toolset, ledger: Ledger) -> tuple[Call, ...]:
+    made = toolset.scenario
+    serving = [document for document in toolset.documents if document.serves]
+
+    async def accept(reply: JSONObject) -> tuple[Call, ...]:
+        found = tuple(Call(item["name"], item["arguments"], int(item["solves"])) for item in reply["calls"])
+        checks.check_calls(made, serving, found)
+        return found
+
+    prompt = prompt_of("calls", answers=listed(made, answers=True), documents=as_json(serving))
+    return await shop.author.ask(prompt, "calls", accept, ledger)
+
+
+async def code(shop: Workshop, made: Scenario, document: Document, calls: Sequence[Call], ledger: Ledger) -> str:
+    own = [call for call in calls if call.name == document.name]
+
+    async def accept(reply: JSONObject) -> str:
+        source: str = reply["code"]
+        checks.check_code(document, source)
+        if own:
+            await shop.trial.gold(made, document, source, own)
+        else:
+            await shop.trial.distractor(document, source)
+        return source
+
+    prompt = prompt_of(
+        "code",
+        document=json.dumps(shown(document), ensure_ascii=False, indent=1),
+        function=document.name,
+        cases=cases(made, own),
+        modules=", ".join(checks.MODULES),
+    )
+    return await shop.author.ask(prompt, "code", accept, ledger)
+
+
+def cases(made: Scenario, own: Sequence[Call]) -> str:
+    if not own:
+        return "It is a distractor: no sub-question needs it, and it must work like a real service all the same."
+    lines = (
+        f"- {json_line(call.arguments)} gives an output that contains {made.hops[call.solves].answer!r}" for call in own
+    )
+    return "These calls must give these values, word for word, in one field of the output:\n" + "\n".join(lines)
+
+
+def json_line(value: Mapping[str, Any]) -> str:
+    return json.dumps(value, ensure_ascii=False)

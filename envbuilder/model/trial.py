@@ -1,0 +1,230 @@
+"""Runs a tool that a model wrote, in the sandbox, and accepts it only when its answers depend on what it is asked.
+
+A gold call must surface its sub-answer by the strict verifier. Calls with wrong arguments must not: with every value
+changed, with every value changed that is not a choice, with the value changed that passes an earlier answer on, with
+defaults, with nothing, with the arguments of another sub-question. Left out: proof that the tool is right about
+anything else; no probe can find a tool that was written to know them.
+"""
+
+from __future__ import annotations
+
+import json
+import string
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Any
+
+from envbuilder.model.author import Invalid
+from envbuilder.model.checks import holds, states, surfaces
+from envbuilder.records import Call, Document, Scenario
+from harness.models.schema_values import plain
+from harness.sandbox import Sandbox
+from harness.scoring import strict
+from harness.types import CallRecord, CallStatus, JSONObject, ToolCall, ToolResult
+
+DENIED = ("[Errno 1]", "[Errno 13]", "[Errno 2]")
+"""How the jail's refusals begin: not permitted, permission denied, no such file."""
+FAULTS: Mapping[CallStatus, tuple[str, str]] = {
+    "raised": ("raised", "it raised an exception"),
+    "timeout": ("timeout", "it did not return in time"),
+    "killed": ("killed", "its process was ended"),
+    "truncated": ("too_long", "its output is too long"),
+    "unknown_tool": ("no_function", "there is no such function"),
+}
+SHOWN_OUTPUT = 200
+WIDEST_RANGE = 10**9
+"""Limits of a parameter that are further apart than this are no limits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """A call with wrong arguments: what is wrong with them, and the reason when they give the answer all the same."""
+
+    reason: str
+    what: str
+    arguments: JSONObject
+
+
+class Trial:
+    """Tools are run in `sandbox`, each in an episode of its own."""
+
+    def __init__(self, sandbox: Sandbox) -> None:
+        self._sandbox = sandbox
+
+    async def gold(self, scenario: Scenario, document: Document, source: str, calls: Sequence[Call]) -> None:
+        """Accepts the code of a tool that serves sub-questions. Raises Invalid."""
+        for call in calls:
+            await self._right(document, source, call, scenario.hops[call.solves].answer)
+        for call in calls:
+            for probe in probes(scenario, document, call, calls):
+                await self._wrong(document, source, call, probe, scenario.hops[call.solves].answer)
+
+    async def distractor(self, document: Document, source: str) -> None:
+        """Accepts the code of a tool that serves none: whatever it says, it must say it in time and harmlessly."""
+        arguments = defaults(document)
+        result = await self._run(document, source, arguments)
+        refuse_danger(result, arguments)
+        if result.status != "ok":
+            raise Invalid(*fault(result, arguments))
+
+    async def replay(self, scenario: Scenario, codes: Mapping[str, str], calls: Sequence[Call]) -> None:
+        """The proof of the whole environment: its gold calls, in one episode, solve every sub-answer."""
+        with self._sandbox.episode() as episode:
+            results = await episode.arun(codes, [(call.name, call.arguments) for call in calls])
+        wanted: dict[str, list[str]] = {}
+        for call in calls:
+            wanted.setdefault(call.name, []).append(scenario.hops[call.solves].answer)
+        records = [record_of(call, result) for call, result in zip(calls, results, strict=True)]
+        if None in strict.solves(records, wanted):
+            raise Invalid("replay", "the gold calls, played one after the other, do not solve every sub-question.")
+
+    async def _right(self, document: Document, source: str, call: Call, answer: str) -> None:
+        result = await self._run(document, source, call.arguments)
+        refuse_danger(result, call.arguments)
+        if result.status != "ok":
+            raise Invalid(*fault(result, call.arguments))
+        if strict.is_error("ok", result.output):
+            sentence = f"{said(call.arguments)} gives the error {shown(result.output)}, and must give {answer!r}."
+            raise Invalid("error_output", sentence)
+        if not surfaces(call, result.output, answer):
+            sentence = f"{said(call.arguments)} gives {shown(result.output)}, which does not state {answer!r}."
+            raise Invalid("wrong_answer", sentence)
+
+    async def _wrong(self, document: Document, source: str, call: Call, probe: Probe, answer: str) -> None:
+        result = await self._run(document, source, probe.arguments)
+        refuse_danger(result, probe.arguments)
+        if not states(result.output, answer) or states(json.dumps(probe.arguments), answer):
+            return
+        if result.status != "ok" or strict.is_error("ok", result.output):
+            raise Invalid("leak", f"{said(probe.arguments)} gives an error that states {answer!r}, an answer.")
+        sentence = f"{said(probe.arguments)}, with {probe.what}, still gives {answer!r}: it must depend on them."
+        raise Invalid(probe.reason, sentence)
+
+    async def _run(self, document: Document, source: str, arguments: JSONObject) -> ToolResult:
+        with self._sandbox.episode() as episode:
+            return (await episode.arun({document.name: source}, [(document.name, arguments)]))[0]
+
+
+def record_of(call: Call, result: ToolResult) -> CallRecord:
+    said = ToolCall("", call.name, call.arguments, json.dumps(call.arguments))
+    return CallRecord(0, said, result.status, result.output)
+
+
+def refuse_danger(result: ToolResult, arguments: JSONObject) -> None:
+    """What no call may do, whatever its arguments are: hang, die, or reach for what the jail denies."""
+    if result.status == "raised" and result.output.startswith(DENIED):
+        raise Invalid("unsafe", f"{said(arguments)} reached for something outside: {shown(result.output)}.")
+    if result.status in ("timeout", "killed"):
+        raise Invalid(*fault(result, arguments))
+
+
+def fault(result: ToolResult, arguments: JSONObject) -> tuple[str, str]:
+    reason, what = FAULTS[result.status]
+    return reason, f"{said(arguments)}: {what} ({shown(result.output)})."
+
+
+def said(arguments: JSONObject) -> str:
+    return f"the call with {shown(json.dumps(arguments, ensure_ascii=False))}"
+
+
+def shown(text: str) -> str:
+    return text if len(text) <= SHOWN_OUTPUT else f"{text[:SHOWN_OUTPUT]}..."
+
+
+# --- wrong arguments ---------------------------------------------------------------------------------------------
+
+
+def probes(scenario: Scenario, document: Document, call: Call, calls: Sequence[Call]) -> Iterator[Probe]:
+    """Calls of a tool that must not give the answer of its gold call, each unlike the gold call."""
+    found = [Probe("constant", "every value changed", changed(document, call, call.arguments, n)) for n in range(3)]
+    free = [name for name in call.arguments if not is_choice(property_of(document, name))]
+    found += [Probe("constant", "every value changed but choices", changed(document, call, free, n)) for n in range(2)]
+    found += list(order_probes(scenario, document, call))
+    found += [
+        Probe("constant", f"the arguments of sub-question {other.solves}", other.arguments)
+        for other in calls
+        if other.name == call.name and other.solves != call.solves
+    ]
+    if all(probe.arguments == call.arguments for probe in found):
+        raise Invalid("constant", f"{said(call.arguments)} has nothing in it that could be wrong.")
+    yield from (probe for probe in found if probe.arguments != call.arguments)
+    yield Probe("default", "no arguments", {})
+    yield Probe("default", "dull default arguments", defaults(document))
+
+
+def order_probes(scenario: Scenario, document: Document, call: Call) -> Iterator[Probe]:
+    for earlier in scenario.hops[call.solves].depends_on:
+        answer = scenario.hops[earlier].answer
+        passing = [name for name, value in call.arguments.items() if holds(value, answer)]
+        for salt in range(2):
+            what = f"another value for {' and '.join(passing)}, the answer of sub-question {earlier},"
+            yield Probe("order", what, changed(document, call, passing, salt))
+
+
+def defaults(document: Document) -> JSONObject:
+    """The dullest arguments that the document allows."""
+    properties: Mapping[str, JSONObject] = document.parameters["properties"]
+    return {name: plain(properties[name]) for name in document.parameters["required"]}
+
+
+def property_of(document: Document, name: str) -> JSONObject:
+    schema: JSONObject = document.parameters["properties"].get(name, {})
+    return schema
+
+
+def is_choice(schema: JSONObject) -> bool:
+    return "enum" in schema or schema.get("type") == "boolean" or "enum" in (schema.get("items") or {})
+
+
+def changed(document: Document, call: Call, names: Sequence[str] | Mapping[str, Any], salt: int) -> JSONObject:
+    """The call's arguments with other values for `names`; another salt, other values."""
+    places = {name: place for place, name in enumerate(call.arguments)}
+    return {
+        name: other(value, property_of(document, name), salt, places[name]) if name in names else value
+        for name, value in call.arguments.items()
+    }
+
+
+def other(value: Any, schema: JSONObject, salt: int, place: int) -> Any:
+    """Another value of the same shape. The place of a value keeps changes from cancelling out in a sum or a gap."""
+    if isinstance(value, list):
+        items = schema.get("items") or {}
+        return [other(item, items, salt, place + n) for n, item in enumerate(value)] or ["Quillon Vasterby"]
+    if isinstance(value, dict):
+        inner = schema.get("properties") or {}
+        return {key: other(item, inner.get(key, {}), salt, place + n) for n, (key, item) in enumerate(value.items())}
+    if rest := [choice for choice in schema.get("enum", ()) if choice != value]:
+        return rest[(salt + place) % len(rest)]
+    if "enum" in schema or value is None:
+        return value
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, int | float):
+        return other_number(value, schema, salt, place)
+    return other_text(value, salt, place)
+
+
+def other_number(value: float, schema: JSONObject, salt: int, place: int) -> float:
+    """Far from the value, because a neighbouring year may well have the same answer; inside the limits if there are."""
+    low, high = schema.get("minimum"), schema.get("maximum")
+    step = (137, -61, 1009)[salt] + 17 * place
+    if low is None or high is None or not 0 < high - low < WIDEST_RANGE:
+        return value + step
+    return type(value)(low + (value - low + (0.37, 0.61, 0.83)[salt] * (high - low) + 1) % (high - low + 1))
+
+
+def other_text(value: str, salt: int, place: int) -> str:
+    """A date gives another date, everything else another text of its shape, or a name that no table has."""
+    try:
+        return (date.fromisoformat(value) + timedelta(days=(371, -223, 4021)[salt] + 11 * place)).isoformat()
+    except (ValueError, OverflowError):
+        return "Quillon Vasterby" if salt == 1 else value.translate(SHIFTS[salt])
+
+
+def shift(by: int) -> dict[int, str]:
+    kinds = (string.ascii_lowercase, string.ascii_uppercase, string.digits)
+    return {ord(kind[n]): kind[(n + by) % len(kind)] for kind in kinds for n in range(len(kind))}
+
+
+SHIFTS = {0: shift(3), 2: shift(7)}

@@ -1,0 +1,197 @@
+"""A scripted author for the model generator, and builds with it. It holds no test.
+
+It writes of firms, who founded them and when those were born, and keeps no notes: stage and firm are in the prompt.
+`author(...)` is a script for ChatServer; its first replies to a prompt can be spoiled.
+"""
+
+import asyncio
+import json
+import re
+from datetime import date
+
+from fakes.chat_server import ChatServer, Step, text
+
+from envbuilder.model import Checkpoint, ModelGenerator, Report, Request
+from envbuilder.records import KINDS
+from envbuilder.spec import EASY, Levels
+from harness.models import ModelOptions, openai
+
+LIGHT = {"levels": Levels(generalise=1, parameters=1, types=1, distractors=1), "size": EASY.size}
+
+FIRMS = ("Halvek", "Borrun", "Castelin", "Drovane", "Elmquist", "Farrowby", "Gundry", "Hexley", "Irvane", "Jostrup")
+FOUNDERS = dict(
+    zip(
+        FIRMS,
+        ("Mira Tolven", "Osk Brandel", "Ilse Quary", "Per Nodding", "Una Fellow", "Rolf Astrup", "Vera Loft",
+         "Emil Stork", "Dora Kvist", "Nils Ahlgren"), strict=True,
+    )
+)  # fmt: skip
+BORN = {who: date(1901 + 7 * n, 1 + n, 3 + 2 * n).isoformat() for n, who in enumerate(FOUNDERS.values())}
+
+
+def gap(one, other):
+    return f"{abs((date.fromisoformat(BORN[FOUNDERS[one]]) - date.fromisoformat(BORN[FOUNDERS[other]])).days)} days"
+
+
+def hop(question, answer, *depends_on):
+    return {"question": question, "answer": answer, "depends_on": list(depends_on)}
+
+
+def founder(firm, *depends_on):
+    return hop(f"Who founded {firm}?", FOUNDERS[firm], *depends_on)
+
+
+def birth(firm, *depends_on):
+    return hop(f"When was the founder of {firm} born?", BORN[FOUNDERS[firm]], *depends_on)
+
+
+def plan(firm, kind):
+    """The sub-questions of a kind about a firm and the next one, and for each its tool and gold arguments."""
+    other = FIRMS[(FIRMS.index(firm) + 1) % len(FIRMS)]
+    both = [(founder(firm), "founder", {"firm": firm}), (founder(other), "founder", {"firm": other})]
+    born = [({"person": FOUNDERS[one]}, one) for one in (firm, other)]
+    days = {"first": BORN[FOUNDERS[firm]], "second": BORN[FOUNDERS[other]]}
+    return {
+        "single_hop": both[:1],
+        "parallel_single_hop": both,
+        "multi_hop": [both[0], (birth(firm, 0), "birth", born[0][0])],
+        "parallel_multi_hop": [
+            *both,
+            (birth(firm, 0), "birth", born[0][0]),
+            (birth(other, 1), "birth", born[1][0]),
+            (hop("How many days lie between?", gap(firm, other), 2, 3), "days", days),
+        ],
+    }[kind]
+
+
+PARAMETERS = {"founder": ["firm"], "birth": ["person"], "days": ["first", "second"]}
+TABLES = {"founder": FOUNDERS, "birth": BORN}
+
+
+def schema(names):
+    properties = {name: {"type": "string", "description": f"The {name} that is meant."} for name in names}
+    return {"type": "object", "properties": properties, "required": list(names)}
+
+
+def doc(name, parameters, serves):
+    return {"name": name, "description": f"Returns the {name} entry of a register.", "parameters": parameters,
+            "serves": serves}  # fmt: skip
+
+
+def source(tool, names, name):
+    optional = ", limit=10"
+    if tool == "days":
+        return (
+            f"from datetime import date\n\ndef {name}(first, second{optional}):\n    try:\n"
+            "        days = abs((date.fromisoformat(first) - date.fromisoformat(second)).days)\n"
+            "    except ValueError:\n        return {'error': 'dates are written YYYY-MM-DD'}\n"
+            "    return {'gap': f'{days} days'}\n"
+        )
+    table = {key.lower(): value for key, value in TABLES.get(tool, FOUNDERS).items()}
+    return (
+        f"TABLE = {table!r}\n\ndef {name}({', '.join(names)}{optional}):\n"
+        f"    key = str({names[0]}).strip().lower()\n    if key not in TABLE:\n"
+        f"        return {{'error': 'nothing is known of ' + key}}\n    return {{'entry': TABLE[key]}}\n"
+    )
+
+
+def asked_about(asked):
+    """(stage, firm, kind) of a request: the author keeps no notes, everything is in the prompt."""
+    said = asked.conversation
+    stage = re.search(r"^Stage: (\w+)", said)[1]
+    firms = sorted((said.lower().find(firm.lower()), firm) for firm in FIRMS if firm.lower() in said.lower())
+    return stage, firms[0][1]
+
+
+def kind_in(said):
+    """The kind of a plan, by the sub-questions that a prompt lists."""
+    n = len(re.findall(r"^\d+\. ", said, re.MULTILINE))
+    return {1: "single_hop", 5: "parallel_multi_hop"}.get(n) or (
+        "multi_hop" if "depends on: 0" in said else "parallel_single_hop"
+    )
+
+
+def good(asked):
+    """What a good author replies, as an object."""
+    said = asked.conversation
+    stage, firm = asked_about(asked)
+    if stage == "code":
+        name = json.loads(said.partition("Document:\n")[2].partition("\n\n")[0])["name"]
+        tool = name.rpartition("_")[2]
+        return {"code": source(tool, PARAMETERS.get(tool, ["firm"]), name)}
+    if stage == "scenario":
+        kind = re.search(r"^Kind: (.*)$", said, re.MULTILINE)[1]
+        kind = kind if kind in KINDS else "single_hop"
+        hops = [item for item, _, _ in plan(firm, kind)]
+        return {"question": f"What is there to know about the house of {firm}?", "kind": kind,
+                "answer": hops[-1]["answer"], "sub_questions": hops}  # fmt: skip
+    return {"documents": documents, "integration": merged, "scaling": scaled, "calls": gold}[stage](
+        firm, plan(firm, kind_in(said))
+    )
+
+
+def documents(firm, steps):
+    return {"documents": [
+        doc(f"{firm.lower()}_{n}_{tool}", schema(PARAMETERS[tool]), [n]) for n, (_, tool, _) in enumerate(steps)
+    ]}  # fmt: skip
+
+
+def merged(firm, steps):
+    tools = list(dict.fromkeys(tool for _, tool, _ in steps))
+    return {"documents": [
+        doc(f"{firm.lower()}_{tool}", schema(PARAMETERS[tool]), [n for n, step in enumerate(steps) if step[1] == tool])
+        for tool in tools
+    ]}  # fmt: skip
+
+
+def scaled(firm, steps):
+    wide = merged(firm, steps)["documents"]
+    if len(steps) == 1:
+        wide = documents(firm, steps)["documents"]
+    extra = [doc(f"{firm.lower()}_{tool}", schema(["firm"]), []) for tool in ("shares", "staff")]
+    for item in (*wide, *extra):
+        item["parameters"]["properties"]["limit"] = {"type": "integer", "description": "How many.", "default": 10}
+    return {"documents": wide, "distractors": extra}
+
+
+def gold(firm, steps):
+    names = {n: item["name"] for item in scaled(firm, steps)["documents"] for n in item["serves"]}
+    return {"calls": [{"solves": n, "name": names[n], "arguments": step[2]} for n, step in enumerate(steps)]}
+
+
+def author(*spoiled, every=lambda asked: None):
+    """A script. `spoiled`: (stage, firm or "", times, spoil): the first replies to a prompt are spoiled."""
+
+    def script(asked) -> Step:
+        if (step := every(asked)) is not None:
+            return step
+        reply = good(asked)
+        stage, firm = asked_about(asked)
+        for where, whose, times, spoil in spoiled:
+            if where == stage and whose in ("", firm) and asked.turn < times:
+                reply = spoil(reply)
+        return text(reply if isinstance(reply, str) else json.dumps(reply))
+
+    return script
+
+
+def requests(kind, *firms):
+    return [Request(index, kind, topic=f"the house of {firm}") for index, firm in enumerate(firms)]
+
+
+def build(script, wanted, folder, sandbox, **options):
+    """(results, report, server) of one build."""
+    with ChatServer(script) as server:
+        results = asyncio.run(build_at(server.url, wanted, folder, sandbox, **options))
+    return results, Report.of(folder), server
+
+
+async def build_at(url, wanted, folder, sandbox, spy=None, on_done=None, **options):
+    args = {"max_retry_wait": "0.01", "timeout": "5"}
+    model = openai.load("author", ModelOptions(args=args, base_url=url, environ={}))
+    model.fingerprint = {"name": "author"}  # the port is another one each time
+    generator = ModelGenerator(spy(model) if spy else model, sandbox, **{**LIGHT, **options})
+    try:
+        return await generator.build(wanted, Checkpoint(folder), on_done)
+    finally:
+        await model.aclose()
