@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from builders import ROOT
 from fakes.chat_server import USAGE, ChatServer, error, rate_limited, text
-from fakes.test_model_generator_author import (
+from fakes.scripted_author import (
     BORN,
     FIRMS,
     FOUNDERS,
@@ -259,6 +259,16 @@ def test_an_earlier_answer_must_matter(tmp_path, sandbox):
     for name, stage, spoil, reason in (("a", "code", whoever, "constant"), ("b", "calls", unasked, "order")):
         [dropped], _, _ = build(author((stage, "", 99, spoil)), wanted, tmp_path / name, sandbox)
         assert (dropped.stage, dropped.reason) == ("deployment", reason), dropped
+
+
+def test_whole_numbers_written_as_decimals_are_forgiven(tmp_path, sandbox):
+    def decimal(reply):
+        return re.sub(r'("(?:depends_on|serves)": \[|"solves": )(\d+)', r"\1\2.0", json.dumps(reply))
+
+    script = author(*((stage, "", 1, decimal) for stage in ("scenario", "documents", "scaling", "calls")))
+    [deployed], report, _ = build(script, requests("multi_hop", "Hexley"), tmp_path / "stages", sandbox)
+    assert not isinstance(deployed, Rejection)
+    assert "No reply was refused." in report.table()
 
 
 def test_prose_and_fences_are_forgiven(tmp_path, sandbox):

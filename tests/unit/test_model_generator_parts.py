@@ -86,6 +86,12 @@ def test_references_and_patterns_are_no_keywords():
         assert [error.validator for error in validator("documents").iter_errors(reply)] == ["additionalProperties"]
 
 
+@pytest.mark.parametrize("name", ["find it", "Find", "find_it\n", "f", "_find", "find" * 20, "détail"])
+def test_names_of_tools(name):
+    reply = {"documents": [vars_of(document(name, firm=TEXT))]}
+    assert [error.validator for error in validator("documents").iter_errors(reply)] == ["pattern"]
+
+
 def vars_of(made):
     return {"name": made.name, "description": made.description, "parameters": made.parameters, "serves": [0]}
 
