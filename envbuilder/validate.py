@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from harness.commands.options import add_data_option, at_least, data_paths
-from harness.errors import MissingData, UsageError
+from harness.errors import UsageError
 from harness.terminal import printable, shortened
 from harness.types import Sample, Task
 
@@ -96,21 +96,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _samples(tasks: Sequence[Task], args: argparse.Namespace) -> dict[str, list[Sample]]:
-    """The tasks whose data is there; the others are named aloud. All missing is an error."""
     from harness.evaluate import choose
+    from harness.registry import load_samples
 
-    found: dict[str, list[Sample]] = {}
-    missing: dict[str, MissingData] = {}
-    for task in tasks:
-        try:
-            found[task.name] = choose(list(task.load()), task.name, args.limit, args.seed)
-        except MissingData as error:
-            missing[task.name] = error
-    if not found:
-        raise next(iter(missing.values()))
-    for name, why in missing.items():
-        print(printable(f"Skipped {name}: {why}"), file=sys.stderr)
-    return found
+    return {name: choose(samples, name, args.limit, args.seed) for name, samples in load_samples(tasks).items()}
 
 
 def _audited(samples: Mapping[str, Sequence[Sample]], args: argparse.Namespace) -> Report:

@@ -1,0 +1,177 @@
+"""A procedural build from its plan to its file: environments in order, each validated before it is written.
+
+The environments are independent of each other, so several processes make them; the parent puts
+them in order, refuses what repeats an earlier one, and appends every accepted environment to a file beside the output.
+A build that was interrupted goes on there, and ends with the same bytes as an undisturbed one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from itertools import count
+from multiprocessing import get_context
+from pathlib import Path
+
+from envbuilder import deployment, documents, integration, scaling, scenario
+from envbuilder.corpus import CorpusAudit
+from envbuilder.plan import Plan, Report
+from envbuilder.probes import audit
+from envbuilder.records import JSONObject, environment_record, to_json
+from envbuilder.spec import Spec
+from harness import datafiles, jsonio
+from harness.errors import HarnessError, UsageError
+from harness.records import sample_from_record
+from harness.sandbox import Sandbox, SandboxConfig
+
+MAX_ATTEMPTS = 50
+"""Tries for one environment: what fails its audit is drawn again. More would hide a broken generator."""
+
+STAGES = ("1-scenario", "2-documents", "3-integration", "4-scaling", "5-deployment")
+
+
+@dataclass(frozen=True)
+class Made:
+    """One attempt: its record and stages, or the checks that it failed."""
+
+    spec: Spec
+    record: JSONObject
+    stages: tuple[JSONObject, ...]
+    failed: tuple[str, ...]
+
+
+# --- one environment, in a process of its own --------------------------------------------------------------------
+
+_sandbox: Sandbox | None = None
+
+
+def _start_worker() -> None:
+    global _sandbox
+    _sandbox = Sandbox(SandboxConfig(workers=1))
+
+
+def make(spec: Spec) -> Made:
+    """Runs the five stages and audits what came out; an attempt that fails is drawn again."""
+    assert _sandbox is not None
+    failed: Counter[str] = Counter()
+    for attempt in range(spec.attempt, MAX_ATTEMPTS):
+        drawn = replace(spec, attempt=attempt)
+        stages, record = run_stages(drawn)
+        with _sandbox.episode() as tools:
+            found = [f.check for f in audit(sample_from_record(record, spec.index, record["id"]), tools) if f.fatal]
+        if not found:
+            return Made(drawn, record, stages, tuple(failed.elements()))
+        failed.update(set(found))
+    raise HarnessError(
+        f"{MAX_ATTEMPTS} attempts at environment {spec.index} ({spec.kind}) failed: {dict(failed)}; this is a fault of "
+        "the generator."
+    )
+
+
+def run_stages(spec: Spec) -> tuple[tuple[JSONObject, ...], JSONObject]:
+    """What each stage made, and the environment record."""
+    decomposed = scenario.decompose(spec)
+    documented = documents.write(decomposed)
+    integrated = integration.integrate(documented)
+    scaled = scaling.scale(integrated, spec)
+    deployed = deployment.deploy(scaled)
+    made = (decomposed, documented, integrated, scaled, deployed)
+    return tuple(to_json(stage) for stage in made), environment_record(deployed, spec.split)
+
+
+# --- a whole build -----------------------------------------------------------------------------------------------
+
+
+class Progressing:
+    """The file beside the output that a build grows: its plan, then a line an environment."""
+
+    def __init__(self, out: Path, plan: Plan) -> None:
+        self.path = out.with_name(f".{out.name}.partial")
+        self._plan = {"plan": asdict(plan) | {"kinds": list(plan.kinds)}}
+
+    def resume(self) -> list[JSONObject]:
+        """The environments that are there already. Raises UsageError where they belong to another build."""
+        if not self.path.exists():
+            self.path.write_text(json.dumps(self._plan) + "\n", encoding="utf-8")
+            return []
+        whole = self.path.read_bytes()
+        whole = whole[: whole.rfind(b"\n") + 1]
+        first, *rows = [jsonio.loads(line) for line in whole.splitlines()] or [None]
+        if first != self._plan:
+            raise UsageError(f"{self.path} belongs to another build; finish that one, or delete the file.")
+        self.path.write_bytes(whole)
+        return rows
+
+    def rows(self) -> Iterator[JSONObject]:
+        with self.path.open(encoding="utf-8") as lines:
+            next(lines)
+            for line in lines:
+                yield json.loads(line)
+
+
+def build(
+    plan: Plan,
+    out: Path,
+    *,
+    workers: int | None = None,
+    keep_stages: Path | None = None,
+    watch: Callable[[Counter[str]], None] = lambda refused: None,
+) -> Report:
+    """Builds `plan` into `out`. Raises UsageError for a file of another build, HarnessError for a broken generator."""
+    progress, report, corpus = Progressing(out, plan), Report(), CorpusAudit()
+    there = progress.resume()
+    for index, record in enumerate(there):
+        corpus.add(sample_from_record(record, index, record["id"]))
+        report.built[record["data_source"]] += 1
+    with progress.path.open("a", encoding="utf-8") as lines, _Pool(workers or os.cpu_count() or 1) as pool:
+        for made in pool.in_order(plan, len(there), corpus, report):
+            lines.write(json.dumps(made.record, ensure_ascii=False) + "\n")
+            lines.flush()
+            if keep_stages is not None:
+                _keep(keep_stages, made)
+            report.built[made.record["data_source"]] += 1
+            report.refused.update(made.failed)
+            watch(report.refused)
+    datafiles.write_rows(out, progress.rows())
+    progress.path.unlink()
+    return report
+
+
+class _Pool:
+    """Processes that make environments ahead of the one that is due, so many that none of them waits."""
+
+    def __init__(self, workers: int) -> None:
+        self._ahead = 4 * workers
+        self._executor = ProcessPoolExecutor(workers, get_context("spawn"), _start_worker)
+
+    def __enter__(self) -> _Pool:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._executor.shutdown(cancel_futures=True)
+
+    def in_order(self, plan: Plan, first: int, corpus: CorpusAudit, report: Report) -> Iterator[Made]:
+        """Every environment from `first` on that repeats none before it."""
+        waiting: list[Future[Made]] = []
+        coming = iter(range(first, plan.n))
+        for index in range(first, plan.n):
+            while len(waiting) < self._ahead and (following := next(coming, None)) is not None:
+                waiting.append(self._executor.submit(make, plan.spec(following)))
+            made = waiting.pop(0).result()
+            for attempt in count(made.spec.attempt + 1):
+                if corpus.accepts(sample_from_record(made.record, index, made.record["id"])):
+                    break
+                report.refused["duplicate"] += 1
+                made = self._executor.submit(make, plan.spec(index, attempt)).result()
+            yield made
+
+
+def _keep(folder: Path, made: Made) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, stage in zip(STAGES, made.stages, strict=True):
+        with (folder / f"{name}.jsonl").open("a", encoding="utf-8") as lines:
+            lines.write(json.dumps({"index": made.spec.index, **stage}, ensure_ascii=False) + "\n")

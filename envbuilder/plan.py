@@ -1,0 +1,43 @@
+"""What a build is asked for, and what it came to; the same for every generator."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from envbuilder.records import Kind, Split
+from envbuilder.spec import PRESETS, Levels, Names, Preset, Spec
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is built. `n` environments in all, the kinds in turn."""
+
+    kinds: tuple[Kind, ...]
+    n: int
+    preset: Preset
+    levels: Levels
+    seed: int
+    split: Split
+    names: Names = "disjoint"
+
+    def spec(self, index: int, attempt: int = 0) -> Spec:
+        return Spec(
+            kind=self.kinds[index % len(self.kinds)],
+            index=index,
+            seed=self.seed,
+            split=self.split,
+            names=self.names,
+            preset=self.preset,
+            levels=None if self.levels == PRESETS[self.preset].levels else self.levels,
+            attempt=attempt,
+        )
+
+
+@dataclass
+class Report:
+    """What a build did: environments by kind, attempts, and why attempts were refused."""
+
+    built: Counter[str] = field(default_factory=Counter)
+    refused: Counter[str] = field(default_factory=Counter)
+    text: str = ""
