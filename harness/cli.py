@@ -46,6 +46,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        where = f": {error.filename}" if error.filename else ""
+        print(printable(f"harness {arguments[0]}: {error.strerror or error}{where}."), file=sys.stderr)
+        return 2
 
 
 def _top_help(parser: Parser) -> int:

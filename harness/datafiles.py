@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import lzma
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,7 @@ def read_rows(path: Path) -> Iterator[Any]:
             rows = (line for line in iter(lambda: lines.readline(LONGEST_ROW + 1), b"") if line.strip())
             for number, line in enumerate(rows, start=1):
                 yield _row(line, f"{path}, record {number}")
-    except (lzma.LZMAError, gzip.BadGzipFile, EOFError) as error:
+    except (lzma.LZMAError, gzip.BadGzipFile, zlib.error, EOFError) as error:
         raise UsageError(f"{path} cannot be decompressed: {error}.") from None
 
 
@@ -48,7 +49,7 @@ def _row(line: bytes, where: str) -> Any:
     if len(line) > LONGEST_ROW:
         raise UsageError(f"{where} is longer than {LONGEST_ROW:,} bytes.")
     try:
-        return jsonio.loads(line.decode("utf-8"))
+        return jsonio.loads(line.decode("utf-8-sig"))
     except UnicodeDecodeError:
         raise UsageError(f"{where} is not UTF-8 text.") from None
     except ValueError as error:

@@ -28,6 +28,8 @@ LEGEND = (
 )
 
 Rows = list[dict[str, str]]
+Members = Mapping[str, Sequence[str]]
+"""Group to its tasks, as a run's manifest has it."""
 
 
 def number(value: float | None, digits: int = 3) -> str:
@@ -46,14 +48,14 @@ def cell(metrics: Mapping[str, Any], metric: str) -> str:
     return number(entry["value"], 1 if metric == "calls" else 3)
 
 
-def rows(summary: Mapping[str, Any], by_task: bool) -> Rows:
+def rows(summary: Mapping[str, Any], groups: Members, by_task: bool) -> Rows:
     """A row for every group of the run, and for every task where asked or in no group."""
     entries = dict(summary["groups"])
     if by_task or not entries:
         entries = {**summary["tasks"], **{f"mean of {name}": entry for name, entry in entries.items()}}
     else:
-        grouped = tuple(f"{group}_" for group in entries)
-        entries |= {name: entry for name, entry in summary["tasks"].items() if not name.startswith(grouped)}
+        grouped = {task for group in entries for task in groups.get(group, ())}
+        entries |= {name: entry for name, entry in summary["tasks"].items() if name not in grouped}
     return [{"model": summary["model"], "tasks": name, **_values(entry)} for name, entry in entries.items()]
 
 
@@ -64,9 +66,11 @@ def _values(entry: Mapping[str, Any]) -> dict[str, str]:
     return {"n": str(entry["n"]), **values, "failed": str(failed)}
 
 
-def table(summaries: Sequence[Mapping[str, Any]], by_task: bool, style: str = "simple") -> str:
-    """A table of runs in one of tabulate's formats: a row a group (or task) and model."""
-    found = [row for summary in summaries for row in rows(summary, by_task)]
+def table(
+    summaries: Sequence[Mapping[str, Any]], groups: Sequence[Members], by_task: bool, style: str = "simple"
+) -> str:
+    """A table of runs in one of tabulate's formats: a row a group (or task) and model. `groups`: each run's."""
+    found = [row for summary, members in zip(summaries, groups, strict=True) for row in rows(summary, members, by_task)]
     place = {row["tasks"]: index for index, row in reversed(list(enumerate(found)))}
     found.sort(key=lambda row: place[row["tasks"]])
     return tabulate(found, headers="keys", tablefmt=style, disable_numparse=True, colalign=_alignment(found))

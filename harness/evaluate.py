@@ -6,7 +6,6 @@ An episode is written the moment it ends, so an interrupted run loses only the e
 from __future__ import annotations
 
 import asyncio
-import json
 import platform
 import random
 import sys
@@ -23,6 +22,7 @@ import harness
 from harness import jsonio, records
 from harness.episodes import key_of, to_record
 from harness.errors import UsageError
+from harness.redaction import Redactor
 from harness.registry import near
 from harness.rollout import Episode, adrive
 from harness.runs import SCHEMA, Appender, Record, RunDirectory
@@ -33,6 +33,9 @@ from harness.types import Limits, Model, RunKey, Sample, Sampling, Task
 
 REASONING = "default"
 """The reasoning mode of every run so far: whatever the model does when it is not told."""
+
+REFUSED_AT_THE_DOOR = frozenset({"http_401", "http_403", "http_404"})
+"""A wrong key, a model that is not there: errors of the request, which a resumed run sends again."""
 
 PACKAGES = ("openai", "scipy", "time-machine", "tabulate", "tqdm")
 
@@ -68,7 +71,7 @@ class Player:
     model: Model
     sandbox: Sandbox
     concurrency: int = 16
-    redact: Callable[[str], str] = str
+    redact: Redactor = field(default_factory=Redactor)
 
 
 def choose(samples: Sequence[Sample], task: str, limit: int | None, seed: int) -> list[Sample]:
@@ -79,11 +82,11 @@ def choose(samples: Sequence[Sample], task: str, limit: int | None, seed: int) -
     for index, sample in enumerate(samples):
         strata[str(sample.metadata.get("data_source"))].append(index)
     shuffled = random.Random(f"{seed}:{task}")
-    places: list[tuple[float, int]] = []
+    places: list[tuple[float, float, int]] = []
     for indices in strata.values():
         shuffled.shuffle(indices)
-        places += [((rank + 0.5) / len(indices), index) for rank, index in enumerate(indices)]
-    return [samples[index] for index in sorted(index for _, index in sorted(places)[:limit])]
+        places += [((rank + 0.5) / len(indices), shuffled.random(), index) for rank, index in enumerate(indices)]
+    return [samples[index] for index in sorted(index for _, _, index in sorted(places)[:limit])]
 
 
 def pick(samples: dict[str, list[Sample]], ids: Sequence[str]) -> dict[str, list[Sample]]:
@@ -98,6 +101,11 @@ def pick(samples: dict[str, list[Sample]], ids: Sequence[str]) -> dict[str, list
 
 def manifest_of(plan: Plan, player: Player) -> dict[str, Any]:
     """manifest.json: `identity` is what makes it this run, the rest is for the reader and for summaries."""
+    manifest: dict[str, Any] = player.redact.within(_manifest(plan, player))
+    return manifest
+
+
+def _manifest(plan: Plan, player: Player) -> dict[str, Any]:
     fingerprints = {name: records.fingerprint(samples) for name, samples in plan.samples.items()}
     return {
         "schema": SCHEMA,
@@ -149,12 +157,10 @@ def evaluate(
     Raises UsageError for a directory that holds something else, KeyboardInterrupt when interrupted: what was played
     is kept, and the same call with `resume` goes on.
     """
-    redact = player.redact
-    manifest = json.loads(redact(json.dumps(manifest_of(plan, player))))
-    run = RunDirectory.start(out, manifest, resume)
+    manifest = manifest_of(plan, player)
     fingerprints = manifest["identity"]["tasks"]
-    with run.appender(redact) as appender:
-        kept = {r["key"]: r for r in run.records() if r["outcome"] != "infrastructure_error"}
+    with RunDirectory.claim(out, manifest, resume) as run:
+        kept = {record["key"]: record for record in run.records() if not _played_again(record)}
         pending = []
         for task, sample, epoch in plan:
             key = _run_key(plan, player, fingerprints[task.name], task.name, sample.id, epoch)
@@ -162,10 +168,18 @@ def evaluate(
                 pending.append((task, sample, key))
             else:
                 watch(record)
-        asyncio.run(_play_all(pending, player, appender, watch))
-    summary = summarise(run.manifest, run.records())
-    run.write_summary(summary, redact)
+        if pending:
+            run.summary_path.unlink(missing_ok=True)
+            with Appender(run.samples_path) as appender:
+                asyncio.run(_play_all(pending, player, appender, watch))
+        summary = summarise(run.manifest, run.records())
+        run.write_summary(summary)
     return summary
+
+
+def _played_again(record: Record) -> bool:
+    """What --resume plays once more: failures that say nothing about the model."""
+    return record["outcome"] == "infrastructure_error" or record["stop"] in REFUSED_AT_THE_DOOR
 
 
 def _run_key(plan: Plan, player: Player, fingerprint: str, task: str, sample: str, epoch: int) -> RunKey:
@@ -196,7 +210,7 @@ async def _play_all(
             episode = Episode(sample, _seeded(key), key.limits, key.epoch, task.name)
             with player.sandbox.episode() as tools:
                 trajectory = await adrive(episode, task.environment(sample), player.model, tools)
-            record = to_record(key, trajectory, task.score(sample, trajectory))
+            record = player.redact.within(to_record(key, trajectory, task.score(sample, trajectory)))
             appender.append(record)
             watch(record)
 

@@ -25,6 +25,10 @@ def loads(text: str | bytes) -> Any:
         return json.loads(text)
     except RecursionError:
         raise ValueError("nested too deeply") from None
+    except ValueError as error:
+        if "int_max_str_digits" in str(error):
+            raise ValueError("it holds a number of thousands of digits") from None
+        raise
 
 
 def write_atomically(path: Path, text: str) -> None:

@@ -51,6 +51,8 @@ def sample_from_record(record: Any, line: int, where: str) -> Sample:
     for tool in tools:
         if tool.name not in codes:
             raise UsageError(f"{where}: the tool {tool.name!r} has no code.")
+    if (torn := _unwritable(record)) is not None:
+        raise UsageError(f"{where}: the field {torn!r} holds half a surrogate pair, which no file can hold.")
     return Sample(
         id=str(line) if record.get("id") is None else str(record["id"]),
         messages=tuple(_message(message, where) for message in _decoded(record, "messages", where, list)),
@@ -62,6 +64,18 @@ def sample_from_record(record: Any, line: int, where: str) -> Sample:
             **{k: record[k] for k in ("world", "data_source", "split", "sub_questions") if record.get(k) is not None},
         },
     )
+
+
+def _unwritable(record: Mapping[str, Any]) -> str | None:
+    """The first field with a lone surrogate in it."""
+    for name, value in record.items():
+        try:
+            jsonio.canonical(value).encode("utf-8")
+        except (UnicodeEncodeError, RecursionError):
+            return name
+        except TypeError:
+            continue  # a column of Parquet that is none of ours
+    return None
 
 
 def _decoded(record: Mapping[str, Any], name: str, where: str, kind: type) -> Any:
@@ -145,6 +159,9 @@ def fingerprint(samples: list[Sample]) -> str:
                 dict(sample.codes),
                 {name: list(answers) for name, answers in sample.gold.sub_answers.items()},
                 sample.gold.answer,
+                [[call.name, call.arguments] for call in sample.gold.calls or ()],
+                sample.metadata.get("world"),
+                sample.metadata.get("data_source"),
             ]
             for sample in samples
         ]

@@ -15,11 +15,13 @@ import html
 import json
 import re
 from collections.abc import Iterator
+from typing import Any
 from urllib.parse import parse_qsl, quote, quote_plus, unquote, urlsplit
 
 REDACTED = "[redacted]"
-SHORTEST = 4
-"""Shorter secrets are left alone: replacing every "abc" would make messages unreadable and protect nothing."""
+SHORTEST = 6
+NUMBER = re.compile(r"\d{1,15}")
+"""Shorter secrets, and short numbers, are left alone: replacing every "1204" would change what tools said."""
 
 PLACEHOLDERS = frozenset(
     {
@@ -47,9 +49,10 @@ class Redactor:
         self._pattern: re.Pattern[str] | None = None
 
     def add(self, secret: str | None) -> None:
-        """Registers a secret; None, a placeholder and anything shorter than 4 characters are ignored."""
+        """Registers a secret; None, a placeholder and anything shorter than 6 characters or a short number are
+        ignored."""
         secret = (secret or "").strip()
-        if len(secret) < SHORTEST or secret.lower() in PLACEHOLDERS:
+        if len(secret) < SHORTEST or secret.lower() in PLACEHOLDERS or NUMBER.fullmatch(secret):
             return
         self._forms.update(form for form in spellings(secret) if len(form) >= SHORTEST)
         self._pattern = None
@@ -74,6 +77,16 @@ class Redactor:
             longest_first = sorted(self._forms, key=lambda form: (-len(form), form))
             self._pattern = re.compile("|".join(map(re.escape, longest_first)))
         return self._pattern.sub(REDACTED, text)
+
+    def within(self, value: Any) -> Any:
+        """A JSON value with every secret replaced in its texts; keys and numbers stay as they are."""
+        if not self._forms:
+            return value
+        if isinstance(value, str):
+            return self(value)
+        if isinstance(value, dict):
+            return {key: self.within(item) for key, item in value.items()}
+        return [self.within(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def spellings(secret: str) -> Iterator[str]:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import datafiles
-from harness.errors import MissingData, UsageError
+from harness.errors import HarnessError, MissingData, UsageError
 from harness.terminal import printable
 from harness.types import Sample, Task
 
@@ -35,7 +35,14 @@ def find_entry_points(group: str) -> dict[str, EntryPoint]:
 @cache
 def load_entry_points(group: str) -> dict[str, Any]:
     """The group's objects, imported."""
-    return {name: point.load() for name, point in find_entry_points(group).items()}
+    loaded: dict[str, Any] = {}
+    for name, point in find_entry_points(group).items():
+        try:
+            loaded[name] = point.load()
+        except Exception as error:
+            package = point.dist.name if point.dist else point.value
+            raise UsageError(f"The package {package} offers {name!r} but cannot be imported: {error}.") from error
+    return loaded
 
 
 def near(name: str, known: Iterable[str]) -> str:
@@ -54,22 +61,35 @@ def all_tasks(data: Mapping[str, Path]) -> dict[str, Task]:
     return {task.name: task for provider in providers.values() for task in provider(data)}
 
 
+def split_patterns(patterns: Sequence[str]) -> list[str]:
+    """--tasks takes several, also separated by commas."""
+    return [part.strip() for text in patterns for part in text.split(",") if part.strip()]
+
+
+def is_path(pattern: str) -> bool:
+    """Whether a task is named by the path of its data or of a Python file."""
+    return datafiles.suffix(Path(pattern)) is not None or Path(pattern).suffix == TASK_FILE
+
+
 def select_tasks(patterns: Sequence[str], data: Mapping[str, Path]) -> list[Task]:
-    """The tasks that globs, names and paths (each also comma-separated) mean, in order, without repeats."""
+    """The tasks that globs, names and paths mean, in order, without repeats. Raises UsageError where one means none."""
     known = all_tasks(data)
     chosen: dict[str, Task] = {}
-    for pattern in (part for text in patterns for part in text.split(",") if part):
-        if (own := _tasks_of_file(Path(pattern), data)) is not None:
-            for task in own:
+    paths: dict[Path, str] = {}
+    for pattern in split_patterns(patterns):
+        if not is_path(pattern):
+            matches = fnmatch.filter(known, pattern)
+            if not matches:
+                hint = near(pattern.replace("*", ""), known) or " `harness list` shows what there is."
+                raise UsageError(f"No task matches {pattern!r}.{hint}")
+            chosen.update({name: known[name] for name in matches})
+        elif paths.setdefault(Path(pattern).resolve(), pattern) == pattern:
+            for task in _tasks_of_file(Path(pattern), data):
                 if task.name in known or task.name in chosen:
                     raise UsageError(f"{pattern} names its task {task.name!r}, as another task of this run does.")
                 chosen[task.name] = task
-            continue
-        matches = fnmatch.filter(known, pattern)
-        if not matches:
-            hint = near(pattern.replace("*", ""), known) or " `harness list` shows what there is."
-            raise UsageError(f"No task matches {pattern!r}.{hint}")
-        chosen.update({name: known[name] for name in matches})
+    if not chosen:
+        raise UsageError("No task was named; `harness list` shows what there is.")
     return list(chosen.values())
 
 
@@ -82,6 +102,10 @@ def load_samples(tasks: Sequence[Task]) -> dict[str, list[Sample]]:
             samples[task.name] = list(task.load())
         except MissingData as error:
             missing[task.name] = error
+        except (HarnessError, OSError):
+            raise
+        except Exception as error:
+            raise UsageError(f"The task {task.name} cannot be loaded: {type(error).__name__}: {error}.") from error
     if missing and not samples:
         raise next(iter(missing.values()))
     for name, why in missing.items():
@@ -89,23 +113,23 @@ def load_samples(tasks: Sequence[Task]) -> dict[str, list[Sample]]:
     return samples
 
 
-def _tasks_of_file(path: Path, data: Mapping[str, Path]) -> list[Task] | None:
-    """The tasks of a path to environment records or to a Python file; None for anything else."""
+def _tasks_of_file(path: Path, data: Mapping[str, Path]) -> list[Task]:
+    """The tasks of a path to environment records or to a Python file."""
     from harness.task import file_task
 
-    if datafiles.suffix(path):
-        return [file_task(path)]
     if path.suffix != TASK_FILE:
-        return None
+        return [file_task(path)]
     if not path.is_file():
         raise UsageError(f"There is no task file at {path}.")
     try:
-        tasks = runpy.run_path(str(path))["tasks"](data)
+        tasks = list(runpy.run_path(str(path))["tasks"](data))
     except UsageError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise UsageError(f"{path} gives no tasks: {type(error).__name__}: {error}.") from error
-    return list(tasks)
+    if not tasks or not all(isinstance(task, Task) for task in tasks):
+        raise UsageError(f"{path} gives no tasks: its function tasks(data) must return a list of harness.types.Task.")
+    return tasks
 
 
 def groups_of(tasks: Sequence[Task], data: Mapping[str, Path]) -> dict[str, list[str]]:

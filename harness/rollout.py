@@ -106,6 +106,7 @@ def rollout(episode: Episode, environment: Environment) -> Rollout:
         progress.usage += failure.usage
         return progress.end(failure.outcome, failure.stop, str(failure))
     except SandboxError as failure:
+        progress.calls += _unanswered(progress, str(failure))
         return progress.end("infrastructure_error", "sandbox", str(failure))
     return progress.end("turn_limit", "max_turns")
 
@@ -151,6 +152,11 @@ def _cut_short(progress: _Progress, reply: Reply) -> Trajectory | None:
     return None
 
 
+def _unanswered(progress: _Progress, reason: str) -> list[CallRecord]:
+    """The calls of a last turn whose tools could not be run: attempted, and so counted."""
+    return [CallRecord(progress.turns - 1, call, "killed", reason) for call in progress.messages[-1].tool_calls]
+
+
 def _out_of_budget(progress: _Progress, limits: Limits) -> Trajectory | None:
     if limits.max_episode_tokens is not None and progress.usage.output_tokens >= limits.max_episode_tokens:
         return progress.end("token_limit", "max_episode_tokens")
@@ -186,7 +192,8 @@ def drive(episode: Episode, environment: Environment, model: Model, tools: ToolR
 
 
 async def adrive(episode: Episode, environment: Environment, model: Model, tools: ToolRunner) -> Trajectory:
-    """Plays one episode beside others: models may be plain or async, and no wait outlasts the episode's seconds."""
+    """Plays one episode beside others: models may be plain or async, and no wait for one outlasts the episode's
+    seconds; tools have a limit of their own."""
     steps = rollout(episode, environment)
     wish = next(steps)
     deadline = asyncio.get_running_loop().time() + episode.limits.max_episode_seconds

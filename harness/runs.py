@@ -1,7 +1,8 @@
 """The run directory: manifest.json, samples.jsonl (one line an episode, appended and flushed), summary.json.
 
 Whatever happens to the process, what was written stays usable: the last line of a key counts, a torn last line is
-dropped, manifest and summary are replaced as a whole. Every line passes the redactor on its way to the disk.
+dropped, manifest and summary are replaced as a whole, and one process at a time writes (.lock). A summary is there
+only while the run is complete.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import json
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
@@ -17,6 +19,9 @@ from harness import jsonio
 from harness.errors import UsageError
 
 SCHEMA = 1
+LOCK = ".lock"
+IDENTITY = frozenset({"model", "reasoning", "tasks", "epochs", "verifier"})
+"""What a manifest's identity needs for the run to be read."""
 Record = dict[str, Any]
 
 
@@ -26,7 +31,7 @@ def order(record: Record) -> tuple[str, str, int]:
 
 
 class RunDirectory:
-    """One run on disk. `open` reads one that is there; `start` makes one or goes on with it, and can append."""
+    """One run on disk. `open` reads one that is there; `claim` makes one or goes on with it, as its only writer."""
 
     def __init__(self, path: Path, manifest: dict[str, Any]) -> None:
         self.path = path
@@ -40,79 +45,133 @@ class RunDirectory:
     def summary_path(self) -> Path:
         return self.path / "summary.json"
 
+    @property
+    def planned(self) -> int:
+        """How many episodes the run has when it is complete."""
+        samples = sum(len(task["clusters"]) for task in self.manifest["tasks"].values())
+        return samples * int(self.manifest["identity"]["epochs"])
+
     @classmethod
     def open(cls, path: Path) -> RunDirectory:
         """A run to read. Raises UsageError where there is none."""
-        try:
-            manifest = jsonio.loads((path / "manifest.json").read_bytes())
-        except FileNotFoundError:
-            raise UsageError(f"{path} is no run directory: it has no manifest.json.") from None
-        except (ValueError, OSError) as error:
-            raise UsageError(f"{path / 'manifest.json'} cannot be read: {error}.") from None
-        if not isinstance(manifest, dict) or manifest.get("schema") != SCHEMA:
+        manifest = _read_object(path / "manifest.json", f"{path} is no run directory: it has no manifest.json.")
+        if manifest.get("schema") != SCHEMA:
             raise UsageError(f"{path} was written in another format than this version's ({SCHEMA}).")
+        parts = [manifest.get(name) for name in ("identity", "tasks", "groups", "sources", "sandbox")]
+        if not all(isinstance(part, dict) for part in parts) or not set(manifest["identity"]) >= IDENTITY:
+            raise UsageError(f"{path / 'manifest.json'} is damaged: parts of it are missing.")
+        for task in manifest["tasks"].values():
+            if not isinstance(task, dict) or not isinstance(task.get("clusters"), dict) or "headline" not in task:
+                raise UsageError(f"{path / 'manifest.json'} is damaged: a task has no samples.")
         return cls(path, manifest)
 
     @classmethod
-    def start(cls, path: Path, manifest: dict[str, Any], resume: bool) -> RunDirectory:
-        """A run to write. Raises UsageError where the directory holds anything else than this very run."""
+    def check(cls, path: Path, manifest: dict[str, Any], resume: bool) -> RunDirectory | None:
+        """The run that `path` holds already, if it is this very one and may be resumed. Raises UsageError where the
+        directory holds anything else."""
         if (path / "manifest.json").exists():
             earlier = cls.open(path)
-            if differing := _differences(earlier.manifest["identity"], manifest["identity"]):
-                raise UsageError(f"{path} holds another run ({differing}); name another directory with --out.")
+            differing = _differences(earlier.manifest, manifest)
+            if set(differing) == {"verifier"}:
+                raise UsageError(f"{path} was scored by another verifier; bring it up to date by `harness rescore`.")
+            if differing:
+                raise UsageError(f"{path} holds another run ({_told(differing)}); name another directory with --out.")
             if not resume:
                 raise UsageError(f"{path} holds this run already; go on with it by --resume, or name another --out.")
             return earlier
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        if path.exists() and (not path.is_dir() or any(not _ours(entry) for entry in path.iterdir())):
             raise UsageError(f"{path} exists and is no run directory; name another with --out.")
+        return None
+
+    @classmethod
+    @contextmanager
+    def claim(cls, path: Path, manifest: dict[str, Any], resume: bool) -> Iterator[RunDirectory]:
+        """A run to write, for as long as the context lasts. Raises UsageError as `check` does, and while another
+        process writes there."""
+        cls.check(path, manifest, resume)
         path.mkdir(parents=True, exist_ok=True)
-        jsonio.write_json(path / "manifest.json", manifest)
-        return cls(path, manifest)
+        with locked(path):
+            run = cls.check(path, manifest, resume)
+            if run is None:
+                jsonio.write_json(path / "manifest.json", manifest)
+                run = cls(path, manifest)
+            yield run
 
     def records(self) -> list[Record]:
         """The episodes that count, in order. Raises UsageError where a line other than the last is broken."""
         if not self.samples_path.exists():
             return []
         latest: dict[str, Record] = {}
-        lines = self.samples_path.read_bytes().split(b"\n")
-        for number, line in enumerate(lines[:-1], start=1):
+        try:
+            lines = self.samples_path.read_bytes().split(b"\n")
+        except OSError as error:
+            raise UsageError(f"{self.samples_path} cannot be read: {error.strerror}.") from None
+        for number, text in enumerate(lines[:-1], start=1):
             try:
-                record = jsonio.loads(line)
-                latest[record["key"]] = record
+                record = jsonio.loads(text)
+                fits = record["schema"] == SCHEMA and record["sample"] in self._clusters(record["task"])
+                fits = fits and isinstance(record["scores"], dict) and isinstance(record["calls"], list)
             except (ValueError, TypeError, KeyError):
-                raise UsageError(f"{self.samples_path}, line {number} is no episode record.") from None
+                fits = False
+            if not fits:
+                raise UsageError(f"{self.samples_path}, line {number} is no episode record of this run.")
+            latest[record["key"]] = record
         return sorted(latest.values(), key=order)
+
+    def _clusters(self, task: str) -> dict[str, str]:
+        clusters: dict[str, str] = self.manifest["tasks"][task]["clusters"]
+        return clusters
 
     def summary(self) -> dict[str, Any]:
         """summary.json. Raises UsageError where the run has not got that far."""
-        try:
-            summary = jsonio.loads(self.summary_path.read_bytes())
-        except FileNotFoundError:
-            raise UsageError(f"{self.path} has no summary yet; finish the run with --resume.") from None
-        except ValueError as error:
-            raise UsageError(f"{self.summary_path} cannot be read: {error}.") from None
-        if not isinstance(summary, dict):
+        missing = f"{self.path} has no summary yet; finish the run with --resume."
+        summary = _read_object(self.summary_path, missing)
+        if not all(isinstance(summary.get(name), dict) for name in ("tasks", "groups")):
             raise UsageError(f"{self.summary_path} is no summary.")
         return summary
 
-    def write_summary(self, summary: dict[str, Any], redact: Callable[[str], str] = str) -> None:
-        jsonio.write_atomically(self.summary_path, redact(json.dumps(summary, indent=2, ensure_ascii=False)) + "\n")
+    def write_summary(self, summary: dict[str, Any]) -> None:
+        jsonio.write_json(self.summary_path, summary)
 
     def rewrite(self, manifest: dict[str, Any], records: Iterable[Record]) -> None:
-        """Replaces all episode records, for a rescore."""
+        """Replaces all episode records, for a rescore; only inside `locked`."""
         jsonio.write_atomically(self.samples_path, "".join(line(record) for record in records))
         jsonio.write_json(self.path / "manifest.json", manifest)
         self.manifest = manifest
 
-    def appender(self, redact: Callable[[str], str] = str) -> Appender:
-        """The one writer of this run. Raises UsageError while another process writes."""
-        return Appender(self.samples_path, redact)
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Holds a run directory against other writers. Raises UsageError where one is at work."""
+    with (path / LOCK).open("ab") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise UsageError(f"Another process is writing to {path}.") from None
+        yield
+
+
+def _ours(entry: Path) -> bool:
+    """What a start that was killed may leave behind."""
+    return entry.name == LOCK or entry.name.startswith(".manifest.json.")
+
+
+def _read_object(path: Path, missing: str) -> dict[str, Any]:
+    try:
+        value = jsonio.loads(path.read_bytes())
+    except (FileNotFoundError, NotADirectoryError):
+        raise UsageError(missing) from None
+    except (ValueError, OSError) as error:
+        raise UsageError(f"{path} cannot be read: {error}.") from None
+    if not isinstance(value, dict):
+        raise UsageError(f"{path} cannot be read: it is no JSON object.")
+    return value
 
 
 class Appender:
     """Appends records, each flushed as one line; a line that was torn by a crash is cut off first."""
 
-    def __init__(self, path: Path, redact: Callable[[str], str]) -> None:
+    def __init__(self, path: Path, redact: Callable[[str], str] = str) -> None:
         self._redact = redact
         self._file: IO[bytes] = path.open("a+b")
         try:
@@ -145,12 +204,24 @@ def _whole_lines(path: Path) -> int:
     return path.read_bytes().rfind(b"\n") + 1
 
 
-def _differences(earlier: dict[str, Any], now: dict[str, Any]) -> str:
-    """What of the configuration is another, in a few words; empty when nothing is."""
-    before, after = dict(_flat(earlier)), dict(_flat(now))
-    names = [name for name in sorted({*before, *after}) if before.get(name) != after.get(name)]
-    told = ", ".join(f"{name}: {_short(before.get(name))} there, {_short(after.get(name))} now" for name in names[:3])
-    return told + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+Difference = dict[str, tuple[Any, Any]]
+
+
+def _differences(earlier: dict[str, Any], now: dict[str, Any]) -> Difference:
+    """What of the configuration is another: name to what is there and what is asked for now. Where the model is
+    another, what its backend says of it rather than a digest."""
+    before, after = (dict(_flat(manifest["identity"])) for manifest in (earlier, now))
+    differing = {n: (before.get(n), after.get(n)) for n in sorted({*before, *after}) if before.get(n) != after.get(n)}
+    if "model_fingerprint" in differing and "model" not in differing:
+        del differing["model_fingerprint"]
+        then, wanted = (dict(_flat(manifest.get("model", {}), "model.")) for manifest in (earlier, now))
+        differing |= {n: (then.get(n), wanted.get(n)) for n in {*then, *wanted} if then.get(n) != wanted.get(n)}
+    return differing
+
+
+def _told(differing: Difference) -> str:
+    told = ", ".join(f"{name}: {_short(a)} there, {_short(b)} now" for name, (a, b) in list(differing.items())[:3])
+    return told + (f" and {len(differing) - 3} more" if len(differing) > 3 else "")
 
 
 def _flat(value: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

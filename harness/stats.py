@@ -2,8 +2,9 @@
 
 Episodes that share a world (or a question, played in several epochs) are not independent, so standard errors are
 clustered: residuals are summed within a cluster before they are squared (the sandwich estimator with the G/(G-1)
-correction; Cameron and Miller, 2015, section II), and intervals use Student's t with G-1 degrees of freedom; a mean at
-the end of its scale, where no value differs, gets the exact binomial limit instead of an interval without width.
+correction; Cameron and Miller, 2015, section II), and intervals use Student's t with as many degrees of freedom as
+there are clusters, less one for every mean that was estimated; a mean at the end of its scale, where no value differs,
+gets the exact binomial limit instead of an interval without width.
 Bootstrap and significance tests belong to `results`.
 """
 
@@ -47,31 +48,50 @@ def mean(values: Sequence[float]) -> float:
 def estimate(strata: Sequence[Sequence[Observation]], bounds: tuple[float, float] | None = None) -> Estimate:
     """The macro mean over strata: every stratum weighs the same, however many values it has.
 
-    One stratum gives the plain mean. A cluster may reach into several strata. An empty stratum makes the macro mean
-    undefined (n = 0). `bounds` clips the interval of a quantity that cannot leave them.
+    One stratum gives the plain mean. An empty stratum makes the macro mean undefined (n = 0). `bounds` clips the
+    interval of a quantity that cannot leave them. No interval where nothing is known of the spread: a stratum with a
+    single cluster, or values that do not differ although they could.
     """
     if not strata or not all(strata):
         return EMPTY
     centres = [mean([value for _, value in stratum]) for stratum in strata]
-    residuals: dict[Hashable, list[float]] = defaultdict(list)
-    for stratum, centre in zip(strata, centres, strict=True):
-        weight = 1.0 / (len(strata) * len(stratum))
-        for cluster, value in stratum:
-            residuals[cluster].append(weight * (value - centre))
     value, n = mean(centres), sum(len(stratum) for stratum in strata)
-    clusters = len(residuals)
-    if clusters < 2:
+    clusters = len({cluster for stratum in strata for cluster, _ in stratum})
+    if bounds and value in bounds and clusters > 1:
+        return Estimate(value, 0.0, _at_a_bound(value, clusters, bounds), n)
+    spread = _spread(strata, centres)
+    if spread is None:
         return Estimate(value, None, None, n)
-    squares = math.fsum(math.fsum(parts) ** 2 for parts in residuals.values())
-    stderr = math.sqrt(squares * clusters / (clusters - 1))
-    return Estimate(value, stderr, _interval(value, stderr, clusters - 1, bounds), n)
+    stderr, freedom = spread
+    return Estimate(value, stderr, _interval(value, stderr, freedom, bounds) if stderr > 0 else None, n)
+
+
+def _spread(strata: Sequence[Sequence[Observation]], centres: Sequence[float]) -> tuple[float, int] | None:
+    """Standard error and degrees of freedom of the macro mean; None where a stratum has one cluster.
+
+    Where no cluster reaches into several strata, each stratum estimates a mean of its own and is corrected by itself
+    (stratified sampling of clusters; Cochran, 1977, chapter 5); where some do, the clusters are one sample.
+    """
+    residuals: list[dict[Hashable, list[float]]] = []
+    for stratum, centre in zip(strata, centres, strict=True):
+        own: dict[Hashable, list[float]] = defaultdict(list)
+        for cluster, value in stratum:
+            own[cluster].append((value - centre) / (len(strata) * len(stratum)))
+        residuals.append(own)
+    everyone = dict.fromkeys(cluster for own in residuals for cluster in own)
+    if len(everyone) < sum(len(own) for own in residuals):
+        residuals = [{cluster: [r for own in residuals for r in own.get(cluster, ())] for cluster in everyone}]
+    if any(len(own) < 2 for own in residuals):
+        return None
+    variance = math.fsum(
+        len(own) / (len(own) - 1) * math.fsum(math.fsum(parts) ** 2 for parts in own.values()) for own in residuals
+    )
+    return math.sqrt(variance), sum(len(own) - 1 for own in residuals)
 
 
 def _interval(value: float, stderr: float, freedom: int, bounds: tuple[float, float] | None) -> tuple[float, float]:
     from scipy.special import stdtrit
 
-    if bounds and stderr == 0.0 and value in bounds:
-        return _at_a_bound(value, freedom + 1, bounds)
     reach = float(stdtrit(freedom, 0.975)) * stderr
     low, high = value - reach, value + reach
     return (max(low, bounds[0]), min(high, bounds[1])) if bounds else (low, high)

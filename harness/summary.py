@@ -12,7 +12,6 @@ from dataclasses import asdict, fields
 from typing import Any
 
 from harness.runs import SCHEMA, Record, order
-from harness.scoring import strict
 from harness.stats import Observation, estimate
 from harness.types import Usage
 
@@ -31,12 +30,20 @@ def summarise(manifest: Mapping[str, Any], records: Sequence[Record]) -> dict[st
         "schema": SCHEMA,
         "model": identity["model"],
         "reasoning": identity["reasoning"],
-        "verifier": strict.VERSION,
+        "verifier": identity["verifier"],
         "tasks": {name: _entry(manifest, [name], by_task) for name in by_task},
-        "groups": {group: _entry(manifest, names, by_task) for group, names in manifest["groups"].items()},
+        "groups": {
+            group: _entry(manifest, names, by_task)
+            for group, names in manifest["groups"].items()
+            if all(len(by_task[name]) == _planned(manifest, name) for name in names)
+        },
         "usage": total_usage(records),
         "sandbox": manifest["sandbox"],
     }
+
+
+def _planned(manifest: Mapping[str, Any], task: str) -> int:
+    return int(manifest["identity"]["epochs"]) * len(manifest["tasks"][task]["clusters"])
 
 
 def _entry(

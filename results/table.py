@@ -1,12 +1,15 @@
-"""Print one table of several runs, in the terminal's, markdown, LaTeX, CSV or HTML form."""
+"""Print one table of several runs, for the terminal or as markdown, LaTeX or HTML."""
 
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
+from harness.terminal import printable
+
 HELP = "one table of several runs"
-STYLES = {"simple": "simple", "markdown": "github", "latex": "latex_booktabs", "html": "html", "tsv": "tsv"}
+STYLES = {"simple": "simple", "markdown": "github", "latex": "latex_booktabs", "html": "html"}
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -19,19 +22,23 @@ def run(args: argparse.Namespace) -> int:
     """Raises UsageError for a directory that holds no finished run."""
     from harness.display import LEGEND, table
     from harness.runs import RunDirectory
-    from harness.terminal import printable
 
-    summaries = [RunDirectory.open(path).summary() for path in found_runs(args.run)]
-    print(printable(table(summaries, args.by_task, STYLES[args.format])))
+    runs = [RunDirectory.open(path) for path in found_runs(args.run)]
+    summaries, groups = [run.summary() for run in runs], [run.manifest["groups"] for run in runs]
+    print(printable(table(summaries, groups, args.by_task, STYLES[args.format])))
     if args.format == "simple":
         print(f"\n{LEGEND}")
     return 0
 
 
 def found_runs(paths: list[Path]) -> list[Path]:
-    """The run directories among the paths and, for a folder that is none itself, directly below it."""
+    """The run directories among the paths and, for a folder that is none itself, the finished ones below it."""
     found: list[Path] = []
     for path in paths:
-        below = [] if (path / "manifest.json").exists() else sorted(p.parent for p in path.glob("*/manifest.json"))
-        found += below or [path]
+        below = [] if (path / "manifest.json").exists() else sorted(p.parent for p in path.rglob("manifest.json"))
+        finished = [run for run in below if (run / "summary.json").exists()]
+        for run in below:
+            if run not in finished:
+                print(printable(f"Left out {run}: it is not finished."), file=sys.stderr)
+        found += finished or [path]
     return found

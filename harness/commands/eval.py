@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,8 @@ from harness.terminal import printable
 from harness.types import Limits, Model, Sampling
 
 if TYPE_CHECKING:
-    from harness.evaluate import Plan
+    from harness.evaluate import Plan, Player
+    from harness.redaction import Redactor
     from harness.sandbox import Sandbox
 
 HELP = "evaluate models on tasks, with the scores' uncertainty, failures and transcripts"
@@ -66,26 +67,43 @@ def run(args: argparse.Namespace) -> int:
     names = expand(args.model)
     plan = _plan(args)
     redact = Redactor()
-    options = ModelOptions(
-        args=pairs(args.model_arg, "--model-arg"),
-        base_url=args.base_url,
-        concurrency=args.concurrency,
-        seed=args.seed,
-        redact=redact,
-    )
-    models = [load(name, options) for name in names]
-    samples = [sample for chosen in plan.samples.values() for sample in chosen]
-    for model in models:
-        if (check := getattr(model, "check", None)) is not None:
-            check(samples)
+    given = pairs(args.model_arg, "--model-arg")
+    only_policies = all(name.startswith("policy/") for name in names)
+    models = []
+    for name in names:
+        own = given if only_policies or not name.startswith("policy/") else {}
+        options = ModelOptions(own, args.base_url, args.concurrency, args.seed, redact=redact)
+        models.append(load(name, options))
+    models = _able(models, plan, named={pattern for pattern in args.model if "*" not in pattern})
     if args.dry_run:
         return _dry_run(models, plan, args)
     return _Evaluation(args, plan, models, redact).run()
 
 
+def _able(models: list[Model], plan: Plan, named: set[str]) -> list[Model]:
+    """The models that can play the plan. One that a glob brought in is left out aloud; one that was named, or when
+    none is left, is an error."""
+    samples = [sample for chosen in plan.samples.values() for sample in chosen]
+    able: list[Model] = []
+    reason: UsageError | None = None
+    for model in models:
+        try:
+            if (check := getattr(model, "check", None)) is not None:
+                check(samples)
+            able.append(model)
+        except UsageError as error:
+            if model.name in named:
+                raise
+            reason = error
+            print(printable(f"Left out {model.name}: {error}"), file=sys.stderr)
+    if reason is not None and not able:
+        raise reason
+    return able
+
+
 def _plan(args: argparse.Namespace) -> Plan:
     from harness.evaluate import Plan, choose, pick
-    from harness.registry import groups_of, load_samples, select_tasks
+    from harness.registry import groups_of, is_path, load_samples, select_tasks, split_patterns
 
     data = data_paths(args.data)
     tasks = select_tasks(args.tasks, data)
@@ -105,7 +123,7 @@ def _plan(args: argparse.Namespace) -> Plan:
         epochs=args.epochs,
         seed=seed,
         sources={
-            "tasks": [str(Path(text).resolve()) if Path(text).exists() else text for text in args.tasks],
+            "tasks": [str(Path(part).resolve()) if is_path(part) else part for part in split_patterns(args.tasks)],
             "data": {name: str(path.resolve()) for name, path in data.items()},
         },
     )
@@ -138,7 +156,7 @@ class _Evaluation:
     args: argparse.Namespace
     plan: Plan
     models: list[Model]
-    redact: Callable[[str], str]
+    redact: Redactor
 
     def run(self) -> int:
         from harness.sandbox import Sandbox, SandboxConfig
@@ -146,44 +164,63 @@ class _Evaluation:
         out = self.args.out or self._default_out()
         directories = [self._directory(out, model) for model in self.models]
         with Sandbox(SandboxConfig(mode=self.args.sandbox)) as sandbox:
-            summaries = [self._play(model, sandbox, path) for model, path in zip(self.models, directories, strict=True)]
+            players = [self._player(model, sandbox) for model in self.models]
+            self._check(players, directories, out)
+            summaries = [self._play(player, path) for player, path in zip(players, directories, strict=True)]
         return self._report(summaries, directories, out)
 
     def _default_out(self) -> Path:
         time = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
         label = self.models[0].name.replace("/", "-") if len(self.models) == 1 else f"{len(self.models)}-models"
-        return Path("results") / "runs" / f"{time}-{label}"
+        path = Path("results") / "runs" / f"{time}-{label}"
+        again = (path.with_name(f"{path.name}-{number}") for number in count(2))
+        return path if not path.exists() else next(other for other in again if not other.exists())
+
+    def _player(self, model: Model, sandbox: Sandbox) -> Player:
+        from harness.evaluate import Player
+
+        return Player(model, sandbox, self.args.concurrency, self.redact)
+
+    def _check(self, players: list[Player], directories: list[Path], out: Path) -> None:
+        """Refuses before the first model plays what would be refused before the last."""
+        from harness.evaluate import manifest_of
+        from harness.runs import RunDirectory
+
+        if len(set(directories)) < len(directories):
+            raise UsageError("Two of these models would write to one directory; evaluate them one by one.")
+        if len(players) > 1 and (out / "manifest.json").exists():
+            raise UsageError(f"{out} is the run of one model; several models need a directory of their own.")
+        for player, path in zip(players, directories, strict=True):
+            RunDirectory.check(path, manifest_of(self.plan, player), self.args.resume)
 
     def _directory(self, out: Path, model: Model) -> Path:
         return out if len(self.models) == 1 else out / model.name.replace("/", "-")
 
-    def _play(self, model: Model, sandbox: Sandbox, path: Path) -> dict[str, Any]:
-        from harness.evaluate import Player, evaluate
+    def _play(self, player: Player, path: Path) -> dict[str, Any]:
+        from harness.evaluate import evaluate
         from harness.progress import Progress
 
-        player = Player(model, sandbox, self.args.concurrency, self.redact)
         headline = self.plan.tasks[0].headline
         try:
-            with Progress(model.name, self.plan.episodes, headline, self.args.quiet) as progress:
+            with Progress(player.model.name, self.plan.episodes, headline, self.args.quiet) as progress:
                 return evaluate(self.plan, player, path, self.args.resume, progress)
         except KeyboardInterrupt:
-            print(
-                f"Interrupted. What was played is kept; go on with the same command and --resume --out "
-                f"{path if len(self.models) == 1 else path.parent}.",
-                file=sys.stderr,
-            )
+            folder = path if len(self.models) == 1 else path.parent
+            said = f"Interrupted. What was played is kept; go on with the same command and --resume --out {folder}."
+            print(printable(said), file=sys.stderr)
             raise
 
     def _report(self, summaries: list[dict[str, Any]], directories: list[Path], out: Path) -> int:
         from harness.display import LEGEND, ill_ends, table
         from harness.runs import RunDirectory
 
-        print(printable(table(summaries, by_task=len(summaries) == 1)))
+        runs = [RunDirectory.open(path) for path in directories]
+        print(printable(table(summaries, [run.manifest["groups"] for run in runs], by_task=len(runs) == 1)))
         print(f"\n{LEGEND}\n")
         lost = False
-        for summary, path in zip(summaries, directories, strict=True):
-            for end in ill_ends(RunDirectory.open(path).records()):
+        for summary, run in zip(summaries, runs, strict=True):
+            for end in ill_ends(run.records()):
                 print(printable(f"{summary['model']}: {end}"))
             lost |= any("infrastructure_error" in entry["outcomes"] for entry in summary["tasks"].values())
-        print(f"Transcripts and scores: {out}" + ("/ (one directory a model)" if len(directories) > 1 else ""))
+        print(printable(f"Transcripts and scores: {out}" + ("/ (one directory a model)" if len(runs) > 1 else "")))
         return 1 if lost else 0

@@ -54,6 +54,8 @@ def pairs(texts: Sequence[str], option: str) -> dict[str, str]:
         name, equals, value = text.partition("=")
         if not equals or not name:
             raise UsageError(f"{option} takes NAME=VALUE, and one of those given has no NAME= in front.")
+        if name in found:
+            raise UsageError(f"{option} gives {name} twice.")
         found[name] = value
     return found
 

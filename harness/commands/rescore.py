@@ -7,6 +7,10 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from harness.runs import RunDirectory
 
 HELP = "score a run anew with the current verifier, without calling a model"
 
@@ -17,21 +21,22 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Raises UsageError for a directory that is no run, or whose task data is gone or changed."""
-    for path in args.run:
-        _rescore(path)
+    from harness.runs import RunDirectory, locked
+
+    for directory in [RunDirectory.open(path) for path in args.run]:
+        with locked(directory.path):
+            _rescore(directory)
     return 0
 
 
-def _rescore(path: Path) -> None:
+def _rescore(directory: RunDirectory) -> None:
     from harness.display import table
     from harness.episodes import to_trajectory, with_verdict
     from harness.gold import tasks_of
-    from harness.runs import RunDirectory
     from harness.scoring import strict
     from harness.summary import summarise
     from harness.terminal import printable
 
-    directory = RunDirectory.open(path)
     tasks = tasks_of(directory)
     records = directory.records()
     rescored = []
@@ -40,11 +45,18 @@ def _rescore(path: Path) -> None:
         rescored.append(with_verdict(record, task.score(samples[record["sample"]], to_trajectory(record))))
     before = summarise(directory.manifest, records)
     manifest = {**directory.manifest, "identity": {**directory.manifest["identity"], "verifier": strict.VERSION}}
-    with directory.appender():
-        directory.rewrite(manifest, rescored)
+    directory.summary_path.unlink(missing_ok=True)
+    directory.rewrite(manifest, rescored)
     after = summarise(manifest, rescored)
-    directory.write_summary(after)
+    complete = len(records) == directory.planned
+    if complete:
+        directory.write_summary(after)
     changed = sum(old["scores"] != new["scores"] for old, new in zip(records, rescored, strict=True))
     labelled = [{**before, "model": f"{before['model']} before"}, {**after, "model": f"{after['model']} after"}]
-    print(printable(table(labelled, by_task=False)))
-    print(f"\n{path}: {len(records)} episodes rescored with verifier version {strict.VERSION}; {changed} changed.")
+    print(printable(table(labelled, [manifest["groups"]] * 2, by_task=False)))
+    says = (
+        f"{directory.path}: {len(records)} episodes rescored with verifier version {strict.VERSION}; {changed} changed."
+    )
+    if not complete:
+        says += f" The run is not complete ({len(records)} of {directory.planned} episodes): finish it with --resume."
+    print(f"\n{printable(says)}")

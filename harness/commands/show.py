@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from harness.errors import UsageError
+from harness.terminal import printable
+from harness.types import Outcome
 
 HELP = "read a run's episodes: what was said, which call solved what, and why not"
 INDENT = "    "
+MISSING_CALL: Mapping[str, Any] = {
+    "name": "?",
+    "arguments": None,
+    "raw": "",
+    "status": "lost",
+    "output": "",
+    "solves": None,
+    "paper_solves": None,
+}
 BECAUSE = {
     "status": "it did not end ok",
     "no_sub_answer": "no sub-answer is this tool's",
@@ -29,7 +41,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("sample", nargs="*", metavar="SAMPLE", help="ids of the samples to read; without one, the list of episodes")
     add("--task", metavar="NAME", help="only episodes of this task")
     add("--epoch", type=int, metavar="K", help="only this epoch")
-    add("--outcome", metavar="KIND", help="only episodes that ended so: ok, turn_limit, infrastructure_error ...")
+    add("--outcome", choices=get_args(Outcome), help="only episodes that ended so")
     add("--full", action="store_true", help="long texts in full")
 
 
@@ -37,7 +49,6 @@ def run(args: argparse.Namespace) -> int:
     """Raises UsageError where the run has no such episode."""
     from harness.registry import near
     from harness.runs import RunDirectory
-    from harness.terminal import printable
 
     directory = RunDirectory.open(args.run)
     everything = directory.records()
@@ -46,8 +57,11 @@ def run(args: argparse.Namespace) -> int:
         if sample not in known:
             raise UsageError(f"{args.run} has no episode of {sample!r}.{near(sample, known)}")
     records = [record for record in everything if _wanted(record, args)]
+    if not everything:
+        raise UsageError(f"Nothing of {args.run} has been played yet; go on with the run by --resume.")
     if not records:
-        raise UsageError(f"None of the {len(everything)} episodes of {args.run} is of that kind.")
+        kinds = ", ".join(sorted({record["outcome"] for record in everything} | {r["task"] for r in everything}))
+        raise UsageError(f"No episode of {args.run} is of that kind; there are {kinds}.")
     if args.sample:
         golds = _golds(directory)
         for record in records:
@@ -94,7 +108,8 @@ def _golds(directory: Any) -> dict[tuple[str, str], Any]:
 
     try:
         tasks = tasks_of(directory)
-    except UsageError:
+    except UsageError as error:
+        print(printable(f"Without gold: {error}"), file=sys.stderr)
         return {}
     return {(name, sample.id): sample.gold for name, (_, samples) in tasks.items() for sample in samples.values()}
 
@@ -108,7 +123,7 @@ def _transcript(record: Mapping[str, Any], golds: Mapping[tuple[str, str], Any],
     if record["error"]:
         yield f"error: {record['error']}"
     reasons = _reasons(record, gold)
-    calls = iter(zip(record["calls"], reasons, strict=True))
+    calls: Iterator[tuple[Mapping[str, Any], str | None]] = iter(zip(record["calls"], reasons, strict=True))
     turn = 0
     for message in record["messages"]:
         if message["role"] == "tool":
@@ -123,7 +138,8 @@ def _transcript(record: Mapping[str, Any], golds: Mapping[tuple[str, str], Any],
                 label = "(reasoning) " if name == "reasoning" else ""
                 yield _indented(label + shortened(text, 10**9 if full else 1200))
         for _ in message.get("tool_calls", ()):
-            yield from _call(*next(calls), gold, full)
+            call, reason = next(calls, (MISSING_CALL, None))
+            yield from _call(call, reason, gold, full)
     if gold is not None:
         yield f"\ngold answer: {gold.answer}"
 

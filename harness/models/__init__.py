@@ -43,7 +43,9 @@ def expand(patterns: Sequence[str]) -> list[str]:
     known = backends()
     names: list[str] = []
     for pattern in patterns:
-        prefix, _, rest = pattern.partition("/")
+        prefix, slash, rest = pattern.partition("/")
+        if not pattern or (slash and prefix in known and not rest):
+            raise UsageError(f"The model {pattern!r} lacks a name: {prefix or 'openai'}/NAME.")
         listed = getattr(known.get(prefix), "NAMES", ())
         if any(character in rest for character in "*?[") and listed:
             found = [f"{prefix}/{name}" for name in listed if fnmatch.fnmatchcase(name, rest)]

@@ -17,7 +17,7 @@ from harness import jsonio
 from harness.episodes import message_from_json
 from harness.errors import ModelFailure, UsageError
 from harness.models import ModelOptions
-from harness.types import Message, ModelRequest, Reply, ToolCall, Usage
+from harness.types import Message, ModelRequest, Reply, Sample, ToolCall, Usage
 
 HELP = "replay/FILE plays recorded turns: a run's samples.jsonl, or lines {line, policy, turns, final}"
 
@@ -83,6 +83,14 @@ class Replay:
         self.name = name if policy is None else f"{name}:{policy}"
         self.fingerprint = {"backend": "replay", "sha256": sha256, "policy": policy}
         self._recordings = recordings
+
+    def check(self, samples: Sequence[Sample]) -> None:
+        """Raises UsageError where lines were recorded on another file than this: none of their tools is there."""
+        lines = {sample.metadata.get("line"): sample for sample in samples}
+        pairs = [(said, lines[key]) for key, said in self._recordings.items() if key in lines]
+        called = [(call.name, sample) for said, sample in pairs for turn in said for call in turn.tool_calls]
+        if called and not any(name in sample.codes for name, sample in called):
+            raise UsageError(f"{self.name} was recorded on other tasks: none of its tools is in these.")
 
     def __call__(self, request: ModelRequest) -> Reply:
         sample = request.sample

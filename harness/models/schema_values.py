@@ -14,6 +14,8 @@ from typing import Any
 from harness.types import JSONObject, Tool
 
 MAX_DEPTH = 4
+LONGEST = 1000
+"""Items or characters that a schema can demand."""
 DATE = "2024-01-15"
 
 
@@ -28,7 +30,7 @@ def properties(tool: Tool) -> dict[str, JSONObject]:
 def required(tool: Tool) -> list[str]:
     """The names of the declared parameters that must be given."""
     names, declared = tool.parameters.get("required"), properties(tool)
-    return [name for name in names if name in declared] if isinstance(names, list) else []
+    return [name for name in names if isinstance(name, str) and name in declared] if isinstance(names, list) else []
 
 
 def resolved(schema: JSONObject) -> JSONObject:
@@ -99,6 +101,12 @@ def _object(schema: JSONObject, value: Callable[[JSONObject], Any]) -> JSONObjec
     return {name: value(properties(as_tool)[name]) for name in required(as_tool)}
 
 
+def _bounded(schema: JSONObject, keyword: str, otherwise: int) -> int:
+    """A length that a schema asks for, within reason: schemas are data."""
+    value = schema.get(keyword)
+    return min(max(value, 0), LONGEST) if isinstance(value, int) else otherwise
+
+
 class RandomValues:
     """Random values that a schema admits. `words` are what strings are made of; the same `random` gives the same."""
 
@@ -145,7 +153,7 @@ class RandomValues:
         items = schema.get("items")
         if depth >= MAX_DEPTH:
             return []
-        fewest, most = schema.get("minItems", 0), schema.get("maxItems", 3)
+        fewest, most = _bounded(schema, "minItems", 0), _bounded(schema, "maxItems", 3)
         size = self._random.randint(fewest, max(fewest, most))
         return [self.value(items if isinstance(items, dict) else {}, depth + 1) for _ in range(size)]
 
@@ -154,5 +162,5 @@ class RandomValues:
             year, month, day = (self._random.randint(*ends) for ends in ((1900, 2030), (1, 12), (1, 28)))
             return f"{year}-{month:02}-{day:02}"
         text = " ".join(self._random.choices(self._words, k=self._random.randint(1, 3)))
-        shortest, longest = schema.get("minLength", 0), schema.get("maxLength", len(text) + 100)
+        shortest, longest = _bounded(schema, "minLength", 0), _bounded(schema, "maxLength", len(text) + 100)
         return text.ljust(shortest, "x")[:longest]

@@ -107,8 +107,12 @@ class Lease(NamedTuple):
             raise
 
     async def later(self) -> Worker:
+        loop = asyncio.get_running_loop()
+        given = asyncio.Event()  # asyncio.wrap_future complains aloud when both its ends settle in one turn of the loop
+        self.future.add_done_callback(lambda _: loop.call_soon_threadsafe(given.set))
         try:
-            return await asyncio.wrap_future(self.future)
+            await given.wait()
+            return self.future.result()
         except BaseException:
             self.refuse()
             raise

@@ -31,9 +31,7 @@ def test_a_built_file_is_validated_and_a_task(tmp_path):
     assert f"{len(rows)} environments in" in done.stdout
     assert "output tokens" in done.stdout
     assert (tmp_path / "stages" / "5-deployment.jsonl").exists()
-    oracle = harness(
-        "eval", "--model", "policy/oracle", "--tasks", tmp_path / "made.jsonl", "--out", tmp_path / "run"
-    )
+    oracle = harness("eval", "--model", "policy/oracle", "--tasks", tmp_path / "made.jsonl", "--out", tmp_path / "run")
     assert oracle.returncode == 0, oracle.stderr
     found = json.loads((tmp_path / "run" / "summary.json").read_text())["tasks"]["made"]["metrics"]
     assert found["solve_f1"]["value"] == found["paper_solve_f1"]["value"] == 1.0

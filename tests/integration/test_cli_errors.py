@@ -1,5 +1,7 @@
 """Bad input: one sentence, exit status 2, nothing lost."""
 
+import json
+
 import pytest
 from builders import ROOT, record, write_records
 from commands import harness, one_sentence
@@ -69,20 +71,41 @@ def test_a_directory_that_holds_another_run(tmp_path):
         (("--model-arg", "oops"), "NAME=VALUE"),
         (("--sandbox", "none"), "invalid choice"),
         (("--nonsense",), "unrecognized"),
+        (("--out", "/dev/null/run"), "Not a directory"),
+        (("--data", "paper=a", "paper=b"), "twice"),
     ],
 )
 def test_bad_options(words, said):
     assert said in one_sentence(harness(*EVAL, "demo_*", *words))
 
 
-@pytest.mark.parametrize("model", ["policy/oracel", "policy/z*", "replay/nowhere.jsonl"])
+@pytest.mark.parametrize("model", ["policy/oracel", "policy/z*", "replay/nowhere.jsonl", "policy/", "replay/", ""])
 def test_a_model_that_is_none(model):
     assert one_sentence(harness("eval", "--model", model, "--tasks", "demo_*"))
 
 
+@pytest.mark.parametrize(
+    "source",
+    ["tasks = None", "def tasks(data): return []", "def tasks(data): return [1]", "raise SystemExit(7)", "1 / 0", "(",
+     "from harness.task import environment_task\ndef tasks(data): return [environment_task('t', lambda: 1 / 0)]"],
+)  # fmt: skip
+def test_a_task_file_that_gives_no_tasks(tmp_path, source):
+    (tmp_path / "task.py").write_text(source)
+    assert "task" in one_sentence(harness(*EVAL, tmp_path / "task.py"))
+
+
+def test_no_task_named():
+    assert "No task was named" in one_sentence(harness(*EVAL, ","))
+
+
+def test_half_a_surrogate_pair(tmp_path):
+    (tmp_path / "a.jsonl").write_text(json.dumps(record(id="\ud800")) + "\n")
+    assert "surrogate" in one_sentence(harness(*EVAL, tmp_path / "a.jsonl"))
+
+
 def test_the_oracle_without_gold(tmp_path):
     path = write_records(tmp_path / "towns.jsonl", [record(gold_calls=...)])
-    assert "gold_calls" in one_sentence(harness("eval", "--model", "policy/*", "--tasks", path))
+    assert "gold_calls" in one_sentence(harness("eval", "--model", "policy/oracle", "--tasks", path))
 
 
 def test_an_unknown_command():

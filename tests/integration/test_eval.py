@@ -8,7 +8,7 @@ import time
 
 import pytest
 from builders import record, write_records
-from commands import command, environment, episodes, harness, summary
+from commands import command, environment, episodes, harness, one_sentence, summary
 
 POLICIES = ("oracle", "silent", "random", "shotgun", "echo")
 
@@ -107,6 +107,39 @@ def test_rescore_mends_scores_that_are_wrong(floors, tmp_path):
     assert summary(run)["groups"] == summary(out / "policy-oracle")["groups"]
 
 
+def test_an_unfinished_run_stays_unfinished(floors, tmp_path):
+    out, _ = floors
+    run = tmp_path / "run"
+    subprocess.run(["cp", "-r", out / "policy-oracle", run], check=True)
+    (run / "summary.json").unlink()
+    lines = (run / "samples.jsonl").read_text().splitlines(keepends=True)
+    (run / "samples.jsonl").write_text("".join(lines[:5]))
+    done = harness("rescore", run)
+    assert done.returncode == 0 and "not complete (5 of 12 episodes)" in done.stdout
+    assert not (run / "summary.json").exists()
+    assert "no summary yet" in one_sentence(harness("table", run))
+    assert "not finished" in harness("table", tmp_path, out).stderr
+    again = ("eval", "--model", "policy/oracle", "--tasks", "demo_*", "--out", run, "--resume")
+    assert harness(*again).returncode == 0
+    assert summary(run) == summary(out / "policy-oracle") | {"usage": summary(run)["usage"]}
+
+
+def test_several_models_are_checked_before_the_first_plays(floors, tmp_path):
+    run = ("eval", "--model", "policy/silent", "policy/random", "--tasks", "demo_*", "--out", tmp_path / "both")
+    other = ("eval", "--model", "policy/random", "--tasks", "demo_*", "--out", tmp_path / "both" / "policy-random")
+    assert harness(*other, "--max-turns", 3).returncode == 0
+    assert "another run" in one_sentence(harness(*run, "--resume"))
+    assert not (tmp_path / "both" / "policy-silent").exists()
+
+
+def test_a_globbed_oracle_without_gold_is_left_out_aloud(tmp_path):
+    path = write_records(tmp_path / "towns.jsonl", [record(gold_calls=...)])
+    done = harness("eval", "--model", "policy/*", "--tasks", path, "--out", tmp_path / "run")
+    assert done.returncode == 0
+    assert "Left out policy/oracle" in done.stderr
+    assert "policy/echo" in done.stdout and "policy/oracle" not in done.stdout
+
+
 def test_a_replay_of_a_run_gives_the_same_scores(floors, tmp_path):
     out, _ = floors
     recording = out / "policy-shotgun" / "samples.jsonl"
@@ -159,24 +192,29 @@ def without_noise(found):
     return {name: value for name, value in found.items() if name != "usage"}
 
 
+def size(run):
+    """Bytes of a run's episodes so far."""
+    path = run / "samples.jsonl"
+    return path.stat().st_size if path.exists() else 0
+
+
 @pytest.mark.slow
 def test_kill_at_random_moments_then_resume(tmp_path):
     epochs = 400  # more than twenty short lives can play
     run = ("eval", "--model", "policy/random", "--tasks", "demo_*", "--epochs", epochs, "--concurrency", 4)
     assert harness(*run, "--out", tmp_path / "whole").returncode == 0
     source = random.Random(5)
-    killed = 0
     for _ in range(20):
+        before = size(tmp_path / "torn")
         process = subprocess.Popen(
             command(*run, "--out", tmp_path / "torn", "--resume"), env=environment(), stdout=subprocess.DEVNULL
         )
-        try:
-            process.wait(timeout=source.uniform(0.2, 0.8))
-        except subprocess.TimeoutExpired:
-            os.kill(process.pid, signal.SIGKILL)
-            killed += 1
-        process.wait()
-    assert killed == 20
+        while size(tmp_path / "torn") <= before:
+            assert process.poll() is None
+            time.sleep(0.001)
+        time.sleep(source.uniform(0.0, 0.15))
+        os.kill(process.pid, signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL
     assert 0 < len(episodes(tmp_path / "torn", torn=True)) < 12 * epochs
     assert harness(*run, "--out", tmp_path / "torn", "--resume").returncode == 0
     played = [(r["task"], r["sample"], r["epoch"]) for r in episodes(tmp_path / "torn")]

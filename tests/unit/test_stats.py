@@ -51,17 +51,36 @@ def test_all_right_is_not_certainty():
     assert wrong.ci95 == (0.0, pytest.approx(0.2646, abs=1e-4))
 
 
-def test_the_interval_covers_as_often_as_it_says():
+@pytest.mark.parametrize(("strata_count", "worlds", "repeats"), [(1, 12, 1), (4, 3, 1), (4, 2, 1), (2, 12, 3)])
+def test_the_interval_covers_as_often_as_it_says(strata_count, worlds, repeats):
     source = random.Random(0)
     hits = 0
-    for _ in range(400):
+    for _ in range(1500):
         strata = []
-        for stratum in range(2):
-            worlds = [(f"{stratum}/{w}", source.gauss(0, 1)) for w in range(12)]
-            strata.append([(world, shift + source.gauss(0, 1)) for world, shift in worlds for _ in range(3)])
+        for stratum in range(strata_count):
+            shifts = [(f"{stratum}/{w}", source.gauss(0, 1)) for w in range(worlds)]
+            strata.append([(world, shift + source.gauss(0, 1)) for world, shift in shifts for _ in range(repeats)])
         low, high = estimate(strata).ci95
         hits += low <= 0 <= high
-    assert 0.92 <= hits / 400 <= 0.98
+    assert 0.935 <= hits / 1500 <= 0.965
+
+
+def test_worlds_that_reach_into_several_tasks_are_one_sample():
+    nested = estimate([[("a", 0.0), ("b", 1.0)], [("c", 0.0), ("d", 1.0)]])
+    shared = estimate([[("a", 0.0), ("b", 1.0)], [("a", 0.0), ("b", 1.0)]])
+    assert shared.stderr == pytest.approx(nested.stderr * 2**0.5)
+
+
+@pytest.mark.parametrize(
+    "strata",
+    [
+        [[("a", 0.5), ("b", 0.5)]],
+        [[("a", 1.0), ("b", 1.0)], [("c", 0.0), ("d", 0.0)]],
+        [[("a", 0.2)], [("b", 0.9)]],
+    ],
+)
+def test_no_interval_where_nothing_is_known_of_the_spread(strata):
+    assert estimate(strata, bounds=(0.0, 1.0)).ci95 is None
 
 
 def test_paired_difference_uses_shared_keys_only():
