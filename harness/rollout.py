@@ -184,7 +184,7 @@ def drive(episode: Episode, environment: Environment, model: Model, tools: ToolR
                 else:
                     answer = cast(Reply, model(wish))
             except Exception as error:
-                wish = steps.throw(_as_failure(error))
+                wish = steps.throw(_as_failure(error, wish))
             else:
                 wish = steps.send(answer)
     except StopIteration as stop:
@@ -205,7 +205,7 @@ async def adrive(episode: Episode, environment: Environment, model: Model, tools
                 else:
                     answer = await _reply(model(wish), deadline, episode.limits)
             except Exception as error:
-                wish = steps.throw(_as_failure(error))
+                wish = steps.throw(_as_failure(error, wish))
             else:
                 wish = steps.send(answer)
     except StopIteration as stop:
@@ -224,9 +224,11 @@ async def _reply(spoken: Reply | Awaitable[Reply], deadline: float, limits: Limi
         raise ModelFailure(_too_long(limits), outcome="infrastructure_error", stop="episode_timeout") from None
 
 
-def _as_failure(error: Exception) -> Exception:
+def _as_failure(error: Exception, wish: Wish) -> Exception:
     """What the rollout is told. A model that breaks costs its episode, not the run; a person's mistake ends the run."""
     if isinstance(error, ModelFailure | HarnessError):
         return error
     text = f"{type(error).__name__}: {error}"
+    if isinstance(wish, RunTools):
+        return SandboxError(text)
     return ModelFailure(text, outcome="infrastructure_error", stop="model_exception")

@@ -1,1 +1,1 @@
-"""Collects trajectories and trains on the reward that the evaluation measures."""
+"""To come: training on the reward that the evaluation measures. Empty so far."""

@@ -7,6 +7,7 @@ import fnmatch
 
 from harness.commands.options import add_data_option, data_paths
 from harness.errors import MissingData, UsageError
+from harness.terminal import printable
 
 HELP = "list tasks and models, and where they come from"
 
@@ -44,8 +45,8 @@ def run(args: argparse.Namespace) -> int:
         }
         for name in names
     ]
-    print(tabulate(rows, headers="keys", colalign=("left", "right", "left", "left", "left")))
+    print(printable(tabulate(rows, headers="keys", colalign=("left", "right", "left", "left", "left"))))
     print("\nA path to a JSONL or Parquet file of environment records is a task too.\n\nModels:")
     for name, backend in sorted(backends().items()):
-        print(f"  {getattr(backend, 'HELP', name + '/...')}")
+        print(printable(f"  {getattr(backend, 'HELP', name + '/...')}"))
     return 0

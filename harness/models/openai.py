@@ -20,6 +20,7 @@ import base64
 import logging
 import math
 import random
+import re
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -147,12 +148,12 @@ def read_base_url(url: str) -> str:
     """The URL without userinfo and query, which travel in a header and as parameters: clients log URLs."""
     import httpx2
 
-    if not url.lower().startswith(("http://", "https://")) or not well_formed(url):
+    if not url.lower().startswith(("http://", "https://")) or not well_formed(url) or re.search(r"\s", url):
         raise UsageError(
             "The base URL (--base-url, OPENAI_BASE_URL) must look like http://HOST:PORT/v1 or https://HOST/v1."
         )
     try:
-        return str(httpx2.URL(public_url(url)))
+        return str(httpx2.URL(public_url(url))).rstrip("/")
     except httpx2.InvalidURL as error:
         raise UsageError(f"The base URL {public_url(url)} is malformed: {error}.") from None
 
