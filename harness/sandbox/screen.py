@@ -18,6 +18,7 @@ import io
 import re
 import string
 from collections.abc import Iterable
+from functools import lru_cache
 
 _SOURCE_LIMIT = 200_000  # characters
 
@@ -121,6 +122,7 @@ class _NotPlain(Exception):
     """Something that is not known to be harmless."""
 
 
+@lru_cache(maxsize=1024)
 def is_plain(source: str) -> bool:
     """Whether a tool may share a worker. A source that cannot be parsed may not."""
     if len(source) > _SOURCE_LIMIT:
