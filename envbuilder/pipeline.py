@@ -21,7 +21,7 @@ from envbuilder import deployment, documents, integration, scaling, scenario
 from envbuilder.corpus import CorpusAudit
 from envbuilder.plan import Plan, Report
 from envbuilder.probes import audit
-from envbuilder.records import JSONObject, environment_record, to_json
+from envbuilder.records import Deployed, JSONObject, Scenario, Toolset, environment_record, to_json
 from envbuilder.spec import Spec
 from harness import datafiles, jsonio
 from harness.errors import HarnessError, UsageError
@@ -36,7 +36,8 @@ STAGES = ("1-scenario", "2-documents", "3-integration", "4-scaling", "5-deployme
 
 @dataclass(frozen=True)
 class Made:
-    """One attempt: its record and stages, or the checks that it failed."""
+    """An environment that passed: what each stage made, if that is wanted, and the checks that earlier attempts
+    failed."""
 
     spec: Spec
     record: JSONObject
@@ -54,33 +55,42 @@ def _start_worker() -> None:
     _sandbox = Sandbox(SandboxConfig(workers=1))
 
 
-def make(spec: Spec) -> Made:
+def make(spec: Spec, keep: bool = False) -> Made:
     """Runs the five stages and audits what came out; an attempt that fails is drawn again."""
-    assert _sandbox is not None
     failed: Counter[str] = Counter()
     for attempt in range(spec.attempt, MAX_ATTEMPTS):
         drawn = replace(spec, attempt=attempt)
-        stages, record = run_stages(drawn)
-        with _sandbox.episode() as tools:
-            found = [f.check for f in audit(sample_from_record(record, spec.index, record["id"]), tools) if f.fatal]
-        if not found:
-            return Made(drawn, record, stages, tuple(failed.elements()))
-        failed.update(set(found))
+        stages = run_stages(drawn)
+        record = environment_record(stages[-1], spec.split)
+        faults = _faults(record, spec.index)
+        if not faults:
+            kept = tuple(to_json(stage) for stage in stages) if keep else ()
+            return Made(drawn, record, kept, tuple(failed.elements()))
+        failed.update(faults)
     raise HarnessError(
         f"{MAX_ATTEMPTS} attempts at environment {spec.index} ({spec.kind}) failed: {dict(failed)}; this is a fault of "
         "the generator."
     )
 
 
-def run_stages(spec: Spec) -> tuple[tuple[JSONObject, ...], JSONObject]:
-    """What each stage made, and the environment record."""
+def _faults(record: JSONObject, line: int) -> set[str]:
+    """The fatal checks that an environment fails; "record" for one that cannot even be read."""
+    assert _sandbox is not None
+    try:
+        sample = sample_from_record(record, line, record["id"])
+    except UsageError:
+        return {"record"}
+    with _sandbox.episode() as tools:
+        return {finding.check for finding in audit(sample, tools) if finding.fatal}
+
+
+def run_stages(spec: Spec) -> tuple[Scenario, Toolset, Toolset, Toolset, Deployed]:
+    """What each stage made."""
     decomposed = scenario.decompose(spec)
     documented = documents.write(decomposed)
     integrated = integration.integrate(documented)
     scaled = scaling.scale(integrated, spec)
-    deployed = deployment.deploy(scaled)
-    made = (decomposed, documented, integrated, scaled, deployed)
-    return tuple(to_json(stage) for stage in made), environment_record(deployed, spec.split)
+    return decomposed, documented, integrated, scaled, deployment.deploy(scaled)
 
 
 # --- a whole build -----------------------------------------------------------------------------------------------
@@ -127,12 +137,17 @@ def build(
     for index, record in enumerate(there):
         corpus.add(sample_from_record(record, index, record["id"]))
         report.built[record["data_source"]] += 1
-    with progress.path.open("a", encoding="utf-8") as lines, _Pool(workers or os.cpu_count() or 1) as pool:
+    if keep_stages is not None:
+        _cut(keep_stages, len(there))
+    with (
+        progress.path.open("a", encoding="utf-8") as lines,
+        _Pool(workers or os.cpu_count() or 1, keep_stages is not None) as pool,
+    ):
         for made in pool.in_order(plan, len(there), corpus, report):
-            lines.write(json.dumps(made.record, ensure_ascii=False) + "\n")
-            lines.flush()
             if keep_stages is not None:
                 _keep(keep_stages, made)
+            lines.write(json.dumps(made.record, ensure_ascii=False) + "\n")
+            lines.flush()
             report.built[made.record["data_source"]] += 1
             report.refused.update(made.failed)
             watch(report.refused)
@@ -144,7 +159,8 @@ def build(
 class _Pool:
     """Processes that make environments ahead of the one that is due, so many that none of them waits."""
 
-    def __init__(self, workers: int) -> None:
+    def __init__(self, workers: int, keep: bool) -> None:
+        self._keep = keep
         self._ahead = 4 * workers
         self._executor = ProcessPoolExecutor(workers, get_context("spawn"), _start_worker)
 
@@ -160,14 +176,22 @@ class _Pool:
         coming = iter(range(first, plan.n))
         for index in range(first, plan.n):
             while len(waiting) < self._ahead and (following := next(coming, None)) is not None:
-                waiting.append(self._executor.submit(make, plan.spec(following)))
+                waiting.append(self._executor.submit(make, plan.spec(following), self._keep))
             made = waiting.pop(0).result()
             for attempt in count(made.spec.attempt + 1):
                 if corpus.accepts(sample_from_record(made.record, index, made.record["id"])):
                     break
                 report.refused["duplicate"] += 1
-                made = self._executor.submit(make, plan.spec(index, attempt)).result()
+                made = self._executor.submit(make, plan.spec(index, attempt), self._keep).result()
             yield made
+
+
+def _cut(folder: Path, environments: int) -> None:
+    """Drops from the kept stages what a kill left there of environments that were never written."""
+    for name in STAGES:
+        path = folder / f"{name}.jsonl"
+        if path.exists():
+            path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:environments]))
 
 
 def _keep(folder: Path, made: Made) -> None:

@@ -1,0 +1,179 @@
+"""What to build: which environment of which kind, and how hard. The same spec always gives the same environment.
+
+A preset says how large a scenario is, how many distractors it has, and at which level each of the four scaling
+strategies works; `levels` replaces only the latter. Nothing here draws at random but `even`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from random import Random
+from typing import Literal
+
+from envbuilder.records import KINDS, Kind, Split
+
+Names = Literal["disjoint", "shared"]
+Preset = Literal["micro", "easy", "paper", "hard"]
+Weights = tuple[tuple[int, float], ...]
+"""(number, weight) pairs."""
+
+MAX_LEVEL = 3
+_STEPS = {"hops": 0.6180339887, "distractors": 0.4142135624}  # irrational: no two indices repeat
+
+
+@dataclass(frozen=True, slots=True)
+class Levels:
+    """How far each scaling strategy goes, 0 to 3: functionality, number of parameters, their types, distractors."""
+
+    generalise: int
+    parameters: int
+    types: int
+    distractors: int
+
+    def __post_init__(self) -> None:
+        for name in ("generalise", "parameters", "types", "distractors"):
+            if getattr(self, name) not in range(MAX_LEVEL + 1):
+                raise ValueError(f"{name} is a level from 0 to {MAX_LEVEL}")
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How large a scenario is: rows of a table, hops by kind, distractors by kind at level 2, and terse wording.
+
+    With `tools` the distractors fill the toolset up to so many tools instead.
+    """
+
+    rows: tuple[int, int]
+    hops: Mapping[Kind, Weights]
+    distractors: Mapping[Kind, Weights] = field(default_factory=dict)
+    tools: int | None = None
+    terse: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """One environment. `levels` None means the preset's own; `attempt` is raised when an earlier one was rejected."""
+
+    kind: Kind
+    index: int
+    seed: int
+    split: Split
+    names: Names = "disjoint"
+    preset: Preset = "paper"
+    levels: Levels | None = None
+    attempt: int = 0
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS or self.preset not in PRESETS or self.index < 0 or self.attempt < 0:
+            raise ValueError(f"no such environment: {self}")
+
+    @property
+    def world(self) -> str:
+        """Unique to the environment, whatever the attempt."""
+        names = "" if self.names == "disjoint" else "-shared"
+        return f"{self.preset}-{self.seed}{names}-{self.split}-{self.kind}-{self.index}"
+
+    @property
+    def source(self) -> str:
+        """What all randomness of the environment is seeded with."""
+        levels = "" if self.levels is None else repr(self.levels)
+        return f"{self.seed}|{self.split}|{self.names}|{self.index}|{self.attempt}|{self.kind}|{self.preset}|{levels}"
+
+    def even(self, what: str) -> float:
+        """A number from 0 to 1, spread evenly over consecutive indices and the same for every attempt.
+
+        Sizes are drawn with it, so that a few dozen environments already have the sizes of the preset, whatever was
+        rejected on the way.
+        """
+        start = Random(f"{self.seed}|{self.split}|{self.names}|{self.kind}|{self.preset}|{what}").random()
+        return (start + self.index * _STEPS[what]) % 1.0
+
+    @property
+    def scaling(self) -> Levels:
+        return self.levels or PRESETS[self.preset].levels
+
+    @property
+    def size(self) -> Size:
+        return PRESETS[self.preset].size
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A preset: a size and the levels that go with it."""
+
+    size: Size
+    levels: Levels
+    about: str = field(default="")
+
+
+def pick(weights: Weights, draw: float) -> int:
+    """The number at `draw`, from 0 to 1, when each takes as much room as its weight."""
+    left = draw * sum(weight for _, weight in weights)
+    for number, weight in weights:
+        left -= weight
+        if left < 0:
+            return number
+    return weights[-1][0]
+
+
+def _by_kind(single: Weights, parallel: Weights, multi: Weights, parallel_multi: Weights) -> dict[Kind, Weights]:
+    return dict(zip(KINDS, (single, parallel, multi, parallel_multi), strict=True))
+
+
+MICRO = Setting(
+    Size(
+        rows=(3, 4),
+        hops=_by_kind(((1, 1),), ((2, 1),), ((2, 1),), ((3, 1),)),
+        tools=4,
+        terse=True,
+    ),
+    Levels(generalise=0, parameters=0, types=0, distractors=2),
+    "four tools of one or two parameters: for models of a few million parameters",
+)
+EASY = Setting(
+    Size(
+        rows=(5, 7),
+        hops=_by_kind(((1, 1),), ((2, 1),), ((2, 0.6), (3, 0.4)), ((4, 0.5), (5, 0.5))),
+        distractors=_by_kind(((4, 1),), ((4, 1),), ((3, 1),), ((3, 1),)),
+    ),
+    Levels(generalise=1, parameters=1, types=1, distractors=1),
+    "short chains, few parameters",
+)
+PAPER = Setting(
+    Size(
+        rows=(5, 7),
+        hops=_by_kind(
+            ((1, 1),),
+            ((2, 0.92), (3, 0.08)),
+            ((2, 0.13), (3, 0.06), (4, 0.09), (5, 0.15), (6, 0.31), (7, 0.11), (8, 0.08), (9, 0.05), (10, 0.02)),
+            ((6, 0.26), (7, 0.24), (8, 0.34), (9, 0.11), (10, 0.05)),
+        ),
+        distractors=_by_kind(
+            ((4, 0.1), (5, 0.2), (6, 0.2), (7, 0.25), (8, 0.15), (9, 0.1)),
+            ((3, 0.06), (4, 0.15), (5, 0.25), (6, 0.2), (7, 0.16), (8, 0.1), (9, 0.08)),
+            ((3, 0.1), (4, 0.22), (5, 0.28), (6, 0.22), (7, 0.12), (8, 0.06)),
+            ((2, 0.1), (3, 0.29), (4, 0.36), (5, 0.18), (6, 0.07)),
+        ),
+    ),
+    Levels(generalise=2, parameters=2, types=2, distractors=2),
+    "as large and as varied as the paper's released environments",
+)
+HARD = Setting(
+    Size(
+        rows=(9, 12),
+        hops=_by_kind(
+            ((1, 1),),
+            ((3, 1),),
+            ((7, 0.25), (8, 0.3), (9, 0.25), (10, 0.2)),
+            ((10, 0.4), (11, 0.3), (12, 0.2), (13, 0.1)),
+        ),
+        distractors=_by_kind(((9, 1),), ((9, 1),), ((7, 1),), ((6, 1),)),
+    ),
+    Levels(generalise=3, parameters=3, types=3, distractors=3),
+    "longer chains, wider schemas and more distractors than the paper's",
+)
+PRESETS: Mapping[str, Setting] = {"micro": MICRO, "easy": EASY, "paper": PAPER, "hard": HARD}
+
+DISTRACTOR_SHARE = (0.0, 0.5, 1.0, 1.5)
+"""By level of the distractor strategy: which share of the size's distractors is added."""

@@ -1,0 +1,26 @@
+"""All domains together: kinds and relations by name, and what can be asked about a thing of a kind."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+
+from envbuilder.worlds.schema import Domain, Kind, Relation, read_domain
+
+DOMAINS: tuple[Domain, ...] = tuple(read_domain(path) for path in sorted(Path(__file__).parent.glob("*.toml")))
+KINDS: Mapping[str, Kind] = {kind.id: kind for domain in DOMAINS for kind in domain.kinds}
+RELATIONS: Mapping[str, Relation] = {relation.id: relation for kind in KINDS.values() for relation in kind.relations}
+OFFICES: Mapping[str, tuple[str, ...]] = {domain.name: domain.offices for domain in DOMAINS}
+
+
+@cache
+def of_kind(kind: str) -> tuple[Relation, ...]:
+    """What can be asked about a thing of this kind: its own relations, then those of its parents."""
+    own, parent = KINDS[kind].relations, KINDS[kind].parent
+    return own + of_kind(parent) if parent else own
+
+
+def years_of(kind: str) -> tuple[int, int]:
+    """The first and the last year that yearly figures of a kind are kept for."""
+    return (1999, 2023) if KINDS[kind].domain == "software" else (1951, 2023)

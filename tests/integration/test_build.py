@@ -1,0 +1,144 @@
+"""`harness build` without a model: the same bytes every time, however it was interrupted, and nothing shared."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+
+import pytest
+from builders import ROOT
+from commands import command, environment, harness, one_sentence
+
+from envbuilder.build import RESERVED_SEED
+from harness.datafiles import read_rows
+from tasks.synthesised import FOLDER, LEVELS, SEED, SIZE
+
+
+def build(out, *words, n=24, seed=1):
+    done = harness("build", "--n", n, "--seed", seed, "--out", out, *words)
+    assert done.returncode == 0, done.stderr
+    return list(read_rows(out))
+
+
+def question(row):
+    return row["messages"][0]["content"]
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    out = tmp_path_factory.mktemp("built") / "a.jsonl"
+    return out, build(out)
+
+
+def test_the_same_command_gives_the_same_bytes(built, tmp_path):
+    out, _ = built
+    build(tmp_path / "b.jsonl", "--workers", 1)
+    assert (tmp_path / "b.jsonl").read_bytes() == out.read_bytes()
+
+
+def test_another_seed_asks_other_questions(built, tmp_path):
+    _, rows = built
+    others = build(tmp_path / "b.jsonl", seed=2)
+    assert not {question(row) for row in rows} & {question(row) for row in others}
+
+
+def test_splits_share_nothing(built, tmp_path):
+    _, rows = built
+    others = build(tmp_path / "b.jsonl", "--split", "test")
+    assert {row["split"] for row in others} == {"test"}
+    assert not {row["world"] for row in rows} & {row["world"] for row in others}
+    audited = harness("validate", built[0], tmp_path / "b.jsonl", "--names", "disjoint", "--json")
+    assert audited.returncode == 0, audited.stdout
+
+
+def test_every_scenario_has_its_share(built):
+    _, rows = built
+    kinds = [row["data_source"] for row in rows]
+    assert {kind: kinds.count(kind) for kind in kinds} == dict.fromkeys(
+        ["self/single_hop", "self/parallel_single_hop", "self/multi_hop", "self/parallel_multi_hop"], 6
+    )
+
+
+def test_a_file_is_readable_by_the_papers_tools_and_a_task(built, tmp_path):
+    out, rows = built
+    for row in rows:
+        assert all(isinstance(row[name], str) for name in ("tools", "codes", "unsolved_set", "answer"))
+        assert set(json.loads(row["unsolved_set"])) <= set(json.loads(row["codes"]))
+    done = harness("eval", "--model", "policy/oracle", "policy/echo", "--tasks", out, "--out", tmp_path / "run")
+    assert done.returncode == 0, done.stderr
+    oracle, echo = (
+        json.loads((tmp_path / "run" / f"policy-{name}" / "summary.json").read_text())["tasks"]["a"]["metrics"]
+        for name in ("oracle", "echo")
+    )
+    for metric in ("solve_precision", "solve_rate", "solve_f1", "paper_solve_f1", "answer_accuracy"):
+        assert oracle[metric]["value"] == 1.0
+    assert echo["solve_f1"]["value"] == 0.0
+
+
+def test_parquet_holds_the_same_environments(built, tmp_path):
+    _, rows = built
+    stored = build(tmp_path / "b.parquet")
+    assert [row["codes"] for row in stored] == [row["codes"] for row in rows]
+    assert [json.loads(row["gold_calls"]) for row in stored] == [row["gold_calls"] for row in rows]
+
+
+def test_stages_are_kept_on_request(tmp_path):
+    rows = build(tmp_path / "a.jsonl", "--keep-stages", tmp_path / "stages", n=4)
+    kept = sorted(path.name for path in (tmp_path / "stages").iterdir())
+    assert [name.partition("-")[0] for name in kept] == ["1", "2", "3", "4", "5"]
+    for name in kept:
+        lines = [json.loads(line) for line in (tmp_path / "stages" / name).read_text().splitlines()]
+        assert [line["index"] for line in lines] == [0, 1, 2, 3]
+    assert json.loads(rows[0]["codes"]) == lines[0]["codes"]
+
+
+def test_a_strategy_can_be_set_by_itself(tmp_path):
+    plain = build(tmp_path / "a.jsonl", "--scale", "distractors=0", n=4)
+    assert all(len(json.loads(row["tools"])) == len(json.loads(row["unsolved_set"])) for row in plain)
+
+
+@pytest.mark.slow
+def test_a_killed_build_ends_with_the_same_bytes(tmp_path):
+    words = ("build", "--n", 300, "--seed", 5, "--level", "easy", "--keep-stages", tmp_path / "stages", "--out")
+    assert harness(*words, tmp_path / "whole.jsonl").returncode == 0
+    stages = {path.name: path.read_bytes() for path in (tmp_path / "stages").iterdir()}
+    for path in (tmp_path / "stages").iterdir():
+        path.unlink()
+    partial = tmp_path / ".torn.jsonl.partial"
+    for wanted in (1, 60, 150):
+        process = subprocess.Popen(command(*words, tmp_path / "torn.jsonl"), env=environment())
+        while not partial.exists() or partial.read_bytes().count(b"\n") <= wanted:
+            assert process.poll() is None
+            time.sleep(0.005)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+    assert harness(*words, tmp_path / "torn.jsonl").returncode == 0
+    assert (tmp_path / "torn.jsonl").read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
+    assert {path.name: path.read_bytes() for path in (tmp_path / "stages").iterdir()} == stages
+    assert not partial.exists()
+
+
+def test_a_begun_build_is_not_another(tmp_path):
+    (tmp_path / ".a.jsonl.partial").write_text('{"plan": {"seed": 9}}\n')
+    assert "another build" in one_sentence(harness("build", "--n", 4, "--out", tmp_path / "a.jsonl"))
+
+
+# --- what ships --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", sorted(LEVELS))
+def test_the_bundled_environments_come_from_their_seed(name, tmp_path):
+    words = ("--level", LEVELS[name], "--split", "test")
+    rebuilt = build(tmp_path / "again.jsonl", *words, n=SIZE, seed=SEED)
+    assert rebuilt == list(read_rows(FOLDER / f"{name}.jsonl.xz"))
+
+
+def test_the_bundled_environments_are_small_and_listed():
+    assert sum(path.stat().st_size for path in FOLDER.glob("*.jsonl.xz")) < 2_000_000
+    listed = harness("list", "*_hop").stdout
+    for name in LEVELS:
+        assert listed.count(f"{name}_") == 4
+    assert f"--seed {SEED}" in listed
+    assert SEED == RESERVED_SEED
+    assert (ROOT / "tasks" / "data").samefile(FOLDER)
