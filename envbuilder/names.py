@@ -18,6 +18,8 @@ def _words_of(text: str) -> tuple[str, ...]:
 
 
 SPLITS = ("train", "validation", "test")
+MANY = 10_000
+"""Draws of a name before it is given up."""
 
 _ONSETS = _words_of(
     "b br c cr d dr f fr g gr h j k kr l m n p pr r s st t tr v w y z th sh ch bl cl fl gl pl sl sk sp sn sw vr kl kn "
@@ -73,9 +75,12 @@ class Namer:
         self._taken = {word for name in taken for word in _words(name)}
 
     def draw(self, pattern: str) -> str:
-        """A name after one of the alternatives of `pattern`, none of whose invented words was drawn before."""
+        """A name after one of the alternatives of `pattern`, none of whose invented words was drawn before.
+
+        Raises LookupError where so many draws gave none.
+        """
         alternatives = alternatives_of(pattern)
-        while True:
+        for _ in range(MANY):
             pieces = alternatives[int(self._random.random() * len(alternatives))]
             invented = [self._part(piece) if part else piece for part, piece in pieces]
             name = "".join(invented)
@@ -86,6 +91,7 @@ class Namer:
                 continue
             self._taken.update(words)
             return name
+        raise LookupError(f"no name is left for {pattern!r}")
 
     def _choice(self, options: tuple[str, ...]) -> str:
         return options[int(self._random.random() * len(options))]

@@ -60,7 +60,11 @@ def make(spec: Spec, keep: bool = False) -> Made:
     failed: Counter[str] = Counter()
     for attempt in range(spec.attempt, MAX_ATTEMPTS):
         drawn = replace(spec, attempt=attempt)
-        stages = run_stages(drawn)
+        try:
+            stages = run_stages(drawn)
+        except LookupError:
+            failed["nothing fits"] += 1
+            continue
         record = environment_record(stages[-1], spec.split)
         faults = _faults(record, spec.index)
         if not faults:

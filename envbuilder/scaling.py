@@ -203,7 +203,7 @@ class _Scaler:
         lookups = [document.facts for document in documents if "kind" in document.facts]
         served = {(facts["kind"], relation) for facts in lookups for relation in facts["relations"]}
         kinds = [document.facts["kind"] for document in documents if "kind" in document.facts and document.serves]
-        while True:
+        for _ in range(1000):
             near = self._random.random()
             kind = kinds[int(self._random.random() * len(kinds))]
             if near > 0.3:
@@ -215,3 +215,4 @@ class _Scaler:
             if relations:
                 relation = relations[int(self._random.random() * len(relations))]
                 return self._writer.lookup_of(kind, RELATIONS[relation.id], [])
+        raise LookupError("no relation is left for a distractor")

@@ -10,6 +10,7 @@ Left out: tables of other things, which later stages fill in.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from random import Random
@@ -51,15 +52,14 @@ class Plan:
 
 
 def decompose(spec: Spec) -> Scenario:
-    """The scenario of a spec."""
+    """The scenario of a spec. Raises LookupError where so many draws gave none."""
     random = Random(f"{spec.source}|scenario")
-    while True:
-        try:
+    for _ in range(MANY):
+        with suppress(LookupError):  # no path ends as wanted, or a world is too small for so many different answers
             plan = _plan(random, spec)
             if not _has_shortcut(plan):
                 return _play(random, spec, plan)
-        except LookupError:  # no path ends as wanted, or a world is too small for so many different answers
-            continue
+    raise LookupError(f"no scenario fits {spec}")
 
 
 def _play(random: Random, spec: Spec, plan: Plan) -> Scenario:

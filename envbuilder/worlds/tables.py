@@ -136,10 +136,11 @@ class World:
 
     def _decoy(self, kind: str, key: str) -> str:
         pool = self.pools[kind] if kind.startswith("_") else self.names(kind)
-        while True:
+        for _ in range(MANY):
             name = pool[int(self._random.random() * len(pool))]
             if name not in self._fixed and name != key:
                 return name
+        raise LookupError(f"every {kind} is an answer")
 
     def _other(self, value: Value | None) -> Any:
         """Some value that is nobody's answer; any at all where everything is an answer."""
