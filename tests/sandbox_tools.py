@@ -10,11 +10,14 @@ from __future__ import annotations
 import gc
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -323,13 +326,29 @@ def interpreter_for_nobody() -> str | None:
     return None
 
 
-def environment_for(python: str) -> dict[str, str]:
-    """The harness and its libraries for another interpreter, and the key that no tool may find."""
+@contextmanager
+def readable_by_nobody() -> Iterator[Path]:
+    """A folder with copies of this file, the harness and what its sandbox imports: a checkout and a virtual
+    environment may lie where an ordinary user cannot read."""
+    import _time_machine
     import time_machine
 
-    paths = [str(Path(__file__).parent.parent), str(Path(time_machine.__file__).parent.parent)]
-    own = {"PYTHONPATH": os.pathsep.join(paths)} if python != sys.executable else {"PYTHONPATH": paths[0]}
-    return {"PATH": os.environ.get("PATH", ""), "PYTHONDONTWRITEBYTECODE": "1", "DECOY_API_KEY": DECOY, **own}
+    root = Path(__file__).parent.parent
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for package in (root / "harness", Path(time_machine.__file__).parent):
+            shutil.copytree(package, folder / package.name, ignore=shutil.ignore_patterns("__pycache__"))
+        for file in (Path(__file__), Path(_time_machine.__file__)):
+            shutil.copy(file, folder)
+        for path in (folder, *folder.rglob("*")):
+            path.chmod(0o755 if path.is_dir() else 0o644)
+        yield folder
+
+
+def environment_for(libraries: Path) -> dict[str, str]:
+    """Where the harness is found, and the key that no tool may find."""
+    own = {"PYTHONPATH": str(libraries), "PYTHONDONTWRITEBYTECODE": "1", "DECOY_API_KEY": DECOY}
+    return {"PATH": os.environ.get("PATH", ""), **own}
 
 
 def main() -> None:
