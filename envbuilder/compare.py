@@ -18,6 +18,8 @@ from typing import Any, Literal
 
 from tabulate import tabulate
 
+from harness.datafiles import read_rows
+
 Record = Mapping[str, Any]
 Rule = Literal["within 15 %", "not lower", "at least half", ""]
 
@@ -230,12 +232,9 @@ def _json(value: Any) -> Any:
 
 def main() -> int:
     if len(sys.argv) != 3:
-        print("usage: python -m envbuilder.compare OURS THEIRS (JSONL files)", file=sys.stderr)
+        print("usage: python -m envbuilder.compare OURS THEIRS (files of environment records)", file=sys.stderr)
         return 2
-    ours, theirs = (
-        [json.loads(line) for line in Path(name).read_text(encoding="utf-8").splitlines() if line.strip()]
-        for name in sys.argv[1:]
-    )
+    ours, theirs = (list(read_rows(Path(name))) for name in sys.argv[1:])
     rows = compare(ours, theirs)
     print(table(rows))
     return 0 if all(row.holds is not False for row in rows) else 1

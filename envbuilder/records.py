@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 Kind = Literal["single_hop", "parallel_single_hop", "multi_hop", "parallel_multi_hop"]
@@ -142,8 +142,3 @@ def environment_record(deployed: Deployed, split: Split) -> JSONObject:
             {"name": call.name, "arguments": call.arguments, "solves": call.solves} for call in toolset.calls
         ],
     }
-
-
-def with_documents(toolset: Toolset, *documents: Document) -> Toolset:
-    """The toolset with more documents at its end."""
-    return replace(toolset, documents=(*toolset.documents, *documents))
