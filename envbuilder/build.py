@@ -90,7 +90,11 @@ def run(args: argparse.Namespace) -> int:
     if not args.out.parent.is_dir():
         raise UsageError(f"There is no folder {args.out.parent} for --out.")
     plan = _plan(args)
-    report = _procedural(plan, args) if args.generator == PROCEDURAL else _modelled(plan, args)
+    try:
+        report = _procedural(plan, args) if args.generator == PROCEDURAL else _modelled(plan, args)
+    except KeyboardInterrupt:
+        print("Interrupted. What was built is kept; the same command goes on.", file=sys.stderr)
+        raise
     print(printable(_described(report, args)))
     return 0 if sum(report.built.values()) == args.n else 1
 

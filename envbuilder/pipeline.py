@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -52,6 +53,7 @@ _sandbox: Sandbox | None = None
 
 def _start_worker() -> None:
     global _sandbox
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process of a terminal; the parent's is enough
     _sandbox = Sandbox(SandboxConfig(workers=1))
 
 

@@ -119,6 +119,21 @@ def test_a_killed_build_ends_with_the_same_bytes(tmp_path):
     assert not partial.exists()
 
 
+def test_an_interrupt_says_how_to_go_on(tmp_path):
+    process = subprocess.Popen(
+        command("build", "--n", 2000, "--level", "easy", "--out", tmp_path / "a.jsonl"),
+        env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    partial = tmp_path / ".a.jsonl.partial"
+    while not partial.exists() or partial.read_bytes().count(b"\n") < 5:
+        assert process.poll() is None
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: every process of the build
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert said == "Interrupted. What was built is kept; the same command goes on.\n"
+
+
 def test_a_begun_build_is_not_another(tmp_path):
     (tmp_path / ".a.jsonl.partial").write_text('{"plan": {"seed": 9}}\n')
     assert "another build" in one_sentence(harness("build", "--n", 4, "--out", tmp_path / "a.jsonl"))
@@ -132,6 +147,13 @@ def test_the_bundled_environments_come_from_their_seed(name, tmp_path):
     words = ("--level", LEVELS[name], "--split", "test")
     rebuilt = build(tmp_path / "again.jsonl", *words, n=SIZE, seed=SEED)
     assert rebuilt == list(read_rows(FOLDER / f"{name}.jsonl.xz"))
+
+
+@pytest.mark.slow
+def test_the_bundled_environments_pass_their_audit():
+    done = harness("validate", "ftrl_*", "--names", "disjoint", "--quiet")
+    assert done.returncode == 0, done.stdout
+    assert "200 environments: 200 solvable" in done.stdout
 
 
 def test_the_bundled_environments_are_small_and_listed():
