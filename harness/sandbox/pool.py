@@ -280,7 +280,7 @@ _numbers = itertools.count()
 _encode = wire.encoder(ensure_ascii=True)
 
 
-@lru_cache(maxsize=1 << 14)
+@lru_cache(maxsize=4096)
 def _code(name: str, source: str) -> Code:
     number, plain = next(_numbers), screen.is_plain(source)
     seed = not plain or any(word in source for word in ("random", "uuid", "secrets"))
