@@ -14,19 +14,20 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
-from itertools import count
+from itertools import count, islice
 from multiprocessing import get_context
 from pathlib import Path
 
-from envbuilder import deployment, documents, integration, scaling, scenario
+from envbuilder import procedural
 from envbuilder.corpus import CorpusAudit
 from envbuilder.plan import Plan, Report
 from envbuilder.probes import audit
-from envbuilder.records import Deployed, JSONObject, Scenario, Toolset, environment_record, to_json
+from envbuilder.records import JSONObject, environment_record, to_json
 from envbuilder.spec import Spec
-from harness import datafiles, jsonio
+from harness import datafiles
 from harness.errors import HarnessError, UsageError
 from harness.records import sample_from_record
+from harness.runs import Appender
 from harness.sandbox import Sandbox, SandboxConfig
 
 MAX_ATTEMPTS = 50
@@ -63,7 +64,7 @@ def make(spec: Spec, keep: bool = False) -> Made:
     for attempt in range(spec.attempt, MAX_ATTEMPTS):
         drawn = replace(spec, attempt=attempt)
         try:
-            stages = run_stages(drawn)
+            stages = procedural.stages(drawn)
         except LookupError:
             failed["nothing fits"] += 1
             continue
@@ -90,15 +91,6 @@ def _faults(record: JSONObject, line: int) -> set[str]:
         return {finding.check for finding in audit(sample, tools) if finding.fatal}
 
 
-def run_stages(spec: Spec) -> tuple[Scenario, Toolset, Toolset, Toolset, Deployed]:
-    """What each stage made."""
-    decomposed = scenario.decompose(spec)
-    documented = documents.write(decomposed)
-    integrated = integration.integrate(documented)
-    scaled = scaling.scale(integrated, spec)
-    return decomposed, documented, integrated, scaled, deployment.deploy(scaled)
-
-
 # --- a whole build -----------------------------------------------------------------------------------------------
 
 
@@ -109,24 +101,17 @@ class Progressing:
         self.path = out.with_name(f".{out.name}.partial")
         self._plan = {"plan": asdict(plan) | {"kinds": list(plan.kinds)}}
 
-    def resume(self) -> list[JSONObject]:
+    def resume(self, lines: Appender) -> list[JSONObject]:
         """The environments that are there already. Raises UsageError where they belong to another build."""
-        if not self.path.exists():
-            self.path.write_text(json.dumps(self._plan) + "\n", encoding="utf-8")
-            return []
-        whole = self.path.read_bytes()
-        whole = whole[: whole.rfind(b"\n") + 1]
-        first, *rows = [jsonio.loads(line) for line in whole.splitlines()] or [None]
-        if first != self._plan:
+        first, *rows = [*datafiles.read_rows(self.path)] or [None]
+        if first is None:
+            lines.append(self._plan)
+        elif first != self._plan:
             raise UsageError(f"{self.path} belongs to another build; finish that one, or delete the file.")
-        self.path.write_bytes(whole)
         return rows
 
     def rows(self) -> Iterator[JSONObject]:
-        with self.path.open(encoding="utf-8") as lines:
-            next(lines)
-            for line in lines:
-                yield json.loads(line)
+        return islice(datafiles.read_rows(self.path), 1, None)
 
 
 def build(
@@ -139,26 +124,25 @@ def build(
 ) -> Report:
     """Builds `plan` into `out`. Raises UsageError for a file of another build, HarnessError for a broken generator."""
     progress, report, corpus = Progressing(out, plan), Report(), CorpusAudit()
-    there = progress.resume()
-    for index, record in enumerate(there):
-        corpus.add(sample_from_record(record, index, record["id"]))
-        report.built[record["data_source"]] += 1
-    if keep_stages is not None:
-        _cut(keep_stages, len(there))
     with (
-        progress.path.open("a", encoding="utf-8") as lines,
+        Appender(progress.path) as lines,
         _Pool(workers or os.cpu_count() or 1, keep_stages is not None) as pool,
     ):
+        there = progress.resume(lines)
+        for index, record in enumerate(there):
+            corpus.add(sample_from_record(record, index, record["id"]))
+            report.built[record["data_source"]] += 1
+        if keep_stages is not None:
+            _cut(keep_stages, len(there))
         for made in pool.in_order(plan, len(there), corpus, report):
             if keep_stages is not None:
                 _keep(keep_stages, made)
-            lines.write(json.dumps(made.record, ensure_ascii=False) + "\n")
-            lines.flush()
+            lines.append(made.record)
             report.built[made.record["data_source"]] += 1
             report.refused.update(made.failed)
             watch(report.refused)
-    datafiles.write_rows(out, progress.rows())
-    progress.path.unlink()
+        datafiles.write_rows(out, progress.rows())
+        progress.path.unlink()
     return report
 
 
@@ -197,7 +181,7 @@ def _cut(folder: Path, environments: int) -> None:
     for name in STAGES:
         path = folder / f"{name}.jsonl"
         if path.exists():
-            path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:environments]))
+            os.truncate(path, sum(map(len, path.read_bytes().splitlines(keepends=True)[:environments])))
 
 
 def _keep(folder: Path, made: Made) -> None:

@@ -1,7 +1,8 @@
 """The procedural generator: environments without a model, in any number, the same ones for the same spec.
 
-`build` runs the five stages. A scenario is drawn again where a text that the model can read states a sub-answer; facts
-of the world cannot leak, because no two cells hold a sub-answer. Left out: running the code, which the validator does.
+`stages` runs the five stages; the pipeline audits what they make. `build` asks for less, without running any code: a
+scenario is drawn again where a text that the model can read states a sub-answer. Facts of the world cannot leak, because
+no two cells hold a sub-answer.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import replace
 from envbuilder.deployment import deploy
 from envbuilder.documents import write
 from envbuilder.integration import integrate
-from envbuilder.records import Deployed, Toolset
+from envbuilder.records import Deployed, Scenario, Toolset
 from envbuilder.scaling import scale
 from envbuilder.scenario import decompose
 from envbuilder.spec import Spec
@@ -22,14 +23,24 @@ from harness.scoring.strict import states
 
 TRIES = 50
 
+Stages = tuple[Scenario, Toolset, Toolset, Toolset, Deployed]
+
+
+def stages(spec: Spec) -> Stages:
+    """What each of the five stages makes of a spec. Raises LookupError where nothing fits it."""
+    decomposed = decompose(spec)
+    documented = write(decomposed)
+    integrated = integrate(documented)
+    scaled = scale(integrated, spec)
+    return decomposed, documented, integrated, scaled, deploy(scaled)
+
 
 def build(spec: Spec) -> Deployed:
     """The environment of a spec, or of its next attempt that leaks nothing. Raises LookupError where none is found."""
     for attempt in range(spec.attempt, spec.attempt + TRIES):
-        drawn = replace(spec, attempt=attempt)
-        toolset = scale(integrate(write(decompose(drawn))), drawn)
-        if not leaks(toolset):
-            return deploy(toolset)
+        *_, scaled, deployed = stages(replace(spec, attempt=attempt))
+        if not leaks(scaled):
+            return deployed
     raise LookupError(f"{TRIES} scenarios were drawn for {spec}, and every one leaks a sub-answer")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import lzma
+import os
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -67,13 +68,22 @@ def _read_parquet(path: Path) -> Iterator[Any]:
 
 
 def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Writes rows in the format of the path's ending; the same rows give the same decompressed bytes.
+    """Writes rows in the format of the path's ending, the whole file or none; equal rows give equal decompressed bytes.
 
     Parquet wants the same columns in every row; nested values other than messages are written as JSON strings there.
     """
-    if suffix(path) == PARQUET:
-        _write_parquet(path, rows)
-        return
+    temporary = path.with_name(f".{os.getpid()}.{path.name}")
+    try:
+        if suffix(path) == PARQUET:
+            _write_parquet(temporary, rows)
+        else:
+            _write_lines(temporary, rows)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _write_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     with OPENERS[suffix(path) or ".jsonl"](path, "wt", encoding="utf-8", newline="\n") as lines:
         for row in rows:
             lines.write(json.dumps(row, ensure_ascii=False) + "\n")

@@ -15,7 +15,8 @@ class Progress:
 
     def __init__(self, label: str, total: int, headline: str, quiet: bool) -> None:
         self._headline = headline
-        self._values: list[float] = []
+        self._total = 0.0
+        self._scored = 0
         self._failures = 0
         self._bar = tqdm(
             total=total,
@@ -29,10 +30,11 @@ class Progress:
     def __call__(self, record: Record) -> None:
         value = record["scores"].get(self._headline)
         if value is not None:
-            self._values.append(value)
+            self._total += value
+            self._scored += 1
         self._failures += record["outcome"] in ("infrastructure_error", "model_error")
         if not self._bar.disable:
-            score = f"{sum(self._values) / len(self._values):.3f}" if self._values else "-"
+            score = f"{self._total / self._scored:.3f}" if self._scored else "-"
             self._bar.set_postfix_str(f"{self._headline} {score}, failed {self._failures}", refresh=False)
         self._bar.update()
 

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
+from builders import RELEASED as ROWS
+from builders import ROLLOUTS, SHARED
 
 from harness.sandbox import Sandbox, SandboxConfig, screen
-
-SHARED = Path(__file__).parents[2].parent / "shared"
-ROWS = SHARED / "data/ftrl_released/test-60.jsonl"
-ROLLOUTS = SHARED / "golden/ftrl_rollouts.jsonl"
 
 pytestmark = pytest.mark.skipif(
     not (ROWS.exists() and ROLLOUTS.exists()), reason=f"the released tools and their recorded calls are not in {SHARED}"

@@ -9,15 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from builders import RELEASED as TEST_60
+from builders import ROLLOUTS
 
 from harness.scoring import paper, score
 from harness.scoring.normalise import leaves
 from harness.scoring.strict import reject_reasons, solves, states
 from harness.types import CallRecord, CallStatus, Gold, Message, Sample, ToolCall, Trajectory, Usage, Verdict
 
-SHARED = Path(__file__).parents[2].parent / "shared"
-ROLLOUTS = SHARED / "golden" / "ftrl_rollouts.jsonl"
-TEST_60 = SHARED / "data" / "ftrl_released" / "test-60.jsonl"
 MISSING = [path for path in (ROLLOUTS, TEST_60) if not path.exists()]
 
 pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"GOLDEN DATA MISSING, the paper rule is unchecked: {MISSING}")

@@ -134,6 +134,11 @@ def test_an_interrupt_says_how_to_go_on(tmp_path):
     assert said == "Interrupted. What was built is kept; the same command goes on.\n"
 
 
+def test_a_build_killed_before_its_first_line_begins_anew(tmp_path):
+    (tmp_path / ".a.jsonl.partial").write_text('{"plan": {"se')
+    assert len(build(tmp_path / "a.jsonl", "--level", "micro", n=4)) == 4
+
+
 def test_a_begun_build_is_not_another(tmp_path):
     (tmp_path / ".a.jsonl.partial").write_text('{"plan": {"seed": 9}}\n')
     assert "another build" in one_sentence(harness("build", "--n", 4, "--out", tmp_path / "a.jsonl"))
