@@ -6,7 +6,8 @@ fed back, and the verdicts. Messages are in the chat-completions format; a malfo
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from typing import Any, cast
 
 from harness import jsonio
@@ -48,7 +49,16 @@ def to_record(key: RunKey, trajectory: Trajectory, verdict: Verdict) -> Record:
         "usage": asdict(trajectory.usage),
         "timing": {name: round(seconds, 6) for name, seconds in trajectory.seconds.items()},
         "error": trajectory.error,
+        "reasoning": {"asked": key.reasoning, **reasoning_seen(trajectory.messages, trajectory.usage)},
+        "notes": list(trajectory.notes),
     }
+
+
+def reasoning_seen(messages: Sequence[Message], usage: Usage) -> JSONObject:
+    """What there was of reasoning, whatever was asked: turns with a text of it, its characters, tokens by the provider's
+    count."""
+    texts = [message.reasoning for message in messages if message.role == "assistant" and message.reasoning]
+    return {"turns": len(texts), "characters": sum(map(len, texts)), "tokens": usage.reasoning_tokens}
 
 
 def with_verdict(record: Record, verdict: Verdict) -> Record:
@@ -72,6 +82,7 @@ def to_trajectory(record: Record) -> Trajectory:
             usage=Usage(**record["usage"]),
             seconds=record["timing"],
             error=record["error"],
+            notes=tuple(record.get("notes", ())),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UsageError(f"An episode record cannot be read: {type(error).__name__} {error}.") from None
@@ -91,6 +102,10 @@ def message_to_json(message: Message) -> JSONObject:
         value["tool_calls"] = [_tool_call_to_json(call) for call in message.tool_calls]
     if message.tool_call_id is not None:
         value["tool_call_id"] = message.tool_call_id
+    if message.raw is not None:
+        value["raw"] = message.raw
+    if message.echo:
+        value["echo"] = list(message.echo)
     return value
 
 
@@ -98,6 +113,8 @@ def _tool_call_to_json(call: ToolCall) -> JSONObject:
     value: JSONObject = {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.raw}}
     if call.arguments is None:
         value["parse_error"] = call.parse_error or ""
+    if call.echo:
+        value["echo"] = call.echo
     return value
 
 
@@ -109,6 +126,8 @@ def message_from_json(value: JSONObject) -> Message:
         reasoning=value.get("reasoning"),
         tool_calls=tuple(_tool_call_from_json(call) for call in value.get("tool_calls", ())),
         tool_call_id=value.get("tool_call_id"),
+        raw=value.get("raw"),
+        echo=tuple(value.get("echo", ())),
     )
 
 
@@ -116,4 +135,5 @@ def _tool_call_from_json(value: JSONObject) -> ToolCall:
     function = value["function"]
     raw, parse_error = function["arguments"], value.get("parse_error")
     arguments: Any = None if parse_error is not None else jsonio.loads(raw) if raw.strip() else {}
-    return ToolCall(value["id"], function["name"], cast("JSONObject | None", arguments), raw, parse_error)
+    call = ToolCall(value["id"], function["name"], cast("JSONObject | None", arguments), raw, parse_error)
+    return replace(call, echo=value["echo"]) if value.get("echo") else call

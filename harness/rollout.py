@@ -24,6 +24,7 @@ from harness.types import (
     Model,
     ModelRequest,
     Outcome,
+    Reasoning,
     Reply,
     RunTools,
     Sample,
@@ -55,6 +56,7 @@ class Episode:
     limits: Limits = Limits()
     epoch: int = 0
     task: str = ""
+    reasoning: Reasoning = Reasoning()
 
 
 @dataclass
@@ -65,6 +67,7 @@ class _Progress:
     calls: list[CallRecord] = field(default_factory=list)
     turns: int = 0
     usage: Usage = Usage()
+    notes: list[str] = field(default_factory=list)
     started: float = field(default_factory=time.monotonic)
     model_seconds: float = 0.0
     tool_seconds: float = 0.0
@@ -83,6 +86,7 @@ class _Progress:
                 "tools": self.tool_seconds,
             },
             error=error,
+            notes=tuple(self.notes),
         )
 
 
@@ -120,12 +124,15 @@ def _speak(progress: _Progress, episode: Episode, environment: Environment) -> G
         epoch=episode.epoch,
         turn=progress.turns,
         task=episode.task,
+        reasoning=episode.reasoning,
     )
     asked = time.monotonic()
     try:
         reply = cast(Reply, (yield request))
     finally:
         progress.model_seconds += time.monotonic() - asked
+    if reply.note:
+        progress.notes.append(f"turn {progress.turns}: {reply.note}")
     progress.turns += 1
     progress.usage += reply.usage
     progress.messages.append(reply.message)

@@ -20,24 +20,34 @@ JSONObject = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
-    """One call as the model wrote it: `arguments` is None when `raw` is no JSON object, and `parse_error` says why."""
+    """One call as the model wrote it: `arguments` is None when `raw` is no JSON object, and `parse_error` says why.
+
+    `echo` holds fields of the provider's own that it wants back with the call (Gemini's thought signatures).
+    """
 
     id: str
     name: str
     arguments: JSONObject | None
     raw: str
     parse_error: str | None = None
+    echo: JSONObject | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One chat turn. `reasoning` is what the model thought where the provider tells it; it is never scored."""
+    """One chat turn. `reasoning` is what the model thought where the provider tells it; it is never scored.
+
+    `raw` is the text as the network generated it, where it was parsed on this side. `echo` is what the provider wants
+    back in later turns to go on reasoning (Responses' encrypted items, Anthropic's signed blocks), as it came.
+    """
 
     role: Role
     content: str = ""
     reasoning: str | None = None
     tool_calls: tuple[ToolCall, ...] = ()
     tool_call_id: str | None = None
+    raw: str | None = None
+    echo: tuple[JSONObject, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +105,26 @@ class Sampling:
 
 
 @dataclass(frozen=True, slots=True)
+class Reasoning:
+    """What the model is asked about thinking before it speaks, in one meaning for every provider.
+
+    mode     default: nothing is said; off: not at all; on: as the model does by itself, or as `effort` or `budget` say
+    budget   tokens of reasoning a turn
+    history  whose reasoning goes back to the model in later turns: nobody's, the last turn's, or every turn's
+    """
+
+    mode: Literal["default", "off", "on"] = "default"
+    effort: Literal["low", "medium", "high"] | None = None
+    budget: int | None = None
+    history: Literal["none", "last", "all"] = "all"
+
+    @property
+    def label(self) -> str:
+        """The word of the command line: default, off, on, low, medium, high or budget:N."""
+        return self.effort or (f"budget:{self.budget}" if self.budget is not None else self.mode)
+
+
+@dataclass(frozen=True, slots=True)
 class Limits:
     """Where an episode ends: turns, all its output tokens (None: no limit), and wall-clock seconds."""
 
@@ -105,11 +135,16 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens by kind, and requests. A request that was retried counts once in `requests`, its retries in `retries`."""
+    """Tokens by kind, and requests. A request that was retried counts once in `requests`, its retries in `retries`.
+
+    `cached_tokens` are those of `input_tokens` that the provider had in its cache, and `reasoning_tokens` those of
+    `output_tokens` that were reasoning: neither is added to anything.
+    """
 
     input_tokens: int = 0
     output_tokens: int = 0
     reasoning_tokens: int = 0
+    cached_tokens: int = 0
     requests: int = 0
     retries: int = 0
 
@@ -118,6 +153,7 @@ class Usage:
             self.input_tokens + other.input_tokens,
             self.output_tokens + other.output_tokens,
             self.reasoning_tokens + other.reasoning_tokens,
+            self.cached_tokens + other.cached_tokens,
             self.requests + other.requests,
             self.retries + other.retries,
         )
@@ -125,7 +161,8 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class ModelRequest:
-    """One turn to speak. The last four fields are for reference policies and replays: a network must not read gold."""
+    """One turn to speak. `sample` and what follows are for reference policies and replays: a network must not read
+    gold. A network may take `turn` to vary its seed."""
 
     messages: Sequence[Message]
     tools: Sequence[Tool]
@@ -134,19 +171,27 @@ class ModelRequest:
     epoch: int = 0
     turn: int = 0
     task: str = ""
+    reasoning: Reasoning = Reasoning()
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What a model said: `finish_reason` as the provider gave it (None: it gave none)."""
+    """What a model said: `finish_reason` as the provider gave it (None: it gave none; "length": the token cap).
+
+    `note` is what the record should say of this turn, such as a server whose parser saw other calls than ours.
+    """
 
     message: Message
     usage: Usage = Usage()
     finish_reason: str | None = None
+    note: str | None = None
 
 
 class Model(Protocol):
-    """Anything that speaks: a function of a request, plain or async. It raises ModelFailure when it cannot."""
+    """Anything that speaks: a function of a request, plain or async. It raises ModelFailure when it cannot.
+
+    What a model may have besides is in docs/extending.md: check, switch, batch, aclose.
+    """
 
     name: str
     fingerprint: Mapping[str, Any]
@@ -216,6 +261,8 @@ class Trajectory:
     usage: Usage
     seconds: Mapping[str, float]
     error: str | None = None
+    notes: tuple[str, ...] = ()
+    """What models said of single turns, each with its 0-based turn in front."""
 
 
 Scores = dict[str, float | None]
