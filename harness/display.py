@@ -8,6 +8,8 @@ from typing import Any
 
 from tabulate import tabulate
 
+from harness.summary import heeded
+
 DASH = "-"
 COLUMNS: dict[str, str] = {
     "F1": "solve_f1",
@@ -26,6 +28,8 @@ LEGEND = (
     "(~ leniently); paper: the paper's rule on the same episodes; calls: tool calls an episode; n: episodes, failed\n"
     "ones included; failed: episodes that ended in an error of the model or the infrastructure; -: no value."
 )
+
+NOT_HEEDED = "(!) beside a reasoning mode: the model did not do as it was asked; see the warning of its run."
 
 Rows = list[dict[str, str]]
 Members = Mapping[str, Sequence[str]]
@@ -56,7 +60,25 @@ def rows(summary: Mapping[str, Any], groups: Members, by_task: bool) -> Rows:
     else:
         grouped = {task for group in entries for task in groups.get(group, ())}
         entries |= {name: entry for name, entry in summary["tasks"].items() if name not in grouped}
-    return [{"model": summary["model"], "tasks": name, **_values(entry)} for name, entry in entries.items()]
+    shown = {"model": summary["model"], "reasoning": mode(summary)}
+    return [{**shown, "tasks": name, **_values(entry), **_passes(entry)} for name, entry in entries.items()]
+
+
+def _passes(entry: Mapping[str, Any]) -> dict[str, str]:
+    """pass@k and pass^k for the largest k there is, where samples were played more than once."""
+    largest = max((int(name.partition("@")[2]) for name in entry["metrics"] if name.startswith("pass@")), default=0)
+    names = (f"pass@{largest}", f"pass^{largest}") if largest else ()
+    return {name: cell(entry["metrics"], name) for name in names}
+
+
+def mode(summary: Mapping[str, Any]) -> str:
+    """The reasoning mode that was asked for, with a mark where the model did not heed it."""
+    return str(summary["reasoning"]) + (" (!)" if heeded(summary) is False else "")
+
+
+def legend(summaries: Sequence[Mapping[str, Any]]) -> str:
+    """What the columns of a table of these runs mean."""
+    return "\n".join([LEGEND, *([NOT_HEEDED] if any(heeded(summary) is False for summary in summaries) else [])])
 
 
 def _values(entry: Mapping[str, Any]) -> dict[str, str]:
@@ -71,13 +93,22 @@ def table(
 ) -> str:
     """A table of runs in one of tabulate's formats: a row a group (or task) and model. `groups`: each run's."""
     found = [row for summary, members in zip(summaries, groups, strict=True) for row in rows(summary, members, by_task)]
+    if all(row["reasoning"] == "default" for row in found):
+        found = [{heading: text for heading, text in row.items() if heading != "reasoning"} for row in found]
+    for heading in dict.fromkeys(heading for row in found for heading in row):
+        for row in found:
+            row.setdefault(heading, DASH)
     place = {row["tasks"]: index for index, row in reversed(list(enumerate(found)))}
     found.sort(key=lambda row: place[row["tasks"]])
     return tabulate(found, headers="keys", tablefmt=style, disable_numparse=True, colalign=_alignment(found))
 
 
 def _alignment(found: Rows) -> tuple[str, ...]:
-    return tuple("left" if heading in ("model", "tasks") else "right" for heading in found[0]) if found else ()
+    return (
+        tuple("left" if heading in ("model", "reasoning", "tasks") else "right" for heading in found[0])
+        if found
+        else ()
+    )
 
 
 def ill_ends(records: Iterable[Mapping[str, Any]]) -> list[str]:

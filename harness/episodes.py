@@ -49,14 +49,14 @@ def to_record(key: RunKey, trajectory: Trajectory, verdict: Verdict) -> Record:
         "usage": asdict(trajectory.usage),
         "timing": {name: round(seconds, 6) for name, seconds in trajectory.seconds.items()},
         "error": trajectory.error,
-        "reasoning": {"asked": key.reasoning, **reasoning_seen(trajectory.messages, trajectory.usage)},
+        "reasoning": {"asked": key.reasoning.label, **reasoning_seen(trajectory.messages, trajectory.usage)},
         "notes": list(trajectory.notes),
     }
 
 
 def reasoning_seen(messages: Sequence[Message], usage: Usage) -> JSONObject:
-    """What there was of reasoning, whatever was asked: turns with a text of it, its characters, tokens by the provider's
-    count."""
+    """What there was of reasoning, whatever was asked: turns with a text of it, its characters, and the tokens that the
+    provider counted."""
     texts = [message.reasoning for message in messages if message.role == "assistant" and message.reasoning]
     return {"turns": len(texts), "characters": sum(map(len, texts)), "tokens": usage.reasoning_tokens}
 

@@ -11,6 +11,7 @@ import random
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -22,6 +23,8 @@ import harness
 from harness import jsonio, records
 from harness.episodes import key_of, to_record
 from harness.errors import UsageError
+from harness.lockstep import BatchModel, Lockstep
+from harness.prices import Budget, Price
 from harness.redaction import Redactor
 from harness.registry import near
 from harness.rollout import Episode, adrive
@@ -29,15 +32,12 @@ from harness.runs import SCHEMA, Appender, Record, RunDirectory
 from harness.sandbox import Sandbox
 from harness.scoring import strict
 from harness.summary import summarise
-from harness.types import Limits, Model, RunKey, Sample, Sampling, Task
-
-REASONING = "default"
-"""The reasoning mode of every run so far: whatever the model does when it is not told."""
+from harness.types import Limits, Model, Reasoning, RunKey, Sample, Sampling, Task, Usage
 
 REFUSED_AT_THE_DOOR = frozenset({"http_401", "http_403", "http_404"})
 """A wrong key, a model that is not there: errors of the request, which a resumed run sends again."""
 
-PACKAGES = ("openai", "scipy", "time-machine", "tabulate", "tqdm")
+PACKAGES = ("openai", "anthropic", "scipy", "time-machine", "tabulate", "torch", "tqdm", "transformers", "vllm")
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,7 @@ class Plan:
     limits: Limits = Limits()
     epochs: int = 1
     seed: int = 0
+    reasoning: Reasoning = Reasoning()
     sources: dict[str, Any] = field(default_factory=dict)
     """How to find the tasks again: the patterns and data paths of the command line."""
 
@@ -66,12 +67,22 @@ class Plan:
 
 @dataclass(frozen=True)
 class Player:
-    """What plays: a model, the sandbox its calls run in, and how many episodes at once."""
+    """What plays: a model, the sandbox its calls run in, how many episodes at once, and what they may use up."""
 
     model: Model
     sandbox: Sandbox
     concurrency: int = 16
     redact: Redactor = field(default_factory=Redactor)
+    budget: Budget = field(default_factory=Budget)
+    price: Price | None = None
+
+    def switch(self, reasoning: Reasoning) -> dict[str, Any]:
+        """What is sent so that the model reasons as asked. Raises UsageError where the model has no such switch."""
+        if reasoning.mode == "default":
+            return {}
+        if (switch := getattr(self.model, "switch", None)) is None:
+            raise UsageError(f"{self.model.name} has no reasoning to switch: leave --reasoning out for it.")
+        return dict(switch(reasoning))
 
 
 def choose(samples: Sequence[Sample], task: str, limit: int | None, seed: int) -> list[Sample]:
@@ -113,7 +124,8 @@ def _manifest(plan: Plan, player: Player) -> dict[str, Any]:
         "identity": {
             "model": player.model.name,
             "model_fingerprint": jsonio.digest(player.model.fingerprint),
-            "reasoning": REASONING,
+            "reasoning": plan.reasoning.label,
+            "reasoning_history": plan.reasoning.history,
             "tasks": fingerprints,
             "epochs": plan.epochs,
             "seed": plan.seed,
@@ -123,6 +135,8 @@ def _manifest(plan: Plan, player: Player) -> dict[str, Any]:
             "verifier": strict.VERSION,
         },
         "model": dict(player.model.fingerprint),
+        "reasoning_switch": player.switch(plan.reasoning),
+        "price": player.price.as_json() if player.price else None,
         "tasks": {task.name: _task_entry(task, plan.samples[task.name]) for task in plan.tasks},
         "groups": plan.groups,
         "sources": plan.sources,
@@ -134,6 +148,7 @@ def _manifest(plan: Plan, player: Player) -> dict[str, Any]:
 def _task_entry(task: Task, samples: Sequence[Sample]) -> dict[str, Any]:
     return {
         "headline": task.headline,
+        "success": task.success,
         "source": task.source,
         "clusters": {sample.id: str(sample.metadata.get("world") or f"{task.name}/{sample.id}") for sample in samples},
     }
@@ -152,10 +167,11 @@ def _versions() -> dict[str, str]:
 def evaluate(
     plan: Plan, player: Player, out: Path, resume: bool = False, watch: Callable[[Record], None] = lambda record: None
 ) -> dict[str, Any]:
-    """Plays what is missing in `out`, writes the summary and returns it. `watch` sees each record, old ones first.
+    """Plays what is missing in `out` and returns the summary, which is written if the run is complete. `watch` sees
+    each record, old ones first.
 
     Raises UsageError for a directory that holds something else, KeyboardInterrupt when interrupted: what was played
-    is kept, and the same call with `resume` goes on.
+    is kept, and the same call with `resume` goes on. A run that reached its budget ends incomplete.
     """
     manifest = manifest_of(plan, player)
     fingerprints = manifest["identity"]["tasks"]
@@ -167,13 +183,16 @@ def evaluate(
             if (record := kept.get(key_of(key))) is None:
                 pending.append((task, sample, key))
             else:
+                player.budget.add(Usage(**record["usage"]), player.price)
                 watch(record)
         if pending:
             run.summary_path.unlink(missing_ok=True)
             with Appender(run.samples_path) as appender:
                 asyncio.run(_play_all(pending, player, appender, watch))
-        summary = summarise(run.manifest, run.records())
-        run.write_summary(summary)
+        records = run.records()
+        summary = summarise(run.manifest, records)
+        if len(records) == run.planned:
+            run.write_summary(summary)
     return summary
 
 
@@ -190,7 +209,7 @@ def _run_key(plan: Plan, player: Player, fingerprint: str, task: str, sample: st
         epoch=epoch,
         model=player.model.name,
         model_fingerprint=jsonio.digest(player.model.fingerprint),
-        reasoning=REASONING,
+        reasoning=plan.reasoning,
         sampling=plan.sampling,
         limits=plan.limits,
     )
@@ -202,27 +221,33 @@ async def _play_all(
     appender: Appender,
     watch: Callable[[Record], None],
 ) -> None:
-    """Bounded concurrency: so many workers take episodes from one iterator until it is empty."""
+    """Bounded concurrency: so many workers take episodes from one iterator until it is empty or the budget is."""
     waiting = iter(pending)
+    lockstep = Lockstep(player.model) if isinstance(player.model, BatchModel) else None
+    at_once = lockstep.width if lockstep else player.concurrency
 
     async def work() -> None:
-        for task, sample, key in waiting:
-            episode = Episode(sample, _seeded(key), key.limits, key.epoch, task.name)
-            with player.sandbox.episode() as tools:
-                trajectory = await adrive(episode, task.environment(sample), player.model, tools)
-            record = player.redact.within(to_record(key, trajectory, task.score(sample, trajectory)))
-            appender.append(record)
-            watch(record)
+        with lockstep.episode() if lockstep else nullcontext():
+            while not player.budget.spent and (following := next(waiting, None)) is not None:
+                task, sample, key = following
+                episode = Episode(sample, _seeded(key), key.limits, key.epoch, task.name, key.reasoning)
+                with player.sandbox.episode() as tools:
+                    trajectory = await adrive(episode, task.environment(sample), lockstep or player.model, tools)
+                record = player.redact.within(to_record(key, trajectory, task.score(sample, trajectory)))
+                appender.append(record)
+                player.budget.add(trajectory.usage, player.price)
+                watch(record)
 
-    workers = [asyncio.create_task(work()) for _ in range(min(player.concurrency, len(pending)))]
+    workers = [asyncio.create_task(work()) for _ in range(min(at_once, len(pending)))]
     try:
         await asyncio.gather(*workers)
     finally:
         for worker in workers:
             worker.cancel()
         await asyncio.gather(*workers, return_exceptions=True)
-        if (close := getattr(player.model, "aclose", None)) is not None:
-            await close()
+        for model in (lockstep, player.model):
+            if (close := getattr(model, "aclose", None)) is not None:
+                await close()
 
 
 def _seeded(key: RunKey) -> Sampling:

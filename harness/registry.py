@@ -33,16 +33,19 @@ def find_entry_points(group: str) -> dict[str, EntryPoint]:
 
 
 @cache
+def load_entry_point(group: str, name: str) -> Any:
+    """One object of a group, imported. Raises UsageError where that fails."""
+    point = find_entry_points(group)[name]
+    try:
+        return point.load()
+    except Exception as error:
+        package = point.dist.name if point.dist else point.value
+        raise UsageError(f"The package {package} offers {name!r} but cannot be imported: {error}.") from error
+
+
 def load_entry_points(group: str) -> dict[str, Any]:
     """The group's objects, imported."""
-    loaded: dict[str, Any] = {}
-    for name, point in find_entry_points(group).items():
-        try:
-            loaded[name] = point.load()
-        except Exception as error:
-            package = point.dist.name if point.dist else point.value
-            raise UsageError(f"The package {package} offers {name!r} but cannot be imported: {error}.") from error
-    return loaded
+    return {name: load_entry_point(group, name) for name in find_entry_points(group)}
 
 
 def near(name: str, known: Iterable[str]) -> str:

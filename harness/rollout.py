@@ -1,8 +1,8 @@
 """The rollout, written once: a generator that yields when the model must speak or tools must run.
 
 Evaluation and training share it. Its drivers are small: `drive` plays one episode, `adrive` plays it under asyncio
-beside others. Errors reach it as exceptions thrown in, and every episode ends as a Trajectory: a failed one keeps the
-calls it made.
+beside others, and with harness.lockstep in batches. Errors reach it as exceptions thrown in, and every episode ends as
+a Trajectory: a failed one keeps the calls it made.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import time
-from collections.abc import Awaitable, Generator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, cast
 
@@ -21,7 +21,6 @@ from harness.types import (
     JSONObject,
     Limits,
     Message,
-    Model,
     ModelRequest,
     Outcome,
     Reasoning,
@@ -36,6 +35,8 @@ from harness.types import (
 )
 
 Wish = ModelRequest | RunTools
+Speaks = Callable[[ModelRequest], Reply | Awaitable[Reply]]
+"""A model, as far as a driver knows it."""
 Rollout = Generator[Wish, Reply | list[ToolResult], Trajectory]
 
 
@@ -179,7 +180,7 @@ def _too_long(limits: Limits) -> str:
 # --- drivers -----------------------------------------------------------------------------------------------------
 
 
-def drive(episode: Episode, environment: Environment, model: Model, tools: ToolRunner) -> Trajectory:
+def drive(episode: Episode, environment: Environment, model: Speaks, tools: ToolRunner) -> Trajectory:
     """Plays one episode from synchronous code, with a model that answers synchronously."""
     steps = rollout(episode, environment)
     wish = next(steps)
@@ -198,7 +199,7 @@ def drive(episode: Episode, environment: Environment, model: Model, tools: ToolR
         return cast(Trajectory, stop.value)
 
 
-async def adrive(episode: Episode, environment: Environment, model: Model, tools: ToolRunner) -> Trajectory:
+async def adrive(episode: Episode, environment: Environment, model: Speaks, tools: ToolRunner) -> Trajectory:
     """Plays one episode beside others: models may be plain or async, and no wait for one outlasts the episode's
     seconds; tools have a limit of their own."""
     steps = rollout(episode, environment)

@@ -105,9 +105,28 @@ def _at_a_bound(value: float, clusters: int, bounds: tuple[float, float]) -> tup
     return (low, low + reach) if value == low else (high - reach, high)
 
 
+def pass_at(n: int, c: int, k: int) -> float:
+    """pass@k: the chance that at least one of k attempts succeeds, where c of n did; unbiased (Chen et al., 2021,
+    arXiv 2107.03374, equation 1). Needs k <= n."""
+    return 1.0 - math.comb(n - c, k) / math.comb(n, k)
+
+
+def pass_hat(n: int, c: int, k: int) -> float:
+    """pass^k: the chance that all of k attempts succeed, where c of n did; unbiased (Yao et al., 2024, arXiv
+    2406.12045, section 3). Needs k <= n."""
+    return math.comb(c, k) / math.comb(n, k)
+
+
 def paired_difference(
-    a: Mapping[Hashable, float], b: Mapping[Hashable, float], clusters: Mapping[Hashable, Hashable]
+    a: Mapping[Hashable, float],
+    b: Mapping[Hashable, float],
+    clusters: Mapping[Hashable, Hashable],
+    strata: Mapping[Hashable, Hashable] | None = None,
 ) -> Estimate:
-    """The mean of b - a over the keys (samples, or samples and epochs) that both have, clustered like the means."""
-    shared = [key for key in a if key in b]
-    return estimate([[(clusters.get(key, key), b[key] - a[key]) for key in shared]])
+    """The mean of b - a over the keys (samples, or samples and epochs) that both have, clustered like the means; with
+    `strata`, every stratum of keys weighs the same."""
+    parts: dict[Hashable, list[Observation]] = defaultdict(list)
+    for key in a:
+        if key in b:
+            parts[(strata or {}).get(key)].append((clusters.get(key, key), b[key] - a[key]))
+    return estimate(list(parts.values()))

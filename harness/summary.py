@@ -6,13 +6,14 @@ A metric that no episode has (the precision of a model that never calls) is null
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from typing import Any
 
+from harness.prices import Price
 from harness.runs import SCHEMA, Record, order
-from harness.stats import Observation, estimate
+from harness.stats import Observation, estimate, pass_at, pass_hat
 from harness.types import Usage
 
 UNBOUNDED = {"calls", "turns"}
@@ -38,6 +39,8 @@ def summarise(manifest: Mapping[str, Any], records: Sequence[Record]) -> dict[st
             if all(len(by_task[name]) == _planned(manifest, name) for name in names)
         },
         "usage": total_usage(records),
+        "cost": _cost(manifest.get("price"), records),
+        "reasoning_seen": reasoning_seen(records),
         "sandbox": manifest["sandbox"],
     }
 
@@ -51,6 +54,8 @@ def _entry(
 ) -> dict[str, Any]:
     records = [record for name in names for record in by_task[name]]
     metrics = dict.fromkeys(metric for record in records for metric in record["scores"])
+    epochs = int(manifest["identity"]["epochs"])
+    passes = _passes(manifest, names, by_task, epochs) if epochs > 1 else {}
     return {
         "n": len(records),
         "headline": manifest["tasks"][names[0]]["headline"],
@@ -60,7 +65,8 @@ def _entry(
                 bounds=None if metric in UNBOUNDED else (0.0, 1.0),
             ).as_json()
             for metric in metrics
-        },
+        }
+        | passes,
         "outcomes": dict(sorted(Counter(record["outcome"] for record in records).items())),
     }
 
@@ -72,6 +78,61 @@ def _observations(clusters: Mapping[str, str], records: Sequence[Record], metric
         for record in records
         if (value := record["scores"].get(metric)) is not None
     ]
+
+
+def _passes(
+    manifest: Mapping[str, Any], names: Sequence[str], by_task: Mapping[str, Sequence[Record]], epochs: int
+) -> dict[str, dict[str, object]]:
+    """pass@k and pass^k for k = 1, 2, 4 ... and the number of epochs, over the samples that have all their epochs."""
+    played: list[tuple[Mapping[str, str], dict[str, list[bool]]]] = []
+    for name in names:
+        entry = manifest["tasks"][name]
+        metric = next((m for m in entry.get("success", ()) if any(m in r["scores"] for r in by_task[name])), None)
+        successes: dict[str, list[bool]] = defaultdict(list)
+        for record in by_task[name]:
+            if metric and (value := record["scores"].get(metric)) is not None:
+                successes[record["sample"]].append(value == 1)
+        played.append((entry["clusters"], {s: found for s, found in successes.items() if len(found) == epochs}))
+    passes: dict[str, dict[str, object]] = {}
+    for k in sorted({*(2**power for power in range(epochs.bit_length())), epochs}):
+        for metric, estimator in ((f"pass@{k}", pass_at), (f"pass^{k}", pass_hat)):
+            passes[metric] = estimate(
+                [
+                    [(clusters[sample], estimator(epochs, sum(found), k)) for sample, found in successes.items()]
+                    for clusters, successes in played
+                ],
+                bounds=(0.0, 1.0),
+            ).as_json()
+    return passes
+
+
+def _cost(price: Mapping[str, float] | None, records: Sequence[Record]) -> float | None:
+    """US dollars; None where the model's price is not known."""
+    if price is None:
+        return None
+    used = Usage(**total_usage(records))
+    return Price(**price).of(used)
+
+
+def reasoning_seen(records: Sequence[Record]) -> dict[str, int]:
+    """In how many episodes the model reasoned, by its texts or by the provider's count, of those in which it spoke."""
+    spoke = [r for r in records if any(message["role"] == "assistant" for message in r["messages"])]
+    seen = [record.get("reasoning", {}) for record in spoke]
+    return {
+        "episodes": sum(bool(entry.get("turns") or entry.get("tokens")) for entry in seen),
+        "of": len(spoke),
+        "characters": sum(entry.get("characters", 0) for entry in seen),
+        "tokens": sum(entry.get("tokens", 0) for entry in seen),
+    }
+
+
+def heeded(summary: Mapping[str, Any]) -> bool | None:
+    """Whether the model reasoned as it was asked: never where it was switched off, and at all where it was switched
+    on. None where nothing was asked or nothing was said."""
+    seen = summary.get("reasoning_seen", {"episodes": 0, "of": 0})
+    if summary["reasoning"] == "default" or not seen["of"]:
+        return None
+    return (seen["episodes"] > 0) is not (summary["reasoning"] == "off")
 
 
 def total_usage(records: Sequence[Record]) -> dict[str, int]:

@@ -286,6 +286,8 @@ class Task:
     environment: Callable[[Sample], Environment]
     score: Callable[[Sample, Trajectory], Verdict]
     headline: str = "solve_f1"
+    success: tuple[str, ...] = ("answer_accuracy", "answer_accuracy_lenient")
+    """The metric, the first of these that the episodes have, whose value 1 is a success for pass@k and pass^k."""
     group: str | None = None
     description: str = ""
     source: str = ""
@@ -301,6 +303,6 @@ class RunKey:
     epoch: int
     model: str
     model_fingerprint: str
-    reasoning: str
+    reasoning: Reasoning
     sampling: Sampling
     limits: Limits

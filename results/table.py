@@ -20,14 +20,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Raises UsageError for a directory that holds no finished run."""
-    from harness.display import LEGEND, table
+    from harness.display import legend, table
     from harness.runs import RunDirectory
 
     runs = [RunDirectory.open(path) for path in found_runs(args.run)]
     summaries, groups = [run.summary() for run in runs], [run.manifest["groups"] for run in runs]
     print(printable(table(summaries, groups, args.by_task, STYLES[args.format])))
     if args.format == "simple":
-        print(f"\n{LEGEND}")
+        print(f"\n{legend(summaries)}")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""Say what this machine can do: Python, the sandbox's layers, optional packages, keys (by name, never by value).
+"""Say what this machine can do: Python, the sandbox's layers, optional packages, and every backend of models.
 
 Exits with 1 where tools cannot be run in isolation.
 """
@@ -15,7 +15,6 @@ from harness.errors import SandboxError
 
 HELP = "say what this machine can run, and what is missing"
 EXTRAS = {"pyarrow": ("data", "Parquet files")}
-KEYS = ("OPENAI_API_KEY", "OPENAI_BASE_URL")
 PROBE = "def probe(a, b):\n    return a + b\n"
 
 
@@ -26,6 +25,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Prints one line a finding."""
     import harness
+    from harness.models import backends
 
     system = f"{platform.machine()} {sys.platform}"
     _say(True, f"harness {harness.__version__} on Python {platform.python_version()}, {system}")
@@ -33,9 +33,9 @@ def run(args: argparse.Namespace) -> int:
     for package, (extra, purpose) in EXTRAS.items():
         there = find_spec(package) is not None
         _say(there, purpose if there else f"{purpose}: pip install 'tool-harness[{extra}]'", optional=True)
-    for name in KEYS:
-        there = bool(os.environ.get(name))
-        _say(there, f"{name} is {'set' if there else 'not set: openai/ models need it, or --base-url'}", optional=True)
+    for prefix, backend in backends().items():
+        missing = backend.ready(os.environ) if hasattr(backend, "ready") else None
+        _say(missing is None, f"{prefix}/ models" + (f": {missing}" if missing else ""), optional=True)
     return 0 if isolated else 1
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from harness.errors import UsageError
+from harness.types import Reasoning
 
 
 def at_least(least: int) -> Callable[[str], int]:
@@ -38,6 +39,22 @@ def temperature(text: str) -> float:
     if not 0 <= value < float("inf"):
         raise argparse.ArgumentTypeError(f"must be 0 or more, not {text}")
     return value
+
+
+def reasoning(text: str) -> tuple[Reasoning, ...]:
+    """An argparse type: off, on, low, medium, high, budget:N, or both, which are two."""
+    match text.split(":"):
+        case ["both"]:
+            return Reasoning("off"), Reasoning("on")
+        case ["off"]:
+            return (Reasoning("off"),)
+        case ["on"]:
+            return (Reasoning("on"),)
+        case ["low" | "medium" | "high" as effort]:
+            return (Reasoning("on", effort=effort),)
+        case ["budget", tokens]:
+            return (Reasoning("on", budget=at_least(1)(tokens)),)
+    raise argparse.ArgumentTypeError(f"{text!r} is none of off, on, low, medium, high, budget:N, both")
 
 
 def _number(text: str) -> float:

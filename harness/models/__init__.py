@@ -1,8 +1,12 @@
 """Models by name: `prefix/rest`, where the prefix names a backend and anything without a known prefix means openai/.
 
-A backend is a module (entry point group `harness.models`) with `load(name, options) -> Model`, optionally `NAMES`
-(what a glob such as `policy/*` matches) and `HELP` (one line for `harness list`). A model may have two more methods:
-`check(samples)` raises UsageError before anything runs; `aclose()` is awaited when the run ends.
+A backend is a module (entry point group `harness.models`) with `load(name, options) -> Model` and optionally
+  NAMES   the names that a glob such as `policy/*` matches
+  ARGS    the names of the --model-arg options that it takes
+  HELP    one line for `harness list`
+  ready   a function of the environment variables: None where the backend can run here, else one sentence with the
+          command that mends it, for `harness doctor`
+What a model may have besides `__call__` is in docs/extending.md.
 """
 
 from __future__ import annotations
@@ -10,14 +14,15 @@ from __future__ import annotations
 import fnmatch
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import ModuleType
 
 from harness.errors import UsageError
 from harness.redaction import Redactor
-from harness.registry import load_entry_points, near
+from harness.registry import find_entry_points, load_entry_point, load_entry_points, near
 from harness.types import Model
 
+GROUP = "harness.models"
 DEFAULT_BACKEND = "openai"
 
 
@@ -34,19 +39,25 @@ class ModelOptions:
 
 
 def backends() -> dict[str, ModuleType]:
-    """Every backend that is installed, by prefix."""
-    return load_entry_points("harness.models")
+    """Every backend that is installed, by prefix, imported."""
+    return load_entry_points(GROUP)
+
+
+def backend(prefix: str) -> ModuleType:
+    """One backend; the others are not imported."""
+    module: ModuleType = load_entry_point(GROUP, prefix)
+    return module
 
 
 def expand(patterns: Sequence[str]) -> list[str]:
     """Full model names: globs over the names that backends declare, everything else as it stands, without repeats."""
-    known = backends()
+    known = find_entry_points(GROUP)
     names: list[str] = []
     for pattern in patterns:
         prefix, slash, rest = pattern.partition("/")
         if not pattern or (slash and prefix in known and not rest):
             raise UsageError(f"The model {pattern!r} lacks a name: {prefix or 'openai'}/NAME.")
-        listed = getattr(known.get(prefix), "NAMES", ())
+        listed = getattr(backend(prefix), "NAMES", ()) if prefix in known else ()
         if any(character in rest for character in "*?[") and listed:
             found = [f"{prefix}/{name}" for name in listed if fnmatch.fnmatchcase(name, rest)]
             if not found:
@@ -57,12 +68,36 @@ def expand(patterns: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(names))
 
 
+def load_all(names: Sequence[str], options: ModelOptions) -> list[Model]:
+    """The models of full names. Each gets those of the arguments that its backend takes.
+
+    Raises UsageError for a name that its backend does not know, and for an argument that no backend takes.
+    """
+    takes = {name: _arguments(name, options.args) for name in names}
+    if unknown := [arg for arg in options.args if not any(arg in taken for taken in takes.values())]:
+        known = sorted({arg for name in names for arg in getattr(_backend(name), "ARGS", ())})
+        raise UsageError(
+            f"--model-arg {unknown[0]} is unknown to {', '.join(names)}"
+            + (f"; there {'is' if len(known) == 1 else 'are'} {', '.join(known)}." if known else ", which take none.")
+        )
+    return [load(name, replace(options, args=taken)) for name, taken in takes.items()]
+
+
+def _backend(name: str) -> ModuleType:
+    return backend(name.partition("/")[0])
+
+
+def _arguments(name: str, args: Mapping[str, str]) -> dict[str, str]:
+    """Those of the arguments that the model's backend takes: all where it does not say which."""
+    declared = getattr(_backend(name), "ARGS", None)
+    return {arg: value for arg, value in args.items() if declared is None or arg in declared}
+
+
 def load(name: str, options: ModelOptions) -> Model:
     """The model of a full name. Raises UsageError for a name that its backend does not know."""
     prefix, _, rest = name.partition("/")
-    backend = backends()[prefix]
-    listed = getattr(backend, "NAMES", ())
+    listed = getattr(backend(prefix), "NAMES", ())
     if listed and rest not in listed:
         raise UsageError(f"No model is called {name!r}.{near(name, [f'{prefix}/{n}' for n in listed])}")
-    model: Model = backend.load(rest, options)
+    model: Model = backend(prefix).load(rest, options)
     return model

@@ -23,6 +23,7 @@ from harness.models.schema_values import RandomValues, choices, is_date, kind, p
 from harness.types import JSONObject, Message, ModelRequest, Reply, Sample, Tool, ToolCall, Usage
 
 HELP = "policy/NAME plays a reference policy: oracle, silent, random, shotgun, echo"
+ARGS = ()
 
 Call = tuple[str, JSONObject]
 
@@ -34,9 +35,7 @@ STOP_PROBABILITY = 0.2
 
 
 def load(name: str, options: ModelOptions) -> Policy:
-    """Raises UsageError for options: policies take none; --seed seeds `random`."""
-    if options.args:
-        raise UsageError(f"policy/{name} takes no --model-arg; --seed seeds policy/random.")
+    """Policies take no arguments; --seed seeds `random`."""
     return Policy(name, options.seed or 0)
 
 

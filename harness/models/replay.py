@@ -22,10 +22,11 @@ from harness.types import Message, ModelRequest, Reply, Sample, ToolCall, Usage
 HELP = "replay/FILE plays recorded turns: a run's samples.jsonl, or lines {line, policy, turns, final}"
 
 
+ARGS = ("policy",)
+
+
 def load(name: str, options: ModelOptions) -> Replay:
     """Raises UsageError for a file that is missing or holds no recording, and for several recordings of one line."""
-    if unknown := set(options.args) - {"policy"}:
-        raise UsageError(f"replay/ takes --model-arg policy=NAME only, not {sorted(unknown)[0]!r}.")
     path, policy = Path(name), options.args.get("policy")
     try:
         data = path.read_bytes()

@@ -4,7 +4,7 @@ import pytest
 from builders import record, sample, tool
 
 from harness.errors import UsageError
-from harness.models import ModelOptions, expand, load
+from harness.models import ModelOptions, expand, load, load_all
 from harness.models.policies import spans
 from harness.records import sample_from_record
 from harness.types import ModelRequest, Sampling
@@ -82,9 +82,14 @@ def test_echo_hides_the_answer_everywhere():
     assert {"town": "x", "Ida": "Ida", "Norr": "Norr"} in arguments
 
 
-def test_options_are_refused():
-    with pytest.raises(UsageError, match="takes no --model-arg"):
-        load("policy/random", ModelOptions(args={"seed": "1"}))
+def test_arguments_go_to_the_backends_that_take_them_and_others_are_refused():
+    with pytest.raises(UsageError, match="--model-arg seed is unknown to policy/random, which take none"):
+        load_all(["policy/random"], ModelOptions(args={"seed": "1"}))
+    both = ["policy/random", "openai/m"]
+    models = load_all(both, ModelOptions(args={"timeout": "5"}, base_url="http://localhost:1/v1"))
+    assert [model.name for model in models] == both
+    with pytest.raises(UsageError, match="unknown to policy/random, openai/m; there are .*timeout"):
+        load_all(both, ModelOptions(args={"timeuot": "5"}, base_url="http://localhost:1/v1"))
 
 
 def test_names_globs_and_near_misses():

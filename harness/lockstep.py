@@ -1,0 +1,88 @@
+"""A model that answers many requests at once, played as if it spoke for one episode at a time.
+
+A local network is fast in batches. Episodes run as they do beside an endpoint (`harness.rollout.adrive`); here their
+requests wait until every live episode has one, and are answered together. When an episode ends, the next takes its
+place in the following batch, so the batch stays full until the episodes run out.
+
+Left out: splitting a batch by length or memory, which the model does, because it knows its memory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Protocol, runtime_checkable
+
+from harness.errors import ModelFailure
+from harness.types import ModelRequest, Reply
+
+
+@runtime_checkable
+class BatchModel(Protocol):
+    """A model with `batch`: one Reply or ModelFailure a request, in their order; at most `width` requests at once."""
+
+    width: int
+
+    def batch(self, requests: Sequence[ModelRequest]) -> list[Reply | ModelFailure]: ...
+
+
+class Lockstep:
+    """The driver. Belongs to one event loop; `episode()` surrounds every episode that speaks through it."""
+
+    def __init__(self, model: BatchModel) -> None:
+        self.width = model.width
+        self._model = model
+        self._live = 0
+        self._waiting: list[tuple[ModelRequest, asyncio.Future[Reply]]] = []
+        self._busy: asyncio.Task[None] | None = None
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="model")
+
+    @contextmanager
+    def episode(self) -> Iterator[None]:
+        """While it lasts, a batch waits for this episode's request."""
+        self._live += 1
+        try:
+            yield
+        finally:
+            self._live -= 1
+            self._start_soon()
+
+    async def __call__(self, request: ModelRequest) -> Reply:
+        answer: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        self._waiting.append((request, answer))
+        self._start_soon()
+        return await answer
+
+    async def aclose(self) -> None:
+        """Ends the thread; a batch that is being generated ends first."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+    def _start_soon(self) -> None:
+        """Not at once: at the beginning of a run the other episodes have not had their turn to ask yet."""
+        asyncio.get_running_loop().call_soon(self._start)
+
+    def _start(self) -> None:
+        if self._busy is None and self._waiting and len(self._waiting) >= min(self._live, self.width):
+            taken, self._waiting = self._waiting[: self.width], self._waiting[self.width :]
+            self._busy = asyncio.get_running_loop().create_task(self._answer(taken))
+
+    async def _answer(self, taken: Sequence[tuple[ModelRequest, asyncio.Future[Reply]]]) -> None:
+        requests = [request for request, _ in taken]
+        try:
+            loop = asyncio.get_running_loop()
+            said: Sequence[Reply | BaseException] = await loop.run_in_executor(
+                self._thread, self._model.batch, requests
+            )
+        except Exception as error:
+            said = [error] * len(taken)
+        for (_, answer), reply in zip(taken, said, strict=True):
+            if answer.done():
+                continue
+            if isinstance(reply, Reply):
+                answer.set_result(reply)
+            else:
+                answer.set_exception(reply)
+        self._busy = None
+        self._start()

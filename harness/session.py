@@ -1,0 +1,166 @@
+"""One command's runs: models, each in one or two reasoning modes, one run after the other in one sandbox.
+
+Everything that can be refused is refused before the first episode is played.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from harness.errors import UsageError
+from harness.evaluate import Plan, Player, evaluate, manifest_of
+from harness.prices import Budget, Price
+from harness.redaction import Redactor
+from harness.runs import RunDirectory
+from harness.sandbox import Sandbox, SandboxConfig
+from harness.terminal import printable
+from harness.types import Model, Reasoning
+
+COMPARED = {"F1": "solve_f1", "P": "solve_precision", "R": "solve_rate", "answer": "answer_accuracy"}
+
+
+@dataclass(frozen=True)
+class Session:
+    """What the command line asked for: `plan` without its reasoning, and the reasoning modes."""
+
+    plan: Plan
+    models: Sequence[Model]
+    reasonings: Sequence[Reasoning]
+    out: Path
+    resume: bool = False
+    quiet: bool = False
+    concurrency: int = 16
+    sandbox: SandboxConfig = field(default_factory=SandboxConfig)
+    redact: Redactor = field(default_factory=Redactor)
+    budget: Budget = field(default_factory=Budget)
+    prices: Mapping[str, Price] = field(default_factory=dict)
+
+    def run(self) -> int:
+        """Plays and reports. Returns the exit status; raises UsageError before anything is played."""
+        with Sandbox(self.sandbox) as sandbox:
+            runs = list(self._runs(sandbox))
+            self._check(runs)
+            summaries = []
+            for run in runs:
+                summaries.append(self._play(run))
+                if self.budget.spent:
+                    break
+        return self._report(runs[: len(summaries)], summaries, len(runs))
+
+    def _runs(self, sandbox: Sandbox) -> Iterator[_Run]:
+        several = len(self.models) > 1
+        for model in self.models:
+            price = self.prices.get(model.name)
+            player = Player(model, sandbox, self.concurrency, self.redact, self.budget, price)
+            folder = self.out / model.name.replace("/", "-") if several else self.out
+            reasonings = self.reasonings
+            if several and getattr(model, "switch", None) is None and reasonings[0].mode != "default":
+                print(printable(f"{model.name} has no reasoning to switch: played once, as it is."), file=sys.stderr)
+                reasonings = (Reasoning(),)
+            for reasoning in reasonings:
+                label = Path(reasoning.label.replace(":", "-")) if len(reasonings) > 1 else Path()
+                yield _Run(player, replace(self.plan, reasoning=reasoning), folder / label)
+
+    def _check(self, runs: Sequence[_Run]) -> None:
+        """Refuses before the first run what would be refused before the last."""
+        paths = [run.path for run in runs]
+        if len(set(paths)) < len(paths):
+            raise UsageError("Two of these models would write to one directory; evaluate them one by one.")
+        if len(runs) > 1 and (self.out / "manifest.json").exists():
+            raise UsageError(f"{self.out} is a single run; several need a directory of their own.")
+        for run in runs:
+            RunDirectory.check(run.path, manifest_of(run.plan, run.player), self.resume)
+
+    def _play(self, run: _Run) -> dict[str, Any]:
+        from harness.progress import Progress
+
+        try:
+            with Progress(run.label, run.plan.episodes, run.plan.tasks[0].headline, self.quiet) as progress:
+                return evaluate(run.plan, run.player, run.path, self.resume, progress)
+        except KeyboardInterrupt:
+            said = f"Interrupted. What was played is kept; go on with the same command and --resume --out {self.out}."
+            print(printable(said), file=sys.stderr)
+            raise
+
+    def _report(self, runs: Sequence[_Run], summaries: Sequence[dict[str, Any]], planned: int) -> int:
+        from harness.display import ill_ends, legend, table
+
+        directories = [RunDirectory.open(run.path) for run in runs]
+        played = [directory.records() for directory in directories]
+        groups = [directory.manifest["groups"] for directory in directories]
+        print(printable(table(summaries, groups, by_task=len(runs) == 1)))
+        print(f"\n{legend(summaries)}\n")
+        for run, summary, records in zip(runs, summaries, played, strict=True):
+            for line in (*ill_ends(records), *_remarks(summary, records)):
+                print(printable(f"{run.label}: {line}"))
+        for line in _differences(runs, directories, played):
+            print(printable(line))
+        print(printable(f"Transcripts and scores: {self.out}" + ("/ (one directory a run)" if planned > 1 else "")))
+        complete = len(runs) == planned and all(len(r) == d.planned for r, d in zip(played, directories, strict=True))
+        if not complete:
+            print(printable(self._stopped()), file=sys.stderr)
+        lost = any("infrastructure_error" in entry["outcomes"] for s in summaries for entry in s["tasks"].values())
+        return 1 if lost or not complete else 0
+
+    def _stopped(self) -> str:
+        return (
+            f"Stopped: {self.budget.spent}. The numbers above are of a part of the episodes; go on with the same "
+            f"command, a higher limit and --resume --out {self.out}."
+        )
+
+
+@dataclass(frozen=True)
+class _Run:
+    player: Player
+    plan: Plan
+    path: Path
+
+    @property
+    def label(self) -> str:
+        mode = self.plan.reasoning.label
+        return self.player.model.name + ("" if mode == "default" else f" ({mode})")
+
+
+def _remarks(summary: Mapping[str, Any], records: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """What a reader of the table should know besides: a switch that was not heeded, two parsers that disagree, cost."""
+    from harness.summary import heeded
+
+    seen = summary["reasoning_seen"]
+    if heeded(summary) is False:
+        asked = summary["reasoning"]
+        found = f"it reasoned in {seen['episodes']} of {seen['of']} episodes" if asked == "off" else "no reasoning seen"
+        yield f"WARNING: the reasoning switch was not heeded: {asked} was asked, and {found}"
+    noted = [record for record in records if record.get("notes")]
+    if noted:
+        example = f"{noted[0]['sample']}, {noted[0]['notes'][0]}"
+        yield f"{len(noted)} episodes with a remark on a turn, for example {example}"
+    usage = summary["usage"]
+    if usage["input_tokens"] or usage["output_tokens"]:
+        kinds = f"{usage['input_tokens']:,} tokens in ({usage['cached_tokens']:,} cached), "
+        kinds += f"{usage['output_tokens']:,} out ({usage['reasoning_tokens']:,} of reasoning)"
+        yield kinds + (f", ${summary['cost']:.4f}" if summary["cost"] is not None else "")
+
+
+def _differences(
+    runs: Sequence[_Run], directories: Sequence[RunDirectory], played: Sequence[list[dict[str, Any]]]
+) -> Iterator[str]:
+    """For every model that was played in two modes: the second minus the first on the same episodes."""
+    from harness.paired import Played, paired
+
+    found = [Played(directory.manifest, records) for directory, records in zip(directories, played, strict=True)]
+    for index, (first, second) in enumerate(pairwise(runs)):
+        if first.player.model is not second.player.model:
+            continue
+        parts = []
+        for heading, metric in COMPARED.items():
+            difference = paired(found[index], found[index + 1], metric)
+            if difference.value is not None:
+                between = "" if difference.ci95 is None else " [{:+.3f}, {:+.3f}]".format(*difference.ci95)
+                parts.append(f"{heading} {difference.value:+.3f}{between}")
+        name, modes = first.player.model.name, f"{second.plan.reasoning.label} minus {first.plan.reasoning.label}"
+        yield f"{name}, {modes}, paired, 95 % intervals: {', '.join(parts) or 'no episode in common'}"
