@@ -1,0 +1,159 @@
+"""Text formats of tool calls: what a network writes when it calls a tool, read back into calls, and written again.
+
+A network has one format, that of its family; the tokenizer's chat template shows which. hermes, llama3 and mistral are
+families whose templates take tools. react is a plain-text protocol of our own for models whose template takes none.
+paper.py reads replies as the paper's code does; it is a way of scoring and no family, so it is not among FORMATS.
+
+Left out: families whose calls are no JSON (Qwen3-Coder, GLM, Gemma, LFM2, gpt-oss): their own servers parse them.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Protocol
+
+from harness.errors import UsageError
+from harness.formats.hermes import Hermes
+from harness.formats.llama3 import Llama3
+from harness.formats.mistral import Mistral
+from harness.formats.react import ReAct
+from harness.models.chat_wire import json_object
+from harness.registry import near
+from harness.types import Message, Tool, ToolCall
+
+
+class Format(Protocol):
+    """How a family of models writes calls. Formats have no state."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def stop(self) -> tuple[str, ...]:
+        """Strings at which generation must stop, besides the end of the turn."""
+
+    def parse(self, text: str, turn: int = 0, *, thinking: bool = False) -> Message:
+        """The assistant message of a generated text; never raises.
+
+        `thinking`: the prompt ended inside a reasoning block, so the text begins in one. Special tokens must still be
+        in the text, except those that end a turn, which may be. The ids of calls are call_{turn}_{index}.
+        """
+
+    def render(self, calls: Sequence[ToolCall]) -> str:
+        """The text a model of this family writes for these calls; of a malformed one, what it wrote."""
+
+    def converse(self, messages: Sequence[Message], tools: Sequence[Tool]) -> Sequence[Message] | None:
+        """None: the model's own chat template takes tools. Otherwise the same conversation as plain text of system,
+        user and assistant, without tools and calls."""
+
+
+FORMATS: Mapping[str, Format] = MappingProxyType(
+    {family.name: family for family in (Hermes(), Llama3(), Mistral(), ReAct())}
+)
+OPTION = "format"
+"""The --model-arg that names a format, for the backends that parse."""
+
+
+# --- which format ------------------------------------------------------------------------------------------------
+
+STRINGS = r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\""""
+STRING = re.compile(STRINGS, re.DOTALL)
+CODE = re.compile(rf"""\{{[%{{](?:{STRINGS}|[^'"])*?[%}}]\}}""", re.DOTALL)
+"""What a template computes, between {% and %} or {{ and }}; a bracket in a string does not end it."""
+TOOLS = re.compile(r"(?<![.\w])tools\b")
+NOT_JSON = ("<function=", "<arg_key>")
+"""What templates hold whose calls stand in <tool_call> but are tags: Qwen3-Coder, Qwen3.5, Nemotron 3, GLM."""
+
+
+def choose(template: str | None, override: str | None = None) -> Format:
+    """The format of a model, from the text of its tokenizer's chat template, or the one that `override` names.
+
+    A template that takes no tools means react. UsageError: the override is unknown, there is no template, or it takes
+    tools in a format that is not among FORMATS.
+    """
+    if override is not None:
+        return named(override)
+    if template is None:
+        raise UsageError(
+            f"The model has no chat template to tell how it writes tool calls: name one of {', '.join(FORMATS)} with "
+            f"--model-arg {OPTION}=NAME."
+        )
+    if not takes_tools(template):
+        return FORMATS["react"]
+    family = family_of(template)
+    if family is None:
+        raise UsageError(
+            f"The model's chat template takes tools in a format that is unknown here: name one of {', '.join(FORMATS)} "
+            f"with --model-arg {OPTION}=NAME, or reach the model through a vLLM server that has its parser "
+            "(--enable-auto-tool-choice --tool-call-parser NAME) as openai/NAME with --base-url."
+        )
+    return FORMATS[family]
+
+
+def named(name: str) -> Format:
+    """A format by name; UsageError with the nearest names where there is none."""
+    if name not in FORMATS:
+        raise UsageError(f"There is no tool format {name!r}{near(name, FORMATS)} (--model-arg {OPTION}=NAME).")
+    return FORMATS[name]
+
+
+def takes_tools(template: str) -> bool:
+    """Whether a template reads the variable `tools`; a word in a text or the field of a message does not count."""
+    return any(TOOLS.search(STRING.sub("''", code)) for code in CODE.findall(template))
+
+
+def family_of(template: str) -> str | None:
+    """The family whose marks a template with tools holds (docs/formats.md has the table)."""
+    if "<tool_call>" in template and "arguments" in template and not any(mark in template for mark in NOT_JSON):
+        return "hermes"
+    if "[TOOL_CALLS]" in template:
+        return "mistral"
+    if "<|start_header_id|>" in template and "ipython" in template and '"parameters"' in template:
+        return "llama3"
+    return None
+
+
+# --- whether a server read the same --------------------------------------------------------------------------------
+
+
+def differences(ours: Sequence[ToolCall], theirs: Sequence[ToolCall]) -> str | None:
+    """One sentence when a server parsed other calls from a text than we did, else None.
+
+    Names and arguments are compared, arguments as JSON values; a string that holds a JSON object counts as the object.
+    """
+    if len(ours) != len(theirs):
+        return f"the server parsed {_listed(theirs)} where the text has {_listed(ours)}"
+    for index, (our, their) in enumerate(zip(ours, theirs, strict=True)):
+        if our.name != their.name:
+            return f"the server parsed call {index} as {their.name!r} where the text has {our.name!r}"
+        if not _same(_arguments(our), _arguments(their)):
+            return f"the server parsed other arguments of call {index} ({our.name}) than the text has"
+    return None
+
+
+def _listed(calls: Sequence[ToolCall]) -> str:
+    names = [call.name if call.arguments is not None else f"{call.name or '?'} (malformed)" for call in calls]
+    return f"{len(calls)} call{'' if len(calls) == 1 else 's'}" + (f" ({', '.join(names)})" if names else "")
+
+
+def _arguments(call: ToolCall) -> object:
+    """Arguments as a value; those that a server encoded twice are decoded once more."""
+    if call.arguments is not None:
+        return call.arguments
+    try:
+        inner = json.loads(call.raw)
+        return json_object(inner) if isinstance(inner, str) else None
+    except (ValueError, RecursionError):
+        return None
+
+
+def _same(one: object, other: object) -> bool:
+    """Equality of JSON values: 1 and 1.0 are one number, 1 and true are not the same. Readers bound the depth."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(_same(one[key], other[key]) for key in one)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(_same, one, other))
+    return isinstance(one, bool) == isinstance(other, bool) and one == other

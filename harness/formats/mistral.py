@@ -1,0 +1,97 @@
+"""Mistral: [TOOL_CALLS][{"name": ..., "arguments": {...}}, ...], and newer [TOOL_CALLS]name[ARGS]{...} for each call.
+
+A call is complete when its object is: what follows a torn one is part of it. An array whose later element is torn
+keeps its earlier ones. Between name and [ARGS] an id may stand behind [CALL_ID]; it is not kept. Reasoning stands in
+[THINK]...[/THINK], in older models in <think>...</think>.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from harness.formats.reading import Reading, marks, read, read_object, told, torn, value_end
+from harness.models.chat_wire import json_object
+from harness.types import Message, Tool, ToolCall
+
+TAG = "[TOOL_CALLS]"
+MARK = marks(re.escape(TAG))
+NAMED = re.compile(r"([^\[\]{}]+)(?:\[CALL_ID\][^\[\]{}]*)?(?:\[ARGS\]\s*)?(?=\{)")
+ARRAY = re.compile(r"\s*\[")
+OBJECT = re.compile(r"\s*(?=\{)")
+COMMA = re.compile(r"\s*,")
+CLOSE = re.compile(r"\s*\]")
+
+
+@dataclass(frozen=True)
+class Mistral:
+    """The format of models whose template writes calls behind [TOOL_CALLS]. It renders the newer of the two forms."""
+
+    name: str = "mistral"
+    stop: tuple[str, ...] = ()
+
+    def parse(self, text: str, turn: int = 0, *, thinking: bool = False) -> Message:
+        return read(text, MARK, _calls, turn, thinking)
+
+    def render(self, calls: Sequence[ToolCall]) -> str:
+        return "".join(f"{TAG}{_written(call)}" for call in calls)
+
+    def converse(self, messages: Sequence[Message], tools: Sequence[Tool]) -> Sequence[Message] | None:
+        return None
+
+
+def _written(call: ToolCall) -> str:
+    if call.arguments is None:
+        return call.raw
+    return f"{call.name}[ARGS]{json.dumps(call.arguments, ensure_ascii=False)}"
+
+
+def _calls(text: str, mark: re.Match[str], reading: Reading) -> int:
+    start = mark.end()
+    named = NAMED.match(text, start)
+    if named is not None and named[1].strip():
+        return _named(text, named, reading)
+    array = ARRAY.match(text, start)
+    single = OBJECT.match(text, start)
+    if array is not None and not text.startswith(TAG, array.end() - 1):
+        return _array(text, array.end(), reading)
+    if single is not None:
+        return read_object(text, single.end(), reading)
+    # Neither a name nor JSON: no string is open, so the next tag begins something new.
+    end = text.find(TAG, start)
+    end = len(text) if end < 0 else end
+    reading.calls.append(torn(text[start:end].strip(), reading.call_id, f"no call follows {TAG}"))
+    return end
+
+
+def _named(text: str, named: re.Match[str], reading: Reading) -> int:
+    begin, name = named.end(), named[1].strip()
+    end = value_end(text, begin)
+    raw = text[begin:end]
+    whole = text[named.start() : end].strip()
+    if end is None:
+        reading.calls.append(ToolCall(reading.call_id, name, None, whole, "the arguments' JSON was not finished"))
+        return len(text)
+    try:
+        reading.calls.append(ToolCall(reading.call_id, name, json_object(raw), raw))
+    except ValueError as error:
+        reading.calls.append(ToolCall(reading.call_id, name, None, whole, f"the arguments are {told(str(error))}"))
+    return end
+
+
+def _array(text: str, at: int, reading: Reading) -> int:
+    """Reads the calls of an array from behind its bracket; what is no object ends it."""
+    while (element := OBJECT.match(text, at)) is not None:
+        at = read_object(text, element.end(), reading)
+        comma = COMMA.match(text, at)
+        if comma is None:
+            break
+        at = comma.end()
+    closing = CLOSE.match(text, at)
+    if closing is not None:
+        return closing.end()
+    if text[at:].strip():
+        reading.calls.append(torn(text[at:].strip(), reading.call_id, "the array of calls is not valid JSON"))
+    return len(text)
