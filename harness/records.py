@@ -11,12 +11,13 @@ import ast
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from harness import jsonio
 from harness.datafiles import read_rows
+from harness.episodes import message_from_json
 from harness.errors import MissingData, UsageError
-from harness.types import Gold, GoldCall, Message, Role, Sample, Tool
+from harness.types import Gold, GoldCall, Message, Sample, Tool
 
 REQUIRED = ("messages", "tools", "codes", "unsolved_set")
 ROLES = ("system", "user", "assistant", "tool")
@@ -93,7 +94,10 @@ def _decoded(record: Mapping[str, Any], name: str, where: str, kind: type) -> An
 def _message(value: Any, where: str) -> Message:
     if not isinstance(value, dict) or value.get("role") not in ROLES or not isinstance(value.get("content"), str):
         raise UsageError(f"{where}: every message needs a role ({', '.join(ROLES)}) and a text content.")
-    return Message(role=cast(Role, value["role"]), content=value["content"])
+    try:
+        return message_from_json({name: part for name, part in value.items() if part is not None})
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise UsageError(f"{where}: a message is not in the chat-completions format: {error!r}.") from None
 
 
 def _tool(value: Any, where: str) -> Tool:
@@ -154,7 +158,7 @@ def fingerprint(samples: list[Sample]) -> str:
         [
             [
                 sample.id,
-                [[m.role, m.content] for m in sample.messages],
+                [[m.role, m.content, *([call.name, call.raw] for call in m.tool_calls)] for m in sample.messages],
                 [[t.name, t.description, t.parameters] for t in sample.tools],
                 dict(sample.codes),
                 {name: list(answers) for name, answers in sample.gold.sub_answers.items()},

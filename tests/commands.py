@@ -12,9 +12,12 @@ from typing import Any
 from builders import ROOT
 
 
+PROVIDERS = ("OPENAI_", "ANTHROPIC_", "GEMINI_", "GOOGLE_", "HARNESS_")
+
+
 def environment(**changes: str) -> dict[str, str]:
     """An environment without keys or endpoints of the person who runs the tests."""
-    base = {name: value for name, value in os.environ.items() if not name.startswith("OPENAI_")}
+    base = {name: value for name, value in os.environ.items() if not name.startswith(PROVIDERS)}
     return {**base, **changes}
 
 

@@ -50,7 +50,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--epochs", type=at_least(1), default=1, metavar="K", help="play every sample K times (default 1)")
     add("--settings", choices=list(MAX_TOKENS), default="default", help="paper: 1,024 new tokens a turn, not 8,192")
     add("--max-turns", type=at_least(1), default=20, metavar="N", help="turns an episode (default 20)")
-    add("--temperature", type=temperature, default=0.0, metavar="T", help="sampling temperature (default 0)")
+    add("--temperature", type=temperature, default=0.0, metavar="T", help="sampling temperature (default %(default)g)")
     add("--max-tokens", type=at_least(1), metavar="N", help="new tokens a turn")
     add("--max-episode-tokens", type=at_least(1), metavar="N", help="output tokens an episode (default: no limit)")
     add("--max-episode-seconds", type=positive_number, default=3600.0, metavar="S", help="an episode's time (3600)")
@@ -76,13 +76,20 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--max-tokens-total", type=at_least(1), metavar="N", help="begin no episode once so many tokens are used")
     add("--prices", type=Path, metavar="FILE", help="what tokens cost, as TOML (default ~/.config/harness/prices.toml)")
     add("--dry-run", action="store_true", help="estimate requests, tokens and cost; send nothing")
-    add("--base-url", metavar="URL", help="an OpenAI-compatible endpoint (also OPENAI_BASE_URL)")
+    add("--base-url", metavar="URL", help="the endpoint's base URL (also OPENAI_BASE_URL, ANTHROPIC_BASE_URL)")
     add("--model-arg", nargs="+", action="extend", default=[], metavar="K=V", help="options of the model's backend")
     add("--quiet", action="store_true", help="no progress bar")
 
 
 def run(args: argparse.Namespace) -> int:
     """Raises UsageError before anything is played if the input is bad."""
+    if args.resume and args.out is None:
+        raise UsageError("--resume needs --out: the directory of the run to go on with.")
+    return play(args, plan_of(args))
+
+
+def play(args: argparse.Namespace, plan: Plan) -> int:
+    """Plays what was planned and reports. Returns the exit status."""
     from harness import dryrun
     from harness.models import ModelOptions, expand, load_all
     from harness.prices import Budget, price_of
@@ -90,10 +97,7 @@ def run(args: argparse.Namespace) -> int:
     from harness.sandbox import SandboxConfig
     from harness.session import Session
 
-    if args.resume and args.out is None:
-        raise UsageError("--resume needs --out: the directory of the run to go on with.")
     names = expand(args.model)
-    plan = _plan(args)
     redact = Redactor()
     given = pairs(args.model_arg, "--model-arg")
     models = load_all(names, ModelOptions(given, args.base_url, args.concurrency, args.seed, redact=redact))
@@ -150,7 +154,8 @@ def _able(models: list[Model], plan: Plan, named: set[str]) -> list[Model]:
     return able
 
 
-def _plan(args: argparse.Namespace) -> Plan:
+def plan_of(args: argparse.Namespace) -> Plan:
+    """What the arguments ask to play. Raises UsageError for tasks and samples that are not there."""
     from harness.evaluate import Plan, choose, pick
     from harness.registry import groups_of, is_path, load_samples, select_tasks, split_patterns
 

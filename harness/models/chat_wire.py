@@ -1,9 +1,9 @@
 """Chat completions on the wire, without I/O: what is sent for a request, and what is made of what comes back.
 
-Shared by every backend that speaks this format. Nothing that a server sends is trusted: a reply becomes a Reply or a
-Trouble, never another exception.
+Shared by every backend that speaks this format; `ChatDialect` puts it together for the endpoint. Nothing that a server
+sends is trusted: a reply becomes a Reply or a Trouble, never another exception.
 
-Left out: streaming; more than one choice; fields a provider wants echoed with a call (Gemini's thought signatures).
+Left out: streaming; more than one choice; sending back thoughts that came as parts of a content, as Mistral gives them.
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ import json
 import math
 import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Literal
 
+from harness.models.switches import Refusals, Switch, merged
 from harness.types import JSONObject, Message, ModelRequest, Reply, Tool, ToolCall, Usage
 
 SHOWN_ERROR = 300
@@ -27,37 +28,30 @@ SHOWN_ERROR = 300
 
 # --- what is sent ------------------------------------------------------------------------------------------------
 
-FIXED_TEMPERATURE = re.compile(r"o\d|gpt-5(?!.*chat)")
+FIXED_TEMPERATURE = re.compile(r"o\d|gpt-[5-9](?!.*chat)")
 """Names whose API takes max_completion_tokens for max_tokens and no temperature."""
-REPLACEMENTS: Mapping[str, str | None] = {
-    "max_tokens": "max_completion_tokens",
-    "max_completion_tokens": "max_tokens",
-    "temperature": None,
-    "seed": None,
-}
-"""What is sent for a parameter that an endpoint refuses; None: nothing."""
 WIRE_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+REASONING_FIELDS = ("reasoning", "reasoning_content")
+"""Where servers put what was thought: vLLM and OpenRouter the one, DeepSeek, SGLang and llama.cpp the other."""
 
 
 def known_replacements(name: str) -> dict[str, str | None]:
-    """What has to be replaced for a model of this name, before any endpoint was asked."""
+    """What has to be replaced for a model of this name, before any endpoint was asked; None: it is left out."""
     fixed = FIXED_TEMPERATURE.match(name.rpartition("/")[2])
     return {"max_tokens": "max_completion_tokens", "temperature": None} if fixed else {}
 
 
-def request_body(
-    name: str, request: ModelRequest, extra_body: JSONObject, replaced: Mapping[str, str | None]
-) -> JSONObject:
+def request_body(name: str, request: ModelRequest) -> JSONObject:
+    """A request as the format has it, before anything that one endpoint takes or refuses."""
     sampling = request.sampling
-    parameters = {"temperature": sampling.temperature, "max_tokens": sampling.max_tokens, "seed": sampling.seed}
-    body: JSONObject = {"model": name, "messages": wire_messages(request.messages, request.tools)}
+    body: JSONObject = {
+        "model": name,
+        "messages": wire_messages(request.messages, request.tools, request.reasoning.history),
+    }
     if request.tools:
         body["tools"] = [wire_tool(tool) for tool in request.tools]
-    for key, value in parameters.items():
-        sent_as = replaced.get(key, key)
-        if sent_as is not None and value is not None:
-            body[sent_as] = value
-    return {**body, **extra_body}
+    body |= {"temperature": sampling.temperature, "max_tokens": sampling.max_tokens}
+    return body if sampling.seed is None else {**body, "seed": sampling.seed}
 
 
 def wire_tool(tool: Tool) -> JSONObject:
@@ -65,19 +59,20 @@ def wire_tool(tool: Tool) -> JSONObject:
     return {"type": "function", "function": function}
 
 
-def wire_messages(messages: Sequence[Message], tools: Sequence[Tool]) -> list[JSONObject]:
+def wire_messages(
+    messages: Sequence[Message], tools: Sequence[Tool], history: Literal["none", "last", "all"] = "all"
+) -> list[JSONObject]:
     """Our messages in theirs. A missing id is made up from its turn, and its tool messages follow in order."""
     offered = {tool.name for tool in tools}
+    recalled = recalled_turns(messages, history)
     wire: list[JSONObject] = []
     turn, unanswered = 0, list[str]()
-    for message in messages:
+    for index, message in enumerate(messages):
         if message.role == "assistant":
-            calls = [wire_call(call, turn, index, offered) for index, call in enumerate(message.tool_calls)]
+            calls = [wire_call(call, turn, place, offered) for place, call in enumerate(message.tool_calls)]
             unanswered = [call["id"] for call in calls]
             turn += 1
-            # With calls an empty content is sent as the null that servers themselves give.
-            said = {"role": "assistant", "content": well_encoded(message.content) or (None if calls else "")}
-            wire.append({**said, "tool_calls": calls} if calls else said)
+            wire.append(wire_said(message, calls, index in recalled))
         elif message.role == "tool":
             answers = message.tool_call_id or (unanswered[0] if unanswered else made_up_id(turn, 0))
             unanswered = [call_id for call_id in unanswered if call_id != answers]
@@ -87,23 +82,48 @@ def wire_messages(messages: Sequence[Message], tools: Sequence[Tool]) -> list[JS
     return wire
 
 
+def wire_said(message: Message, calls: list[JSONObject], recalled: bool) -> JSONObject:
+    """An assistant turn, with what it thought in the field that it came in, where it is to go back."""
+    said: JSONObject = {"role": "assistant", "content": well_encoded(message.content)}
+    came = next((item for item in message.echo if "field" in item), None)
+    if recalled and came and message.reasoning:
+        thoughts = well_encoded(message.reasoning)
+        if came["field"] in REASONING_FIELDS:
+            said[came["field"]] = thoughts
+        elif came["field"] == "content":
+            said["content"] = f"{came.get('open', '')}{thoughts}{came.get('close', '')}{said['content']}"
+    # With calls an empty content is sent as the null that servers themselves give.
+    said["content"] = said["content"] or (None if calls else "")
+    return {**said, "tool_calls": calls} if calls else said
+
+
+def recalled_turns(messages: Sequence[Message], history: Literal["none", "last", "all"]) -> set[int]:
+    """The places of the assistant turns whose reasoning goes back to the model."""
+    spoken = [index for index, message in enumerate(messages) if message.role == "assistant"]
+    return set({"none": [], "last": spoken[-1:], "all": spoken}[history])
+
+
 def wire_call(call: ToolCall, turn: int, index: int, offered: set[str]) -> JSONObject:
-    """A call as it was written, except where a server would refuse the whole conversation for it.
+    """A call as it was written, except where a server would refuse the whole conversation for it, and with it what
+    the provider wants back.
 
     Arguments that are no JSON object become {} and impossible names lose their characters; the model has its error in
     the tool message.
     """
-    name = call.name if call.name in offered else wire_name(call.name)
+    function = {"name": wire_name(call.name, offered), "arguments": wire_arguments(call)}
+    return {**(call.echo or {}), "id": call.id or made_up_id(turn, index), "type": "function", "function": function}
+
+
+def wire_arguments(call: ToolCall) -> str:
     if call.arguments is None:
-        arguments = "{}"
-    else:
-        arguments = call.raw if call.raw.strip() else json.dumps(call.arguments, ensure_ascii=False)
-    function = {"name": name, "arguments": well_encoded(arguments)}
-    return {"id": call.id or made_up_id(turn, index), "type": "function", "function": function}
+        return "{}"
+    return well_encoded(call.raw if call.raw.strip() else json.dumps(call.arguments, ensure_ascii=False))
 
 
-def wire_name(name: str) -> str:
-    return name if WIRE_NAME.fullmatch(name) else re.sub(r"[^A-Za-z0-9_-]", "_", name)[:64] or "unnamed"
+def wire_name(name: str, offered: Container[str]) -> str:
+    if name in offered or WIRE_NAME.fullmatch(name):
+        return name
+    return re.sub(r"[^A-Za-z0-9_-]", "_", name)[:64] or "unnamed"
 
 
 def made_up_id(turn: int, index: int) -> str:
@@ -139,21 +159,44 @@ class Trouble:
     """The parameter that the endpoint does not take."""
 
 
-def read_reply(content: bytes, earlier: Sequence[Message] = ()) -> Reply | Trouble:
-    """The first choice of a chat completion; `earlier` messages say which turn this is and which ids are taken."""
+def as_it_is(reply: Reply, choice: JSONObject) -> Reply:
+    return reply
+
+
+def read_reply(
+    content: bytes, earlier: Sequence[Message] = (), finish: Callable[[Reply, JSONObject], Reply] = as_it_is
+) -> Reply | Trouble:
+    """The first choice of a chat completion; `earlier` messages say which turn this is and which ids are taken.
+
+    `finish` completes the reply from the choice as it came.
+    """
+    payload = payload_of(content)
+    if isinstance(payload, Trouble):
+        return payload
+    choice = first_choice(payload)
+    message = choice.get("message") if choice is not None else None
+    # A router reports an upstream failure as status 200 with an error, beside the choices or in one.
+    if choice is None or not isinstance(message, dict) or isinstance(choice.get("error"), dict):
+        return Trouble("no_choices", f"status 200 without a message: {provider_message(text_of(content))}")
+    reason = choice.get("finish_reason")
+    finish_reason = well_encoded(reason) if isinstance(reason, str) else None
+    reply = Reply(read_message(message, earlier), read_usage(payload.get("usage")), finish_reason)
+    return finish(reply, choice)
+
+
+def payload_of(content: bytes) -> JSONObject | Trouble:
+    """The JSON object of a body, {} for other JSON, Trouble where it is none."""
     try:
         payload = json.loads(content)
     except (ValueError, RecursionError):
         return Trouble("not_json", f"status 200 without JSON: {text_of(content[:SHOWN_ERROR])}")
-    choices = payload.get("choices") if isinstance(payload, dict) else None
+    return payload if isinstance(payload, dict) else {}
+
+
+def first_choice(payload: JSONObject) -> JSONObject | None:
+    choices = payload.get("choices")
     choice = choices[0] if isinstance(choices, list) and choices else None
-    message = choice.get("message") if isinstance(choice, dict) else None
-    # A router reports an upstream failure as status 200 with an error, beside the choices or in one.
-    if not isinstance(choice, dict) or not isinstance(message, dict) or isinstance(choice.get("error"), dict):
-        return Trouble("no_choices", f"status 200 without a message: {provider_message(text_of(content))}")
-    finish = choice.get("finish_reason")
-    finish_reason = well_encoded(finish) if isinstance(finish, str) else None
-    return Reply(read_message(message, earlier), read_usage(payload.get("usage")), finish_reason)
+    return choice if isinstance(choice, dict) else None
 
 
 def text_of(content: bytes) -> str:
@@ -161,18 +204,32 @@ def text_of(content: bytes) -> str:
 
 
 def read_message(message: JSONObject, earlier: Sequence[Message]) -> Message:
-    """What was said, thought and called; a refusal is what was said where nothing else was."""
+    """What was said, thought and called; a refusal is what was said where nothing else was.
+
+    `echo` notes where the thoughts came from, so that they can go back in the same place.
+    """
     content = texts(message.get("content"))
-    told = (texts(message.get("reasoning")), texts(message.get("reasoning_content")), thinking(message.get("content")))
-    thoughts = next(filter(None, told), "")
+    field = next((name for name in REASONING_FIELDS if texts(message.get(name))), None)
+    thoughts = texts(message.get(field)) if field else thinking(message.get("content"))
+    came: JSONObject = {"field": field} if field else {}
     if not thoughts:
-        thoughts, content = split_thoughts(content)
+        thoughts, content, came = inline_thoughts(content)
     return Message(
         role="assistant",
         content=well_encoded(content or texts(message.get("refusal"))),
         reasoning=well_encoded(thoughts) or None,
-        tool_calls=tuple(read_calls(message, earlier)),
+        tool_calls=number(listed_calls(message), earlier),
+        echo=(came,) if came else (),
     )
+
+
+def inline_thoughts(content: str) -> tuple[str, str, JSONObject]:
+    """The thoughts that a content begins with, the rest, and what surrounds them."""
+    thoughts, rest = split_thoughts(content)
+    if not thoughts:
+        return "", rest, {}
+    opening, _, closing = content.removesuffix(rest).partition(thoughts)
+    return thoughts, rest, {"field": "content", "open": well_encoded(opening), "close": well_encoded(closing)}
 
 
 def texts(value: object) -> str:
@@ -181,6 +238,12 @@ def texts(value: object) -> str:
         return value
     parts = [part.get("text") if isinstance(part, dict) else part for part in value] if isinstance(value, list) else []
     return "".join(part for part in parts if isinstance(part, str))
+
+
+def kind_of(item: object) -> str:
+    """The type of an item or a block; "" where it has none."""
+    kind = item.get("type") if isinstance(item, dict) else None
+    return kind if isinstance(kind, str) else ""
 
 
 def thinking(content: object) -> str:
@@ -201,19 +264,26 @@ def split_thoughts(content: str) -> tuple[str, str]:
     return thoughts.strip(), rest.lstrip()
 
 
-def read_calls(message: JSONObject, earlier: Sequence[Message]) -> Iterator[ToolCall]:
-    """The calls of a reply, each with an id of its own; `function_call` is what old servers write for one call."""
+def listed_calls(message: JSONObject) -> list[ToolCall]:
+    """The calls of a reply as they were written; `function_call` is what old servers write for one call."""
     listed = message.get("tool_calls") or message.get("function_call") or []
+    return [read_call(item) for item in (listed if isinstance(listed, list) else [listed])]
+
+
+def number(calls: Iterable[ToolCall], earlier: Sequence[Message]) -> tuple[ToolCall, ...]:
+    """The same calls, each with an id of its own in the whole conversation."""
     taken = {call.id for old in earlier for call in old.tool_calls}
     turn = sum(old.role == "assistant" for old in earlier)
-    for index, item in enumerate(listed if isinstance(listed, list) else [listed]):
-        call = read_call(item)
-        if not call.id or call.id in taken:
-            spare = (f"{made_up_id(turn, index)}_{number}" for number in itertools.count(2))
+    numbered: list[ToolCall] = []
+    for index, call in enumerate(calls):
+        call_id = call.id
+        if not call_id or call_id in taken:
+            spare = (f"{made_up_id(turn, index)}_{count}" for count in itertools.count(2))
             ids = itertools.chain([made_up_id(turn, index)], spare)
-            call = replace(call, id=next(made_up for made_up in ids if made_up not in taken))
-        taken.add(call.id)
-        yield call
+            call_id = next(made_up for made_up in ids if made_up not in taken)
+        taken.add(call_id)
+        numbered.append(replace(call, id=call_id))
+    return tuple(numbered)
 
 
 def read_call(item: object) -> ToolCall:
@@ -225,9 +295,29 @@ def read_call(item: object) -> ToolCall:
     arguments, raw, error = read_arguments(function.get("arguments") if fields else item)
     if not isinstance(name, str) or not name.strip():
         name, arguments, error = "", None, "the call names no tool"
+    extra = echoed(fields.get("extra_content"))
     return ToolCall(
-        well_encoded(call_id) if isinstance(call_id, str) else "", well_encoded(name), arguments, raw, error
+        id=well_encoded(call_id) if isinstance(call_id, str) else "",
+        name=well_encoded(name),
+        arguments=arguments,
+        raw=raw,
+        parse_error=error,
+        echo={"extra_content": extra} if extra else None,
     )
+
+
+def echoed(value: object) -> JSONObject | None:
+    """An object of the provider's as it came, if it can be sent again: bounded, finite, without lone surrogates."""
+    if not isinstance(value, dict) or deeper_than(value, DEEPEST_ARGUMENTS):
+        return None
+    try:
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    except (ValueError, RecursionError):
+        return None
+    if len(text) > LONGEST_ARGUMENTS:
+        return None
+    clean = well_encoded(text)
+    return value if clean == text else dict(json.loads(clean))
 
 
 def read_arguments(value: object) -> tuple[JSONObject | None, str, str | None]:
@@ -283,13 +373,19 @@ def deeper_than(value: object, limit: int) -> bool:
 def read_usage(usage: object) -> Usage:
     """Tokens of one request; a server that does not count gives zeros."""
     fields = usage if isinstance(usage, dict) else {}
-    details = fields.get("completion_tokens_details")
     return Usage(
         input_tokens=count(fields.get("prompt_tokens")),
         output_tokens=count(fields.get("completion_tokens")),
-        reasoning_tokens=count(details.get("reasoning_tokens") if isinstance(details, dict) else None),
+        reasoning_tokens=count(detail(fields, "completion_tokens_details", "reasoning_tokens")),
+        cached_tokens=count(detail(fields, "prompt_tokens_details", "cached_tokens")),
         requests=1,
     )
+
+
+def detail(usage: JSONObject, part: str, name: str) -> object:
+    """A figure inside a part of a usage; None where either is missing."""
+    details = usage.get(part)
+    return details.get(name) if isinstance(details, dict) else None
 
 
 def count(value: object) -> int:
@@ -302,14 +398,26 @@ REPEATED = frozenset({408, 409, 429})
 EXHAUSTED = frozenset({"insufficient_quota", "billing_hard_limit_reached"})
 TOO_LONG = re.compile(
     r"context[ _-]?(length|size|window)|maximum (context|prompt|model|input) length|(prompt|input|request) is too long"
-    r"|input token count|too many (input )?tokens|tokens exceed|reduce the length of the|max_new_tokens.{0,9} must be",
+    r"|input token count|too many (input )?tokens|tokens exceed|exceed(s|ed)? (the )?context"
+    r"|reduce the length of the|max_new_tokens.{0,9} must be",
     re.IGNORECASE,
 )
 """How OpenAI, vLLM, SGLang, llama.cpp, TGI, Anthropic, Gemini and Mistral say that a prompt does not fit."""
 REFUSAL = re.compile(
-    r"unsupported|not support|unrecognized|unknown|unexpected|not permitted|not allowed|forbidden", re.IGNORECASE
+    r"unsupported|not support|unrecognized|unknown|unexpected|not permitted|not allowed|forbidden|deprecated"
+    r"|may only be set|must be verified",
+    re.IGNORECASE,
 )
-PARAMETER = re.compile(r"\b(max_completion_tokens|max_tokens|temperature|seed)\b")
+PARAMETER = re.compile(
+    r"\b(max_completion_tokens|max_tokens|temperature|seed|reasoning_effort|chat_template_kwargs|enable_thinking"
+    r"|reasoning_content|reasoning)\b"
+)
+PLACES = {
+    "enable_thinking": "chat_template_kwargs",
+    "reasoning": "messages.reasoning",
+    "reasoning_content": "messages.reasoning_content",
+}
+"""Where a parameter is in a body, if not at its top."""
 
 
 def status_trouble(status: int, headers: Mapping[str, str], text: str) -> Trouble:
@@ -323,16 +431,16 @@ def status_trouble(status: int, headers: Mapping[str, str], text: str) -> Troubl
         return Trouble(stop, sentence, wait=retry_after(headers, time.time()))
     if status in {400, 413, 422} and ("context_length_exceeded" in kinds or TOO_LONG.search(sentence)):
         return Trouble("context_length", sentence, "token_limit", retry=False)
-    refused = refused_parameter(fields, text) if status in {400, 422} else None
-    return Trouble(stop, sentence, "model_error", retry=False, refused=refused)
+    named = refused_parameter(status, text, PARAMETER)
+    return Trouble(stop, sentence, "model_error", retry=False, refused=PLACES.get(named, named) if named else None)
 
 
-def refused_parameter(fields: JSONObject, text: str) -> str | None:
-    """The one of our parameters that an endpoint says it does not take; the first it names is the one it means."""
-    if not REFUSAL.search(text):
+def refused_parameter(status: int, text: str, parameters: re.Pattern[str]) -> str | None:
+    """The one of `parameters` that an endpoint says it does not take; the first it names is the one it means."""
+    if status not in {400, 422} or not REFUSAL.search(text):
         return None
-    named = PARAMETER.search(texts(fields.get("param"))) or PARAMETER.search(text)
-    return named[1] if named else None
+    named = parameters.search(texts(error_fields(text).get("param"))) or parameters.search(text)
+    return named[0] if named else None
 
 
 def error_fields(text: str) -> JSONObject:
@@ -341,6 +449,8 @@ def error_fields(text: str) -> JSONObject:
         payload = json.loads(text)
     except (ValueError, RecursionError):
         return {}
+    if isinstance(payload, list) and payload:
+        payload = payload[0]  # Gemini's compatible endpoint wraps its error in a list
     fields = payload.get("error", payload) if isinstance(payload, dict) else {}
     return fields if isinstance(fields, dict) else {"message": fields}
 
@@ -365,3 +475,55 @@ def retry_after(headers: Mapping[str, str], now: float) -> float | None:
         return max(0.0, date.replace(tzinfo=date.tzinfo or UTC).timestamp() - now)
     except (ValueError, OverflowError):
         return None
+
+
+# --- the dialect -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A request on the wire: the path below the base URL, and the JSON body."""
+
+    path: str
+    body: JSONObject
+
+
+class ChatDialect:
+    """Chat completions as an endpoint takes them: what harness.models.endpoint asks of a dialect.
+
+    A server with more to it overrides `fields` (what else is sent) and `finish` (what else its choice says).
+    """
+
+    path = "/chat/completions"
+    hint = "does the base URL end in /v1?"
+    """What a person should look at when the path is not there."""
+
+    def __init__(self, model: str, switch: Switch, refusals: Refusals) -> None:
+        self.model = model
+        self.switch = switch
+        self.refusals = refusals
+
+    def write(self, request: ModelRequest) -> Sent:
+        """The request. Raises UsageError for a reasoning that the provider has no setting for."""
+        body = merged(request_body(self.model, request), self.switch(request.reasoning))
+        return Sent(self.path, self.refusals.settle(merged(body, self.fields(request))))
+
+    def read(self, sent: Sent, content: bytes, request: ModelRequest) -> Reply | Trouble:
+        """What a body with status 200 says."""
+        return read_reply(content, request.messages, lambda reply, choice: self.finish(reply, choice, request))
+
+    def trouble(self, sent: Sent, status: int, headers: Mapping[str, str], text: str) -> Trouble:
+        """What a body with another status says."""
+        return status_trouble(status, headers, text)
+
+    def adapt(self, trouble: Trouble, sent: Sent) -> bool:
+        """Learns from a refusal, for the rest of the run. False if there is nothing new to try."""
+        return self.refusals.learn(trouble.refused, sent.body)
+
+    def fields(self, request: ModelRequest) -> JSONObject:
+        """Further fields of the body."""
+        return {}
+
+    def finish(self, reply: Reply, choice: JSONObject, request: ModelRequest) -> Reply:
+        """The reply, completed from the choice as it came (untrusted)."""
+        return reply

@@ -1,83 +1,57 @@
-"""openai/NAME: any endpoint that speaks OpenAI's chat completions, by way of the `openai` client.
+"""openai/NAME: any endpoint that speaks OpenAI's chat completions or Responses, by way of the `openai` client.
 
-Two parts: the settings (`load`), and the model that repeats requests until a reply or a trouble is final. What is sent
-and how replies and errors are read is in chat_wire.py.
+The settings (`load`), and which of the two APIs a model is asked through: endpoint.py sends, chat_wire.py and
+responses_wire.py say what. OpenAI's own models from GPT-5.4 on refuse tools with reasoning on chat completions; where
+an endpoint says so of another model, that model is moved to Responses for the rest of the run.
 
-Two things are done here that the client could do. Retries: its own also repeat an exhausted quota, do not repeat a 200
-without choices, and count for nobody. Reading replies: it does not validate, and its typed objects cost more than the
-request; so bytes are asked for, and every field is distrusted, because a server's nonsense must become a Reply or a
-ModelFailure and never a traceback in the middle of a run.
-
-Left out: streaming; more than one choice; the Responses API (GPT-5.4 and later want it for tools with reasoning);
-fields a provider wants echoed with a call (Gemini's thought signatures); a limit on the size of a reply, because the
-endpoint is one that the user chose.
+Left out: streaming; more than one choice.
 """
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import logging
 import math
-import random
 import re
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from harness.errors import ModelFailure, UsageError
-from harness.models.chat_wire import (
-    REPLACEMENTS,
-    SHOWN_ERROR,
-    Trouble,
-    json_object,
-    known_replacements,
-    read_reply,
-    request_body,
-    status_trouble,
-    text_of,
-    well_encoded,
-)
+from harness.errors import UsageError
+from harness.models.chat_wire import ChatDialect, Sent, Trouble, json_object, known_replacements
+from harness.models.endpoint import PLACEHOLDER_KEY, Connection, Dialect, EndpointModel, Identity, Settings
+from harness.models.responses_wire import ResponsesDialect
+from harness.models.switches import OWN_SWITCHES, Refusals, Switch, openai_chat, openai_responses, own_server
 from harness.redaction import Redactor, is_secret_name, public_url, userinfo, well_formed
-from harness.types import JSONObject, Message, Model, ModelRequest, Reply, Usage
+from harness.types import JSONObject, Model, ModelRequest, Reasoning, Reply
 
 if TYPE_CHECKING:
-    # Importing the client takes half a second, so functions do it; `harness list` never pays.
-    import openai
-
     from harness.models import ModelOptions
 
 log = logging.getLogger(__name__)
 
 OPENAI_URL = "https://api.openai.com/v1"
-PLACEHOLDER_KEY = "no-key"
 
 
 # --- settings ----------------------------------------------------------------------------------------------------
 
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """How an endpoint is reached. `max_retries` counts requests after the first; seconds everywhere."""
-
-    base_url: str = OPENAI_URL
-    query: Mapping[str, str] = field(default_factory=dict, repr=False)
-    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    api_key: str = field(default=PLACEHOLDER_KEY, repr=False)
-    organization: str | None = None
-    project: str | None = None
-    extra_body: JSONObject = field(default_factory=dict, repr=False)
-    timeout: float = 600.0
-    max_retries: int = 4
-    max_retry_wait: float = 60.0
-    concurrency: int = 1
-
-
 HELP = "any OpenAI-compatible endpoint: OPENAI_API_KEY, or --base-url for your own server"
-ARGS = ("api_key", "extra_body", "max_retries", "max_retry_wait", "organization", "project", "timeout")
+KEYS = ("OPENAI_API_KEY", "OPENAI_BASE_URL")
+CONNECTION_ARGS = ("api_key", "extra_body", "max_retries", "max_retry_wait", "timeout")
+"""What every endpoint takes, also Gemini's and Anthropic's."""
+ARGS = tuple(sorted((*CONNECTION_ARGS, "api", "organization", "project", "switch")))
+APIS = ("auto", "chat", "responses")
 TRANSPORT_ARGS = frozenset({"max_retries", "max_retry_wait", "timeout"})
 """They decide how long a run takes and not what is said: a run may be resumed with others."""
+
+
+def ready(environ: Mapping[str, str]) -> str | None:
+    """None where a model can be reached, else what to do."""
+    if any(environ.get(key, "").strip() for key in KEYS):
+        return None
+    return "no key: export OPENAI_API_KEY=KEY (for a server of your own, OPENAI_BASE_URL=URL)"
 
 
 def load(name: str, options: ModelOptions) -> Model:
@@ -88,11 +62,18 @@ def load(name: str, options: ModelOptions) -> Model:
     if not name.strip():
         raise UsageError("openai/ needs the name of a model, for example openai/gpt-4.1-mini.")
     settings = read_settings(name, options)
+    identity = identity_of("openai", name, settings, options)
+    dialect = dialect_of(name, settings, options.args)
+    return EndpointModel(identity, settings, dialect, connect, options.redact)
+
+
+def identity_of(backend: str, name: str, settings: Settings, options: ModelOptions) -> Identity:
+    """The full name, and a fingerprint with everything that decides replies and no secret."""
     args = {
         key: options.redact(value) for key, value in options.args.items() if key not in {"api_key", *TRANSPORT_ARGS}
     }
-    fingerprint = {"backend": "openai", "name": name, "base_url": public_url(settings.base_url), "args": args}
-    return ChatModel(name, settings, fingerprint, options.redact, options.seed)
+    fingerprint = {"backend": backend, "name": name, "base_url": public_url(settings.base_url), "args": args}
+    return Identity(f"{backend}/{name}", fingerprint, options.seed)
 
 
 def read_settings(name: str, options: ModelOptions) -> Settings:
@@ -100,19 +81,36 @@ def read_settings(name: str, options: ModelOptions) -> Settings:
     args, environ = options.args, options.environ
     url = (options.base_url or environ.get("OPENAI_BASE_URL") or "").strip()
     key = (args.get("api_key") or environ.get("OPENAI_API_KEY") or "").strip()
-    register_secrets(options.redact, key, url, environ)
-    unknown = sorted(set(args) - set(ARGS))
-    if unknown:
-        raise UsageError(f"--model-arg {unknown[0]} is unknown to openai/{name}; it knows {', '.join(ARGS)}.")
-    base_url = read_base_url(url) if url else OPENAI_URL
+    register_secrets(options.redact, key, url, environ.get("OPENAI_CUSTOM_HEADERS", ""))
+    known_arguments(f"openai/{name}", args, ARGS)
+    if not key and not url:
+        raise UsageError(
+            f"openai/{name} needs a key: set OPENAI_API_KEY, give --model-arg api_key=KEY, "
+            "or name your own server with --base-url."
+        )
+    return replace(
+        read_connection(options, url or OPENAI_URL, key),
+        organization=args.get("organization") or environ.get("OPENAI_ORG_ID"),
+        project=args.get("project") or environ.get("OPENAI_PROJECT_ID"),
+    )
+
+
+def known_arguments(name: str, args: Mapping[str, str], known: Sequence[str]) -> None:
+    """Raises UsageError for a --model-arg that a backend does not take."""
+    if unknown := sorted(set(args) - set(known)):
+        raise UsageError(f"--model-arg {unknown[0]} is unknown to {name}; it knows {', '.join(known)}.")
+
+
+def read_connection(options: ModelOptions, url: str, key: str) -> Settings:
+    """How an endpoint is reached, whichever it is; its secrets are registered already. Raises UsageError."""
+    args = options.args
+    base_url = read_base_url(url)
     headers = basic_auth(url, explicit_key=bool(args.get("api_key")))
     return Settings(
         base_url=base_url,
         query=dict(parse_qsl(urlsplit(url).query, keep_blank_values=True)),
         headers=headers,
-        api_key=PLACEHOLDER_KEY if headers else read_key(name, key, url),
-        organization=args.get("organization") or environ.get("OPENAI_ORG_ID"),
-        project=args.get("project") or environ.get("OPENAI_PROJECT_ID"),
+        api_key=PLACEHOLDER_KEY if headers else read_key(key),
         extra_body=read_extra_body(args.get("extra_body"), options.redact),
         timeout=read_number(args, "timeout", 600.0, least=0.001),
         max_retries=int(read_number(args, "max_retries", 4, whole=True)),
@@ -121,23 +119,25 @@ def read_settings(name: str, options: ModelOptions) -> Settings:
     )
 
 
-def read_key(name: str, key: str, url: str) -> str:
+def read_key(key: str) -> str:
     """The key, or a placeholder for a server of one's own, which rarely wants one."""
-    if not key and not url:
-        raise UsageError(
-            f"openai/{name} needs a key: set OPENAI_API_KEY, give --model-arg api_key=KEY, "
-            "or name your own server with --base-url."
-        )
     if not all(" " < character <= "~" for character in key):
         raise UsageError("The API key has a character that no header can hold: a space, a line break or an accent.")
     return key or PLACEHOLDER_KEY
 
 
-def register_secrets(redact: Redactor, key: str, url: str, environ: Mapping[str, str]) -> None:
+def read_choice(args: Mapping[str, str], key: str, choices: Sequence[str], default: str) -> str:
+    """One of a few words. Raises UsageError for another."""
+    if (word := args.get(key, default)) not in choices:
+        raise UsageError(f"--model-arg {key}={word!r} is not one of {', '.join(choices)}.")
+    return word
+
+
+def register_secrets(redact: Redactor, key: str, url: str, custom_headers: str) -> None:
+    """Key, URL, and the headers of a variable such as OPENAI_CUSTOM_HEADERS, which clients read and send themselves."""
     redact.add(key)
     redact.add_url(url)
-    # The client reads this variable itself and sends what is in it.
-    for line in environ.get("OPENAI_CUSTOM_HEADERS", "").splitlines():
+    for line in custom_headers.splitlines():
         header, _, value = line.partition(":")
         if is_secret_name(header):
             redact.add(value)
@@ -150,7 +150,7 @@ def read_base_url(url: str) -> str:
 
     if not url.lower().startswith(("http://", "https://")) or not well_formed(url) or re.search(r"\s", url):
         raise UsageError(
-            "The base URL (--base-url, OPENAI_BASE_URL) must look like http://HOST:PORT/v1 or https://HOST/v1."
+            "The base URL (--base-url, or the environment's) must look like http://HOST:PORT/v1 or https://HOST/v1."
         )
     try:
         return str(httpx2.URL(public_url(url))).rstrip("/")
@@ -211,123 +211,87 @@ def secret_values(value: object, name: str = "") -> Iterator[str]:
         yield value
 
 
-# --- the model ---------------------------------------------------------------------------------------------------
+# --- which API ---------------------------------------------------------------------------------------------------
 
-FIRST_BACKOFF = 1.0
+RESPONSES_FIRST = re.compile(r"gpt-(5\.([4-9]|\d\d)|[6-9])(?!.*chat)")
+"""OpenAI's models that are known to refuse tools with reasoning on chat completions: GPT-5.4 and later."""
+WANTS_RESPONSES = re.compile(r"\bv1/responses\b|\bresponses api\b", re.IGNORECASE)
 
 
-class ChatModel:
-    """A model behind an endpoint. It belongs to one event loop from its first request until `aclose`."""
+def is_openai(base_url: str) -> bool:
+    """Whether requests go to OpenAI itself, in any of its regions."""
+    host = urlsplit(base_url).hostname or ""
+    return host == "api.openai.com" or host.endswith(".api.openai.com")
 
-    def __init__(
-        self, name: str, settings: Settings, fingerprint: Mapping[str, Any], redact: Redactor, seed: int | None
-    ) -> None:
-        self.name = f"openai/{name}"
-        self.fingerprint = fingerprint
-        self.sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
-        self._model = name
-        self._settings = settings
-        self._redact = redact
-        self._random = random.Random(seed)
-        self._replaced = known_replacements(name)
-        self._refused: set[str] = set()
-        self._client: openai.AsyncOpenAI | None = None
-        self._slots = asyncio.Semaphore(settings.concurrency)
 
-    async def __call__(self, request: ModelRequest) -> Reply:
-        """One turn. A call that waits for its retry keeps its slot: that is what slows a run under a rate limit."""
-        client = self._connected()
-        async with self._slots:
-            return await self._answer(client, request)
+def dialect_of(name: str, settings: Settings, args: Mapping[str, str]) -> Dialect:
+    """The API that a model is asked through, and the switch that its endpoint has. Raises UsageError."""
+    api = read_choice(args, "api", APIS, "auto")
+    full_name, own = f"openai/{name}", not is_openai(settings.base_url)
+    how = read_choice(args, "switch", OWN_SWITCHES, "template" if own else "effort")
+    switch: Switch = partial(openai_chat, full_name)
+    if own or how != "effort":
+        switch = partial(own_server, full_name, how=how)
+    chat = ChatDialect(name, switch, Refusals(full_name, known_replacements(name), settings.extra_body))
+    items: Switch = (lambda reasoning: {}) if how == "none" else partial(openai_responses, full_name)
+    responses = ResponsesDialect(name, items, Refusals(full_name, known_replacements(name), settings.extra_body))
+    if api == "responses" or (api == "auto" and not own and RESPONSES_FIRST.match(name)):
+        return responses
+    return chat if api == "chat" else MovingDialect(full_name, chat, responses)
 
-    async def aclose(self) -> None:
-        client, self._client = self._client, None
-        if client is not None:
-            await client.close()
 
-    def _connected(self) -> openai.AsyncOpenAI:
-        if self._client is None:
-            self._client = connect(self._settings)
-            self._slots = asyncio.Semaphore(self._settings.concurrency)
-        return self._client
+class MovingDialect:
+    """Chat completions, until the endpoint says that the model wants Responses: then those for the rest of the run."""
 
-    async def _answer(self, client: openai.AsyncOpenAI, request: ModelRequest) -> Reply:
-        """Sends until there is a reply, a failure that is final, or no attempt left."""
-        sent = failed = 0
-        while True:
-            body = request_body(self._model, request, self._settings.extra_body, self._replaced)
-            result = await self._send(client, body, request.messages)
-            sent += 1
-            if isinstance(result, Reply):
-                return replace(result, usage=replace(result.usage, retries=sent - 1))
-            if result.refused and self._adapt(result.refused, body):
-                continue
-            if not result.retry or failed == self._settings.max_retries:
-                raise self._failure(result, sent)
-            await self.sleep(self._backoff(failed, result.wait))
-            failed += 1
+    def __init__(self, name: str, chat: ChatDialect, responses: ResponsesDialect) -> None:
+        self.hint = chat.hint
+        self._name = name
+        self._chat = chat
+        self._responses = responses
+        self._moved = False
 
-    async def _send(self, client: openai.AsyncOpenAI, body: JSONObject, earlier: Sequence[Message]) -> Reply | Trouble:
-        """One request. Errors become values, so that no exception with a request in it outlives this function."""
-        import httpx2
-        import openai
+    @property
+    def refusals(self) -> Refusals:
+        return self._responses.refusals if self._moved else self._chat.refusals
 
-        try:
-            # The client's own limit is on every read, which a server that trickles bytes never reaches.
-            async with asyncio.timeout(self._settings.timeout):
-                response = await client.post("/chat/completions", cast_to=httpx2.Response, body=body)
-            return read_reply(response.content, earlier)
-        except openai.APIStatusError as error:
-            return status_trouble(error.status_code, error.response.headers, text_of(error.response.content))
-        except (openai.APITimeoutError, TimeoutError):
-            return Trouble("timeout", f"no reply within {self._settings.timeout:g} s")
-        except Exception as error:
-            # Not only connection errors: a server's headers can make the client raise nearly anything.
-            cause = error.__cause__ or error
-            return Trouble("connection", f"{type(cause).__name__}: {cause}")
+    def switch(self, reasoning: Reasoning) -> JSONObject:
+        return self._responses.switch(reasoning) if self._moved else self._chat.switch(reasoning)
 
-    def _backoff(self, failed: int, asked: float | None) -> float:
-        """Exponential with full jitter, but never less than the server asked for, and never more than the cap."""
-        cap = self._settings.max_retry_wait
-        jittered = self._random.uniform(0.0, min(cap, FIRST_BACKOFF * 2.0 ** min(failed, 16)))
-        return min(cap, max(asked or 0.0, jittered))
+    def write(self, request: ModelRequest) -> Sent:
+        return self._responses.write(request) if self._moved else self._chat.write(request)
 
-    def _adapt(self, refused: str, sent: JSONObject) -> bool:
-        """Learns, for the rest of the run, that a parameter is not taken. False if there is nothing new to try."""
-        if refused not in sent or refused in self._settings.extra_body:
-            return False
-        parameter = "max_tokens" if refused == "max_completion_tokens" else refused
-        if self._replaced.get(parameter, parameter) != refused:
-            return True  # another request has learned it meanwhile
-        replacement = REPLACEMENTS[refused]
-        if refused in self._refused or replacement in self._refused:
-            return False
-        self._refused.add(refused)
-        self._replaced[parameter] = replacement
-        log.warning("%s does not take %s: from now on %s is sent", self.name, refused, replacement or "none")
+    def read(self, sent: Sent, content: bytes, request: ModelRequest) -> Reply | Trouble:
+        return self._of(sent).read(sent, content, request)
+
+    def trouble(self, sent: Sent, status: int, headers: Mapping[str, str], text: str) -> Trouble:
+        trouble = self._of(sent).trouble(sent, status, headers, text)
+        if self._of(sent) is self._chat and status in {400, 404} and WANTS_RESPONSES.search(text):
+            return replace(trouble, refused=self._chat.path)  # not a parameter of it but the whole API
+        return trouble
+
+    def adapt(self, trouble: Trouble, sent: Sent) -> bool:
+        if trouble.refused != self._chat.path:
+            return self._of(sent).adapt(trouble, sent)
+        if not self._moved:
+            log.warning("%s wants Responses: from now on it is asked through /v1/responses", self._name)
+        self._moved = True
         return True
 
-    def _failure(self, trouble: Trouble, sent: int) -> ModelFailure:
-        text = " ".join(self._redact(well_encoded(trouble.text)).split())
-        text = text if len(text) <= SHOWN_ERROR else f"{text[:SHOWN_ERROR]}..."
-        tries = f" (after {sent} requests)" if sent > 1 else ""
-        hint = " (does the base URL end in /v1?)" if trouble.stop == "http_404" else ""
-        return ModelFailure(
-            f"{self.name}: {text}{hint}{tries}",
-            outcome=trouble.outcome,
-            stop=trouble.stop,
-            usage=Usage(requests=1, retries=sent - 1),
-        )
+    def _of(self, sent: Sent) -> ChatDialect | ResponsesDialect:
+        return self._chat if sent.path == self._chat.path else self._responses
 
 
-def connect(settings: Settings) -> openai.AsyncOpenAI:
+# --- the client --------------------------------------------------------------------------------------------------
+
+
+def connect(settings: Settings) -> Connection:
     """The one client of a run: a connection for every slot, and no retries of its own."""
     import httpx2
     import openai
 
     limits = httpx2.Limits(max_connections=settings.concurrency, max_keepalive_connections=settings.concurrency)
     timeout = httpx2.Timeout(None, connect=min(30.0, settings.timeout))
-    return openai.AsyncOpenAI(
+    client = openai.AsyncOpenAI(
         base_url=settings.base_url,
         api_key=settings.api_key,
         organization=settings.organization,
@@ -338,3 +302,4 @@ def connect(settings: Settings) -> openai.AsyncOpenAI:
         timeout=timeout,
         http_client=openai.DefaultAsyncHttpxClient(limits=limits, timeout=timeout),
     )
+    return Connection(client, openai)

@@ -16,6 +16,9 @@ A script is one of
   asked.turn == 0 else text("done")`.
 A conversation that asks for more than its script has gets status 400, and its name is in `server.exhausted`.
 
+Every API's path is served: a step must be in the format of the one that is asked for. Steps here are chat completions;
+providers.py plays whole providers, which check what they are sent.
+
 Left out: streaming, and any check that the request is a valid one.
 """
 
@@ -44,7 +47,8 @@ class Asked:
 
     @property
     def messages(self) -> list[dict[str, Any]]:
-        return list(self.body.get("messages") or [])
+        """The messages, or the input items of the Responses API."""
+        return list(self.body.get("messages") or self.body.get("input") or [])
 
     @property
     def turn(self) -> int:
@@ -67,6 +71,8 @@ class Step:
     delay: float = 0.0
     cut: Literal["", "before", "inside"] = ""
 
+
+PATHS = ("/chat/completions", "/responses", "/v1/messages")
 
 Script = Sequence[Step] | Mapping[str, Sequence[Step]] | Callable[[Asked], Step]
 
@@ -202,7 +208,7 @@ class ChatServer:
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         asked = await read(request)
         self.requests.append(asked)
-        if not asked.path.endswith("/chat/completions"):
+        if not asked.path.endswith(PATHS):
             return web.json_response({"error": {"message": f"no such path: {asked.path}"}}, status=404)
         self._at_once += 1
         self.most_at_once = max(self.most_at_once, self._at_once)

@@ -59,6 +59,7 @@ def test_a_whole_episode(tmp_path):
         "input_tokens": 22,
         "output_tokens": 14,
         "reasoning_tokens": 4,
+        "cached_tokens": 6,
         "requests": 2,
         "retries": 0,
     }

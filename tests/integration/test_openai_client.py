@@ -13,7 +13,8 @@ from fakes.chat_server import Asked, ChatServer, Script, Step
 
 from harness.errors import ModelFailure
 from harness.models import ModelOptions
-from harness.models.openai import ChatModel, load
+from harness.models.endpoint import EndpointModel
+from harness.models.openai import load
 from harness.redaction import Redactor
 from harness.types import Gold, Message, ModelRequest, Reply, Sample, Sampling, Tool, Usage
 
@@ -43,26 +44,32 @@ def asking(*messages: Message, seed: int | None = None) -> ModelRequest:
 
 
 class Waits:
-    """A sleep that notes what was asked of it and takes no time."""
+    """A sleep that notes what was asked of it and takes no time, and the clock that it moves."""
 
     def __init__(self) -> None:
         self.seconds: list[float] = []
 
     async def __call__(self, seconds: float) -> None:
         self.seconds.append(seconds)
+        await asyncio.sleep(0)
+
+    def clock(self) -> float:
+        return sum(self.seconds)
 
 
 def options(url: str, concurrency: int = 4, **args: str) -> ModelOptions:
     return ModelOptions({"api_key": KEY, **args}, url, concurrency, 1, {}, Redactor())
 
 
-def played(given: ModelOptions, use: Callable[[ChatModel], Awaitable[Any]], name: str = "m") -> tuple[Any, list[float]]:
+def played(
+    given: ModelOptions, use: Callable[[EndpointModel], Awaitable[Any]], name: str = "m"
+) -> tuple[Any, list[float]]:
     """What `use` made of a model, and the waits between its retries; the model is closed, and nothing leaks."""
 
     async def run() -> Any:
         model = load(name, given)
-        assert isinstance(model, ChatModel)
-        model.sleep = waits
+        assert isinstance(model, EndpointModel)
+        model.sleep, model.clock = waits, waits.clock
         try:
             return await use(model)
         finally:
@@ -88,7 +95,7 @@ def failed(script: Script, **args: str) -> tuple[ModelFailure, list[Asked]]:
     return failure, server.requests
 
 
-async def failing(model: ChatModel) -> ModelFailure:
+async def failing(model: EndpointModel) -> ModelFailure:
     with pytest.raises(ModelFailure) as caught:
         await model(asking())
     # What is chained to an exception is printed with it, and the client's own exceptions hold the request.
@@ -102,7 +109,8 @@ async def failing(model: ChatModel) -> ModelFailure:
 
 def test_a_reply_and_what_was_sent_for_it() -> None:
     reply, waits, (asked,) = answered([fake.text("hi", reasoning="hm")])
-    assert reply == Reply(Message("assistant", "hi", "hm"), Usage(11, 7, 2, requests=1), "stop")
+    message = Message("assistant", "hi", "hm", echo=({"field": "reasoning"},))
+    assert reply == Reply(message, Usage(11, 7, 2, 3, requests=1), "stop")
     assert waits == []
     assert asked.path == "/v1/chat/completions"
     assert asked.headers["authorization"] == f"Bearer {KEY}"
@@ -125,7 +133,7 @@ def test_an_episode_with_calls_good_and_bad() -> None:
     )
     script = {"hello": [first, fake.text("done", finish_reason=None)]}
 
-    async def episode(model: ChatModel) -> Reply:
+    async def episode(model: EndpointModel) -> Reply:
         opening = asking().messages
         spoken = (await model(asking())).message
         answers = [Message("tool", f"result of {call.id}", tool_call_id=call.id) for call in spoken.tool_calls]
@@ -161,7 +169,7 @@ def test_a_passing_fault_is_retried_and_counted_apart(stop: str) -> None:
     reply, waits, asked = answered([FAULTS[stop], FAULTS[stop], fake.text("hi")])
     assert reply.message.content == "hi"
     assert (reply.usage.requests, reply.usage.retries) == (1, 2)
-    assert len(waits) == 2
+    assert len(waits) >= 2
     assert len(asked) == 3
     assert all(request.body == asked[0].body for request in asked)
 
@@ -196,12 +204,14 @@ def test_a_server_that_is_not_there_is_an_infrastructure_error() -> None:
 
 
 def test_the_server_says_how_long_to_wait() -> None:
-    script = [fake.rate_limited(retry_after="7"), fake.rate_limited(retry_after_ms="12500"), fake.text("hi")]
-    _, waits, _ = answered(script)
+    def busy(**headers: str) -> Step:
+        return fake.error(503, "busy", **headers)
+
+    _, waits, _ = answered([busy(retry_after="7"), busy(retry_after_ms="12500"), fake.text("hi")])
     assert waits == [7.0, 12.5]
-    _, capped, _ = answered([fake.rate_limited(retry_after="3000"), fake.text("hi")], max_retry_wait="20")
+    _, capped, _ = answered([busy(retry_after="3000"), fake.text("hi")], max_retry_wait="20")
     assert capped == [20.0]
-    _, dated, _ = answered([fake.rate_limited(retry_after="Wed, 01 Jan 2120 00:00:00 GMT"), fake.text("hi")])
+    _, dated, _ = answered([busy(retry_after="Wed, 01 Jan 2120 00:00:00 GMT"), fake.text("hi")])
     assert dated == [60.0]
 
 
@@ -284,7 +294,7 @@ def refuses(*parameters: str) -> Callable[[Asked], Step]:
 
 
 def test_a_refused_parameter_is_learned_once_for_the_run() -> None:
-    async def three_times(model: ChatModel) -> list[Reply]:
+    async def three_times(model: EndpointModel) -> list[Reply]:
         together = await asyncio.gather(model(asking(seed=1)), model(asking(seed=1)))
         return [*together, await model(asking(seed=1))]
 
@@ -318,7 +328,7 @@ def test_a_parameter_that_the_user_set_is_not_taken_away() -> None:
 
 
 def test_concurrency_is_bounded_and_connections_are_reused() -> None:
-    async def many(model: ChatModel) -> None:
+    async def many(model: EndpointModel) -> None:
         await asyncio.gather(*(model(asking()) for _ in range(30)))
 
     with ChatServer(lambda asked: fake.delayed(fake.text("hi"), 0.01)) as server:
@@ -327,15 +337,55 @@ def test_concurrency_is_bounded_and_connections_are_reused() -> None:
     assert len({asked.peer for asked in server.requests}) <= 5
 
 
-def test_a_call_that_waits_for_its_retry_keeps_its_slot() -> None:
-    async def two(model: ChatModel) -> None:
-        model.sleep = lambda seconds: asyncio.sleep(0.02)
+def test_a_request_that_waits_for_its_retry_lets_others_go_first() -> None:
+    async def two(model: EndpointModel) -> None:
         await asyncio.gather(*(model(asking(Message("user", name))) for name in ("first", "second")))
 
-    script = {"first": [fake.rate_limited(), fake.text("hi")], "second": [fake.text("hi")]}
+    script = {"first": [fake.error(503, "busy"), fake.text("hi")], "second": [fake.text("hi")]}
     with ChatServer(script) as server:
         played(options(server.url, concurrency=1), two)
-    assert [asked.conversation for asked in server.requests] == ["first", "first", "second"]
+    assert [asked.conversation for asked in server.requests] == ["first", "second", "first"]
+
+
+def test_a_rate_limit_alone_costs_no_attempt_while_the_endpoint_takes_others() -> None:
+    """One conversation is refused nine times and never in a row: others are taken between its refusals."""
+    refusals = iter(range(9))
+    last = ""
+
+    def script(asked: Asked) -> Step:
+        nonlocal last
+        before, last = last, asked.conversation
+        if asked.conversation == "unlucky" and before != "unlucky" and next(refusals, None) is not None:
+            return fake.rate_limited()
+        return fake.text("hi")
+
+    async def many(model: EndpointModel) -> list[Reply]:
+        others = [model(asking(Message("user", f"other {number}"))) for number in range(40)]
+        return await asyncio.gather(model(asking(Message("user", "unlucky"))), *others)
+
+    with ChatServer(script) as server:
+        replies, _ = played(options(server.url, concurrency=2, max_retries="1"), many)
+    assert [reply.message.content for reply in replies] == ["hi"] * 41
+    assert replies[0].usage.retries > 1
+    assert all(reply.usage.retries == 0 for reply in replies[1:])
+
+
+def test_an_endpoint_that_takes_nothing_any_more_ends_the_episode() -> None:
+    """The first refusal is free, because another request was taken meanwhile; the next two are attempts."""
+
+    def script(asked: Asked) -> Step:
+        return fake.text("hi") if asked.conversation == "other" else fake.delayed(fake.rate_limited(), 0.1)
+
+    async def both(model: EndpointModel) -> ModelFailure:
+        async with asyncio.timeout(20):
+            with pytest.raises(ModelFailure) as caught:
+                await asyncio.gather(*(model(asking(Message("user", name))) for name in ("unlucky", "other")))
+        return caught.value
+
+    with ChatServer(script) as server:
+        failure, _ = played(options(server.url, concurrency=2, max_retries="1"), both)
+    assert (failure.outcome, failure.stop) == ("infrastructure_error", "http_429")
+    assert [asked.conversation for asked in server.requests].count("unlucky") == 3
 
 
 def test_a_model_can_be_used_again_after_it_was_closed() -> None:
@@ -353,7 +403,7 @@ def test_a_model_can_be_used_again_after_it_was_closed() -> None:
 
 
 def test_a_cancelled_request_frees_its_slot() -> None:
-    async def cancelled(model: ChatModel) -> Reply:
+    async def cancelled(model: EndpointModel) -> Reply:
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.1):
                 await model(asking(Message("user", "slow")))

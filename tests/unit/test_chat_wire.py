@@ -9,14 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.models.chat_wire import (
+    ChatDialect,
     Trouble,
     known_replacements,
     read_reply,
-    request_body,
     retry_after,
     status_trouble,
     wire_messages,
 )
+from harness.models.switches import Refusals
 from harness.types import Gold, Message, ModelRequest, Reply, Sample, Sampling, Tool, ToolCall, Usage
 
 LOOKUP = Tool("lookup", "Looks a word up.", {"type": "object", "properties": {"word": {"type": "string"}}})
@@ -30,7 +31,12 @@ def request(*messages: Message, tools: tuple[Tool, ...] = (), sampling: Sampling
 
 def body_of(name: str = "m", **sampling: Any) -> dict[str, Any]:
     asked = request(USER, tools=(LOOKUP,), sampling=Sampling(**sampling))
-    return request_body(name, asked, {}, known_replacements(name))
+    return sent_for(name, asked)
+
+
+def sent_for(name: str, asked: ModelRequest, extra_body: dict[str, Any] | None = None) -> dict[str, Any]:
+    refusals = Refusals(f"openai/{name}", known_replacements(name), extra_body or {})
+    return ChatDialect(name, lambda reasoning: {}, refusals).write(asked).body
 
 
 def reply_of(message: Any, *earlier: Message, **payload: Any) -> Reply:
@@ -73,7 +79,7 @@ def test_a_request_in_full() -> None:
 
 
 def test_neither_tools_nor_seed_are_sent_without_them() -> None:
-    assert set(request_body("m", request(USER), {}, {})) == {"model", "messages", "temperature", "max_tokens"}
+    assert set(sent_for("m", request(USER))) == {"model", "messages", "temperature", "max_tokens"}
 
 
 @pytest.mark.parametrize("name", ["o1", "o3-mini", "gpt-5", "gpt-5.4-mini", "openai/o4-mini"])
@@ -90,7 +96,7 @@ def test_other_models_do_not(name: str) -> None:
 
 
 def test_extra_body_has_the_last_word() -> None:
-    body = request_body("m", request(USER), {"temperature": 1.0, "reasoning_effort": "low"}, {})
+    body = sent_for("m", request(USER), {"temperature": 1.0, "reasoning_effort": "low"})
     assert (body["temperature"], body["reasoning_effort"]) == (1.0, "low")
 
 
@@ -140,6 +146,62 @@ def test_missing_ids_are_made_up_and_tool_messages_follow_them() -> None:
 def test_a_said_nothing_is_an_empty_string_and_surrogates_are_replaced() -> None:
     wire = wire_messages([Message("assistant"), Message("user", "a\ud800b\U0001f600")], ())
     assert [message["content"] for message in wire] == ["", "a\ufffdb\U0001f600"]
+
+
+THOUGHT = Message("assistant", "a", "r", echo=({"field": "reasoning_content"},))
+
+
+@pytest.mark.parametrize(("history", "sent"), [("none", [None, None]), ("last", [None, "r"]), ("all", ["r", "r"])])
+def test_reasoning_goes_back_by_policy_in_the_field_it_came_in(history: Any, sent: list[str | None]) -> None:
+    wire = wire_messages([USER, THOUGHT, USER, THOUGHT, USER], (), history)
+    assert [message.get("reasoning_content") for message in wire if message["role"] == "assistant"] == sent
+    assert not any("reasoning" in message for message in wire)
+    assert [message["content"] for message in wire[1::2]] == ["a", "a"]
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"content": "a", "reasoning": "r"},
+        {"content": "a", "reasoning_content": "r"},
+        {"content": "<think>\nr\n</think>\n\na"},
+        {"content": "r</think>a"},
+        {"content": "  <think>r"},
+    ],
+)
+def test_reasoning_goes_back_as_it_came_or_not_at_all(message: Any) -> None:
+    read = reply_of(message).message
+    assert read.reasoning == "r"
+    assert wire_messages([read], (), "all") == [{"role": "assistant", **message}]
+    assert wire_messages([read], (), "none") == [{"role": "assistant", "content": read.content}]
+
+
+def test_nothing_is_sent_back_that_no_provider_gave() -> None:
+    assert wire_messages([Message("assistant", "a", "r")], ()) == [{"role": "assistant", "content": "a"}]
+    items = ({"type": "reasoning", "id": "rs_1", "encrypted_content": "x"},)
+    assert wire_messages([Message("assistant", "a", "r", echo=items)], ()) == [{"role": "assistant", "content": "a"}]
+
+
+def test_what_a_provider_wants_back_with_a_call_goes_back_with_it() -> None:
+    extra = {"google": {"thought_signature": "c2ln"}}
+    (call,) = calls_of({"id": "", "extra_content": extra, "function": {"name": "lookup", "arguments": "{}"}})
+    assert call.echo == {"extra_content": extra}
+    assert call.id == "call_0_0"
+    for history in ("none", "all"):
+        wire = wire_messages([Message("assistant", tool_calls=(call,))], (), history)  # type: ignore[arg-type]
+        assert wire[0]["tool_calls"][0]["extra_content"] == extra
+
+
+@pytest.mark.parametrize("extra", [None, "text", [], {}, {"a": float("inf")}, {"a": "x" * 1_000_001}])
+def test_what_cannot_be_sent_again_is_not_kept(extra: Any) -> None:
+    (call,) = calls_of({"id": "i", "extra_content": extra, "function": {"name": "lookup", "arguments": "{}"}})
+    assert call.echo is None
+
+
+def test_an_echo_loses_its_lone_surrogates() -> None:
+    extra = {"a": ["\ud800b"]}
+    (call,) = calls_of({"id": "i", "extra_content": extra, "function": {"name": "lookup", "arguments": "{}"}})
+    assert call.echo == {"extra_content": {"a": ["\ufffdb"]}}
 
 
 # --- replies -----------------------------------------------------------------------------------------------------
@@ -265,6 +327,7 @@ def test_usage() -> None:
     details = {"reasoning_tokens": 5}
     usage = {"prompt_tokens": 10, "completion_tokens": 7, "completion_tokens_details": details}
     assert reply_of({}, usage=usage).usage == Usage(10, 7, 5, requests=1)
+    assert reply_of({}, usage={**usage, "prompt_tokens_details": {"cached_tokens": 4}}).usage.cached_tokens == 4
     assert reply_of({}).usage == Usage(requests=1)
 
 
@@ -436,6 +499,9 @@ def test_a_prompt_that_does_not_fit_is_a_token_limit(status: int, body: str) -> 
         ),
         (400, openai_error("Unrecognized request argument supplied: seed"), "seed"),
         (422, '{"detail": [{"type": "extra_forbidden", "loc": ["body", "seed"], "msg": "not permitted"}]}', "seed"),
+        (400, openai_error("Unrecognized request argument supplied: reasoning_effort"), "reasoning_effort"),
+        (400, openai_error("enable_thinking is not supported by this template"), "chat_template_kwargs"),
+        (400, openai_error("'messages.2': property 'reasoning' is unsupported"), "messages.reasoning"),
         (400, openai_error("Unsupported parameter: 'tools'"), None),
         (400, openai_error("max_tokens is too large: this model supports at most 16384 completion tokens"), None),
         (404, openai_error("Unknown model max_tokens"), None),

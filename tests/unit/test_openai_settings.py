@@ -10,8 +10,10 @@ import pytest
 
 from harness.errors import UsageError
 from harness.models import ModelOptions
-from harness.models.openai import ChatModel, load, read_settings
+from harness.models.endpoint import EndpointModel
+from harness.models.openai import ARGS, dialect_of, load, read_settings, ready
 from harness.redaction import Redactor
+from harness.types import Gold, Message, ModelRequest, Reasoning, Sample, Sampling
 
 
 def options(
@@ -99,7 +101,7 @@ def test_userinfo_and_a_given_key_exclude_each_other() -> None:
 @pytest.mark.parametrize(
     ("args", "expected"),
     [
-        ({"apikey": "x"}, "--model-arg apikey is unknown to openai/m; it knows api_key, extra_body, max_retries"),
+        ({"apikey": "x"}, "--model-arg apikey is unknown to openai/m; it knows api, api_key, extra_body, max_retries"),
         ({"timeout": "soon"}, "--model-arg timeout='soon' is not a number of seconds"),
         ({"timeout": "0"}, "timeout"),
         ({"timeout": "nan"}, "timeout"),
@@ -111,6 +113,8 @@ def test_userinfo_and_a_given_key_exclude_each_other() -> None:
         ({"extra_body": '{"top_p": NaN}'}, "extra_body"),
         ({"extra_body": '{"stream": true}'}, "stream"),
         ({"api_key": "sk-ключ"}, "no header can hold"),
+        ({"api": "rest"}, "--model-arg api='rest' is not one of auto, chat, responses."),
+        ({"switch": "on"}, "--model-arg switch='on' is not one of template, effort, none."),
     ],
 )
 def test_arguments_are_refused_in_one_sentence(args: dict[str, str], expected: str) -> None:
@@ -144,14 +148,126 @@ def test_every_secret_is_registered_at_load_and_shown_by_nothing() -> None:
 
 
 def test_backoff_grows_is_capped_and_is_reproducible() -> None:
+    def model(seed: int | None, **args: str) -> EndpointModel:
+        loaded: Any = load("m", ModelOptions(args=args, base_url="http://localhost/v1", environ={}, seed=seed))
+        assert isinstance(loaded, EndpointModel)
+        return loaded
+
     def waits(seed: int | None, **args: str) -> list[float]:
-        model: Any = load("m", ModelOptions(args=args, base_url="http://localhost/v1", environ={}, seed=seed))
-        assert isinstance(model, ChatModel)
-        return [model._backoff(failed, None) for failed in (0, 1, 2, 3, 9, 5000)]
+        same = model(seed, **args)
+        return [same._backoff(failed, None) for failed in (0, 1, 2, 3, 9, 5000)]
 
     assert waits(1) == waits(1) != waits(2)
     assert all(wait <= limit for wait, limit in zip(waits(3), (1, 2, 4, 8, 60, 60), strict=True))
     assert waits(1, max_retry_wait="0") == [0.0] * 6
-    model = ChatModel("m", read_settings("m", options("http://localhost/v1")), {}, Redactor(), 0)
-    assert model._backoff(0, 30.0) == 30.0
-    assert model._backoff(0, 3000.0) == 60.0
+    assert model(0)._backoff(0, 30.0) == 30.0
+    assert model(0)._backoff(0, 3000.0) == 60.0
+
+
+def test_what_a_backend_declares() -> None:
+    assert set(ARGS) == {
+        *("api", "api_key", "extra_body", "max_retries", "max_retry_wait", "organization", "project", "switch"),
+        "timeout",
+    }
+    assert ready({"OPENAI_API_KEY": "sk-1"}) is ready({"OPENAI_BASE_URL": "http://localhost/v1"}) is None
+    missing = ready({"OPENAI_API_KEY": " "})
+    assert missing == "no key: export OPENAI_API_KEY=KEY (for a server of your own, OPENAI_BASE_URL=URL)"
+
+
+# --- which API, and which switch ---------------------------------------------------------------------------------
+
+
+def path_of(name: str, base_url: str | None = None, **args: str) -> str:
+    settings = read_settings(name, options(base_url, api_key="sk-12345678", **args))
+    messages = (Message("user", "hello"),)
+    request = ModelRequest(messages, (), Sampling(), Sample("s", messages, (), {}, Gold({})))
+    return dialect_of(name, settings, args).write(request).path
+
+
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [
+        ("gpt-4.1-mini", "/chat/completions"),
+        ("gpt-5", "/chat/completions"),
+        ("gpt-5.2", "/chat/completions"),
+        ("gpt-5.3-chat-latest", "/chat/completions"),
+        ("gpt-5.4", "/responses"),
+        ("gpt-5.4-mini-2026-03-05", "/responses"),
+        ("gpt-5.12", "/responses"),
+        ("gpt-6-sol", "/responses"),
+        ("o4-mini", "/chat/completions"),
+    ],
+)
+def test_openais_later_models_go_to_responses_at_once(name: str, path: str) -> None:
+    assert path_of(name) == path
+    assert path_of(name, "https://eu.api.openai.com/v1") == path
+    assert path_of(name, "http://localhost:8000/v1") == "/chat/completions"
+    assert path_of(name, "https://api.openai.com.example/v1") == "/chat/completions"
+
+
+def test_the_api_can_be_chosen() -> None:
+    assert path_of("gpt-5.4", api="chat") == "/chat/completions"
+    assert path_of("m", "http://localhost/v1", api="responses") == "/responses"
+
+
+OFF, ON, LOW = Reasoning("off"), Reasoning("on"), Reasoning("on", effort="low")
+TEMPLATE = "chat_template_kwargs"
+
+
+@pytest.mark.parametrize(
+    ("name", "base_url", "args", "off", "on", "low"),
+    [
+        ("gpt-5.2", None, {}, *({"reasoning_effort": effort} for effort in ("none", "medium", "low"))),
+        (
+            *("gpt-5.4", None, {}, {"reasoning": {"effort": "none"}}),
+            *({"reasoning": {"effort": effort, "summary": "auto"}} for effort in ("medium", "low")),
+        ),
+        (
+            *("qwen", "http://localhost/v1", {}, {TEMPLATE: {"enable_thinking": False}}),
+            {TEMPLATE: {"enable_thinking": True}},
+            {TEMPLATE: {"enable_thinking": True}, "reasoning_effort": "low"},
+        ),
+        (
+            *("qwen", "http://localhost/v1", {"switch": "effort"}),
+            *({"reasoning_effort": effort} for effort in ("none", "medium", "low")),
+        ),
+        ("qwen", "http://localhost/v1", {"switch": "none"}, {}, {}, {}),
+        ("gpt-5.4", None, {"switch": "none"}, {}, {}, {}),
+    ],
+)
+def test_one_reasoning_is_each_endpoints_own_switch(
+    name: str, base_url: str | None, args: dict[str, str], off: Any, on: Any, low: Any
+) -> None:
+    model: Any = load(name, options(base_url, api_key="sk-12345678", **args))
+    assert model.switch(Reasoning()) == {}
+    assert [model.switch(reasoning) for reasoning in (OFF, ON, LOW)] == [off, on, low]
+
+
+@pytest.mark.parametrize("base_url", [None, "http://localhost/v1"])
+@pytest.mark.parametrize("api", ["chat", "responses"])
+def test_a_budget_is_refused_where_there_are_efforts_only(base_url: str | None, api: str) -> None:
+    model: Any = load("m", options(base_url, api_key="sk-12345678", api=api))
+    with pytest.raises(UsageError) as caught:
+        model.switch(Reasoning("on", budget=2000))
+    assert str(caught.value) == "openai/m takes an effort, not a budget: use low, medium or high."
+
+
+@pytest.mark.parametrize("name", ["o3", "o4-mini", "gpt-5", "gpt-5-mini-2025-08-07"])
+def test_models_that_always_reason_cannot_be_turned_off(name: str) -> None:
+    model: Any = load(name, options(api_key="sk-12345678"))
+    with pytest.raises(UsageError, match="always reasons: its reasoning cannot be turned off, use low"):
+        model.switch(OFF)
+    assert model.switch(LOW) == {"reasoning_effort": "low"}
+
+
+def test_extra_body_must_not_undo_the_switch() -> None:
+    given = options("http://localhost/v1", extra_body='{"chat_template_kwargs": {"enable_thinking": true, "x": 1}}')
+    model: Any = load("m", given)
+    assert model.switch(Reasoning()) == {}
+    with pytest.raises(UsageError) as caught:
+        model.switch(OFF)
+    assert str(caught.value) == (
+        "--model-arg extra_body sets chat_template_kwargs.enable_thinking, and so does --reasoning: give one of them."
+    )
+    other: Any = load("m", options("http://localhost/v1", extra_body='{"chat_template_kwargs": {"x": 1}}'))
+    assert other.switch(OFF) == {TEMPLATE: {"enable_thinking": False}}
