@@ -1,0 +1,209 @@
+"""The files of an export: train.parquet, reward.py, agent_loop.yaml and launch.sh, in the form that verl 0.9 reads.
+
+A row of the data has verl's five columns. `prompt` is the prefix as plain text, for whoever looks at the data; what is
+rendered are the messages and tools in extra_info, as JSON, because Parquet would give every call the arguments of all.
+`ground_truth` is the prefix as a record, which holds all that a reward needs.
+
+The settings are the paper's (FTRL, arXiv 2508.08791, and its launch scripts), under the names of verl 0.9: a test
+composes them with verl's own configuration where verl is installed. The cluster's are the last ones of `settings`; an
+argument of launch.sh is handed on and wins.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from harness.datafiles import ROWS_A_GROUP
+from harness.errors import UsageError
+from harness.jsonio import write_atomically
+from harness.models.chat_wire import wire_tool
+from harness.models.prompting import chat_messages, is_torn
+from harness.types import JSONObject, Message
+from trainer.prefixes import Prefix, to_record
+
+Algorithm = Literal["grpo", "reinforce++"]
+ESTIMATORS: Mapping[str, str] = {"grpo": "grpo", "reinforce++": "reinforce_plus_plus"}
+BATCH = 512
+"""Prompts a step."""
+PROMPT, RESPONSE, THINKING_RESPONSE = 16_384, 1_024, 8_192
+"""Tokens."""
+ABILITY = "tool_use"
+LOOP = "prefix_turn"
+HERE = "$here"
+MODEL = re.compile(r"[\w./~-]+")
+"""What verl's command line takes without quotes of its own."""
+
+REWARD = '''"""The reward of this export: verl calls compute_score for every turn that it generates."""
+
+from trainer.verl.reward import scorer
+
+# format: how the model writes calls (hermes: Qwen's); thinking: whether its chat template ends a prompt inside a block
+# of reasoning. The paper_* rewards read neither.
+compute_score = scorer({name!r}, format="hermes", thinking=False)
+'''
+AGENT_LOOP = f"""\
+- name: {LOOP}
+  _target_: trainer.verl.rollout.PrefixTurn
+"""
+LAUNCH = """\
+#!/usr/bin/env bash
+# Trains with verl 0.9 on the prompts beside this file, with the paper's settings. Arguments are handed on to verl and
+# win: ./launch.sh trainer.n_gpus_per_node=4
+set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+exec python3 -m verl.trainer.main_ppo \\
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    """What is trained and how: `model` is a path or a name that verl can load (MODEL), `reward` a step reward."""
+
+    model: str
+    algorithm: Algorithm = "grpo"
+    reward: str = "paper_f1"
+    thinking: bool = False
+
+
+# --- data ----------------------------------------------------------------------------------------------------------
+
+
+def row(prefix: Prefix, index: int) -> JSONObject:
+    """A prefix as a row of verl's data; `index` is its number, by which verl's traces name it."""
+    messages = chat_messages(prefix.messages, "reasoning_content", is_torn)
+    return {
+        "data_source": str(prefix.sample.metadata.get("data_source") or prefix.task),
+        "prompt": [{"role": message.role, "content": plain(message)} for message in prefix.messages],
+        "ability": ABILITY,
+        "reward_model": {"style": "rule", "ground_truth": json.dumps(to_record(prefix), ensure_ascii=False)},
+        "extra_info": {
+            "index": index,
+            "split": "train",
+            "id": prefix.id,
+            "messages": json.dumps(messages, ensure_ascii=False),
+            "tools": json.dumps([wire_tool(tool) for tool in prefix.sample.tools], ensure_ascii=False),
+        },
+    }
+
+
+def plain(message: Message) -> str:
+    """A message as text: a turn with calls as the model wrote it, or with its calls as JSON behind what it said."""
+    if message.raw is not None or not message.tool_calls:
+        return message.content if message.raw is None else message.raw
+    calls = [json.dumps({"name": call.name, "arguments": call.arguments or {}}) for call in message.tool_calls]
+    return "\n".join(filter(None, [message.content, *calls]))
+
+
+def write_data(path: Path, prefixes: Sequence[Prefix]) -> None:
+    """The rows as Parquet with nested columns, in the prefixes' order (verl shuffles), the whole file or none."""
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError:
+        raise UsageError("verl reads Parquet, which needs the data extra: pip install 'tool-harness[data]'.") from None
+    text = pyarrow.string()
+    said = pyarrow.struct({"role": text, "content": text})
+    extra = {"index": pyarrow.int64(), "split": text, "id": text, "messages": text, "tools": text}
+    columns = {
+        "data_source": text,
+        "prompt": pyarrow.list_(said),
+        "ability": text,
+        "reward_model": pyarrow.struct({"style": text, "ground_truth": text}),
+        "extra_info": pyarrow.struct(extra),
+    }
+    temporary = path.with_name(f".{os.getpid()}.{path.name}")
+    try:
+        with pyarrow.parquet.ParquetWriter(temporary, pyarrow.schema(columns)) as writer:
+            for first in range(0, len(prefixes), ROWS_A_GROUP):
+                group = [row(p, first + i) for i, p in enumerate(prefixes[first : first + ROWS_A_GROUP])]
+                writer.write_table(pyarrow.Table.from_pylist(group, schema=writer.schema))
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+# --- settings ------------------------------------------------------------------------------------------------------
+
+
+def settings(export: Export) -> dict[str, str]:
+    """verl's configuration, by key, as its command line takes it. HERE stands for the folder of the export."""
+    actor, rollout = "actor_rollout_ref.actor", "actor_rollout_ref.rollout"
+    return {
+        "algorithm.adv_estimator": ESTIMATORS[export.algorithm],
+        "algorithm.use_kl_in_reward": "False",
+        "data.train_files": f"'{HERE}/train.parquet'",
+        "data.val_files": f"'{HERE}/train.parquet'",  # verl wants some; they are never played, the harness measures
+        "data.val_max_samples": str(BATCH),
+        "data.train_batch_size": str(BATCH),
+        "data.max_prompt_length": str(PROMPT),
+        "data.max_response_length": str(THINKING_RESPONSE if export.thinking else RESPONSE),
+        "data.filter_overlong_prompts": "True",
+        "data.truncation": "error",
+        "data.custom_cls.path": "pkg://trainer.verl.rollout",
+        "data.custom_cls.name": "PrefixDataset",
+        "+data.apply_chat_template_kwargs.enable_thinking": str(export.thinking),
+        "reward.custom_reward_function.path": f"'{HERE}/reward.py'",
+        "reward.custom_reward_function.name": "compute_score",
+        "actor_rollout_ref.model.path": export.model,
+        "actor_rollout_ref.model.use_remove_padding": "True",
+        "actor_rollout_ref.model.enable_gradient_checkpointing": "True",
+        f"{actor}.optim.lr": "1e-6",
+        f"{actor}.ppo_mini_batch_size": "32",
+        f"{actor}.use_kl_loss": "True",
+        f"{actor}.kl_loss_coef": "0.001",
+        f"{actor}.kl_loss_type": "low_var_kl",
+        f"{actor}.entropy_coeff": "0.001",
+        f"{actor}.use_dynamic_bsz": "True",
+        f"{actor}.ppo_max_token_len_per_gpu": "32768",
+        f"{rollout}.name": "vllm",
+        f"{rollout}.n": "16",
+        f"{rollout}.temperature": "1.0",
+        f"{rollout}.agent.default_agent_loop": LOOP,
+        f"{rollout}.agent.agent_loop_config_path": f"'{HERE}/agent_loop.yaml'",
+        "trainer.total_epochs": "1",
+        "trainer.val_before_train": "False",
+        "trainer.test_freq": "-1",
+        "trainer.save_freq": "120",
+        "trainer.default_local_dir": f"'{HERE}/checkpoints'",
+        "trainer.project_name": "tool_harness",
+        "trainer.experiment_name": f"{ESTIMATORS[export.algorithm]}_{export.reward}",
+        "trainer.logger": "[console]",
+        # what the paper's eight GPUs of one machine wanted
+        f"{rollout}.tensor_model_parallel_size": "2",
+        f"{rollout}.gpu_memory_utilization": "0.7",
+        f"{rollout}.max_num_batched_tokens": "32768",
+        "actor_rollout_ref.ref.fsdp_config.param_offload": "True",
+        "trainer.n_gpus_per_node": "8",
+        "trainer.nnodes": "1",
+    }
+
+
+def launch(export: Export) -> str:
+    """The launch file: a shell script that calls verl with these settings."""
+    lines = [f"    {_word(f'{key}={value}')} \\\n" for key, value in settings(export).items()]
+    return LAUNCH + "".join(lines) + '    "$@"\n'
+
+
+def _word(override: str) -> str:
+    """A word of the script. Only HERE is left to the shell, in words that are ours."""
+    return f'"{override}"' if HERE in override else shlex.quote(override)
+
+
+# --- all of it -----------------------------------------------------------------------------------------------------
+
+
+def write_export(folder: Path, prefixes: Sequence[Prefix], export: Export) -> None:
+    """Writes the four files. Raises UsageError where pyarrow is missing."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_data(folder / "train.parquet", prefixes)
+    write_atomically(folder / "reward.py", REWARD.format(name=export.reward))
+    write_atomically(folder / "agent_loop.yaml", AGENT_LOOP)
+    write_atomically(folder / "launch.sh", launch(export))
+    (folder / "launch.sh").chmod(0o755)
