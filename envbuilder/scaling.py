@@ -16,7 +16,7 @@ from typing import Any
 from envbuilder.documents import Writer, gold, relations_of, with_world
 from envbuilder.integration import first_key
 from envbuilder.records import Document, JSONObject, Toolset
-from envbuilder.spec import DISTRACTOR_SHARE, Levels, Spec, Weights, pick
+from envbuilder.spec import DISTRACTOR_SHARE, Spec, Weights, pick
 from envbuilder.worlds.catalogue import KINDS, RELATIONS, of_kind
 from envbuilder.worlds.operations import OPERATIONS
 from envbuilder.worlds.parameters import Offers
@@ -50,7 +50,7 @@ def scale(toolset: Toolset, spec: Spec) -> Toolset:
     random = Random(f"{facts['source']}|scaling")
     world = World(random, facts["world"])
     served = {(step["kind"], step["relation"]) for step in facts["steps"] if "relation" in step}
-    scaler = _Scaler(random, world, Writer(random, world, facts["terse"]), spec.scaling, served)
+    scaler = _Scaler(random, world, Writer(random, world, facts["terse"]), spec, served)
     documents: list[Document] = []
     for document in toolset.documents:
         taken = {other.name for other in documents}
@@ -79,13 +79,12 @@ def _first(toolset: Toolset, document: Document) -> str | None:
 class _Scaler:
     """Applies the strategies to one document after the other, in one world."""
 
-    def __init__(
-        self, random: Random, world: World, writer: Writer, levels: Levels, served: set[tuple[str, str]]
-    ) -> None:
+    def __init__(self, random: Random, world: World, writer: Writer, spec: Spec, served: set[tuple[str, str]]) -> None:
         self._random = random
         self._world = world
         self._writer = writer
-        self._levels = levels
+        self._levels = spec.scaling
+        self._among = spec.size.kinds
         self._served = served
 
     def scaled(self, document: Document, first: str | None, taken: set[str]) -> Document:
@@ -115,7 +114,7 @@ class _Scaler:
         keys = {relation.key for relation in relations_of(facts)}
         more = [
             relation
-            for relation in of_kind(kind)
+            for relation in of_kind(kind, self._among)
             if relation.also == also
             and relation.key not in keys
             and (kind, relation.id) not in self._served
@@ -206,12 +205,13 @@ class _Scaler:
         for _ in range(1000):
             near = self._random.random()
             kind = kinds[int(self._random.random() * len(kinds))]
-            if near > 0.3:
-                targets = [relation.target for relation in of_kind(kind) if relation.target]
+            targets = [relation.target for relation in of_kind(kind, self._among) if relation.target]
+            if near > 0.3 and targets:
                 kind = targets[int(self._random.random() * len(targets))]
             if near > 0.75:
-                kind = list(KINDS)[int(self._random.random() * len(KINDS))]
-            relations = [relation for relation in of_kind(kind) if (kind, relation.id) not in served]
+                everything = self._among or tuple(KINDS)
+                kind = everything[int(self._random.random() * len(everything))]
+            relations = [relation for relation in of_kind(kind, self._among) if (kind, relation.id) not in served]
             if relations:
                 relation = relations[int(self._random.random() * len(relations))]
                 return self._writer.lookup_of(kind, RELATIONS[relation.id], [])

@@ -54,9 +54,10 @@ class Plan:
 def decompose(spec: Spec) -> Scenario:
     """The scenario of a spec. Raises LookupError where so many draws gave none."""
     random = Random(f"{spec.source}|scenario")
+    planner = _Planner(random, spec.size.kinds)
     for _ in range(MANY):
         with suppress(LookupError):  # no path ends as wanted, or a world is too small for so many different answers
-            plan = _plan(random, spec)
+            plan = planner.plan(spec)
             if not _has_shortcut(plan):
                 return _play(random, spec, plan)
     raise LookupError(f"no scenario fits {spec}")
@@ -88,139 +89,145 @@ def _has_shortcut(plan: Plan) -> bool:
     return any(found >= relations[tool] for tool, found in continuing.items())
 
 
-def _plan(random: Random, spec: Spec) -> Plan:
-    hops = pick(spec.size.hops[spec.kind], spec.even("hops"))
-    match spec.kind:
-        case "single_hop":
-            return Plan((_walk(random, 1, (), _anything),))
-        case "parallel_single_hop":
-            return _parallel(random, hops)
-        case "multi_hop":
-            closing = hops > 2 and random.random() < 0.18
-            if not closing:
-                return Plan((_walk(random, hops, (), _anything),))
-            walk = _walk(random, hops - 1, (), _convertible)
-            return Plan((walk,), "exchange" if _unit(walk.relations[-1]) == "florins" else "convert")
-        case _:
-            return _parallel_chains(random, hops)
+class _Planner:
+    """Draws plans. `among`: the kinds that they may be about; none named means all."""
 
+    def __init__(self, random: Random, among: tuple[str, ...]) -> None:
+        self._random = random
+        self._among = among
+        self._kinds = among or tuple(KINDS)
 
-def _parallel(random: Random, hops: int) -> Plan:
-    """Independent hops: `hops` of them, or one less and a closing operation."""
-    if hops == 2 and random.random() < 0.6:
-        walk = _walk(random, 1, (), _comparable)
-        counted = walk.relations[0].value
-        arithmetic = ("sum in the head", "difference in the head") if counted and counted.type == "integer" else ()
-        return Plan((walk, walk), random.choice(("choice", *arithmetic)))
-    if hops == 3 and random.random() < 0.5:
-        first = _walk(random, 1, (), _computable)
-        return Plan((first, _matching(random, 1, first)), _operation(random, first))
-    kinds: set[str] = set()
-    walks: list[Walk] = []
-    for _ in range(hops):
-        walks.append(_walk(random, 1, kinds, _anything))
-        kinds.add(walks[-1].kind)
-    return Plan(tuple(walks), "both")
+    def plan(self, spec: Spec) -> Plan:
+        hops = pick(spec.size.hops[spec.kind], spec.even("hops"))
+        match spec.kind:
+            case "single_hop":
+                return Plan((self._walk(1, (), _anything),))
+            case "parallel_single_hop":
+                return self._parallel(hops)
+            case "multi_hop":
+                closing = hops > 2 and self._random.random() < 0.18
+                if not closing:
+                    return Plan((self._walk(hops, (), _anything),))
+                walk = self._walk(hops - 1, (), _convertible)
+                return Plan((walk,), "exchange" if _unit(walk.relations[-1]) == "florins" else "convert")
+            case _:
+                return self._parallel_chains(hops)
 
+    def _parallel(self, hops: int) -> Plan:
+        """Independent hops: `hops` of them, or one less and a closing operation."""
+        if hops == 2 and self._random.random() < 0.6:
+            walk = self._walk(1, (), _comparable)
+            counted = walk.relations[0].value
+            arithmetic = ("sum in the head", "difference in the head") if counted and counted.type == "integer" else ()
+            return Plan((walk, walk), self._random.choice(("choice", *arithmetic)))
+        if hops == 3 and self._random.random() < 0.5:
+            first = self._walk(1, (), _computable)
+            return Plan((first, self._matching(1, first)), self._operation(first))
+        kinds: set[str] = set()
+        walks: list[Walk] = []
+        for _ in range(hops):
+            walks.append(self._walk(1, kinds, _anything))
+            kinds.add(walks[-1].kind)
+        return Plan(tuple(walks), "both")
 
-def _parallel_chains(random: Random, hops: int) -> Plan:
-    """Two or three chains; the ends are compared, listed, or closed by an operation that is a hop itself."""
-    closing = random.random() < (0.5 if hops == 3 else 0.9 if hops % 2 else 0.6)
-    left = hops - closing
-    count = 3 if left >= 6 and left % 3 == 0 and random.random() < 0.35 else 2
-    lengths = [left // count + (place < left % count) for place in range(count)]
-    if closing:
-        first = _walk(random, lengths[0], (), _computable if count == 2 else _numeric)
-    else:
-        first = _walk(random, lengths[0], (), _comparable if random.random() < 0.5 else _anything)
-    same = not closing and count == 2 and _comparable(first.relations[-1])
-    walks = [first]
-    used = _subjects(first)
-    for length in lengths[1:]:
-        walks.append(
-            _matching(random, length, first, used, same) if closing or same else _walk(random, length, used, _anything)
-        )
-        used |= _subjects(walks[-1])
-    combine = _operation(random, first, count) if closing else "choice" if same else "both"
-    return Plan(tuple(walks), combine)
+    def _parallel_chains(self, hops: int) -> Plan:
+        """Two or three chains; the ends are compared, listed, or closed by an operation that is a hop itself."""
+        closing = self._random.random() < (0.5 if hops == 3 else 0.9 if hops % 2 else 0.6)
+        left = hops - closing
+        count = 3 if left >= 6 and left % 3 == 0 and self._random.random() < 0.35 else 2
+        lengths = [left // count + (place < left % count) for place in range(count)]
+        if closing:
+            first = self._walk(lengths[0], (), _computable if count == 2 else _numeric)
+        else:
+            first = self._walk(lengths[0], (), _comparable if self._random.random() < 0.5 else _anything)
+        same = not closing and count == 2 and _comparable(first.relations[-1])
+        walks = [first]
+        used = _subjects(first)
+        for length in lengths[1:]:
+            walks.append(
+                self._matching(length, first, used, same) if closing or same else self._walk(length, used, _anything)
+            )
+            used |= _subjects(walks[-1])
+        combine = self._operation(first, count) if closing else "choice" if same else "both"
+        return Plan(tuple(walks), combine)
+
+    def _operation(self, walk: Walk, count: int = 2) -> str:
+        if count > 2:
+            return self._random.choice(("sum", "average"))
+        last = walk.relations[-1].value
+        assert last is not None
+        return self._random.choice(DATE_OPERATIONS if last.type == "date" else NUMBER_OPERATIONS)
+
+    def _walk(self, hops: int, avoid: Collection[str], last: Callable[[Relation], bool]) -> Walk:
+        """A path of `hops` different relations, through new kinds where possible, whose last one is accepted."""
+        ends = frozenset(kind for kind in self._kinds if any(map(last, of_kind(kind, self._among))))
+        starts = _reaching(self._kinds, ends, hops - 1)
+        starts = tuple(kind for kind in starts if kind not in avoid) or starts
+        for _ in range(MANY):
+            walk = self._try_walk(self._one(starts), hops, avoid, last, ends)
+            if walk is not None:
+                return walk
+        raise LookupError(f"no path of {hops} hops ends as wanted")
+
+    def _try_walk(
+        self,
+        start: str,
+        hops: int,
+        avoid: Collection[str],
+        last: Callable[[Relation], bool],
+        ends: frozenset[str],
+    ) -> Walk | None:
+        kind, seen, path = start, {start, *avoid}, list[Relation]()
+        for left in range(hops - 2, -1, -1):
+            towards = _reaching(self._kinds, ends, left)
+            onward = [
+                relation
+                for relation in of_kind(kind, self._among)
+                if relation.target in towards and relation not in path
+            ]
+            onward = [relation for relation in onward if relation.target not in seen] or onward
+            if not onward:
+                return None
+            onward = [
+                relation for relation in onward if relation.target not in HUBS or self._random.random() < 0.3
+            ] or onward
+            own = [relation for relation in onward if relation.kind == kind]
+            path.append(self._one(own if own and self._random.random() < 0.8 else onward))
+            kind = path[-1].target or ""
+            seen.add(kind)
+        found = [relation for relation in of_kind(kind, self._among) if last(relation) and relation not in path]
+        values = [relation for relation in found if relation.target is None]
+        own = [relation for relation in values if relation.kind == kind] or values
+        chosen = own if own and self._random.random() < 0.8 else found
+        return Walk(start, (*path, self._one(chosen))) if chosen else None
+
+    def _matching(self, hops: int, first: Walk, avoid: Collection[str] = (), same: bool = False) -> Walk:
+        """A walk whose end can be combined with the end of `first`: the same relation, or one of the same sort."""
+        end = first.relations[-1]
+        if hops == 1 and (same or self._random.random() < 0.6):
+            return Walk(end.kind if len(first.relations) > 1 else first.kind, (end,))
+        if same:
+            return self._walk_to(hops, end)
+        return self._walk(hops, avoid, lambda relation: _sort(relation) == _sort(end))
+
+    def _walk_to(self, hops: int, end: Relation) -> Walk:
+        return self._walk(hops, (), lambda relation: relation is end)
+
+    def _one(self, options: Sequence[T]) -> T:
+        return options[int(self._random.random() * len(options))]
 
 
 def _subjects(walk: Walk) -> set[str]:
     return {walk.kind, *(relation.target for relation in walk.relations[:-1] if relation.target)}
 
 
-def _operation(random: Random, walk: Walk, count: int = 2) -> str:
-    if count > 2:
-        return random.choice(("sum", "average"))
-    last = walk.relations[-1].value
-    assert last is not None
-    return random.choice(DATE_OPERATIONS if last.type == "date" else NUMBER_OPERATIONS)
-
-
-def _walk(random: Random, hops: int, avoid: Collection[str], last: Callable[[Relation], bool]) -> Walk:
-    """A path of `hops` different relations, through kinds that are new where possible, whose last one is accepted."""
-    ends = frozenset(kind for kind in KINDS if any(map(last, of_kind(kind))))
-    starts = _reaching(ends, hops - 1)
-    starts = tuple(kind for kind in starts if kind not in avoid) or starts
-    for _ in range(MANY):
-        walk = _try_walk(random, _one(random, starts), hops, avoid, last, ends)
-        if walk is not None:
-            return walk
-    raise LookupError(f"no path of {hops} hops ends as wanted")
-
-
 @lru_cache(maxsize=1024)
-def _reaching(ends: frozenset[str], steps: int) -> tuple[str, ...]:
+def _reaching(kinds: tuple[str, ...], ends: frozenset[str], steps: int) -> tuple[str, ...]:
     """The kinds from which some path of so many steps leads to one of `ends`, in a fixed order."""
     if steps == 0:
-        return tuple(kind for kind in KINDS if kind in ends)
-    onward = set(_reaching(ends, steps - 1))
-    return tuple(kind for kind in KINDS if any(relation.target in onward for relation in of_kind(kind)))
-
-
-def _try_walk(
-    random: Random,
-    start: str,
-    hops: int,
-    avoid: Collection[str],
-    last: Callable[[Relation], bool],
-    ends: frozenset[str],
-) -> Walk | None:
-    kind, seen, path = start, {start, *avoid}, list[Relation]()
-    for left in range(hops - 2, -1, -1):
-        towards = _reaching(ends, left)
-        onward = [relation for relation in of_kind(kind) if relation.target in towards and relation not in path]
-        onward = [relation for relation in onward if relation.target not in seen] or onward
-        if not onward:
-            return None
-        onward = [relation for relation in onward if relation.target not in HUBS or random.random() < 0.3] or onward
-        own = [relation for relation in onward if relation.kind == kind]
-        path.append(_one(random, own if own and random.random() < 0.8 else onward))
-        kind = path[-1].target or ""
-        seen.add(kind)
-    found = [relation for relation in of_kind(kind) if last(relation) and relation not in path]
-    values = [relation for relation in found if relation.target is None]
-    own = [relation for relation in values if relation.kind == kind] or values
-    chosen = own if own and random.random() < 0.8 else found
-    return Walk(start, (*path, _one(random, chosen))) if chosen else None
-
-
-def _one(random: Random, options: Sequence[T]) -> T:
-    return options[int(random.random() * len(options))]
-
-
-def _matching(random: Random, hops: int, first: Walk, avoid: Collection[str] = (), same: bool = False) -> Walk:
-    """A walk whose end can be combined with the end of `first`: the same relation, or one of the same sort."""
-    end = first.relations[-1]
-    if hops == 1 and (same or random.random() < 0.6):
-        return Walk(end.kind if len(first.relations) > 1 else first.kind, (end,))
-    if same:
-        return _walk_to(random, hops, end)
-    return _walk(random, hops, avoid, lambda relation: _sort(relation) == _sort(end))
-
-
-def _walk_to(random: Random, hops: int, end: Relation) -> Walk:
-    return _walk(random, hops, (), lambda relation: relation is end)
+        return tuple(kind for kind in kinds if kind in ends)
+    onward = set(_reaching(kinds, ends, steps - 1))
+    return tuple(kind for kind in kinds if any(relation.target in onward for relation in of_kind(kind, kinds)))
 
 
 def _sort(relation: Relation) -> tuple[str, str] | None:

@@ -41,7 +41,8 @@ class Levels:
 class Size:
     """How large a scenario is: rows of a table, hops by kind, distractors by kind at level 2, and terse wording.
 
-    With `tools` the distractors fill the toolset up to so many tools instead.
+    With `tools` the distractors fill the toolset up to so many tools instead; with `kinds` the whole environment is
+    about these kinds of things (envbuilder/worlds).
     """
 
     rows: tuple[int, int]
@@ -49,6 +50,7 @@ class Size:
     distractors: Mapping[Kind, Weights] = field(default_factory=dict)
     tools: int | None = None
     terse: bool = False
+    kinds: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,9 +129,10 @@ MICRO = Setting(
         hops=_by_kind(((1, 1),), ((2, 1),), ((2, 1),), ((3, 1),)),
         tools=4,
         terse=True,
+        kinds=("person", "town", "club", "stadium", "athlete", "cup", "region", "river"),
     ),
     Levels(generalise=0, parameters=0, types=0, distractors=2),
-    "four tools of one or two parameters: for models of a few million parameters",
+    "four tools of one or two parameters about a few kinds of things: for models of a few million parameters",
 )
 EASY = Setting(
     Size(

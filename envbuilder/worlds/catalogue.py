@@ -15,10 +15,18 @@ OFFICES: Mapping[str, tuple[str, ...]] = {domain.name: domain.offices for domain
 
 
 @cache
-def of_kind(kind: str) -> tuple[Relation, ...]:
-    """What can be asked about a thing of this kind: its own relations, then those of its parents."""
+def of_kind(kind: str, among: tuple[str, ...] = ()) -> tuple[Relation, ...]:
+    """What can be asked about a thing of this kind: its own relations, then those of its parents; with `among`, only
+    what leads to no other kinds."""
     own, parent = KINDS[kind].relations, KINDS[kind].parent
-    return own + of_kind(parent) if parent else own
+    relations = own + of_kind(parent) if parent else own
+    return tuple(relation for relation in relations if not among or _kinds_in(relation) <= {*among})
+
+
+def _kinds_in(relation: Relation) -> set[str]:
+    """The kinds of an answer, of a list's members and of a second key."""
+    found = (relation.target, relation.also, relation.value.of if relation.value else None)
+    return {kind for kind in found if kind is not None and kind in KINDS}
 
 
 def years_of(kind: str) -> tuple[int, int]:
