@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
@@ -42,12 +43,15 @@ class Session:
 
     def run(self) -> int:
         """Plays and reports. Returns the exit status; raises UsageError before anything is played."""
-        with Sandbox(self.sandbox) as sandbox:
+        with Sandbox(self.sandbox) as sandbox, ExitStack() as open_models:
             runs = list(self._runs(sandbox))
             self._check(runs)
             summaries = []
-            for run in runs:
+            for run, following in zip(runs, [*runs[1:], None], strict=True):
+                open_models.callback(_close, run.player.model)
                 summaries.append(self._play(run))
+                if following is None or following.player.model is not run.player.model:
+                    open_models.close()  # a network makes room for the next one
                 if self.budget.spent:
                     break
         return self._report(runs[: len(summaries)], summaries, len(runs))
@@ -112,6 +116,11 @@ class Session:
             f"Stopped: {self.budget.spent}. The numbers above are of a part of the episodes; go on with the same "
             f"command, a higher limit and --resume --out {self.out}."
         )
+
+
+def _close(model: Model) -> None:
+    if (close := getattr(model, "close", None)) is not None:
+        close()
 
 
 @dataclass(frozen=True)

@@ -190,7 +190,7 @@ class Reply:
 class Model(Protocol):
     """Anything that speaks: a function of a request, plain or async. It raises ModelFailure when it cannot.
 
-    What a model may have besides is in docs/extending.md: check, switch, batch, aclose.
+    What a model may have besides is in docs/extending.md: check, switch, batch, aclose, close.
     """
 
     name: str

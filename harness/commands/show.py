@@ -121,7 +121,7 @@ def _transcript(record: Mapping[str, Any], golds: Mapping[tuple[str, str], Any],
     yield f"{record['task']} / {record['sample']}   epoch {record['epoch']}   {record['outcome']} ({record['stop']})"
     yield _scores(record["scores"])
     if (seen := record.get("reasoning")) and (seen["asked"] != "default" or seen["turns"] or seen["tokens"]):
-        yield f"reasoning {seen['asked']}: text in {seen['turns']} turns, {seen['tokens']} tokens as the provider counts"
+        yield f"reasoning {seen['asked']}: text in {seen['turns']} turns, {seen['tokens']} tokens as counted"
     yield from record.get("notes", ())
     if record["error"]:
         yield f"error: {record['error']}"

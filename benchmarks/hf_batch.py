@@ -1,0 +1,105 @@
+"""What playing many episodes at once gains on hf/: the same 64 episodes one by one and together, at temperature 0.
+
+    python benchmarks/hf_batch.py [--rounds 3] [--model DIR] [--episodes 64]
+
+Each round plays the episodes one by one and then all together, in turns so that a busy machine disturbs both; the
+medians of the rounds are compared, and the calls of every episode. `network` is the time inside the model alone.
+float32 on the CPU, micro_* tasks, the bundled tiny model unless --model names another directory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tabulate import tabulate
+
+from harness.evaluate import Plan, Player, evaluate
+from harness.models import ModelOptions
+from harness.models.hf import HFModel, load_directory
+from harness.sandbox import Sandbox
+from harness.types import ModelRequest, Sampling
+from tasks.synthesised import micro
+
+BUNDLED = Path(__file__).parents[1] / "trainer" / "bundled" / "tiny-base"
+Calls = dict[tuple[str, str], list[Any]]
+
+
+def main() -> int:
+    """Prints a table; exits with 1 where the calls differ."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--episodes", type=int, default=64)
+    parser.add_argument("--model", type=Path, default=BUNDLED)
+    args = parser.parse_args()
+    if not any(args.model.glob("*.safetensors")):
+        print(f"{args.model} holds no model: harness train --regime sft --recipe tiny-base --out DIR, then --model DIR")
+        return 2
+    plan = first_episodes(args.episodes)
+    rounds = [(play(plan, args.model, 1), play(plan, args.model, args.episodes)) for _ in range(args.rounds)]
+    (_, _, alone), (_, _, together) = rounds[0]
+    rows = [
+        (name, *(statistics.median(pair[which][part] for pair in rounds) for which in (0, 1)))
+        for name, part in (("whole run", 0), ("network", 1))
+    ]
+    table = [(name, f"{one:.2f}", f"{many:.2f}", f"{one / many:.1f}x") for name, one, many in rows]
+    print(
+        tabulate(table, headers=("seconds", "one by one", f"{args.episodes} together", "ratio"), disable_numparse=True)
+    )
+    same = sum(alone[key] == together[key] for key in alone)
+    calls = sum(map(len, alone.values()))
+    print(f"{same} of {len(alone)} episodes have the same calls ({calls} calls)")
+    return 0 if same == len(alone) else 1
+
+
+def first_episodes(count: int) -> Plan:
+    """The first episodes of every micro task, as many of each."""
+    tasks = micro({})
+    share = -(-count // len(tasks))
+    samples = {task.name: list(task.load())[:share] for task in tasks}
+    return Plan(tasks, samples, {}, Sampling(0.0, 256))
+
+
+def play(plan: Plan, folder: Path, width: int) -> tuple[float, float, Calls]:
+    """Seconds of the run without loading, seconds inside the network, and the calls of every episode."""
+    model = load_directory(
+        "hf/benchmark", str(folder), ModelOptions({"device": "cpu", "dtype": "float32"}, None, width)
+    )
+    task = plan.tasks[0]
+    sample = plan.samples[task.name][0]
+    model(ModelRequest(sample.messages, sample.tools, Sampling(0.0, 4), sample))
+    inside = clocked(model)
+    calls: Calls = {}
+
+    def watch(record: dict[str, Any]) -> None:
+        calls[record["task"], record["sample"]] = [(call["name"], call["arguments"]) for call in record["calls"]]
+
+    with Sandbox() as sandbox, tempfile.TemporaryDirectory() as out:
+        started = time.perf_counter()
+        evaluate(plan, Player(model, sandbox, width), Path(out) / "run", watch=watch)
+        return time.perf_counter() - started, sum(inside), calls
+
+
+def clocked(model: HFModel) -> Sequence[float]:
+    """A list that grows by the seconds of every call of the network."""
+    seconds: list[float] = []
+    batch = model.batch
+
+    def timed(requests: Sequence[ModelRequest]) -> Any:
+        started = time.perf_counter()
+        answers = batch(requests)
+        seconds.append(time.perf_counter() - started)
+        return answers
+
+    model.batch = timed  # type: ignore[method-assign]
+    return seconds
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,405 @@
+"""hf/ with real, tiny networks: batches against single requests, memory that runs out, directories that are broken."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from builders import record, sample
+from commands import harness, one_sentence
+from fakes import tiny_model
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from harness.errors import ModelFailure, UsageError
+from harness.formats.hermes import Hermes
+from harness.models import ModelOptions, hf
+from harness.models.local import Row, folder_digest
+from harness.types import Message, ModelRequest, Reasoning, Reply, Sampling
+
+PROMPTS = tuple(f"{'word ' * (3 * number)}Corrie {number}?" for number in range(8))
+
+
+@pytest.fixture(scope="module")
+def nonsense(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with random weights."""
+    return tiny_model.random_model(tmp_path_factory.mktemp("random") / "model", context=512)
+
+
+@pytest.fixture(scope="module")
+def learned(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a network that knows one episode by heart."""
+    return tiny_model.trained_model(tmp_path_factory.mktemp("trained") / "model")
+
+
+@pytest.fixture(scope="module")
+def chatter(nonsense: Path) -> hf.HFModel:
+    """The network of random weights, eight at once."""
+    return model(nonsense)
+
+
+def model(folder: Path, concurrency: int = 8, **args: str) -> hf.HFModel:
+    return hf.load_directory("hf/tiny", str(folder), ModelOptions(args=args, concurrency=concurrency))
+
+
+def ask(
+    text: str = PROMPTS[0], sampling: Sampling = Sampling(max_tokens=24), epoch: int = 0, turn: int = 0
+) -> ModelRequest:
+    return ModelRequest([Message("user", text)], (), sampling, sample(), epoch=epoch, turn=turn)
+
+
+def raws(answers: Sequence[Reply | ModelFailure]) -> list[str | None]:
+    return [answer.message.raw if isinstance(answer, Reply) else f"failed: {answer}" for answer in answers]
+
+
+# --- what is generated -------------------------------------------------------------------------------------------
+
+
+def test_a_batch_says_what_single_requests_say(chatter: hf.HFModel) -> None:
+    requests = [ask(text, Sampling(max_tokens=5 + 7 * number)) for number, text in enumerate(PROMPTS)]
+    together = chatter.batch(requests)
+    assert together == [chatter(request) for request in requests]
+    assert len(set(raws(together))) > 4, "the replies must differ for the comparison to mean something"
+
+
+def test_rows_that_cannot_leave_the_batch_say_the_same(chatter: hf.HFModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    requests = [ask(text, Sampling(0.5 * (number % 2), 3 + 5 * number)) for number, text in enumerate(PROMPTS)]
+    leaving = chatter.batch(requests)
+    monkeypatch.setattr(hf, "divisible_cache", lambda model: None)
+    assert chatter.batch(requests) == leaving
+
+
+def test_one_long_reply_does_not_hold_the_others_rows(nonsense: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    network = model(nonsense)
+    requests = [ask(text, Sampling(max_tokens=40 if number == 3 else 2)) for number, text in enumerate(PROMPTS)]
+    widths: list[int] = []
+    checked = hf.Enough.__call__
+
+    def counted(self: hf.Enough, input_ids: Any, scores: Any, **more: Any) -> Any:
+        widths.append(input_ids.shape[0])
+        return checked(self, input_ids, scores, **more)
+
+    monkeypatch.setattr(hf.Enough, "__call__", counted)
+    answers = network.batch(requests)
+    assert [answer.usage.output_tokens for answer in answers if isinstance(answer, Reply)] == [2, 2, 2, 40, 2, 2, 2, 2]
+    assert widths == [8] * 2 + [1] * 38
+
+
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    others=st.lists(st.integers(0, 7), max_size=5),
+    place=st.integers(0, 5),
+    temperature=st.sampled_from([0.7, 1.0, 1.5]),
+)
+def test_a_draw_does_not_depend_on_the_batch(
+    chatter: hf.HFModel, others: list[int], place: int, temperature: float
+) -> None:
+    sampling = Sampling(temperature, 12, seed=3)
+    mine = ask("Corrie?", sampling, epoch=1, turn=2)
+    # Others end before and after it, so rows leave the batch while it is drawn.
+    requests = [ask(PROMPTS[other], Sampling(temperature, 3 + 4 * other, seed=3), epoch=other) for other in others]
+    requests.insert(place, mine)
+    assert chatter.batch(requests)[min(place, len(others))] == chatter(mine)
+
+
+@pytest.mark.parametrize("change", [{"epoch": 1}, {"turn": 1}, {"sampling": Sampling(1.0, 24, seed=8)}])
+def test_another_epoch_turn_or_seed_draws_something_else(chatter: hf.HFModel, change: dict[str, object]) -> None:
+    one = ask(sampling=Sampling(1.0, 24, seed=7))
+    other = ask(**{"sampling": one.sampling, **change})  # type: ignore[arg-type]
+    assert chatter(one) == chatter(one)
+    assert chatter(one).message.raw != chatter(other).message.raw
+
+
+def test_draws_follow_the_softmax() -> None:
+    """Frequencies of Gumbel draws against the probabilities they stand for, over 4,000 rows of one seed each."""
+    import torch
+
+    logits = torch.tensor([2.0, 1.0, 0.0, -1.0])
+    counts = torch.zeros(4)
+    for epoch in range(40):
+        requests = [ask(sampling=Sampling(2.0), epoch=100 * epoch + turn, turn=turn) for turn in range(100)]
+        noise = hf.Noise([Row(request, None, (), 1) for request in requests])  # type: ignore[arg-type]
+        counts += noise(None, logits.repeat(100, 1)).argmax(dim=1).bincount(minlength=4)
+    expected = torch.softmax(logits / 2.0, dim=0)
+    assert torch.allclose(counts / counts.sum(), expected, atol=0.03)
+
+
+def test_a_reply_is_counted_and_cut_at_its_limit(chatter: hf.HFModel) -> None:
+    reply = chatter(ask(sampling=Sampling(max_tokens=9)))
+    assert (reply.finish_reason, reply.usage.output_tokens, reply.usage.requests) == ("length", 9, 1)
+    assert reply.usage.input_tokens == len(chatter.prompter.prompt(ask()).text.encode()) - _saved(chatter)
+
+
+def _saved(chatter: hf.HFModel) -> int:
+    """Bytes that tokens of several bytes save in the prompt."""
+    text = chatter.prompter.prompt(ask()).text
+    return len(text.encode()) - len(chatter._local.tokenizer(text)["input_ids"])
+
+
+def test_new_tokens_are_clamped_to_the_context(nonsense: Path) -> None:
+    network = model(nonsense)
+    reply = network(ask("word " * 90, Sampling(max_tokens=8192)))
+    assert reply.usage.input_tokens + reply.usage.output_tokens == 512
+    assert reply.finish_reason == "length"
+
+
+def test_a_prompt_that_does_not_fit_is_a_token_limit_of_its_own_episode(chatter: hf.HFModel) -> None:
+    good, bad = chatter.batch([ask(), ask("word " * 900)])
+    assert isinstance(good, Reply)
+    assert isinstance(bad, ModelFailure)
+    assert (bad.outcome, bad.stop) == ("token_limit", "context_length")
+    with pytest.raises(ModelFailure, match="context 512"):
+        chatter(ask("word " * 900))
+
+
+def test_a_stop_string_of_the_format_ends_a_row(learned: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    network = model(learned)
+    stopping = replace(network._local, format=Hermes(stop=("Corrie",)))
+    monkeypatch.setattr(network, "_local", stopping)
+    monkeypatch.setattr(network, "_generate", hf.network(stopping, "float32", "cpu"))
+    reply = network(first())
+    assert reply.usage.output_tokens < 20
+    assert reply.message.raw == '<tool_call>\n{"name": "population", "arguments": {"town": "'
+    assert reply.finish_reason == "stop"
+
+
+# --- calls, switches, episodes -----------------------------------------------------------------------------------
+
+
+def first(reasoning: Reasoning = Reasoning()) -> ModelRequest:
+    problem = sample()
+    return ModelRequest(problem.messages, problem.tools, Sampling(), problem, reasoning=reasoning)
+
+
+def test_a_trained_network_calls_its_tool(learned: Path) -> None:
+    reply = model(learned)(first())
+    [call] = reply.message.tool_calls
+    assert (call.name, call.arguments, call.parse_error) == ("population", {"town": "Corrie"}, None)
+    assert (reply.message.raw, reply.finish_reason) == (tiny_model.CALL, "stop")
+
+
+def test_the_reasoning_switch_is_in_the_prompt(learned: Path) -> None:
+    network = model(learned)
+    assert network.switch(Reasoning("off")) == {"enable_thinking": False}
+    off, on = (network.prompter.prompt(first(Reasoning(mode))).text for mode in ("off", "on"))
+    assert off == f"{on}<think>\n\n</think>\n\n"
+    longer, shorter = (network(first(Reasoning(mode))).usage.input_tokens for mode in ("off", "on"))
+    assert longer > shorter
+
+
+@pytest.mark.slow
+def test_an_evaluation_by_the_command_line(learned: Path, tmp_path: Path) -> None:
+    task = tmp_path / "towns.jsonl"
+    task.write_text("".join(json.dumps(record(id=f"towns{number}")) + "\n" for number in range(5)))
+    done = harness("eval", "--model", f"hf/{learned}", "--tasks", task, "--out", tmp_path / "run", "--concurrency", 3)
+    assert done.returncode == 0, done
+    [metrics] = [
+        entry["metrics"] for entry in json.loads((tmp_path / "run/summary.json").read_text())["tasks"].values()
+    ]
+    assert metrics["solve_f1"]["value"] == metrics["answer_accuracy"]["value"] == 1.0
+
+
+# --- memory ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "error",
+    [MemoryError(), RuntimeError("[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory")],
+)
+def test_out_of_memory_halves_the_batch_for_good(
+    nonsense: Path, caplog: pytest.LogCaptureFixture, error: Exception
+) -> None:
+    network, sizes = model(nonsense), list[int]()
+    network._generate = above(2, network._generate, sizes, error)
+    requests = [ask(text) for text in PROMPTS]
+    with caplog.at_level(logging.WARNING):
+        answers = network.batch(requests)
+    assert sizes == [8, 4, 2, 2, 2, 2]
+    assert answers == model(nonsense).batch(requests)
+    assert caplog.text.count("out of memory") == 2
+    sizes.clear()
+    network.batch(requests)
+    assert sizes == [2, 2, 2, 2]
+
+
+def test_a_cuda_error_of_memory_is_recognised() -> None:
+    import torch
+
+    assert hf.is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"))
+    assert not hf.is_out_of_memory(RuntimeError("shape mismatch"))
+
+
+def test_a_single_row_that_does_not_fit_costs_its_episode(nonsense: Path) -> None:
+    network = model(nonsense)
+    network._generate = above(0, network._generate, [], MemoryError())
+    answers = network.batch([ask(text) for text in PROMPTS[:3]])
+    assert [(a.outcome, a.stop) for a in answers if isinstance(a, ModelFailure)] == [
+        ("infrastructure_error", "out_of_memory")
+    ] * 3
+
+
+def test_another_error_is_not_taken_for_memory(nonsense: Path) -> None:
+    network = model(nonsense)
+    network._generate = above(0, network._generate, [], RuntimeError("a bug"))
+    with pytest.raises(RuntimeError, match="a bug"):
+        network.batch([ask()])
+
+
+def above(limit: int, generate: hf.Generate, sizes: list[int], error: Exception) -> hf.Generate:
+    """A network whose memory holds `limit` rows."""
+
+    def limited(rows: Sequence[Row]) -> list[list[int]]:
+        sizes.append(len(rows))
+        if len(rows) > limit:
+            raise error
+        return generate(rows)
+
+    return limited
+
+
+# --- directories -------------------------------------------------------------------------------------------------
+
+
+def without(*names: str) -> Callable[[Path], None]:
+    return lambda folder: [(folder / name).unlink() for name in names] and None
+
+
+def pickled(folder: Path) -> None:
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+
+
+def another_architecture(folder: Path) -> None:
+    change_config(folder, architectures=["BertForMaskedLM"], model_type="bert")
+
+
+def remote_code(folder: Path) -> None:
+    change_config(folder, model_type="homemade", auto_map={"AutoModelForCausalLM": "modeling_homemade.Homemade"})
+    (folder / "modeling_homemade.py").write_text("raise SystemExit('code of a model was run')\n")
+
+
+def unknown_architecture(folder: Path) -> None:
+    change_config(folder, model_type="homemade")
+
+
+def torn_config(folder: Path) -> None:
+    (folder / "config.json").write_text('{"architectures": ["Qwen3')
+
+
+def missing_shard(folder: Path) -> None:
+    (folder / "model.safetensors").rename(folder / "model-00001-of-00002.safetensors")
+    shards = {"a": "model-00001-of-00002.safetensors", "b": "model-00002-of-00002.safetensors"}
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": shards}))
+
+
+def broken_tokenizer(folder: Path) -> None:
+    (folder / "tokenizer.json").write_text("{}")
+
+
+def change_config(folder: Path, **changes: object) -> None:
+    path = folder / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+BROKEN = {
+    "there is no directory": shutil.rmtree,
+    "has no config.json": without("config.json"),
+    "has no weights": without("model.safetensors"),
+    "lacks model-00002-of-00002.safetensors": missing_shard,
+    "pickled weights only (pytorch_model.bin)": pickled,
+    "has no chat template": without("chat_template.jinja"),
+    "has no tokenizer": without("tokenizer.json"),
+    "its tokenizer cannot be loaded": broken_tokenizer,
+    "holds BertForMaskedLM, which is not a causal language model": another_architecture,
+    "needs code that came with it (homemade)": remote_code,
+    "does not know the architecture 'homemade'": unknown_architecture,
+    "cannot be read as JSON": torn_config,
+}
+
+
+@pytest.mark.parametrize("words", BROKEN)
+def test_a_broken_directory_is_one_sentence(nonsense: Path, tmp_path: Path, words: str) -> None:
+    folder = shutil.copytree(nonsense, tmp_path / "model")
+    BROKEN[words](folder)
+    with pytest.raises(UsageError) as caught:
+        model(folder)
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert str(caught.value).endswith(".")
+
+
+def test_weights_that_are_no_weights_are_one_sentence(nonsense: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(nonsense, tmp_path / "model")
+    (folder / "model.safetensors").write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
+    with pytest.raises(UsageError, match="its weights cannot be loaded") as caught:
+        model(folder)(ask())
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.slow
+def test_the_command_line_says_it_in_one_line(tmp_path: Path) -> None:
+    done = harness(
+        "eval", "--model", f"hf/{tmp_path / 'nowhere'}", "--tasks", "demo_single_hop", "--out", tmp_path / "run"
+    )
+    assert "there is no directory" in one_sentence(done)
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        ({"dtype": "int3"}, "dtype='int3'"),
+        ({"device": "tpu"}, "device='tpu'"),
+        ({"batch_size": "0"}, "batch_size='0'"),
+        ({"bath_size": "4"}, "bath_size is unknown"),
+        ({"format": "herms"}, "herms"),
+        ({"chat_template": "nowhere.jinja"}, "nowhere.jinja"),
+    ],
+)
+def test_a_wrong_argument_is_one_sentence(nonsense: Path, args: dict[str, str], words: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        model(nonsense, **args)
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_given_template_replaces_a_missing_one(nonsense: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(nonsense, tmp_path / "model")
+    without("chat_template.jinja")(folder)
+    path = tmp_path / "plain.jinja"
+    path.write_text("{% for m in messages %}[{{ m.role }}] {{ m.content }}\n{% endfor %}[assistant] ")
+    network = model(folder, chat_template=str(path), format="react")
+    assert network.prompter.prompt(first()).text.endswith("[assistant] ")
+    assert "Action Input:" in network.prompter.prompt(first()).text
+
+
+# --- identity ----------------------------------------------------------------------------------------------------
+
+
+def test_the_fingerprint_is_of_the_contents_not_of_the_place(nonsense: Path, tmp_path: Path) -> None:
+    copied = shutil.copytree(nonsense, tmp_path / "elsewhere")
+    assert model(copied).fingerprint == model(nonsense, concurrency=2, batch_size="3").fingerprint
+    assert model(copied, format="react").fingerprint != model(nonsense).fingerprint
+    assert model(copied, dtype="bfloat16").fingerprint != model(nonsense).fingerprint
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json", "tokenizer.json", "chat_template.jinja"])
+def test_every_file_that_decides_replies_is_in_the_fingerprint(nonsense: Path, tmp_path: Path, name: str) -> None:
+    folder = shutil.copytree(nonsense, tmp_path / "model")
+    before = folder_digest(folder)
+    with (folder / name).open("ab") as file:
+        file.write(b"\n")
+    assert folder_digest(folder) != before
+
+
+def test_the_batch_size_is_the_width(nonsense: Path) -> None:
+    assert model(nonsense, concurrency=5).width == 5
+    assert model(nonsense, concurrency=5, batch_size="9").width == 9
+
+
+def test_this_machine_is_ready() -> None:
+    assert hf.ready({}) is None
