@@ -1,1 +1,1 @@
-"""To come: training on the reward that the evaluation measures. Empty so far."""
+"""Training on the environments that the evaluation measures with: so far the supervised warm-up of a small network."""

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 ANTHROPIC_URL = "https://api.anthropic.com"
 INSTALL = "pip install 'tool-harness[anthropic]'"
 
-HELP = "Claude models: ANTHROPIC_API_KEY, and the anthropic extra"
+HELP = "anthropic/NAME asks Claude models: ANTHROPIC_API_KEY, and the anthropic extra"
 KEYS = ("ANTHROPIC_API_KEY",)
 ARGS = openai.CONNECTION_ARGS
 

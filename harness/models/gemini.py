@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 GEMINI_URL = "https://generativelanguage.googleapis.com/v1beta/openai"
 
-HELP = "Google's Gemini models: GEMINI_API_KEY or GOOGLE_API_KEY"
+HELP = "gemini/NAME asks Google's Gemini models: GEMINI_API_KEY or GOOGLE_API_KEY"
 KEYS = ("GEMINI_API_KEY", "GOOGLE_API_KEY")
 ARGS = openai.CONNECTION_ARGS
 

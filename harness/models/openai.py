@@ -37,7 +37,7 @@ OPENAI_URL = "https://api.openai.com/v1"
 
 # --- settings ----------------------------------------------------------------------------------------------------
 
-HELP = "any OpenAI-compatible endpoint: OPENAI_API_KEY, or --base-url for your own server"
+HELP = "openai/NAME asks any OpenAI-compatible endpoint: OPENAI_API_KEY, or --base-url for your own server"
 KEYS = ("OPENAI_API_KEY", "OPENAI_BASE_URL")
 CONNECTION_ARGS = ("api_key", "extra_body", "max_retries", "max_retry_wait", "timeout")
 """What every endpoint takes, also Gemini's and Anthropic's."""

@@ -1,0 +1,136 @@
+"""`harness train --regime sft` as a person runs it: a tiny real training, killed and gone on with, and bad input."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+
+import pytest
+from builders import record, write_records
+from commands import command, environment, harness, one_sentence
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+SMALL = ["environments=12", "vocabulary=460", "batch=2", "warmup=1", "log_every=2"]
+STEPS = ["steps=24", "save_every=4"]
+THREADS = {"OMP_NUM_THREADS": "1"}
+
+
+def words(out, *more, sets=()):
+    arguments = ["train", "--regime", "sft", "--recipe", "tiny-base", "--out", out, "--quiet", *more]
+    return [*arguments, "--set", *SMALL, *STEPS, *sets]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    out = tmp_path_factory.mktemp("train") / "run"
+    done = harness(*words(out), **THREADS)
+    assert done.returncode == 0, done.stderr
+    return out, done
+
+
+@pytest.mark.slow
+def test_a_run_leaves_a_model_that_loads_and_says_how_it_was_made(trained):
+    out, done = trained
+    manifest = json.loads((out / "model" / "manifest.json").read_text())
+    assert manifest["recipe"]["environments"] == manifest["data"]["episodes"] == 12
+    assert manifest["seed"] == 1 and manifest["from"] is None
+    assert manifest["command"][:5] == ["harness", "train", "--regime", "sft", "--recipe"]
+    assert {"torch", "trl", "transformers"} <= set(manifest["versions"])
+    assert f"{manifest['parameters']:,}" in done.stdout and str(out / "model") in done.stdout
+    model = AutoModelForCausalLM.from_pretrained(out / "model")
+    tokenizer = AutoTokenizer.from_pretrained(out / "model")
+    assert sum(weights.numel() for weights in model.parameters()) == manifest["parameters"]
+    assert {str(weights.dtype) for weights in load_file(out / "model" / "model.safetensors").values()} == {
+        "torch.float16"
+    }
+    assert not set(tokenizer.convert_tokens_to_ids(["<tool_call>", "<think>"])) & set(tokenizer.all_special_ids)
+    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == list(range(2, 25, 2))
+    assert lines[-1]["loss"] < lines[0]["loss"]
+
+
+@pytest.mark.slow
+def test_killed_and_gone_on_with_it_gives_the_same_weights(trained, tmp_path):
+    out = tmp_path / "run"
+    process = subprocess.Popen(
+        command(*words(out)), env=environment(**THREADS), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        while process.poll() is None and not (out / "checkpoints" / "checkpoint-8" / "trainer_state.json").exists():
+            time.sleep(0.005)
+    finally:
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+    assert not (out / "model").exists()
+    one_sentence(harness(*words(out), **THREADS))  # without --resume it is not touched
+    assert harness(*words(out, "--resume"), **THREADS).returncode == 0
+    undisturbed, resumed = (load_file(path / "model" / "model.safetensors") for path in (trained[0], out))
+    assert undisturbed.keys() == resumed.keys()
+    for name, weights in undisturbed.items():
+        assert (weights.float() - resumed[name].float()).abs().max() < 2e-3, name
+    steps = [json.loads(line)["step"] for line in (out / "metrics.jsonl").read_text().splitlines()]
+    assert steps == list(range(2, 25, 2))
+
+
+@pytest.mark.slow
+def test_it_goes_on_from_a_model_directory(trained, tmp_path):
+    done = harness(*words(tmp_path / "more", "--model", trained[0] / "model", sets=["seed=2"]), **THREADS)
+    assert done.returncode == 0, done.stderr
+    first, second = (load_file(path / "model" / "model.safetensors") for path in (trained[0], tmp_path / "more"))
+    assert any((first[name] != second[name]).any() for name in first)
+    tokenizers = [(path / "model" / "tokenizer.json").read_bytes() for path in (trained[0], tmp_path / "more")]
+    assert tokenizers[0] == tokenizers[1]
+
+
+@pytest.mark.slow
+def test_a_finished_run_or_another_run_is_refused(trained):
+    assert "go on with it by --resume" in one_sentence(harness(*words(trained[0])))
+    other = one_sentence(harness(*words(trained[0], "--resume", sets=["seed=9"])))
+    assert "another seed" in other
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--recipe", "tiny-bas"], "Did you mean tiny-base"),
+        (["--recipe", "tiny-base", "--set", "step=3"], "Did you mean steps"),
+        (["--recipe", "tiny-base", "--model", "bundled/tiny-bse"], "No model is called 'bundled/tiny-bse'"),
+        (["--recipe", "tiny-base", "--model", "nowhere"], "no directory nowhere"),
+    ],
+)
+def test_bad_input_is_one_sentence(tmp_path, arguments, says):
+    done = harness("train", "--regime", "sft", *arguments, "--out", tmp_path / "out")
+    assert says in one_sentence(done)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_directory_that_holds_something_else_is_refused(tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    done = harness("train", "--regime", "sft", "--recipe", "tiny-base", "--out", tmp_path)
+    assert "holds something else" in one_sentence(done)
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+@pytest.mark.slow
+def test_a_test_split_is_refused_as_training_data(tmp_path):
+    path = write_records(tmp_path / "held.jsonl", [record(split="test")])
+    done = harness(*words(tmp_path / "out", sets=[f"train_file={path}"]))
+    assert "test split, which nothing is trained on" in one_sentence(done)
+
+
+def test_help_offers_only_what_there_is():
+    done = harness("train", "--help")
+    assert done.returncode == 0
+    assert "{sft}" in done.stdout
+    assert "episode" not in done.stdout.lower() and "reward" not in done.stdout.lower()
+
+
+def test_without_the_extra_the_command_that_installs_it_is_named(monkeypatch, capsys, tmp_path):
+    from harness import cli
+    from harness.models import local
+
+    monkeypatch.setattr(local, "find_spec", lambda name: None if name == "trl" else object())
+    assert cli.main(["train", "--regime", "sft", "--recipe", "tiny-base", "--out", str(tmp_path / "out")]) == 2
+    assert "pip install 'tool-harness[train]'" in capsys.readouterr().err

@@ -1,0 +1,101 @@
+"""The demonstrator: flaws at the rates it says, real outputs, answers that follow from what it has seen."""
+
+import json
+
+import builders
+import pytest
+
+from harness.errors import HarnessError
+from harness.records import read_samples
+from harness.sandbox import Sandbox, SandboxConfig
+from tasks.synthesised import FOLDER
+from trainer.demonstrator import Demonstrator, Flaws, play
+
+
+@pytest.fixture(scope="module")
+def samples():
+    return read_samples(FOLDER / "micro.jsonl.xz")
+
+
+@pytest.fixture(scope="module")
+def sandbox():
+    with Sandbox(SandboxConfig(workers=1)) as opened:
+        yield opened
+
+
+def plans(samples, flaws, epochs=10):
+    player = Demonstrator(flaws, seed=3)
+    return [(sample, *player.plan(sample, epoch=epoch)) for sample in samples for epoch in range(epochs)]
+
+
+def test_flaws_come_at_their_rates(samples):
+    planned = plans(samples, Flaws(repeat=0.7, skip_last=0.4))
+    repeated = [calls[:1] == calls[1:2] for _, calls, _ in planned]
+    long = [skipped for sample, _, skipped in planned if len(sample.gold.calls) > 1]
+    assert sum(repeated) / len(repeated) == pytest.approx(0.7, abs=0.04)  # four standard errors of 2,000 draws
+    assert sum(long) / len(long) == pytest.approx(0.4, abs=0.05)
+
+
+def test_a_single_call_is_never_skipped(samples):
+    planned = plans(samples, Flaws(repeat=0.0, skip_last=1.0), epochs=1)
+    for sample, calls, skipped in planned:
+        assert skipped == (len(sample.gold.calls) > 1)
+        assert calls == list(sample.gold.calls[:-1] if skipped else sample.gold.calls)
+
+
+def test_draws_depend_on_seed_and_epoch_alone(samples):
+    flaws = Flaws()
+    drawn = [Demonstrator(flaws, seed).plan(sample, epoch=e) for seed in (1, 2) for e in (0, 1) for sample in samples]
+    again = [Demonstrator(flaws, seed).plan(sample, epoch=e) for seed in (1, 2) for e in (0, 1) for sample in samples]
+    assert drawn == again
+    parts = [drawn[at : at + len(samples)] for at in range(0, len(drawn), len(samples))]
+    assert all(parts[0] != other for other in parts[1:])
+
+
+def test_without_flaws_it_is_the_oracle(samples, sandbox):
+    for sample, trajectory in play(samples[:16], Flaws(0, 0), 1, 0.0, sandbox):
+        assert [(record.call.name, record.call.arguments) for record in trajectory.calls] == [
+            (call.name, call.arguments) for call in sample.gold.calls
+        ]
+        assert trajectory.messages[-1].content == f"Answer: {sample.gold.answer}"
+
+
+def test_outputs_are_the_tools_own_and_a_careless_answer_is_the_last_of_them(samples, sandbox):
+    careless = 0
+    for sample, trajectory in play(samples[:40], Flaws(1, 1), 1, 0.0, sandbox):
+        outputs = [message.content for message in trajectory.messages if message.role == "tool"]
+        namespace: dict = {}
+        last = trajectory.calls[-1]
+        exec(sample.codes[last.call.name], namespace)
+        assert json.loads(outputs[-1]) == namespace[last.call.name](**last.call.arguments)
+        assert trajectory.calls[0].call.arguments == trajectory.calls[1].call.arguments
+        assert outputs[0] == outputs[1]
+        if len(sample.gold.calls) > 1:
+            careless += 1
+            value = str(next(iter(json.loads(outputs[-1]).values())))
+            assert trajectory.messages[-1].content.replace(",", "") == f"Answer: {value}".replace(",", "")
+    assert careless == 30
+
+
+def test_it_thinks_in_the_share_of_episodes_it_is_told_to(samples, sandbox):
+    thinking = []
+    for _, trajectory in play(samples, Flaws(), 1, 0.3, sandbox):
+        thoughts = {bool(message.reasoning) for message in trajectory.messages if message.role == "assistant"}
+        assert len(thoughts) == 1
+        thinking.append(thoughts.pop())
+        for message in trajectory.messages:
+            for call in message.tool_calls:
+                assert not message.reasoning or call.name in message.reasoning
+    assert sum(thinking) / len(thinking) == pytest.approx(0.3, abs=0.13)
+
+
+@pytest.mark.parametrize("missing", ["gold_calls", "answer"])
+def test_a_sample_without_gold_is_an_error_that_names_it(sandbox, missing):
+    with pytest.raises(HarnessError, match="'towns' lacks them"):
+        list(play([builders.sample(**{missing: ...})], Flaws(), 1, 0.0, sandbox))
+
+
+def test_gold_that_fails_is_an_error_that_quotes_the_tool(sandbox):
+    broken = builders.sample(codes={"population": "def population(town):\n    raise ValueError('closed')"})
+    with pytest.raises(HarnessError, match=r"could not play 'towns': .*closed"):
+        list(play([broken], Flaws(), 1, 0.0, sandbox))

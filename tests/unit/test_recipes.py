@@ -1,0 +1,66 @@
+"""Recipes: files and --set become one checked dataclass, and what is wrong with either is one sentence."""
+
+import json
+from dataclasses import asdict
+
+import pytest
+
+from harness.errors import UsageError
+from trainer import bundled, recipe
+
+
+def load(text, tmp_path, **changes):
+    path = tmp_path / "mine.toml"
+    path.write_text(text, encoding="utf-8")
+    return recipe.load(str(path), changes, "sft")
+
+
+def test_the_bundled_networks_recipe_is_the_one_in_its_manifest():
+    manifest = json.loads((bundled.path("tiny-base") / "manifest.json").read_text(encoding="utf-8"))
+    assert asdict(recipe.load("tiny-base", {}, "sft")) == manifest["recipe"]
+
+
+def test_the_written_recipe_gives_the_same_again(tmp_path):
+    first = recipe.load("tiny-base", {"learning_rate": "3e-4", "train_file": 'a "b".jsonl'}, "sft")
+    assert load(first.text(), tmp_path) == first
+    assert first.learning_rate == 3e-4
+
+
+def test_a_whole_number_will_do_for_a_number(tmp_path):
+    assert load("repeat = 1\n", tmp_path, skip_last="0") == recipe.Recipe("sft", repeat=1.0, skip_last=0.0)
+
+
+@pytest.mark.parametrize(
+    ("text", "changes", "says"),
+    [
+        ("steps = 10\nstep = 3\n", {}, "knows no 'step'. Did you mean steps"),
+        ("", {"lerning_rate": "1"}, "--set knows no 'lerning_rate'. Did you mean learning_rate"),
+        ("", {"steps": "many"}, "steps = 'many', which is not a whole number"),
+        ("", {"steps": "1.5"}, "not a whole number"),
+        ("steps = true\n", {}, "not a whole number"),
+        ("learning_rate = 'fast'\n", {}, "not a number"),
+        ("level = 3\n", {}, "not a text"),
+        ("", {"learning_rate": "nan"}, "learning_rate must be above 0"),
+        ("", {"repeat": "1.2"}, "repeat must be from 0 to 1"),
+        ("", {"steps": "0"}, "steps must be at least 1"),
+        ("", {"level": "huge"}, "micro, easy, paper or hard"),
+        ("", {"vocabulary": "100"}, "vocabulary must be at least 400"),
+        ("", {"width": "64"}, "width must be more than"),
+        ("regime = 'episode'\n", {}, "for --regime episode, not sft"),
+        ("steps = \n", {}, "cannot be read"),
+    ],
+)
+def test_what_is_wrong_is_one_sentence(tmp_path, text, changes, says):
+    with pytest.raises(UsageError) as caught:
+        load(text, tmp_path, **changes)
+    assert says in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [("tiny-bse", "Did you mean tiny-base"), ("nowhere/x.toml", "no recipe at nowhere/x.toml")],
+)
+def test_a_recipe_that_is_not_there(name, says):
+    with pytest.raises(UsageError, match=says):
+        recipe.load(name, {}, "sft")

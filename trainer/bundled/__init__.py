@@ -1,0 +1,44 @@
+"""Networks that ship with the package, so that a real model can be seen using tools without a download.
+
+Each is a directory as `harness train` writes it; its manifest.json says how it was made. docs/training.md tells the
+rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.errors import UsageError
+from harness.registry import near
+
+if TYPE_CHECKING:
+    from harness.models import ModelOptions
+    from harness.types import Model
+
+ARGS = ("batch_size", "device", "dtype")
+FOLDER = Path(__file__).parent
+NAMES = tuple(sorted(entry.parent.name for entry in FOLDER.glob("*/config.json")))
+HELP = "bundled/NAME is a small network that ships with the package, run as hf/ is: " + ", ".join(NAMES)
+
+
+def path(name: str) -> Path:
+    """The directory of a bundled network. Raises UsageError where there is none of that name."""
+    if name not in NAMES:
+        raise UsageError(f"No network called {name!r} ships with the package.{near(name, NAMES)}")
+    return FOLDER / name
+
+
+def load(name: str, options: ModelOptions) -> Model:
+    """The network as hf/ loads it, named bundled/NAME. Raises UsageError as hf/ does."""
+    from harness.models import hf
+
+    return hf.load_directory(f"bundled/{name}", str(path(name)), options)
+
+
+def ready(environ: Mapping[str, str]) -> str | None:
+    """As for hf/."""
+    from harness.models import hf
+
+    return hf.ready(environ)

@@ -1,0 +1,114 @@
+"""A player with bad habits, for supervised warm-up: it knows the gold calls and plays them carelessly.
+
+Its flaws are systematic, so that a network that imitates it keeps them however long it imitates: what a later training
+on the reward mends is then that training's merit. Each is drawn once an episode, with its own probability:
+
+repeat      the first call is made a second time, right after it was answered
+skip_last   where there are two or more gold calls, the last one is left out
+
+Whoever skipped the last call answers with the value that the last tool returned. With both probabilities at 0 it is the
+oracle: every gold call once, then the right answer. It plays through the real rollout, environment and sandbox, so
+tool messages hold what tools really said. Left out: mistakes in arguments, which greedy decoding averages away.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from itertools import product
+
+from harness import jsonio
+from harness.environment import ToolEnvironment
+from harness.errors import HarnessError
+from harness.rollout import Episode, drive
+from harness.sandbox import Sandbox
+from harness.types import GoldCall, JSONObject, Message, ModelRequest, Reasoning, Reply, Sample, ToolCall, Trajectory
+
+
+@dataclass(frozen=True, slots=True)
+class Flaws:
+    """Probabilities, from 0 to 1, each drawn once an episode."""
+
+    repeat: float = 0.7
+    skip_last: float = 0.7
+
+
+class Demonstrator:
+    """A model that plays gold calls one a turn, with flaws. Where the request asks for reasoning it thinks a line.
+
+    An episode's draws depend on `seed`, the task, the sample and the epoch alone.
+    """
+
+    def __init__(self, flaws: Flaws, seed: int) -> None:
+        self.name = "demonstrator"
+        self.fingerprint: JSONObject = {"backend": "demonstrator", "version": 1, "seed": seed, **asdict(flaws)}
+        self._flaws = flaws
+        self._seed = seed
+
+    def __call__(self, request: ModelRequest) -> Reply:
+        """Raises HarnessError for a sample without gold calls."""
+        thinks = request.reasoning.mode == "on"
+        calls, skipped = self.plan(request.sample, request.task, request.epoch)
+        if request.turn < len(calls):
+            call = calls[request.turn]
+            raw = json.dumps(call.arguments, ensure_ascii=False)
+            said = ToolCall(f"call_{request.turn}", call.name, call.arguments, raw)
+            return Reply(Message("assistant", reasoning=f"I call {call.name}." if thinks else None, tool_calls=(said,)))
+        answer = _last_value(request.messages) if skipped else request.sample.gold.answer
+        return Reply(Message("assistant", f"Answer: {answer}", reasoning="I answer." if thinks else None))
+
+    def plan(self, sample: Sample, task: str = "", epoch: int = 0) -> tuple[list[GoldCall], bool]:
+        """The calls of an episode in order, and whether the last gold call is not among them."""
+        if not sample.gold.calls or sample.gold.answer is None:
+            raise HarnessError(f"The demonstrator plays gold calls and answers, and {sample.id!r} lacks them.")
+        draw = random.Random(f"{self._seed}:{task}:{sample.id}:{epoch}").random
+        repeats, skips = draw() < self._flaws.repeat, draw() < self._flaws.skip_last
+        calls = list(sample.gold.calls)
+        skipped = skips and len(calls) > 1
+        if skipped:
+            calls.pop()
+        return [calls[0], *calls] if repeats else calls, skipped
+
+
+def play(
+    samples: Sequence[Sample], flaws: Flaws, seed: int, thinking: float, sandbox: Sandbox, draws: int = 1
+) -> Iterator[tuple[Sample, Trajectory]]:
+    """One episode of every sample, in order, and that `draws` times over, each time with flaws drawn anew; a share of
+    `thinking` (0 to 1) of the episodes with a line of reasoning a turn.
+
+    Raises HarnessError where an episode does not end well: gold calls that fail are a fault of the environment.
+    """
+    demonstrator = Demonstrator(flaws, seed)
+    for epoch, sample in product(range(draws), samples):
+        thinks = random.Random(f"{seed}:{sample.id}:{epoch}:thinking").random() < thinking
+        episode = Episode(sample, epoch=epoch, reasoning=Reasoning(mode="on" if thinks else "off"))
+        with sandbox.episode() as tools:
+            trajectory = drive(episode, ToolEnvironment(sample), demonstrator, tools)
+        if trajectory.outcome != "ok" or any(call.status != "ok" for call in trajectory.calls):
+            raise HarnessError(f"The demonstrator could not play {sample.id!r}: {_trouble(trajectory)}")
+        yield sample, trajectory
+
+
+def _trouble(trajectory: Trajectory) -> str:
+    failed = next((call.output for call in trajectory.calls if call.status != "ok"), None)
+    return failed or trajectory.error or trajectory.stop
+
+
+def _last_value(messages: Sequence[Message]) -> str:
+    """What the last tool message says, without the JSON object around it."""
+    output = next((message.content for message in reversed(messages) if message.role == "tool"), "")
+    try:
+        value = jsonio.loads(output)
+    except ValueError:
+        return output
+    values = list(value.values()) if isinstance(value, dict) else [value]
+    return ", ".join(_as_text(item) for item in values)
+
+
+def _as_text(value: object) -> str:
+    """Numbers as prompts and answers write them, with commas between thousands."""
+    if isinstance(value, list):
+        return ", ".join(_as_text(item) for item in value)
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
