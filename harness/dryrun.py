@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from harness import jsonio
 from harness.evaluate import Plan
 from harness.prices import Price
-from harness.types import Model, Sample, Usage
+from harness.types import Model, Reasoning, Sample, Usage
 
 CHARACTERS_A_TOKEN = 4
 CALL_TOKENS = 40
@@ -57,15 +57,15 @@ def _prompt_tokens(sample: Sample) -> int:
     return characters // CHARACTERS_A_TOKEN
 
 
-def report(plan: Plan, models: Sequence[Model], modes: Sequence[str], prices: Mapping[str, Price]) -> str:
-    """The estimate as text: a line a run."""
+def report(plan: Plan, runs: Sequence[tuple[Model, Sequence[Reasoning]]], prices: Mapping[str, Price]) -> str:
+    """The estimate as text, a line a run: models, each with its reasoning modes."""
     found = estimate(plan)
     lines = []
-    for model in models:
+    for model, modes in runs:
         price = prices.get(model.name)
         cost = f", ${price.of(found.usage):.2f}" if price else ""
         lines += [
-            f"{model.name}{'' if mode == 'default' else f' ({mode})'}: {found.episodes} episodes of "
+            f"{model.name}{'' if mode.label == 'default' else f' ({mode.label})'}: {found.episodes} episodes of "
             f"{', '.join(plan.samples)}; about {found.requests} requests (at most {found.most_requests}), "
             f"{found.usage.input_tokens:,} tokens in, {found.usage.output_tokens:,} out{cost}"
             for mode in modes

@@ -57,7 +57,11 @@ def to_record(key: RunKey, trajectory: Trajectory, verdict: Verdict) -> Record:
 def reasoning_seen(messages: Sequence[Message], usage: Usage) -> JSONObject:
     """What there was of reasoning, whatever was asked: turns with a text of it, its characters, and the tokens that the
     provider counted."""
-    texts = [message.reasoning for message in messages if message.role == "assistant" and message.reasoning]
+    texts = [
+        message.reasoning or ""
+        for message in messages
+        if message.role == "assistant" and (message.reasoning or "").strip()
+    ]
     return {"turns": len(texts), "characters": sum(map(len, texts)), "tokens": usage.reasoning_tokens}
 
 

@@ -76,13 +76,14 @@ class Player:
     budget: Budget = field(default_factory=Budget)
     price: Price | None = None
 
-    def switch(self, reasoning: Reasoning) -> dict[str, Any]:
-        """What is sent so that the model reasons as asked. Raises UsageError where the model has no such switch."""
-        if reasoning.mode == "default":
-            return {}
-        if (switch := getattr(self.model, "switch", None)) is None:
-            raise UsageError(f"{self.model.name} has no reasoning to switch: leave --reasoning out for it.")
-        return dict(switch(reasoning))
+
+def switch_of(model: Model, reasoning: Reasoning) -> dict[str, Any]:
+    """What is sent so that a model reasons as asked. Raises UsageError where the model has no such switch."""
+    if reasoning.mode == "default":
+        return {}
+    if (switch := getattr(model, "switch", None)) is None:
+        raise UsageError(f"{model.name} has no reasoning to switch: leave --reasoning out for it.")
+    return dict(switch(reasoning))
 
 
 def choose(samples: Sequence[Sample], task: str, limit: int | None, seed: int) -> list[Sample]:
@@ -135,7 +136,7 @@ def _manifest(plan: Plan, player: Player) -> dict[str, Any]:
             "verifier": strict.VERSION,
         },
         "model": dict(player.model.fingerprint),
-        "reasoning_switch": player.switch(plan.reasoning),
+        "reasoning_switch": switch_of(player.model, plan.reasoning),
         "price": player.price.as_json() if player.price else None,
         "tasks": {task.name: _task_entry(task, plan.samples[task.name]) for task in plan.tasks},
         "groups": plan.groups,
@@ -176,6 +177,10 @@ def evaluate(
     manifest = manifest_of(plan, player)
     fingerprints = manifest["identity"]["tasks"]
     with RunDirectory.claim(out, manifest, resume) as run:
+        if player.price is not None and run.manifest.get("price") != manifest["price"]:
+            run.update(price=manifest["price"])  # what is known now, also of the episodes before
+        for attempt in run.attempts():  # what failed and is played again was paid for too
+            player.budget.add(Usage(**attempt["usage"]), player.price)
         kept = {record["key"]: record for record in run.records() if not _played_again(record)}
         pending = []
         for task, sample, epoch in plan:
@@ -183,7 +188,6 @@ def evaluate(
             if (record := kept.get(key_of(key))) is None:
                 pending.append((task, sample, key))
             else:
-                player.budget.add(Usage(**record["usage"]), player.price)
                 watch(record)
         if pending:
             run.summary_path.unlink(missing_ok=True)
@@ -233,7 +237,7 @@ async def _play_all(
                 episode = Episode(sample, _seeded(key), key.limits, key.epoch, task.name, key.reasoning)
                 with player.sandbox.episode() as tools:
                     trajectory = await adrive(episode, task.environment(sample), lockstep or player.model, tools)
-                record = player.redact.within(to_record(key, trajectory, task.score(sample, trajectory)))
+                record = _redacted(to_record(key, trajectory, task.score(sample, trajectory)), player.redact)
                 appender.append(record)
                 player.budget.add(trajectory.usage, player.price)
                 watch(record)
@@ -248,6 +252,13 @@ async def _play_all(
         for model in (lockstep, player.model):
             if (close := getattr(model, "aclose", None)) is not None:
                 await close()
+
+
+def _redacted(record: Record, redact: Redactor) -> Record:
+    """The record without secrets; arguments hold keys that a model chose."""
+    calls = [{**call, "arguments": redact.within(call["arguments"], keys=True)} for call in record["calls"]]
+    free: Record = redact.within({**record, "calls": calls})
+    return free
 
 
 def _seeded(key: RunKey) -> Sampling:

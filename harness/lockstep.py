@@ -56,27 +56,28 @@ class Lockstep:
         return await answer
 
     async def aclose(self) -> None:
-        """Ends the thread; a batch that is being generated ends first."""
-        self._thread.shutdown(wait=False, cancel_futures=True)
+        """Ends the thread; a batch that is being generated ends first, because the network may be needed again."""
+        await asyncio.to_thread(self._thread.shutdown, wait=True, cancel_futures=True)
 
     def _start_soon(self) -> None:
         """Not at once: at the beginning of a run the other episodes have not had their turn to ask yet."""
         asyncio.get_running_loop().call_soon(self._start)
 
     def _start(self) -> None:
+        self._waiting = [(request, answer) for request, answer in self._waiting if not answer.done()]
         if self._busy is None and self._waiting and len(self._waiting) >= min(self._live, self.width):
             taken, self._waiting = self._waiting[: self.width], self._waiting[self.width :]
             self._busy = asyncio.get_running_loop().create_task(self._answer(taken))
 
     async def _answer(self, taken: Sequence[tuple[ModelRequest, asyncio.Future[Reply]]]) -> None:
-        requests = [request for request, _ in taken]
+        said: Sequence[Reply | BaseException]
         try:
             loop = asyncio.get_running_loop()
-            said: Sequence[Reply | BaseException] = await loop.run_in_executor(
-                self._thread, self._model.batch, requests
-            )
+            said = await loop.run_in_executor(self._thread, self._together, [request for request, _ in taken])
         except Exception as error:
             said = [error] * len(taken)
+        finally:
+            self._busy = None
         for (_, answer), reply in zip(taken, said, strict=True):
             if answer.done():
                 continue
@@ -84,5 +85,14 @@ class Lockstep:
                 answer.set_result(reply)
             else:
                 answer.set_exception(reply)
-        self._busy = None
         self._start()
+
+    def _together(self, requests: Sequence[ModelRequest]) -> Sequence[Reply | BaseException]:
+        """The model's answers, checked: whatever else a third party's `batch` does is an error of these requests."""
+        try:
+            said = list(self._model.batch(requests))
+        except StopIteration as error:  # a future cannot hold one
+            raise RuntimeError("the model's batch raised StopIteration") from error
+        if len(said) != len(requests) or not all(isinstance(reply, Reply | ModelFailure) for reply in said):
+            raise TypeError(f"the model's batch must give a Reply or ModelFailure for each of {len(requests)} requests")
+        return said

@@ -15,6 +15,7 @@ import html
 import json
 import re
 from collections.abc import Iterator
+from itertools import chain, count
 from typing import Any
 from urllib.parse import parse_qsl, quote, quote_plus, unquote, urlsplit
 
@@ -78,15 +79,28 @@ class Redactor:
             self._pattern = re.compile("|".join(map(re.escape, longest_first)))
         return self._pattern.sub(REDACTED, text)
 
-    def within(self, value: Any) -> Any:
-        """A JSON value with every secret replaced in its texts; keys and numbers stay as they are."""
+    def within(self, value: Any, keys: bool = False) -> Any:
+        """A JSON value with every secret replaced in its texts; numbers stay as they are, and so do keys unless asked:
+        those of our own records are no secrets, those that a model wrote may be."""
         if not self._forms:
             return value
         if isinstance(value, str):
             return self(value)
         if isinstance(value, dict):
-            return {key: self.within(item) for key, item in value.items()}
-        return [self.within(item) for item in value] if isinstance(value, list | tuple) else value
+            free = {key: self.within(item, keys) for key, item in value.items()}
+            return self._keys(free) if keys else free
+        return [self.within(item, keys) for item in value] if isinstance(value, list | tuple) else value
+
+    def _keys(self, value: dict[str, Any]) -> dict[str, Any]:
+        """The same with redacted keys; those that become equal are numbered, so that nothing is lost."""
+        redacted: dict[str, Any] = {}
+        for key, item in value.items():
+            free = self(key)
+            if free != key:
+                numbered = (f"{free} {number}" for number in count(2))
+                free = next(name for name in chain([free], numbered) if name not in redacted and name not in value)
+            redacted[free] = item
+        return redacted
 
 
 def spellings(secret: str) -> Iterator[str]:

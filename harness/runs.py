@@ -98,10 +98,15 @@ class RunDirectory:
             yield run
 
     def records(self) -> list[Record]:
-        """The episodes that count, in order. Raises UsageError where a line other than the last is broken."""
+        """The episodes that count, in order: of several with one key the last. Raises UsageError as `attempts` does."""
+        return sorted({record["key"]: record for record in self.attempts()}.values(), key=order)
+
+    def attempts(self) -> list[Record]:
+        """Every episode that was played, also those that were played again, as they stand in the file. Raises
+        UsageError where a line other than the last is broken."""
         if not self.samples_path.exists():
             return []
-        latest: dict[str, Record] = {}
+        found: list[Record] = []
         try:
             lines = self.samples_path.read_bytes().split(b"\n")
         except OSError as error:
@@ -115,8 +120,8 @@ class RunDirectory:
                 fits = False
             if not fits:
                 raise UsageError(f"{self.samples_path}, line {number} is no episode record of this run.")
-            latest[record["key"]] = record
-        return sorted(latest.values(), key=order)
+            found.append(record)
+        return found
 
     def _clusters(self, task: str) -> dict[str, str]:
         clusters: dict[str, str] = self.manifest["tasks"][task]["clusters"]
@@ -132,6 +137,11 @@ class RunDirectory:
 
     def write_summary(self, summary: dict[str, Any]) -> None:
         jsonio.write_json(self.summary_path, summary)
+
+    def update(self, **parts: Any) -> None:
+        """Replaces parts of the manifest that are not its identity."""
+        self.manifest = {**self.manifest, **parts}
+        jsonio.write_json(self.path / "manifest.json", self.manifest)
 
     def rewrite(self, manifest: dict[str, Any], records: Iterable[Record]) -> None:
         """Replaces all episode records, for a rescore; only inside `locked`."""

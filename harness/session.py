@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import UsageError
-from harness.evaluate import Plan, Player, evaluate, manifest_of
+from harness.evaluate import Plan, Player, evaluate, manifest_of, switch_of
 from harness.prices import Budget, Price
 from harness.redaction import Redactor
 from harness.runs import RunDirectory
@@ -62,10 +62,7 @@ class Session:
             price = self.prices.get(model.name)
             player = Player(model, sandbox, self.concurrency, self.redact, self.budget, price)
             folder = self.out / model.name.replace("/", "-") if several else self.out
-            reasonings = self.reasonings
-            if several and getattr(model, "switch", None) is None and reasonings[0].mode != "default":
-                print(printable(f"{model.name} has no reasoning to switch: played once, as it is."), file=sys.stderr)
-                reasonings = (Reasoning(),)
+            reasonings = modes_of(model, self.reasonings, several)
             for reasoning in reasonings:
                 label = Path(reasoning.label.replace(":", "-")) if len(reasonings) > 1 else Path()
                 yield _Run(player, replace(self.plan, reasoning=reasoning), folder / label)
@@ -106,16 +103,27 @@ class Session:
             print(printable(line))
         print(printable(f"Transcripts and scores: {self.out}" + ("/ (one directory a run)" if planned > 1 else "")))
         complete = len(runs) == planned and all(len(r) == d.planned for r, d in zip(played, directories, strict=True))
-        if not complete:
-            print(printable(self._stopped()), file=sys.stderr)
         lost = any("infrastructure_error" in entry["outcomes"] for s in summaries for entry in s["tasks"].values())
+        if self.budget.spent and (lost or not complete):
+            print(printable(self._stopped()), file=sys.stderr)
         return 1 if lost or not complete else 0
 
     def _stopped(self) -> str:
         return (
-            f"Stopped: {self.budget.spent}. The numbers above are of a part of the episodes; go on with the same "
-            f"command, a higher limit and --resume --out {self.out}."
+            f"Stopped: {self.budget.spent}. Episodes are left to play; go on with the same command, a higher limit and "
+            f"--resume --out {self.out}."
         )
+
+
+def modes_of(model: Model, asked: Sequence[Reasoning], several: bool) -> Sequence[Reasoning]:
+    """The reasoning modes that a model is played in. One without a switch, among several, is played as it is; by
+    itself it is refused, by a UsageError, as is a mode that a model does not have."""
+    if several and getattr(model, "switch", None) is None and asked[0].mode != "default":
+        print(printable(f"{model.name} has no reasoning to switch: played once, as it is."), file=sys.stderr)
+        return (Reasoning(),)
+    for reasoning in asked:
+        switch_of(model, reasoning)
+    return asked
 
 
 def _close(model: Model) -> None:

@@ -37,6 +37,8 @@ class Estimate:
         }
 
 
+ROUNDING = 1e-12
+"""A standard error below it is what adding up leaves of values that do not differ."""
 EMPTY = Estimate(None, None, None, 0)
 
 
@@ -63,7 +65,9 @@ def estimate(strata: Sequence[Sequence[Observation]], bounds: tuple[float, float
     if spread is None:
         return Estimate(value, None, None, n)
     stderr, freedom = spread
-    return Estimate(value, stderr, _interval(value, stderr, freedom, bounds) if stderr > 0 else None, n)
+    if stderr < ROUNDING:
+        return Estimate(value, 0.0, None, n)
+    return Estimate(value, stderr, _interval(value, stderr, freedom, bounds), n)
 
 
 def _spread(strata: Sequence[Sequence[Observation]], centres: Sequence[float]) -> tuple[float, int] | None:

@@ -10,12 +10,13 @@ import json
 import math
 import tomllib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from harness.errors import UsageError
 from harness.registry import near
+from trainer.settings import Training
 
 FOLDER = Path(__file__).parent / "recipes"
 SUFFIX = ".toml"
@@ -63,7 +64,18 @@ class Recipe:
     log_every: int = 20
 
     def __post_init__(self) -> None:
-        for name in ("environments", "draws", "width", "inner", "layers", "heads", "head", "steps", "batch", "save_every"):
+        for name in (
+            "environments",
+            "draws",
+            "width",
+            "inner",
+            "layers",
+            "heads",
+            "head",
+            "steps",
+            "batch",
+            "save_every",
+        ):
             _require(getattr(self, name) >= 1, name, "at least 1")
         for name in ("repeat", "skip_last", "thinking"):
             _require(0 <= getattr(self, name) <= 1, name, "from 0 to 1")
@@ -79,18 +91,16 @@ class Recipe:
         _require(self.heads >= 2 and self.heads % 2 == 0, "heads", "even and at least 2")
         _require(self.width > 3 * self.head // 2, "width", "more than one and a half times head")
 
-    def text(self) -> str:
-        """The recipe as the TOML file that gives it again."""
-        return "".join(f"{name} = {json.dumps(value)}\n" for name, value in asdict(self).items())
-
 
 def _require(fits: bool, name: str, what: str) -> None:
     if not fits:
         raise UsageError(f"The recipe's {name} must be {what}.")
 
 
-TYPES: Mapping[str, str] = {field.name: str(field.type) for field in fields(Recipe)}
-WORDS = {"int": "a whole number", "float": "a number", "str": "a text"}
+KINDS: Mapping[str, type[Recipe] | type[Training]] = {"sft": Recipe, "step": Training, "episode": Training}
+"""What the recipes of each regime are."""
+WORDS = {"int": "a whole number", "float": "a number", "str": "a text", "bool": "true or false"}
+SWITCH = {"true": True, "false": False}
 
 
 def names() -> list[str]:
@@ -98,35 +108,60 @@ def names() -> list[str]:
     return sorted(path.stem for path in FOLDER.glob(f"*{SUFFIX}"))
 
 
-def load(name: str, changes: Mapping[str, str], regime: str) -> Recipe:
-    """The recipe of a name or path, with `changes` (--set) applied. Raises UsageError for anything wrong in either."""
-    path = Path(name) if name.endswith(SUFFIX) else FOLDER / f"{name}{SUFFIX}"
+def text(recipe: Recipe | Training) -> str:
+    """A recipe as the TOML file that gives it again."""
+    return "".join(f"{name} = {json.dumps(value)}\n" for name, value in asdict(recipe).items())
+
+
+def load(name: str | None, changes: Mapping[str, str], regime: str | None = None) -> Recipe | Training:
+    """The recipe of a name or path, with `changes` (--set) applied; without a name, the regime's defaults.
+
+    Raises UsageError for anything wrong in either, and for a recipe of another regime than `regime`.
+    """
+    where = "--set" if name is None else f"The recipe {_path(name)}"
+    values = {} if name is None else _read(_path(name), name)
+    found = values.setdefault("regime", regime)
+    if regime not in (None, found):
+        raise UsageError(f"{where} is one for --regime {str(found)[:60]}, not {regime}.")
+    if not isinstance(found, str) or found not in KINDS:
+        raise UsageError(f"--regime is missing: one of {', '.join(KINDS)}, or a recipe that names one.")
+    kind = KINDS[found]
+    types = {field.name: str(field.type) for field in fields(kind)}
+    values |= {key: _parsed(types, key, text) for key, text in changes.items()}
+    checked = {key: _checked(types, key, value, "--set" if key in changes else where) for key, value in values.items()}
+    return kind(**checked)
+
+
+def _path(name: str) -> Path:
+    return Path(name) if name.endswith(SUFFIX) else FOLDER / f"{name}{SUFFIX}"
+
+
+def _read(path: Path, name: str) -> dict[str, Any]:
     if not path.is_file():
         if name.endswith(SUFFIX):
             raise UsageError(f"There is no recipe at {path}.")
         raise UsageError(f"There is no recipe {name!r}; there is {', '.join(names())}.{near(name, names())}")
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         raise UsageError(f"The recipe {path} cannot be read: {error}.") from None
-    if values.setdefault("regime", regime) != regime:
-        raise UsageError(f"The recipe {path} is one for --regime {str(values['regime'])[:60]}, not {regime}.")
-    recipe = Recipe(**{key: _checked(key, value, f"The recipe {path}") for key, value in values.items()})
-    return replace(recipe, **{key: _checked(key, _parsed(key, text), "--set") for key, text in changes.items()})
 
 
-def _parsed(key: str, text: str) -> Any:
+def _parsed(types: Mapping[str, str], key: str, text: str) -> Any:
     """A text of the command line as what its key wants, where it can be that."""
+    kind = types.get(key, "")
+    if kind == "bool":
+        return SWITCH.get(text, text)
     try:
-        return {"int": int, "float": float}.get(TYPES.get(key, ""), str)(text)
+        return {"int": int, "float": float}.get(kind, str)(text)
     except ValueError:
         return text
 
 
-def _checked(key: str, value: Any, where: str) -> Any:
-    if key not in TYPES:
-        raise UsageError(f"{where} knows no {key!r}.{near(key, TYPES)}")
-    kind = TYPES[key]
+def _checked(types: Mapping[str, str], key: str, value: Any, where: str) -> Any:
+    if key not in types:
+        raise UsageError(f"{where} knows no {key!r}.{near(key, types)}")
+    kind = types[key]
     if kind == "float" and type(value) is int:
         return float(value)
     if type(value).__name__ != kind:

@@ -35,6 +35,7 @@ from harness.records import fingerprint, read_samples
 from harness.sandbox import Sandbox
 from harness.types import JSONObject, Sample
 from trainer import network
+from trainer.checkpoints import keep_lines, last, step_of
 from trainer.demonstrator import Flaws, play
 from trainer.recipe import Recipe
 
@@ -219,11 +220,11 @@ def _fit(
     trl = quietly_imported("trl")
     quietly_imported("transformers")
     checkpoints, lines = out / "checkpoints", out / "metrics.jsonl"
-    resumed = _last_checkpoint(checkpoints)
+    resumed = last(checkpoints)
     if resumed is None:
         shutil.rmtree(checkpoints, ignore_errors=True)
-    done = 0 if resumed is None else int(resumed.name.rpartition("-")[2])
-    _keep_lines(lines, done)
+    done = 0 if resumed is None else step_of(resumed)
+    keep_lines(lines, done)
 
     class Metrics(TrainerCallback):
         """Writes a line of metrics and moves the progress bar."""
@@ -300,29 +301,3 @@ def _settings(recipe: Recipe, checkpoints: Path) -> Any:
         disable_tqdm=True,
         dataloader_pin_memory=False,
     )
-
-
-def _last_checkpoint(checkpoints: Path) -> Path | None:
-    """The last checkpoint that was written to its end: trainer_state.json is what the Trainer writes last."""
-    found = [path for path in checkpoints.glob("checkpoint-*") if path.name[11:].isdigit()]
-    for path in sorted(found, key=lambda path: int(path.name[11:]), reverse=True):
-        try:
-            jsonio.loads((path / "trainer_state.json").read_bytes())
-            return path
-        except (OSError, ValueError):
-            shutil.rmtree(path)
-    return None
-
-
-def _keep_lines(path: Path, done: int) -> None:
-    """Drops lines of metrics of steps that run again."""
-    if not path.exists():
-        return
-    kept = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            if jsonio.loads(line)["step"] <= done:
-                kept.append(line + "\n")
-        except (ValueError, KeyError, TypeError):
-            break
-    jsonio.write_atomically(path, "".join(kept))

@@ -1,38 +1,52 @@
 """Train a model on environments, by a recipe.
 
---regime sft: supervised warm-up of a small network on what a demonstrator with documented flaws plays. A new network
-is made where no --model is given. An interrupted run goes on with --resume.
+--regime episode: whole episodes, rewarded at their end. --regime step: one turn that answers a state the network got
+into, rewarded at once. Both are judged by the evaluation's own verifier. --regime sft: supervised warm-up of a small
+network on what a demonstrator with documented flaws plays; a new network is made where no --model is given.
 
-    harness train --regime sft --recipe tiny-base --out warm-up
+    harness train --recipe tiny --model bundled/tiny-base --out trained
+
+What is not said is the recipe's, or the regime's default. An interrupted run goes on with --resume.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.commands.options import pairs
+from harness.commands.options import add_data_option, data_paths, pairs
 from harness.errors import UsageError
 from harness.registry import near
 from harness.terminal import printable
 
 if TYPE_CHECKING:
     from harness.types import JSONObject
+    from trainer.recipe import Recipe
+    from trainer.settings import Training
     from trainer.sft import Start
 
 HELP = "train a model on environments, by a recipe"
-REGIMES = ("sft",)
+REGIMES = ("step", "episode", "sft")
+SAID = ("algorithm", "reward")
+"""Options that are values of a recipe."""
 BUNDLED = "bundled/"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("--regime", choices=REGIMES, required=True, help="how: supervised warm-up on demonstrations")
-    add("--recipe", required=True, metavar="R", help="a recipe's name, or a path to a TOML file")
-    add("--model", metavar="M", help="go on from a model directory or bundled/NAME (default: a new network)")
+    add("--regime", choices=REGIMES, help="what is trained on: single turns, whole episodes, demonstrations")
+    add("--recipe", metavar="R", help="a recipe's name, or a path to a TOML file")
+    add("--model", metavar="M", help="go on from a model directory or bundled/NAME (sft only: default a new network)")
+    add("--tasks", nargs="+", default=[], metavar="T", help="training tasks or files (default: built by the recipe)")
+    add("--algorithm", metavar="A", help="grpo, reinforce++ or rloo")
+    add("--reward", metavar="R", help="the reward's name (default: mended_f1 a step, episode_f1 an episode)")
     add("--out", type=Path, required=True, metavar="DIR", help="the run directory; DIR/model is the result")
+    add_data_option(parser)
     add("--set", nargs="+", action="extend", default=[], metavar="K=V", help="single values of the recipe")
     add("--resume", action="store_true", help="go on with an interrupted run in DIR")
     add("--quiet", action="store_true", help="no progress bar")
@@ -41,29 +55,70 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Raises UsageError before anything is built if the input is bad."""
     from harness.models.local import prepare_environment, require
-    from harness.runs import locked
     from trainer import recipe as recipes
 
-    recipe = recipes.load(args.recipe, pairs(args.set, "--set"), args.regime)
+    said = {name: value for name in SAID if (value := getattr(args, name)) is not None}
+    recipe = recipes.load(args.recipe, {**pairs(args.set, "--set"), **said}, args.regime)
     start = _start(args.model)
     require("harness train", ("torch", "transformers", "trl", "datasets", "accelerate"), "train")
     prepare_environment()
+    if isinstance(recipe, recipes.Recipe):
+        print(printable(_warmed_up(args, recipe, start)))
+    else:
+        print(printable(_reinforced(args, recipe, start)))
+    return 0
+
+
+def _warmed_up(args: argparse.Namespace, recipe: Recipe, start: Start) -> str:
+    """The regime sft; returns what a person is told at the end."""
     from trainer import sft
 
-    _check_out(args.out, sft.identity(recipe, start), args.resume)
+    if args.tasks:
+        raise UsageError("--regime sft takes its environments from the recipe (train_file), not from --tasks.")
+    if args.recipe is None:
+        raise UsageError("--recipe is missing: --regime sft needs one, such as tiny-base.")
+    with _running(args, sft.identity(recipe, start), recipe) as bar:
+        manifest = sft.finished(args.out) or sft.train(recipe, start, args.out, _command(args), bar)
+    return _described(manifest, args.out)
+
+
+def _reinforced(args: argparse.Namespace, recipe: Training, start: Start) -> str:
+    """The regimes step and episode; returns what a person is told at the end."""
+    from trainer import reinforce
+
+    if start.path is None or start.name is None:
+        raise UsageError("--model is missing: a model directory or bundled/NAME to go on from.")
+    model = reinforce.checked_model(recipe, start.name, start.path)
+    with _running(args, reinforce.identity(recipe, start.name, start.path, args.tasks), recipe) as bar:
+        done = reinforce.finished(args.out) or reinforce.train(
+            recipe, model, args.tasks, data_paths(args.data), args.out, _command(args), bar
+        )
+    return reinforce.described(done, args.out)
+
+
+@contextmanager
+def _running(args: argparse.Namespace, identity: JSONObject, recipe: Recipe | Training) -> Iterator[_Bar]:
+    """Around a run: its directory is claimed, and whoever interrupts it is told how to go on."""
+    from harness.runs import locked
+    from trainer import recipe as recipes
+
+    _check_out(args.out, identity, args.resume)
     args.out.mkdir(parents=True, exist_ok=True)
-    with locked(args.out), _Bar(args.quiet) as bar:
-        _claim(args.out, sft.identity(recipe, start), recipe.text())
+    with locked(args.out) if _leads() else nullcontext(), _Bar(args.quiet) as bar:
+        _claim(args.out, identity, recipes.text(recipe))
         try:
-            manifest = sft.finished(args.out) or sft.train(recipe, start, args.out, _command(args), bar)
+            yield bar
         except KeyboardInterrupt:
             print(
                 "Interrupted. What was done is kept; the same command with --resume goes on from the last checkpoint.",
                 file=sys.stderr,
             )
             raise
-    print(printable(_described(manifest, args.out)))
-    return 0
+
+
+def _leads() -> bool:
+    """Whether this is the only process of the run, or the first of several."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def _start(model: str | None) -> Start:
@@ -126,9 +181,12 @@ def _claim(out: Path, identity: JSONObject, recipe: str) -> None:
 
 def _command(args: argparse.Namespace) -> list[str]:
     """The command that gives this run again."""
-    model = ["--model", args.model] if args.model else []
-    changes = ["--set", *args.set] if args.set else []
-    return ["harness", "train", "--regime", args.regime, "--recipe", args.recipe, *model, *changes]
+    words = ["harness", "train"]
+    for name in ("regime", "recipe", "model", *SAID):
+        words += [f"--{name}", str(value)] if (value := getattr(args, name)) else []
+    for name in ("tasks", "data", "set"):
+        words += [f"--{name}", *value] if (value := getattr(args, name)) else []
+    return words
 
 
 class _Bar:
@@ -140,12 +198,15 @@ class _Bar:
         self._bar: Any = None
 
     def __call__(self, stage: str, done: int, total: int) -> None:
+        """What follows a comma in `stage` is shown behind the bar."""
+        stage, _, more = stage.partition(", ")
         if stage != self._stage:
             from tqdm import tqdm
 
             self._close()
             self._stage = stage
             self._bar = tqdm(total=total, desc=stage, file=sys.stderr, disable=self._hidden, dynamic_ncols=True)
+        self._bar.set_postfix_str(more, refresh=False)
         self._bar.update(done - self._bar.n)
 
     def _close(self) -> None:

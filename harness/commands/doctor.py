@@ -11,7 +11,7 @@ import platform
 import sys
 from importlib.util import find_spec
 
-from harness.errors import SandboxError
+from harness.errors import SandboxError, UsageError
 
 HELP = "say what this machine can run, and what is missing"
 EXTRAS = {"pyarrow": ("data", "Parquet files")}
@@ -34,7 +34,10 @@ def run(args: argparse.Namespace) -> int:
         there = find_spec(package) is not None
         _say(there, purpose if there else f"{purpose}: pip install 'tool-harness[{extra}]'", optional=True)
     for prefix, backend in backends().items():
-        missing = backend.ready(os.environ) if hasattr(backend, "ready") else None
+        if isinstance(backend, UsageError):
+            missing: str | None = str(backend)
+        else:
+            missing = backend.ready(os.environ) if hasattr(backend, "ready") else None
         _say(missing is None, f"{prefix}/ models" + (f": {missing}" if missing else ""), optional=True)
     return 0 if isolated else 1
 

@@ -95,7 +95,7 @@ def play(args: argparse.Namespace, plan: Plan) -> int:
     from harness.prices import Budget, price_of
     from harness.redaction import Redactor
     from harness.sandbox import SandboxConfig
-    from harness.session import Session
+    from harness.session import Session, modes_of
 
     names = expand(args.model)
     redact = Redactor()
@@ -105,10 +105,13 @@ def play(args: argparse.Namespace, plan: Plan) -> int:
     reasonings = [replace(mode, history=args.reasoning_history) for mode in args.reasoning]
     found = {model.name: price_of(model.name, args.prices, os.environ) for model in models}
     prices = {name: price for name, price in found.items() if price is not None}
-    if args.max_cost is not None and (unpriced := [name for name in found if name not in prices]):
+    if args.max_cost is not None and (
+        unpriced := [n for n in found if n not in prices and not n.startswith("policy/")]
+    ):
         raise UsageError(f"--max-cost needs a price of {unpriced[0]}: write one into a file and name it with --prices.")
     if args.dry_run:
-        print(printable(dryrun.report(plan, models, [mode.label for mode in reasonings], prices)))
+        runs = [(model, modes_of(model, reasonings, len(models) > 1)) for model in models]
+        print(printable(dryrun.report(plan, runs, prices)))
         return 0
     return Session(
         plan=plan,

@@ -47,6 +47,7 @@ def run(args: argparse.Namespace) -> int:
     ]
     print(printable(tabulate(rows, headers="keys", colalign=("left", "right", "left", "left", "left"))))
     print("\nA path to a JSONL or Parquet file of environment records is a task too.\n\nModels:")
-    for name, backend in sorted(backends().items()):
-        print(printable(f"  {getattr(backend, 'HELP', name + '/...')}"))
+    for name, backend in backends().items():
+        about = str(backend) if isinstance(backend, UsageError) else getattr(backend, "HELP", f"{name}/...")
+        print(printable(f"  {about}"))
     return 0

@@ -17,9 +17,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import ModuleType
 
-from harness.errors import UsageError
-from harness.redaction import Redactor
-from harness.registry import find_entry_points, load_entry_point, load_entry_points, near
+from harness.errors import HarnessError, UsageError
+from harness.redaction import Redactor, public_url
+from harness.registry import find_entry_points, load_entry_point, near
 from harness.types import Model
 
 GROUP = "harness.models"
@@ -38,9 +38,15 @@ class ModelOptions:
     redact: Redactor = field(default_factory=Redactor)
 
 
-def backends() -> dict[str, ModuleType]:
-    """Every backend that is installed, by prefix, imported."""
-    return load_entry_points(GROUP)
+def backends() -> dict[str, ModuleType | UsageError]:
+    """Every backend that is installed, by prefix: its module, or why it cannot be imported."""
+    found: dict[str, ModuleType | UsageError] = {}
+    for prefix in sorted(find_entry_points(GROUP)):
+        try:
+            found[prefix] = backend(prefix)
+        except UsageError as error:
+            found[prefix] = error
+    return found
 
 
 def backend(prefix: str) -> ModuleType:
@@ -77,10 +83,16 @@ def load_all(names: Sequence[str], options: ModelOptions) -> list[Model]:
     if unknown := [arg for arg in options.args if not any(arg in taken for taken in takes.values())]:
         known = sorted({arg for name in names for arg in getattr(_backend(name), "ARGS", ())})
         raise UsageError(
-            f"--model-arg {unknown[0]} is unknown to {', '.join(names)}"
+            f"--model-arg {unknown[0]} is unknown to {', '.join(map(shown, names))}"
             + (f"; there {'is' if len(known) == 1 else 'are'} {', '.join(known)}." if known else ", which take none.")
         )
     return [load(name, replace(options, args=taken)) for name, taken in takes.items()]
+
+
+def shown(name: str) -> str:
+    """A model's name as it may be printed: without the password of a URL in it."""
+    prefix, _, rest = name.partition("/")
+    return f"{prefix}/{public_url(rest)}" if "://" in rest else name
 
 
 def _backend(name: str) -> ModuleType:
@@ -99,5 +111,11 @@ def load(name: str, options: ModelOptions) -> Model:
     listed = getattr(backend(prefix), "NAMES", ())
     if listed and rest not in listed:
         raise UsageError(f"No model is called {name!r}.{near(name, [f'{prefix}/{n}' for n in listed])}")
-    model: Model = backend(prefix).load(rest, options)
+    try:
+        model: Model = backend(prefix).load(rest, options)
+    except HarnessError:
+        raise
+    except Exception as error:
+        said = options.redact(f"{type(error).__name__}: {error}")
+        raise UsageError(f"{shown(name)} cannot be loaded: {said}.") from error
     return model

@@ -209,7 +209,7 @@ def read_message(message: JSONObject, earlier: Sequence[Message]) -> Message:
     `echo` notes where the thoughts came from, so that they can go back in the same place.
     """
     content = texts(message.get("content"))
-    field = next((name for name in REASONING_FIELDS if texts(message.get(name))), None)
+    field = next((name for name in REASONING_FIELDS if texts(message.get(name)).strip()), None)
     thoughts = texts(message.get(field)) if field else thinking(message.get("content"))
     came: JSONObject = {"field": field} if field else {}
     if not thoughts:

@@ -73,6 +73,8 @@ def identity_of(backend: str, name: str, settings: Settings, options: ModelOptio
         key: options.redact(value) for key, value in options.args.items() if key not in {"api_key", *TRANSPORT_ARGS}
     }
     fingerprint = {"backend": backend, "name": name, "base_url": public_url(settings.base_url), "args": args}
+    if settings.query:
+        fingerprint["query"] = options.redact.within(dict(settings.query))
     return Identity(f"{backend}/{name}", fingerprint, options.seed)
 
 

@@ -36,6 +36,7 @@ from harness.models.local import (
     to_row,
     width_of,
 )
+from harness.models.openai import secret_values
 from harness.models.prompting import Prompter
 from harness.types import JSONObject, Model, ModelRequest, Reasoning, Reply
 
@@ -62,6 +63,8 @@ def load(name: str, options: ModelOptions) -> Model:
     full, args = f"vllm/{name}", options.args
     check_args(full, args, ARGS)
     width, settings = width_of(options), engine_settings(args)
+    for secret in secret_values(settings):
+        options.redact.add(secret)
     folder = check_folder(full, Path(name), args, SERVED)
     require(full, PACKAGES, "vllm")
     local = open_local(limited(folder, settings.get("max_model_len")), args)

@@ -21,7 +21,7 @@ import asyncio
 import json
 import logging
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -36,7 +36,7 @@ from harness.models.endpoint import EndpointModel, Identity, Settings
 from harness.models.prompting import OPENED, chat_messages, is_torn, with_history
 from harness.models.switches import Refusals, Switch, own_server
 from harness.models.vllm_process import ServerProcess
-from harness.redaction import public_url
+from harness.redaction import is_secret_name, public_url
 from harness.types import JSONObject, Message, Model, ModelRequest, Reasoning, Reply, Usage
 
 log = logging.getLogger(__name__)
@@ -109,6 +109,8 @@ def load_folder(name: str, options: ModelOptions) -> VLLMServerModel:
     local.require(full, PACKAGES, "vllm")
     opened = local.open_local(folder, args)
     flags = server_flags(opened, args)
+    for secret in secret_flags(flags):
+        options.redact.add(secret)
     decides = {"flags": flags, "extra_body": options.redact(args.get("extra_body", ""))}
     identity = Identity(full, {"backend": "vllm-server", **opened.identity(**decides)}, options.seed)
     process = ServerProcess(full, ["--model", str(folder.path), *given_template(args), *flags], timeout)
@@ -121,6 +123,14 @@ def load_folder(name: str, options: ModelOptions) -> VLLMServerModel:
 def given_template(args: Mapping[str, str]) -> list[str]:
     """The chat template of --model-arg, for the server; its text is in the fingerprint, its place is not."""
     return ["--chat-template", args["chat_template"]] if "chat_template" in args else []
+
+
+def secret_flags(flags: Sequence[str]) -> Iterator[str]:
+    """The values of flags with names like --hf-token, as `--name value` or `--name=value`."""
+    for flag, following in zip(flags, [*flags[1:], ""], strict=True):
+        name, equals, value = flag.partition("=")
+        if name.startswith("--") and is_secret_name(name.lstrip("-")):
+            yield value if equals else following
 
 
 def server_flags(opened: local.Local, args: Mapping[str, str]) -> list[str]:
@@ -393,6 +403,9 @@ class VLLMServerModel:
     async def aclose(self) -> None:
         await self._endpoint.aclose()
         await self._text.aclose()
+        starting, self._starting = self._starting, None
+        if starting is not None and starting.done() and not starting.cancelled() and starting.exception() is None:
+            self._starting = starting  # the server is up, also for the next run
 
     def close(self) -> None:
         """Ends the server, if the harness started it."""

@@ -133,3 +133,32 @@ def test_epochs_give_pass_at_k_in_summary_and_table(plan, tmp_path, capsys):
     assert metrics["pass^3"]["value"] == metrics["answer_accuracy"]["value"] == 1.0
     assert metrics["pass^3"]["n"] == 4
     assert "pass^3" in capsys.readouterr().out
+
+
+class Failing(Thinker):
+    """Uses tokens and fails for reasons of the infrastructure."""
+
+    def __call__(self, request):
+        from harness.errors import ModelFailure
+
+        used = Usage(input_tokens=60, output_tokens=15, requests=1)
+        raise ModelFailure("down", outcome="infrastructure_error", stop="http_500", usage=used)
+
+
+def test_what_failed_episodes_used_counts_too(plan, tmp_path, capsys):
+    out, said = tmp_path / "out", []
+    for resume in (False, True, True):
+        budget = Budget(max_tokens=500)
+        Session(plan, [Failing()], [OFF], out, resume, True, concurrency=1, budget=budget).run()
+        said.append(capsys.readouterr().err)
+    assert "reached" not in said[0]  # four episodes, 300 tokens
+    assert "--max-tokens-total 500 is reached: 525 tokens" in said[1]
+    assert "525 tokens" in said[2]
+
+
+def test_prices_given_on_resume_are_those_of_the_report(plan, tmp_path):
+    out = tmp_path / "out"
+    Session(plan, [Thinker()], [OFF], out, quiet=True, concurrency=1, budget=Budget(max_tokens=150)).run()
+    price = {"test/thinker": Price(input=100.0, output=0.0, cached_input=100.0)}
+    Session(plan, [Thinker()], [OFF], out, resume=True, quiet=True, prices=price).run()
+    assert json.loads((out / "summary.json").read_text())["cost"] == pytest.approx(0.04)

@@ -134,3 +134,44 @@ def test_a_cancelled_episode_does_not_stop_the_others():
         return ended
 
     assert asyncio.run(everything()).turns == 3
+
+
+@pytest.mark.parametrize("said", [[], None, [None, None], "StopIteration"])
+def test_a_batch_that_answers_wrongly_is_an_error_and_hangs_nothing(said):
+    class Wrong(Scripted):
+        def batch(self, requests):
+            if said == "StopIteration":
+                raise StopIteration
+            return said
+
+    ended = asyncio.run(asyncio.wait_for(asyncio.to_thread(play, Wrong(width=2), [0, 0]), 20))
+    assert {trajectory.outcome for trajectory in ended} == {"infrastructure_error"}
+
+
+def test_closing_waits_for_the_batch_that_is_being_generated():
+    import threading
+
+    finished = threading.Event()
+
+    class Slow(Scripted):
+        def batch(self, requests):
+            import time
+
+            time.sleep(0.2)
+            finished.set()
+            return super().batch(requests)
+
+    async def everything():
+        lockstep = Lockstep(Slow(width=1))
+
+        async def one():
+            with lockstep.episode():
+                await adrive(Episode(sample()), ToolEnvironment(sample()), lockstep, Tools())
+
+        task = asyncio.create_task(one())
+        await asyncio.sleep(0.05)
+        task.cancel()
+        await lockstep.aclose()
+        assert finished.is_set()
+
+    asyncio.run(everything())

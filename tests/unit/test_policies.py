@@ -88,7 +88,7 @@ def test_arguments_go_to_the_backends_that_take_them_and_others_are_refused():
     both = ["policy/random", "openai/m"]
     models = load_all(both, ModelOptions(args={"timeout": "5"}, base_url="http://localhost:1/v1"))
     assert [model.name for model in models] == both
-    with pytest.raises(UsageError, match="unknown to policy/random, openai/m; there are .*timeout"):
+    with pytest.raises(UsageError, match=r"unknown to policy/random, openai/m; there are .*timeout"):
         load_all(both, ModelOptions(args={"timeuot": "5"}, base_url="http://localhost:1/v1"))
 
 

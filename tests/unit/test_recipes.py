@@ -22,7 +22,7 @@ def test_the_bundled_networks_recipe_is_the_one_in_its_manifest():
 
 def test_the_written_recipe_gives_the_same_again(tmp_path):
     first = recipe.load("tiny-base", {"learning_rate": "3e-4", "train_file": 'a "b".jsonl'}, "sft")
-    assert load(first.text(), tmp_path) == first
+    assert load(recipe.text(first), tmp_path) == first
     assert first.learning_rate == 3e-4
 
 

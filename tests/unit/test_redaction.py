@@ -144,3 +144,10 @@ def test_only_texts_of_a_record_are_searched() -> None:
 @pytest.mark.parametrize("key", ["8192", "1204", "task", "123456789"])
 def test_what_is_too_common_to_hide_is_left_alone(key: str) -> None:
     assert redactor_of(key).within({"output": f"{key} it is"}) == {"output": f"{key} it is"}
+
+
+def test_keys_that_a_model_wrote_are_redacted_and_none_is_lost() -> None:
+    redact = redactor_of("sk-verysecret")
+    value = {"sk-verysecret": 1, "x": {"a sk-verysecret b": 2}, "[redacted]": 3}
+    assert redact.within(value) == value
+    assert redact.within(value, keys=True) == {"[redacted] 2": 1, "x": {"a [redacted] b": 2}, "[redacted]": 3}

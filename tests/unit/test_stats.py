@@ -87,3 +87,8 @@ def test_paired_difference_uses_shared_keys_only():
     found = paired_difference({"x": 0.0, "y": 0.5, "z": 1.0}, {"x": 1.0, "y": 1.0}, {})
     assert found.value == 0.75
     assert found.n == 2
+
+
+def test_equal_values_have_no_interval_whatever_rounding_leaves():
+    found = estimate([[("a", 0.4), ("b", 0.4), ("c", 0.4)]], bounds=(0.0, 1.0))
+    assert (found.stderr, found.ci95) == (0.0, None)

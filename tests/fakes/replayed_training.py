@@ -1,0 +1,66 @@
+"""Three steps of training on eight sequences that are made up, the same whatever the processes and pieces.
+
+As a program, under accelerate's or torch's launcher: `replayed_training.py MODEL TASKS OUT ALGORITHM MICRO_BATCH`;
+the first process writes OUT/end.pt, the losses and the weights.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+
+def train(folder: Path, tasks: Path, out: Path, algorithm: str, micro_batch: int) -> tuple[list[float], dict[str, Any]]:
+    """The losses of the steps, and the weights at the end."""
+    from harness.models.hf import load_weights
+    from harness.models.local import check_folder, open_local
+    from trainer import course, rl
+    from trainer.policy import NOT_OURS, Track
+    from trainer.settings import Training
+
+    model = open_local(check_folder("tiny", folder, {}), {})
+    settings = Training(
+        "episode",
+        algorithm=algorithm,
+        steps=3,
+        prompts=2,
+        samples=4,
+        micro_batch=micro_batch,
+        learning_rate=1e-3,
+        kl=0.1,  # without it the loss of whitened advantages is 0, whatever is wrong
+        validation=0,
+        test=0,
+    )
+    made = course.prepare(settings, [str(tasks)], {}, out, lambda *told: None)
+    made_up = []
+    for number in range(8):
+        track = Track(model.encode("How many?" * (number + 1)))
+        for turn in (0, NOT_OURS, 1):
+            track.add(model.encode(f"{number} towns " * (number + turn + 2)), turn)
+        made_up.append(rl.Scored(track, (number % 3 / 2,), {}))
+
+    class Replay(rl.Episodes):
+        """The same sequences at every step, each process its own."""
+
+        def generate(self, prompts: Any, trainer: Any) -> list[rl.Scored]:
+            return [made_up[place] for place, _ in trainer.places(prompts)]
+
+    network = load_weights(model, "float32", "cpu")
+    trainer = rl.build(made, Replay(made, model), model, network, out / "checkpoints", [])
+    trainer.train()
+    return [line["loss"] for line in trainer.state.log_history if "loss" in line], network.state_dict()
+
+
+if __name__ == "__main__":
+    import os
+
+    from harness.models.local import prepare_environment
+
+    prepare_environment()
+    import torch
+
+    destination = Path(sys.argv[3])
+    end = train(Path(sys.argv[1]), Path(sys.argv[2]), destination, sys.argv[4], int(sys.argv[5]))
+    if os.environ.get("RANK", "0") == "0":
+        torch.save(end, destination / "end.pt")

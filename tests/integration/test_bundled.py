@@ -1,0 +1,76 @@
+"""bundled/tiny-base: a real network uses tools by the command line, and thinks when it is asked to."""
+
+import json
+import re
+import shlex
+
+import pytest
+from builders import ROOT
+from commands import episodes, harness, one_sentence, summary
+
+from harness.evaluate import choose
+from harness.models import ModelOptions, load
+from harness.registry import load_samples, select_tasks
+from harness.types import ModelRequest, Reasoning, Reply, Sampling
+from trainer import bundled
+
+
+def block(marker):
+    """The fenced block after a marker of the README."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    return re.search(rf"<!-- {marker} -->\n```\w+\n(.*?)```", readme, re.DOTALL)[1]
+
+
+@pytest.fixture(scope="module")
+def micro():
+    return load_samples(select_tasks(["micro_*"], {}))
+
+
+@pytest.mark.slow
+def test_the_readmes_command_gives_the_readmes_scores_and_switches_reasoning(tmp_path):
+    """Within .03, because the order in which numbers are added differs between processors."""
+    install, command = block("bundled").strip().split(" && ")
+    assert install == "pip install '.[local]'"
+    done = harness(*shlex.split(command)[1:], "--quiet", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "bundled/tiny-base, on minus off, paired" in done.stdout
+    assert "WARNING" not in done.stdout
+    out = tmp_path / "runs" / "tiny"
+    for mode, thinks in (("off", False), ("on", True)):
+        entry = summary(out / mode)["groups"]["micro"]
+        published = re.search(rf"bundled/tiny-base +{mode} +micro +200 +(\S+)", block("bundled output"))
+        assert entry["n"] == 200
+        assert 0.40 <= entry["metrics"]["solve_f1"]["value"] <= 0.70
+        assert abs(entry["metrics"]["solve_f1"]["value"] - float(published[1])) < 0.03
+        assert json.loads((out / mode / "manifest.json").read_text())["reasoning_switch"] == {"enable_thinking": thinks}
+        seen = summary(out / mode)["reasoning_seen"]
+        assert (seen["episodes"] > 0, seen["tokens"] > 0) == (thinks, thinks)
+        spoke = [m for r in episodes(out / mode) for m in r["messages"] if m["role"] == "assistant"]
+        assert all("raw" in message for message in spoke)
+
+
+@pytest.mark.slow
+def test_a_batch_makes_the_same_calls_as_one_by_one(micro):
+    model = load("bundled/tiny-base", ModelOptions(concurrency=64))
+    samples = [sample for name, chosen in micro.items() for sample in choose(chosen, name, 16, 0)]
+    requests = [
+        ModelRequest(s.messages, s.tools, Sampling(max_tokens=60), s, reasoning=Reasoning("off")) for s in samples
+    ]
+    together = model.batch(requests)
+    alone = [model.batch([request])[0] for request in requests]
+    assert len(requests) == 64 and all(isinstance(reply, Reply) for reply in together)
+    assert sum(len(reply.message.tool_calls) for reply in together) >= 48
+    assert [reply.message.tool_calls for reply in together] == [reply.message.tool_calls for reply in alone]
+
+
+def test_the_folder_says_how_it_was_made_and_is_small():
+    folder = bundled.path("tiny-base")
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert manifest["recipe"]["regime"] == "sft" and manifest["command"]
+    assert sum(file.stat().st_size for file in folder.iterdir()) < 3_000_000
+
+
+def test_an_unknown_name_is_one_sentence():
+    assert "Did you mean bundled/tiny-base" in one_sentence(
+        harness("eval", "--model", "bundled/tiny-bse", "--tasks", "micro_*")
+    )

@@ -1,0 +1,172 @@
+"""`harness train` in the regimes step and episode, as a person runs it: results, interruptions, refusals."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+
+import pytest
+import torch
+from builders import record, write_records
+from commands import command, environment, harness, one_sentence
+from fakes import tiny_model
+from safetensors.torch import load_file
+
+from trainer import recipe as recipes
+from trainer.network import TEMPLATE
+from trainer.settings import Training
+
+FEW = ["steps=4", "prompts=2", "samples=2", "max_turns=3", "max_tokens=24", "learning_rate=1e-2", "save_every=2"]
+NOTHING = [*FEW, "validation=0", "test=0", "temperature=2.0"]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """A network that makes the right call and gives the right answer."""
+    return tiny_model.trained_model(tmp_path_factory.mktemp("model") / "tiny", TEMPLATE)
+
+
+@pytest.fixture(scope="module")
+def towns(tmp_path_factory):
+    """Four training environments."""
+    path = tmp_path_factory.mktemp("data") / "towns.jsonl"
+    return write_records(path, [record(id=f"town-{number}", split="train") for number in range(4)])
+
+
+def words(model, towns, out, *more, sets=NOTHING, regime="episode"):
+    return ["train", "--regime", regime, "--model", model, "--tasks", towns, "--out", out, "--set", *sets, *more]
+
+
+def ran(*arguments):
+    done = harness(*arguments, OMP_NUM_THREADS="1")
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+@pytest.fixture(scope="module")
+def whole(model, towns, tmp_path_factory):
+    """A run that nothing interrupted."""
+    out = tmp_path_factory.mktemp("runs") / "whole"
+    return out, ran(*words(model, towns, out, "--algorithm", "rloo"))
+
+
+@pytest.mark.slow
+def test_a_run_leaves_what_it_should(whole, model):
+    out, done = whole
+    assert "episode regime, rloo, seed 1" in done.stdout
+    assert done.stderr == ""
+    kept = recipes.load(str(out / "recipe.toml"), {})
+    assert isinstance(kept, Training)
+    assert (kept.regime, kept.algorithm, kept.steps, kept.reward) == ("episode", "rloo", 4, "")
+    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [1, 2, 3, 4]
+    assert {"reward", "entropy", "solve_f1", "cpu_seconds"} <= set(lines[0])
+    assert json.loads((out / "model" / "manifest.json").read_text())["best_step"] == 4
+    evaluated = harness("eval", "--model", f"hf/{out / 'model'}", "--tasks", "demo_*", "--limit", 1, "--dry-run")
+    assert evaluated.returncode == 0, evaluated.stderr
+
+
+@pytest.mark.slow
+def test_after_kill_it_ends_as_if_nothing_had_been(whole, model, towns, tmp_path):
+    out = tmp_path / "killed"
+    arguments = words(model, towns, out, "--algorithm", "rloo")
+    running = subprocess.Popen(command(*arguments), env=environment(OMP_NUM_THREADS="1"), stderr=subprocess.PIPE)
+    wait_for(running, lambda: list((out / "checkpoints").glob("checkpoint-2/trainer_state.json")))
+    os.kill(running.pid, signal.SIGKILL)
+    running.communicate()
+    assert not (out / "result.json").exists()
+    assert "--resume" in one_sentence(harness(*arguments))
+    ran(*arguments, "--resume")
+    first, second = (load_file(path / "model" / "model.safetensors") for path in (whole[0], out))
+    for name, value in first.items():
+        torch.testing.assert_close(second[name], value, atol=1e-5, rtol=1e-4)
+    again = ran(*arguments, "--resume")
+    assert again.stdout.count("CPU seconds") == 1
+
+
+@pytest.mark.slow
+def test_interrupting_says_how_to_go_on(model, towns, tmp_path):
+    out = tmp_path / "run"
+    arguments = words(model, towns, out, "--set", "steps=400", sets=[one for one in NOTHING if "steps" not in one])
+    running = subprocess.Popen(
+        command(*arguments), env=environment(OMP_NUM_THREADS="1"), stderr=subprocess.PIPE, text=True
+    )
+    wait_for(running, lambda: (out / "metrics.jsonl").exists())
+    running.send_signal(signal.SIGINT)
+    _, said = running.communicate(timeout=60)
+    assert running.returncode == 130, said
+    assert said.count("\n") == 1
+    assert "--resume goes on" in said
+
+
+def wait_for(running, there):
+    """Until something is there; fails where the process ends before it is."""
+    while not there():
+        if running.poll() is not None:
+            raise AssertionError(running.communicate())
+        time.sleep(0.02)
+
+
+@pytest.mark.slow
+def test_before_and_after(model, tmp_path):
+    """Everything built by the recipe, in the step regime with fresh prefixes; the table has the paired interval."""
+    out = tmp_path / "run"
+    sets = [*FEW, "environments=8", "validation=4", "test=4", "players=4", "refresh=2", "validate_every=2"]
+    done = ran("train", "--regime", "step", "--model", model, "--out", out, "--set", *sets)
+    assert "4 test environments, greedy, strict" in done.stdout
+    assert "95 %" in done.stdout
+    for run in ("test/before", "test/after", "validation/000000", "validation/000004"):
+        assert (out / run / "summary.json").is_file(), run
+    assert sorted(path.name for path in (out / "prefixes").iterdir()) == ["step-000000.jsonl", "step-000002.jsonl"]
+
+
+def test_recipes_that_ship_are_whole():
+    for name, regime in (("tiny", "episode"), ("paper-qwen3-8b", "step"), ("paper-qwen2.5-7b", "step")):
+        found = recipes.load(name, {})
+        assert isinstance(found, Training)
+        assert found.regime == regime
+    paper = recipes.load("paper-qwen3-8b", {})
+    assert (paper.learning_rate, paper.kl, paper.entropy, paper.samples) == (1e-6, 1e-3, 1e-3, 16)
+    assert (paper.prompts, paper.prompts // paper.updates, paper.max_prompt) == (512, 32, 16384)
+
+
+def test_a_recipe_reads_what_it_writes(tmp_path):
+    for regime in ("step", "episode"):
+        found = recipes.load(None, {"checkpointing": "true", "learning_rate": "3e-5", "steps": "7"}, regime)
+        path = tmp_path / f"{regime}.toml"
+        path.write_text(recipes.text(found))
+        assert recipes.load(str(path), {}) == found
+        assert found.checkpointing is True
+
+
+@pytest.mark.parametrize(
+    ("more", "sentence"),
+    [
+        (["--regime", "episode"], "--model is missing"),
+        (["--regime", "episode", "--model", "MODEL", "--algorithm", "ppo"], "algorithm must be one of grpo"),
+        (["--regime", "episode", "--model", "MODEL", "--reward", "paper_f1"], "paper_f1 judges steps"),
+        (["--regime", "episode", "--model", "MODEL", "--set", "kl=much"], "which is not a number"),
+        (["--regime", "episode", "--model", "MODEL", "--set", "checkpointing=1"], "not true or false"),
+        (["--regime", "step", "--recipe", "tiny", "--model", "MODEL"], "is one for --regime episode"),
+        (["--model", "MODEL"], "--regime is missing"),
+        (["--regime", "episode", "--model", "MODEL", "--tasks", "demo_*"], "demo_single_hop is no training data"),
+        (["--regime", "step", "--model", "MODEL", "--set", "prefixes=given", "vllm=colocate"], "needs a GPU"),
+        (["--regime", "episode", "--model", "MODEL", "--set", "vllm=colocate"], "vLLM generates single turns only"),
+    ],
+)
+def test_refusals_are_one_sentence(more, sentence, model, tmp_path):
+    if "GPU" in sentence and torch.cuda.is_available():
+        pytest.skip("there is a GPU here")
+    given = [str(model) if word == "MODEL" else word for word in more]
+    assert sentence in one_sentence(harness("train", "--out", tmp_path / "run", *given))
+
+
+def test_no_template_is_one_sentence(model, tmp_path):
+    bare = tmp_path / "bare"
+    bare.mkdir()
+    for path in model.iterdir():
+        if path.name != "chat_template.jinja":
+            (bare / path.name).write_bytes(path.read_bytes())
+    said = one_sentence(harness("train", "--regime", "episode", "--model", bare, "--out", tmp_path / "run"))
+    assert "no chat template" in said

@@ -1,0 +1,511 @@
+"""Reinforcement learning on the CPU with tiny networks: regimes, algorithms, masks, rewards, resuming, refusals."""
+
+import json
+import math
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from builders import ROOT, record, sample, write_records
+from fakes import replayed_training, tiny_model
+from transformers import AutoModelForCausalLM
+
+from harness.episodes import to_record, to_trajectory
+from harness.errors import HarnessError, UsageError
+from harness.models.hf import load_weights
+from harness.models.local import Local, check_folder, open_local
+from harness.sandbox import Sandbox, SandboxConfig
+from harness.task import environment_task, file_task
+from harness.types import Limits, Reasoning, RunKey, Sampling
+from trainer import checkpoints, course, rl
+from trainer.network import TEMPLATE
+from trainer.policy import Job, Manner, Policy, for_episodes, play, play_singly
+from trainer.rewards import REWARDS, Reward
+from trainer.settings import Training
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*rollout_func.*:UserWarning"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::FutureWarning"),
+]
+
+THREE = {
+    "steps": 3,
+    "prompts": 2,
+    "samples": 4,
+    "micro_batch": 4,
+    "max_turns": 3,
+    "max_tokens": 24,
+    "validation": 0,
+    "test": 0,
+    "refresh": 2,
+    "players": 4,
+    "learning_rate": 1e-2,
+}
+
+
+def nothing(*told):
+    """A progress bar that nobody watches."""
+
+
+def varied(response, *given):
+    """A step reward that differs from turn to turn, whatever a random network says."""
+    return (len(response) % 7) / 7
+
+
+def varied_episode(sample, trajectory, verdict):
+    """The same of an episode."""
+    return varied(trajectory.messages[-1].raw or "")
+
+
+VARIED = {"step": Reward("step", varied), "episode": Reward("episode", varied_episode)}
+
+
+@pytest.fixture(scope="module")
+def random_network(tmp_path_factory) -> Local:
+    """A random network with a template that keeps earlier turns."""
+    folder = tiny_model.random_model(tmp_path_factory.mktemp("random"), TEMPLATE)
+    return opened(folder)
+
+
+@pytest.fixture(scope="module")
+def trained_network(tmp_path_factory) -> Local:
+    """A network that makes the right call and gives the right answer."""
+    return opened(tiny_model.trained_model(tmp_path_factory.mktemp("trained"), TEMPLATE))
+
+
+def opened(folder: Path) -> Local:
+    return open_local(check_folder("tiny", folder, {}), {})
+
+
+@pytest.fixture(scope="module")
+def towns(tmp_path_factory) -> Path:
+    """Four environments that differ in their ids."""
+    path = tmp_path_factory.mktemp("data") / "towns.jsonl"
+    return write_records(path, [record(id=f"town-{number}", split="train") for number in range(4)])
+
+
+def lessons(towns: Path, out: Path, reward: Reward | None = None, **changes) -> course.Course:
+    """A course on these environments."""
+    settings = Training(**{"regime": "episode", **THREE, **changes})
+    out.mkdir(parents=True, exist_ok=True)
+    made = course.prepare(settings, [str(towns)], {}, out, nothing)
+    return made if reward is None else replace(made, reward=reward)
+
+
+def weights(model: Local):
+    return load_weights(model, "float32", "cpu")
+
+
+def moved(network, model: Local) -> float:
+    """How far a network went from the directory that it began with."""
+    began = weights(model).state_dict()
+    return max((value - began[name]).abs().max().item() for name, value in network.state_dict().items())
+
+
+def lines(out: Path):
+    return [json.loads(line) for line in (out / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+
+
+# --- every regime and algorithm ----------------------------------------------------------------------------------
+
+REGIMES = [("episode", "turn"), ("step", "turn"), ("step", "return")]
+
+
+@pytest.mark.parametrize("algorithm", ["grpo", "reinforce++", "rloo"])
+@pytest.mark.parametrize(("regime", "credit"), REGIMES)
+def test_three_steps_move_the_policy(regime, credit, algorithm, random_network, towns, tmp_path):
+    made = lessons(towns, tmp_path, VARIED[regime], regime=regime, credit=credit, algorithm=algorithm)
+    network = weights(random_network)
+    rl.fit(made, random_network, network, tmp_path, nothing)
+    steps = lines(tmp_path)
+    assert [line["step"] for line in steps] == [1, 2, 3]
+    assert all(math.isfinite(line["loss"]) and 0 < line["grad_norm"] < math.inf for line in steps)
+    assert moved(network, random_network) > 1e-3
+    saved = AutoModelForCausalLM.from_pretrained(tmp_path / "model", dtype=torch.float32).state_dict()
+    for name, value in network.state_dict().items():
+        torch.testing.assert_close(saved[name], value)
+
+
+def test_the_same_seed_gives_the_same_run(random_network, towns, tmp_path):
+    networks = []
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        network = weights(random_network)
+        made = lessons(towns, tmp_path / name, VARIED["episode"], steps=1, seed=seed)
+        rl.fit(made, random_network, network, tmp_path / name, nothing)
+        networks.append(network.state_dict())
+    key = "model.embed_tokens.weight"
+    torch.testing.assert_close(networks[0][key], networks[1][key])
+    assert (networks[0][key] - networks[2][key]).abs().max() > 1e-4
+
+
+def test_kl_entropy_clipping_and_adapters_are_trls(random_network, towns, tmp_path):
+    changes = {"kl": 0.1, "entropy": 0.01, "clip": 0.1, "clip_high": 0.3, "lora_rank": 2, "updates": 2}
+    made = lessons(towns, tmp_path, VARIED["episode"], **changes, save_every=2, steps=2)
+    rl.fit(made, random_network, weights(random_network), tmp_path, nothing)
+    first, second = lines(tmp_path)
+    assert first["kl"] == pytest.approx(0, abs=1e-5)
+    assert second["kl"] > 0
+    assert first["entropy_coef"] == 0.01
+    assert moved(weights(opened(tmp_path / "model")), random_network) > 0  # adapters are merged
+
+
+# --- tokens and masks --------------------------------------------------------------------------------------------
+
+MANNER = Manner(Sampling(1e-4, 40, 3), Limits(max_turns=4), Reasoning("off"))
+
+
+def tracked(model: Local, path: Path, player=play, manner=MANNER, count=3):
+    task = file_task(path)
+    jobs = [Job(task, one, epoch) for one in task.load() for epoch in range(count)]
+    policy = Policy(model, weights(model), 5)
+    with Sandbox(SandboxConfig(workers=1)) as sandbox:
+        played = player(policy, jobs, manner, sandbox)
+    return jobs, played, [policy.take(job.key) for job in jobs]
+
+
+def test_only_what_was_sampled_carries_a_gradient(trained_network, towns):
+    """The truth is worked out from texts alone, so a mask that is off by one token anywhere differs from it."""
+    encode = trained_network.encode
+    _, played, tracks = tracked(trained_network, towns)
+    between = (
+        '\n<|im_start|>user\n<tool_response>\n{"inhabitants": 45210}\n</tool_response><|im_end|>\n'
+        "<|im_start|>assistant\n<think>\n\n</think>\n\n"
+    )
+    call, answer = encode(tiny_model.CALL + "<|im_end|>"), encode(tiny_model.ANSWER + "<|im_end|>")
+    for done, track in zip(played, tracks, strict=True):
+        assert done.turns == 2
+        assert track.ids == [*call, *encode(between), *answer]
+        assert track.mask == [1] * len(call) + [0] * len(encode(between)) + [1] * len(answer)
+        assert track.rewritten == 0
+
+
+def test_the_trainer_reads_what_an_evaluation_would(trained_network, towns):
+    """Prompt and completion are, token by token, the prompt of the turn after the last in an evaluation."""
+    jobs, played, tracks = tracked(trained_network, towns)
+    for job, done, track in zip(jobs, played, tracks, strict=True):
+        request = course.first_request(job.task, job.sample, MANNER.reasoning)
+        for turn, end in ((0, 1), (1, 3)):
+            asked = replace(request, messages=done.messages[:end], turn=turn)
+            ids = trained_network.encode(trained_network.prompter.prompt(asked).text)
+            assert [*track.prompt, *track.ids][: len(ids)] == ids
+
+
+def test_tools_outputs_have_no_part_in_the_loss(trained_network, towns, tmp_path):
+    made = lessons(towns, tmp_path, VARIED["episode"], samples=2, prompts=2, max_tokens=40)
+    source = rl.Episodes(made, trained_network)
+    trainer = rl.build(made, source, trained_network, weights(trained_network), tmp_path / "checkpoints", [])
+    batch = trainer._generate_and_score_completions([{"prompt": name} for name in source.rows()[:2] for _ in range(2)])
+    batch["advantages"] = torch.ones(4)
+    logps = torch.zeros(batch["completion_ids"].shape, requires_grad=True)
+    trainer._get_per_token_logps_and_entropies = lambda *given, **more: (logps, torch.zeros_like(logps), None)
+    trainer.current_gradient_accumulation_steps = 1
+    trainer._compute_loss(trainer.model, batch).backward()
+    for row, scored in zip(logps.grad, trainer.scored, strict=True):
+        mine = [turn >= 0 for turn in scored.track.turns]
+        assert 0 in mine and 1 in mine
+        assert (row != 0).tolist()[: len(mine)] == mine
+        assert not row[len(mine) :].any()
+
+
+def test_lockstep_and_single_play_alike(random_network, towns):
+    manner = replace(MANNER, sampling=Sampling(1.0, 12, 3))
+    together = tracked(random_network, towns, play, manner)[2]
+    alone = tracked(random_network, towns, play_singly, manner)[2]
+    assert together == alone
+    assert len({tuple(track.ids) for track in together}) > len(together) // 2
+
+
+def test_a_template_that_rewrites_turns_is_replaced_or_refused(tmp_path):
+    """Qwen3's own drops empty reasoning from earlier turns; TRL has a variant that does not."""
+    qwen = opened(tiny_model.random_model(tmp_path / "qwen"))
+    variant = for_episodes(qwen, Reasoning("off"))
+    assert variant is not qwen
+    assert for_episodes(variant, Reasoning("off")) is variant
+    unknown = tiny_model.random_model(tmp_path / "other", tiny_model.template() + "{# another #}")
+    with pytest.raises(UsageError, match=r"earlier turns otherwise.*--regime step"):
+        for_episodes(opened(unknown), Reasoning("off"))
+
+
+# --- rewards -----------------------------------------------------------------------------------------------------
+
+
+def test_an_episodes_reward_is_the_evaluations(trained_network, towns, tmp_path):
+    made = lessons(towns, tmp_path, samples=2, prompts=2, max_tokens=40)
+    source = rl.Episodes(made, trained_network)
+    trainer = rl.build(made, source, trained_network, weights(trained_network), tmp_path / "checkpoints", [])
+    names = [name for name in source.rows()[:2] for _ in range(2)]
+    scored = source.generate(names, trainer)
+    for name, one in zip(names, scored, strict=True):
+        task, which = made.items[name]
+        job = Job(task, which, 0)
+        policy = Policy(trained_network, trainer.model.eval(), 1)
+        with Sandbox(SandboxConfig(workers=1)) as sandbox:
+            (done,) = play(policy, [job], MANNER, sandbox)
+        stored = to_trajectory(json.loads(json.dumps(to_record(key(job), done, task.score(which, done)))))
+        verdict = task.score(which, stored)
+        assert policy.take(job.key).ids == one.track.ids
+        assert one.rewards == (REWARDS["episode_f1"].episode(which, stored, verdict),)
+        assert one.scores["solve_f1"] == verdict.scores["solve_f1"] == 1.0
+        assert one.rewards == (1.3,)
+
+
+def key(job: Job) -> RunKey:
+    return RunKey(job.task.name, "", job.sample.id, 0, "m", "", Reasoning(), Sampling(), Limits())
+
+
+def test_a_turns_reward_is_the_plain_functions(trained_network, towns, tmp_path):
+    made = lessons(towns, tmp_path, regime="step", samples=2, prompts=2, max_tokens=40)
+    source = rl.Steps(made, trained_network, tmp_path)
+    trainer = rl.build(made, source, trained_network, weights(trained_network), tmp_path / "checkpoints", [])
+    scored = source.generate([str(place) for place in range(4)], trainer)
+    for place, one in enumerate(scored):
+        prefix = source.prefix(place)
+        text = trained_network.decode(one.track.ids)
+        assert one.rewards == (REWARDS["mended_f1"].steps([prefix.answered(text)])[0],)
+        assert trained_network.decode(one.track.prompt).endswith("<think>\n\n</think>\n\n")
+        assert one.track.mask == [1] * len(one.track.ids)
+    assert {one.rewards for one in scored} == {(1.0,)}  # the call, or the answer where all is solved
+
+
+def test_turns_that_earn_their_returns(trained_network, towns, tmp_path):
+    made = lessons(towns, tmp_path, regime="step", credit="return", samples=2, prompts=2, max_tokens=40)
+    source = rl.Episodes(made, trained_network)
+    trainer = rl.build(made, source, trained_network, weights(trained_network), tmp_path / "checkpoints", [])
+    scored = source.generate([name for name in source.rows()[:2] for _ in range(2)], trainer)
+    assert {one.rewards for one in scored} == {(1.0, 1.0)}
+    rewards, tokens = rl.tables(scored, 3)
+    assert rewards[0, :2].tolist() == [1.0, 1.0]
+    assert rewards[0, 2].isnan()
+    assert tokens[0].sum() == sum(scored[0].track.mask)
+
+
+def test_fresh_prefixes_have_their_share_of_solved_ones(trained_network, towns, tmp_path):
+    made = lessons(towns, tmp_path, regime="step", solved=0.75, max_tokens=40)
+    source = rl.Steps(made, trained_network, tmp_path)
+    trainer = rl.build(made, source, trained_network, weights(trained_network), tmp_path / "checkpoints", [])
+    source.generate(["0"], trainer)
+    found = [source.prefix(place) for place in range(4)]
+    assert sum(not prefix.still_open for prefix in found) == 3
+    assert (tmp_path / "prefixes" / "step-000000.jsonl").is_file()
+
+
+# --- equal configurations, equal losses --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("algorithm", ["grpo", "reinforce++"])
+def test_eight_at_once_are_four_and_four(algorithm, random_network, towns, tmp_path):
+    """On replayed completions, of different lengths, so that a mean of means would differ."""
+    folder = random_network.folder.path
+    runs = {size: replayed_training.train(folder, towns, tmp_path / str(size), algorithm, size) for size in (8, 4, 2)}
+    for size in (4, 2):
+        same(runs[8], runs[size])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("algorithm", ["reinforce++"])
+def test_two_processes_are_one(algorithm, random_network, towns, tmp_path):
+    one = replayed_training.train(random_network.folder.path, towns, tmp_path / "one", algorithm, 8)
+    words = [random_network.folder.path, towns, tmp_path, algorithm, 4]
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", str(port)]
+    done = subprocess.run(
+        [*launch, replayed_training.__file__, *map(str, words)],
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    same(one, torch.load(tmp_path / "end.pt"))
+
+
+def same(first, second):
+    """Losses and weights of two runs."""
+    assert second[0] == pytest.approx(first[0], abs=1e-5)
+    assert max(map(abs, first[0])) > 1e-4
+    for name, value in first[1].items():
+        torch.testing.assert_close(second[1][name.removeprefix("module.")], value, atol=1e-4, rtol=1e-3)
+
+
+def test_padding_is_cut_and_rows_stay_together():
+    piece = {
+        "prompt_ids": torch.tensor([[0, 0, 5], [0, 4, 5]]),
+        "prompt_mask": torch.tensor([[0, 0, 1], [0, 1, 1]]),
+        "completion_ids": torch.tensor([[7, 8, 0, 0], [9, 0, 0, 0]]),
+        "completion_mask": torch.tensor([[1, 1, 0, 0], [1, 0, 0, 0]]),
+        "tool_mask": torch.tensor([[1, 0, 1, 1], [1, 1, 1, 1]]),
+        "advantages": torch.tensor([1.0, 2.0]),
+        "num_items_in_batch": torch.tensor(3.0),
+    }
+    short = rl.trimmed(piece)
+    assert short["prompt_ids"].tolist() == [[0, 5], [4, 5]]
+    assert short["completion_ids"].tolist() == [[7, 8], [9, 0]]
+    assert short["tool_mask"].tolist() == [[1, 0], [1, 1]]
+    first, second = rl.by_length([piece, {**piece, "completion_mask": torch.tensor([[1, 1, 1, 0], [0, 0, 0, 0]])}])
+    assert first["advantages"].tolist() == [2.0, 1.0]
+    assert second["advantages"].tolist() == [2.0, 1.0]
+    assert second["completion_mask"].tolist() == [[1, 0, 0, 0], [1, 1, 1, 0]]
+
+
+# --- resuming ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("regime", ["episode", "step"])
+def test_what_was_interrupted_ends_as_if_it_had_not_been(regime, random_network, towns, tmp_path):
+    ends = []
+    for name, stops in (("whole", ()), ("broken", (3,))):
+        out = tmp_path / name
+        changes = {"regime": regime, "steps": 4, "save_every": 2, "samples": 2}
+        made = lessons(towns, out, VARIED[regime], **changes)
+        for stop in stops:
+
+            def interrupt(stage, done, total, stop=stop):
+                if done == stop:
+                    raise KeyboardInterrupt
+
+            with pytest.raises(KeyboardInterrupt):
+                rl.fit(made, random_network, weights(random_network), out, interrupt)
+            (out / "checkpoints" / "checkpoint-3").mkdir()  # torn
+        network = weights(random_network)
+        rl.fit(made, random_network, network, out, nothing)
+        ends.append((network.state_dict(), [(line["step"], line["loss"]) for line in lines(out)]))
+    assert [step for step, _ in ends[1][1]] == [1, 2, 3, 4]
+    assert dict(ends[1][1]) == pytest.approx(dict(ends[0][1]), rel=1e-3, abs=1e-5)
+    for name, value in ends[0][0].items():
+        torch.testing.assert_close(value, ends[1][0][name], atol=1e-5, rtol=1e-4)
+
+
+def test_the_best_weights_are_kept(trained_network, towns, tmp_path):
+    """A reward for the opposite makes the network worse, so the first weights stay the best."""
+    made = lessons(
+        towns, tmp_path, Reward("episode", lambda *given: varied_episode(*given) - 5), steps=2, temperature=5.0
+    )
+    exam = course.Exam(towns, Limits(max_turns=4), Reasoning("off"), 40)
+    made = replace(made, validation=exam, settings=replace(made.settings, validate_every=1, learning_rate=0.3))
+    diary = rl.fit(made, trained_network, weights(trained_network), tmp_path, nothing)
+    validated = {line["step"]: line["validation"] for line in lines(tmp_path) if "validation" in line}
+    assert validated[0]["solve_f1"] == 1.0
+    assert validated[2]["solve_f1"] < 1.0
+    assert diary.best == (0, 1.3)
+    assert moved(weights(opened(tmp_path / "model")), trained_network) == 0
+    assert (tmp_path / "validation" / "000001" / "samples.jsonl").is_file()
+
+
+# --- refusals ----------------------------------------------------------------------------------------------------
+
+
+def test_no_number_stops_the_run(random_network, towns, tmp_path):
+    network = weights(random_network)
+    made = lessons(towns, tmp_path, VARIED["episode"])
+    source = rl.Episodes(made, random_network)
+    trainer = rl.build(made, source, random_network, network, tmp_path / "checkpoints", [])
+    whole = trainer._compute_loss
+    trainer._compute_loss = lambda *given: whole(*given) * math.nan
+    with pytest.raises(HarnessError, match=r"The loss of step 1 is nan.*learning_rate"):
+        trainer.train()
+
+
+def test_a_full_disk_stops_the_run_before_it_writes(random_network, towns, tmp_path, monkeypatch):
+    made = lessons(towns, tmp_path, VARIED["episode"])
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**9, 10**9, 1000))
+    with pytest.raises(HarnessError, match=r"0\.0 GB of disk left.*--resume"):
+        rl.fit(made, random_network, weights(random_network), tmp_path, nothing)
+
+
+def test_prompts_that_do_not_fit_are_refused_or_dropped(random_network, tmp_path):
+    long = record(id="long", messages=[{"role": "user", "content": "How many? " * 90}])
+    path = write_records(tmp_path / "towns.jsonl", [record(id="short"), long])
+    for regime in ("episode", "step"):
+        made = lessons(path, tmp_path, regime=regime, max_prompt=400)
+        with pytest.raises(UsageError, match=r"towns/long has \d+ tokens and may have 400.*overlong=drop"):
+            rl.Episodes(made, random_network).rows()
+        dropping = lessons(path, tmp_path, regime=regime, max_prompt=400, overlong="drop")
+        assert rl.Episodes(dropping, random_network).rows() == ["towns/short"]
+    with pytest.raises(UsageError, match="No prompt fits"):
+        rl.Episodes(lessons(path, tmp_path, max_prompt=5, overlong="drop"), random_network).rows()
+
+
+@pytest.mark.parametrize("regime", ["episode", "step"])
+def test_data_that_nothing_can_be_learnt_from(regime, tmp_path):
+    without = record(unsolved_set={"population": []}, answer=..., gold_calls=...)
+    for fields, sentence in ((without, "has no gold"), (record(split="test"), "its split is test")):
+        path = write_records(tmp_path / "data.jsonl", [fields])
+        with pytest.raises(UsageError, match=sentence):
+            lessons(path, tmp_path, regime=regime)
+
+
+def test_a_reward_of_the_other_regime(towns, tmp_path):
+    with pytest.raises(UsageError, match="paper_f1 judges steps"):
+        course.prepare(Training("episode", reward="paper_f1"), [str(towns)], {}, tmp_path, nothing)
+
+
+@pytest.mark.parametrize(
+    ("changes", "word"),
+    [
+        ({"algorithm": "ppo"}, "algorithm"),
+        ({"samples": 1}, "samples"),
+        ({"updates": 3}, "updates"),
+        ({"updates": 2, "save_every": 3}, "save_every"),
+        ({"learning_rate": math.nan}, "learning_rate"),
+        ({"credit": "return"}, "credit"),
+    ],
+)
+def test_settings_that_cannot_be(changes, word):
+    with pytest.raises(UsageError, match=f"recipe's {word} must be"):
+        Training("episode", **changes)
+
+
+def test_pieces_divide_an_update_evenly():
+    assert Training("episode", prompts=16, samples=8, micro_batch=32).pieces(1) == (32, 4)
+    assert Training("episode", prompts=3, samples=4, micro_batch=5).pieces(2) == (3, 2)
+    assert Training("episode", prompts=16, samples=8, updates=4, micro_batch=64).pieces(1) == (32, 1)
+    with pytest.raises(UsageError, match="cannot be shared by 3"):
+        Training("episode").pieces(3)
+
+
+def test_torn_checkpoints_are_no_checkpoints(tmp_path):
+    for step, text in ((5, "{}"), (10, '{"torn'), (15, None)):
+        folder = tmp_path / f"checkpoint-{step}"
+        folder.mkdir()
+        if text is not None:
+            (folder / "trainer_state.json").write_text(text)
+    assert checkpoints.last(tmp_path) == tmp_path / "checkpoint-5"
+    assert not (tmp_path / "checkpoint-15").exists()
+
+
+def test_no_prompt_comes_twice_in_a_generation():
+    rows = [str(place) for place in range(7)]
+    settings = Training("episode", prompts=3, steps=10, updates=2, save_every=2, refresh=2)
+    order = rl.passes(rows, settings)
+    assert len(order) == 5 * 3
+    assert all(len(set(order[start : start + 3])) == 3 for start in range(0, 15, 3))
+    assert len(set(order[:6])) == 6
+    assert order == rl.passes(rows, settings)
+    assert order != rl.passes(rows, replace(settings, seed=2))
+
+
+def test_a_task_of_ones_own(random_network, tmp_path):
+    """Its environment and score are used; one step of the episode regime."""
+    scored = []
+    plain = environment_task("mine", lambda: [sample(id=str(number)) for number in range(2)])
+
+    def score(one, trajectory):
+        scored.append(trajectory)
+        return plain.score(one, trajectory)
+
+    mine = replace(plain, score=score)
+    settings = Training("episode", **{**THREE, "steps": 1})
+    items = {f"mine/{one.id}": (mine, one) for one in mine.load()}
+    made = course.Course(settings, VARIED["episode"], items, [], None, None)
+    rl.fit(made, random_network, weights(random_network), tmp_path, nothing)
+    assert len(scored) == 8

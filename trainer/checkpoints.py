@@ -1,0 +1,57 @@
+"""The checkpoints of a training run, and the lines of its metrics.jsonl: what an interrupted run goes on from."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from harness import jsonio
+from harness.errors import HarnessError
+
+
+def last(checkpoints: Path) -> Path | None:
+    """The last checkpoint that was written to its end: trainer_state.json is what the Trainer writes last.
+
+    Torn ones are deleted.
+    """
+    found = [path for path in checkpoints.glob("checkpoint-*") if path.name[11:].isdigit()]
+    for path in sorted(found, key=step_of, reverse=True):
+        try:
+            jsonio.loads((path / "trainer_state.json").read_bytes())
+            return path
+        except (OSError, ValueError):
+            shutil.rmtree(path)
+    return None
+
+
+def step_of(checkpoint: Path) -> int:
+    """The optimiser step that a checkpoint was written after."""
+    return int(checkpoint.name.rpartition("-")[2])
+
+
+def keep_lines(path: Path, done: int) -> list[dict[str, Any]]:
+    """Drops lines of metrics of steps after `done`, which run again, and returns the rest."""
+    kept: list[dict[str, Any]] = []
+    if not path.exists():
+        return kept
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            row = jsonio.loads(line)
+            if row["step"] <= done:
+                kept.append(row)
+        except (ValueError, KeyError, TypeError):
+            break
+    jsonio.write_atomically(path, "".join(json.dumps(row) + "\n" for row in kept))
+    return kept
+
+
+def require_space(folder: Path, wanted: int) -> None:
+    """Raises HarnessError where the disk has not `wanted` bytes left for what is to be written into `folder`."""
+    free = shutil.disk_usage(folder).free
+    if free < wanted:
+        raise HarnessError(
+            f"{folder} has {free / 1e9:.1f} GB of disk left and the next checkpoint takes {wanted / 1e9:.1f} GB; make "
+            "room and go on with --resume."
+        )

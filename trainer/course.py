@@ -1,0 +1,184 @@
+"""What a run of reinforcement learning trains on, checked: environments, their tasks, and the exams.
+
+Environments are those of --tasks, or built by the recipe. Those for validation are always built where the recipe asks
+for them, and so are those of the test at the end: other seeds and splits, so they share no world and no names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from harness.environment import ToolEnvironment
+from harness.errors import UsageError
+from harness.models.local import Local
+from harness.records import read_samples
+from harness.registry import load_samples, select_tasks
+from harness.task import file_task
+from harness.types import Limits, ModelRequest, Reasoning, Sample, Sampling, Task
+from trainer.prefixes import Prefix, read_prefixes, refuse_test_data
+from trainer.rewards import DEFAULTS, Reward, reward
+from trainer.settings import Training
+from trainer.validation import Exam
+
+Watch = Callable[[str, int, int], None]
+"""Told what is being done, how many steps of it are done, and of how many."""
+OFFSETS = {"train": 0, "validation": 1, "test": 2}
+"""What is added to the recipe's data_seed for each split."""
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """Everything that is trained on. `items`: environments by name; `prefixes`: given prompts, if any."""
+
+    settings: Training
+    reward: Reward
+    items: Mapping[str, tuple[Task, Sample]]
+    prefixes: Sequence[Prefix]
+    validation: Exam | None
+    test: Exam | None
+
+    @property
+    def reasoning(self) -> Reasoning:
+        return reasoning_of(self.settings)
+
+    @property
+    def limits(self) -> Limits:
+        return Limits(max_turns=self.settings.max_turns)
+
+
+def reasoning_of(settings: Training) -> Reasoning:
+    """What the chat template is told about thinking."""
+    if settings.thinking == "default":
+        return Reasoning()
+    return Reasoning("on" if settings.thinking == "on" else "off")
+
+
+def named_reward(settings: Training) -> Reward:
+    """The recipe's reward. Raises UsageError for one that does not judge what the regime rewards."""
+    name = settings.reward or DEFAULTS[settings.regime]
+    found = reward(name)
+    if found.kind != settings.regime:
+        raise UsageError(f"The reward {name} judges {found.kind}s, and --regime {settings.regime} does not; see docs.")
+    return found
+
+
+def prepare(settings: Training, patterns: Sequence[str], data: Mapping[str, Path], out: Path, watch: Watch) -> Course:
+    """Reads or builds what is trained on. Raises UsageError for test data, and for data that no reward can judge."""
+    judged = named_reward(settings)
+    given: list[Prefix] = []
+    if settings.regime == "step" and settings.prefixes == "given":
+        given = _given(patterns)
+    if not settings.steps:
+        settings = replace(settings, steps=len(given) // settings.prompts * settings.updates)
+    tasks = select_tasks(patterns, data) if patterns else [_built(settings, "train", out, watch)]
+    samples = load_samples(tasks)
+    refuse_test_data(tasks, samples, data)
+    items = {f"{task.name}/{sample.id}": (task, sample) for task in tasks for sample in samples[task.name]}
+    check(settings, [(prefix_task(prefix), prefix.sample) for prefix in given] or list(items.values()))
+    exam = [
+        _exam(settings, split, out, watch) if count else None
+        for split, count in (("validation", settings.validation), ("test", settings.test))
+    ]
+    return Course(settings, judged, items, given, exam[0], exam[1])
+
+
+def prefix_task(prefix: Prefix) -> Task:
+    """The task that a prefix's environment is played by where its file alone is known."""
+    return file_task(Path(f"{prefix.task}.jsonl"))
+
+
+def _given(patterns: Sequence[str]) -> list[Prefix]:
+    if len(patterns) != 1 or not Path(patterns[0]).is_file():
+        raise UsageError("prefixes = given trains on one file of prefixes: --tasks collected/prefixes.jsonl.")
+    return read_prefixes(Path(patterns[0]))
+
+
+def check(settings: Training, items: Sequence[tuple[Task, Sample]]) -> None:
+    """Raises UsageError where there is nothing to train on, nothing to reward, or a state that no prompt holds."""
+    if not items:
+        raise UsageError("There is nothing to train on: --tasks names no environment.")
+    for task, sample in items:
+        gold = sample.gold
+        if not any(gold.sub_answers.values()) and gold.answer is None and not gold.calls:
+            raise UsageError(f"{task.name}, sample {sample.id!r} has no gold, so no reward can judge it; leave it out.")
+        if settings.regime == "step":
+            if not isinstance(task.environment(sample), ToolEnvironment):
+                raise UsageError(f"{task.name} has an environment with a state; train on it with --regime episode.")
+            if not sample.codes or not any(gold.sub_answers.values()):
+                raise UsageError(f"{task.name}, sample {sample.id!r} has no tools or no sub-answers; leave it out.")
+
+
+def fitting(local: Local, settings: Training, requests: Mapping[str, ModelRequest]) -> list[str]:
+    """The names of those prompts that are short enough for the model, in order.
+
+    Raises UsageError for the first that is not, where the recipe refuses such, and where none is.
+    """
+    kept = []
+    for name, request in requests.items():
+        tokens = len(local.encode(local.prompter.prompt(request).text))
+        if tokens <= longest(local, settings):
+            kept.append(name)
+        elif settings.overlong == "refuse":
+            raise UsageError(
+                f"The prompt of {name} has {tokens} tokens and may have {longest(local, settings)}; leave it out, or "
+                "all that are too long with --set overlong=drop."
+            )
+    if not kept:
+        raise UsageError(f"No prompt fits: each has more than {longest(local, settings)} tokens.")
+    return kept
+
+
+def longest(local: Local, settings: Training) -> int:
+    """Tokens that a prompt may have."""
+    context = local.folder.context
+    room = settings.max_prompt or 10**9
+    return room if context is None else min(room, context - settings.max_tokens)
+
+
+def first_request(task: Task, sample: Sample, reasoning: Reasoning) -> ModelRequest:
+    """What the model is asked first in an episode."""
+    environment = task.environment(sample)
+    return ModelRequest(
+        list(environment.reset()), environment.tools, Sampling(), sample, task=task.name, reasoning=reasoning
+    )
+
+
+# --- built -------------------------------------------------------------------------------------------------------
+
+
+def _built(settings: Training, split: str, out: Path, watch: Watch) -> Task:
+    return file_task(build_split(settings, split, out, watch))
+
+
+def _exam(settings: Training, split: str, out: Path, watch: Watch) -> Exam:
+    path = build_split(settings, split, out, watch)
+    return Exam(path, Limits(max_turns=settings.max_turns), reasoning_of(settings), settings.max_tokens)
+
+
+def build_split(settings: Training, split: str, out: Path, watch: Watch) -> Path:
+    """The recipe's environments of a split, built where they are not there yet."""
+    from envbuilder.pipeline import build
+    from envbuilder.plan import Plan
+    from envbuilder.records import KINDS
+    from envbuilder.spec import PRESETS
+
+    n = {"train": settings.environments, "validation": settings.validation, "test": settings.test}[split]
+    path = out / "environments" / f"{split}.jsonl"
+    if path.exists():
+        return path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    seed = settings.data_seed + OFFSETS[split]
+    plan = Plan(KINDS, n, settings.level, PRESETS[settings.level].levels, seed, split)  # type: ignore[arg-type]
+    done = 0
+
+    def one(refused: object) -> None:
+        nonlocal done
+        done += 1
+        watch(f"build {split}", done, n)
+
+    build(plan, path, watch=one)
+    if len(read_samples(path)) < n:
+        raise UsageError(f"Only a part of the {n} environments of {path} could be built; ask for fewer.")
+    return path

@@ -1,0 +1,324 @@
+"""The network in training as a player of episodes: the exact tokens of every turn, and what stood between the turns.
+
+It speaks through the shared rollout (harness.rollout, harness.lockstep) and generates as hf/ does. What it adds is a
+track of each live episode: the prompt's ids, the ids that it sampled itself, and the ids of what the template and the
+tools put between, which no gradient is taken on. Sampled ids are never encoded again from their text.
+
+What stands between two turns is read off the chat template: the conversation up to the turn, and the conversation with
+the tools' outputs, must begin alike. Where a template rewrites earlier turns, TRL's variant of it for training is used
+if it has one; if not, the episode regime is refused. A turn that the network spelled otherwise than the template would
+(two spaces in its JSON, say) stays as sampled here and is respelled in an evaluation; `rewritten` counts such turns.
+
+Left out: keeping the cache from turn to turn; formats that end a turn by a stop string.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from harness.errors import HarnessError, ModelFailure, UsageError
+from harness.lockstep import BatchModel, Lockstep
+from harness.models.hf import continue_rows
+from harness.models.local import OUT_OF_CONTEXT, Local, Row, cut, to_reply
+from harness.models.prompting import Prompter
+from harness.rollout import Episode, adrive, drive
+from harness.sandbox import Sandbox
+from harness.types import (
+    Gold,
+    JSONObject,
+    Limits,
+    Message,
+    ModelRequest,
+    Reasoning,
+    Reply,
+    Sample,
+    Sampling,
+    Task,
+    Tool,
+    ToolCall,
+    Trajectory,
+)
+
+NOT_OURS = -1
+"""The turn of a token that the network did not generate."""
+
+Key = tuple[str, str, int]
+"""Task, sample, epoch: one live episode."""
+
+
+@dataclass(slots=True)
+class Track:
+    """The tokens of an episode. `turns` has, for every token after the prompt, the turn that generated it or NOT_OURS.
+
+    ended      the last turn generated the token that ends it
+    rewritten  turns that the template spells otherwise than they were generated
+    thinking   the prompt opened a block of reasoning
+    """
+
+    prompt: list[int]
+    ids: list[int] = field(default_factory=list)
+    turns: list[int] = field(default_factory=list)
+    ended: bool = False
+    rewritten: int = 0
+    thinking: bool = False
+
+    def add(self, ids: Sequence[int], turn: int) -> None:
+        self.ids += ids
+        self.turns += [turn] * len(ids)
+
+    @property
+    def mask(self) -> list[int]:
+        """1 for the tokens that a gradient is taken on, those that the network sampled; 0 for the rest."""
+        return [int(turn != NOT_OURS) for turn in self.turns]
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One episode to play: the `epoch`-th sample of an environment."""
+
+    task: Task
+    sample: Sample
+    epoch: int
+
+    @property
+    def key(self) -> Key:
+        return self.task.name, self.sample.id, self.epoch
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How episodes of a batch are played."""
+
+    sampling: Sampling
+    limits: Limits
+    reasoning: Reasoning
+
+
+class Policy:
+    """Answers up to `width` episodes at once with the network as it is now; see harness.lockstep.BatchModel."""
+
+    def __init__(self, local: Local, network: Any, width: int) -> None:
+        self.name = local.folder.name
+        self.fingerprint: JSONObject = {"backend": "training"}
+        self.width = width
+        self._local = local
+        self._network = network
+        self._turns = Turns(local)
+        self._tracks: dict[Key, Track] = {}
+
+    def __call__(self, request: ModelRequest) -> Reply:
+        """One request alone: what a single driver asks."""
+        (answered,) = self.batch([request])
+        if isinstance(answered, ModelFailure):
+            raise answered
+        return answered
+
+    def batch(self, requests: Sequence[ModelRequest]) -> list[Reply | ModelFailure]:
+        """One answer a request, in their order, of rows generated together."""
+        rows = [self._row(request) for request in requests]
+        asked = [row for row in rows if isinstance(row, Row)]
+        generated = iter(continue_rows(self._network, self._local, asked) if asked else ())
+        return [row if isinstance(row, ModelFailure) else self._said(row, next(generated)) for row in rows]
+
+    def take(self, key: Key) -> Track:
+        """The track of an episode that has ended; it is forgotten here. Raises KeyError where nothing was asked."""
+        return self._tracks.pop(key)
+
+    def _row(self, request: ModelRequest) -> Row | ModelFailure:
+        key = (request.task, request.sample.id, request.epoch)
+        try:
+            if request.turn == 0:
+                prompt = self._local.prompter.prompt(request)
+                track = self._tracks[key] = Track(self._local.encode(prompt.text), thinking=prompt.thinking)
+            else:
+                track = self._tracks[key]
+                between = self._turns.between(request, track.ended, self._spoken(track, request.turn - 1))
+                prompt = between.prompt
+                track.rewritten += between.rewritten
+                track.add(self._local.encode(between.text), NOT_OURS)
+        except ModelFailure as failure:
+            return failure
+        ids = (*track.prompt, *track.ids)
+        context = self._local.folder.context
+        room = request.sampling.max_tokens if context is None else min(request.sampling.max_tokens, context - len(ids))
+        if room < 1:
+            text = f"the episode has {len(ids)} tokens, and the model's context {context}"
+            return ModelFailure(f"{self.name}: {text}", outcome="token_limit", stop=OUT_OF_CONTEXT)
+        return Row(request, prompt, ids, room)
+
+    def _spoken(self, track: Track, turn: int) -> str:
+        """The text of a turn as the network wrote it, without the token that ended it."""
+        ids = [token for token, of in zip(track.ids, track.turns, strict=True) if of == turn]
+        return self._local.decode(ids[:-1] if track.ended else ids)
+
+    def _said(self, row: Row, generated: Sequence[int]) -> Reply:
+        request = row.request
+        ids, _, ended = cut(self._local, generated[: row.room])
+        track = self._tracks[request.task, request.sample.id, request.epoch]
+        track.add(ids, request.turn)
+        track.ended = ended
+        return to_reply(self._local, row, generated)
+
+
+# --- between two turns -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Between:
+    """The text from the end of a turn to where the next begins, and the prompt of which it is the end."""
+
+    prompt: Any
+    text: str
+    rewritten: bool
+
+
+class Turns:
+    """Reads what stands between two turns off a chat template."""
+
+    def __init__(self, local: Local) -> None:
+        self._prompter = local.prompter
+        self._closed = closed(local)
+        self._ends = tuple(text for token in local.ends if (text := local.decode([token])))
+
+    def between(self, request: ModelRequest, ended: bool, said: str) -> Between:
+        """What follows the last turn of a conversation. `ended`: the network generated the token that ends it.
+
+        Raises HarnessError where the template shows the conversation otherwise once outputs follow.
+        """
+        last = max(index for index, message in enumerate(request.messages) if message.role == "assistant")
+        until = self._closed.prompt(replace(request, messages=request.messages[: last + 1])).text
+        now = self._prompter.prompt(request)
+        start, end = self._end(until)
+        if start < 0 or not now.text.startswith(until):
+            raise HarnessError(f"{self._prompter.name}: {REWRITES}")
+        text = until[end if ended else start :] + now.text[len(until) :]
+        return Between(now, text, not until[:start].endswith(said))
+
+    def _end(self, text: str) -> tuple[int, int]:
+        """Where the last marker of a turn's end begins and ends; -1 where there is none."""
+        found = [(place, place + len(end)) for end in self._ends if (place := text.rfind(end)) >= 0]
+        return max(found, default=(-1, -1))
+
+
+REWRITES = (
+    "its chat template shows earlier turns otherwise once outputs follow, so the tokens it was trained on would not be "
+    "those it reads; train it with --regime step."
+)
+
+
+def closed(local: Local) -> Prompter:
+    """The prompter without the words that begin the next turn."""
+    template, tokenizer = local.prompter.template, local.tokenizer
+
+    def render(messages: list[JSONObject], tools: list[JSONObject] | None, options: JSONObject) -> str:
+        text: str = tokenizer.apply_chat_template(
+            messages, tools=tools, chat_template=template, add_generation_prompt=False, tokenize=False, **options
+        )
+        return text
+
+    return replace(local.prompter, render=render)
+
+
+def for_episodes(local: Local, reasoning: Reasoning) -> Local:
+    """The model with a template that keeps earlier turns as they were: its own, or TRL's variant for training.
+
+    Raises UsageError where neither does, and for formats that end a turn by a stop string.
+    """
+    if local.format.stop:
+        raise UsageError(f"{local.folder.name}: the format {local.format.name} is trained with --regime step only.")
+    if keeps_turns(local, reasoning):
+        return local
+    variant = training_variant(local)
+    if variant is None or not keeps_turns(variant, reasoning):
+        raise UsageError(f"{local.folder.name}: {REWRITES}")
+    return variant
+
+
+def training_variant(local: Local) -> Local | None:
+    """The same model with the template that TRL trains it with; None where TRL does not know its template."""
+    from trl.chat_template_utils import get_training_chat_template
+
+    try:
+        template = get_training_chat_template(local.tokenizer)
+    except ValueError:
+        return None
+    if template is None:
+        return None
+    tokenizer = local.tokenizer
+
+    def render(messages: list[JSONObject], tools: list[JSONObject] | None, options: JSONObject) -> str:
+        text: str = tokenizer.apply_chat_template(
+            messages, tools=tools, chat_template=template, add_generation_prompt=True, tokenize=False, **options
+        )
+        return text
+
+    return replace(local, prompter=replace(local.prompter, template=template, render=render))
+
+
+def keeps_turns(local: Local, reasoning: Reasoning) -> bool:
+    """Whether a small conversation of two turns with calls is rendered as the beginning of what follows it, and every
+    prompt as the beginning of its turn."""
+    call = ToolCall("call_0", "look", {"at": "it"}, '{"at": "it"}')
+    thought = "I look." if reasoning.mode == "on" else None
+    spoken = Message("assistant", reasoning=thought, tool_calls=(call,))
+    turn = (spoken, Message("tool", "seen", tool_call_id="call_0"))
+    talk = (Message("user", "Look."), *turn, *turn)
+    tools = (Tool("look", "Looks.", {"type": "object", "properties": {"at": {"type": "string"}}}),)
+    sample = Sample("", talk[:1], tools, {}, Gold({}))
+    asked = ModelRequest(talk, tools, Sampling(), sample, reasoning=reasoning)
+    whole = local.prompter.prompt(asked).text
+    turns = Turns(local)
+    try:
+        for end in (3, 5):
+            turns.between(replace(asked, messages=talk[:end]), True, "")
+    except HarnessError:
+        return False
+    prompts = (local.prompter.prompt(replace(asked, messages=talk[:end])).text for end in (1, 3))
+    return all(whole.startswith(prompt) for prompt in prompts)
+
+
+# --- playing -----------------------------------------------------------------------------------------------------
+
+
+def play(policy: BatchModel, jobs: Sequence[Job], manner: Manner, sandbox: Sandbox) -> list[Trajectory]:
+    """Plays episodes side by side, their turns in batches; trajectories in the order of `jobs`."""
+    return asyncio.run(_play(policy, jobs, manner, sandbox))
+
+
+async def _play(policy: BatchModel, jobs: Sequence[Job], manner: Manner, sandbox: Sandbox) -> list[Trajectory]:
+    lockstep = Lockstep(policy)
+    waiting = iter(enumerate(jobs))
+    played: dict[int, Trajectory] = {}
+
+    async def work() -> None:
+        with lockstep.episode():
+            for place, job in waiting:
+                with sandbox.episode() as tools:
+                    episode = _episode(job, manner)
+                    played[place] = await adrive(episode, job.task.environment(job.sample), lockstep, tools)
+
+    workers = [asyncio.create_task(work()) for _ in range(min(policy.width, len(jobs)))]
+    try:
+        await asyncio.gather(*workers)
+    finally:
+        for worker in workers:
+            worker.cancel()
+        await asyncio.gather(*workers, return_exceptions=True)
+        await lockstep.aclose()
+    return [played[place] for place in range(len(jobs))]
+
+
+def play_singly(policy: Policy, jobs: Sequence[Job], manner: Manner, sandbox: Sandbox) -> list[Trajectory]:
+    """The same episodes, one after the other: slow, and what `play` must agree with."""
+    trajectories = []
+    for job in jobs:
+        with sandbox.episode() as tools:
+            trajectories.append(drive(_episode(job, manner), job.task.environment(job.sample), policy, tools))
+    return trajectories
+
+
+def _episode(job: Job, manner: Manner) -> Episode:
+    return Episode(job.sample, manner.sampling, manner.limits, job.epoch, job.task.name, manner.reasoning)

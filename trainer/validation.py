@@ -1,0 +1,119 @@
+"""Playing the harness's own evaluation while a network trains, and comparing the model before and after.
+
+A validation is an ordinary run directory, made by harness.evaluate with the weights as they are, greedy. So is each of
+the two runs on the test environments at the end, which are played once, from the directories of the two models.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.evaluate import Plan, Player, evaluate
+from harness.models import ModelOptions
+from harness.models.hf import HFModel, continue_rows, load_directory
+from harness.models.local import Local
+from harness.paired import Played, paired
+from harness.runs import RunDirectory
+from harness.sandbox import Sandbox
+from harness.task import file_task
+from harness.types import Limits, Reasoning, Sampling
+
+WIDTH = 128
+"""Episodes that are played together."""
+COLUMNS = {"F1": "solve_f1", "P": "solve_precision", "R": "solve_rate", "answer": "answer_accuracy", "calls": "calls"}
+
+
+@dataclass(frozen=True, slots=True)
+class Exam:
+    """What is played: a file of environment records, and how."""
+
+    path: Path
+    limits: Limits
+    reasoning: Reasoning
+    max_tokens: int
+
+    def plan(self) -> Plan:
+        task = file_task(self.path)
+        return Plan(
+            tasks=[task],
+            samples={task.name: list(task.load())},
+            groups={},
+            sampling=Sampling(0.0, self.max_tokens),
+            limits=self.limits,
+            reasoning=self.reasoning,
+            sources={"tasks": [str(self.path.resolve())], "data": {}},
+        )
+
+
+def validate(exam: Exam, local: Local, network: Any, step: int, sandbox: Sandbox, out: Path) -> dict[str, float]:
+    """Plays the exam with the network as it is; `out` becomes the run directory, whatever was there before.
+
+    Returns the means of the metrics that the episodes have.
+    """
+    if out.exists():
+        shutil.rmtree(out)
+    name = f"{local.folder.name}@{step}"
+    settings = {"step": str(step)}
+    model = HFModel(name, local, WIDTH, settings, lambda rows: continue_rows(network, local, rows))
+    return means(evaluate(exam.plan(), Player(model, sandbox), out))
+
+
+def means(summary: Mapping[str, Any]) -> dict[str, float]:
+    """The means of a run's one task."""
+    (entry,) = summary["tasks"].values()
+    return {name: one["value"] for name, one in entry["metrics"].items() if one["value"] is not None}
+
+
+def examine(exam: Exam, model: Path, sandbox: Sandbox, out: Path) -> None:
+    """Plays the exam with the model of a directory, as `harness eval --model hf/PATH` would; a run that is there is
+    gone on with."""
+    loaded = load_directory(f"hf/{model.name}", str(model), ModelOptions(concurrency=WIDTH))
+    evaluate(exam.plan(), Player(loaded, sandbox), out, resume=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """After minus before on the same episodes; `ci95` is None where there are too few."""
+
+    metric: str
+    before: float
+    after: float
+    value: float
+    ci95: tuple[float, float] | None
+
+
+def differences(before: Path, after: Path) -> list[Difference]:
+    """What two run directories of the same exam say, metric by metric (harness.paired)."""
+    runs = [RunDirectory.open(path) for path in (before, after)]
+    played = [Played(run.manifest, run.records()) for run in runs]
+    values = [means(run.summary()) for run in runs]
+    found = []
+    for metric in COLUMNS.values():
+        change = paired(played[0], played[1], metric)
+        if change.value is not None and all(metric in value for value in values):
+            interval = None if change.ci95 is None else (change.ci95[0], change.ci95[1])
+            found.append(Difference(metric, values[0][metric], values[1][metric], change.value, interval))
+    return found
+
+
+def table(found: Sequence[Difference], episodes: int) -> str:
+    """Before and after, for people."""
+    from tabulate import tabulate
+
+    headings = {metric: heading for heading, metric in COLUMNS.items()}
+    rows = [
+        {
+            "": headings[one.metric],
+            "before": f"{one.before:.3f}",
+            "after": f"{one.after:.3f}",
+            "difference": f"{one.value:+.3f}",
+            "95 %": "-" if one.ci95 is None else f"[{one.ci95[0]:+.3f}, {one.ci95[1]:+.3f}]",
+        }
+        for one in found
+    ]
+    title = f"{episodes} test environments, greedy, strict; difference paired by environment\n"
+    return title + tabulate(rows, headers="keys", disable_numparse=True)
