@@ -11,7 +11,6 @@ from typing import Any
 
 from builders import ROOT
 
-
 PROVIDERS = ("OPENAI_", "ANTHROPIC_", "GEMINI_", "GOOGLE_", "HARNESS_")
 
 

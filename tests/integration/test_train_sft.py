@@ -34,7 +34,8 @@ def trained(tmp_path_factory):
 def test_a_run_leaves_a_model_that_loads_and_says_how_it_was_made(trained):
     out, done = trained
     manifest = json.loads((out / "model" / "manifest.json").read_text())
-    assert manifest["recipe"]["environments"] == manifest["data"]["episodes"] == 12
+    assert manifest["recipe"]["environments"] == 12
+    assert manifest["data"]["episodes"] == 12 * manifest["recipe"]["draws"] == 24
     assert manifest["seed"] == 1 and manifest["from"] is None
     assert manifest["command"][:5] == ["harness", "train", "--regime", "sft", "--recipe"]
     assert {"torch", "trl", "transformers"} <= set(manifest["versions"])
