@@ -63,7 +63,7 @@ def first_episodes(count: int) -> Plan:
     tasks = micro({})
     share = -(-count // len(tasks))
     samples = {task.name: list(task.load())[:share] for task in tasks}
-    return Plan(tasks, samples, {}, Sampling(0.0, 256))
+    return Plan(tasks, samples, {}, Sampling(0.0, 120))
 
 
 def play(plan: Plan, folder: Path, width: int) -> tuple[float, float, Calls]:

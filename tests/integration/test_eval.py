@@ -64,13 +64,15 @@ def test_the_run_directory_is_as_documented(floors):
     assert len(lines) == 12
     assert set(lines[0]) == {
         *("schema", "key", "task", "sample", "epoch", "outcome", "stop", "messages", "calls", "scores", "usage"),
-        *("timing", "error"),
+        *("timing", "error", "reasoning", "notes"),
     }
     assert set(lines[0]["calls"][0]) == {
         *("turn", "name", "arguments", "raw", "status", "output", "solves", "paper_solves")
     }
     found = summary(run)
-    assert set(found) == {"schema", "model", "reasoning", "verifier", "tasks", "groups", "usage", "sandbox"}
+    assert set(found) == {
+        *("schema", "model", "reasoning", "verifier", "tasks", "groups", "usage", "cost", "reasoning_seen", "sandbox")
+    }
     assert set(found["tasks"]["demo_multi_hop"]) == {"n", "headline", "metrics", "outcomes"}
     assert found["sandbox"]["mode"] == "jail"
     assert found["usage"]["requests"] == sum(line["usage"]["requests"] for line in lines)
