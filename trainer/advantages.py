@@ -21,7 +21,6 @@ import torch
 if TYPE_CHECKING:
     from torch import Tensor
 
-ALGORITHMS = ("grpo", "reinforce++", "rloo")
 LEAST = 1e-4
 """Added to a group's spread, as TRL does."""
 

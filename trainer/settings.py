@@ -10,9 +10,12 @@ import math
 from dataclasses import dataclass
 
 from harness.errors import UsageError
-from trainer.advantages import ALGORITHMS
 
 REGIMES = ("step", "episode")
+
+
+ALGORITHMS = ("grpo", "reinforce++", "rloo")
+"""What trainer/advantages.py computes."""
 
 
 @dataclass(frozen=True, slots=True)

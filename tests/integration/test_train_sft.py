@@ -4,10 +4,11 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import time
 
 import pytest
-from builders import record, write_records
+from builders import ROOT, record, write_records
 from commands import command, environment, harness, one_sentence
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -134,3 +135,16 @@ def test_without_the_extra_the_command_that_installs_it_is_named(monkeypatch, ca
     monkeypatch.setattr(local, "find_spec", lambda name: None if name == "trl" else object())
     assert cli.main(["train", "--regime", "sft", "--recipe", "tiny-base", "--out", str(tmp_path / "out")]) == 2
     assert "pip install 'tool-harness[train]'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("recipe", ["tiny-base", "tiny"])
+def test_without_torch_there_is_no_traceback(recipe, tmp_path):
+    """None in sys.modules makes an import fail as if the package were not there."""
+    absent = ("torch", "transformers", "trl", "datasets", "accelerate")
+    words = ["train", "--recipe", recipe, "--model", "bundled/tiny-base", "--out", str(tmp_path / "out")]
+    hidden = f"import sys\nsys.modules.update(dict.fromkeys({absent!r}))"
+    code = f"{hidden}\nfrom harness.cli import main\nsys.exit(main({words!r}))"
+    run = [sys.executable, "-c", code]
+    done = subprocess.run(run, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2, done.stderr
+    assert "pip install 'tool-harness[train]'" in done.stderr and "Traceback" not in done.stderr
