@@ -11,7 +11,7 @@ from collections import Counter
 import pytest
 from commands import episodes, harness, summary
 from fakes.chat_server import Asked, ChatServer, Step, call, calls, delayed, text
-from fakes.limited_server import Limited, SlidingWindow
+from fakes.limited_server import FixedWindow, Limited
 
 PER_SECOND = 20
 LIMIT, EPOCHS = 33, 2
@@ -26,7 +26,7 @@ def answer(asked: Asked) -> Step:
 
 @pytest.mark.slow
 def test_256_episodes_against_twenty_requests_a_second(tmp_path):
-    limited = Limited(SlidingWindow(PER_SECOND, 1.0), answer, {"retry_after": "1"})
+    limited = Limited(FixedWindow(PER_SECOND, 1.0), answer, {"retry_after": "1"})
     with ChatServer(limited) as server:
         done = harness(
             "eval", "--model", "openai/fake", "--base-url", server.url, "--tasks", "ftrl_*", "--limit", LIMIT,
