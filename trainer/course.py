@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from harness.environment import ToolEnvironment
@@ -19,7 +20,7 @@ from harness.task import file_task
 from harness.types import Limits, ModelRequest, Reasoning, Sample, Sampling, Task
 from trainer.prefixes import Prefix, read_prefixes, refuse_test_data
 from trainer.rewards import DEFAULTS, Reward, reward
-from trainer.settings import Training
+from trainer.settings import REWARD_OPTIONS, Training
 from trainer.validation import Exam
 
 Watch = Callable[[str, int, int], None]
@@ -56,12 +57,18 @@ def reasoning_of(settings: Training) -> Reasoning:
 
 
 def named_reward(settings: Training) -> Reward:
-    """The recipe's reward. Raises UsageError for one that does not judge what the regime rewards."""
+    """The recipe's reward, with the recipe's values for its options.
+
+    Raises UsageError for one that does not judge what the regime rewards, or has not the option that a value is for.
+    """
     name = settings.reward or DEFAULTS[settings.regime]
     found = reward(name)
     if found.kind != settings.regime:
         raise UsageError(f"The reward {name} judges {found.kind}s, and --regime {settings.regime} does not; see docs.")
-    return found
+    given = {option: value for option in REWARD_OPTIONS if (value := getattr(settings, option)) is not None}
+    if unknown := [option for option in given if option not in found.options]:
+        raise UsageError(f"The reward {name} has no {unknown[0]}; leave that value out of the recipe.")
+    return replace(found, function=partial(found.function, **given))
 
 
 def prepare(settings: Training, patterns: Sequence[str], data: Mapping[str, Path], out: Path, watch: Watch) -> Course:

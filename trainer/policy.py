@@ -22,9 +22,8 @@ from typing import Any
 from harness.errors import HarnessError, ModelFailure, UsageError
 from harness.lockstep import BatchModel, Lockstep
 from harness.models.hf import continue_rows
-from harness.models.local import OUT_OF_CONTEXT, Local, Row, cut, to_reply
-from harness.models.prompting import Prompter
-from harness.rollout import Episode, adrive, drive
+from harness.models.local import OUT_OF_CONTEXT, Local, Row, answer, cut, renderer, to_reply
+from harness.rollout import Episode, adrive
 from harness.sandbox import Sandbox
 from harness.types import (
     Gold,
@@ -111,10 +110,7 @@ class Policy:
 
     def __call__(self, request: ModelRequest) -> Reply:
         """One request alone: what a single driver asks."""
-        (answered,) = self.batch([request])
-        if isinstance(answered, ModelFailure):
-            raise answered
-        return answered
+        return answer(self.batch([request])[0])
 
     def batch(self, requests: Sequence[ModelRequest]) -> list[Reply | ModelFailure]:
         """One answer a request, in their order, of rows generated together."""
@@ -180,7 +176,7 @@ class Turns:
 
     def __init__(self, local: Local) -> None:
         self._prompter = local.prompter
-        self._closed = closed(local)
+        self._closed = replace(local.prompter, render=renderer(local.tokenizer, local.prompter.template, opens=False))
         self._ends = tuple(text for token in local.ends if (text := local.decode([token])))
 
     def between(self, request: ModelRequest, ended: bool, said: str) -> Between:
@@ -209,19 +205,6 @@ REWRITES = (
 )
 
 
-def closed(local: Local) -> Prompter:
-    """The prompter without the words that begin the next turn."""
-    template, tokenizer = local.prompter.template, local.tokenizer
-
-    def render(messages: list[JSONObject], tools: list[JSONObject] | None, options: JSONObject) -> str:
-        text: str = tokenizer.apply_chat_template(
-            messages, tools=tools, chat_template=template, add_generation_prompt=False, tokenize=False, **options
-        )
-        return text
-
-    return replace(local.prompter, render=render)
-
-
 def for_episodes(local: Local, reasoning: Reasoning) -> Local:
     """The model with a template that keeps earlier turns as they were: its own, or TRL's variant for training.
 
@@ -247,14 +230,7 @@ def training_variant(local: Local) -> Local | None:
         return None
     if template is None:
         return None
-    tokenizer = local.tokenizer
-
-    def render(messages: list[JSONObject], tools: list[JSONObject] | None, options: JSONObject) -> str:
-        text: str = tokenizer.apply_chat_template(
-            messages, tools=tools, chat_template=template, add_generation_prompt=True, tokenize=False, **options
-        )
-        return text
-
+    render = renderer(local.tokenizer, template)
     return replace(local, prompter=replace(local.prompter, template=template, render=render))
 
 
@@ -309,15 +285,6 @@ async def _play(policy: BatchModel, jobs: Sequence[Job], manner: Manner, sandbox
         await asyncio.gather(*workers, return_exceptions=True)
         await lockstep.aclose()
     return [played[place] for place in range(len(jobs))]
-
-
-def play_singly(policy: Policy, jobs: Sequence[Job], manner: Manner, sandbox: Sandbox) -> list[Trajectory]:
-    """The same episodes, one after the other: slow, and what `play` must agree with."""
-    trajectories = []
-    for job in jobs:
-        with sandbox.episode() as tools:
-            trajectories.append(drive(_episode(job, manner), job.task.environment(job.sample), policy, tools))
-    return trajectories
 
 
 def _episode(job: Job, manner: Manner) -> Episode:

@@ -110,7 +110,8 @@ def names() -> list[str]:
 
 def text(recipe: Recipe | Training) -> str:
     """A recipe as the TOML file that gives it again."""
-    return "".join(f"{name} = {json.dumps(value)}\n" for name, value in asdict(recipe).items())
+    said = {name: value for name, value in asdict(recipe).items() if value is not None}
+    return "".join(f"{name} = {json.dumps(value)}\n" for name, value in said.items())
 
 
 def load(name: str | None, changes: Mapping[str, str], regime: str | None = None) -> Recipe | Training:
@@ -126,7 +127,7 @@ def load(name: str | None, changes: Mapping[str, str], regime: str | None = None
     if not isinstance(found, str) or found not in KINDS:
         raise UsageError(f"--regime is missing: one of {', '.join(KINDS)}, or a recipe that names one.")
     kind = KINDS[found]
-    types = {field.name: str(field.type) for field in fields(kind)}
+    types = {field.name: str(field.type).removesuffix(" | None") for field in fields(kind)}
     values |= {key: _parsed(types, key, text) for key, text in changes.items()}
     checked = {key: _checked(types, key, value, "--set" if key in changes else where) for key, value in values.items()}
     return kind(**checked)

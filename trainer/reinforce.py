@@ -20,6 +20,7 @@ from harness import jsonio
 from harness.errors import UsageError
 from harness.models.local import Local, check_folder, folder_digest, open_local
 from harness.types import JSONObject
+from trainer import processes
 from trainer.course import Course, Watch, reasoning_of
 from trainer.settings import Training
 
@@ -82,7 +83,8 @@ def train(
     from trainer import rl
     from trainer.course import prepare
 
-    course = prepare(settings, patterns, data, out, watch)
+    with processes.leader_first():
+        course = prepare(settings, patterns, data, out, watch)
     network = load_weights(model, settings.dtype, device())
     diary = rl.fit(course, model, network, out, watch)
     best = diary.best
@@ -97,7 +99,7 @@ def train(
         "versions": {"harness": harness.__version__, "python": platform.python_version(), "platform": sys.platform}
         | {package: version(package) for package in PACKAGES},
     }
-    if int(os.environ.get("RANK", "0")) == 0:
+    if processes.leads():
         jsonio.write_json(out / "model" / "manifest.json", {**result, "metrics": {"cpu_seconds": round(diary.cpu, 1)}})
         result["test"] = [asdict(one) for one in examined(course, model, out, watch)]
         result["cpu_seconds"] = round(diary.cpu, 1)

@@ -32,7 +32,7 @@ from trainer.verify import run_turn, side_by_side
 GROUP = "harness.rewards"
 SILENT, FAILED_CALL, ALL_SOLVED = -0.5, -0.3, 0.5
 """A turn without calls: it is empty; it tried to call and failed; it is wrong, but nothing was left to call for."""
-USELESS = 0.2
+USELESS_COST = 0.2
 ANSWER_BONUS = 0.3
 MALFORMED_COST, MALFORMED_MOST = 0.1, 0.3
 """What a malformed call costs an episode, and the most that all of them cost."""
@@ -81,11 +81,13 @@ class Reward:
     kind     step: function(response, codes, unsolved_set, solve_rate, answer) -> float;
              episode: function(sample, trajectory, verdict) -> float
     context  whether a step function takes a Context as its sixth argument
+    options  keyword arguments of the function that are values of a recipe, by these names
     """
 
     kind: Literal["step", "episode"]
     function: Callable[..., float]
     context: bool = False
+    options: tuple[str, ...] = ()
 
     def steps(self, turns: Sequence[Turn]) -> list[float]:
         """The rewards of turns, in order; their tools run side by side. Raises SandboxError where tools cannot run."""
@@ -229,13 +231,13 @@ def mended_f1(
     solve_rate: float,
     answer: str,
     context: Context | None = None,
-    useless: float = USELESS,
+    useless_cost: float = USELESS_COST,
 ) -> float:
-    """strict_f1, less `useless` (0.2) where a turn's calls solve nothing.
+    """strict_f1, less `useless_cost` (0.2) where a turn's calls solve nothing.
 
     Without that cost a useless call earns 0, as much as a wrong stop, so a model learns to go on calling.
     """
-    return _strict(lambda t, k: _f1(t, k) if t else -useless, response, codes, unsolved_set, answer, context)
+    return _strict(lambda t, k: _f1(t, k) if t else -useless_cost, response, codes, unsolved_set, answer, context)
 
 
 def _strict(
@@ -290,8 +292,8 @@ def _size(sub_answers: SubAnswers) -> int:
 # --- a whole episode ---------------------------------------------------------------------------------------------
 
 
-def episode_f1(sample: Sample, trajectory: Trajectory, verdict: Verdict) -> float:
-    """Strict Solve-F1 + 0.3 for the right answer - 0.1 a malformed call, 0.3 at most: from -0.3 to 1.3.
+def episode_f1(sample: Sample, trajectory: Trajectory, verdict: Verdict, answer_bonus: float = ANSWER_BONUS) -> float:
+    """Strict Solve-F1 + `answer_bonus` (0.3) for the right answer - 0.1 a malformed call, 0.3 at most.
 
     All three are read from the verdict, so they are the evaluation's. Raises UsageError for a task without Solve-F1.
     """
@@ -301,7 +303,7 @@ def episode_f1(sample: Sample, trajectory: Trajectory, verdict: Verdict) -> floa
     right = scores.get("answer_accuracy") or scores.get("answer_accuracy_lenient") or 0.0
     malformed = round((scores.get("malformed_call_rate") or 0.0) * (scores.get("calls") or 0.0))
     cost = min(MALFORMED_COST * malformed, MALFORMED_MOST)
-    return (scores["solve_f1"] or 0.0) + ANSWER_BONUS * right - cost
+    return (scores["solve_f1"] or 0.0) + answer_bonus * right - cost
 
 
 # --- by name -----------------------------------------------------------------------------------------------------
@@ -316,8 +318,8 @@ REWARDS: Mapping[str, Reward] = MappingProxyType(
         "strict_precision": Reward("step", strict_precision, context=True),
         "strict_rate": Reward("step", strict_rate, context=True),
         "strict_pr": Reward("step", strict_pr, context=True),
-        "mended_f1": Reward("step", mended_f1, context=True),
-        "episode_f1": Reward("episode", episode_f1),
+        "mended_f1": Reward("step", mended_f1, context=True, options=("useless_cost",)),
+        "episode_f1": Reward("episode", episode_f1, options=("answer_bonus",)),
     }
 )
 DEFAULTS: Mapping[str, str] = MappingProxyType({"step": "mended_f1", "episode": "episode_f1"})

@@ -16,6 +16,8 @@ REGIMES = ("step", "episode")
 
 ALGORITHMS = ("grpo", "reinforce++", "rloo")
 """What trainer/advantages.py computes."""
+REWARD_OPTIONS = ("answer_bonus", "useless_cost")
+"""Values that go to the reward function, where it takes them (trainer.rewards)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +26,8 @@ class Training:
 
     algorithm        grpo, reinforce++ or rloo (trainer.advantages)
     reward           its name (trainer.rewards); "" is the regime's own
+    answer_bonus     what the right answer adds to episode_f1; None: the reward's own
+    useless_cost     what a turn costs whose calls solve nothing, in mended_f1; None: the reward's own
     data_seed        of the environments that are built: the same whatever `seed` is, so that runs can be compared
     level            the preset of built environments (`harness build --level`)
     environments     training environments that are built where no --tasks is given
@@ -63,6 +67,8 @@ class Training:
     regime: str
     algorithm: str = "grpo"
     reward: str = ""
+    answer_bonus: float | None = None
+    useless_cost: float | None = None
     seed: int = 1
     data_seed: int = 7
     level: str = "micro"
@@ -134,6 +140,9 @@ class Training:
             require(getattr(self, name) >= 0, name, "0 or more")
         for name in ("kl", "entropy", "weight_decay", "clip_high"):
             require(0 <= getattr(self, name) < math.inf, name, "0 or more")
+        for name in REWARD_OPTIONS:
+            value = getattr(self, name)
+            require(value is None or 0 <= value < math.inf, name, "0 or more")
         for name in ("learning_rate", "temperature", "clip", "max_grad_norm"):
             require(0 < getattr(self, name) < math.inf, name, "above 0")
         require(0 <= self.solved < 1, "solved", "from 0 to below 1")

@@ -12,7 +12,6 @@ What is not said is the recipe's, or the regime's default. An interrupted run go
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -23,6 +22,7 @@ from harness.commands.options import add_data_option, data_paths, pairs
 from harness.errors import UsageError
 from harness.registry import near
 from harness.terminal import printable
+from trainer import processes
 
 if TYPE_CHECKING:
     from harness.types import JSONObject
@@ -62,10 +62,9 @@ def run(args: argparse.Namespace) -> int:
     start = _start(args.model)
     require("harness train", ("torch", "transformers", "trl", "datasets", "accelerate"), "train")
     prepare_environment()
-    if isinstance(recipe, recipes.Recipe):
-        print(printable(_warmed_up(args, recipe, start)))
-    else:
-        print(printable(_reinforced(args, recipe, start)))
+    done = _warmed_up(args, recipe, start) if isinstance(recipe, recipes.Recipe) else _reinforced(args, recipe, start)
+    if processes.leads():
+        print(printable(done))
     return 0
 
 
@@ -73,6 +72,8 @@ def _warmed_up(args: argparse.Namespace, recipe: Recipe, start: Start) -> str:
     """The regime sft; returns what a person is told at the end."""
     from trainer import sft
 
+    if processes.several():
+        raise UsageError("--regime sft trains in one process; start it without a launcher.")
     if args.tasks:
         raise UsageError("--regime sft takes its environments from the recipe (train_file), not from --tasks.")
     if args.recipe is None:
@@ -83,7 +84,7 @@ def _warmed_up(args: argparse.Namespace, recipe: Recipe, start: Start) -> str:
 
 
 def _reinforced(args: argparse.Namespace, recipe: Training, start: Start) -> str:
-    """The regimes step and episode; returns what a person is told at the end."""
+    """The regimes step and episode; returns what a person is told at the end, where this process leads."""
     from trainer import reinforce
 
     if start.path is None or start.name is None:
@@ -93,7 +94,7 @@ def _reinforced(args: argparse.Namespace, recipe: Training, start: Start) -> str
         done = reinforce.finished(args.out) or reinforce.train(
             recipe, model, args.tasks, data_paths(args.data), args.out, _command(args), bar
         )
-    return reinforce.described(done, args.out)
+    return reinforce.described(done, args.out) if processes.leads() else ""
 
 
 @contextmanager
@@ -102,10 +103,14 @@ def _running(args: argparse.Namespace, identity: JSONObject, recipe: Recipe | Tr
     from harness.runs import locked
     from trainer import recipe as recipes
 
-    _check_out(args.out, identity, args.resume)
-    args.out.mkdir(parents=True, exist_ok=True)
-    with locked(args.out) if _leads() else nullcontext(), _Bar(args.quiet) as bar:
-        _claim(args.out, identity, recipes.text(recipe))
+    leads = processes.leads()
+    if leads:
+        _check_out(args.out, identity, args.resume)
+        args.out.mkdir(parents=True, exist_ok=True)
+    with locked(args.out) if leads else nullcontext(), _Bar(args.quiet or not leads) as bar:
+        if leads:
+            _claim(args.out, identity, recipes.text(recipe))
+        processes.wait()
         try:
             yield bar
         except KeyboardInterrupt:
@@ -114,11 +119,6 @@ def _running(args: argparse.Namespace, identity: JSONObject, recipe: Recipe | Tr
                 file=sys.stderr,
             )
             raise
-
-
-def _leads() -> bool:
-    """Whether this is the only process of the run, or the first of several."""
-    return os.environ.get("RANK", "0") == "0"
 
 
 def _start(model: str | None) -> Start:

@@ -15,7 +15,7 @@ def train(folder: Path, tasks: Path, out: Path, algorithm: str, micro_batch: int
     """The losses of the steps, and the weights at the end."""
     from harness.models.hf import load_weights
     from harness.models.local import check_folder, open_local
-    from trainer import course, rl
+    from trainer import course, generation, rl
     from trainer.policy import NOT_OURS, Track
     from trainer.settings import Training
 
@@ -38,12 +38,12 @@ def train(folder: Path, tasks: Path, out: Path, algorithm: str, micro_batch: int
         track = Track(model.encode("How many?" * (number + 1)))
         for turn in (0, NOT_OURS, 1):
             track.add(model.encode(f"{number} towns " * (number + turn + 2)), turn)
-        made_up.append(rl.Scored(track, (number % 3 / 2,), {}))
+        made_up.append(generation.Scored(track, (number % 3 / 2,), {}))
 
-    class Replay(rl.Episodes):
+    class Replay(generation.Episodes):
         """The same sequences at every step, each process its own."""
 
-        def generate(self, prompts: Any, trainer: Any) -> list[rl.Scored]:
+        def generate(self, prompts: Any, trainer: Any) -> list[generation.Scored]:
             return [made_up[place] for place, _ in trainer.places(prompts)]
 
     network = load_weights(model, "float32", "cpu")

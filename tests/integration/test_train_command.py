@@ -3,7 +3,9 @@
 import json
 import os
 import signal
+import socket
 import subprocess
+import sys
 import time
 
 import pytest
@@ -170,3 +172,31 @@ def test_no_template_is_one_sentence(model, tmp_path):
             (bare / path.name).write_bytes(path.read_bytes())
     said = one_sentence(harness("train", "--regime", "episode", "--model", bare, "--out", tmp_path / "run"))
     assert "no chat template" in said
+
+
+@pytest.mark.slow
+def test_two_processes_are_one_run(model, tmp_path):
+    """The leader claims, builds, validates and tests; the same seed gives what one process gives."""
+    sets = [*FEW, "temperature=2.0", "micro_batch=1", "validation=4", "validate_every=2", "test=4", "environments=6"]
+    asked = ["train", "--regime", "episode", "--algorithm", "rloo", "--model", model, "--set", *sets]
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", 2, "--master-port", port]
+    both = [*launcher, "--no-python", *command(), *asked, "--out", tmp_path / "two"]
+    done = subprocess.run(
+        [str(word) for word in both],
+        env=environment(OMP_NUM_THREADS="1"),
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    ran(*asked, "--out", tmp_path / "one")
+    assert done.stdout.count("test environments, greedy") == 1
+    results = [json.loads((tmp_path / name / "result.json").read_text()) for name in ("one", "two")]
+    assert results[0]["test"] == results[1]["test"]
+    weights = [load_file(tmp_path / name / "model" / "model.safetensors") for name in ("one", "two")]
+    for name, value in weights[0].items():
+        torch.testing.assert_close(weights[1][name], value, atol=1e-3, rtol=1e-3)

@@ -20,12 +20,13 @@ from harness.episodes import to_record, to_trajectory
 from harness.errors import HarnessError, UsageError
 from harness.models.hf import load_weights
 from harness.models.local import Local, check_folder, open_local
+from harness.rollout import Episode, drive
 from harness.sandbox import Sandbox, SandboxConfig
 from harness.task import environment_task, file_task
 from harness.types import Limits, Reasoning, RunKey, Sampling
-from trainer import checkpoints, course, rl
+from trainer import batches, checkpoints, course, generation, rl
 from trainer.network import TEMPLATE
-from trainer.policy import Job, Manner, Policy, for_episodes, play, play_singly
+from trainer.policy import Job, Manner, Policy, for_episodes, play
 from trainer.rewards import REWARDS, Reward
 from trainer.settings import Training
 
@@ -199,7 +200,7 @@ def test_the_trainer_reads_what_an_evaluation_would(trained_network, towns):
 
 def test_tools_outputs_have_no_part_in_the_loss(trained_network, towns, tmp_path):
     made = lessons(towns, tmp_path, VARIED["episode"], samples=2, prompts=2, max_tokens=40)
-    source = rl.Episodes(made, trained_network)
+    source = generation.Episodes(made, trained_network)
     trainer = rl.build(made, source, trained_network, weights(trained_network), tmp_path / "checkpoints", [])
     batch = trainer._generate_and_score_completions([{"prompt": name} for name in source.rows()[:2] for _ in range(2)])
     batch["advantages"] = torch.ones(4)
@@ -212,6 +213,16 @@ def test_tools_outputs_have_no_part_in_the_loss(trained_network, towns, tmp_path
         assert 0 in mine and 1 in mine
         assert (row != 0).tolist()[: len(mine)] == mine
         assert not row[len(mine) :].any()
+
+
+def play_singly(policy, jobs, manner, sandbox):
+    """The same episodes, one after the other: slow, and what `play` must agree with."""
+    trajectories = []
+    for job in jobs:
+        episode = Episode(job.sample, manner.sampling, manner.limits, job.epoch, job.task.name, manner.reasoning)
+        with sandbox.episode() as tools:
+            trajectories.append(drive(episode, job.task.environment(job.sample), policy, tools))
+    return trajectories
 
 
 def test_lockstep_and_single_play_alike(random_network, towns):
@@ -238,7 +249,7 @@ def test_a_template_that_rewrites_turns_is_replaced_or_refused(tmp_path):
 
 def test_an_episodes_reward_is_the_evaluations(trained_network, towns, tmp_path):
     made = lessons(towns, tmp_path, samples=2, prompts=2, max_tokens=40)
-    source = rl.Episodes(made, trained_network)
+    source = generation.Episodes(made, trained_network)
     trainer = rl.build(made, source, trained_network, weights(trained_network), tmp_path / "checkpoints", [])
     names = [name for name in source.rows()[:2] for _ in range(2)]
     scored = source.generate(names, trainer)
@@ -262,7 +273,7 @@ def key(job: Job) -> RunKey:
 
 def test_a_turns_reward_is_the_plain_functions(trained_network, towns, tmp_path):
     made = lessons(towns, tmp_path, regime="step", samples=2, prompts=2, max_tokens=40)
-    source = rl.Steps(made, trained_network, tmp_path)
+    source = generation.Steps(made, trained_network, tmp_path)
     trainer = rl.build(made, source, trained_network, weights(trained_network), tmp_path / "checkpoints", [])
     scored = source.generate([str(place) for place in range(4)], trainer)
     for place, one in enumerate(scored):
@@ -276,11 +287,11 @@ def test_a_turns_reward_is_the_plain_functions(trained_network, towns, tmp_path)
 
 def test_turns_that_earn_their_returns(trained_network, towns, tmp_path):
     made = lessons(towns, tmp_path, regime="step", credit="return", samples=2, prompts=2, max_tokens=40)
-    source = rl.Episodes(made, trained_network)
+    source = generation.Episodes(made, trained_network)
     trainer = rl.build(made, source, trained_network, weights(trained_network), tmp_path / "checkpoints", [])
     scored = source.generate([name for name in source.rows()[:2] for _ in range(2)], trainer)
     assert {one.rewards for one in scored} == {(1.0, 1.0)}
-    rewards, tokens = rl.tables(scored, 3)
+    rewards, tokens = batches.tables(scored, 3)
     assert rewards[0, :2].tolist() == [1.0, 1.0]
     assert rewards[0, 2].isnan()
     assert tokens[0].sum() == sum(scored[0].track.mask)
@@ -288,7 +299,7 @@ def test_turns_that_earn_their_returns(trained_network, towns, tmp_path):
 
 def test_fresh_prefixes_have_their_share_of_solved_ones(trained_network, towns, tmp_path):
     made = lessons(towns, tmp_path, regime="step", solved=0.75, max_tokens=40)
-    source = rl.Steps(made, trained_network, tmp_path)
+    source = generation.Steps(made, trained_network, tmp_path)
     trainer = rl.build(made, source, trained_network, weights(trained_network), tmp_path / "checkpoints", [])
     source.generate(["0"], trainer)
     found = [source.prefix(place) for place in range(4)]
@@ -347,11 +358,11 @@ def test_padding_is_cut_and_rows_stay_together():
         "advantages": torch.tensor([1.0, 2.0]),
         "num_items_in_batch": torch.tensor(3.0),
     }
-    short = rl.trimmed(piece)
+    short = batches.trimmed(piece)
     assert short["prompt_ids"].tolist() == [[0, 5], [4, 5]]
     assert short["completion_ids"].tolist() == [[7, 8], [9, 0]]
     assert short["tool_mask"].tolist() == [[1, 0], [1, 1]]
-    first, second = rl.by_length([piece, {**piece, "completion_mask": torch.tensor([[1, 1, 1, 0], [0, 0, 0, 0]])}])
+    first, second = batches.by_length([piece, {**piece, "completion_mask": torch.tensor([[1, 1, 1, 0], [0, 0, 0, 0]])}])
     assert first["advantages"].tolist() == [2.0, 1.0]
     assert second["advantages"].tolist() == [2.0, 1.0]
     assert second["completion_mask"].tolist() == [[1, 0, 0, 0], [1, 1, 1, 0]]
@@ -407,7 +418,7 @@ def test_the_best_weights_are_kept(trained_network, towns, tmp_path):
 def test_no_number_stops_the_run(random_network, towns, tmp_path):
     network = weights(random_network)
     made = lessons(towns, tmp_path, VARIED["episode"])
-    source = rl.Episodes(made, random_network)
+    source = generation.Episodes(made, random_network)
     trainer = rl.build(made, source, random_network, network, tmp_path / "checkpoints", [])
     whole = trainer._compute_loss
     trainer._compute_loss = lambda *given: whole(*given) * math.nan
@@ -428,11 +439,11 @@ def test_prompts_that_do_not_fit_are_refused_or_dropped(random_network, tmp_path
     for regime in ("episode", "step"):
         made = lessons(path, tmp_path, regime=regime, max_prompt=400)
         with pytest.raises(UsageError, match=r"towns/long has \d+ tokens and may have 400.*overlong=drop"):
-            rl.Episodes(made, random_network).rows()
+            generation.Episodes(made, random_network).rows()
         dropping = lessons(path, tmp_path, regime=regime, max_prompt=400, overlong="drop")
-        assert rl.Episodes(dropping, random_network).rows() == ["towns/short"]
+        assert generation.Episodes(dropping, random_network).rows() == ["towns/short"]
     with pytest.raises(UsageError, match="No prompt fits"):
-        rl.Episodes(lessons(path, tmp_path, max_prompt=5, overlong="drop"), random_network).rows()
+        generation.Episodes(lessons(path, tmp_path, max_prompt=5, overlong="drop"), random_network).rows()
 
 
 @pytest.mark.parametrize("regime", ["episode", "step"])

@@ -160,7 +160,7 @@ def test_an_empty_answer_is_right_for_the_paper_only():
 
 
 def test_a_useless_call_may_cost_another_amount():
-    assert mended_f1(*turn(said(ask("Nowhere"))), useless=0.4) == -0.4
+    assert mended_f1(*turn(said(ask("Nowhere"))), useless_cost=0.4) == -0.4
 
 
 # --- the paper's -------------------------------------------------------------------------------------------------

@@ -1,0 +1,45 @@
+"""Several processes of one run, as accelerate or torchrun start them: who leads, and waiting for one another.
+
+The leader alone claims the run directory, builds environments and plays the test; the others read what it wrote. A
+process that fails ends the others: the launcher sees to that. One process alone never touches torch here.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+
+def several() -> bool:
+    """Whether a launcher started more processes than this one."""
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1
+
+
+def leads() -> bool:
+    """Whether this is the only process of the run, or the first of several."""
+    return int(os.environ.get("RANK", "0")) == 0
+
+
+def wait() -> None:
+    """Until all processes are here."""
+    if several():
+        _state().wait_for_everyone()
+
+
+@contextmanager
+def leader_first() -> Iterator[None]:
+    """The leader goes through the block alone, then the others do."""
+    if not several():
+        yield
+        return
+    with _state().main_process_first():
+        yield
+
+
+def _state() -> Any:
+    import torch
+    from accelerate import PartialState
+
+    return PartialState(cpu=not torch.cuda.is_available())
