@@ -30,6 +30,11 @@ def order(record: Record) -> tuple[str, str, int]:
     return record["task"], record["sample"], record["epoch"]
 
 
+def counting(attempts: Iterable[Record]) -> list[Record]:
+    """The episodes that count, in order: of several attempts with one key the last."""
+    return sorted({record["key"]: record for record in attempts}.values(), key=order)
+
+
 class RunDirectory:
     """One run on disk. `open` reads one that is there; `claim` makes one or goes on with it, as its only writer."""
 
@@ -98,8 +103,8 @@ class RunDirectory:
             yield run
 
     def records(self) -> list[Record]:
-        """The episodes that count, in order: of several with one key the last. Raises UsageError as `attempts` does."""
-        return sorted({record["key"]: record for record in self.attempts()}.values(), key=order)
+        """See `counting`. Raises UsageError as `attempts` does."""
+        return counting(self.attempts())
 
     def attempts(self) -> list[Record]:
         """Every episode that was played, also those that were played again, as they stand in the file. Raises

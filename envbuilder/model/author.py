@@ -19,8 +19,8 @@ from importlib import resources
 from string import Template
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from harness.arguments import deeper_than, json_object
 from harness.errors import HarnessError, ModelFailure, UsageError
-from harness.models.chat_wire import deeper_than, json_object
 from harness.types import Gold, JSONObject, Message, Model, ModelRequest, Reply, Sample, Sampling, Usage
 
 if TYPE_CHECKING:

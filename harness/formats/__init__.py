@@ -15,12 +15,12 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Protocol
 
+from harness.arguments import json_object
 from harness.errors import UsageError
 from harness.formats.hermes import Hermes
 from harness.formats.llama3 import Llama3
 from harness.formats.mistral import Mistral
 from harness.formats.react import ReAct
-from harness.models.chat_wire import json_object
 from harness.registry import near
 from harness.types import Message, Tool, ToolCall
 

@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from harness.models.chat_wire import json_object, made_up_id, read_arguments, well_encoded
+from harness.arguments import json_object, made_up_id, read_arguments, well_encoded
 from harness.types import JSONObject, Message, ToolCall
 
 BLOCKS = {"<think>": "</think>", "[THINK]": "[/THINK]"}

@@ -4,6 +4,7 @@ A backend is a module (entry point group `harness.models`) with `load(name, opti
   NAMES   the names that a glob such as `policy/*` matches
   ARGS    the names of the --model-arg options that it takes
   HELP    one line for `harness list`
+  FREE    True where replies cost nothing: --max-cost then needs no price
   ready   a function of the environment variables: None where the backend can run here, else one sentence with the
           command that mends it, for `harness doctor`
 What a model may have besides `__call__` is in docs/extending.md.
@@ -93,6 +94,11 @@ def shown(name: str) -> str:
     """A model's name as it may be printed: without the password of a URL in it."""
     prefix, _, rest = name.partition("/")
     return f"{prefix}/{public_url(rest)}" if "://" in rest else name
+
+
+def is_free(name: str) -> bool:
+    """Whether the backend of a full name says that its replies cost nothing."""
+    return name.partition("/")[0] in find_entry_points(GROUP) and bool(getattr(_backend(name), "FREE", False))
 
 
 def _backend(name: str) -> ModuleType:

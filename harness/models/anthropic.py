@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from harness.errors import UsageError
 from harness.models import openai
 from harness.models.anthropic_wire import AnthropicDialect
-from harness.models.endpoint import Connection, EndpointModel, Settings
+from harness.models.endpoint import Connection, EndpointModel, Settings, client_options
 from harness.models.switches import Claude, Refusals
 from harness.types import Model
 
@@ -70,19 +70,7 @@ def read_settings(name: str, options: ModelOptions) -> Settings:
 
 
 def connect(settings: Settings) -> Connection:
-    """The one client of a run: a connection for every slot, and no retries of its own."""
+    """The one client of a run."""
     import anthropic
-    import httpx2
 
-    limits = httpx2.Limits(max_connections=settings.concurrency, max_keepalive_connections=settings.concurrency)
-    timeout = httpx2.Timeout(None, connect=min(30.0, settings.timeout))
-    client = anthropic.AsyncAnthropic(
-        base_url=settings.base_url,
-        api_key=settings.api_key,
-        default_headers=settings.headers,
-        default_query=settings.query,
-        max_retries=0,
-        timeout=timeout,
-        http_client=anthropic.DefaultAsyncHttpxClient(limits=limits, timeout=timeout),
-    )
-    return Connection(client, anthropic)
+    return Connection(anthropic.AsyncAnthropic(**client_options(settings, anthropic)), anthropic)

@@ -14,29 +14,30 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
+from harness.arguments import well_encoded
 from harness.errors import UsageError
-from harness.models.chat_wire import (
+from harness.models.switches import Claude, Refusals, merged
+from harness.models.wire import (
     Sent,
     Trouble,
+    all_echoed,
     count,
     detail,
-    echoed,
     kind_of,
-    made_up_id,
     number,
     payload_of,
     provider_message,
     read_call,
     recalled_turns,
     refused_parameter,
+    sendable,
     status_trouble,
     text_of,
     texts,
-    well_encoded,
     wire_arguments,
     wire_name,
+    with_calls,
 )
-from harness.models.switches import Claude, Refusals, merged
 from harness.types import JSONObject, Message, ModelRequest, Reply, Tool, ToolCall, Usage
 
 # --- what is sent ------------------------------------------------------------------------------------------------
@@ -77,25 +78,19 @@ def wire_messages(request: ModelRequest) -> list[JSONObject]:
 def role_blocks(request: ModelRequest) -> Iterator[tuple[str, list[JSONObject]]]:
     offered = {tool.name for tool in request.tools}
     recalled = recalled_turns(request.messages, request.reasoning.history)
-    turn, unanswered = 0, list[str]()
-    for index, message in enumerate(request.messages):
-        text = well_encoded(message.content)
+    for index, message in enumerate(sendable(request.messages)):
         if message.role == "assistant":
-            calls = [wire_call(call, turn, place, offered) for place, call in enumerate(message.tool_calls)]
-            unanswered = [call["id"] for call in calls]
-            turn += 1
+            calls = [wire_call(call, offered) for call in message.tool_calls]
             yield "assistant", said_blocks(message, calls, index in recalled)
         elif message.role == "tool":
-            answers = message.tool_call_id or (unanswered[0] if unanswered else made_up_id(turn, 0))
-            unanswered = [call_id for call_id in unanswered if call_id != answers]
-            yield "user", [{"type": "tool_result", "tool_use_id": answers, "content": text}]
+            yield "user", [{"type": "tool_result", "tool_use_id": message.tool_call_id, "content": message.content}]
         elif message.role == "user":
-            yield "user", [{"type": "text", "text": text}]
+            yield "user", [{"type": "text", "text": message.content}]
 
 
-def wire_call(call: ToolCall, turn: int, index: int, offered: set[str]) -> JSONObject:
-    call_id, name = call.id or made_up_id(turn, index), wire_name(call.name, offered)
-    return {"type": "tool_use", "id": call_id, "name": name, "input": json.loads(wire_arguments(call))}
+def wire_call(call: ToolCall, offered: set[str]) -> JSONObject:
+    name, arguments = wire_name(call.name, offered), json.loads(wire_arguments(call))
+    return {"type": "tool_use", "id": call.id, "name": name, "input": arguments}
 
 
 THINKING = frozenset({"thinking", "redacted_thinking"})
@@ -106,10 +101,8 @@ def said_blocks(message: Message, calls: Sequence[JSONObject], recalled: bool) -
     blocks = [block for block in message.echo if kind_of(block) in {"text", "tool_use", *THINKING}]
     own_calls = sum(kind_of(block) == "tool_use" for block in blocks)
     if recalled and own_calls == len(calls) and any(kind_of(block) in THINKING for block in blocks):
-        left = iter(calls)
-        return [{**block, **next(left)} if kind_of(block) == "tool_use" else block for block in blocks]
-    text = well_encoded(message.content)
-    said: list[JSONObject] = [{"type": "text", "text": text}] if text.strip() else []
+        return list(with_calls(blocks, calls, "tool_use"))
+    said: list[JSONObject] = [{"type": "text", "text": message.content}] if message.content.strip() else []
     return [*said, *calls]
 
 
@@ -160,9 +153,7 @@ def echo_of(blocks: Sequence[JSONObject]) -> tuple[JSONObject, ...]:
     """The blocks that have to go back together, if there is thinking among them and all can be sent again."""
     if not any(kind_of(block) in THINKING for block in blocks):
         return ()
-    spoken = [block for block in blocks if kind_of(block) != "text" or texts(block.get("text")).strip()]
-    kept = [echoed(block) for block in spoken]
-    return tuple(block for block in kept if block is not None) if None not in kept else ()
+    return all_echoed(block for block in blocks if kind_of(block) != "text" or texts(block.get("text")).strip())
 
 
 def read_usage(usage: object) -> Usage:

@@ -1,8 +1,8 @@
 """A model behind an HTTP endpoint: sends a request until a reply or a trouble is final.
 
 Generic over two parts. A dialect turns a request into a path and a body, and bodies into a Reply or a Trouble, and
-learns from refusals (chat_wire.py, responses_wire.py, anthropic_wire.py). A connection is a provider's own client, used
-as transport only.
+learns from refusals (chat_wire.py, responses_wire.py, anthropic_wire.py; wire.py holds what they share). A connection
+is a provider's own client, used as transport only.
 
 Two things are done here that the clients could do. Retries: their own also repeat an exhausted quota, do not repeat a
 200 without content, and count for nobody. Reading replies: they do not validate, and their typed objects cost more than
@@ -22,10 +22,11 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
+from harness.arguments import well_encoded
 from harness.errors import ModelFailure
-from harness.models.chat_wire import SHOWN_ERROR, Sent, Trouble, text_of, well_encoded
 from harness.models.pace import Pace
 from harness.models.switches import Refusals, Switch, refuse_both
+from harness.models.wire import SHOWN_ERROR, Sent, Trouble, text_of
 from harness.redaction import Redactor
 from harness.types import JSONObject, ModelRequest, Reasoning, Reply, Usage
 
@@ -71,6 +72,23 @@ class Connection:
 
     client: Any
     package: Any
+
+
+def client_options(settings: Settings, package: Any) -> dict[str, Any]:
+    """What the client of any provider's package is made with: a connection for every slot, no retries of its own."""
+    import httpx2
+
+    limits = httpx2.Limits(max_connections=settings.concurrency, max_keepalive_connections=settings.concurrency)
+    timeout = httpx2.Timeout(None, connect=min(30.0, settings.timeout))
+    return {
+        "base_url": settings.base_url,
+        "api_key": settings.api_key,
+        "default_headers": settings.headers,
+        "default_query": settings.query,
+        "max_retries": 0,
+        "timeout": timeout,
+        "http_client": package.DefaultAsyncHttpxClient(limits=limits, timeout=timeout),
+    }
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING, Any
 
 from harness.errors import UsageError
 from harness.models import openai
-from harness.models.chat_wire import ChatDialect, Sent, Trouble
+from harness.models.chat_wire import ChatDialect
 from harness.models.endpoint import Connection, EndpointModel, Settings
 from harness.models.switches import Refusals, gemini
+from harness.models.wire import Sent, Trouble
 from harness.types import JSONObject, Model, ModelRequest, Reply
 
 if TYPE_CHECKING:

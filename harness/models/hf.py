@@ -30,6 +30,7 @@ from harness.models.local import (
     answer,
     check_args,
     check_folder,
+    closed,
     first_line,
     has_stop,
     missing,
@@ -41,8 +42,7 @@ from harness.models.local import (
     to_row,
     width_of,
 )
-from harness.models.prompting import Prompter
-from harness.types import JSONObject, Model, ModelRequest, Reasoning, Reply, Usage
+from harness.types import Model, ModelRequest, Reply, Usage
 
 log = logging.getLogger(__name__)
 
@@ -111,18 +111,11 @@ class HFModel:
         self.name = name
         self.width = width
         self.fingerprint: Mapping[str, Any] = {"backend": "hf", **local.identity(**settings)}
+        self.prompter = local.prompter
+        self.switch = local.prompter.switch
         self._local = local
         self._generate = generate
         self._size = width
-
-    @property
-    def prompter(self) -> Prompter:
-        """What writes its prompts."""
-        return self._local.prompter
-
-    def switch(self, reasoning: Reasoning) -> JSONObject:
-        """What --reasoning puts into the chat template. Raises UsageError where it has no such switch."""
-        return self.prompter.switch(reasoning)
 
     def __call__(self, request: ModelRequest) -> Reply:
         return answer(self.batch([request])[0])
@@ -166,11 +159,6 @@ class HFModel:
         self._size = len(rows) // 2
         log.warning("%s: out of memory with %d rows; from now on %d at once", self.name, len(rows), self._size)
         return None
-
-
-def closed(rows: Sequence[Row]) -> list[list[int]]:
-    """What generates after the model was closed."""
-    raise ModelFailure("the model was closed", outcome="infrastructure_error", stop="closed")
 
 
 def is_out_of_memory(error: Exception) -> bool:

@@ -23,7 +23,7 @@ from typing import Any
 from harness import formats, jsonio
 from harness.errors import ModelFailure, UsageError
 from harness.models import ModelOptions
-from harness.models.prompting import Prompt, Prompter
+from harness.models.prompting import Prompt, Prompter, Render
 from harness.types import JSONObject, Message, ModelRequest, Reply, Usage
 
 ENVIRONMENT = {
@@ -259,15 +259,20 @@ def open_local(folder: Folder, args: Mapping[str, str]) -> Local:
         # Whatever is wrong with these files, transformers has dozens of exceptions for it.
         raise UsageError(f"{folder.name}: its tokenizer cannot be loaded: {first_line(error)}.") from None
     chosen = formats.choose(template, args.get("format"))
+    prompter = Prompter(folder.name, template, renderer(tokenizer, template), chosen)
+    return Local(folder, tokenizer, prompter, chosen, turn_ends(folder, tokenizer, template))
+
+
+def renderer(tokenizer: Any, template: str, opens: bool = True) -> Render:
+    """A chat template as a function; `opens`: with the words that begin the next turn."""
 
     def render(messages: list[JSONObject], tools: list[JSONObject] | None, options: JSONObject) -> str:
         text: str = tokenizer.apply_chat_template(
-            messages, tools=tools, chat_template=template, add_generation_prompt=True, tokenize=False, **options
+            messages, tools=tools, chat_template=template, add_generation_prompt=opens, tokenize=False, **options
         )
         return text
 
-    prompter = Prompter(folder.name, template, render, chosen)
-    return Local(folder, tokenizer, prompter, chosen, turn_ends(folder, tokenizer, template))
+    return render
 
 
 def _check_remote_code(folder: Folder) -> None:
@@ -378,6 +383,11 @@ def answer(result: Reply | ModelFailure) -> Reply:
     if isinstance(result, ModelFailure):
         raise result
     return result
+
+
+def closed(rows: Sequence[Row]) -> list[list[int]]:
+    """What continues rows after a model was closed."""
+    raise ModelFailure("the model was closed", outcome="infrastructure_error", stop="closed")
 
 
 def width_of(options: ModelOptions) -> int:

@@ -19,11 +19,21 @@ from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+from harness.arguments import json_object
 from harness.errors import UsageError
-from harness.models.chat_wire import ChatDialect, Sent, Trouble, json_object, known_replacements
-from harness.models.endpoint import PLACEHOLDER_KEY, Connection, Dialect, EndpointModel, Identity, Settings
+from harness.models.chat_wire import ChatDialect, known_replacements
+from harness.models.endpoint import (
+    PLACEHOLDER_KEY,
+    Connection,
+    Dialect,
+    EndpointModel,
+    Identity,
+    Settings,
+    client_options,
+)
 from harness.models.responses_wire import ResponsesDialect
 from harness.models.switches import OWN_SWITCHES, Refusals, Switch, openai_chat, openai_responses, own_server
+from harness.models.wire import Sent, Trouble
 from harness.redaction import Redactor, is_secret_name, public_url, userinfo, well_formed
 from harness.types import JSONObject, Model, ModelRequest, Reasoning, Reply
 
@@ -287,21 +297,9 @@ class MovingDialect:
 
 
 def connect(settings: Settings) -> Connection:
-    """The one client of a run: a connection for every slot, and no retries of its own."""
-    import httpx2
+    """The one client of a run."""
     import openai
 
-    limits = httpx2.Limits(max_connections=settings.concurrency, max_keepalive_connections=settings.concurrency)
-    timeout = httpx2.Timeout(None, connect=min(30.0, settings.timeout))
-    client = openai.AsyncOpenAI(
-        base_url=settings.base_url,
-        api_key=settings.api_key,
-        organization=settings.organization,
-        project=settings.project,
-        default_headers=settings.headers,
-        default_query=settings.query,
-        max_retries=0,
-        timeout=timeout,
-        http_client=openai.DefaultAsyncHttpxClient(limits=limits, timeout=timeout),
-    )
+    options = client_options(settings, openai)
+    client = openai.AsyncOpenAI(organization=settings.organization, project=settings.project, **options)
     return Connection(client, openai)

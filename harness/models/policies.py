@@ -1,6 +1,6 @@
 """Reference policies: what a score is worth is seen beside the scores of those who do nothing, guess or cheat.
 
-oracle   plays the gold calls, one a turn, then states the answer: what a perfect player gets
+oracle   plays the gold calls, one a turn, then gives the gold message or states the answer: what a perfect player gets
 silent   never calls a tool: what doing nothing gets
 random   calls random tools with random schema-valid arguments, seeded: what not understanding gets
 shotgun  calls every tool with the question's quoted or capitalised spans: what spelling gets without thinking
@@ -24,6 +24,7 @@ from harness.types import JSONObject, Message, ModelRequest, Reply, Sample, Tool
 
 HELP = "policy/NAME plays a reference policy: oracle, silent, random, shotgun, echo"
 ARGS = ()
+FREE = True
 
 Call = tuple[str, JSONObject]
 
@@ -71,12 +72,12 @@ class Policy:
 
 
 def oracle(request: ModelRequest, seed: int) -> tuple[list[Call], str]:
-    """The gold calls in their order, one a turn; then the answer in the form the prompt asks for."""
+    """The gold calls in their order, one a turn; then the gold message or, without one, an answer line."""
     gold = request.sample.gold
     calls = gold.calls or ()
     if request.turn < len(calls):
         return [(calls[request.turn].name, calls[request.turn].arguments)], ""
-    return [], f"Answer: {gold.answer}"
+    return [], f"Answer: {gold.answer}" if gold.message is None else gold.message
 
 
 def silent(request: ModelRequest, seed: int) -> tuple[list[Call], str]:

@@ -17,9 +17,10 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from harness.arguments import well_encoded
 from harness.errors import ModelFailure, UsageError
 from harness.formats import Format
-from harness.models.chat_wire import well_encoded, wire_tool
+from harness.models.chat_wire import wire_tool
 from harness.types import JSONObject, Message, ModelRequest, Reasoning
 
 Render = Callable[[list[JSONObject], list[JSONObject] | None, JSONObject], str]

@@ -20,9 +20,8 @@ from harness.models import ModelOptions
 from harness.types import Message, ModelRequest, Reply, Sample, ToolCall, Usage
 
 HELP = "replay/FILE plays recorded turns: a run's samples.jsonl, or lines {line, policy, turns, final}"
-
-
 ARGS = ("policy",)
+FREE = True
 
 
 def load(name: str, options: ModelOptions) -> Replay:

@@ -10,31 +10,32 @@ Left out: streaming; the tools that the provider runs itself; seeds, which this 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from harness.models.chat_wire import (
+from harness.arguments import well_encoded
+from harness.models.switches import Refusals, Switch, merged
+from harness.models.wire import (
     Sent,
     Trouble,
+    all_echoed,
     count,
     detail,
-    echoed,
     kind_of,
-    made_up_id,
     number,
     payload_of,
     provider_message,
     read_call,
     recalled_turns,
     refused_parameter,
+    sendable,
     status_trouble,
     text_of,
     texts,
-    well_encoded,
     wire_arguments,
     wire_name,
+    with_calls,
 )
-from harness.models.switches import Refusals, Switch, merged
 from harness.types import JSONObject, Message, ModelRequest, Reply, Tool, ToolCall, Usage
 
 LEAST_OUTPUT = 16
@@ -65,27 +66,21 @@ def input_items(request: ModelRequest) -> list[JSONObject]:
     offered = {tool.name for tool in request.tools}
     recalled = recalled_turns(request.messages, request.reasoning.history)
     items: list[JSONObject] = []
-    turn, unanswered = 0, list[str]()
-    for index, message in enumerate(request.messages):
-        text = well_encoded(message.content)
+    for index, message in enumerate(sendable(request.messages)):
         if message.role == "assistant":
-            calls = [wire_call(call, turn, place, offered) for place, call in enumerate(message.tool_calls)]
-            unanswered = [call["call_id"] for call in calls]
-            turn += 1
-            items += said_items(message, calls) if index in recalled else rebuilt(text, calls)
+            calls = [wire_call(call, offered) for call in message.tool_calls]
+            items += said_items(message, calls) if index in recalled else rebuilt(message.content, calls)
         elif message.role == "tool":
-            answers = message.tool_call_id or (unanswered[0] if unanswered else made_up_id(turn, 0))
-            unanswered = [call_id for call_id in unanswered if call_id != answers]
-            items.append({"type": "function_call_output", "call_id": answers, "output": text})
+            output = {"call_id": message.tool_call_id, "output": message.content}
+            items.append({"type": "function_call_output", **output})
         else:
-            items.append({"role": message.role, "content": text})
+            items.append({"role": message.role, "content": message.content})
     return items
 
 
-def wire_call(call: ToolCall, turn: int, index: int, offered: set[str]) -> JSONObject:
-    call_id = call.id or made_up_id(turn, index)
+def wire_call(call: ToolCall, offered: set[str]) -> JSONObject:
     name, arguments = wire_name(call.name, offered), wire_arguments(call)
-    return {"type": "function_call", "call_id": call_id, "name": name, "arguments": arguments}
+    return {"type": "function_call", "call_id": call.id, "name": name, "arguments": arguments}
 
 
 def rebuilt(text: str, calls: Sequence[JSONObject]) -> list[JSONObject]:
@@ -102,19 +97,14 @@ def said_items(message: Message, calls: Sequence[JSONObject]) -> list[JSONObject
     items = [item for item in message.echo if kind_of(item) in {"reasoning", "message", "function_call"}]
     own_calls = sum(kind_of(item) == "function_call" for item in items)
     if own_calls != len(calls) or not any(map(carries_reasoning, items)):
-        return rebuilt(well_encoded(message.content), calls)
-    return list(with_calls([item for item in items if kind_of(item) != "reasoning" or carries_reasoning(item)], calls))
+        return rebuilt(message.content, calls)
+    kept = (item for item in items if kind_of(item) != "reasoning" or carries_reasoning(item))
+    return list(with_calls(kept, calls, "function_call"))
 
 
 def carries_reasoning(item: JSONObject) -> bool:
     """Whether a reasoning item can be sent back: an id alone points at what nobody has stored."""
     return kind_of(item) == "reasoning" and bool(item.get("encrypted_content") or item.get("content"))
-
-
-def with_calls(items: Sequence[JSONObject], calls: Sequence[JSONObject]) -> Iterator[JSONObject]:
-    left = iter(calls)
-    for item in items:
-        yield {**item, **next(left)} if kind_of(item) == "function_call" else item
 
 
 # --- what comes back ---------------------------------------------------------------------------------------------
@@ -175,10 +165,7 @@ def thoughts(items: Sequence[JSONObject]) -> str:
 
 def echo_of(items: Sequence[JSONObject]) -> tuple[JSONObject, ...]:
     """The items that have to go back together, if there is any reasoning among them and all can be sent again."""
-    if not any(map(carries_reasoning, items)):
-        return ()
-    kept = [echoed(item) for item in items]
-    return tuple(item for item in kept if item is not None) if None not in kept else ()
+    return all_echoed(items) if any(map(carries_reasoning, items)) else ()
 
 
 def finish_of(payload: JSONObject, calls: Sequence[ToolCall]) -> str:

@@ -16,9 +16,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from harness.arguments import json_object
 from harness.errors import HarnessError, ModelFailure, UsageError
 from harness.models import ModelOptions
-from harness.models.chat_wire import json_object
 from harness.models.local import (
     SERVED,
     Folder,
@@ -27,6 +27,7 @@ from harness.models.local import (
     answer,
     check_args,
     check_folder,
+    closed,
     first_line,
     missing,
     open_local,
@@ -37,8 +38,7 @@ from harness.models.local import (
     width_of,
 )
 from harness.models.openai import secret_values
-from harness.models.prompting import Prompter
-from harness.types import JSONObject, Model, ModelRequest, Reasoning, Reply
+from harness.types import JSONObject, Model, ModelRequest, Reply
 
 HELP = "vllm/PATH generates with vLLM's offline engine from a local directory (safetensors)"
 ARGS = ("batch_size", "chat_template", "dtype", "engine", "format")
@@ -101,17 +101,10 @@ class VLLMModel:
         self.name = name
         self.width = width
         self.fingerprint: Mapping[str, Any] = {"backend": "vllm", **local.identity(**settings)}
+        self.prompter = local.prompter
+        self.switch = local.prompter.switch
         self._local = local
         self._complete = complete
-
-    @property
-    def prompter(self) -> Prompter:
-        """What writes its prompts."""
-        return self._local.prompter
-
-    def switch(self, reasoning: Reasoning) -> JSONObject:
-        """What --reasoning puts into the chat template. Raises UsageError where it has no such switch."""
-        return self.prompter.switch(reasoning)
 
     def __call__(self, request: ModelRequest) -> Reply:
         return answer(self.batch([request])[0])
@@ -134,11 +127,6 @@ class VLLMModel:
         """Ends the engine, which is a process of its own."""
         self._complete = closed
         gc.collect()
-
-
-def closed(rows: Sequence[Row]) -> list[list[int]]:
-    """What completes after the model was closed."""
-    raise ModelFailure("the model was closed", outcome="infrastructure_error", stop="closed")
 
 
 # --- the engine --------------------------------------------------------------------------------------------------

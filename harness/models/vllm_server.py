@@ -31,11 +31,12 @@ from harness import formats
 from harness.errors import ModelFailure, UsageError
 from harness.formats import Format
 from harness.models import ModelOptions, local, openai
-from harness.models.chat_wire import ChatDialect, Sent, Trouble, count, payload_of
+from harness.models.chat_wire import ChatDialect
 from harness.models.endpoint import EndpointModel, Identity, Settings
 from harness.models.prompting import OPENED, chat_messages, is_torn, with_history
 from harness.models.switches import Refusals, Switch, own_server
 from harness.models.vllm_process import ServerProcess
+from harness.models.wire import Sent, Trouble, count, payload_of
 from harness.redaction import is_secret_name, public_url
 from harness.types import JSONObject, Message, Model, ModelRequest, Reasoning, Reply, Usage
 

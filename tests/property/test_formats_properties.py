@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from harness.arguments import json_object
 from harness.formats import FORMATS
 from harness.formats.paper import parse_paper
-from harness.models.chat_wire import json_object
 from harness.types import ToolCall
 
 TAGS = (

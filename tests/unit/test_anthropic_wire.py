@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from harness.errors import UsageError
 from harness.models import ModelOptions, anthropic
 from harness.models.anthropic_wire import AnthropicDialect, read_message
-from harness.models.chat_wire import Trouble
 from harness.models.switches import Claude, Refusals
+from harness.models.wire import Trouble
 from harness.redaction import Redactor
 from harness.types import Gold, Message, ModelRequest, Reasoning, Reply, Sample, Sampling, Tool, ToolCall, Usage
 

@@ -8,9 +8,9 @@ import pytest
 
 from harness.errors import UsageError
 from harness.models import ModelOptions, gemini
-from harness.models.chat_wire import Sent
 from harness.models.switches import Refusals
 from harness.models.switches import gemini as switch
+from harness.models.wire import Sent
 from harness.redaction import Redactor
 from harness.types import Gold, Message, ModelRequest, Reasoning, Reply, Sample, Sampling
 

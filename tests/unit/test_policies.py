@@ -4,7 +4,7 @@ import pytest
 from builders import record, sample, tool
 
 from harness.errors import UsageError
-from harness.models import ModelOptions, expand, load, load_all
+from harness.models import ModelOptions, expand, is_free, load, load_all
 from harness.models.policies import spans
 from harness.records import sample_from_record
 from harness.types import ModelRequest, Sampling
@@ -90,6 +90,11 @@ def test_arguments_go_to_the_backends_that_take_them_and_others_are_refused():
     assert [model.name for model in models] == both
     with pytest.raises(UsageError, match=r"unknown to policy/random, openai/m; there are .*timeout"):
         load_all(both, ModelOptions(args={"timeuot": "5"}, base_url="http://localhost:1/v1"))
+
+
+def test_what_costs_nothing_says_so():
+    assert all(map(is_free, ("policy/silent", "replay/file")))
+    assert not any(map(is_free, ("openai/m", "hf/m", "unknown/m", "m")))
 
 
 def test_names_globs_and_near_misses():

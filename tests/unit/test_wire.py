@@ -1,0 +1,158 @@
+"""What all APIs share on the wire: what an error means, which parameter was refused, how long to wait."""
+
+import json
+import re
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harness.models.wire import Trouble, retry_after, status_trouble
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+def shaped(*keys: str) -> st.SearchStrategy[dict[str, Any]]:
+    return st.dictionaries(st.sampled_from(keys), JSON, max_size=len(keys))
+
+
+def openai_error(message: str, code: str | None = None, param: str | None = None) -> str:
+    return json.dumps({"error": {"message": message, "type": "invalid_request_error", "code": code, "param": param}})
+
+
+@pytest.mark.parametrize("status", [408, 409, 429, 500, 502, 503, 529])
+def test_limits_and_server_errors_are_retried(status: int) -> None:
+    trouble = status_trouble(status, {"retry-after": "7"}, openai_error("busy"))
+    assert trouble == Trouble(f"http_{status}", f"HTTP {status}: busy", wait=7.0)
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 422])
+def test_refusals_are_final(status: int) -> None:
+    trouble = status_trouble(status, {}, openai_error("no"))
+    assert trouble == Trouble(f"http_{status}", f"HTTP {status}: no", "model_error", retry=False)
+
+
+@pytest.mark.parametrize(
+    ("status", "body"), [(429, openai_error("You exceeded your quota", "insufficient_quota")), (402, "Pay first")]
+)
+def test_an_exhausted_quota_is_not_retried(status: int, body: str) -> None:
+    trouble = status_trouble(status, {"retry-after": "7"}, body)
+    assert (trouble.stop, trouble.outcome, trouble.retry) == ("insufficient_quota", "infrastructure_error", False)
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (400, openai_error("Your input exceeds the limit", "context_length_exceeded")),
+        (400, openai_error("This model's maximum context length is 4096 tokens. However, you requested 5000 tokens.")),
+        (
+            400,
+            '{"object": "error", "message": "\'max_tokens\' or \'max_completion_tokens\' is too large: 8192. This'
+            ' model\'s maximum context length is 4096 tokens and your request has 12 input tokens", "code": 400}',
+        ),
+        (400, openai_error("The input (5000 tokens) is longer than the model's context length (4096 tokens).")),
+        (400, openai_error("the request exceeds the available context size, try increasing it")),
+        (422, '{"error": "`inputs` tokens + `max_new_tokens` must be <= 4096. Given: 5000", "error_type": "v"}'),
+        (400, openai_error("prompt is too long: 200001 tokens > 200000 maximum")),
+        (400, openai_error("The input token count (9) exceeds the maximum number of tokens allowed (8).")),
+        (400, openai_error("Please reduce the length of the messages or completion.")),
+        (413, "Prompt contains 40000 tokens, too large for model with 32768 maximum context length"),
+    ],
+)
+def test_a_prompt_that_does_not_fit_is_a_token_limit(status: int, body: str) -> None:
+    trouble = status_trouble(status, {}, body)
+    assert (trouble.stop, trouble.outcome, trouble.retry) == ("context_length", "token_limit", False)
+    assert trouble.refused is None
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "refused"),
+    [
+        (
+            400,
+            openai_error("Unsupported parameter: 'max_tokens' is not supported with this model. Use "
+            "'max_completion_tokens' instead.", "unsupported_parameter", "max_tokens"),
+            "max_tokens",
+        ),
+        (
+            400,
+            openai_error("Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead."),
+            "max_tokens",
+        ),
+        (
+            400,
+            openai_error("'temperature' does not support 0.0 with this model.", "unsupported_value", "temperature"),
+            "temperature",
+        ),
+        (400, openai_error("Unrecognized request argument supplied: seed"), "seed"),
+        (422, '{"detail": [{"type": "extra_forbidden", "loc": ["body", "seed"], "msg": "not permitted"}]}', "seed"),
+        (400, openai_error("Unrecognized request argument supplied: reasoning_effort"), "reasoning_effort"),
+        (400, openai_error("enable_thinking is not supported by this template"), "chat_template_kwargs"),
+        (400, openai_error("'messages.2': property 'reasoning' is unsupported"), "messages.reasoning"),
+        (400, openai_error("Unsupported parameter: 'tools'"), None),
+        (400, openai_error("max_tokens is too large: this model supports at most 16384 completion tokens"), None),
+        (404, openai_error("Unknown model max_tokens"), None),
+    ],
+)  # fmt: skip
+def test_refused_parameters_are_recognised(status: int, body: str, refused: str | None) -> None:
+    assert status_trouble(status, {}, body).refused == refused
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (openai_error("wrong"), "wrong"),
+        ('{"message": "wrong", "object": "error"}', "wrong"),
+        ('{"detail": "wrong"}', "wrong"),
+        ('{"error": "wrong"}', "wrong"),
+        ('{"detail": [{"msg": "wrong"}]}', '{"detail": [{"msg": "wrong"}]}'),
+        ("wrong", "wrong"),
+        ("", "no message"),
+        ("[" * 100_000, "[" * 100_000),
+    ],
+)
+def test_the_providers_words_are_found(body: str, said: str) -> None:
+    assert status_trouble(403, {}, body).text == f"HTTP 403: {said}"
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.integers(400, 599), JSON | st.fixed_dictionaries({"error": JSON | shaped("code", "type", "param", "message")})
+)
+def test_no_error_body_raises(status: int, payload: Any) -> None:
+    assert status_trouble(status, {}, json.dumps(payload)).text.startswith(f"HTTP {status}: ")
+
+
+NOW = 1_700_000_000.0
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({}, None),
+        ({"retry-after": "2.5"}, 2.5),
+        ({"retry-after": "0"}, 0.0),
+        ({"retry-after-ms": "1500", "retry-after": "9"}, 1.5),
+        ({"retry-after-ms": "x", "retry-after": "9"}, 9.0),
+        ({"retry-after": "Tue, 14 Nov 2023 22:13:50 GMT"}, 30.0),
+        ({"retry-after": "Tue, 14 Nov 2023 22:13:50 -0000"}, 30.0),
+        ({"retry-after": "Tue, 14 Nov 2023 22:00:00 GMT"}, 0.0),
+        ({"retry-after": "-5"}, None),
+        ({"retry-after": "nan"}, None),
+        ({"retry-after": "soon"}, None),
+        ({"retry-after": "1, 2"}, None),
+    ],
+)
+def test_retry_after(headers: dict[str, str], seconds: float | None) -> None:
+    assert retry_after(headers, NOW) == seconds
+
+
+@given(st.text(max_size=40) | st.from_regex(re.compile(r"\w{3}, \d+ \w{3} \d+ \d+:\d+:\d+ [+-]?\d*", re.ASCII)))
+def test_no_header_raises(value: str) -> None:
+    wait = retry_after({"retry-after": value, "retry-after-ms": value}, NOW)
+    assert wait is None or wait >= 0
