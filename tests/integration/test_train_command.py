@@ -200,3 +200,44 @@ def test_two_processes_are_one_run(model, tmp_path):
     weights = [load_file(tmp_path / name / "model" / "model.safetensors") for name in ("one", "two")]
     for name, value in weights[0].items():
         torch.testing.assert_close(weights[1][name], value, atol=1e-3, rtol=1e-3)
+
+
+THIRD_PARTY = '''
+"""A package of somebody else's, with a task and a reward."""
+import json
+from dataclasses import replace
+from pathlib import Path
+from harness.task import environment_task
+from harness.records import read_samples
+from trainer.rewards import Reward
+
+def tasks(data):
+    return [environment_task("elsewhere", lambda: read_samples(Path(__file__).with_name("towns.jsonl")))]
+
+def earned(sample, trajectory, verdict):
+    with open(Path(__file__).with_name("judged"), "a") as file:
+        file.write(sample.id + "\\\\n")
+    return len(trajectory.messages) + len(trajectory.messages[-1].content) % 7
+
+reward = Reward("episode", earned)
+'''
+
+
+@pytest.mark.slow
+def test_a_registered_task_and_reward_of_somebody_elses(model, tmp_path):
+    """Found by entry points, as an installed package offers them; one step."""
+    site = tmp_path / "site"
+    info = site / "elsewhere-1.0.dist-info"
+    info.mkdir(parents=True)
+    (site / "elsewhere.py").write_text(THIRD_PARTY.replace("\\\\n", "\\n"))
+    write_records(site / "towns.jsonl", [record(id=f"town-{number}") for number in range(2)])
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: elsewhere\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(
+        "[harness.tasks]\nelsewhere = elsewhere:tasks\n[harness.rewards]\nlong = elsewhere:reward\n"
+    )
+    asked = words(model, "elsewhere", tmp_path / "out", "--reward", "long", sets=["steps=1", *NOTHING[1:]])
+    done = harness(*asked, PYTHONPATH=str(site), OMP_NUM_THREADS="1")
+    assert done.returncode == 0, done.stderr
+    assert sorted((site / "judged").read_text().split()) == ["town-0"] * 2 + ["town-1"] * 2
+    line = json.loads((tmp_path / "out" / "metrics.jsonl").read_text())
+    assert line["reward"] > 1
