@@ -28,6 +28,7 @@ class Recipe:
 
     environments     training environments that are built; `level` is their preset (`harness build --level`)
     train_file       a file of environment records to use instead of building; "" builds
+    trajectories     a run directory whose successful episodes are imitated instead of the demonstrator ("" for none)
     draws            how many times each environment is demonstrated, every time with flaws drawn anew
     repeat           probability that an episode makes its first call twice
     skip_last        probability that an episode of two or more calls leaves the last one out
@@ -45,6 +46,7 @@ class Recipe:
     level: str = "micro"
     environments: int = 8000
     train_file: str = ""
+    trajectories: str = ""
     draws: int = 1
     repeat: float = 0.7
     skip_last: float = 0.7
@@ -83,6 +85,7 @@ class Recipe:
         _require(self.level in ("micro", "easy", "paper", "hard"), "level", "micro, easy, paper or hard")
         _require(0 < self.learning_rate < math.inf, "learning_rate", "above 0")
         _require(0 <= self.weight_decay < math.inf, "weight_decay", "0 or more")
+        _require(not (self.train_file and self.trajectories), "trajectories", "left out where there is a train_file")
         _require(self.warmup >= 0, "warmup", "0 or more")
         _require(self.log_every >= 1, "log_every", "at least 1")
         _require(self.vocabulary >= 400, "vocabulary", "at least 400, for bytes and scaffolding")

@@ -29,14 +29,18 @@ from typing import TYPE_CHECKING, Any, cast
 
 import harness
 from harness import jsonio
+from harness.episodes import to_trajectory
 from harness.errors import UsageError
+from harness.gold import tasks_of
 from harness.models.local import folder_digest, quietly_imported
 from harness.records import fingerprint, read_samples
+from harness.runs import RunDirectory
 from harness.sandbox import Sandbox
 from harness.types import JSONObject, Sample
 from trainer import network
 from trainer.checkpoints import keep_lines, last, step_of
 from trainer.demonstrator import Flaws, play
+from trainer.prefixes import refuse_test_data
 from trainer.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -93,8 +97,7 @@ def train(recipe: Recipe, start: Start, out: Path, command: Sequence[str], watch
 
     disable_progress_bar()  # type: ignore[no-untyped-call]
     began = time.monotonic()
-    samples = training_samples(recipe, out, watch)
-    texts = _texts(recipe, samples, watch)
+    samples, texts = _recorded(Path(recipe.trajectories)) if recipe.trajectories else _demonstrated(recipe, out, watch)
     tokenizer = _tokenizer(recipe, start, out, texts)
     data = Data([network.encode(tokenizer, text) for text in texts], fingerprint(samples))
     model = _model(recipe, start, tokenizer)
@@ -152,15 +155,43 @@ def _build(recipe: Recipe, path: Path, watch: Watch) -> None:
     build(plan, path, watch=built)
 
 
-def _texts(recipe: Recipe, samples: Sequence[Sample], watch: Watch) -> list[str]:
-    """What the demonstrator played, rendered."""
+def _demonstrated(recipe: Recipe, out: Path, watch: Watch) -> tuple[list[Sample], list[str]]:
+    """The recipe's environments, and what the demonstrator played on them, rendered."""
+    samples = training_samples(recipe, out, watch)
     flaws = Flaws(recipe.repeat, recipe.skip_last)
     texts = []
     with Sandbox() as sandbox:
         for sample, trajectory in play(samples, flaws, recipe.seed, recipe.thinking, sandbox, recipe.draws):
             texts.append(network.rendered(sample.tools, trajectory))
             watch("play", len(texts), recipe.draws * len(samples))
-    return texts
+    return samples, texts
+
+
+def _recorded(path: Path) -> tuple[list[Sample], list[str]]:
+    """The samples of a run and its successful episodes, rendered: every sub-answer solved, no call in vain, and the
+    right answer. Imitating one's own is rejection sampling, a better model's is distillation.
+
+    Raises UsageError for test data, and where no episode succeeded.
+    """
+    directory = RunDirectory.open(path)
+    tasks = tasks_of(directory)
+    refuse_test_data(
+        [task for task, _ in tasks.values()], {n: list(found.values()) for n, (_, found) in tasks.items()}, {}
+    )
+    samples = {(name, sample.id): sample for name, (_, found) in tasks.items() for sample in found.values()}
+    texts = [
+        network.rendered(samples[record["task"], record["sample"]].tools, to_trajectory(record))
+        for record in directory.records()
+        if succeeded(record["scores"])
+    ]
+    if not texts:
+        raise UsageError(f"{path} has no successful episode to imitate; collect more, or train on the reward.")
+    return list(samples.values()), texts
+
+
+def succeeded(scores: Mapping[str, float | None]) -> bool:
+    """Whether an episode is one to imitate: strict Solve-F1 of 1 and the right answer."""
+    return scores.get("solve_f1") == 1 and 1 in (scores.get("answer_accuracy"), scores.get("answer_accuracy_lenient"))
 
 
 # --- network -----------------------------------------------------------------------------------------------------

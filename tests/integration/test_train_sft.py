@@ -87,6 +87,36 @@ def test_it_goes_on_from_a_model_directory(trained, tmp_path):
 
 
 @pytest.mark.slow
+def test_successful_episodes_of_a_run_are_imitated_and_no_others(trained, tmp_path):
+    plain = [record(id=f"town-{number}", split="train") for number in range(3)]
+    environments = write_records(tmp_path / "towns.jsonl", [*plain, record(id="odd", split="train", answer="1")])
+    turns = [
+        {"line": line, "turns": [[{"name": "population", "arguments": {"town": "Corrie"}}]], "final": "Answer: 45210"}
+        for line in (0, 1)
+    ]
+    turns += [{"line": 2, "turns": [], "final": "Answer: 45210"}]  # right by luck, without a call
+    turns += [
+        {"line": 3, "turns": [[{"name": "population", "arguments": {"town": "Corrie"}}]], "final": "Answer: 45210"}
+    ]  # wrong here
+    (tmp_path / "replay.jsonl").write_text("".join(json.dumps({**one, "policy": "p"}) + "\n" for one in turns))
+    run = tmp_path / "run"
+    played = harness("eval", "--model", f"replay/{tmp_path / 'replay.jsonl'}", "--tasks", environments, "--out", run)
+    assert played.returncode == 0, played.stderr
+    done = harness(*words(tmp_path / "out", "--model", trained[0] / "model", sets=[f"trajectories={run}"]), **THREADS)
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "out" / "model" / "manifest.json").read_text())["data"]["episodes"] == 2
+
+
+def test_nothing_to_imitate_and_test_episodes_are_refused(tmp_path):
+    for split, says in (("train", "no successful episode"), ("test", "its split is test")):
+        environments = write_records(tmp_path / f"{split}.jsonl", [record(split=split)])
+        run = tmp_path / f"run-{split}"
+        assert harness("eval", "--model", "policy/silent", "--tasks", environments, "--out", run).returncode == 0
+        done = harness(*words(tmp_path / split, sets=[f"trajectories={run}"]), **THREADS)
+        assert says in one_sentence(done)
+
+
+@pytest.mark.slow
 def test_a_finished_run_or_another_run_is_refused(trained):
     assert "go on with it by --resume" in one_sentence(harness(*words(trained[0])))
     other = one_sentence(harness(*words(trained[0], "--resume", sets=["seed=9"])))
