@@ -29,6 +29,19 @@ LEGEND = (
     "ones included; failed: episodes that ended in an error of the model or the infrastructure; -: no value."
 )
 
+OWN_LEGEND = (
+    "Benchmarks with metrics of their own: the headline metric with its 95 % interval, then the others; official and\n"
+    "paper: by the benchmark's own rule and by the paper's, on the same episodes."
+)
+OWN_COUNTS = (
+    "calls: tool calls an episode; n: episodes, failed ones included; failed: episodes that ended in an error of the\n"
+    "model or the infrastructure; -: no value."
+)
+
+F1 = "solve_f1"
+NOT_SHOWN = {"turns", "malformed_call_rate", "tool_error_rate"}
+"""Metrics that summaries hold and tables leave out."""
+
 NOT_HEEDED = "(!) beside a reasoning mode: the model did not do as it was asked; see the warning of its run."
 
 Rows = list[dict[str, str]]
@@ -47,13 +60,25 @@ def cell(metrics: Mapping[str, Any], metric: str) -> str:
         return "~" + cell(metrics, "answer_accuracy_lenient")
     if entry is None or entry["value"] is None:
         return DASH
-    if metric == "solve_f1" and entry["ci95"]:
-        return f"{number(entry['value'])} [{number(entry['ci95'][0], 2)}, {number(entry['ci95'][1], 2)}]"
+    if metric == F1:
+        return with_interval(entry)
     return number(entry["value"], 1 if metric == "calls" else 3)
+
+
+def with_interval(entry: Mapping[str, Any]) -> str:
+    """A metric that has a value, with its interval where there is one."""
+    if entry["ci95"]:
+        return f"{number(entry['value'])} [{number(entry['ci95'][0], 2)}, {number(entry['ci95'][1], 2)}]"
+    return number(entry["value"])
 
 
 def rows(summary: Mapping[str, Any], groups: Members, by_task: bool) -> Rows:
     """A row for every group of the run, and for every task where asked or in no group."""
+    return [row for _, row in _rows(summary, groups, by_task)]
+
+
+def _rows(summary: Mapping[str, Any], groups: Members, by_task: bool) -> list[tuple[str, dict[str, str]]]:
+    """The rows, each with its headline metric: rows of different ones have different columns."""
     entries = dict(summary["groups"])
     if by_task or not entries:
         entries = {**summary["tasks"], **{f"mean of {name}": entry for name, entry in entries.items()}}
@@ -61,7 +86,14 @@ def rows(summary: Mapping[str, Any], groups: Members, by_task: bool) -> Rows:
         grouped = {task for group in entries for task in groups.get(group, ())}
         entries |= {name: entry for name, entry in summary["tasks"].items() if name not in grouped}
     shown = {"model": summary["model"], "reasoning": mode(summary)}
-    return [{**shown, "tasks": name, **_values(entry), **_passes(entry)} for name, entry in entries.items()]
+    return [
+        (_headline(entry), {**shown, "tasks": name, **_values(entry), **_passes(entry)})
+        for name, entry in entries.items()
+    ]
+
+
+def _headline(entry: Mapping[str, Any]) -> str:
+    return str(entry.get("headline", F1))
 
 
 def _passes(entry: Mapping[str, Any]) -> dict[str, str]:
@@ -78,21 +110,46 @@ def mode(summary: Mapping[str, Any]) -> str:
 
 def legend(summaries: Sequence[Mapping[str, Any]]) -> str:
     """What the columns of a table of these runs mean."""
-    return "\n".join([LEGEND, *([NOT_HEEDED] if any(heeded(summary) is False for summary in summaries) else [])])
+    headlines = [_headline(entry) for summary in summaries for entry in summary["tasks"].values()]
+    own = any(headline != F1 for headline in headlines)
+    columns = [LEGEND, *([OWN_LEGEND] if own else [])] if F1 in headlines or not own else [OWN_LEGEND, OWN_COUNTS]
+    return "\n".join([*columns, *([NOT_HEEDED] if any(heeded(summary) is False for summary in summaries) else [])])
 
 
 def _values(entry: Mapping[str, Any]) -> dict[str, str]:
     outcomes = entry["outcomes"]
     failed = outcomes.get("infrastructure_error", 0) + outcomes.get("model_error", 0)
     values = {heading: cell(entry["metrics"], metric) for heading, metric in COLUMNS.items()}
+    if _headline(entry) != F1:
+        values = _own_values(entry)
     return {"n": str(entry["n"]), **values, "failed": str(failed)}
+
+
+def _own_values(entry: Mapping[str, Any]) -> dict[str, str]:
+    """The columns of a benchmark with metrics of its own, as it orders them after the headline."""
+    metrics, headline = entry["metrics"], _headline(entry)
+    others = [name for name in metrics if name not in {headline, "calls"} | NOT_SHOWN and not name.startswith("pass")]
+    first = metrics.get(headline)
+    return {
+        headline: DASH if first is None or first["value"] is None else with_interval(first),
+        **{name.replace("_", " "): cell(metrics, name) for name in others},
+        "calls": cell(metrics, "calls"),
+    }
 
 
 def table(
     summaries: Sequence[Mapping[str, Any]], groups: Sequence[Members], by_task: bool, style: str = "simple"
 ) -> str:
-    """A table of runs in one of tabulate's formats: a row a group (or task) and model. `groups`: each run's."""
-    found = [row for summary, members in zip(summaries, groups, strict=True) for row in rows(summary, members, by_task)]
+    """A table of runs in one of tabulate's formats: a row a group (or task) and model. `groups`: each run's. Tasks
+    with another headline metric have a table of their own below."""
+    pairs = zip(summaries, groups, strict=True)
+    found = [headed for summary, members in pairs for headed in _rows(summary, members, by_task)]
+    blocks = dict.fromkeys(headline for headline, _ in found)
+    return "\n\n".join(_block([row for head, row in found if head == block], style) for block in blocks)
+
+
+def _block(found: Rows, style: str) -> str:
+    """A table of rows with the same headline."""
     if all(row["reasoning"] == "default" for row in found):
         found = [{heading: text for heading, text in row.items() if heading != "reasoning"} for row in found]
     for heading in dict.fromkeys(heading for row in found for heading in row):

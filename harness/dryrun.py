@@ -32,23 +32,24 @@ class Estimate:
 
 def estimate(plan: Plan) -> Estimate:
     """What one model would take for the plan."""
-    samples = [sample for chosen in plan.samples.values() for sample in chosen]
+    limits = {name: plan.turns.get(name, plan.limits.max_turns) for name in plan.samples}
+    samples = [(limits[name], sample) for name, chosen in plan.samples.items() for sample in chosen]
     requests = tokens_in = tokens_out = 0
-    for sample in samples:
-        turns = min(plan.limits.max_turns, _hops(sample) + 1)
+    for limit, sample in samples:
+        turns = min(limit, _hops(sample) + 1)
         requests += turns
         tokens_in += turns * _prompt_tokens(sample) + (CALL_TOKENS + OUTPUT_TOKENS) * turns * (turns - 1) // 2
         tokens_out += turns * CALL_TOKENS
     return Estimate(
         episodes=plan.episodes,
         requests=requests * plan.epochs,
-        most_requests=plan.episodes * plan.limits.max_turns,
+        most_requests=plan.epochs * sum(limit for limit, _ in samples),
         usage=Usage(input_tokens=tokens_in * plan.epochs, output_tokens=tokens_out * plan.epochs),
     )
 
 
 def _hops(sample: Sample) -> int:
-    return sum(len(answers) for answers in sample.gold.sub_answers.values())
+    return sum(len(answers) for answers in sample.gold.sub_answers.values()) or len(sample.gold.calls or ())
 
 
 def _prompt_tokens(sample: Sample) -> int:
@@ -74,4 +75,6 @@ def report(plan: Plan, runs: Sequence[tuple[Model, Sequence[Reasoning]]], prices
         "An estimate for one call a turn and each sub-answer once, without reasoning; nothing was sent"
         + ("." if prices else ", and no price is known for these models (--prices).")
     )
+    if any(task.scripted_user is not None for task in plan.tasks):
+        lines.append("What a simulated user takes is not in it.")
     return "\n".join(lines)

@@ -17,8 +17,8 @@ from harness.types import CallRecord, JSONObject, Message, RunKey, ToolCall, Tra
 
 
 def key_of(key: RunKey) -> str:
-    """The digest that identifies an episode across resumes."""
-    return jsonio.digest(asdict(key))
+    """The digest that identifies an episode across resumes. Where no user is simulated, none is mentioned."""
+    return jsonio.digest({name: value for name, value in asdict(key).items() if (name, value) != ("user", None)})
 
 
 def to_record(key: RunKey, trajectory: Trajectory, verdict: Verdict) -> Record:
@@ -51,6 +51,8 @@ def to_record(key: RunKey, trajectory: Trajectory, verdict: Verdict) -> Record:
         "error": trajectory.error,
         "reasoning": {"asked": key.reasoning.label, **reasoning_seen(trajectory.messages, trajectory.usage)},
         "notes": list(trajectory.notes),
+        **({} if trajectory.user_usage is None else {"user_usage": asdict(trajectory.user_usage)}),
+        **({"facts": dict(trajectory.facts)} if trajectory.facts else {}),
     }
 
 
@@ -87,6 +89,8 @@ def to_trajectory(record: Record) -> Trajectory:
             seconds=record["timing"],
             error=record["error"],
             notes=tuple(record.get("notes", ())),
+            user_usage=Usage(**record["user_usage"]) if "user_usage" in record else None,
+            facts=dict(record.get("facts", {})),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UsageError(f"An episode record cannot be read: {type(error).__name__} {error}.") from None

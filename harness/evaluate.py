@@ -12,12 +12,12 @@ import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import harness
 from harness import jsonio, records
@@ -27,12 +27,12 @@ from harness.lockstep import BatchModel, Lockstep
 from harness.prices import Budget, Price
 from harness.redaction import Redactor
 from harness.registry import near
-from harness.rollout import Episode, adrive
-from harness.runs import SCHEMA, Appender, Record, RunDirectory
+from harness.rollout import Episode, Speaks, adrive
+from harness.runs import SCHEMA, Appender, Record, RunDirectory, counting
 from harness.sandbox import Sandbox
 from harness.scoring import strict
 from harness.summary import summarise
-from harness.types import Limits, Model, Reasoning, RunKey, Sample, Sampling, Task, Usage
+from harness.types import Limits, Model, Reasoning, RunKey, Sample, Sampling, SimulatedUser, Task, Trajectory, Usage
 
 REFUSED_AT_THE_DOOR = frozenset({"http_401", "http_403", "http_404"})
 """A wrong key, a model that is not there: errors of the request, which a resumed run sends again."""
@@ -54,6 +54,8 @@ class Plan:
     reasoning: Reasoning = Reasoning()
     sources: dict[str, Any] = field(default_factory=dict)
     """How to find the tasks again: the patterns and data paths of the command line."""
+    turns: dict[str, int] = field(default_factory=dict)
+    """Tasks that are played with another number of turns than `limits` says."""
 
     @property
     def episodes(self) -> int:
@@ -75,6 +77,15 @@ class Player:
     redact: Redactor = field(default_factory=Redactor)
     budget: Budget = field(default_factory=Budget)
     price: Price | None = None
+    user: SimulatedUser | None = None
+    """Who plays simulated users; without one, each task's scripted one does."""
+    user_price: Price | None = None
+
+    def user_of(self, task: Task) -> SimulatedUser | None:
+        """Who is the other side in this task; None where it simulates nobody."""
+        if task.scripted_user is None:
+            return None
+        return self.user or SimulatedUser(task.scripted_user)
 
 
 def switch_of(model: Model, reasoning: Reasoning) -> dict[str, Any]:
@@ -119,6 +130,7 @@ def manifest_of(plan: Plan, player: Player) -> dict[str, Any]:
 
 def _manifest(plan: Plan, player: Player) -> dict[str, Any]:
     fingerprints = {name: records.fingerprint(samples) for name, samples in plan.samples.items()}
+    users = {task.name: found for task in plan.tasks if (found := _user_entry(player.user_of(task))) is not None}
     return {
         "schema": SCHEMA,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -134,16 +146,27 @@ def _manifest(plan: Plan, player: Player) -> dict[str, Any]:
             "limits": asdict(plan.limits),
             "sandbox": player.sandbox.layers["mode"],
             "verifier": strict.VERSION,
+            **({"turns": plan.turns} if plan.turns else {}),
+            **({"users": users} if users else {}),
         },
         "model": dict(player.model.fingerprint),
         "reasoning_switch": switch_of(player.model, plan.reasoning),
         "price": player.price.as_json() if player.price else None,
+        **({"user": dict(player.user.model.fingerprint)} if player.user else {}),
+        **({"user_price": player.user_price.as_json() if player.user_price else None} if users else {}),
         "tasks": {task.name: _task_entry(task, plan.samples[task.name]) for task in plan.tasks},
         "groups": plan.groups,
         "sources": plan.sources,
         "sandbox": dict(player.sandbox.layers),
         "versions": _versions(),
     }
+
+
+def _user_entry(user: SimulatedUser | None) -> dict[str, Any] | None:
+    if user is None:
+        return None
+    fingerprint = jsonio.digest(user.model.fingerprint)
+    return {"model": user.model.name, "model_fingerprint": fingerprint, "sampling": asdict(user.sampling)}
 
 
 def _task_entry(task: Task, samples: Sequence[Sample]) -> dict[str, Any]:
@@ -179,12 +202,14 @@ def evaluate(
     with RunDirectory.claim(out, manifest, resume) as run:
         if player.price is not None and run.manifest.get("price") != manifest["price"]:
             run.update(price=manifest["price"])  # what is known now, also of the episodes before
-        for attempt in run.attempts():  # what failed and is played again was paid for too
+        attempts = run.attempts()
+        for attempt in attempts:  # what failed and is played again was paid for too
             player.budget.add(Usage(**attempt["usage"]), player.price)
-        kept = {record["key"]: record for record in run.records() if not _played_again(record)}
+            player.budget.add(Usage(**attempt.get("user_usage", {})), player.user_price)
+        kept = {record["key"]: record for record in counting(attempts) if not _played_again(record)}
         pending = []
         for task, sample, epoch in plan:
-            key = _run_key(plan, player, fingerprints[task.name], task.name, sample.id, epoch)
+            key = _run_key(plan, player, fingerprints[task.name], task, sample.id, epoch)
             if (record := kept.get(key_of(key))) is None:
                 pending.append((task, sample, key))
             else:
@@ -205,9 +230,10 @@ def _played_again(record: Record) -> bool:
     return record["outcome"] == "infrastructure_error" or record["stop"] in REFUSED_AT_THE_DOOR
 
 
-def _run_key(plan: Plan, player: Player, fingerprint: str, task: str, sample: str, epoch: int) -> RunKey:
+def _run_key(plan: Plan, player: Player, fingerprint: str, task: Task, sample: str, epoch: int) -> RunKey:
+    user = _user_entry(player.user_of(task))
     return RunKey(
-        task=task,
+        task=task.name,
         task_fingerprint=fingerprint,
         sample=sample,
         epoch=epoch,
@@ -215,7 +241,8 @@ def _run_key(plan: Plan, player: Player, fingerprint: str, task: str, sample: st
         model_fingerprint=jsonio.digest(player.model.fingerprint),
         reasoning=plan.reasoning,
         sampling=plan.sampling,
-        limits=plan.limits,
+        limits=replace(plan.limits, max_turns=plan.turns.get(task.name, plan.limits.max_turns)),
+        user=jsonio.digest(user) if user else None,
     )
 
 
@@ -229,17 +256,17 @@ async def _play_all(
     waiting = iter(pending)
     lockstep = Lockstep(player.model) if isinstance(player.model, BatchModel) else None
     at_once = lockstep.width if lockstep else player.concurrency
+    shared = replace(player, user=_side_by_side(player.user))
 
     async def work() -> None:
         with lockstep.episode() if lockstep else nullcontext():
             while not player.budget.spent and (following := next(waiting, None)) is not None:
                 task, sample, key = following
-                episode = Episode(sample, _seeded(key), key.limits, key.epoch, task.name, key.reasoning)
-                with player.sandbox.episode() as tools:
-                    trajectory = await adrive(episode, task.environment(sample), lockstep or player.model, tools)
+                trajectory = await _play(task, sample, key, shared, lockstep or player.model)
                 record = _redacted(to_record(key, trajectory, task.score(sample, trajectory)), player.redact)
                 appender.append(record)
                 player.budget.add(trajectory.usage, player.price)
+                player.budget.add(trajectory.user_usage or Usage(), player.user_price)
                 watch(record)
 
     workers = [asyncio.create_task(work()) for _ in range(min(at_once, len(pending)))]
@@ -249,9 +276,30 @@ async def _play_all(
         for worker in workers:
             worker.cancel()
         await asyncio.gather(*workers, return_exceptions=True)
-        for model in (lockstep, player.model):
+        users = [shared.user] if shared.user is player.user else [shared.user, player.user]
+        for model in (lockstep, player.model, *(user.model for user in users if user is not None)):
             if (close := getattr(model, "aclose", None)) is not None:
                 await close()
+
+
+async def _play(task: Task, sample: Sample, key: RunKey, player: Player, model: Speaks) -> Trajectory:
+    """One episode, with a simulated user and a state where the task has them."""
+    user = player.user_of(task)
+    if user is not None:
+        user = replace(user, sampling=_seeded(user.sampling, "user", key))
+    episode = Episode(
+        sample, _seeded(key.sampling, None, key), key.limits, key.epoch, task.name, key.reasoning, user=user
+    )
+    state = None if task.state is None else player.sandbox.preload(task.state(sample))
+    with player.sandbox.episode(state) as tools:
+        return await adrive(episode, task.environment(sample), model, tools)
+
+
+def _side_by_side(user: SimulatedUser | None) -> SimulatedUser | None:
+    """The user as many episodes share it: a model that answers in batches gets whatever waits when it is free."""
+    if user is None or not isinstance(user.model, BatchModel):
+        return user
+    return replace(user, model=cast(Model, Lockstep(user.model)))
 
 
 def _redacted(record: Record, redact: Redactor) -> Record:
@@ -261,10 +309,9 @@ def _redacted(record: Record, redact: Redactor) -> Record:
     return free
 
 
-def _seeded(key: RunKey) -> Sampling:
-    """Decoding for one episode: where the person gave a seed, each sample and epoch has its own, from that one."""
-    seed = key.sampling.seed
-    if seed is None:
-        return key.sampling
-    own = int(jsonio.digest([seed, key.sample, key.epoch])[:7], 16)
-    return Sampling(key.sampling.temperature, key.sampling.max_tokens, own)
+def _seeded(sampling: Sampling, side: str | None, key: RunKey) -> Sampling:
+    """Decoding for one episode: where the person gave a seed, each sample, epoch and side has its own, from that."""
+    if sampling.seed is None:
+        return sampling
+    parts = [sampling.seed, key.sample, key.epoch, *([side] if side else [])]
+    return replace(sampling, seed=int(jsonio.digest(parts)[:7], 16))

@@ -166,6 +166,7 @@ def fingerprint(samples: list[Sample]) -> str:
                 [[call.name, call.arguments] for call in sample.gold.calls or ()],
                 sample.metadata.get("world"),
                 sample.metadata.get("data_source"),
+                *([sample.metadata["digest"]] if "digest" in sample.metadata else []),
             ]
             for sample in samples
         ]

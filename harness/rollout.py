@@ -1,4 +1,4 @@
-"""The rollout, written once: a generator that yields when the model must speak or tools must run.
+"""The rollout, written once: a generator that yields when the model must speak, tools must run or a user be asked.
 
 Evaluation and training share it. Its drivers are small: `drive` plays one episode, `adrive` plays it under asyncio
 beside others, and with harness.lockstep in batches. Errors reach it as exceptions thrown in, and every episode ends as
@@ -11,13 +11,16 @@ import asyncio
 import inspect
 import time
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Protocol, cast
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol, TypeVar, cast
 
-from harness.errors import HarnessError, ModelFailure, SandboxError
+from harness.errors import HarnessError, ModelFailure, SandboxError, UsageError
 from harness.types import (
+    AskUser,
     CallRecord,
+    DigestState,
     Environment,
+    EnvironmentWish,
     JSONObject,
     Limits,
     Message,
@@ -28,16 +31,20 @@ from harness.types import (
     RunTools,
     Sample,
     Sampling,
+    SimulatedUser,
+    StagedEnvironment,
     Step,
     ToolResult,
     Trajectory,
     Usage,
 )
 
-Wish = ModelRequest | RunTools
+T = TypeVar("T")
+Wish = ModelRequest | EnvironmentWish
+Answer = Reply | list[ToolResult] | str | None
 Speaks = Callable[[ModelRequest], Reply | Awaitable[Reply]]
 """A model, as far as a driver knows it."""
-Rollout = Generator[Wish, Reply | list[ToolResult], Trajectory]
+Rollout = Generator[Wish, Answer, Trajectory]
 
 
 class ToolRunner(Protocol):
@@ -46,6 +53,16 @@ class ToolRunner(Protocol):
     def run(self, codes: Mapping[str, str], calls: Sequence[tuple[str, JSONObject]]) -> list[ToolResult]: ...
 
     async def arun(self, codes: Mapping[str, str], calls: Sequence[tuple[str, JSONObject]]) -> list[ToolResult]: ...
+
+
+class StateRunner(ToolRunner, Protocol):
+    """One whose tools work on a state; `fresh` begins anew beside it, and is used in a `with`."""
+
+    def fresh(self) -> Any: ...
+
+    def state_digest(self) -> str | None: ...
+
+    async def astate_digest(self) -> str | None: ...
 
 
 @dataclass(frozen=True)
@@ -58,6 +75,7 @@ class Episode:
     epoch: int = 0
     task: str = ""
     reasoning: Reasoning = Reasoning()
+    user: SimulatedUser | None = None
 
 
 @dataclass
@@ -72,6 +90,8 @@ class _Progress:
     started: float = field(default_factory=time.monotonic)
     model_seconds: float = 0.0
     tool_seconds: float = 0.0
+    user_usage: Usage | None = None
+    user_seconds: float = 0.0
 
     def end(self, outcome: Outcome, stop: str, error: str | None = None) -> Trajectory:
         return Trajectory(
@@ -85,17 +105,34 @@ class _Progress:
                 "total": time.monotonic() - self.started,
                 "model": self.model_seconds,
                 "tools": self.tool_seconds,
+                **({} if self.user_usage is None else {"user": self.user_seconds}),
             },
             error=error,
             notes=tuple(self.notes),
+            user_usage=self.user_usage,
         )
 
 
 def rollout(episode: Episode, environment: Environment) -> Rollout:
-    """Plays one episode. Send a Reply for a ModelRequest and a list of ToolResult for RunTools, or throw
-    ModelFailure or SandboxError; returns the Trajectory."""
+    """Plays one episode. Send a Reply for a ModelRequest or AskUser, a list of ToolResult for RunTools and a digest
+    for DigestState, or throw ModelFailure or SandboxError; returns the Trajectory."""
     progress = _Progress(list(environment.reset()))
+    ended = yield from _play(progress, episode, environment)
+    if isinstance(environment, StagedEnvironment):
+        try:
+            facts = yield from _served(progress, environment.closing())
+        except SandboxError as failure:
+            return ended if ended.error else progress.end("infrastructure_error", "sandbox", str(failure))
+        return replace(ended, facts=facts)
+    return ended
+
+
+def _play(progress: _Progress, episode: Episode, environment: Environment) -> Rollout:
     try:
+        if isinstance(environment, StagedEnvironment):
+            step = yield from _served(progress, environment.opening())
+            progress.messages += step.messages
+            progress.notes += [f"before turn 0: {step.note}"] if step.note else []
         while progress.turns < episode.limits.max_turns:
             reply = yield from _speak(progress, episode, environment)
             if (ended := _cut_short(progress, reply)) is not None:
@@ -103,8 +140,10 @@ def rollout(episode: Episode, environment: Environment) -> Rollout:
             step = yield from _act(progress, reply, environment)
             progress.calls += step.calls
             progress.messages += step.messages
+            if step.note:
+                progress.notes.append(f"turn {progress.turns - 1}: {step.note}")
             if step.done:
-                return progress.end("ok", "no_tool_calls" if not reply.message.tool_calls else "done")
+                return progress.end("ok", step.stop or ("no_tool_calls" if not reply.message.tool_calls else "done"))
             if (ended := _out_of_budget(progress, episode.limits)) is not None:
                 return ended
     except ModelFailure as failure:
@@ -140,12 +179,39 @@ def _speak(progress: _Progress, episode: Episode, environment: Environment) -> G
     return reply
 
 
-def _act(progress: _Progress, reply: Reply, environment: Environment) -> Generator[RunTools, list[ToolResult], Step]:
-    asked = time.monotonic()
+def _act(progress: _Progress, reply: Reply, environment: Environment) -> Generator[Wish, Any, Step]:
+    return (yield from _served(progress, environment.step(reply.message, progress.turns - 1)))
+
+
+def _served(progress: _Progress, wishes: Generator[EnvironmentWish, Any, T]) -> Generator[Wish, Any, T]:
+    """Passes an environment's wishes on, and keeps account of what its tools and its simulated user took."""
     try:
-        return (yield from environment.step(reply.message, progress.turns - 1))
+        wish = next(wishes)
+        while True:
+            asked = time.monotonic()
+            try:
+                answer = yield wish
+            except ModelFailure as failure:
+                raise _of_user(progress, failure) from failure
+            finally:
+                spent = time.monotonic() - asked
+                if isinstance(wish, AskUser):
+                    progress.user_seconds += spent
+                else:
+                    progress.tool_seconds += spent
+            if isinstance(wish, AskUser):
+                progress.user_usage = (progress.user_usage or Usage()) + answer.usage
+            wish = wishes.send(answer)
+    except StopIteration as stop:
+        return cast(T, stop.value)
     finally:
-        progress.tool_seconds += time.monotonic() - asked
+        wishes.close()
+
+
+def _of_user(progress: _Progress, failure: ModelFailure) -> ModelFailure:
+    """A failure of the simulated user says nothing about the model: whatever it was, the episode is played again."""
+    progress.user_usage = (progress.user_usage or Usage()) + failure.usage
+    return ModelFailure(f"the simulated user: {failure}", outcome="infrastructure_error", stop=f"user_{failure.stop}")
 
 
 def _cut_short(progress: _Progress, reply: Reply) -> Trajectory | None:
@@ -183,41 +249,80 @@ def _too_long(limits: Limits) -> str:
 def drive(episode: Episode, environment: Environment, model: Speaks, tools: ToolRunner) -> Trajectory:
     """Plays one episode from synchronous code, with a model that answers synchronously."""
     steps = rollout(episode, environment)
-    wish = next(steps)
     try:
+        wish = next(steps)
         while True:
             try:
-                if isinstance(wish, RunTools):
-                    answer: Reply | list[ToolResult] = tools.run(wish.codes, wish.calls)
-                else:
-                    answer = cast(Reply, model(wish))
+                answer = _answer(wish, episode, model, tools)
             except Exception as error:
                 wish = steps.throw(_as_failure(error, wish))
             else:
                 wish = steps.send(answer)
     except StopIteration as stop:
         return cast(Trajectory, stop.value)
+
+
+def _answer(wish: Wish, episode: Episode, model: Speaks, tools: ToolRunner) -> Answer:
+    if isinstance(wish, RunTools):
+        return tools.run(wish.codes, wish.calls)
+    if isinstance(wish, DigestState):
+        state = cast(StateRunner, tools)
+        if wish.replay is None:
+            return state.state_digest()
+        with state.fresh() as other:
+            other.run(wish.replay.codes, wish.replay.calls)
+            return cast("str | None", other.state_digest())
+    return cast(Reply, _spoken(wish, episode, model))
 
 
 async def adrive(episode: Episode, environment: Environment, model: Speaks, tools: ToolRunner) -> Trajectory:
     """Plays one episode beside others: models may be plain or async, and no wait for one outlasts the episode's
     seconds; tools have a limit of their own."""
     steps = rollout(episode, environment)
-    wish = next(steps)
     deadline = asyncio.get_running_loop().time() + episode.limits.max_episode_seconds
     try:
+        wish = next(steps)
         while True:
             try:
-                if isinstance(wish, RunTools):
-                    answer: Reply | list[ToolResult] = await tools.arun(wish.codes, wish.calls)
+                if isinstance(wish, RunTools | DigestState):
+                    answer = await _run(wish, tools)
                 else:
-                    answer = await _reply(model(wish), deadline, episode.limits)
+                    answer = await _reply(_spoken(wish, episode, model), deadline, episode.limits)
             except Exception as error:
                 wish = steps.throw(_as_failure(error, wish))
             else:
                 wish = steps.send(answer)
     except StopIteration as stop:
         return cast(Trajectory, stop.value)
+
+
+async def _run(wish: RunTools | DigestState, tools: ToolRunner) -> Answer:
+    if isinstance(wish, RunTools):
+        return await tools.arun(wish.codes, wish.calls)
+    state = cast(StateRunner, tools)
+    if wish.replay is None:
+        return await state.astate_digest()
+    with state.fresh() as other:
+        await other.arun(wish.replay.codes, wish.replay.calls)
+        return cast("str | None", await other.astate_digest())
+
+
+def _spoken(wish: ModelRequest | AskUser, episode: Episode, model: Speaks) -> Reply | Awaitable[Reply]:
+    """What the model says, or the simulated user."""
+    if isinstance(wish, ModelRequest):
+        return model(wish)
+    if episode.user is None:
+        raise UsageError(f"The other side of {episode.task} is a simulated user, which only `harness eval` plays.")
+    asked = ModelRequest(
+        messages=wish.messages,
+        tools=(),
+        sampling=episode.user.sampling,
+        sample=episode.sample,
+        epoch=episode.epoch,
+        turn=sum(message.role == "assistant" for message in wish.messages),
+        task=episode.task,
+    )
+    return episode.user.model(asked)
 
 
 async def _reply(spoken: Reply | Awaitable[Reply], deadline: float, limits: Limits) -> Reply:
@@ -237,6 +342,6 @@ def _as_failure(error: Exception, wish: Wish) -> Exception:
     if isinstance(error, ModelFailure | HarnessError):
         return error
     text = f"{type(error).__name__}: {error}"
-    if isinstance(wish, RunTools):
+    if isinstance(wish, RunTools | DigestState):
         return SandboxError(text)
     return ModelFailure(text, outcome="infrastructure_error", stop="model_exception")

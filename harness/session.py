@@ -20,7 +20,7 @@ from harness.redaction import Redactor
 from harness.runs import RunDirectory
 from harness.sandbox import Sandbox, SandboxConfig
 from harness.terminal import printable
-from harness.types import Model, Reasoning
+from harness.types import Model, Reasoning, SimulatedUser
 
 COMPARED = {"F1": "solve_f1", "P": "solve_precision", "R": "solve_rate", "answer": "answer_accuracy"}
 
@@ -40,10 +40,14 @@ class Session:
     redact: Redactor = field(default_factory=Redactor)
     budget: Budget = field(default_factory=Budget)
     prices: Mapping[str, Price] = field(default_factory=dict)
+    user: SimulatedUser | None = None
+    user_price: Price | None = None
 
     def run(self) -> int:
         """Plays and reports. Returns the exit status; raises UsageError before anything is played."""
-        with Sandbox(self.sandbox) as sandbox, ExitStack() as open_models:
+        with Sandbox(self.sandbox) as sandbox, ExitStack() as user, ExitStack() as open_models:
+            if self.user is not None:
+                user.callback(_close, self.user.model)
             runs = list(self._runs(sandbox))
             self._check(runs)
             summaries = []
@@ -60,7 +64,9 @@ class Session:
         several = len(self.models) > 1
         for model in self.models:
             price = self.prices.get(model.name)
-            player = Player(model, sandbox, self.concurrency, self.redact, self.budget, price)
+            player = Player(
+                model, sandbox, self.concurrency, self.redact, self.budget, price, self.user, self.user_price
+            )
             folder = self.out / model.name.replace("/", "-") if several else self.out
             reasonings = modes_of(model, self.reasonings, several)
             for reasoning in reasonings:
@@ -161,6 +167,10 @@ def _remarks(summary: Mapping[str, Any], records: Sequence[Mapping[str, Any]]) -
         kinds = f"{usage['input_tokens']:,} tokens in ({usage['cached_tokens']:,} cached), "
         kinds += f"{usage['output_tokens']:,} out ({usage['reasoning_tokens']:,} of reasoning)"
         yield kinds + (f", ${summary['cost']:.4f}" if summary["cost"] is not None else "")
+    if (user := summary.get("user")) and (user["usage"]["input_tokens"] or user["usage"]["output_tokens"]):
+        kinds = f"{user['usage']['input_tokens']:,} tokens in, {user['usage']['output_tokens']:,} out"
+        cost = f", ${user['cost']:.4f}" if user["cost"] is not None else ""
+        yield f"the simulated user {', '.join(user['model'])}: {kinds}{cost}"
 
 
 def _differences(
@@ -174,7 +184,9 @@ def _differences(
         if first.player.model is not second.player.model:
             continue
         parts = []
-        for heading, metric in COMPARED.items():
+        headlines = {task["headline"] for task in directories[index].manifest["tasks"].values()}
+        own = {metric: metric for metric in sorted(headlines - set(COMPARED.values()))}
+        for heading, metric in {**COMPARED, **own}.items():
             difference = paired(found[index], found[index + 1], metric)
             if difference.value is not None:
                 between = "" if difference.ci95 is None else " [{:+.3f}, {:+.3f}]".format(*difference.ci95)

@@ -21,12 +21,14 @@ Observation = tuple[Hashable, float]
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A mean over n values: `stderr` and `ci95` are None with fewer than two clusters, `value` too when n is 0."""
+    """A mean over n values: `stderr` and `ci95` are None with fewer than two clusters, `value` too when n is 0.
+    `freedom`: the degrees of freedom of Student's t, where the interval is by it."""
 
     value: float | None
     stderr: float | None
     ci95: tuple[float, float] | None
     n: int
+    freedom: int | None = None
 
     def as_json(self) -> dict[str, object]:
         return {
@@ -67,7 +69,7 @@ def estimate(strata: Sequence[Sequence[Observation]], bounds: tuple[float, float
     stderr, freedom = spread
     if stderr < ROUNDING:
         return Estimate(value, 0.0, None, n)
-    return Estimate(value, stderr, _interval(value, stderr, freedom, bounds), n)
+    return Estimate(value, stderr, _interval(value, stderr, freedom, bounds), n, freedom)
 
 
 def _spread(strata: Sequence[Sequence[Observation]], centres: Sequence[float]) -> tuple[float, int] | None:

@@ -42,6 +42,21 @@ def summarise(manifest: Mapping[str, Any], records: Sequence[Record]) -> dict[st
         "cost": _cost(manifest.get("price"), records),
         "reasoning_seen": reasoning_seen(records),
         "sandbox": manifest["sandbox"],
+        **_users(manifest, records),
+    }
+
+
+def _users(manifest: Mapping[str, Any], records: Sequence[Record]) -> dict[str, Any]:
+    """What simulated users took, apart from the model's own; nothing where there was none."""
+    if not (users := manifest["identity"].get("users")):
+        return {}
+    used = [{"usage": record["user_usage"]} for record in records if "user_usage" in record]
+    return {
+        "user": {
+            "model": sorted({user["model"] for user in users.values()}),
+            "usage": total_usage(used),
+            "cost": _cost(manifest.get("user_price"), used),
+        }
     }
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 Role = Literal["system", "user", "assistant", "tool"]
 Outcome = Literal["ok", "turn_limit", "token_limit", "model_error", "infrastructure_error"]
@@ -73,16 +73,24 @@ class GoldCall:
 
 @dataclass(frozen=True, slots=True)
 class Gold:
-    """What only the parent process knows: sub-answers by tool, a reference solution if there is one, the answer."""
+    """What only the parent process knows: sub-answers by tool, a reference solution if there is one, the answer.
+
+    `message` is the whole last message of the reference solution, where that is more than the answer.
+    """
 
     sub_answers: Mapping[str, tuple[str, ...]]
     calls: tuple[GoldCall, ...] | None = None
     answer: str | None = None
+    message: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One problem. `codes` maps a tool's name to its Python source; `metadata` holds world, data_source and such."""
+    """One problem. `codes` maps a tool's name to its Python source; `metadata` holds world, data_source and such.
+
+    `metadata["digest"]`, where a benchmark gives one, stands for what decides an episode or its score and is in no
+    other field: it becomes part of the task's fingerprint.
+    """
 
     id: str
     messages: tuple[Message, ...]
@@ -200,6 +208,14 @@ class Model(Protocol):
     def __call__(self, request: ModelRequest) -> Reply | Awaitable[Reply]: ...
 
 
+@dataclass(frozen=True, slots=True)
+class SimulatedUser:
+    """The other side of a conversation, where a task simulates it: a model, and its own sampling."""
+
+    model: Model
+    sampling: Sampling = Sampling()
+
+
 # --- what happens ------------------------------------------------------------------------------------------------
 
 
@@ -220,6 +236,29 @@ class RunTools:
 
 
 @dataclass(frozen=True, slots=True)
+class AskUser:
+    """An environment's wish: what the simulated user says next. Answered with a Reply.
+
+    `messages` is the conversation as the user sees it: what the agent said has the role user.
+    """
+
+    messages: tuple[Message, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DigestState:
+    """An environment's wish: the digest of the episode's state or, with `replay`, of a fresh one after these calls.
+
+    Answered with the digest; None where the state was lost or is no longer JSON.
+    """
+
+    replay: RunTools | None = None
+
+
+EnvironmentWish = RunTools | AskUser | DigestState
+
+
+@dataclass(frozen=True, slots=True)
 class CallRecord:
     """One attempted call of an episode: `output` is the exact text that was fed back, `turn` is 0-based."""
 
@@ -231,11 +270,15 @@ class CallRecord:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What follows a model's turn: new messages, the calls they answer, and whether the episode is over."""
+    """What follows a model's turn: new messages, the calls they answer, and whether the episode is over (`stop` says
+    in a word or two why, where that is not the model's own silence). `note`: what the record should say of this turn.
+    """
 
     messages: tuple[Message, ...] = ()
     calls: tuple[CallRecord, ...] = ()
     done: bool = False
+    stop: str | None = None
+    note: str | None = None
 
 
 class Environment(Protocol):
@@ -246,12 +289,24 @@ class Environment(Protocol):
 
     def reset(self) -> Sequence[Message]: ...
 
-    def step(self, message: Message, turn: int) -> Generator[RunTools, list[ToolResult], Step]: ...
+    def step(self, message: Message, turn: int) -> Generator[EnvironmentWish, Any, Step]: ...
+
+
+@runtime_checkable
+class StagedEnvironment(Environment, Protocol):
+    """An environment that has to do before the model's first turn and after its last, whatever ended the episode.
+
+    `opening` gives a step that follows `reset`; `closing` gives facts for the record, as JSON, which scores may need.
+    """
+
+    def opening(self) -> Generator[EnvironmentWish, Any, Step]: ...
+
+    def closing(self) -> Generator[EnvironmentWish, Any, JSONObject]: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Trajectory:
-    """One finished episode; `seconds` is wall-clock time: total, model, tools."""
+    """One finished episode; `seconds` is wall-clock time: total, model, tools, and user where one was simulated."""
 
     messages: tuple[Message, ...]
     calls: tuple[CallRecord, ...]
@@ -263,6 +318,10 @@ class Trajectory:
     error: str | None = None
     notes: tuple[str, ...] = ()
     """What models said of single turns, each with its 0-based turn in front."""
+    user_usage: Usage | None = None
+    """What the simulated user took; None where there was none."""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """What a StagedEnvironment found at the end."""
 
 
 Scores = dict[str, float | None]
@@ -291,6 +350,12 @@ class Task:
     group: str | None = None
     description: str = ""
     source: str = ""
+    max_turns: int | None = None
+    """The benchmark's own number of turns, where --max-turns says nothing."""
+    state: Callable[[Sample], str] | None = None
+    """The JSON document that the tools of an episode work on, as their first argument: a fresh copy each episode."""
+    scripted_user: Model | None = None
+    """Where the other side of the conversation is simulated: what plays it for reference policies."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,3 +371,5 @@ class RunKey:
     reasoning: Reasoning
     sampling: Sampling
     limits: Limits
+    user: str | None = None
+    """The digest of the simulated user's identity, where there is one."""

@@ -21,6 +21,7 @@ from harness.commands.options import (
     reasoning,
     temperature,
 )
+from harness.commands.users import add_user_options, user_of
 from harness.errors import UsageError
 from harness.terminal import printable
 from harness.types import Limits, Model, Reasoning, Sampling
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from harness.evaluate import Plan
 
 HELP = "evaluate models on tasks, with the scores' uncertainty, failures and transcripts"
+MAX_TURNS = 20
 MAX_TOKENS = {"default": 8192, "paper": 1024}
 """New tokens a turn by --settings; the paper gives 1,024 without reasoning (method: interaction and score)."""
 
@@ -49,7 +51,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--samples", nargs="+", action="extend", metavar="ID", help="only these samples")
     add("--epochs", type=at_least(1), default=1, metavar="K", help="play every sample K times (default 1)")
     add("--settings", choices=list(MAX_TOKENS), default="default", help="paper: 1,024 new tokens a turn, not 8,192")
-    add("--max-turns", type=at_least(1), default=20, metavar="N", help="turns an episode (default 20)")
+    add("--max-turns", type=at_least(1), metavar="N", help="turns an episode (default 20, or what the benchmark says)")
     add("--temperature", type=temperature, default=0.0, metavar="T", help="sampling temperature (default %(default)g)")
     add("--max-tokens", type=at_least(1), metavar="N", help="new tokens a turn")
     add("--max-episode-tokens", type=at_least(1), metavar="N", help="output tokens an episode (default: no limit)")
@@ -79,6 +81,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--base-url", metavar="URL", help="the endpoint's base URL (also OPENAI_BASE_URL, ANTHROPIC_BASE_URL)")
     add("--model-arg", nargs="+", action="extend", default=[], metavar="K=V", help="options of the model's backend")
     add("--quiet", action="store_true", help="no progress bar")
+    add_user_options(parser.add_argument_group("simulated user", "the other side of a conversation, as in taubench_*"))
 
 
 def run(args: argparse.Namespace) -> int:
@@ -91,7 +94,7 @@ def run(args: argparse.Namespace) -> int:
 def play(args: argparse.Namespace, plan: Plan) -> int:
     """Plays what was planned and reports. Returns the exit status."""
     from harness import dryrun
-    from harness.models import ModelOptions, expand, load_all
+    from harness.models import ModelOptions, expand, is_free, load_all
     from harness.prices import Budget, price_of
     from harness.redaction import Redactor
     from harness.sandbox import SandboxConfig
@@ -105,10 +108,13 @@ def play(args: argparse.Namespace, plan: Plan) -> int:
     reasonings = [replace(mode, history=args.reasoning_history) for mode in args.reasoning]
     found = {model.name: price_of(model.name, args.prices, os.environ) for model in models}
     prices = {name: price for name, price in found.items() if price is not None}
-    if args.max_cost is not None and (
-        unpriced := [n for n in found if n not in prices and not n.startswith("policy/")]
-    ):
+    unpriced = [name for name in found if name not in prices and not is_free(name)]
+    if args.max_cost is not None and unpriced:
         raise UsageError(f"--max-cost needs a price of {unpriced[0]}: write one into a file and name it with --prices.")
+    user = user_of(args, plan, models, redact)
+    user_price = price_of(user.model.name, args.prices, os.environ) if user else None
+    if args.max_cost is not None and user and user_price is None and not is_free(user.model.name):
+        raise UsageError(f"--max-cost needs a price of {user.model.name} too, which plays the user (--prices).")
     if args.dry_run:
         runs = [(model, modes_of(model, reasonings, len(models) > 1)) for model in models]
         print(printable(dryrun.report(plan, runs, prices)))
@@ -125,6 +131,8 @@ def play(args: argparse.Namespace, plan: Plan) -> int:
         redact=redact,
         budget=Budget(args.max_tokens_total, args.max_cost),
         prices=prices,
+        user=user,
+        user_price=user_price,
     ).run()
 
 
@@ -176,11 +184,12 @@ def plan_of(args: argparse.Namespace) -> Plan:
         samples={name: choose(chosen, name, args.limit, seed) for name, chosen in samples.items()},
         groups=groups_of(tasks, data),
         sampling=Sampling(args.temperature, args.max_tokens or MAX_TOKENS[args.settings], args.seed),
-        limits=Limits(args.max_turns, args.max_episode_tokens, args.max_episode_seconds),
+        limits=Limits(args.max_turns or MAX_TURNS, args.max_episode_tokens, args.max_episode_seconds),
         epochs=args.epochs,
         seed=seed,
         sources={
             "tasks": [str(Path(part).resolve()) if is_path(part) else part for part in split_patterns(args.tasks)],
             "data": {name: str(path.resolve()) for name, path in data.items()},
         },
+        turns={task.name: task.max_turns for task in tasks if task.max_turns and args.max_turns is None},
     )

@@ -150,6 +150,8 @@ def _transcript(record: Mapping[str, Any], golds: Mapping[tuple[str, str], Any],
 def _scores(scores: Mapping[str, float | None]) -> str:
     from harness.display import number
 
+    if "solve_f1" not in scores:
+        return "\n".join(f"{name} {number(value)}" for name, value in scores.items())
     strict = "  ".join(f"{name} {number(scores.get(f'solve_{key}'))}" for name, key in _PARTS)
     paper = "  ".join(f"{name} {number(scores.get(f'paper_solve_{key}'))}" for name, key in _PARTS)
     answers = [f"{name} {number(value, 0)}" for name, value in scores.items() if name.startswith("answer_accuracy")]
@@ -167,6 +169,8 @@ def _call(call: Mapping[str, Any], reason: str | None, gold: Any, full: bool) ->
     limit = 10**9 if full else 600
     yield _indented(f"-> {call['name']}({shortened(arguments, limit)})   {call['status']}")
     yield _indented(f"   {shortened(call['output'], limit)}")
+    if gold is not None and not gold.sub_answers:
+        return  # a benchmark that judges whole episodes
     strict, paper = _solved(call, "solves", gold), _solved(call, "paper_solves", gold)
     because = f" ({BECAUSE[reason]})" if reason and call["solves"] is None else ""
     yield _indented(f"   strict: {strict}{because}; paper: {paper}")

@@ -135,6 +135,7 @@ class Sandbox:
         self._starts = 0
         self._process = 0
         self._states: dict[str, str] = {}
+        self._keys: dict[str, str] = {}  # the other way round: a document of megabytes is parsed and hashed once
         self._state_launchers: dict[str, Launcher] = {}  # the one used last is last
         self._own: set[Worker] = set()
         self._pool = Pool([self._worker() for _ in range(max(1, self.config.workers))])
@@ -156,12 +157,15 @@ class Sandbox:
 
         SandboxError when it is no JSON.
         """
+        if (known := self._keys.get(state)) is not None:
+            return known
         try:
             json.loads(state)
         except (ValueError, RecursionError) as error:
             raise SandboxError(f"the state to preload is not a JSON document: {error}") from None
         key = hashlib.sha256(state.encode("utf-8", "surrogatepass")).hexdigest()
         self._states[key] = state
+        self._keys[state] = key
         return key
 
     @property
@@ -292,6 +296,7 @@ class Episode:
 
     def __init__(self, sandbox: Sandbox, state: str | None) -> None:
         self._sandbox = sandbox
+        self._state = state
         self._stateful = state is not None
         self._own: dict[int, Worker] = {}
         self._state_worker = sandbox._worker(state) if state is not None else None
@@ -314,6 +319,10 @@ class Episode:
     async def arun(self, codes: Mapping[str, str], calls: Sequence[tuple[str, dict[str, Any]]]) -> list[ToolResult]:
         """As `run`, without blocking the event loop."""
         return await adrive(self._run(codes, calls))
+
+    def fresh(self) -> Episode:
+        """Another episode, on a fresh copy of the state that this one began with."""
+        return Episode(self._sandbox, self._state)
 
     def state_digest(self) -> str | None:
         """sha256 of the state as canonical JSON; None when the state was lost or is no longer JSON."""

@@ -19,6 +19,14 @@ def test_missing_key():
     assert "OPENAI_API_KEY" in said and "--base-url" in said
 
 
+def test_a_cost_limit_needs_a_price_of_every_model_that_is_not_free():
+    limited = ("--tasks", "demo_single_hop", "--max-cost", "1", "--dry-run")
+    assert harness("eval", "--model", "policy/silent", *limited).returncode == 0
+    models = ("policy/silent", "gpt-x", "--base-url", "http://localhost:1")
+    said = one_sentence(harness("eval", "--model", *models, *limited))
+    assert "a price of openai/gpt-x" in said and "--prices" in said
+
+
 def test_missing_file(tmp_path):
     said = one_sentence(harness(*EVAL, tmp_path / "nowhere.jsonl"))
     assert "nowhere.jsonl" in said

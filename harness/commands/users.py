@@ -1,0 +1,61 @@
+"""Who plays the simulated user of a command: its options, and the model that they name."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from harness.commands.options import at_least, pairs, temperature
+from harness.errors import UsageError
+from harness.types import Model, Sampling, SimulatedUser
+
+if TYPE_CHECKING:
+    from harness.evaluate import Plan
+    from harness.redaction import Redactor
+
+REFERENCE = "policy/"
+
+
+def add_user_options(group: Any) -> None:
+    """The options, on an argument group."""
+    add = group.add_argument
+    add("--user-model", metavar="M", help="who plays it; without it reference policies meet a scripted one")
+    add("--user-base-url", metavar="URL", help="the endpoint of --user-model (default: as for models)")
+    add("--user-model-arg", nargs="+", action="extend", default=[], metavar="K=V", help="options of its backend")
+    add("--user-temperature", type=temperature, default=0.0, metavar="T", help="its temperature (default %(default)g)")
+    add("--user-max-tokens", type=at_least(1), default=2048, metavar="N", help="its new tokens a message (2048)")
+    add("--user-seed", type=int, metavar="S", help="its seed; each episode has its own from it")
+
+
+def user_of(args: argparse.Namespace, plan: Plan, models: Sequence[Model], redact: Redactor) -> SimulatedUser | None:
+    """The user that was named; None where none was, which only reference policies can do with.
+
+    Raises UsageError where one is needed and not named, or the other way round, and for names that are wrong.
+    """
+    from harness.models import ModelOptions, expand, load_all
+
+    simulated = [task.name for task in plan.tasks if task.scripted_user is not None]
+    if args.user_model is None:
+        _refuse_without(args, simulated, [model.name for model in models])
+        return None
+    if not simulated:
+        raise UsageError(f"--user-model {args.user_model} has nobody to play: none of these tasks simulates a user.")
+    names = expand([args.user_model])
+    if len(names) > 1 or names[0].startswith(REFERENCE):
+        raise UsageError(f"--user-model takes one model that can talk, not {args.user_model!r}.")
+    given = pairs(args.user_model_arg, "--user-model-arg")
+    base_url = args.user_base_url or args.base_url
+    (model,) = load_all(names, ModelOptions(given, base_url, args.concurrency, args.user_seed, redact=redact))
+    return SimulatedUser(model, Sampling(args.user_temperature, args.user_max_tokens, args.user_seed))
+
+
+def _refuse_without(args: argparse.Namespace, simulated: Sequence[str], models: Sequence[str]) -> None:
+    """No user is fine where there is nobody to simulate, or only reference policies to talk to."""
+    if args.user_base_url or args.user_model_arg or args.user_seed is not None:
+        raise UsageError("--user-base-url, --user-model-arg and --user-seed need --user-model, which they belong to.")
+    talking = [name for name in models if not name.startswith(REFERENCE)]
+    if simulated and talking:
+        raise UsageError(
+            f"{simulated[0]} simulates a user, and {talking[0]} needs somebody to talk to: name one with --user-model."
+        )

@@ -1,0 +1,165 @@
+"""Two runs of the same samples: what changed, by how much, and whether chance would do as well.
+
+Tasks weigh the same; clusters are those of the runs' manifests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from typing import Any
+
+from harness.errors import UsageError
+from harness.stats import Estimate, estimate, mean
+from harness.summary import UNBOUNDED
+from results.pairing import Pair
+from results.reading import Run
+from results.statistics import bootstrap_interval, detectable, holm, mcnemar_p, permutation_p
+
+METRICS = ("solve_f1", "solve_precision", "solve_rate", "answer_accuracy", "answer_accuracy_lenient", "calls")
+"""Shown unless asked otherwise, where both runs have them; other benchmarks' headlines are added."""
+
+Triple = tuple[str, float, float]
+"""A pair's cluster and its two values."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One metric over one group or task: means of both runs over the pairs that have it, and their difference.
+
+    `n` counts pairs; `mcnemar` is there for metrics of 0 and 1 whose episodes are all independent.
+    """
+
+    scope: str
+    metric: str
+    before: float
+    after: float
+    difference: Estimate
+    bootstrap: tuple[float, float] | None
+    p: float
+    p_holm: float
+    mcnemar: float | None
+    detectable: float | None
+
+    @property
+    def n(self) -> int:
+        return self.difference.n
+
+    @property
+    def value(self) -> float:
+        """after - before."""
+        return self.after - self.before
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "tasks": self.scope,
+            "metric": self.metric,
+            "base": self.before,
+            "run": self.after,
+            "difference": {**self.difference.as_json(), "bootstrap95": self.bootstrap and list(self.bootstrap)},
+            "p": self.p,
+            "p_holm": self.p_holm,
+            "p_mcnemar": self.mcnemar,
+            "detectable": self.detectable,
+        }
+
+
+def scopes(base: Run, run: Run, by_task: bool) -> dict[str, list[str]]:
+    """What is shown: groups that both runs have with the same tasks, then tasks in none of them, or all tasks."""
+    tasks = [task for task in base.manifest["tasks"] if task in run.manifest["tasks"]]
+    groups = {name: list(members) for name, members in base.groups.items() if members == run.groups.get(name)}
+    grouped = {task for members in groups.values() for task in members}
+    return groups | {task: [task] for task in tasks if by_task or task not in grouped}
+
+
+def metrics_of(pairs: Sequence[Pair], wanted: Sequence[str], headlines: Sequence[str]) -> list[str]:
+    """The metrics to show: those that both runs have and a glob of `wanted` means, or the usual ones. Raises UsageError
+    for a glob that means none."""
+    before, after = (
+        {name for record in side for name in record["scores"]}
+        for side in zip(*((p.before, p.after) for p in pairs), strict=True)
+    )
+    known = sorted(before & after)
+    if not wanted:
+        return [name for name in dict.fromkeys([*METRICS, *headlines]) if name in known]
+    for glob in wanted:
+        if not any(fnmatchcase(name, glob) for name in known):
+            raise UsageError(f"No metric of both runs matches {glob!r}; they have {', '.join(known)}.")
+    return list(dict.fromkeys(name for glob in wanted for name in known if fnmatchcase(name, glob)))
+
+
+def changes(pairs: Sequence[Pair], parts: Mapping[str, Sequence[str]], metrics: Sequence[str]) -> list[Change]:
+    """A Change for every part and metric that it has; Holm's family is the metrics of one part."""
+    found: list[Change] = []
+    for scope, tasks in parts.items():
+        measured = [change for metric in metrics if (change := _change(pairs, scope, tasks, metric)) is not None]
+        adjusted = holm([change.p for change in measured])
+        found += [replace(change, p_holm=p) for change, p in zip(measured, adjusted, strict=True)]
+    return found
+
+
+def _triples(pairs: Sequence[Pair], tasks: Sequence[str], metric: str) -> list[list[Triple]]:
+    """For every task the pairs that have the metric in both runs."""
+    found: dict[str, list[Triple]] = {task: [] for task in tasks}
+    for pair in pairs:
+        before, after = (record["scores"].get(metric) for record in (pair.before, pair.after))
+        if pair.task in found and before is not None and after is not None:
+            found[pair.task].append((pair.cluster, float(before), float(after)))
+    return list(found.values())
+
+
+def _difference(strata: Sequence[Sequence[Triple]], metric: str) -> Estimate:
+    bounds = None if metric in UNBOUNDED else (-1.0, 1.0)
+    return estimate([[(cluster, after - before) for cluster, before, after in triples] for triples in strata], bounds)
+
+
+def _change(pairs: Sequence[Pair], scope: str, tasks: Sequence[str], metric: str) -> Change | None:
+    """None where a task has no pair with the metric."""
+    strata = _triples(pairs, tasks, metric)
+    differences = [[(cluster, after - before) for cluster, before, after in triples] for triples in strata]
+    difference, p = _difference(strata, metric), permutation_p(differences)
+    if p is None:
+        return None
+    return Change(
+        scope=scope,
+        metric=metric,
+        before=mean([mean([before for _, before, _ in triples]) for triples in strata]),
+        after=mean([mean([after for *_, after in triples]) for triples in strata]),
+        difference=difference,
+        bootstrap=bootstrap_interval(differences),
+        p=p,
+        p_holm=p,
+        mcnemar=_mcnemar([triple for triples in strata for triple in triples]),
+        detectable=detectable(difference),
+    )
+
+
+def _mcnemar(triples: Sequence[Triple]) -> float | None:
+    """None where values are not all 0 and 1, or episodes share a cluster."""
+    alone = len({cluster for cluster, *_ in triples}) == len(triples)
+    if not alone or any(value not in (0.0, 1.0) for _, *both in triples for value in both):
+        return None
+    return mcnemar_p(sum(b > a for _, a, b in triples), sum(b < a for _, a, b in triples))
+
+
+@dataclass(frozen=True, slots=True)
+class Contrary:
+    """A task in which a metric went the other way than in its group."""
+
+    task: str
+    metric: str
+    difference: Estimate
+
+    def as_json(self) -> dict[str, Any]:
+        return {"task": self.task, "metric": self.metric, "difference": self.difference.as_json()}
+
+
+def contrary(pairs: Sequence[Pair], parts: Mapping[str, Sequence[str]], found: Sequence[Change]) -> list[Contrary]:
+    """The tasks of each changed group whose difference has the other sign."""
+    single = [
+        (change, Contrary(task, change.metric, _difference(_triples(pairs, [task], change.metric), change.metric)))
+        for change in found
+        for task in parts[change.scope]
+    ]
+    return [one for change, one in single if (one.difference.value or 0.0) * change.value < 0]

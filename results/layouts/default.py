@@ -1,0 +1,40 @@
+"""The table of `harness eval`: a row for every group and model, or for every task."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from harness.display import DASH, legend, mode, rows
+from results.reading import Run
+from results.render import Cell, Column, Grid, Row, dump
+
+TEXTS = ("model", "reasoning", "tasks")
+
+
+def default(runs: Sequence[Run], by_task: bool) -> Grid:
+    """The cells of harness.display.table."""
+    found = [row for run in runs for row in rows(run.summary, run.groups, by_task)]
+    plain = all(row["reasoning"] == "default" for row in found)
+    headings = [
+        name for name in dict.fromkeys(name for row in found for name in row) if not (plain and name == "reasoning")
+    ]
+    place = {row["tasks"]: index for index, row in reversed(list(enumerate(found)))}
+    found.sort(key=lambda row: place[row["tasks"]])
+    return Grid(
+        [Column(name, left=name in TEXTS) for name in headings],
+        [Row([Cell(row.get(name, DASH)) for name in headings]) for row in found],
+        [legend([run.summary for run in runs]).replace("\n", " ")],
+    )
+
+
+def default_json(runs: Sequence[Run], by_task: bool) -> str:
+    """The rows of `default` with all that the summaries hold of them: every metric as {value, stderr, ci95, n}."""
+    found = []
+    for run in runs:
+        entries: dict[str, Any] = {**run.summary["groups"], **run.summary["tasks"]}
+        for row in rows(run.summary, run.groups, by_task):
+            name = row["tasks"].removeprefix("mean of ")
+            about = {"model": run.summary["model"], "reasoning": run.summary["reasoning"], "tasks": name}
+            found.append({**about, "heeded": mode(run.summary) == run.summary["reasoning"], **entries[name]})
+    return dump(found)

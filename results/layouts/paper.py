@@ -1,0 +1,230 @@
+"""The columns and blocks of the paper's Table 2, with its published rows beside one's own on request.
+
+Percentages. Avg is the plain mean of the eight columns before it: so it is formed in all ten published rows (their
+digits agree with no other weighting tried), and so it is formed here from unrounded values; a dash where a part is
+missing. Best and second are found among the values as they are shown, published ones included.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal
+
+from harness.display import NOT_HEEDED
+from harness.errors import UsageError
+from harness.registry import near
+from harness.stats import mean
+from harness.summary import heeded
+from results.layouts.scenario import PREFIXES, value_of
+from results.reading import Run
+from results.render import Cell, Column, Grid, Row, text
+
+ENVIRONMENTS = ("paper", "ftrl", "micro")
+"""Groups that can fill the Solve columns, the paper's own first."""
+COLUMNS = (
+    ("Solve-P", "", "", "solve_precision"),
+    ("Solve-R", "", "", "solve_rate"),
+    ("Solve-F1", "", "", "solve_f1"),
+    ("AC", "ToolHop", "toolhop", "answer_accuracy"),
+    ("pass^1", "tau-bench", "taubench", "success"),
+    ("TS", "RoTBench", "rotbench", "ts"),
+    ("PI", "RoTBench", "rotbench", "pi"),
+    ("CF", "RoTBench", "rotbench", "cf"),
+)
+"""Heading, heading above it, group (empty: the environments'), metric."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What the command line says of the layout: `bases` are runs, folders of runs or models."""
+
+    rule: str = "paper"
+    environments: str | None = None
+    bases: Sequence[str] = ()
+    published: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A row before it is text: percentages, None where nothing was played, the average last."""
+
+    label: str
+    values: Sequence[float | None]
+    runs: Sequence[Run] = ()
+
+    @property
+    def model(self) -> str:
+        return str(self.runs[0].summary["model"])
+
+    @property
+    def reasoning(self) -> str:
+        """The mode that was asked for."""
+        return str(self.runs[0].summary["reasoning"])
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Rows that belong together; with `based`, the first is the base model of the others."""
+
+    lines: Sequence[Line]
+    based: bool
+
+
+def paper(runs: Sequence[Run], choice: Choice) -> Grid:
+    """Raises UsageError for a base that is none of the runs."""
+    environments = choice.environments or next(
+        (e for e in ENVIRONMENTS if any(e in run.groups for run in runs)), "paper"
+    )
+    lines = [_line(members, environments, choice.rule) for members in _by_model(runs)]
+    blocks = _blocks(_distinct(lines), choice.bases) + (published() if choice.published else [])
+    columns = [Column("model", left=True), *(Column(heading, over) for heading, over, *_ in COLUMNS), Column("Avg")]
+    unheeded = any(heeded(run.summary) is False for run in runs)
+    return Grid(columns, _rows(blocks), [*_notes(environments, choice), *([NOT_HEEDED] if unheeded else [])])
+
+
+def published() -> list[Block]:
+    """The rows of method.md's Table 2, each marked as published."""
+    table = tomllib.loads((files("results.layouts") / "table2.toml").read_text("utf-8"))
+    return [
+        Block([Line(f"{row['model']} (published)", row["values"]) for row in block["rows"]], block["base"])
+        for block in table["blocks"]
+    ]
+
+
+def _notes(environments: str, choice: Choice) -> list[str]:
+    notes = [
+        f"Percentages by the {choice.rule} rule; Solve columns: {environments}_* environments, mean over scenarios; "
+        "Avg: mean of the eight columns before it; -: not played, or not whole."
+    ]
+    if choice.published:
+        notes.append("(published): figures of the paper's Table 2 (arXiv 2508.08791), not measured here.")
+        if environments != "paper":
+            notes.append(f"The published Solve columns are of paper_* environments, not of {environments}_*.")
+    return notes
+
+
+# --- rows --------------------------------------------------------------------------------------------------------
+
+
+def _by_model(runs: Sequence[Run]) -> list[list[Run]]:
+    """Runs of one model in one mode that played different tasks are one row."""
+    found: dict[tuple[Any, ...], list[list[Run]]] = {}
+    order: list[list[Run]] = []
+    for run in runs:
+        identity = run.manifest["identity"]
+        key = (identity["model"], identity.get("model_fingerprint"), run.label, identity["verifier"])
+        rows = found.setdefault(key, [])
+        row = next((row for row in rows if not _tasks(row) & _tasks([run])), None)
+        if row is None:
+            row = []
+            rows.append(row)
+            order.append(row)
+        row.append(run)
+    return order
+
+
+def _tasks(runs: Sequence[Run]) -> set[str]:
+    return {task for run in runs for task in run.summary["tasks"]}
+
+
+def _line(runs: Sequence[Run], environments: str, rule: str) -> Line:
+    groups = {name: entry for run in runs for name, entry in run.summary["groups"].items()}
+    values = [_percent(groups.get(group or environments), metric, rule) for _, _, group, metric in COLUMNS]
+    whole = [value for value in values if value is not None]
+    average = mean(whole) if len(whole) == len(values) else None
+    return Line(runs[0].label, [*values, average], runs)
+
+
+def _percent(entry: Mapping[str, Any] | None, metric: str, rule: str) -> float | None:
+    value = value_of(entry, PREFIXES[rule] + metric)
+    return None if value is None else 100 * value
+
+
+def _distinct(lines: Sequence[Line]) -> list[Line]:
+    """Rows of one name say which run they are."""
+    labels = [line.label for line in lines]
+    return [
+        replace(line, label=f"{line.label} in {line.runs[0].path}") if labels.count(line.label) > 1 else line
+        for line in lines
+    ]
+
+
+# --- blocks ------------------------------------------------------------------------------------------------------
+
+
+def _blocks(lines: Sequence[Line], bases: Sequence[str]) -> list[Block]:
+    """Without bases every model is a block. With them a base begins a block, and a row belongs to the last base before
+    it in its own reasoning mode; rows that have none follow in a block of their own."""
+    marked = _marked(lines, bases)
+    if not bases:
+        models = dict.fromkeys(line.model for line in lines)
+        return [Block([line for line in lines if line.model == model], based=False) for model in models]
+    blocks: list[list[Line]] = []
+    current: dict[str, list[Line]] = {}
+    alone: list[Line] = []
+    for index, line in enumerate(lines):
+        if index in marked:
+            current[line.reasoning] = [line]
+            blocks.append(current[line.reasoning])
+        else:
+            current.get(line.reasoning, alone).append(line)
+    return [Block(block, based=True) for block in blocks] + ([Block(alone, based=False)] if alone else [])
+
+
+def _marked(lines: Sequence[Line], bases: Sequence[str]) -> set[int]:
+    """The places of the base models."""
+    marked: set[int] = set()
+    for base in bases:
+        found = {index for index, line in enumerate(lines) if _means(base, line)}
+        if not found:
+            known = [name for line in lines for name in (line.label, *(str(run.path) for run in line.runs))]
+            raise UsageError(f"--base {base} is none of these runs, nor the model of one.{near(base, known)}")
+        marked |= found
+    return marked
+
+
+def _means(base: str, line: Line) -> bool:
+    """Whether a base names this row: its model, its label, its run, or a folder that holds it."""
+    names = {line.label, line.model}
+    folder = Path(base).resolve()
+    return base in names or any(folder in (path := run.path.resolve(), *path.parents) for run in line.runs)
+
+
+# --- cells -------------------------------------------------------------------------------------------------------
+
+
+def _rows(blocks: Sequence[Block]) -> list[Row]:
+    lines = [line for block in blocks for line in block.lines]
+    ranks = [_ranks([line.values[column] for line in lines]) for column in range(len(COLUMNS) + 1)]
+    return [
+        Row([text(line.label), *_cells(line, block.lines[0] if block.based else line, ranks)], number)
+        for number, block in enumerate(blocks)
+        for line in block.lines
+    ]
+
+
+def _cells(line: Line, base: Line, ranks: Sequence[Sequence[str]]) -> list[Cell]:
+    cells = []
+    for value, before, rank in zip(line.values, base.values, ranks, strict=True):
+        shown = None if value is None else f"{value:.2f}"
+        mark: Literal["", "best", "second"] = ""
+        if shown is not None and shown in rank:
+            mark = "best" if shown == rank[0] else "second"
+        cells.append(Cell() if shown is None else Cell(shown, float(shown), mark, _trend(value, before)))
+    return cells
+
+
+def _ranks(values: Sequence[float | None]) -> list[str]:
+    """The highest two different values of a column, as they are shown."""
+    shown = {f"{value:.2f}" for value in values if value is not None}
+    return sorted(shown, key=float, reverse=True)[:2]
+
+
+def _trend(value: float | None, before: float | None) -> Literal["", "up", "down"]:
+    if value is None or before is None or f"{value:.2f}" == f"{before:.2f}":
+        return ""
+    return "up" if value > before else "down"

@@ -1,0 +1,57 @@
+"""The four scenarios side by side: a row for every model and family of environments (paper_*, ftrl_*, micro_*, ...)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from results.reading import Run
+from results.render import Cell, Column, Grid, Row, number, text
+
+SCENARIOS = {
+    "single_hop": "single-hop",
+    "parallel_single_hop": "parallel single-hop",
+    "multi_hop": "multi-hop",
+    "parallel_multi_hop": "parallel multi-hop",
+}
+METRICS = {"P": "solve_precision", "R": "solve_rate", "F1": "solve_f1"}
+PREFIXES = {"strict": "", "paper": "paper_"}
+"""Of a metric's name, by rule."""
+NOTE = (
+    "P, R, F1: precision, recall and F1 of tool use by the {} rule, as fractions; mean: over the four scenarios, where "
+    "all of them were played whole; -: no value."
+)
+
+
+def scenario(runs: Sequence[Run], rule: str) -> Grid:
+    """Fractions; the mean over scenarios is the group's."""
+    columns = [Column("model", left=True), Column("tasks", left=True)]
+    columns += [Column(metric, over) for over in (*SCENARIOS.values(), "mean") for metric in METRICS]
+    rows = [
+        Row([text(run.label), text(f"{family}_*"), *_cells(run.summary, family, PREFIXES[rule])])
+        for run in runs
+        for family in _families(run.summary["tasks"])
+    ]
+    return Grid(columns, rows, [NOTE.format(rule)])
+
+
+def _families(tasks: Mapping[str, Any]) -> list[str]:
+    """The families of which the tasks hold a scenario, in order."""
+    return [family for family in dict.fromkeys(map(_family, tasks)) if family]
+
+
+def _family(task: str) -> str | None:
+    """`micro` of `micro_parallel_single_hop`; None for a task that is no scenario of a family."""
+    kind = max((kind for kind in SCENARIOS if task.endswith(f"_{kind}")), key=len, default=None)
+    return None if kind is None else task.removesuffix(f"_{kind}")
+
+
+def _cells(summary: Mapping[str, Any], family: str, prefix: str) -> list[Cell]:
+    entries = [summary["tasks"].get(f"{family}_{kind}") for kind in SCENARIOS] + [summary["groups"].get(family)]
+    return [number(value_of(entry, prefix + metric)) for entry in entries for metric in METRICS.values()]
+
+
+def value_of(entry: Mapping[str, Any] | None, metric: str) -> float | None:
+    """The value of a metric of a summary's task or group; None where there is none."""
+    found: float | None = None if entry is None else entry["metrics"].get(metric, {}).get("value")
+    return found

@@ -1,0 +1,281 @@
+"""A table in any format: for the terminal, markdown, LaTeX (booktabs), CSV, JSON, HTML.
+
+A Grid knows what is best and what rose; each format says it in its own way. Every text may come from outside (model
+names, sample ids), so each format escapes all of them. A missing value is a dash, and null in JSON.
+"""
+
+from __future__ import annotations
+
+import csv
+import html
+import io
+import json
+import re
+import textwrap
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any, Literal
+
+from tabulate import SEPARATING_LINE, tabulate
+
+from harness.display import DASH
+from harness.terminal import printable
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """`text` for people, `value` for JSON; `mark` is its place in the column, `trend` its side of the base model."""
+
+    text: str = DASH
+    value: Any = None
+    mark: Literal["", "best", "second"] = ""
+    trend: Literal["", "up", "down"] = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """`over` is a heading that neighbouring columns share; `left`: a column of texts."""
+
+    heading: str
+    over: str = ""
+    left: bool = False
+
+    @property
+    def name(self) -> str:
+        return f"{self.over} {self.heading}".strip()
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """Cells, as many as there are columns; a rule is drawn where `block` changes."""
+
+    cells: Sequence[Cell]
+    block: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """A table and the sentences below it."""
+
+    columns: Sequence[Column]
+    rows: Sequence[Row]
+    notes: Sequence[str] = ()
+
+
+def text(value: object) -> Cell:
+    """A cell of a text, as it is in JSON too."""
+    return Cell(str(value), str(value))
+
+
+def number(value: float | None, form: str = ".3f") -> Cell:
+    """A cell of a number in this format, whole in JSON; None is missing."""
+    return Cell() if value is None else Cell(format(value, form), value)
+
+
+def _one_line(said: str) -> str:
+    return " ".join(printable(said).split())
+
+
+# --- terminal and markdown ---------------------------------------------------------------------------------------
+
+_TRENDS = {"": "", "up": "↑", "down": "↓"}
+_MARKS = {"": "", "best": "**", "second": "*"}
+WIDTH = 118
+MARKED = "** best of its column, * second; ↑ ↓ above and below its base model."
+
+
+def simple(grid: Grid) -> str:
+    """For a terminal: stars in front of the best of a column and the second, so that digits stay in line."""
+    body: list[Any] = []
+    for index, row in enumerate(grid.rows):
+        if index and row.block != grid.rows[index - 1].block:
+            body.append(SEPARATING_LINE)
+        body.append([_TRENDS[cell.trend] + _MARKS[cell.mark] + _one_line(cell.text) for cell in row.cells])
+    marked = [MARKED] if any(cell.mark or cell.trend for row in grid.rows for cell in row.cells) else []
+    notes = [_wrapped(note) for note in (*marked, *grid.notes)]
+    return _tabulated(grid, body, "simple") + ("\n\n" + "\n".join(notes) if notes else "")
+
+
+def _wrapped(note: str) -> str:
+    """A sentence in lines for a terminal, under its own indentation."""
+    indent = " " * (len(note) - len(note.lstrip(" ")))
+    lines = textwrap.TextWrapper(WIDTH, indent, indent, break_long_words=False, break_on_hyphens=False)
+    return lines.fill(_one_line(note))
+
+
+def markdown(grid: Grid) -> str:
+    """Best in bold, second underlined."""
+    marks = {"": "{}", "best": "**{}**", "second": "<u>{}</u>"}
+    body = [
+        [marks[cell.mark].format(_markdown_text(cell.text)) + _TRENDS[cell.trend] for cell in row.cells]
+        for row in grid.rows
+    ]
+    notes = [_markdown_text(note) for note in grid.notes]
+    return _tabulated(grid, body, "github") + "".join(f"\n\n{note}" for note in notes)
+
+
+def _tabulated(grid: Grid, body: list[Any], style: str) -> str:
+    return tabulate(
+        body,
+        headers=[column.name for column in grid.columns],
+        tablefmt=style,
+        disable_numparse=True,
+        colalign=["left" if column.left else "right" for column in grid.columns] if body else None,
+    )
+
+
+def _markdown_text(said: str) -> str:
+    return re.sub(r"([\\`*_{}\[\]<>|~&])", r"\\\1", _one_line(said))
+
+
+# --- LaTeX -------------------------------------------------------------------------------------------------------
+
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    "{": r"\{",
+    "}": r"\}",
+    "$": r"\$",
+    "&": r"\&",
+    "#": r"\#",
+    "%": r"\%",
+    "_": r"\_",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    "[": "{[}",  # after \\ a bracket would be its argument, and so would a star
+    "]": "{]}",
+    "*": "{*}",
+    "`": r"\textasciigrave{}",
+    "'": r"\textquotesingle{}",
+    "↑": r"$\uparrow$",
+    "↓": r"$\downarrow$",
+}
+_LATEX_MARKS = {"": "{}", "best": r"\textbf{{{}}}", "second": r"\underline{{{}}}"}
+_LATEX_TRENDS = {"": "", "up": r"\rlap{$\uparrow$}", "down": r"\rlap{$\downarrow$}"}  # so that digits stay in line
+
+
+def latex(grid: Grid) -> str:
+    """A tabular with booktabs' rules; the sentences follow as comments."""
+    lines = [rf"\begin{{tabular}}{{{''.join('l' if column.left else 'r' for column in grid.columns)}}}", r"\toprule"]
+    if any(column.over for column in grid.columns):
+        lines += _latex_over(grid.columns)
+    lines += [_latex_row([_latex_text(column.heading) for column in grid.columns]), r"\midrule"]
+    for index, row in enumerate(grid.rows):
+        if index and row.block != grid.rows[index - 1].block:
+            lines.append(r"\midrule")
+        lines.append(_latex_row([_latex_cell(cell) for cell in row.cells]))
+    lines += [r"\bottomrule", r"\end{tabular}", r"% needs \usepackage{booktabs,textcomp}"]
+    return "\n".join([*lines, *(f"% {_one_line(note)}" for note in grid.notes)])
+
+
+def _latex_over(columns: Sequence[Column]) -> list[str]:
+    """The row of shared headings, and the rules under them."""
+    cells, rules, first = [], [], 1
+    for over, members in groupby(columns, key=lambda column: column.over):
+        width = len(list(members))
+        cells.append(rf"\multicolumn{{{width}}}{{c}}{{{_latex_text(over)}}}")
+        if over:
+            rules.append(rf"\cmidrule(lr){{{first}-{first + width - 1}}}")
+        first += width
+    return [_latex_row(cells), " ".join(rules)]
+
+
+def _latex_row(cells: Sequence[str]) -> str:
+    return " & ".join(cells) + r" \\"
+
+
+def _latex_cell(cell: Cell) -> str:
+    said = "--" if cell.text == DASH else _latex_text(cell.text)
+    return _LATEX_MARKS[cell.mark].format(said) + _LATEX_TRENDS[cell.trend]
+
+
+def _latex_text(said: str) -> str:
+    said = _one_line(said)
+    if re.fullmatch(r"[+-][0-9.]+|\[[+-][0-9.]+, [+-][0-9.]+\]", said):
+        return f"${said}$"  # a minus, not a hyphen
+    escaped = "".join(_LATEX.get(character, character) for character in said)
+    return escaped.replace("--", "-{}-").replace("--", "-{}-")  # two in a row would become a dash
+
+
+# --- HTML --------------------------------------------------------------------------------------------------------
+
+_HTML_MARKS = {"": "{}", "best": "<strong>{}</strong>", "second": "<u>{}</u>"}
+
+
+def as_html(grid: Grid) -> str:
+    """A table element, a body for every block, and a paragraph for every sentence; no styles, no scripts."""
+    lines = ["<table>", "<thead>"]
+    if any(column.over for column in grid.columns):
+        over = [(name, len(list(members))) for name, members in groupby(grid.columns, key=lambda column: column.over)]
+        cells = [f'<th colspan="{width}" scope="colgroup">{_html_text(name)}</th>' for name, width in over]
+        lines.append(f"<tr>{''.join(cells)}</tr>")
+    headings = "".join(f'<th scope="col">{_html_text(column.heading)}</th>' for column in grid.columns)
+    lines += [f"<tr>{headings}</tr>", "</thead>"]
+    for _, rows in groupby(grid.rows, key=lambda row: row.block):
+        lines += ["<tbody>", *(_html_row(row, grid.columns) for row in rows), "</tbody>"]
+    return "\n".join([*lines, "</table>", *(f"<p>{_html_text(note)}</p>" for note in grid.notes)])
+
+
+def _html_row(row: Row, columns: Sequence[Column]) -> str:
+    cells = []
+    for cell, column in zip(row.cells, columns, strict=True):
+        said = _HTML_MARKS[cell.mark].format(_html_text(cell.text)) + _TRENDS[cell.trend]
+        cells.append(f"<td>{said}</td>" if column.left else f'<td align="right">{said}</td>')
+    return f"<tr>{''.join(cells)}</tr>"
+
+
+def _html_text(said: str) -> str:
+    return html.escape(_one_line(said))
+
+
+# --- for machines ------------------------------------------------------------------------------------------------
+
+
+def as_csv(grid: Grid) -> str:
+    """Names and texts without marks. What a spreadsheet would take for a formula gets an apostrophe in front."""
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow([_csv_text(column.name) for column in grid.columns])
+    writer.writerows([_csv_text(cell.text) for cell in row.cells] for row in grid.rows)
+    return file.getvalue().rstrip("\n")
+
+
+def _csv_text(said: str) -> str:
+    said = _one_line(said)
+    formula = said[:1] in ("=", "+", "-", "@") and said != DASH and not re.fullmatch(r"[+-][0-9.]+", said)
+    return f"'{said}" if formula else said
+
+
+def as_json(grid: Grid) -> str:
+    """Columns and rows of values; `marks` and `trends` by column where there are any."""
+    names = [column.name for column in grid.columns]
+    rows: list[dict[str, Any]] = []
+    for row in grid.rows:
+        named = dict(zip(names, row.cells, strict=True))
+        rows.append(
+            {
+                "block": row.block,
+                "values": {name: cell.value for name, cell in named.items()},
+                "marks": {name: cell.mark for name, cell in named.items() if cell.mark},
+                "trends": {name: cell.trend for name, cell in named.items() if cell.trend},
+            }
+        )
+    return dump({"columns": names, "rows": rows, "notes": list(grid.notes)})
+
+
+def dump(value: Any) -> str:
+    """JSON for people and machines; control characters are escaped by JSON itself."""
+    return json.dumps(value, indent=2, ensure_ascii=True, allow_nan=False)
+
+
+FORMATS: dict[str, Callable[[Grid], str]] = {
+    "simple": simple,
+    "markdown": markdown,
+    "latex": latex,
+    "csv": as_csv,
+    "json": as_json,
+    "html": as_html,
+}

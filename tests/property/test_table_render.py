@@ -1,0 +1,126 @@
+"""No text of others becomes markup, in any format; no value is lost or made up on the way."""
+
+import csv
+import io
+import json
+import re
+from html.parser import HTMLParser
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.terminal import printable
+from results.render import FORMATS, Cell, Column, Grid, Row, number, text
+
+anything = st.text(st.characters(codec="utf-8"), max_size=30)
+nasty = st.text(st.sampled_from("\\{}$&#%_~^<>|[]*`'\"!-=+@\n\r\t\x1b /abc1;\u202e"), max_size=20)
+texts = anything | nasty
+
+
+def shown(said):
+    """A text as a cell shows it."""
+    return " ".join(printable(said).split())
+
+
+def grid(names, notes=()):
+    return Grid([Column("model", left=True), Column("value")], [Row([text(n), number(0.5)]) for n in names], notes)
+
+
+class Reader(HTMLParser):
+    """Cells and tags of a page."""
+
+    def __init__(self):
+        super().__init__()
+        self.tags, self.cells = set(), []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.add(tag)
+        if tag == "td":
+            self.cells.append("")
+
+    def handle_data(self, data):
+        if self.cells:
+            self.cells[-1] += data
+
+
+@given(st.lists(texts, max_size=4), texts)
+def test_html_says_the_same_and_has_no_tag_of_theirs(names, note):
+    reader = Reader()
+    page = FORMATS["html"](grid(names, [note]))
+    reader.feed(page.partition("</table>")[0])
+    assert [cell.strip("\n") for cell in reader.cells[::2]] == [shown(name) for name in names]
+    reader.feed("</table>" + page.partition("</table>")[2])
+    assert reader.tags <= {"table", "thead", "tbody", "tr", "th", "td", "p"}
+
+
+def unescaped(latex):
+    """What LaTeX would read as its own once our escapes are taken away."""
+    latex = re.sub(r"\\text[a-z]+\{\}|\\[{}$&#%_]|\{[\[\]*]\}|-\{\}(?=-)", "", latex)
+    latex = re.sub(r"\$[+-][0-9.]+\$|\$\[[+-][0-9.]+, [+-][0-9.]+\]\$|\$\\(up|down)arrow\$", "", latex)
+    return set(latex) & set("\\{}$&#%_~^[]*")
+
+
+@given(st.lists(texts, min_size=1, max_size=4), texts)
+def test_latex_holds_no_command_of_theirs(names, note):
+    lines = FORMATS["latex"](grid(names, [note])).split("\n")
+    body = lines[lines.index(r"\midrule") + 1 : lines.index(r"\bottomrule")]
+    assert len(body) == len(names)
+    for line in body:
+        cell, _, value = line.rpartition(" & ")
+        assert value == r"0.500 \\"
+        assert not unescaped(cell)
+    assert all(line.startswith("%") for line in lines[lines.index(r"\end{tabular}") + 1 :])
+
+
+@given(st.lists(texts, max_size=4))
+def test_csv_is_read_back_and_is_no_formula(names):
+    rows = list(csv.reader(io.StringIO(FORMATS["csv"](grid(names)))))[1:]
+    assert [row[1] for row in rows] == ["0.500"] * len(names)
+    for row, name in zip(rows, names, strict=True):
+        assert row[0].removeprefix("'") == shown(name).removeprefix("'")
+        assert row[0][:1] not in ("=", "+", "-", "@") or re.fullmatch(r"-|[+-][0-9.]+", row[0])
+
+
+@given(st.lists(texts, max_size=4), texts)
+def test_json_keeps_texts_and_numbers_whole(names, note):
+    found = json.loads(FORMATS["json"](grid(names, [note])))
+    assert [row["values"] for row in found["rows"]] == [{"model": name, "value": 0.5} for name in names]
+    assert found["notes"] == [note]
+
+
+@given(st.lists(texts, min_size=1, max_size=4))
+def test_markdown_has_as_many_cells_as_it_should(names):
+    for line in FORMATS["markdown"](grid(names)).split("\n")[2:]:
+        assert len(re.findall(r"(?<!\\)(?:\\\\)*\|", line)) == 3
+        assert not re.search(r"(?<!\\)(?:\\\\)*[<`*]", line)
+
+
+@given(st.lists(texts, max_size=4), texts)
+def test_a_terminal_gets_no_control_characters(names, note):
+    assert "\x1b" not in FORMATS["simple"](grid(names, [note]))
+
+
+@pytest.mark.parametrize("form", sorted(set(FORMATS) - {"json"}))
+def test_a_missing_value_is_a_dash_and_never_zero(form):
+    missing = Grid([Column("model", left=True), Column("value")], [Row([text("m"), number(None)])])
+    printed = FORMATS[form](missing)
+    assert re.search(r"-", printed.split("m", 1)[1])
+    assert "0.0" not in printed and "None" not in printed
+    assert json.loads(FORMATS["json"](missing))["rows"][0]["values"]["value"] is None
+
+
+@pytest.mark.parametrize(
+    ("form", "best", "second"),
+    [
+        ("simple", "↑**2.00", "*1.00"),
+        ("markdown", "**2.00**↑", "<u>1.00</u>"),
+        ("latex", r"\textbf{2.00}\rlap{$\uparrow$}", r"\underline{1.00}"),
+        ("html", "<strong>2.00</strong>↑", "<u>1.00</u>"),
+        ("csv", "\n2.00\n", "\n1.00"),
+    ],
+)
+def test_each_format_has_its_marks(form, best, second):
+    cells = [Cell("2.00", 2.0, "best", "up"), Cell("1.00", 1.0, "second"), Cell("0.50", 0.5)]
+    printed = FORMATS[form](Grid([Column("v")], [Row([cell]) for cell in cells]))
+    assert best in printed and second in printed and "*0.50" not in printed
