@@ -25,9 +25,17 @@ def section(name: str, module: ModuleType) -> str:
     """A command's heading, description and table of arguments."""
     parser = argparse.ArgumentParser(prog=f"harness {name}")
     module.configure(parser)
+    return f"\n## harness {name}\n\n{(module.__doc__ or '').strip()}\n{table(parser)}"
+
+
+def table(parser: argparse.ArgumentParser) -> str:
+    """A table of arguments; where a command has several kinds, one for each, under its heading."""
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            kinds = action.choices.values()
+            return "".join(f"\n### {kind.prog}\n\n{(kind.description or '').strip()}\n{table(kind)}" for kind in kinds)
     rows = [row(action) for action in parser._actions if action.dest != "help"]
-    table = "\n".join(["| argument | meaning |", "|---|---|", *rows]) if rows else "It has no options."
-    return f"\n## harness {name}\n\n{(module.__doc__ or '').strip()}\n\n{table}\n"
+    return "\n" + ("\n".join(["| argument | meaning |", "|---|---|", *rows]) if rows else "It has no options.") + "\n"
 
 
 def row(action: argparse.Action) -> str:

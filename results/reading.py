@@ -102,6 +102,14 @@ def read_run(path: Path) -> Run:
     return Run(path, directory.manifest, records, summary)
 
 
+def disagrees(path: Path) -> bool:
+    """Whether a run is cut, or its summary.json says otherwise than its episodes. Raises UsageError where there is no
+    finished run."""
+    directory = RunDirectory.open(path)
+    records = directory.records()
+    return len(records) < directory.planned or not _agree(directory.summary(), summarise(directory.manifest, records))
+
+
 def warn(text: str) -> None:
     """One line on stderr."""
     print(printable(text), file=sys.stderr)

@@ -14,7 +14,7 @@ from importlib.util import find_spec
 from harness.errors import SandboxError, UsageError
 
 HELP = "say what this machine can run, and what is missing"
-EXTRAS = {"pyarrow": ("data", "Parquet files")}
+EXTRAS = {"pyarrow": ("data", "Parquet files"), "mcp": ("mcp", "harness serve")}
 PROBE = "def probe(a, b):\n    return a + b\n"
 
 

@@ -1,0 +1,147 @@
+"""Committed results: run directories under results/published, and the tables in README and docs that come from them.
+
+    results/published/NAME/[RUN/]   manifest.json, summary.json, samples.jsonl.xz, and `command`: what made it
+
+A fenced block after a line `<!-- published: table first -->` shows what that `harness` command prints of those runs.
+`python -m results --check` makes every such block anew and compares; `--write` replaces them; `--add` takes a run in.
+"""
+
+from __future__ import annotations
+
+import difflib
+import io
+import lzma
+import os
+import re
+import shlex
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness import jsonio
+from harness.errors import HarnessError, UsageError
+from results.reading import disagrees, read_run
+
+ROOT = Path(__file__).parents[1]
+FOLDER = ROOT / "results" / "published"
+PAGES = ("README.md", "docs/*.md")
+SAMPLES, PACKED, COMMAND = "samples.jsonl", "samples.jsonl.xz", "command"
+BLOCK = re.compile(
+    r"(<!-- published: (?P<command>[^\n]+?) -->\n(?:<!--[^\n]*-->\n)*```text\n)(?P<text>.*?)(?=```)", re.DOTALL
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """One table in a page: what it shows, and what its command prints today."""
+
+    page: Path
+    command: str
+    shown: str
+    printed: str
+
+    @property
+    def difference(self) -> str:
+        """Lines that differ, as a diff; empty where none does."""
+        where = f"{self.page.name}: {self.command}"
+        pair = self.shown.splitlines(), self.printed.splitlines()
+        return "\n".join(difflib.unified_diff(*pair, f"{where}, on the page", "by its runs", lineterm="", n=0))
+
+
+def add(run: Path, name: str, command: str, folder: Path = FOLDER) -> None:
+    """Takes a finished run in under a name; of the paths where its data was, names alone are kept. Raises UsageError
+    where it is not finished or disagrees with itself."""
+    if disagrees(run):
+        raise UsageError(f"{run} is cut, or its summary disagrees with its episodes; finish or rescore it first.")
+    target = folder / name
+    target.mkdir(parents=True, exist_ok=True)
+    manifest = jsonio.loads((run / "manifest.json").read_bytes())
+    jsonio.write_json(target / "manifest.json", {**manifest, "sources": _without_places(manifest["sources"])})
+    shutil.copyfile(run / "summary.json", target / "summary.json")
+    (target / PACKED).write_bytes(lzma.compress((run / SAMPLES).read_bytes(), preset=9))
+    (target / COMMAND).write_text(command + "\n", encoding="utf-8")
+
+
+def _without_places(sources: dict[str, Any]) -> dict[str, Any]:
+    def name(text: str) -> str:
+        return Path(text).name if Path(text).is_absolute() else text
+
+    return {
+        "tasks": [name(task) for task in sources["tasks"]],
+        "data": {key: name(path) for key, path in sources["data"].items()},
+    }
+
+
+def published(folder: Path = FOLDER) -> list[Path]:
+    """The directories of all committed runs."""
+    return sorted(path.parent for path in folder.rglob(PACKED))
+
+
+@contextmanager
+def unpacked(folder: Path = FOLDER) -> Iterator[Path]:
+    """A temporary folder that holds every committed run as an ordinary run directory, under its name."""
+    with tempfile.TemporaryDirectory() as place:
+        for run in published(folder):
+            target = Path(place) / run.relative_to(folder)
+            target.mkdir(parents=True)
+            for file in ("manifest.json", "summary.json"):
+                shutil.copyfile(run / file, target / file)
+            (target / SAMPLES).write_bytes(lzma.decompress((run / PACKED).read_bytes()))
+        yield Path(place)
+
+
+def faults(place: Path) -> list[str]:
+    """What is wrong with the runs of an unpacked folder, a sentence each."""
+    found = []
+    for manifest in sorted(place.rglob("manifest.json")):
+        run = manifest.parent
+        try:
+            read_run(run)
+            if disagrees(run):
+                found.append(f"{run.relative_to(place)}: its summary disagrees with its episodes.")
+        except HarnessError as error:
+            found.append(str(error))
+    return found
+
+
+def blocks(place: Path, root: Path = ROOT) -> list[Block]:
+    """The tables of all pages. Raises UsageError for a command that cannot be run on these runs."""
+    pages = [page for pattern in PAGES for page in sorted(root.glob(pattern))]
+    return [
+        Block(page, found["command"], found["text"], printed(found["command"], place))
+        for page in pages
+        for found in BLOCK.finditer(page.read_text(encoding="utf-8"))
+    ]
+
+
+def printed(command: str, place: Path) -> str:
+    """What `harness COMMAND` prints in a folder of runs. Raises UsageError where it fails."""
+    from harness.cli import main
+
+    before, output = Path.cwd(), io.StringIO()
+    os.chdir(place)
+    try:
+        with redirect_stdout(output):
+            status = main(shlex.split(command))
+    finally:
+        os.chdir(before)
+    if status:
+        raise UsageError(f"`harness {command}` ends with status {status} on results/published.")
+    return "\n".join(line.rstrip() for line in output.getvalue().splitlines()) + "\n"
+
+
+def write(place: Path, root: Path = ROOT) -> list[Block]:
+    """Replaces the tables that differ, and returns them."""
+    changed = [block for block in blocks(place, root) if block.difference]
+    for page in {block.page for block in changed}:
+        fresh = {block.command: block.printed for block in changed if block.page == page}
+        page.write_text(_replaced(page.read_text(encoding="utf-8"), fresh), encoding="utf-8")
+    return changed
+
+
+def _replaced(text: str, fresh: dict[str, str]) -> str:
+    return BLOCK.sub(lambda found: found[1] + fresh.get(found["command"], found["text"]), text)

@@ -1,0 +1,59 @@
+"""The curves of a training run, read from its metrics.jsonl: what each line says of which step."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness import jsonio
+from harness.errors import UsageError
+
+Points = tuple[tuple[float, float], ...]
+TRAINED = ("reward", "loss")
+VALIDATED = ("solve_f1", "answer_accuracy")
+
+
+@dataclass(frozen=True, slots=True)
+class Curves:
+    """Name to points (step, value): what was logged while training, and what validations found."""
+
+    label: str
+    trained: Mapping[str, Points]
+    validated: Mapping[str, Points]
+
+
+def read_curves(folder: Path, needed: bool = False) -> Curves | None:
+    """The curves in a folder; None where it has none. Raises UsageError where they are needed. A line that cannot be
+    read (the last one of a killed run) is left out."""
+    path = folder / "metrics.jsonl"
+    if not path.is_file():
+        if needed:
+            raise UsageError(f"{folder} is no training directory: it has no metrics.jsonl.")
+        return None
+    lines = [line for text in path.read_bytes().splitlines() if (line := _line(text)) is not None]
+    validations = [{"step": line["step"], **v} for line in lines if isinstance(v := line.get("validation"), dict)]
+    label = folder.resolve().name
+    return Curves(label, _curves(lines, TRAINED), _curves(validations, VALIDATED))
+
+
+def _line(text: bytes) -> dict[str, Any] | None:
+    try:
+        line = jsonio.loads(text)
+    except ValueError:
+        return None
+    return line if isinstance(line, dict) and _is_number(line.get("step")) else None
+
+
+def _curves(lines: list[dict[str, Any]], names: tuple[str, ...]) -> dict[str, Points]:
+    return {name: points for name in names if (points := _points(lines, name))}
+
+
+def _points(lines: list[dict[str, Any]], name: str) -> Points:
+    return tuple((float(line["step"]), float(line[name])) for line in lines if _is_number(line.get(name)))
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

@@ -1,0 +1,203 @@
+"""The figures of a report, from its runs: a name, what it shows in a sentence, and its drawing."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from harness.paired import Played, paired
+from harness.stats import Estimate, Observation, estimate
+from results.causes import HEADLINE, LABELS
+from results.report.curves import Curves
+from results.report.data import Report, Run
+from results.report.svg import Line, Mark, bubbles, intervals, lines, stacked
+
+UNIT = (0.0, 1.0)
+PAIRED = {"strict F1": "solve_f1", "paper F1": "paper_solve_f1", "answer": "answer_accuracy"}
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """`says` may hold text of others: it is escaped where it is shown. `wide` ones take the whole width."""
+
+    name: str
+    says: str
+    drawings: Sequence[str]
+    legend: Sequence[tuple[str, str]] = ()
+    wide: bool = False
+
+
+def colours(runs: Sequence[Run]) -> dict[str, str]:
+    """A class for every run's label: greys for policies among models, else the palette in turn."""
+    models = [run for run in runs if not run.is_policy] or list(runs)
+    floors = [run for run in runs if run not in models]
+    found = {run.label: f"c{index % 8}" for index, run in enumerate(models)}
+    return found | {run.label: f"p{index % 5}" for index, run in enumerate(floors)}
+
+
+def figures(report: Report) -> Iterator[Figure]:
+    """All figures for which there is something to show."""
+    palette = colours(report.runs)
+    legend = list(palette.items())
+    yield from _by_task(report.runs, palette, legend)
+    yield from _by_hops(report.runs, palette, legend)
+    yield from _by_calls(report.runs, palette)
+    yield from _over_epochs(report.runs, palette, legend)
+    yield from _differences(report.runs, palette)
+    yield from _training(report.curves)
+
+
+def causes_figure(runs: Sequence[Run]) -> Figure:
+    """Shares of episodes by cause, a bar a run."""
+    rows = []
+    for run in runs:
+        found = Counter(None if diagnosis is None else diagnosis.cause for diagnosis in run.diagnoses)
+        shares = [("k-fine", "no failure", found[None])] if found[None] else []
+        shares += [(f"k-{cause}", label, found[cause]) for cause, label in LABELS.items() if found[cause]]
+        rows.append((run.label, shares))
+    present = {class_ for _, shares in rows for class_, _, _ in shares}
+    legend = [("no failure", "k-fine"), *((label, f"k-{cause}") for cause, label in LABELS.items())]
+    shown = [(label, class_) for label, class_ in legend if class_ in present]
+    says = "Every episode of a run by its one cause of failure."
+    return Figure("Causes", says, [stacked(rows, says)], shown, wide=True)
+
+
+def _by_task(runs: Sequence[Run], palette: Mapping[str, str], legend: list[tuple[str, str]]) -> Iterator[Figure]:
+    names = dict.fromkeys(name for run in runs for name in run.summary["tasks"])
+    rows = [(name, [marks for run in runs if (marks := list(_task_marks(run, name, palette)))]) for name in names]
+    rows = [(name, _floors_together(marks)) for name, marks in rows if marks]
+    if rows:
+        own = {str(entry["headline"]) for run in runs for entry in run.summary["tasks"].values()}
+        axis = "strict Solve-F1" if own == {HEADLINE} else "each task's headline metric"
+        shown = f"{axis[0].upper()}{axis[1:]} with its 95 % interval (filled)"
+        says = f"{shown}; hollow: the paper's rule, where its value differs."
+        yield Figure("Score by task", says, [intervals(rows, UNIT, says, axis)], legend)
+
+
+def _floors_together(marks: Sequence[list[Mark]]) -> list[list[Mark]]:
+    """A line a run; policies share one, without their intervals, where there are models."""
+    floors = [replace(mark, interval=None) for line in marks for mark in line if mark.colour.startswith("p")]
+    return [line for line in marks if not line[0].colour.startswith("p")] + ([floors] if floors else [])
+
+
+def _task_marks(run: Run, task: str, palette: Mapping[str, str]) -> Iterator[Mark]:
+    """The task's headline metric, and the paper's where it has another value."""
+    entry = run.summary["tasks"].get(task, {"headline": "", "metrics": {}})
+    headline = str(entry["headline"])
+    strict, paper = (entry["metrics"].get(name) for name in (headline, f"paper_{headline}"))
+    for cell, rule in ((strict, headline), (paper, f"{headline} by the paper's rule")):
+        if cell and cell["value"] is not None and (cell is strict or not strict or cell["value"] != strict["value"]):
+            ends = tuple(cell["ci95"]) if cell["ci95"] else None
+            title = f"{run.label}, {task}, {rule}: {_told(cell['value'], ends)}, n = {cell['n']}"
+            yield Mark(cell["value"], ends, palette[run.label], title, hollow=cell is paper)
+
+
+def _told(value: float, ends: tuple[float, ...] | None) -> str:
+    return f"{value:.3f}" + (f" [{ends[0]:.3f}, {ends[1]:.3f}]" if ends else "")
+
+
+def _by_hops(runs: Sequence[Run], palette: Mapping[str, str], legend: list[tuple[str, str]]) -> Iterator[Figure]:
+    series = []
+    for run in runs:
+        by_hops: dict[int, list[Observation]] = defaultdict(list)
+        for record in run.records:
+            sample = run.samples.get((record["task"], record["sample"]))
+            if sample is not None and (value := record["scores"].get(HEADLINE)) is not None:
+                cluster = run.manifest["tasks"][record["task"]]["clusters"][record["sample"]]
+                by_hops[sum(map(len, sample.gold.sub_answers.values()))].append((cluster, float(value)))
+        points = [(float(hops), estimate([found], UNIT)) for hops, found in sorted(by_hops.items())]
+        if points:
+            ends = [None if palette[run.label].startswith("p") else mean.ci95 for _, mean in points]
+            line = [
+                (hops, mean.value, interval)
+                for (hops, mean), interval in zip(points, ends, strict=True)
+                if mean.value is not None
+            ]
+            series.append(Line(line, palette[run.label], run.label))
+    if len({point[0] for line in series for point in line.points}) > 1:
+        says = "Mean strict Solve-F1 by the number of sub-answers an episode asks for, all tasks together."
+        drawn = lines(series, UNIT, says, ("sub-answers (hops)", "strict Solve-F1"), whole=True)
+        yield Figure("Score against hops", says, [drawn], legend)
+
+
+def _by_calls(runs: Sequence[Run], palette: Mapping[str, str]) -> Iterator[Figure]:
+    most = max((len(record["calls"]) for run in runs for record in run.records), default=0)
+    drawings = []
+    for run in runs:
+        counts: Counter[tuple[int, float]] = Counter()
+        for record in run.records:
+            if (value := record["scores"].get(HEADLINE)) is not None:
+                counts[len(record["calls"]), round(float(value), 1)] += 1
+        if counts:
+            says = f"{run.label}: calls against strict Solve-F1"
+            drawings.append(bubbles(counts, max(most, 1), palette[run.label], says, run.label))
+    if drawings:
+        says = "Episodes by their number of calls and their strict Solve-F1; a circle's area is their number."
+        yield Figure("Calls against score", says, drawings, wide=True)
+
+
+def _over_epochs(runs: Sequence[Run], palette: Mapping[str, str], legend: list[tuple[str, str]]) -> Iterator[Figure]:
+    series = []
+    for run in runs:
+        for rule in ("pass@", "pass^"):
+            points = [(float(k), mean.value, mean.ci95) for k, mean in _passes(run, rule) if mean.value is not None]
+            if len(points) > 1:
+                series.append(Line(points, palette[run.label], f"{run.label}, {rule}k", dashed=rule == "pass@"))
+    if series:
+        says = "A right answer in all of k attempts (pass^k, solid) and in at least one (pass@k, dashed), tasks' mean."
+        yield Figure("Reliability", says, [lines(series, UNIT, says, ("k", "share"), whole=True)], legend)
+
+
+def _passes(run: Run, rule: str) -> Iterator[tuple[int, Estimate]]:
+    """The mean over the run's groups, or its tasks where it has no group, of each pass metric; no interval of its own
+    where there are several."""
+    entries = list((run.summary["groups"] or run.summary["tasks"]).values())
+    names = [name for name in entries[0]["metrics"] if name.startswith(rule)] if entries else []
+    for name in sorted(names, key=lambda name: int(name[len(rule) :])):
+        cells = [entry["metrics"][name] for entry in entries if name in entry["metrics"]]
+        values = [cell["value"] for cell in cells if cell["value"] is not None]
+        ends = tuple(cells[0]["ci95"]) if len(cells) == 1 and cells[0]["ci95"] else None
+        mean = sum(values) / len(values) if values else None
+        yield int(name[len(rule) :]), Estimate(mean, None, ends, len(values))
+
+
+def differences(runs: Sequence[Run]) -> Iterator[tuple[Run, Run, str, Estimate]]:
+    """Every other run minus the first model's, on the episodes that both have: the pair, the metric, the estimate."""
+    models = [run for run in runs if not run.is_policy]
+    for other in models[1:]:
+        first, second = Played(models[0].manifest, models[0].records), Played(other.manifest, other.records)
+        for name, metric in PAIRED.items():
+            difference = paired(first, second, metric)
+            if difference.value is not None:
+                yield models[0], other, name, difference
+
+
+def _differences(runs: Sequence[Run], palette: Mapping[str, str]) -> Iterator[Figure]:
+    rows: dict[str, list[list[Mark]]] = {}
+    base = ""
+    for first, other, name, difference in differences(runs):
+        base = first.label
+        title = f"{other.label} minus {base}, {name}: {_told(difference.value or 0.0, difference.ci95)}"
+        mark = Mark(difference.value or 0.0, difference.ci95, palette[other.label], f"{title}, n = {difference.n}")
+        rows.setdefault(f"{other.label}: {name}", []).append([mark])
+    if rows:
+        ends = [end for marks in rows.values() for [mark] in marks for end in (mark.interval or (mark.value,))]
+        reach = max(0.05, 1.1 * max(map(abs, ends)))
+        says = f"Each run minus {base}, paired on the same episodes, with 95 % intervals; 0 is no difference."
+        drawn = intervals(list(rows.items()), (-reach, reach), says, f"difference from {base}")
+        yield Figure("Paired differences", says, [drawn])
+
+
+def _training(curves: Sequence[Curves]) -> Iterator[Figure]:
+    for curve in curves:
+        for found, says in ((curve.trained, "Logged while training."), (curve.validated, "Found by validations.")):
+            series = [
+                Line([(step, value, None) for step, value in points], f"c{index}", name)
+                for index, (name, points) in enumerate(found.items())
+            ]
+            if series and len({point[0] for line in series for point in line.points}) > 1:
+                values = [point[1] for line in series for point in line.points]
+                ends = (min(0.0, *values), max(1.0, *values))
+                legend = [(line.title, line.colour) for line in series]
+                yield Figure(f"Training: {curve.label}", says, [lines(series, ends, says, ("step", ""))], legend)

@@ -1,0 +1,228 @@
+"""The first half of a report: the result in words, its tables, figures and causes, as HTML. Text is escaped here."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from html import escape
+from typing import Any
+
+from harness.display import legend, number, rows
+from harness.summary import heeded
+from results.causes import HEADLINE, LABELS, counted
+from results.report.data import Report, Run
+from results.report.figures import Figure, causes_figure, colours, differences, figures
+from results.report.svg import element
+
+Cells = Sequence[Sequence[str]]
+
+
+def overview(report: Report) -> str:
+    """Everything before the episodes."""
+    palette = colours(report.runs)
+    return "\n".join(
+        [
+            section("The result", _remarks(report.remarks) + _cards(report.runs, palette) + _words(report.runs)),
+            section("Tables", _tables(report.runs)),
+            section("Figures", element("div", "".join(map(figure, figures(report))), class_="figures")),
+            section("Why episodes failed", _causes(report.runs)),
+        ]
+    )
+
+
+def section(title: str, content: str) -> str:
+    name = title.lower().replace(" ", "-")
+    return element("section", element("h2", escape(title), id=name) + content, aria_labelledby=name)
+
+
+def figure(shown: Figure) -> str:
+    """A figure with its caption and legend."""
+    heading = element("h3", escape(shown.name)) + element("p", escape(shown.says))
+    keys = "".join(element("li", element("i", class_=class_) + escape(name)) for name, class_ in shown.legend)
+    said = element("figcaption", heading + (element("ul", keys, class_="legend") if len(shown.legend) > 1 else ""))
+    several = "drawings several" if len(shown.drawings) > 1 else "drawings"
+    drawn = element("div", "".join(shown.drawings), class_=several)
+    return element("figure", said + drawn, class_="wide" if shown.wide else "half")
+
+
+def table(heads: Sequence[str], body: Cells, left: int = 1, class_: str = "") -> str:
+    """A table of text cells; the first `left` columns are names."""
+    head = element(
+        "tr", "".join(element("th", escape(name), scope="col", class_=_side(i, left)) for i, name in _of(heads))
+    )
+    lines = "".join(
+        element("tr", "".join(element("td", escape(cell), class_=_side(i, left)) for i, cell in _of(line)))
+        for line in body
+    )
+    inner = element("thead", head) + element("tbody", lines)
+    return element("div", element("table", inner, class_=class_), class_="scroll", tabindex=0)
+
+
+def _of(items: Sequence[str]) -> Iterator[tuple[int, str]]:
+    return enumerate(items)
+
+
+def _side(column: int, left: int) -> str:
+    return "name" if column < left else "number"
+
+
+# --- in words ----------------------------------------------------------------------------------------------------
+
+
+def _remarks(remarks: Sequence[str]) -> str:
+    items = "".join(element("li", escape(remark)) for remark in remarks)
+    return element("ul", items, class_="remarks", role="note") if items else ""
+
+
+def _entries(run: Run) -> dict[str, Mapping[str, Any]]:
+    """The run's groups, and its tasks that are in none."""
+    groups: Mapping[str, Any] = run.summary["groups"]
+    inside = {task for name in groups for task in run.manifest["groups"].get(name, ())}
+    return {**groups, **{name: entry for name, entry in run.summary["tasks"].items() if name not in inside}}
+
+
+def _cards(runs: Sequence[Run], palette: Mapping[str, str]) -> str:
+    """The headline of every model, in large; of the policies only where there is nothing else."""
+    models = [run for run in runs if not run.is_policy] or list(runs)
+    cards = [_card(run, name, entry, palette[run.label]) for run in models for name, entry in _entries(run).items()]
+    return element("div", "".join(cards[:12]), class_="cards") if cards else ""
+
+
+def _card(run: Run, name: str, entry: Mapping[str, Any], colour: str) -> str:
+    cell = entry["metrics"].get(entry["headline"]) or {"value": None, "ci95": None}
+    metrics = entry["metrics"]
+    between = f"{cell['ci95'][0]:.3f} to {cell['ci95'][1]:.3f}" if cell["ci95"] else "no interval"
+    answer = metrics.get("answer_accuracy") or metrics.get("answer_accuracy_lenient") or {"value": None}
+    facts = [("by the paper’s rule", _value(metrics, f"paper_{entry['headline']}"))]
+    facts += [("right answers", number(answer["value"]))]
+    facts += [("calls an episode", number((metrics.get("calls") or {"value": None})["value"], 1))]
+    inner = element("p", element("i", class_=colour) + escape(run.label), class_="who")
+    inner += element("p", escape(f"{name}, {_rule(str(entry['headline']))}"), class_="what")
+    inner += element("p", number(cell["value"]), class_="big") + element("p", escape(between), class_="between")
+    inner += element("dl", "".join(element("dt", name) + element("dd", escape(told)) for name, told in facts))
+    return element("article", inner, class_="card")
+
+
+def _value(metrics: Mapping[str, Any], metric: str) -> str:
+    return number((metrics.get(metric) or {"value": None})["value"])
+
+
+def _words(runs: Sequence[Run]) -> str:
+    said = [_sentence(run) for run in runs if not run.is_policy] + [_floor(runs), *_differences(runs)]
+    return element("div", "".join(element("p", escape(text)) for text in said if text), class_="words")
+
+
+def _sentence(run: Run) -> str:
+    """What a run reached, how many of its episodes fell short and why, and which ended badly."""
+    failed = [diagnosis for diagnosis in run.diagnoses if diagnosis is not None]
+    reached = "; ".join(_reached(run))
+    said = f"{run.label} reached {reached}. " if reached else f"{run.label}: "
+    said += f"{len(failed):,} of its {len(run.records):,} episodes fell short of perfect"
+    for cause, count in Counter(diagnosis.cause for diagnosis in failed).most_common(1):
+        said += f", most often: {LABELS[cause]} ({count:,})"
+    lost = Counter(record["outcome"].replace("_", " ") for record in run.records if record["outcome"] != "ok")
+    ends = ", ".join(f"{outcome} {count:,}" for outcome, count in sorted(lost.items()))
+    said += f". Ended otherwise than by its own words: {ends}; these stay in the denominator." if ends else "."
+    return said + (" It did not heed its reasoning switch." if heeded(run.summary) is False else "")
+
+
+def _reached(run: Run) -> Iterator[str]:
+    for name, entry in _entries(run).items():
+        headline = str(entry["headline"])
+        cell = entry["metrics"].get(headline)
+        if cell and cell["value"] is not None:
+            ends = f" (95 % interval {cell['ci95'][0]:.3f} to {cell['ci95'][1]:.3f})" if cell["ci95"] else ""
+            paper = entry["metrics"].get(f"paper_{headline}")
+            besides = f", {number(paper['value'])} by the paper’s rule" if paper else ""
+            yield f"{_rule(headline)} {cell['value']:.3f}{ends} on {name}{besides}"
+
+
+def _rule(headline: str) -> str:
+    return "strict Solve-F1" if headline == HEADLINE else headline.replace("_", " ")
+
+
+def _floor(runs: Sequence[Run]) -> str:
+    """What policies without understanding reach: a model's numbers mean something above these."""
+    told = []
+    for run in runs:
+        if run.is_policy and run.summary["model"] != "policy/oracle":
+            values = [
+                f"{name} {_value(entry['metrics'], headline)} ({_value(entry['metrics'], f'paper_{headline}')})"
+                for name, entry in _entries(run).items()
+                for headline in [str(entry["headline"])]
+            ]
+            told.append(f"{run.label} {', '.join(values)}")
+    reached = "; ".join(told)
+    return (
+        f"What understands nothing reaches, strictly and (in brackets) by the paper’s rule: {reached}." if told else ""
+    )
+
+
+def _differences(runs: Sequence[Run]) -> list[str]:
+    found: dict[tuple[str, str], list[str]] = {}
+    for first, other, name, difference in differences(runs):
+        ends = "" if difference.ci95 is None else " [{}, {}]".format(*map(_signed, difference.ci95))
+        found.setdefault((first.label, other.label), []).append(f"{name} {_signed(difference.value or 0.0)}{ends}")
+    return [f"{b} minus {a}, on the same episodes: {', '.join(told)}." for (a, b), told in found.items()]
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.3f}".replace("-", "\u2212")
+
+
+# --- tables ------------------------------------------------------------------------------------------------------
+
+
+def _tables(runs: Sequence[Run]) -> str:
+    whole = _results(runs, by_task=False) + element("p", escape(legend([run.summary for run in runs])), class_="note")
+    folded = element("summary", "By task") + _results(runs, by_task=True)
+    return whole + element("details", folded)
+
+
+def _results(runs: Sequence[Run], by_task: bool) -> str:
+    """A table for every headline metric there is: rows of different ones have different columns."""
+    lines: dict[tuple[str, ...], list[dict[str, str]]] = {}
+    for run in runs:
+        for row in rows(run.summary, run.manifest["groups"], by_task):
+            mark = " (!)" if row["reasoning"].endswith("(!)") else ""
+            rest = {heading: text for heading, text in row.items() if heading not in ("model", "reasoning")}
+            columns = tuple(heading for heading in rest if not heading.startswith("pass"))
+            lines.setdefault(columns, []).append({"run": run.label + mark, **rest})
+    return "".join(_block(found) for found in lines.values())
+
+
+def _block(lines: list[dict[str, str]]) -> str:
+    heads = list(dict.fromkeys(heading for line in lines for heading in line))
+    place = {line["tasks"]: index for index, line in reversed(list(enumerate(lines)))}
+    found = sorted(lines, key=lambda line: place[line["tasks"]])
+    return table(heads, [[line.get(heading, "-") for heading in heads] for line in found], left=2)
+
+
+# --- causes ------------------------------------------------------------------------------------------------------
+
+
+def _causes(runs: Sequence[Run]) -> str:
+    parts = [figure(causes_figure(runs))]
+    for run in runs:
+        inner = element("summary", escape(f"{run.label}: by task and by hops"))
+        pairs = list(zip(run.records, run.diagnoses, strict=True))
+        inner += _grid("task", counted((record["task"], d) for record, d in pairs))
+        if run.samples:
+            inner += _grid("hops", counted((_hops(run, record), d) for record, d in pairs))
+        parts.append(element("details", inner))
+    return "".join(parts)
+
+
+def _hops(run: Run, record: Mapping[str, Any]) -> int:
+    return sum(map(len, run.samples[record["task"], record["sample"]].gold.sub_answers.values()))
+
+
+def _grid(name: str, found: Mapping[Any, Counter[Any]]) -> str:
+    """Groups down, causes across, counts inside; a dash where there is none."""
+    present = [cause for cause in LABELS if any(counts[cause] for counts in found.values())]
+    heads = [name, "episodes", "no failure", *(LABELS[cause] for cause in present)]
+    body = [
+        [str(group), str(counts.total()), *(str(counts[cause]) if counts[cause] else "-" for cause in (None, *present))]
+        for group, counts in sorted(found.items())
+    ]
+    return table(heads, body, class_="counts")

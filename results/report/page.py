@@ -1,0 +1,104 @@
+"""The page: overview, episode browser, style, script and data in one file that may not load anything.
+
+Its Content-Security-Policy allows one style and one script, by their digests, and no connection at all. Names and
+texts of runs are escaped in the markup, and reach the script only as packed data that it shows as text.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from html import escape
+from importlib.resources import files
+
+from harness.runs import SCHEMA
+from results.report.data import Report, Run
+from results.report.episodes import blocks, entries, index, pack
+from results.report.figures import colours
+from results.report.overview import overview
+from results.report.svg import element
+
+BEGIN = '<!DOCTYPE html>\n<html lang="en" data-kind="harness-report">'
+"""How every report begins, so that nothing else is overwritten by one."""
+SCRIPTS = ("data.js", "list.js", "graph.js", "transcript.js", "main.js")
+
+
+def page(report: Report, title: str) -> str:
+    """The whole file."""
+    style = _themed(_static("report.css"))
+    script = "(() => {\n'use strict';\n" + "\n".join(_static(name) for name in SCRIPTS) + "\n})();\n"
+    found = entries(report.runs)
+    packed = list(blocks(found))
+    data = [_data("index", pack(index(report.runs, found, colours(report.runs), [start for start, _ in packed])))]
+    data += [_data(f"block-{number}", text) for number, (_, text) in enumerate(packed)]
+    return "\n".join(
+        [
+            BEGIN,
+            "<head>",
+            '<meta charset="utf-8">',
+            f'<meta http-equiv="Content-Security-Policy" content="{_policy(style, script)}">',
+            '<meta name="viewport" content="width=device-width, initial-scale=1">',
+            '<meta name="referrer" content="no-referrer">',
+            f"<title>{escape(title)}</title>",
+            f"<style>{style}</style>",
+            "</head>",
+            "<body>",
+            _header(report.runs, title),
+            f'<main id="overview">{overview(report)}{_foot(report.runs)}</main>',
+            _static("episodes.html"),
+            *data,
+            f"<script>{script}</script>",
+            "</body>",
+            "</html>",
+            "",
+        ]
+    )
+
+
+def _static(name: str) -> str:
+    return (files("results.report") / "static" / name).read_text(encoding="utf-8")
+
+
+def _themed(style: str) -> str:
+    """The style with its colours said again: the dark ones for who presses the button, the light ones on paper."""
+    light = style.partition(":root {")[2].partition("}")[0]
+    dark = style.partition(':root:not([data-theme="light"]) {')[2].partition("}")[0]
+    return style.replace("/*DARK*/", dark).replace("/*LIGHT*/", light)
+
+
+def _policy(style: str, script: str) -> str:
+    """No source but these two texts: not even an image or a font."""
+    sources = f"style-src '{_digest(style)}'; script-src '{_digest(script)}'"
+    return f"default-src 'none'; {sources}; base-uri 'none'; form-action 'none'"
+
+
+def _digest(text: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def _data(name: str, packed: str) -> str:
+    return element("script", packed, type="application/gzip", id=name)
+
+
+def _header(runs: Sequence[Run], title: str) -> str:
+    episodes = sum(len(run.records) for run in runs)
+    told = f"{len(runs)} {'run' if len(runs) == 1 else 'runs'}, {episodes:,} episodes"
+    name = element("div", element("h1", escape(title)) + element("p", told), class_="title")
+    tabs = element("a", "Overview", href="#overview", data_view="overview")
+    tabs += element("a", "Episodes", href="#episodes", data_view="episodes")
+    buttons = element("button", "Theme", id="theme", type="button", title="dark or light (t)")
+    buttons += element("button", "?", id="keys", type="button", title="keys (?)", aria_label="Keys")
+    return element("header", name + element("nav", tabs, aria_label="Views") + element("div", buttons), id="top")
+
+
+def _foot(runs: Sequence[Run]) -> str:
+    """Where each run came from: what is needed to say what was measured."""
+    lines = []
+    for run in runs:
+        identity = run.manifest["identity"]
+        facts = [f"{run.label}: {run.path}", f"played {str(run.manifest.get('created', '?'))[:10]}"]
+        facts += [f"verifier {identity['verifier']}", f"epochs {identity['epochs']}"]
+        facts += [f"model {identity.get('model_fingerprint', '?')}", f"format {SCHEMA}"]
+        lines.append(element("li", escape(", ".join(map(str, facts)))))
+    return element("footer", element("h2", "Runs") + element("ul", "".join(lines)))

@@ -1,0 +1,224 @@
+"""Plots as SVG text: intervals, lines, bubbles, stacked bars. Colours are classes of report.css, in light and dark.
+
+No style attribute is used, because the page's Content-Security-Policy forbids them. All text is escaped here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+
+WIDTH = 560
+LEFT, RIGHT, TOP, BOTTOM = 52, 14, 12, 40
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A value with its interval, in one colour; a hollow one is the paper's rule."""
+
+    value: float
+    interval: tuple[float, float] | None
+    colour: str
+    title: str
+    hollow: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """Points (x, y, interval) that belong together."""
+
+    points: Sequence[tuple[float, float, tuple[float, float] | None]]
+    colour: str
+    title: str
+    dashed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """From values to pixels; `log` is for counts of one and more."""
+
+    low: float
+    high: float
+    start: float
+    end: float
+    log: bool = False
+
+    def __call__(self, value: float) -> float:
+        low, high, value = (
+            (math.log(v) for v in (self.low, self.high, value)) if self.log else (self.low, self.high, value)
+        )
+        share = (value - low) / (high - low) if high > low else 0.5
+        return round(self.start + share * (self.end - self.start), 1)
+
+
+def element(name: str, content: str = "", **attributes: object) -> str:
+    """One element; `content` is markup. Underscores in names are dashes, `class_` is class."""
+    parts = "".join(f' {key.rstrip("_").replace("_", "-")}="{escape(str(v))}"' for key, v in attributes.items())
+    return f"<{name}{parts}>{content}</{name}>"
+
+
+def words(x: float, y: float, said: str, **attributes: object) -> str:
+    return element("text", escape(said), x=x, y=y, **attributes)
+
+
+def drawing(height: float, content: str, says: str, width: float = WIDTH) -> str:
+    """An <svg> that scales with its column and has a name for those who cannot see it."""
+    return element("svg", content, viewBox=f"0 0 {width} {round(height)}", role="img", aria_label=says)
+
+
+def ticks(low: float, high: float, about: int = 5) -> list[float]:
+    """Round numbers between two values: steps of 1, 2 or 5 times a power of ten."""
+    if high <= low:
+        return [low]
+    raw = (high - low) / about
+    power = 10.0 ** math.floor(math.log10(raw))
+    step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= raw * 0.999)
+    first = math.ceil(low / step - 1e-9)
+    return [round(i * step, 10) for i in range(first, math.floor(high / step + 1e-9) + 1)]
+
+
+def intervals(
+    rows: Sequence[tuple[str, Sequence[Sequence[Mark]]]], x: tuple[float, float], says: str, label: str
+) -> str:
+    """A row a name, in it lines one below the other, on each its marks: dots with their intervals."""
+    left = 14 + 6.4 * min(34, max(len(name) for name, _ in rows))
+    scale = Scale(*x, left, WIDTH - RIGHT)
+    step, gap = 13, 12
+    parts: list[str] = []
+    y = float(TOP)
+    for name, marks in rows:
+        middle = y + step * len(marks) / 2
+        parts.append(words(left - 12, middle + 4, _short(name, 34), text_anchor="end", class_="name"))
+        parts += [_mark(mark, scale, y + step * (i + 0.5)) for i, line in enumerate(marks) for mark in line]
+        y += step * len(marks) + gap
+        parts.append(element("line", x1=left, x2=WIDTH - RIGHT, y1=y - gap / 2, y2=y - gap / 2, class_="rule"))
+    behind = "".join(_upright(scale(at), TOP, y - gap / 2, _tick(at), at == 0) for at in ticks(*x))
+    below = words((left + WIDTH - RIGHT) / 2, y + 27, label, text_anchor="middle", class_="axis")
+    return drawing(y + 34, behind + "".join(parts) + below, says)
+
+
+def _mark(mark: Mark, scale: Scale, y: float) -> str:
+    inner = element("title", escape(mark.title))
+    if mark.interval:
+        inner += element("line", x1=scale(mark.interval[0]), x2=scale(mark.interval[1]), y1=y, y2=y, class_="whisker")
+    inner += element("circle", cx=scale(mark.value), cy=y, r=4, class_="hollow" if mark.hollow else "dot")
+    return element("g", inner, class_=mark.colour)
+
+
+def _upright(x: float, top: float, bottom: float, said: str, heavy: bool = False) -> str:
+    rule = element("line", x1=x, x2=x, y1=top - 4, y2=bottom, class_="grid zero" if heavy else "grid")
+    return rule + words(x, bottom + 14, said, text_anchor="middle", class_="tick")
+
+
+def lines(
+    series: Sequence[Line],
+    y: tuple[float, float],
+    says: str,
+    labels: tuple[str, str],
+    whole: bool = False,
+    height: int = 250,
+) -> str:
+    """Lines over steps or counts, with whiskers where there are intervals; `whole`: a tick at every x there is."""
+    xs = [point[0] for line in series for point in line.points]
+    across = Scale(min(xs), max(xs), LEFT + 8, WIDTH - RIGHT - 8)
+    up = Scale(*y, height - BOTTOM, TOP)
+    shown = sorted(set(xs)) if whole and len(set(xs)) <= 14 else ticks(min(xs), max(xs), 6)
+    frame = "".join(_level(up(at), _tick(at)) for at in ticks(*y))
+    frame += "".join(
+        words(across(at), height - BOTTOM + 17, _tick(at), text_anchor="middle", class_="tick") for at in shown
+    )
+    frame += _labels(labels, height)
+    shift = len(series) - 1
+    drawn = "".join(_line(line, across, up, (2 * i - shift) * 1.5 if whole else 0) for i, line in enumerate(series))
+    return drawing(height, frame + drawn, says)
+
+
+def _labels(labels: tuple[str, str], height: float) -> str:
+    middle = (TOP + height - BOTTOM) / 2
+    turned = f"rotate(-90 13 {middle})"
+    return words((LEFT + WIDTH - RIGHT) / 2, height - 5, labels[0], text_anchor="middle", class_="axis") + words(
+        13, middle, labels[1], text_anchor="middle", class_="axis", transform=turned
+    )
+
+
+def _level(y: float, said: str) -> str:
+    rule = element("line", x1=LEFT, x2=WIDTH - RIGHT, y1=y, y2=y, class_="grid")
+    return rule + words(LEFT - 7, y + 4, said, text_anchor="end", class_="tick")
+
+
+def _line(line: Line, across: Scale, up: Scale, shift: float) -> str:
+    places = [(round(across(x) + shift, 1), up(y), interval) for x, y, interval in line.points]
+    inner = element("title", escape(line.title))
+    path = " ".join(f"{x},{y}" for x, y, _ in places)
+    inner += element("polyline", points=path, class_="line dashed" if line.dashed else "line")
+    for x, y, interval in places:
+        if interval:
+            inner += element("line", x1=x, x2=x, y1=up(interval[0]), y2=up(interval[1]), class_="whisker")
+        if len(places) <= 40:
+            inner += element("circle", cx=x, cy=y, r=3, class_="dot")
+    return element("g", inner, class_=line.colour)
+
+
+def bubbles(counts: Mapping[tuple[int, float], int], most_calls: int, colour: str, says: str, title: str) -> str:
+    """How many episodes have which number of calls and which score: a circle each, its area their number."""
+    height, width, left = 205, 270, 34
+    across = Scale(1, most_calls + 1, left + 14, width - 16, log=True)
+    up = Scale(0, 1, height - BOTTOM - 10, 36)
+    frame = words(left, 13, _short(title, 38), class_="name")
+    for at in (0.0, 0.5, 1.0):
+        frame += element("line", x1=left, x2=width - 4, y1=up(at), y2=up(at), class_="grid")
+        frame += words(left - 6, up(at) + 4, _tick(at), text_anchor="end", class_="tick")
+    for calls in _doubling(most_calls):
+        frame += words(across(calls + 1), height - BOTTOM + 17, str(calls), text_anchor="middle", class_="tick")
+    frame += words((left + width) / 2, height - 5, "calls (log)", text_anchor="middle", class_="axis")
+    most = max(counts.values())
+    circles = "".join(
+        element(
+            "circle",
+            element("title", f"{count} episodes with {calls} calls, F1 about {score:.1f}"),
+            cx=across(calls + 1),
+            cy=up(score),
+            r=round(1.5 + 11 * math.sqrt(count / most), 1),
+            class_="bubble",
+        )
+        for (calls, score), count in sorted(counts.items(), key=lambda entry: -entry[1])
+    )
+    return drawing(height, frame + element("g", circles, class_=colour), says, width)
+
+
+def _doubling(most: int) -> Iterator[int]:
+    """0, 1, 3, 7, 15 ...: evenly apart on a logarithmic scale of calls + 1."""
+    at = 0
+    while at <= most:
+        yield at
+        at = 2 * at + 1
+
+
+def stacked(rows: Sequence[tuple[str, Sequence[tuple[str, str, int]]]], says: str) -> str:
+    """A bar a row: shares of (class, title, count), in the order given."""
+    left = 14 + 6.4 * min(34, max(len(name) for name, _ in rows))
+    parts: list[str] = []
+    for index, (name, shares) in enumerate(rows):
+        y = TOP + index * 30
+        total = sum(count for _, _, count in shares)
+        parts.append(words(left - 12, y + 15, _short(name, 34), text_anchor="end", class_="name"))
+        at = left
+        for class_, title, count in shares:
+            wide = (2 * WIDTH - RIGHT - left) * count / total
+            inner = element("title", escape(f"{title}: {count} of {total}"))
+            inner += element("rect", x=round(at, 1), y=y, width=round(max(wide - 1, 0.5), 1), height=22, rx=1.5)
+            if wide > 34:
+                inner += words(round(at + wide / 2, 1), y + 15, str(count), text_anchor="middle", class_="inside")
+            parts.append(element("g", inner, class_=f"share {class_}"))
+            at += wide
+    return drawing(TOP + len(rows) * 30, "".join(parts), says, 2 * WIDTH)
+
+
+def _tick(value: float) -> str:
+    return f"{value:g}".replace("-", "\u2212")
+
+
+def _short(said: str, limit: int) -> str:
+    return said if len(said) <= limit else said[: limit - 1] + "…"

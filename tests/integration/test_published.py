@@ -1,0 +1,83 @@
+"""Committed results: the tables in README and docs are what their runs give, and a difference is found."""
+
+import json
+import lzma
+import subprocess
+import sys
+
+import pytest
+from builders import ROOT
+from commands import environment, harness
+
+from harness.errors import UsageError
+from results import published_runs
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    """A folder of committed runs with one in it."""
+    place = tmp_path_factory.mktemp("results")
+    run = place / "run"
+    assert (
+        harness("eval", "--model", "policy/oracle", "--tasks", "demo_*", "--limit", "1", "--out", run).returncode == 0
+    )
+    published_runs.add(run, "oracle", "harness eval ...", place / "published")
+    return place
+
+
+def page(store, text):
+    (store / "docs").mkdir(exist_ok=True)
+    (store / "README.md").write_text(f"# x\n<!-- published: table oracle -->\n```text\n{text}```\nend\n")
+
+
+def test_every_committed_table_is_what_its_runs_give():
+    done = subprocess.run(
+        [sys.executable, "-m", "results", "--check"], cwd=ROOT, env=environment(), capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert "all agree" in done.stdout
+
+
+def test_no_committed_run_tells_where_it_was_made():
+    for run in published_runs.published():
+        for text in ((run / "manifest.json").read_text(), (run / published_runs.COMMAND).read_text()):
+            assert not any(place in text for place in ('"/', " /")), run
+
+
+def test_a_table_that_differs_is_found_and_replaced(store):
+    with published_runs.unpacked(store / "published") as place:
+        page(store, "model  F1\n")
+        (block,) = published_runs.blocks(place, store)
+        assert "-model  F1" in block.difference and "policy/oracle" in block.difference
+        assert published_runs.write(place, store) == [block]
+        (block,) = published_runs.blocks(place, store)
+        assert not block.difference
+        assert (store / "README.md").read_text().endswith("```\nend\n")
+
+
+def test_a_command_that_fails_is_named(store):
+    with published_runs.unpacked(store / "published") as place, pytest.raises(UsageError, match="table nowhere"):
+        published_runs.printed("table nowhere", place)
+
+
+def test_episodes_that_do_not_give_the_summary_are_a_fault(store):
+    packed = store / "published" / "oracle" / published_runs.PACKED
+    kept = packed.read_bytes()
+    lines = [json.loads(line) for line in lzma.decompress(kept).splitlines()]
+    lines[0]["scores"]["solve_f1"] = 0.0
+    packed.write_bytes(lzma.compress("".join(json.dumps(line) + "\n" for line in lines).encode()))
+    try:
+        with published_runs.unpacked(store / "published") as place:
+            assert published_runs.faults(place) == ["oracle: its summary disagrees with its episodes."]
+    finally:
+        packed.write_bytes(kept)
+
+
+def test_a_run_that_is_cut_is_not_taken_in(store, tmp_path):
+    run = tmp_path / "run"
+    run.mkdir()
+    for name in ("manifest.json", "summary.json"):
+        (run / name).write_bytes((store / "run" / name).read_bytes())
+    (run / "samples.jsonl").write_bytes(b"")
+    with pytest.raises(UsageError, match="is cut"):
+        published_runs.add(run, "cut", "harness eval ...", tmp_path / "published")
