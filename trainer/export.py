@@ -1,12 +1,13 @@
-"""Export training prompts for another trainer: `harness export verl` writes what verl 0.9 needs, the paper's settings.
+"""Export for other tools: training prompts for verl, a set of environments for inspect_ai.
 
-DIR gets train.parquet, reward.py, agent_loop.yaml and launch.sh. The prompts are files that `harness collect` wrote, or
-environments, whose first prompts they are then. Test environments are refused. docs/verl.md
+`harness export verl` writes what verl 0.9 needs to train with the paper's settings (docs/verl.md), `harness export
+inspect` a task file that inspect_ai plays (docs/interoperability.md).
 """
 
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,13 +22,45 @@ if TYPE_CHECKING:
     from harness.types import Task
     from trainer.prefixes import Prefix
 
-HELP = "training prompts, reward and launch file for verl"
+HELP = "training prompts for verl, or environments for inspect_ai"
 MODEL = "Qwen/Qwen3-8B"
+VERL = """\
+Training prompts for verl 0.9: DIR gets train.parquet, reward.py, agent_loop.yaml and launch.sh.
+
+The prompts are files that `harness collect` wrote, or environments, whose first prompts they are then. Test
+environments are refused. docs/verl.md
+"""
+INSPECT = """\
+A set of environments for inspect_ai: DIR gets task.py, which is small and made to be read, and environments.jsonl.
+
+The tools run in the harness's sandbox, and the rollout and the verifier are the harness's: it must be installed beside
+inspect_ai. docs/interoperability.md
+"""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
+    kinds = parser.add_subparsers(metavar="KIND", required=True, title="for what")
+    for name, text, options, export in (
+        ("verl", VERL, configure_verl, export_verl),
+        ("inspect", INSPECT, configure_inspect, export_inspect),
+    ):
+        kind = kinds.add_parser(
+            name,
+            help=text.partition(":")[0],
+            description=text,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        options(kind)
+        kind.set_defaults(export=export)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Raises UsageError for what cannot be exported; then nothing is written."""
+    return int(args.export(args))
+
+
+def configure_verl(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("trainer", choices=["verl"], help="for which trainer")
     add("--tasks", nargs="+", action="extend", required=True, metavar="GLOB|FILE", help="prompts, or environments")
     add_data_option(parser)
     add("--out", type=Path, required=True, metavar="DIR", help="where the files go: a folder that every node can read")
@@ -37,7 +70,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--reasoning", choices=["off", "on"], default="off", help="whether the model thinks (default: off)")
 
 
-def run(args: argparse.Namespace) -> int:
+def export_verl(args: argparse.Namespace) -> int:
     """Raises UsageError for prompts, a reward or a model that cannot be exported; then nothing is written."""
     from trainer.verl.files import BATCH, MODEL, Export, write_export
     from trainer.verl.reward import step_reward
@@ -90,3 +123,22 @@ def _check(task: Task, prefixes: Sequence[Prefix]) -> None:
             raise UsageError(f"{task.name} has an environment with a state, which no prompt holds; leave it out.")
         if not prefix.sample.codes or not any(prefix.sample.gold.sub_answers.values()):
             raise UsageError(f"{task.name}, {prefix.id!r} has no tools or no sub-answers; leave it out.")
+
+
+def configure_inspect(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("set", metavar="FILE|TASK", help="a file of environment records, or a task's name")
+    add_data_option(parser)
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the two files go")
+
+
+def export_inspect(args: argparse.Namespace) -> int:
+    """Raises UsageError for a set that cannot be exported; then nothing is written."""
+    from harness.interop.inspect_files import one_set, write_export
+
+    if args.out.exists() and not args.out.is_dir():
+        raise UsageError(f"--out names {args.out}, which is a file; name a folder.")
+    task, samples = one_set(args.set, data_paths(args.data))
+    write_export(args.out, task.name, samples)
+    command = f"cd {shlex.quote(str(args.out))} && inspect eval task.py --model MODEL"
+    print(printable(f"{len(samples):,} environments for inspect_ai: {command}"))
+    return 0
