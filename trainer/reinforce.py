@@ -121,10 +121,11 @@ def examined(course: Course, model: Local, out: Path, watch: Watch) -> list[Diff
 
     if course.test is None:
         return []
-    runs = {"before": model.folder.path, "after": out / "model"}
-    for done, (name, path) in enumerate(runs.items()):
+    trained = out / "model"
+    runs = {"before": (model.folder.name, model.folder.path), "after": (f"hf/{trained}", trained)}
+    for done, (run, (name, path)) in enumerate(runs.items()):
         watch("test", done, len(runs))
-        examine(course.test, path, shared_sandbox(), out / "test" / name)
+        examine(course.test, name, path, shared_sandbox(), out / "test" / run)
     return differences(out / "test" / "before", out / "test" / "after")
 
 

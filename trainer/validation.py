@@ -68,10 +68,10 @@ def means(summary: Mapping[str, Any]) -> dict[str, float]:
     return {name: one["value"] for name, one in entry["metrics"].items() if one["value"] is not None}
 
 
-def examine(exam: Exam, model: Path, sandbox: Sandbox, out: Path) -> None:
-    """Plays the exam with the model of a directory, as `harness eval --model hf/PATH` would; a run that is there is
-    gone on with."""
-    loaded = load_directory(f"hf/{model.name}", str(model), ModelOptions(concurrency=WIDTH))
+def examine(exam: Exam, name: str, model: Path, sandbox: Sandbox, out: Path) -> None:
+    """Plays the exam with the model of a directory, called `name`, as `harness eval` would; a run that is there is gone
+    on with."""
+    loaded = load_directory(name, str(model), ModelOptions(concurrency=WIDTH))
     evaluate(exam.plan(), Player(loaded, sandbox), out, resume=True)
 
 

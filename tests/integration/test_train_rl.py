@@ -7,8 +7,10 @@ import shutil
 import socket
 import subprocess
 import sys
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -317,6 +319,16 @@ def test_eight_at_once_are_four_and_four(algorithm, random_network, towns, tmp_p
     runs = {size: replayed_training.train(folder, towns, tmp_path / str(size), algorithm, size) for size in (8, 4, 2)}
     for size in (4, 2):
         same(runs[8], runs[size])
+
+
+@pytest.mark.parametrize(
+    ("changes", "refused"), [({}, True), ({"validation": 10, "vllm": "server"}, True), ({"vllm": "server"}, False)]
+)
+def test_a_network_in_shards_does_not_play(changes, refused):
+    settings = Training("step", **{"validation": 0, **changes})
+    trainer = SimpleNamespace(is_fsdp_enabled=True, course=SimpleNamespace(settings=settings))
+    with pytest.raises(UsageError, match="Under FSDP") if refused else nullcontext():
+        rl.check_sharding(trainer)
 
 
 @pytest.mark.slow
