@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -11,6 +12,7 @@ from tabulate import tabulate
 from harness.summary import heeded
 
 DASH = "-"
+WIDTH = 118
 COLUMNS: dict[str, str] = {
     "F1": "solve_f1",
     "P": "solve_precision",
@@ -113,7 +115,20 @@ def legend(summaries: Sequence[Mapping[str, Any]]) -> str:
     headlines = [_headline(entry) for summary in summaries for entry in summary["tasks"].values()]
     own = any(headline != F1 for headline in headlines)
     columns = [LEGEND, *([OWN_LEGEND] if own else [])] if F1 in headlines or not own else [OWN_LEGEND, OWN_COUNTS]
-    return "\n".join([*columns, *([NOT_HEEDED] if any(heeded(summary) is False for summary in summaries) else [])])
+    unheeded = any(heeded(summary) is False for summary in summaries)
+    return "\n".join([*columns, *([NOT_HEEDED] if unheeded else []), *_floor_note(summaries)])
+
+
+def floors(summaries: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """What policy/silent reaches by the headline metric, of every group and task of which that is not 0."""
+    entries = [entry for summary in summaries for part in ("groups", "tasks") for entry in summary[part].items()]
+    return {name: entry["floor"] for name, entry in entries if "floor" in entry}
+
+
+def _floor_note(summaries: Sequence[Mapping[str, Any]]) -> list[str]:
+    reached = ", ".join(f"{name} {number(value)}" for name, value in floors(summaries).items())
+    said = f"Floor, what policy/silent reaches by the headline metric on all samples: {reached}."
+    return [textwrap.fill(said, WIDTH, break_long_words=False, break_on_hyphens=False)] if reached else []
 
 
 def _values(entry: Mapping[str, Any]) -> dict[str, str]:

@@ -174,6 +174,8 @@ def _task_entry(task: Task, samples: Sequence[Sample]) -> dict[str, Any]:
         "headline": task.headline,
         "success": task.success,
         "source": task.source,
+        **({"weight": task.weight} if task.weight != 1.0 else {}),
+        **({"floor": task.floor} if task.floor else {}),
         "clusters": {sample.id: str(sample.metadata.get("world") or f"{task.name}/{sample.id}") for sample in samples},
     }
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ast
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +21,17 @@ from harness.types import Gold, GoldCall, Message, Sample, Tool
 
 REQUIRED = ("messages", "tools", "codes", "unsolved_set")
 ROLES = ("system", "user", "assistant", "tool")
+Reader = Callable[[Any, int, str], Sample]
+"""From a row, its 0-based place and its name in errors to a sample."""
 
 
-def read_samples(path: Path, name: str | None = None) -> list[Sample]:
-    """All samples of a file. Raises MissingData where there is no file, UsageError where one cannot be used."""
+def read_samples(path: Path, name: str | None = None, read: Reader | None = None) -> list[Sample]:
+    """All samples of a file, each made by `read` (default: sample_from_record). Raises MissingData where there is no
+    file, UsageError where one cannot be used."""
+    read = read or sample_from_record
     if not path.is_file():
         raise MissingData(f"{name or 'The task'} looked for its data at {path}, where there is no file.")
-    samples = [
-        sample_from_record(record, line, f"{path}, record {line + 1}") for line, record in enumerate(read_rows(path))
-    ]
+    samples = [read(record, line, f"{path}, record {line + 1}") for line, record in enumerate(read_rows(path))]
     if not samples:
         raise UsageError(f"{path} holds no records.")
     lines: dict[str, int] = {}

@@ -11,6 +11,7 @@ Bootstrap and significance tests belong to `results`.
 from __future__ import annotations
 
 import math
+import operator
 from collections import defaultdict
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
@@ -49,8 +50,12 @@ def mean(values: Sequence[float]) -> float:
     return math.fsum(values) / len(values)
 
 
-def estimate(strata: Sequence[Sequence[Observation]], bounds: tuple[float, float] | None = None) -> Estimate:
-    """The macro mean over strata: every stratum weighs the same, however many values it has.
+def estimate(
+    strata: Sequence[Sequence[Observation]],
+    bounds: tuple[float, float] | None = None,
+    weights: Sequence[float] | None = None,
+) -> Estimate:
+    """The macro mean over strata: every stratum weighs the same, or as `weights` say, however many values it has.
 
     One stratum gives the plain mean. An empty stratum makes the macro mean undefined (n = 0). `bounds` clips the
     interval of a quantity that cannot leave them. No interval where nothing is known of the spread: a stratum with a
@@ -59,11 +64,13 @@ def estimate(strata: Sequence[Sequence[Observation]], bounds: tuple[float, float
     if not strata or not all(strata):
         return EMPTY
     centres = [mean([value for _, value in stratum]) for stratum in strata]
-    value, n = mean(centres), sum(len(stratum) for stratum in strata)
+    shares = _shares(strata, weights)
+    value = mean(centres) if weights is None else math.fsum(map(operator.mul, shares, centres))
+    n = sum(len(stratum) for stratum in strata)
     clusters = len({cluster for stratum in strata for cluster, _ in stratum})
     if bounds and value in bounds and clusters > 1:
         return Estimate(value, 0.0, _at_a_bound(value, clusters, bounds), n)
-    spread = _spread(strata, centres)
+    spread = _spread(strata, centres, shares)
     if spread is None:
         return Estimate(value, None, None, n)
     stderr, freedom = spread
@@ -72,17 +79,25 @@ def estimate(strata: Sequence[Sequence[Observation]], bounds: tuple[float, float
     return Estimate(value, stderr, _interval(value, stderr, freedom, bounds), n, freedom)
 
 
-def _spread(strata: Sequence[Sequence[Observation]], centres: Sequence[float]) -> tuple[float, int] | None:
+def _shares(strata: Sequence[Sequence[Observation]], weights: Sequence[float] | None) -> list[float]:
+    """What each stratum counts; they add up to 1."""
+    given = [1.0] * len(strata) if weights is None else weights
+    return [weight / math.fsum(given) for weight in given]
+
+
+def _spread(
+    strata: Sequence[Sequence[Observation]], centres: Sequence[float], shares: Sequence[float]
+) -> tuple[float, int] | None:
     """Standard error and degrees of freedom of the macro mean; None where a stratum has one cluster.
 
     Where no cluster reaches into several strata, each stratum estimates a mean of its own and is corrected by itself
     (stratified sampling of clusters; Cochran, 1977, chapter 5); where some do, the clusters are one sample.
     """
     residuals: list[dict[Hashable, list[float]]] = []
-    for stratum, centre in zip(strata, centres, strict=True):
+    for stratum, centre, share in zip(strata, centres, shares, strict=True):
         own: dict[Hashable, list[float]] = defaultdict(list)
         for cluster, value in stratum:
-            own[cluster].append((value - centre) / (len(strata) * len(stratum)))
+            own[cluster].append(share * (value - centre) / len(stratum))
         residuals.append(own)
     everyone = dict.fromkeys(cluster for own in residuals for cluster in own)
     if len(everyone) < sum(len(own) for own in residuals):

@@ -6,6 +6,8 @@ A metric that no episode has (the precision of a model that never calls) is null
 
 from __future__ import annotations
 
+import math
+import operator
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
@@ -70,20 +72,37 @@ def _entry(
     records = [record for name in names for record in by_task[name]]
     metrics = dict.fromkeys(metric for record in records for metric in record["scores"])
     epochs = int(manifest["identity"]["epochs"])
+    weights = _weights(manifest, names)
     passes = _passes(manifest, names, by_task, epochs) if epochs > 1 else {}
     return {
         "n": len(records),
         "headline": manifest["tasks"][names[0]]["headline"],
+        **_floor(manifest, names, weights),
         "metrics": {
             metric: estimate(
                 [_observations(manifest["tasks"][name]["clusters"], by_task[name], metric) for name in names],
                 bounds=None if metric in UNBOUNDED else (0.0, 1.0),
+                weights=weights,
             ).as_json()
             for metric in metrics
         }
         | passes,
         "outcomes": dict(sorted(Counter(record["outcome"] for record in records).items())),
     }
+
+
+def _weights(manifest: Mapping[str, Any], names: Sequence[str]) -> list[float] | None:
+    """What the tasks of a group count in its mean; None where all count the same."""
+    found = [float(manifest["tasks"][name].get("weight", 1.0)) for name in names]
+    return found if len(names) > 1 and set(found) != {1.0} else None
+
+
+def _floor(manifest: Mapping[str, Any], names: Sequence[str], weights: Sequence[float] | None) -> dict[str, float]:
+    """What the silent policy reaches, by the tasks' own account; nothing where that is 0."""
+    floors = [float(manifest["tasks"][name].get("floor", 0.0)) for name in names]
+    shares = weights or [1.0] * len(names)
+    reached = math.fsum(map(operator.mul, shares, floors)) / math.fsum(shares) if any(floors) else 0.0
+    return {"floor": reached} if reached else {}
 
 
 def _observations(clusters: Mapping[str, str], records: Sequence[Record], metric: str) -> list[Observation]:
@@ -117,6 +136,7 @@ def _passes(
                     for clusters, successes in played
                 ],
                 bounds=(0.0, 1.0),
+                weights=_weights(manifest, names),
             ).as_json()
     return passes
 

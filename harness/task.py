@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from harness.checked import checked_task, first_row, has_checks
 from harness.datafiles import stem
 from harness.environment import ToolEnvironment
 from harness.records import read_samples
@@ -33,7 +34,11 @@ def environment_task(
 
 
 def file_task(path: Path) -> Task:
-    """A file of environment records (JSONL, plain or compressed, or Parquet), named by its stem."""
+    """A file of environment records or of rows with checks (JSONL, plain or compressed, or Parquet), named by its
+    stem; its first row says which."""
+    row = first_row(path)
+    if has_checks(row):
+        return checked_task(path, stateful=row.get("state") is not None)
     return environment_task(
         stem(path), lambda: read_samples(path), description="environment records from a file", source=str(path)
     )

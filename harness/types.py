@@ -75,13 +75,15 @@ class GoldCall:
 class Gold:
     """What only the parent process knows: sub-answers by tool, a reference solution if there is one, the answer.
 
-    `message` is the whole last message of the reference solution, where that is more than the answer.
+    `message` is the whole last message of the reference solution, where that is more than the answer. `turns` are the
+    calls turn by turn, where it matters which share a turn; the message is what an empty turn says.
     """
 
     sub_answers: Mapping[str, tuple[str, ...]]
     calls: tuple[GoldCall, ...] | None = None
     answer: str | None = None
     message: str | None = None
+    turns: tuple[tuple[GoldCall, ...], ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -348,6 +350,10 @@ class Task:
     success: tuple[str, ...] = ("answer_accuracy", "answer_accuracy_lenient")
     """The metric, the first of these that the episodes have, whose value 1 is a success for pass@k and pass^k."""
     group: str | None = None
+    weight: float = 1.0
+    """What it counts in the mean of its group, beside the others there."""
+    floor: float = 0.0
+    """What policy/silent reaches by the headline metric on all samples: said below every table where it is not 0."""
     description: str = ""
     source: str = ""
     max_turns: int | None = None

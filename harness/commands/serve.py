@@ -89,7 +89,7 @@ def server_module() -> Any:
     try:
         from harness.interop import mcp_server
     except ImportError:
-        raise UsageError("harness serve needs the mcp extra: pip install 'tool-harness[mcp]'.") from None
+        raise UsageError("This command needs the mcp extra: pip install 'tool-harness[mcp]'.") from None
     return mcp_server
 
 

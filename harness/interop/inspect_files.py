@@ -66,10 +66,14 @@ def one_set(pattern: str, data: Mapping[str, Path]) -> tuple[Task, list[Sample]]
 
 
 def write_export(folder: Path, name: str, samples: Sequence[Sample]) -> None:
-    """Writes the data, then the task file that reads it."""
+    """Writes the data, then the task file that reads it. Raises UsageError where another task file would be lost: it
+    is made to be changed."""
+    file, text = folder / "task.py", TASK_FILE.format(name=identifier(name), data=DATA)
+    if file.exists() and file.read_bytes() != text.encode():
+        raise UsageError(f"{file} holds something else; remove it, or name another folder with --out.")
     folder.mkdir(parents=True, exist_ok=True)
     write_rows(folder / DATA, map(to_record, samples))
-    write_atomically(folder / "task.py", TASK_FILE.format(name=identifier(name), data=DATA))
+    write_atomically(file, text)
 
 
 def identifier(name: str) -> str:

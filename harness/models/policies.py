@@ -72,11 +72,12 @@ class Policy:
 
 
 def oracle(request: ModelRequest, seed: int) -> tuple[list[Call], str]:
-    """The gold calls in their order, one a turn; then the gold message or, without one, an answer line."""
+    """The gold calls in their order, one a turn or as the gold has its turns; then the gold message or, without one, an
+    answer line."""
     gold = request.sample.gold
-    calls = gold.calls or ()
-    if request.turn < len(calls):
-        return [(calls[request.turn].name, calls[request.turn].arguments)], ""
+    turns = [(call,) for call in gold.calls or ()] if gold.turns is None else gold.turns
+    if request.turn < len(turns) and turns[request.turn]:
+        return [(call.name, call.arguments) for call in turns[request.turn]], ""
     return [], f"Answer: {gold.answer}" if gold.message is None else gold.message
 
 

@@ -43,9 +43,12 @@ def final_text(trajectory: Trajectory) -> str | None:
 
 def _right_line(text: str, gold: str) -> bool:
     lines = _ANSWER_LINE.findall(text)
-    if not lines:
-        return False
-    return _content(lines[-1]) == _content(gold) or _content_of_parts(lines[-1]) == _content_of_parts(gold)
+    return bool(lines) and same_answer(lines[-1], gold)
+
+
+def same_answer(text: str, gold: str) -> bool:
+    """Equal after normalisation, articles aside; the parts of a list in any order."""
+    return _content(text) == _content(gold) or _content_of_parts(text) == _content_of_parts(gold)
 
 
 def _content(text: str) -> Tokens:

@@ -119,6 +119,16 @@ def played(exported, said, out, **arguments):
 # --- what is written -----------------------------------------------------------------------------------------------
 
 
+def test_a_task_file_that_was_changed_is_kept(tmp_path):
+    out = tmp_path / "demo"
+    for _ in range(2):
+        assert harness("export", "inspect", "demo_multi_hop", "--out", out).returncode == 0
+    file = out / "task.py"
+    file.write_text(file.read_text() + "# mine\n")
+    assert "task.py holds something else" in one_sentence(harness("export", "inspect", "demo_multi_hop", "--out", out))
+    assert file.read_text().endswith("# mine\n")
+
+
 def test_the_data_is_the_set(exported):
     written = read_samples(exported / "environments.jsonl")
     assert fingerprint(written) == fingerprint(read_samples(exported.parent / "my towns-2.jsonl"))
@@ -126,9 +136,9 @@ def test_the_data_is_the_set(exported):
 
 def test_a_registered_task_keeps_everything_that_decides_an_episode(tmp_path):
     for name in ("demo_parallel_multi_hop", "ftrl_multi_hop"):
-        assert harness("export", "inspect", name, "--out", tmp_path).returncode == 0
+        assert harness("export", "inspect", name, "--out", tmp_path / name).returncode == 0
         [known] = load_samples(select_tasks([name], {})).values()
-        written = read_samples(tmp_path / "environments.jsonl")
+        written = read_samples(tmp_path / name / "environments.jsonl")
         assert fingerprint(written) == fingerprint(known)
         assert [sample.gold for sample in written] == [sample.gold for sample in known]
 
