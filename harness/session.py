@@ -101,7 +101,7 @@ class Session:
         played = [directory.records() for directory in directories]
         groups = [directory.manifest["groups"] for directory in directories]
         print(printable(table(summaries, groups, by_task=len(runs) == 1)))
-        print(f"\n{legend(summaries)}\n")
+        print(printable(f"\n{legend(summaries)}\n"))
         for run, summary, records in zip(runs, summaries, played, strict=True):
             for line in (*ill_ends(records), *_remarks(summary, records)):
                 print(printable(f"{run.label}: {line}"))

@@ -27,9 +27,8 @@ if TYPE_CHECKING:
 HELP = "paired differences between runs of the same samples, and whether they are real"
 LISTED = 5
 LEGEND = (
-    "A, B: means over the n pairs that have the metric in both runs; tasks weigh alike; 95 %: clustered Student's t.",
+    "A, B: means over the n pairs that have the metric in both runs, of groups as in tables; 95 %: clustered t.",
     "p: paired permutation test, seeded; Holm: adjusted over the metrics of one block; -: no value.",
-    "detectable: the smallest true difference that a test at .05 would have found in 80 % of such runs.",
 )
 
 
@@ -113,6 +112,7 @@ def _letter(index: int) -> str:
 
 
 def _grid(base: Run, compared: Sequence[Compared], everything: bool) -> Grid:
+    from results.comparison import DETECTABLE
     from results.render import Column, Grid
 
     several = len(compared) > 1
@@ -126,7 +126,7 @@ def _grid(base: Run, compared: Sequence[Compared], everything: bool) -> Grid:
     notes = [f"{_letter(index)}: {_named(one)}" for index, one in enumerate([base, *(one.run for one in compared)])]
     for index, one in enumerate(compared, start=1):
         notes += _told(one, _letter(index), everything)
-    return Grid(columns, rows, [*notes, *LEGEND])
+    return Grid(columns, rows, [*notes, *LEGEND, DETECTABLE])
 
 
 def _named(run: Run) -> str:
@@ -134,6 +134,7 @@ def _named(run: Run) -> str:
 
 
 def _rows(one: Compared, first: Sequence[str], start: int) -> list[Row]:
+    from results.comparison import shown_p
     from results.render import Cell, Row, number, text
 
     rows, block, scope = [], start, None
@@ -145,17 +146,13 @@ def _rows(one: Compared, first: Sequence[str], start: int) -> list[Row]:
         between = Cell() if interval is None else Cell(_between(interval, digits), list(interval))
         cells = [*map(text, (*first, change.scope, change.metric)), number(change.before, digits)]
         cells += [number(change.after, digits), number(change.value, "+" + digits), between]
-        cells += [Cell(_p(p), p) for p in (change.p, change.p_holm)]
+        cells += [Cell(shown_p(p), p) for p in (change.p, change.p_holm)]
         rows.append(Row([*cells, number(change.detectable, digits), text(change.n)], block))
     return rows
 
 
 def _between(interval: tuple[float, float], digits: str = ".3f") -> str:
     return f"[{interval[0]:+{digits}}, {interval[1]:+{digits}}]"
-
-
-def _p(p: float) -> str:
-    return "<.001" if p < 0.001 else f"{p:.3f}"
 
 
 # --- in sentences ------------------------------------------------------------------------------------------------
@@ -174,9 +171,11 @@ def _told(one: Compared, letter: str, everything: bool) -> Iterator[str]:
 
 
 def _flipped(found: Flips, letter: str, everything: bool) -> Iterator[str]:
+    from results.comparison import shown_p
+
     if not found.n:
         return
-    test = "" if found.p is None else f"; exact McNemar p {_p(found.p)}"
+    test = "" if found.p is None else f"; exact McNemar p {shown_p(found.p)}"
     yield f"Right or wrong by {', '.join(found.metrics)}, {found.n} pairs, A to {letter}{test}:"
     sides = (("wrong to right", found.gained, found.gained95), ("right to wrong", found.lost, found.lost95))
     for name, pairs, interval in sides:

@@ -1,6 +1,6 @@
 """Two runs of the same samples: what changed, by how much, and whether chance would do as well.
 
-Tasks weigh the same; clusters are those of the runs' manifests.
+Weights of tasks and clusters are those of the base's manifest.
 """
 
 from __future__ import annotations
@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Any, Literal
 
 from harness.errors import UsageError
-from harness.stats import Estimate, estimate, mean
+from harness.stats import Estimate, Observation, estimate
 from harness.summary import UNBOUNDED
 from results.pairing import Pair
 from results.reading import Run
@@ -19,6 +19,8 @@ from results.statistics import bootstrap_interval, detectable, holm, mcnemar_p, 
 
 METRICS = ("solve_f1", "solve_precision", "solve_rate", "answer_accuracy", "answer_accuracy_lenient", "calls")
 """Shown unless asked otherwise, where both runs have them; other benchmarks' headlines are added."""
+
+DETECTABLE = "detectable: the smallest true difference that a test at .05 would have found in 80 % of such runs."
 
 Triple = tuple[str, float, float]
 """A pair's cluster and its two values."""
@@ -65,6 +67,11 @@ class Change:
         }
 
 
+def shown_p(p: float) -> str:
+    """A p for people."""
+    return "<.001" if p < 0.001 else f"{p:.3f}"
+
+
 def scopes(base: Run, run: Run, by_task: bool) -> dict[str, list[str]]:
     """What is shown: groups that both runs have with the same tasks, then tasks in none of them, or all tasks."""
     tasks = [task for task in base.manifest["tasks"] if task in run.manifest["tasks"]]
@@ -99,38 +106,55 @@ def changes(pairs: Sequence[Pair], parts: Mapping[str, Sequence[str]], metrics: 
     return found
 
 
-def _triples(pairs: Sequence[Pair], tasks: Sequence[str], metric: str) -> list[list[Triple]]:
-    """For every task the pairs that have the metric in both runs."""
+@dataclass(frozen=True, slots=True)
+class _Strata:
+    """For every task the pairs that have a metric in both runs, and what the tasks count (None: all the same)."""
+
+    triples: Sequence[Sequence[Triple]]
+    weights: Sequence[float] | None
+
+    @property
+    def differences(self) -> list[list[Observation]]:
+        return [[(cluster, after - before) for cluster, before, after in found] for found in self.triples]
+
+    def mean(self, place: Literal[1, 2]) -> float:
+        """The macro mean of the values before or after."""
+        values = [[(triple[0], triple[place]) for triple in found] for found in self.triples]
+        return estimate(values, weights=self.weights).value or 0.0
+
+
+def _strata(pairs: Sequence[Pair], tasks: Sequence[str], metric: str) -> _Strata:
     found: dict[str, list[Triple]] = {task: [] for task in tasks}
+    given = {pair.task: pair.weight for pair in pairs if pair.task in found}
     for pair in pairs:
         before, after = (record["scores"].get(metric) for record in (pair.before, pair.after))
         if pair.task in found and before is not None and after is not None:
             found[pair.task].append((pair.cluster, float(before), float(after)))
-    return list(found.values())
+    weighted = len(given) == len(found) > 1 and set(given.values()) != {1.0}
+    return _Strata(list(found.values()), [given[task] for task in found] if weighted else None)
 
 
-def _difference(strata: Sequence[Sequence[Triple]], metric: str) -> Estimate:
-    bounds = None if metric in UNBOUNDED else (-1.0, 1.0)
-    return estimate([[(cluster, after - before) for cluster, before, after in triples] for triples in strata], bounds)
+def _difference(strata: _Strata, metric: str) -> Estimate:
+    return estimate(strata.differences, None if metric in UNBOUNDED else (-1.0, 1.0), strata.weights)
 
 
 def _change(pairs: Sequence[Pair], scope: str, tasks: Sequence[str], metric: str) -> Change | None:
     """None where a task has no pair with the metric."""
-    strata = _triples(pairs, tasks, metric)
-    differences = [[(cluster, after - before) for cluster, before, after in triples] for triples in strata]
-    difference, p = _difference(strata, metric), permutation_p(differences)
+    strata = _strata(pairs, tasks, metric)
+    p = permutation_p(strata.differences, weights=strata.weights)
     if p is None:
         return None
+    difference = _difference(strata, metric)
     return Change(
         scope=scope,
         metric=metric,
-        before=mean([mean([before for _, before, _ in triples]) for triples in strata]),
-        after=mean([mean([after for *_, after in triples]) for triples in strata]),
+        before=strata.mean(1),
+        after=strata.mean(2),
         difference=difference,
-        bootstrap=bootstrap_interval(differences),
+        bootstrap=bootstrap_interval(strata.differences, weights=strata.weights),
         p=p,
         p_holm=p,
-        mcnemar=_mcnemar([triple for triples in strata for triple in triples]),
+        mcnemar=_mcnemar([triple for found in strata.triples for triple in found]),
         detectable=detectable(difference),
     )
 
@@ -158,7 +182,7 @@ class Contrary:
 def contrary(pairs: Sequence[Pair], parts: Mapping[str, Sequence[str]], found: Sequence[Change]) -> list[Contrary]:
     """The tasks of each changed group whose difference has the other sign."""
     single = [
-        (change, Contrary(task, change.metric, _difference(_triples(pairs, [task], change.metric), change.metric)))
+        (change, Contrary(task, change.metric, _difference(_strata(pairs, [task], change.metric), change.metric)))
         for change in found
         for task in parts[change.scope]
     ]

@@ -17,11 +17,12 @@ from results.reading import Run
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """One episode of both runs."""
+    """One episode of both runs; `weight` is what its task counts in the mean of its group."""
 
     cluster: str
     before: Record
     after: Record
+    weight: float = 1.0
 
     @property
     def task(self) -> str:
@@ -56,9 +57,15 @@ def pair_up(base: Run, run: Run, shared: bool) -> list[Pair]:
 
 def _pairs(base: Run, run: Run, tasks: set[str], where: str) -> list[Pair]:
     after = {order(record): record for record in run.records}
-    clusters = {task: base.manifest["tasks"][task]["clusters"] for task in tasks}
+    entries = {task: base.manifest["tasks"][task] for task in tasks}
+    weights = {task: float(entry.get("weight", 1.0)) for task, entry in entries.items()}
     pairs = [
-        Pair(clusters[record["task"]][record["sample"]], record, after[order(record)])
+        Pair(
+            entries[record["task"]]["clusters"][record["sample"]],
+            record,
+            after[order(record)],
+            weights[record["task"]],
+        )
         for record in base.records
         if record["task"] in tasks and order(record) in after
     ]

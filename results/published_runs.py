@@ -24,7 +24,7 @@ from typing import Any
 
 from harness import jsonio
 from harness.errors import HarnessError, UsageError
-from results.reading import disagrees, read_run
+from results.reading import read_run
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "results" / "published"
@@ -55,7 +55,7 @@ class Block:
 def add(run: Path, name: str, command: str, folder: Path = FOLDER) -> None:
     """Takes a finished run in under a name; of the paths where its data was, names alone are kept. Raises UsageError
     where it is not finished or disagrees with itself."""
-    if disagrees(run):
+    if read_run(run).remarks:
         raise UsageError(f"{run} is cut, or its summary disagrees with its episodes; finish or rescore it first.")
     target = folder / name
     target.mkdir(parents=True, exist_ok=True)
@@ -100,8 +100,7 @@ def faults(place: Path) -> list[str]:
     for manifest in sorted(place.rglob("manifest.json")):
         run = manifest.parent
         try:
-            read_run(run)
-            if disagrees(run):
+            if read_run(run).remarks:
                 found.append(f"{run.relative_to(place)}: its summary disagrees with its episodes.")
         except HarnessError as error:
             found.append(str(error))

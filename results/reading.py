@@ -1,7 +1,8 @@
 """Runs to read: which directories are meant, and whether what they say can be believed.
 
 Values come from the episodes. A summary that says otherwise, a file that was cut and a run of another format are named
-in one sentence each on stderr, or as the error where nothing else is left to show.
+in one sentence each: as a remark, which tables print on stderr and the report shows at its top, or as the error where
+nothing else is left to show.
 """
 
 from __future__ import annotations
@@ -15,20 +16,25 @@ from typing import Any
 
 from harness.display import mode
 from harness.errors import UsageError
-from harness.paired import Played
-from harness.runs import Record, RunDirectory
+from harness.runs import LOCK, SCHEMA, Record, RunDirectory
 from harness.summary import summarise
 from harness.terminal import printable
+
+ANEW = "what is shown was computed anew from its episodes"
+COMPARED = ("tasks", "groups")
+"""The parts of a summary that must be what the episodes give."""
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A run as results show it: `summary` was made from `records`."""
+    """A run as results show it: `summary` was made from `records`; `remarks` are sentences about what could not be
+    taken as it was."""
 
     path: Path
     manifest: Mapping[str, Any]
     records: Sequence[Record]
     summary: Mapping[str, Any]
+    remarks: Sequence[str] = ()
 
     @property
     def label(self) -> str:
@@ -42,77 +48,85 @@ class Run:
         groups: Mapping[str, Sequence[str]] = self.manifest["groups"]
         return groups
 
-    @property
-    def played(self) -> Played:
-        """The run as harness.paired takes it."""
-        return Played(self.manifest, self.records)
 
-
-def found_runs(paths: Sequence[Path]) -> list[Path]:
-    """The run directories among the paths and, for a folder that is none itself, the finished ones below it."""
+def found_runs(paths: Sequence[Path]) -> tuple[list[Path], list[str]]:
+    """The run directories among the paths and, for a folder that is none itself, the finished ones below it; and a
+    sentence for each that was left out."""
     found: list[Path] = []
+    remarks: list[str] = []
     for path in paths:
-        below = [] if (path / "manifest.json").exists() else sorted(p.parent for p in path.rglob("manifest.json"))
+        below = [] if (path / "manifest.json").exists() else _runs_below(path)
         finished = [run for run in below if (run / "summary.json").exists()]
-        for run in below:
-            if run not in finished:
-                warn(f"Left out {run}: it is not finished.")
+        remarks += [f"Left out {run}: it is not finished." for run in below if run not in finished]
         found += finished or [path]
-    return found
+    return found, remarks
+
+
+def _runs_below(folder: Path) -> list[Path]:
+    """Model directories have a manifest.json too, but nothing of a run beside it."""
+    marks = ("samples.jsonl", "summary.json", LOCK)
+    beside = sorted(path.parent for path in folder.rglob("manifest.json"))
+    return [path for path in beside if any((path / mark).exists() for mark in marks)]
 
 
 def read_runs(paths: Sequence[Path]) -> list[Run]:
-    """The runs that the paths mean, in order. Raises UsageError for a path that is no finished run of this format; one
-    that was only found in a folder is left out aloud, unless nothing remains."""
-    named = set(paths)
+    """The runs that the paths mean, in order; remarks go to stderr. Raises UsageError for a path that is no finished
+    run of this format; one that was only found in a folder is left out aloud, unless nothing remains."""
+    found, remarks = found_runs(paths)
+    _say(remarks)
     runs: list[Run] = []
     reason: UsageError | None = None
-    for path in found_runs(paths):
+    for path in found:
         try:
             runs.append(read_run(path))
         except UsageError as error:
-            if path in named:
+            if path in paths:
                 raise
             reason = error
-            warn(f"Left out {path}: {error}")
+            _say([f"Left out {path}: {error}"])
+        else:
+            _say(runs[-1].remarks)
     if reason is not None and not runs:
         raise reason
     return runs
 
 
-def read_run(path: Path) -> Run:
-    """A finished run, summarised from its episodes. Raises UsageError where there is none."""
+def _say(remarks: Sequence[str]) -> None:
+    for remark in remarks:
+        print(printable(remark), file=sys.stderr)
+
+
+def read_run(path: Path, unfinished: bool = False) -> Run:
+    """A run, summarised from its episodes. Raises UsageError where there is none, or no finished one: `unfinished`
+    takes a run without a summary.json that can be read too, and says so in its remarks."""
     directory = RunDirectory.open(path)
-    stored = directory.summary()
-    records = directory.records()
-    if not records:
-        raise UsageError(f"{path} has a summary but no episodes; its samples.jsonl is missing or empty.")
+    stored = _stored(directory, unfinished)
     try:
+        records = directory.records()
         _check_manifest(directory.manifest)
         _check_scores(records)
         summary = summarise(directory.manifest, records)
         planned = directory.planned
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         said = f"{type(error).__name__} {error}"
         raise UsageError(f"{path} cannot be summarised: its manifest or an episode is damaged ({said}).") from None
-    if len(records) < planned:
-        warn(f"{path} is cut: {len(records)} of its {planned} episodes are there; what is shown counts these alone.")
-    elif not _agree(stored, summary):
-        warn(f"{path}: its summary.json disagrees with its episodes; what is shown was computed from the episodes.")
-    return Run(path, directory.manifest, records, summary)
+    if not records and isinstance(stored, str):
+        raise UsageError(f"nothing of {path} has been played yet; go on with the run by --resume.")
+    if not records:
+        raise UsageError(f"{path} is cut: it has a summary but no episodes; its samples.jsonl is missing or empty.")
+    incomplete = _incomplete(path, stored, len(records), planned)
+    remark = incomplete or _disagreement(directory, stored, summary)
+    return Run(path, directory.manifest, records, summary, [remark] if remark else [])
 
 
-def disagrees(path: Path) -> bool:
-    """Whether a run is cut, or its summary.json says otherwise than its episodes. Raises UsageError where there is no
-    finished run."""
-    directory = RunDirectory.open(path)
-    records = directory.records()
-    return len(records) < directory.planned or not _agree(directory.summary(), summarise(directory.manifest, records))
-
-
-def warn(text: str) -> None:
-    """One line on stderr."""
-    print(printable(text), file=sys.stderr)
+def _stored(directory: RunDirectory, unfinished: bool) -> Mapping[str, Any] | str:
+    """What summary.json holds, or a sentence why that cannot be said."""
+    try:
+        return directory.summary()
+    except UsageError as error:
+        if not unfinished:
+            raise
+        return str(error)
 
 
 def _check_manifest(manifest: Mapping[str, Any]) -> None:
@@ -122,6 +136,8 @@ def _check_manifest(manifest: Mapping[str, Any]) -> None:
         names = [task["headline"], *task.get("success", ())]
         if not all(isinstance(metric, str) for metric in names):
             raise ValueError(f"a metric of {name} has no name")
+        if not all(math.isfinite(value) and value >= 0 for value in (task.get("weight", 1.0), task.get("floor", 0.0))):
+            raise ValueError(f"weight or floor of {name} is no such number")
 
 
 def _check_scores(records: Sequence[Record]) -> None:
@@ -131,10 +147,37 @@ def _check_scores(records: Sequence[Record]) -> None:
                 raise ValueError(f"{name} is no number")
 
 
-def _agree(stored: Mapping[str, Any], summary: Mapping[str, Any]) -> bool:
-    """Whether two summaries say the same of tasks and groups, but for the last digits of their numbers."""
-    parts = ("tasks", "groups")
-    return dict(_leaves([stored.get(part) for part in parts])) == dict(_leaves([summary[part] for part in parts]))
+# --- what a run says of itself -----------------------------------------------------------------------------------
+
+
+def _incomplete(path: Path, stored: Mapping[str, Any] | str, episodes: int, planned: int) -> str | None:
+    """A summary is only written of a complete run: where there is one, episodes were lost."""
+    if episodes >= planned:
+        return None
+    how = "not complete" if isinstance(stored, str) else "cut"
+    return f"{path} is {how}: {episodes:,} of its {planned:,} episodes are there; what is shown counts these alone."
+
+
+def _disagreement(directory: RunDirectory, stored: Mapping[str, Any] | str, summary: Mapping[str, Any]) -> str | None:
+    """How summary.json is not what the episodes give, in one sentence."""
+    if isinstance(stored, str):
+        return f"{stored.rstrip('.')}; {ANEW}."
+    if stored.get("schema") != SCHEMA:
+        return f"{directory.summary_path} was written in another format than this version's ({SCHEMA}); {ANEW}."
+    if (difference := _first_difference(stored, summary)) is not None:
+        return f"{directory.path}: its summary.json disagrees with its episodes ({difference}); {ANEW}."
+    return None
+
+
+def _first_difference(stored: Mapping[str, Any], summary: Mapping[str, Any]) -> str | None:
+    """What two summaries say otherwise of tasks and groups, but for the last digits of their numbers."""
+    theirs, ours = (dict(_leaves({part: said.get(part) for part in COMPARED})) for said in (stored, summary))
+    for where in {**ours, **theirs}:
+        there, counted = (said.get(where, "nothing") for said in (theirs, ours))
+        if there != counted:
+            name = ", ".join(str(part) for part in where[1:] if part not in ("metrics", "value"))
+            return f"{name}: {there!s:.40} there, {counted!s:.40} counted"
+    return None
 
 
 def _leaves(value: Any, where: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], Any]]:
@@ -143,8 +186,4 @@ def _leaves(value: Any, where: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any
         for name, part in named:
             yield from _leaves(part, (*where, name))
     else:
-        yield where, float(f"{value:.9g}") if _is_number(value) else value
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+        yield where, float(f"{value:.9g}") if isinstance(value, float) else value

@@ -32,10 +32,11 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class _Sums:
-    """Sums and numbers of values, a row a stratum and a column a cluster."""
+    """Sums and numbers of values, a row a stratum and a column a cluster; what each row counts, 1 in all."""
 
     values: Array
     counts: Array
+    shares: Array
 
     @property
     def nested(self) -> bool:
@@ -45,16 +46,18 @@ class _Sums:
     @property
     def macro_parts(self) -> Array:
         """What each cluster adds to the macro mean."""
-        parts: Array = (self.values / self.counts.sum(axis=1, keepdims=True)).sum(axis=0) / len(self.values)
+        parts: Array = self.shares @ (self.values / self.counts.sum(axis=1, keepdims=True))
         return parts
 
 
-def _sums(strata: Strata) -> _Sums:
+def _sums(strata: Strata, weights: Sequence[float] | None) -> _Sums:
     place: dict[Hashable, int] = {}
     for stratum in strata:
         for cluster, _ in stratum:
             place.setdefault(cluster, len(place))
-    found = _Sums(np.zeros((len(strata), len(place))), np.zeros((len(strata), len(place))))
+    shape = len(strata), len(place)
+    given = np.asarray([1.0] * len(strata) if weights is None else weights)
+    found = _Sums(np.zeros(shape), np.zeros(shape), given / given.sum())
     for row, stratum in enumerate(strata):
         columns = [place[cluster] for cluster, _ in stratum]
         np.add.at(found.values[row], columns, [value for _, value in stratum])
@@ -62,10 +65,13 @@ def _sums(strata: Strata) -> _Sums:
     return found
 
 
-def bootstrap_interval(strata: Strata, seed: int = 0, resamples: int = RESAMPLES) -> tuple[float, float] | None:
-    """The 95 % interval of the macro mean over strata, by resampling clusters: within each stratum, or all together
-    where some reach into several strata. Studentised (Hall, 1988), because that covers as it says on skewed values,
-    where Student's t and percentiles fall short (tests/property/test_results_coverage.py).
+def bootstrap_interval(
+    strata: Strata, seed: int = 0, resamples: int = RESAMPLES, weights: Sequence[float] | None = None
+) -> tuple[float, float] | None:
+    """The 95 % interval of the macro mean over strata (`weights` as in harness.stats.estimate), by resampling clusters:
+    within each stratum, or all together where some reach into several strata. Studentised (Hall, 1988), because that
+    covers as it says on skewed values, where Student's t and percentiles fall short
+    (tests/property/test_results_coverage.py).
 
     None where there are fewer than three clusters in a stratum, where nothing differs, and where resamples often leave
     a stratum without values or without spread.
@@ -74,7 +80,7 @@ def bootstrap_interval(strata: Strata, seed: int = 0, resamples: int = RESAMPLES
 
     if not strata or not all(strata):
         return None
-    sums = _sums(strata)
+    sums = _sums(strata, weights)
     samples = [np.flatnonzero(row) for row in sums.counts] if sums.nested else [np.arange(sums.counts.shape[1])]
     if min(map(len, samples)) < LEAST:
         return None
@@ -110,20 +116,22 @@ def _macro(sums: _Sums, drawn: Sequence[NDArray[np.intp]]) -> tuple[Array, Array
     """Macro mean and clustered standard error (as harness.stats has them) of resampled clusters: for every stratum the
     columns that were drawn, along the last axis."""
     means, residuals = [], []
-    for values, counts, columns in zip(sums.values, sums.counts, drawn, strict=True):
+    for values, counts, share, columns in zip(sums.values, sums.counts, sums.shares, drawn, strict=True):
         v, n = values[columns], counts[columns]
         total = n.sum(-1, keepdims=True)
         mean = v.sum(-1, keepdims=True) / total
-        means.append(mean[..., 0] / len(drawn))
-        residuals.append((v - mean * n) / (total * len(drawn)))
+        means.append(share * mean[..., 0])
+        residuals.append(share * (v - mean * n) / total)
     parts = residuals if sums.nested else [sum(residuals[1:], residuals[0])]
     variance = sum(part.shape[-1] / (part.shape[-1] - 1) * (part**2).sum(-1) for part in parts)
     return sum(means[1:], means[0]), np.sqrt(variance)
 
 
-def permutation_p(strata: Strata, seed: int = 0, resamples: int = RESAMPLES) -> float | None:
-    """Two-sided p of a macro mean of paired differences, if swapping the runs changed nothing but the sign: the signs
-    of whole clusters are flipped (Fisher's randomisation test).
+def permutation_p(
+    strata: Strata, seed: int = 0, resamples: int = RESAMPLES, weights: Sequence[float] | None = None
+) -> float | None:
+    """Two-sided p of a macro mean (`weights` as in harness.stats.estimate) of paired differences, if swapping the runs
+    changed nothing but the sign: the signs of whole clusters are flipped (Fisher's randomisation test).
 
     All flips are tried where there are at most `resamples` of them, else as many at random. The data as they are count
     as one, so p is never 0; other flips of the very same sum count half (mid-p: Fagerland, Lydersen and Laake, 2013),
@@ -134,7 +142,7 @@ def permutation_p(strata: Strata, seed: int = 0, resamples: int = RESAMPLES) -> 
 
     if not strata or not all(strata):
         return None
-    parts = _sums(strata).macro_parts
+    parts = _sums(strata, weights).macro_parts
     parts = parts[np.abs(parts) > ROUNDING]  # a zero has no sign
     if len(parts) < 2:
         return 1.0

@@ -12,7 +12,6 @@ from pathlib import Path
 from harness.errors import UsageError
 from harness.terminal import printable
 from results.reading import Run
-from results.reading import found_runs as found_runs
 
 HELP = "one table of several runs"
 LAYOUTS = ("default", "scenario", "paper")

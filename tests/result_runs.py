@@ -18,7 +18,7 @@ KINDS = ("single_hop", "parallel_single_hop", "multi_hop", "parallel_multi_hop")
 
 def write_run(path: Path, tasks: Tasks, **about: Any) -> Path:
     """A finished run. `about`: model, reasoning, groups, clusters (task to sample to cluster; default: its own),
-    headline, success, verifier, fingerprints, sampling."""
+    headline, success, verifier, fingerprints, sampling, floors and weights (by task)."""
     epochs = len(next(iter(next(iter(tasks.values())).values())))
     model = about.get("model", "test/model")
     manifest = {
@@ -37,6 +37,8 @@ def write_run(path: Path, tasks: Tasks, **about: Any) -> Path:
             name: {
                 "headline": about.get("headline", "solve_f1"),
                 "success": about.get("success", ["answer_accuracy"]),
+                **({"floor": about["floors"][name]} if name in about.get("floors", {}) else {}),
+                **({"weight": about["weights"][name]} if name in about.get("weights", {}) else {}),
                 "clusters": about.get("clusters", {}).get(name) or {sample: f"{name}/{sample}" for sample in samples},
             }
             for name, samples in tasks.items()

@@ -60,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
     said = {name: value for name in SAID if (value := getattr(args, name)) is not None}
     recipe = recipes.load(args.recipe, {**pairs(args.set, "--set"), **said}, args.regime)
     start = _start(args.model)
-    require("harness train", ("torch", "transformers", "trl", "datasets", "accelerate"), "train")
+    require("training", ("torch", "transformers", "trl", "datasets", "accelerate"), "train")
     prepare_environment()
     done = _warmed_up(args, recipe, start) if isinstance(recipe, recipes.Recipe) else _reinforced(args, recipe, start)
     if processes.leads():

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from harness.redaction import Redactor
 
 REFERENCE = "policy/"
+MAX_TOKENS = 2048
 
 
 def add_user_options(group: Any) -> None:
@@ -23,8 +24,8 @@ def add_user_options(group: Any) -> None:
     add("--user-model", metavar="M", help="who plays it; without it reference policies meet a scripted one")
     add("--user-base-url", metavar="URL", help="the endpoint of --user-model (default: as for models)")
     add("--user-model-arg", nargs="+", action="extend", default=[], metavar="K=V", help="options of its backend")
-    add("--user-temperature", type=temperature, default=0.0, metavar="T", help="its temperature (default %(default)g)")
-    add("--user-max-tokens", type=at_least(1), default=2048, metavar="N", help="its new tokens a message (2048)")
+    add("--user-temperature", type=temperature, metavar="T", help="its temperature (default 0)")
+    add("--user-max-tokens", type=at_least(1), metavar="N", help=f"its new tokens a message ({MAX_TOKENS})")
     add("--user-seed", type=int, metavar="S", help="its seed; each episode has its own from it")
 
 
@@ -47,13 +48,22 @@ def user_of(args: argparse.Namespace, plan: Plan, models: Sequence[Model], redac
     given = pairs(args.user_model_arg, "--user-model-arg")
     base_url = args.user_base_url or args.base_url
     (model,) = load_all(names, ModelOptions(given, base_url, args.concurrency, args.user_seed, redact=redact))
-    return SimulatedUser(model, Sampling(args.user_temperature, args.user_max_tokens, args.user_seed))
+    return SimulatedUser(
+        model, Sampling(args.user_temperature or 0.0, args.user_max_tokens or MAX_TOKENS, args.user_seed)
+    )
 
 
 def _refuse_without(args: argparse.Namespace, simulated: Sequence[str], models: Sequence[str]) -> None:
     """No user is fine where there is nobody to simulate, or only reference policies to talk to."""
-    if args.user_base_url or args.user_model_arg or args.user_seed is not None:
-        raise UsageError("--user-base-url, --user-model-arg and --user-seed need --user-model, which they belong to.")
+    given = [
+        args.user_base_url,
+        args.user_model_arg or None,
+        args.user_temperature,
+        args.user_max_tokens,
+        args.user_seed,
+    ]
+    if any(value is not None for value in given):
+        raise UsageError("The other --user-... options need --user-model, which they belong to.")
     talking = [name for name in models if not name.startswith(REFERENCE)]
     if simulated and talking:
         raise UsageError(

@@ -14,7 +14,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
-from harness.display import NOT_HEEDED
+from harness.display import NOT_HEEDED, floors
 from harness.errors import UsageError
 from harness.registry import near
 from harness.stats import mean
@@ -83,7 +83,8 @@ def paper(runs: Sequence[Run], choice: Choice) -> Grid:
     blocks = _blocks(_distinct(lines), choice.bases) + (published() if choice.published else [])
     columns = [Column("model", left=True), *(Column(heading, over) for heading, over, *_ in COLUMNS), Column("Avg")]
     unheeded = any(heeded(run.summary) is False for run in runs)
-    return Grid(columns, _rows(blocks), [*_notes(environments, choice), *([NOT_HEEDED] if unheeded else [])])
+    notes = [*_notes(environments, choice), *([NOT_HEEDED] if unheeded else []), *_floors(runs)]
+    return Grid(columns, _rows(blocks), notes)
 
 
 def published() -> list[Block]:
@@ -105,6 +106,13 @@ def _notes(environments: str, choice: Choice) -> list[str]:
         if environments != "paper":
             notes.append(f"The published Solve columns are of paper_* environments, not of {environments}_*.")
     return notes
+
+
+def _floors(runs: Sequence[Run]) -> list[str]:
+    """What doing nothing reaches in the columns of groups; tasks have none here."""
+    found = floors([run.summary for run in runs])
+    said = [f"{over} {100 * found[group]:.2f}" for _, over, group, _ in COLUMNS if group in found]
+    return [f"Floor, what policy/silent reaches: {', '.join(said)}."] if said else []
 
 
 # --- rows --------------------------------------------------------------------------------------------------------

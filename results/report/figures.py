@@ -6,15 +6,15 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from harness.paired import Played, paired
 from harness.stats import Estimate, Observation, estimate
 from results.causes import HEADLINE, LABELS
+from results.comparison import shown_p
 from results.report.curves import Curves
 from results.report.data import Report, Run
+from results.report.differences import Difference
 from results.report.svg import Line, Mark, bubbles, intervals, lines, stacked
 
 UNIT = (0.0, 1.0)
-PAIRED = {"strict F1": "solve_f1", "paper F1": "paper_solve_f1", "answer": "answer_accuracy"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ def colours(runs: Sequence[Run]) -> dict[str, str]:
     return found | {run.label: f"p{index % 5}" for index, run in enumerate(floors)}
 
 
-def figures(report: Report) -> Iterator[Figure]:
+def figures(report: Report, found: Sequence[Difference]) -> Iterator[Figure]:
     """All figures for which there is something to show."""
     palette = colours(report.runs)
     legend = list(palette.items())
@@ -44,7 +44,7 @@ def figures(report: Report) -> Iterator[Figure]:
     yield from _by_hops(report.runs, palette, legend)
     yield from _by_calls(report.runs, palette)
     yield from _over_epochs(report.runs, palette, legend)
-    yield from _differences(report.runs, palette)
+    yield from _differences(found, palette)
     yield from _training(report.curves)
 
 
@@ -162,30 +162,20 @@ def _passes(run: Run, rule: str) -> Iterator[tuple[int, Estimate]]:
         yield int(name[len(rule) :]), Estimate(mean, None, ends, len(values))
 
 
-def differences(runs: Sequence[Run]) -> Iterator[tuple[Run, Run, str, Estimate]]:
-    """Every other run minus the first model's, on the episodes that both have: the pair, the metric, the estimate."""
-    models = [run for run in runs if not run.is_policy]
-    for other in models[1:]:
-        first, second = Played(models[0].manifest, models[0].records), Played(other.manifest, other.records)
-        for name, metric in PAIRED.items():
-            difference = paired(first, second, metric)
-            if difference.value is not None:
-                yield models[0], other, name, difference
-
-
-def _differences(runs: Sequence[Run], palette: Mapping[str, str]) -> Iterator[Figure]:
-    rows: dict[str, list[list[Mark]]] = {}
-    base = ""
-    for first, other, name, difference in differences(runs):
-        base = first.label
-        title = f"{other.label} minus {base}, {name}: {_told(difference.value or 0.0, difference.ci95)}"
-        mark = Mark(difference.value or 0.0, difference.ci95, palette[other.label], f"{title}, n = {difference.n}")
-        rows.setdefault(f"{other.label}: {name}", []).append([mark])
+def _differences(found: Sequence[Difference], palette: Mapping[str, str]) -> Iterator[Figure]:
+    rows: list[tuple[str, list[list[Mark]]]] = []
+    for one in found:
+        for name, change in one.changes.items():
+            title = f"{one.run.label} minus {one.base.label}, {name}: {_told(change.value, change.difference.ci95)}"
+            title += f", n = {change.n}, p {shown_p(change.p)}"
+            mark = Mark(change.value, change.difference.ci95, palette[one.run.label], title)
+            rows.append((f"{one.run.label}: {name}", [[mark]]))
     if rows:
-        ends = [end for marks in rows.values() for [mark] in marks for end in (mark.interval or (mark.value,))]
+        ends = [end for _, [[mark]] in rows for end in (mark.interval or (mark.value,))]
         reach = max(0.05, 1.1 * max(map(abs, ends)))
+        base = found[0].base.label
         says = f"Each run minus {base}, paired on the same episodes, with 95 % intervals; 0 is no difference."
-        drawn = intervals(list(rows.items()), (-reach, reach), says, f"difference from {base}")
+        drawn = intervals(rows, (-reach, reach), says, f"difference from {base}")
         yield Figure("Paired differences", says, [drawn])
 
 

@@ -10,8 +10,10 @@ from typing import Any
 from harness.display import legend, number, rows
 from harness.summary import heeded
 from results.causes import HEADLINE, LABELS, counted
+from results.comparison import DETECTABLE, Change, shown_p
 from results.report.data import Report, Run
-from results.report.figures import Figure, causes_figure, colours, differences, figures
+from results.report.differences import Difference, differences
+from results.report.figures import Figure, causes_figure, colours, figures
 from results.report.svg import element
 
 Cells = Sequence[Sequence[str]]
@@ -19,12 +21,13 @@ Cells = Sequence[Sequence[str]]
 
 def overview(report: Report) -> str:
     """Everything before the episodes."""
-    palette = colours(report.runs)
+    palette, found = colours(report.runs), differences(report.runs)
+    words = _remarks(report.remarks) + _cards(report.runs, palette) + _words(report.runs, found)
     return "\n".join(
         [
-            section("The result", _remarks(report.remarks) + _cards(report.runs, palette) + _words(report.runs)),
+            section("The result", words),
             section("Tables", _tables(report.runs)),
-            section("Figures", element("div", "".join(map(figure, figures(report))), class_="figures")),
+            section("Figures", element("div", "".join(map(figure, figures(report, found))), class_="figures")),
             section("Why episodes failed", _causes(report.runs)),
         ]
     )
@@ -107,8 +110,10 @@ def _value(metrics: Mapping[str, Any], metric: str) -> str:
     return number((metrics.get(metric) or {"value": None})["value"])
 
 
-def _words(runs: Sequence[Run]) -> str:
-    said = [_sentence(run) for run in runs if not run.is_policy] + [_floor(runs), *_differences(runs)]
+def _words(runs: Sequence[Run], found: Sequence[Difference]) -> str:
+    said = [_sentence(run) for run in runs if not run.is_policy] + [_floor(runs), *map(_difference, found)]
+    if any(one.changes for one in found):
+        said.append(f"p: paired permutation test, each by itself; {DETECTABLE}")
     return element("div", "".join(element("p", escape(text)) for text in said if text), class_="words")
 
 
@@ -158,12 +163,17 @@ def _floor(runs: Sequence[Run]) -> str:
     )
 
 
-def _differences(runs: Sequence[Run]) -> list[str]:
-    found: dict[tuple[str, str], list[str]] = {}
-    for first, other, name, difference in differences(runs):
-        ends = "" if difference.ci95 is None else " [{}, {}]".format(*map(_signed, difference.ci95))
-        found.setdefault((first.label, other.label), []).append(f"{name} {_signed(difference.value or 0.0)}{ends}")
-    return [f"{b} minus {a}, on the same episodes: {', '.join(told)}." for (a, b), told in found.items()]
+def _difference(found: Difference) -> str:
+    if found.refused:
+        return f"Not compared: {found.refused}"
+    told = "; ".join(f"{name} {_change(change)}" for name, change in found.changes.items())
+    return f"{found.run.label} minus {found.base.label}, on the same episodes: {told}." if told else ""
+
+
+def _change(change: Change) -> str:
+    ends = "" if change.difference.ci95 is None else " [{}, {}]".format(*map(_signed, change.difference.ci95))
+    least = "" if change.detectable is None else f", detectable {change.detectable:.3f}"
+    return f"{_signed(change.value)}{ends}, p {shown_p(change.p)}{least}"
 
 
 def _signed(value: float) -> str:

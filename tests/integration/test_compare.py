@@ -52,6 +52,16 @@ def answers(values):
 # --- what changed ------------------------------------------------------------------------------------------------
 
 
+def test_a_group_is_weighed_as_its_table_weighs_it(tmp_path, as_json):
+    tasks = {"t": {"x": [{"solve_f1": 0.0}], "y": [{"solve_f1": 0.2}]}, "u": {"x": [{"solve_f1": 0.5}]}}
+    after = {"t": {"x": [{"solve_f1": 0.4}], "y": [{"solve_f1": 0.4}]}, "u": {"x": [{"solve_f1": 0.1}]}}
+    a, b = two(tmp_path, tasks, after, groups={"both": ["t", "u"]}, weights={"t": 3.0})
+    (change,) = as_json(a, b)[0]["changes"]
+    table = [RunDirectory.open(run).summary()["groups"]["both"]["metrics"]["solve_f1"]["value"] for run in (a, b)]
+    assert [change["base"], change["run"]] == pytest.approx(table) == [0.2, 0.325]
+    assert change["difference"]["value"] == pytest.approx(0.125)
+
+
 def test_the_difference_is_the_one_that_eval_prints(tmp_path, as_json):
     a, b = two(tmp_path, solved("micro", LOW), solved("micro", HIGH), groups=group("micro"))
     change = as_json(a, b)[0]["changes"][0]

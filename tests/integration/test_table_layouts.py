@@ -133,6 +133,21 @@ def test_options_of_another_layout_are_refused(tmp_path, option):
     assert f"{option[0]} belongs to --layout" in one_sentence(harness("table", tmp_path, *option))
 
 
+# --- floors ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("form", ["simple", "markdown"])
+def test_what_doing_nothing_reaches_is_said_below(tmp_path, form):
+    played = {task: {"x": [{"success": 1.0, "paper_success": 1.0}]} for task in ("taubench_airline", "taubench_retail")}
+    about = {"groups": {"taubench": list(played)}, "headline": "success"}
+    run = write_run(tmp_path / "run", played, **about, floors={"taubench_airline": 0.4})
+    done = printed(run, "--format", form)
+    said = "reaches by the headline metric on all samples: taubench 0.200, taubench_airline 0.400."
+    assert said in " ".join(done.stdout.replace("\\", "").split()) and done.stderr == ""
+    assert "policy/silent reaches: tau-bench 20.00." in printed(run, "--layout", "paper").stdout
+    assert "policy/silent" not in printed(write_run(tmp_path / "without", played, **about)).stdout
+
+
 # --- runs that are not what they say -----------------------------------------------------------------------------
 
 
@@ -159,6 +174,16 @@ def test_a_cut_file_is_named_and_counted_as_it_is(tmp_path, torn):
     assert "0.300" in done.stdout
 
 
+def test_what_is_no_run_in_a_folder_is_passed_over(tmp_path):
+    write_run(tmp_path / "validation" / "0", one_task([0.5, 0.7]))
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "manifest.json").write_text('{"recipe": "tiny"}')
+    begun = write_run(tmp_path / "validation" / "1", one_task([0.1, 0.2]))
+    (begun / "summary.json").unlink()
+    done = printed(tmp_path)
+    assert "0.600" in done.stdout and done.stderr == f"Left out {begun}: it is not finished.\n"
+
+
 def test_a_run_of_another_schema_is_an_error_by_name_and_left_out_of_a_folder(tmp_path):
     good, old = (write_run(tmp_path / name, one_task([0.5, 0.7])) for name in ("good", "old"))
     manifest = json.loads((old / "manifest.json").read_text())
@@ -177,6 +202,23 @@ def test_a_score_that_is_no_number_is_one_sentence(tmp_path, damage):
     assert "solve_f1 is no number" in one_sentence(harness("table", run))
 
 
+@pytest.mark.parametrize("stored", ["[" * 960 + "]" * 960, "1" + "0" * 400, '{"": null}'])
+def test_a_summary_of_anything_is_compared_and_named(tmp_path, stored):
+    run = write_run(tmp_path / "run", one_task([0.5, 0.7]))
+    (run / "summary.json").write_text(f'{{"schema": 1, "groups": {{}}, "tasks": {{"t": {stored}}}}}')
+    done = printed(run)
+    assert done.stderr.count("\n") == 1 and "disagrees" in done.stderr and "0.600" in done.stdout
+
+
+@pytest.mark.parametrize("damage", [{"key": None}, {"epoch": "x", "sample": "s1"}])
+def test_an_episode_that_has_no_place_is_one_sentence(tmp_path, damage):
+    run = write_run(tmp_path / "run", one_task([0.5, 0.7]))
+    first, second = map(json.loads, (run / "samples.jsonl").read_text().splitlines())
+    first = {name: value for name, value in {**first, **damage}.items() if value is not None}
+    (run / "samples.jsonl").write_text(f"{json.dumps(first)}\n{json.dumps(second)}\n")
+    assert "an episode is damaged" in one_sentence(harness("table", run))
+
+
 def test_a_summary_without_episodes_is_one_sentence(tmp_path):
     run = write_run(tmp_path / "run", one_task([0.5, 0.7]))
     (run / "samples.jsonl").unlink()
@@ -191,6 +233,8 @@ def test_a_summary_without_episodes_is_one_sentence(tmp_path):
         {"tasks": {"t": {"headline": [], "clusters": {"s0": "a", "s1": "b"}}}},
         {"tasks": {"t": {"headline": "solve_f1", "success": 3, "clusters": {"s0": "a", "s1": "b"}}}},
         {"tasks": {"t": {"headline": "solve_f1", "clusters": {"s0": [], "s1": {}}}}},
+        {"tasks": {"t": {"headline": "solve_f1", "floor": float("nan"), "clusters": {"s0": "a", "s1": "b"}}}},
+        {"tasks": {"t": {"headline": "solve_f1", "weight": "x", "clusters": {"s0": "a", "s1": "b"}}}},
         {"identity": {"tasks": [], "epochs": 1}},
         {"identity": {"epochs": "many"}},
     ],

@@ -10,6 +10,8 @@ from report_runs import ASK, SIZED, chain_sample, play, record_of, towns, varied
 
 from harness.errors import UsageError
 from results.causes import diagnose, sub_answers
+from results.comparison import changes
+from results.pairing import pair_up
 from results.report import command
 from results.report.curves import read_curves
 from results.report.data import read
@@ -186,6 +188,32 @@ def test_shared_episodes_are_compared_in_pairs(tmp_path, data, run):
     html = page(read([run, better]), "t")
     assert "<h3>Paired differences</h3>" in html
     assert "test/better minus test/model, on the same episodes: strict F1 +0." in html
+
+
+def test_differences_are_those_of_compare(tmp_path, data, run):
+    best = {name: [play(chain_sample(id=name), [ASK, SIZED])] for name in varied(data)}
+    runs = read([run, write_run(tmp_path / "better", data, best, "test/better")])
+    html = page(runs, "t")
+    base, other = (one.read for one in runs.runs)
+    (f1,) = changes(pair_up(base, other, shared=False), {"towns": ["towns"]}, ["solve_f1"])
+    assert f", p {f1.p:.3f}, detectable {f1.detectable:.3f}; paper F1 " in html
+    assert "Not compared" not in html
+
+
+def test_runs_that_cannot_be_paired_are_said_so(tmp_path, data, run):
+    epochs = write_run(tmp_path / "epochs", data, varied(data, epochs=2), "test/epochs")
+    html = page(read([run, epochs]), "t")
+    assert "cannot be paired: epochs 1 there, 2 here" in html
+    assert "<h3>Paired differences</h3>" not in html
+
+
+def test_unfinished_runs_of_a_folder_are_named(tmp_path, data, run, capsys):
+    write_run(run.parent / "begun", data, varied(data), "test/begun")
+    (run.parent / "begun" / "summary.json").unlink()
+    found = read([tmp_path])
+    assert [entry.label for entry in found.runs] == ["test/model"]
+    assert found.remarks == [f"Left out {run.parent / 'begun'}: it is not finished."]
+    assert capsys.readouterr().err == ""
 
 
 def test_a_training_directory_has_curves(tmp_path, run):

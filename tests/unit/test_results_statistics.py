@@ -19,6 +19,16 @@ def draws(n=40, seed=0, shift=0.3):
     return np.random.default_rng(seed).normal(shift, 1.0, n)
 
 
+def test_strata_count_as_their_weights_say():
+    one, other = [(f"a{i}", value) for i, value in enumerate(draws(9))], [(f"b{i}", -1.0 * i) for i in range(7)]
+    assert permutation_p([one, other], weights=[2, 0]) == permutation_p([one])
+    assert permutation_p([one, other], weights=[3, 1]) != permutation_p([one, other])
+    for found in (permutation_p, bootstrap_interval):
+        assert found([one, other], weights=[3, 3]) == pytest.approx(found([one, other]))
+    low, high = bootstrap_interval([one, other], weights=[3, 1])
+    assert low < estimate([one, other], weights=[3, 1]).value < high
+
+
 # --- against scipy -----------------------------------------------------------------------------------------------
 
 

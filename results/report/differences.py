@@ -1,0 +1,50 @@
+"""Every model's run beside the first one's, on the episodes of both: the figures of `harness compare`, in a report.
+
+Left out: Holm's adjustment, whose family a report's reader chooses, and which episodes flipped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from harness.errors import UsageError
+from results.causes import HEADLINE
+from results.comparison import Change, changes, scopes
+from results.pairing import pair_up
+from results.report.data import Run
+
+NAMES = {HEADLINE: "strict F1", "paper_solve_f1": "paper F1", "answer_accuracy": "answer"}
+"""Metrics that are compared, beside the headlines of the tasks, and how they are called."""
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A run against the first: what changed, by name, or why the two cannot be paired."""
+
+    base: Run
+    run: Run
+    changes: Mapping[str, Change]
+    refused: str = ""
+
+
+def differences(runs: Sequence[Run]) -> list[Difference]:
+    """One for every model's run but the first; policies are floors, and compared with nothing."""
+    models = [run for run in runs if not run.is_policy]
+    return [_difference(models[0], other) for other in models[1:]]
+
+
+def _difference(base: Run, run: Run) -> Difference:
+    try:
+        pairs = pair_up(base.read, run.read, shared=True)
+    except UsageError as error:
+        return Difference(base, run, {}, str(error))
+    parts = scopes(base.read, run.read, by_task=False)
+    headlines = [str(base.manifest["tasks"][task]["headline"]) for tasks in parts.values() for task in tasks]
+    found = changes(pairs, parts, list(dict.fromkeys([*NAMES, *headlines])))
+    return Difference(base, run, {_name(change, len(parts) > 1): change for change in found})
+
+
+def _name(change: Change, several: bool) -> str:
+    name = NAMES.get(change.metric, change.metric.replace("_", " "))
+    return f"{name} on {change.scope}" if several else name

@@ -1,0 +1,133 @@
+"""Any harness model as a model of lm-eval: `--model harness --model_args name=openai/NAME,base_url=URL`.
+
+Our tasks are played as whole episodes, with their tools and under the harness's limits. Tasks of lm-eval's own are
+asked as chats of one turn. Both go through the one rollout of `harness eval`. How many tokens a reply may have is said
+once, by max_tokens, for all tasks: lm-eval's max_gen_toks leaves no room to reason.
+
+Left out: log-likelihoods, which a chat model does not give; resuming, which `harness eval` has.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import nullcontext
+from typing import Any, NamedTuple
+
+from lm_eval.api.instance import Instance
+from lm_eval.api.model import LM
+
+from harness.environment import TextEnvironment
+from harness.errors import UsageError
+from harness.lockstep import BatchModel, Lockstep
+from harness.models import ModelOptions, expand, load_all
+from harness.rollout import Episode, Speaks, adrive
+from harness.terminal import printable
+from harness.types import Environment, Gold, Limits, Model, Sample, Sampling, Trajectory
+from tasks.lmeval.documents import DATA, SAMPLE, TASK, found, keep, sandbox
+from tasks.lmeval.replies import continuation, read_chat, stops, write_chat
+
+log = logging.getLogger(__name__)
+
+NAME = "harness"
+
+
+class Job(NamedTuple):
+    """One request of lm-eval: an episode, and how its end is told."""
+
+    episode: Episode
+    environment: Environment
+    tell: Callable[[Trajectory], str]
+
+
+class HarnessLM(LM):  # type: ignore[misc]
+    """The model. Arguments: name (as after `harness eval --model`), base_url, concurrency, max_turns, max_tokens, and
+    what --model-arg takes. lm-eval's batch_size and device are not needed. Raises UsageError for a bad name."""
+
+    def __init__(
+        self,
+        name: str,
+        base_url: str | None = None,
+        concurrency: int = 16,
+        max_turns: int = 20,
+        max_tokens: int = 8192,
+        batch_size: object = None,
+        max_batch_size: object = None,
+        device: object = None,
+        **args: object,
+    ) -> None:
+        super().__init__()
+        names = expand([name])
+        if len(names) != 1:
+            raise UsageError(f"name={name} means {len(names)} models, and lm-eval asks one at a time.")
+        given = {key: str(value) for key, value in args.items()}
+        (self.model,) = load_all(names, ModelOptions(given, base_url, concurrency))
+        self._concurrency = concurrency
+        self._max_turns = max_turns
+        self._max_tokens = max_tokens
+
+    def generate_until(self, requests: Sequence[Instance], disable_tqdm: bool = False) -> list[str]:
+        """The reply to each request; for one of our own tasks the text that stands for its episode."""
+        jobs = [self._own(request) if TASK in request.doc else self._chat(request) for request in requests]
+        trajectories = asyncio.run(play(jobs, self.model, self._concurrency))
+        if failed := [t.error for t in trajectories if t.outcome == "infrastructure_error"]:
+            said = printable(str(failed[0]))
+            log.warning("%d of %d episodes failed and count as they stand: %s", len(failed), len(jobs), said)
+        return [job.tell(trajectory) for job, trajectory in zip(jobs, trajectories, strict=True)]
+
+    def _own(self, request: Instance) -> Job:
+        task, samples = found(request.doc[TASK], request.doc[DATA])
+        sample = samples[request.doc[SAMPLE]]
+        limits = Limits(max_turns=task.max_turns or self._max_turns)
+        episode = Episode(sample, self._sampling(request), limits, task=task.name)
+        return Job(episode, task.environment(sample), keep)
+
+    def _chat(self, request: Instance) -> Job:
+        messages, begun = read_chat(request.args[0])
+        sample = Sample(f"{request.task_name}/{request.doc_id}", messages, (), {}, Gold({}))
+        until = stops(request.args[1])
+        episode = Episode(sample, self._sampling(request), Limits(max_turns=1), task=str(request.task_name))
+        return Job(episode, TextEnvironment(sample), lambda trajectory: continuation(trajectory, until, begun))
+
+    def _sampling(self, request: Instance) -> Sampling:
+        asked: Mapping[str, Any] = request.args[1] or {}
+        return Sampling(float(asked.get("temperature") or 0.0) if asked.get("do_sample") else 0.0, self._max_tokens)
+
+    def loglikelihood(self, requests: Sequence[Instance]) -> list[tuple[float, bool]]:
+        raise UsageError(
+            "A chat model gives no log-likelihoods: choose the generative variant of the task, such as mmlu_generative."
+        )
+
+    def loglikelihood_rolling(self, requests: Sequence[Instance]) -> list[float]:
+        raise UsageError("A chat model gives no log-likelihoods, which perplexity is made of.")
+
+    def apply_chat_template(self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
+        return write_chat(chat_history, add_generation_prompt)
+
+    @property
+    def tokenizer_name(self) -> str:
+        return self.model.name
+
+
+async def play(jobs: Sequence[Job], model: Model, concurrency: int) -> list[Trajectory]:
+    """The trajectories of all jobs, in order: so many at once, or in the model's batches."""
+    lockstep = Lockstep(model) if isinstance(model, BatchModel) else None
+    speaks: Speaks = lockstep or model
+    waiting = iter(enumerate(jobs))
+    played: dict[int, Trajectory] = {}
+
+    async def work() -> None:
+        with lockstep.episode() if lockstep else nullcontext():
+            for place, job in waiting:
+                with sandbox().episode() as tools:
+                    played[place] = await adrive(job.episode, job.environment, speaks, tools)
+
+    try:
+        await asyncio.gather(*(work() for _ in range(min(lockstep.width if lockstep else concurrency, len(jobs)))))
+    finally:
+        for one in (lockstep, model):
+            close: Callable[[], Awaitable[None]] | None = getattr(one, "aclose", None)
+            if close is not None:
+                await close()
+    return [played[place] for place in range(len(jobs))]
