@@ -1,4 +1,4 @@
-"""bundled/tiny-base: a real network uses tools by the command line, and thinks when it is asked to."""
+"""The bundled networks: they use tools by the command line, think when asked to, and training shows."""
 
 import json
 import re
@@ -24,6 +24,19 @@ def block(marker):
 @pytest.fixture(scope="module")
 def micro():
     return load_samples(select_tasks(["micro_*"], {}))
+
+
+@pytest.mark.slow
+def test_training_shows_as_the_readme_says(tmp_path):
+    evaluation, comparison = (shlex.split(line)[1:] for line in block("trained").strip().splitlines())
+    assert harness(*evaluation, "--quiet", cwd=tmp_path).returncode == 0
+    compared = json.loads(harness(*comparison, "--format", "json", cwd=tmp_path).stdout)
+    changes = {change["metric"]: change for change in compared["comparisons"][0]["changes"]}
+    for metric in ("solve_f1", "answer_accuracy"):
+        published = re.search(rf"micro +{metric} +(\S+) +(\S+) ", block("trained output"))
+        assert abs(changes[metric]["base"] - float(published[1])) < 0.03
+        assert abs(changes[metric]["run"] - float(published[2])) < 0.03
+    assert changes["solve_f1"]["difference"]["ci95"][0] > 0.1
 
 
 @pytest.mark.slow

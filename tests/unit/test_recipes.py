@@ -5,7 +5,7 @@ import json
 import pytest
 
 from harness.errors import UsageError
-from trainer import bundled, recipe
+from trainer import bundled, recipe, settings
 
 
 def load(text, tmp_path, **changes):
@@ -14,9 +14,13 @@ def load(text, tmp_path, **changes):
     return recipe.load(str(path), changes, "sft")
 
 
-def test_the_bundled_networks_recipe_is_the_one_in_its_manifest():
-    manifest = json.loads((bundled.path("tiny-base") / "manifest.json").read_text(encoding="utf-8"))
-    assert recipe.load("tiny-base", {}, "sft") == recipe.Recipe(**manifest["recipe"])
+@pytest.mark.parametrize(
+    ("name", "from_recipe", "kind"),
+    [("tiny-base", "tiny-base", recipe.Recipe), ("tiny-trained", "tiny", settings.Training)],
+)
+def test_a_bundled_networks_recipe_is_the_one_in_its_manifest(name, from_recipe, kind):
+    manifest = json.loads((bundled.path(name) / "manifest.json").read_text(encoding="utf-8"))
+    assert recipe.load(from_recipe, {}) == kind(**manifest["recipe"])
 
 
 def test_the_written_recipe_gives_the_same_again(tmp_path):
