@@ -41,6 +41,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--metric", nargs="+", action="extend", default=[], metavar="GLOB", help="which metrics (default: the usual)")
     add("--shared", action="store_true", help="leave out tasks that only one of the runs has")
     add("--all", action="store_true", help=f"list every episode that flipped, not only the first {LISTED}")
+    add("--brief", action="store_true", help="the table alone, without what flipped or changed sign")
     add_format_option(parser)
 
 
@@ -56,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
     if args.format == "json":
         print(dump({"base": _about(runs[0]), "comparisons": [one.as_json() for one in compared]}))
     else:
-        print(FORMATS[args.format](_grid(runs[0], compared, args.all)))
+        print(FORMATS[args.format](_grid(runs[0], compared, args)))
     return 0
 
 
@@ -111,7 +112,7 @@ def _letter(index: int) -> str:
     return ascii_uppercase[index] if index < len(ascii_uppercase) else f"run {index + 1}"
 
 
-def _grid(base: Run, compared: Sequence[Compared], everything: bool) -> Grid:
+def _grid(base: Run, compared: Sequence[Compared], args: argparse.Namespace) -> Grid:
     from results.comparison import DETECTABLE
     from results.render import Column, Grid
 
@@ -125,7 +126,7 @@ def _grid(base: Run, compared: Sequence[Compared], everything: bool) -> Grid:
         rows += _rows(one, [_letter(index)] if several else [], len(rows))
     notes = [f"{_letter(index)}: {_named(one)}" for index, one in enumerate([base, *(one.run for one in compared)])]
     for index, one in enumerate(compared, start=1):
-        notes += _told(one, _letter(index), everything)
+        notes += [] if args.brief else _told(one, _letter(index), args.all)
     return Grid(columns, rows, [*notes, *LEGEND, DETECTABLE])
 
 

@@ -134,6 +134,14 @@ def test_flips_are_counted_tested_and_listed(tmp_path, compared, as_json):
     assert "t s8" in compared(a, b, "--all") and "more (--all)" not in compared(a, b, "--all")
 
 
+def test_brief_is_the_table_and_which_run_is_which(tmp_path, compared):
+    runs = two(tmp_path, answers([0, 0, 1, 1]), answers([1, 0, 1, 0]))
+    whole, brief = compared(*runs), compared(*runs, "--brief")
+    assert "wrong to right" in whole and "wrong to right" not in brief
+    assert [line for line in brief.splitlines() if line not in whole.splitlines()] == []
+    assert "answer_accuracy" in brief and "A: m/a" in brief
+
+
 def test_right_is_the_answer_and_else_a_full_headline(tmp_path, as_json):
     a, b = two(tmp_path, one_task([0.9, 1.0, 0.0]), one_task([1.0, 1.0, 0.5]))
     flips = as_json(a, b)[0]["flips"]
