@@ -137,10 +137,6 @@ class StatefulEnvironment:
     def reset(self) -> Sequence[Message]:
         return self.sample.messages
 
-    def opening(self) -> Generator[EnvironmentWish, Any, Step]:
-        yield from ()
-        return Step()
-
     def step(self, message: Message, turn: int) -> Generator[EnvironmentWish, Any, Step]:
         return (yield from self._plain.step(message, turn))
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from tabulate import tabulate
 
+from harness import averages
 from harness.summary import heeded
 
 DASH = "-"
@@ -38,6 +39,11 @@ OWN_LEGEND = (
 OWN_COUNTS = (
     "calls: tool calls an episode; n: episodes, failed ones included; failed: episodes that ended in an error of the\n"
     "model or the infrastructure; -: no value."
+)
+
+AVERAGES = (
+    "paper_average, average: mean of the columns of a table over benchmarks, by the paper's rule and strictly;\n"
+    "`harness table --layout paper` shows the columns."
 )
 
 F1 = "solve_f1"
@@ -115,6 +121,8 @@ def legend(summaries: Sequence[Mapping[str, Any]]) -> str:
     headlines = [_headline(entry) for summary in summaries for entry in summary["tasks"].values()]
     own = any(headline != F1 for headline in headlines)
     columns = [LEGEND, *([OWN_LEGEND] if own else [])] if F1 in headlines or not own else [OWN_LEGEND, OWN_COUNTS]
+    if any(_headline(entry) == averages.HEADLINE for summary in summaries for entry in summary["groups"].values()):
+        columns.append(AVERAGES)
     unheeded = any(heeded(summary) is False for summary in summaries)
     return "\n".join([*columns, *([NOT_HEEDED] if unheeded else []), *_floor_note(summaries)])
 
@@ -143,10 +151,13 @@ def _values(entry: Mapping[str, Any]) -> dict[str, str]:
 def _own_values(entry: Mapping[str, Any]) -> dict[str, str]:
     """The columns of a benchmark with metrics of its own, as it orders them after the headline."""
     metrics, headline = entry["metrics"], _headline(entry)
-    others = [name for name in metrics if name not in {headline, "calls"} | NOT_SHOWN and not name.startswith("pass")]
     first = metrics.get(headline)
+    leading = {headline: DASH if first is None or first["value"] is None else with_interval(first)}
+    if headline == averages.HEADLINE:
+        return {**leading, averages.AVERAGE: cell(metrics, averages.AVERAGE)}
+    others = [name for name in metrics if name not in {headline, "calls"} | NOT_SHOWN and not name.startswith("pass")]
     return {
-        headline: DASH if first is None or first["value"] is None else with_interval(first),
+        **leading,
         **{name.replace("_", " "): cell(metrics, name) for name in others},
         "calls": cell(metrics, "calls"),
     }

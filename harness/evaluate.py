@@ -47,6 +47,7 @@ class Plan:
     tasks: Sequence[Task]
     samples: dict[str, list[Sample]]
     groups: dict[str, list[str]]
+    tables: dict[str, dict[str, list[str]]] = field(default_factory=dict)
     sampling: Sampling = Sampling()
     limits: Limits = Limits()
     epochs: int = 1
@@ -156,6 +157,7 @@ def _manifest(plan: Plan, player: Player) -> dict[str, Any]:
         **({"user_price": player.user_price.as_json() if player.user_price else None} if users else {}),
         "tasks": {task.name: _task_entry(task, plan.samples[task.name]) for task in plan.tasks},
         "groups": plan.groups,
+        **({"tables": plan.tables} if plan.tables else {}),
         "sources": plan.sources,
         "sandbox": dict(player.sandbox.layers),
         "versions": _versions(),

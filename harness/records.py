@@ -21,6 +21,7 @@ from harness.types import Gold, GoldCall, Message, Sample, Tool
 
 REQUIRED = ("messages", "tools", "codes", "unsolved_set")
 ROLES = ("system", "user", "assistant", "tool")
+KINDS = {dict: "object", list: "array", (dict, list): "object or array"}
 Reader = Callable[[Any, int, str], Sample]
 """From a row, its 0-based place and its name in errors to a sample."""
 
@@ -49,8 +50,8 @@ def sample_from_record(record: Any, line: int, where: str) -> Sample:
     for name in REQUIRED:
         if record.get(name) is None:
             raise UsageError(f"{where} has no field {name!r}.")
-    codes = _codes(_decoded(record, "codes", where, dict), where)
-    tools = tuple(_tool(tool, where) for tool in _decoded(record, "tools", where, list))
+    codes = _codes(decoded(record, "codes", where, dict), where)
+    tools = tuple(_tool(tool, where) for tool in decoded(record, "tools", where, list))
     for tool in tools:
         if tool.name not in codes:
             raise UsageError(f"{where}: the tool {tool.name!r} has no code.")
@@ -58,7 +59,7 @@ def sample_from_record(record: Any, line: int, where: str) -> Sample:
         raise UsageError(f"{where}: the field {torn!r} holds half a surrogate pair, which no file can hold.")
     return Sample(
         id=str(line) if record.get("id") is None else str(record["id"]),
-        messages=tuple(_message(message, where) for message in _decoded(record, "messages", where, list)),
+        messages=tuple(_message(message, where) for message in decoded(record, "messages", where, list)),
         tools=tools,
         codes=codes,
         gold=_gold(record, codes, where),
@@ -81,15 +82,16 @@ def _unwritable(record: Mapping[str, Any]) -> str | None:
     return None
 
 
-def _decoded(record: Mapping[str, Any], name: str, where: str, kind: type) -> Any:
-    value = record[name]
+def decoded(record: Mapping[str, Any], name: str, where: str, kind: type | tuple[type, ...]) -> Any:
+    """A field that is JSON, or JSON in a string. Raises UsageError where it is neither, or not of `kind` (of KINDS)."""
+    value = record.get(name)
     if isinstance(value, str):
         try:
             value = jsonio.loads(value)
         except ValueError as error:
             raise UsageError(f"{where}: the field {name!r} is not JSON: {error}.") from None
     if not isinstance(value, kind):
-        raise UsageError(f"{where}: the field {name!r} must be a JSON {'object' if kind is dict else 'array'}.")
+        raise UsageError(f"{where}: the field {name!r} must be a JSON {KINDS[kind]}.")
     return value
 
 
@@ -129,7 +131,7 @@ def _codes(value: dict[str, Any], where: str) -> dict[str, str]:
 
 def _gold(record: Mapping[str, Any], codes: Mapping[str, str], where: str) -> Gold:
     sub_answers: dict[str, tuple[str, ...]] = {}
-    for name, answers in _decoded(record, "unsolved_set", where, dict).items():
+    for name, answers in decoded(record, "unsolved_set", where, dict).items():
         if not isinstance(answers, list) or not all(isinstance(answer, str) for answer in answers):
             raise UsageError(f"{where}: unsolved_set must map tool names to lists of strings; {name!r} does not.")
         if name not in codes:
@@ -138,7 +140,7 @@ def _gold(record: Mapping[str, Any], codes: Mapping[str, str], where: str) -> Go
     answer = record.get("answer")
     calls = None
     if record.get("gold_calls") is not None:
-        calls = tuple(_gold_call(call, where) for call in _decoded(record, "gold_calls", where, list))
+        calls = tuple(_gold_call(call, where) for call in decoded(record, "gold_calls", where, list))
     return Gold(sub_answers, calls, None if answer is None else str(answer))
 
 
@@ -147,7 +149,7 @@ def _gold_call(value: Any, where: str) -> GoldCall:
         raise UsageError(f"{where}: every gold call needs a name, arguments and what it solves.")
     arguments = value.get("arguments")
     if isinstance(arguments, str):
-        arguments = _decoded(value, "arguments", where, dict)
+        arguments = decoded(value, "arguments", where, dict)
     if not isinstance(arguments, dict):
         raise UsageError(f"{where}: the arguments of the gold call of {value['name']!r} must be an object.")
     solves = value.get("solves")

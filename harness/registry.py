@@ -143,3 +143,18 @@ def groups_of(tasks: Sequence[Task], data: Mapping[str, Path]) -> dict[str, list
             members.setdefault(task.group, []).append(task.name)
     present = {task.name for task in tasks}
     return {group: names for group, names in members.items() if present.issuperset(names)}
+
+
+def tables_of(tasks: Sequence[Task], data: Mapping[str, Path]) -> dict[str, dict[str, list[str]]]:
+    """The tables over several benchmarks of which every registered task is among `tasks`: column to its tasks."""
+    tables: dict[str, dict[str, list[str]]] = {}
+    for task in all_tasks(data).values():
+        for table, metrics in task.columns.items():
+            for metric in metrics:
+                tables.setdefault(table, {}).setdefault(metric, []).append(task.name)
+    present = {task.name for task in tasks}
+    return {
+        table: columns
+        for table, columns in tables.items()
+        if all(present.issuperset(names) for names in columns.values())
+    }

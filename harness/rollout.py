@@ -18,6 +18,7 @@ from harness.errors import HarnessError, ModelFailure, SandboxError, UsageError
 from harness.types import (
     AskUser,
     CallRecord,
+    ClosingEnvironment,
     DigestState,
     Environment,
     EnvironmentWish,
@@ -25,6 +26,7 @@ from harness.types import (
     Limits,
     Message,
     ModelRequest,
+    OpeningEnvironment,
     Outcome,
     Reasoning,
     Reply,
@@ -32,7 +34,6 @@ from harness.types import (
     Sample,
     Sampling,
     SimulatedUser,
-    StagedEnvironment,
     Step,
     ToolResult,
     Trajectory,
@@ -118,7 +119,7 @@ def rollout(episode: Episode, environment: Environment) -> Rollout:
     for DigestState, or throw ModelFailure or SandboxError; returns the Trajectory."""
     progress = _Progress(list(environment.reset()))
     ended = yield from _play(progress, episode, environment)
-    if isinstance(environment, StagedEnvironment):
+    if isinstance(environment, ClosingEnvironment):
         try:
             facts = yield from _served(progress, environment.closing())
         except SandboxError as failure:
@@ -129,7 +130,7 @@ def rollout(episode: Episode, environment: Environment) -> Rollout:
 
 def _play(progress: _Progress, episode: Episode, environment: Environment) -> Rollout:
     try:
-        if isinstance(environment, StagedEnvironment):
+        if isinstance(environment, OpeningEnvironment):
             step = yield from _served(progress, environment.opening())
             progress.messages += step.messages
             progress.notes += [f"before turn 0: {step.note}"] if step.note else []

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -68,6 +68,9 @@ class RunDirectory:
         for task in manifest["tasks"].values():
             if not isinstance(task, dict) or not isinstance(task.get("clusters"), dict) or "headline" not in task:
                 raise UsageError(f"{path / 'manifest.json'} is damaged: a task has no samples.")
+        for names in _named(manifest["groups"], manifest.get("tables", {})):
+            if not isinstance(names, list) or not all(name in manifest["tasks"] for name in names):
+                raise UsageError(f"{path / 'manifest.json'} is damaged: a group has tasks that the run has not.")
         return cls(path, manifest)
 
     @classmethod
@@ -169,6 +172,13 @@ def locked(path: Path) -> Iterator[None]:
 def _ours(entry: Path) -> bool:
     """What a start that was killed may leave behind."""
     return entry.name == LOCK or entry.name.startswith(".manifest.json.")
+
+
+def _named(groups: Mapping[str, Any], tables: Any) -> Iterator[Any]:
+    """What should be lists of tasks: those of groups, and of every column of a table; None where a table is none."""
+    yield from groups.values()
+    for columns in tables.values() if isinstance(tables, dict) else [None]:
+        yield from columns.values() if isinstance(columns, dict) else [None]
 
 
 def _read_object(path: Path, missing: str) -> dict[str, Any]:

@@ -13,9 +13,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from typing import Any
 
+from harness.averages import members, observations, table_entry
 from harness.prices import Price
 from harness.runs import SCHEMA, Record, order
-from harness.stats import Observation, estimate, pass_at, pass_hat
+from harness.stats import estimate, pass_at, pass_hat
 from harness.types import Usage
 
 UNBOUNDED = {"calls", "turns"}
@@ -38,7 +39,12 @@ def summarise(manifest: Mapping[str, Any], records: Sequence[Record]) -> dict[st
         "groups": {
             group: _entry(manifest, names, by_task)
             for group, names in manifest["groups"].items()
-            if all(len(by_task[name]) == _planned(manifest, name) for name in names)
+            if _whole(manifest, names, by_task)
+        }
+        | {
+            table: table_entry(manifest, columns, by_task)
+            for table, columns in manifest.get("tables", {}).items()
+            if _whole(manifest, members(columns), by_task)
         },
         "usage": total_usage(records),
         "cost": _cost(manifest.get("price"), records),
@@ -62,8 +68,10 @@ def _users(manifest: Mapping[str, Any], records: Sequence[Record]) -> dict[str, 
     }
 
 
-def _planned(manifest: Mapping[str, Any], task: str) -> int:
-    return int(manifest["identity"]["epochs"]) * len(manifest["tasks"][task]["clusters"])
+def _whole(manifest: Mapping[str, Any], names: Sequence[str], by_task: Mapping[str, Sequence[Record]]) -> bool:
+    """Whether every planned episode of these tasks is there."""
+    epochs = int(manifest["identity"]["epochs"])
+    return all(len(by_task[name]) == epochs * len(manifest["tasks"][name]["clusters"]) for name in names)
 
 
 def _entry(
@@ -80,7 +88,7 @@ def _entry(
         **_floor(manifest, names, weights),
         "metrics": {
             metric: estimate(
-                [_observations(manifest["tasks"][name]["clusters"], by_task[name], metric) for name in names],
+                [observations(manifest["tasks"][name]["clusters"], by_task[name], metric) for name in names],
                 bounds=None if metric in UNBOUNDED else (0.0, 1.0),
                 weights=weights,
             ).as_json()
@@ -103,15 +111,6 @@ def _floor(manifest: Mapping[str, Any], names: Sequence[str], weights: Sequence[
     shares = weights or [1.0] * len(names)
     reached = math.fsum(map(operator.mul, shares, floors)) / math.fsum(shares) if any(floors) else 0.0
     return {"floor": reached} if reached else {}
-
-
-def _observations(clusters: Mapping[str, str], records: Sequence[Record], metric: str) -> list[Observation]:
-    """The values of a metric. A sample without a world is a cluster of its own, which its epochs share."""
-    return [
-        (clusters[record["sample"]], float(value))
-        for record in records
-        if (value := record["scores"].get(metric)) is not None
-    ]
 
 
 def _passes(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from harness.checked import checked_task, first_row, has_checks
@@ -18,6 +18,7 @@ def environment_task(
     load: Callable[[], Sequence[Sample]],
     *,
     group: str | None = None,
+    columns: Mapping[str, tuple[str, ...]] | None = None,
     description: str = "",
     source: str = "",
 ) -> Task:
@@ -28,6 +29,7 @@ def environment_task(
         environment=ToolEnvironment,
         score=score,
         group=group,
+        columns=columns or {},
         description=description,
         source=source,
     )

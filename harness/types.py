@@ -295,13 +295,16 @@ class Environment(Protocol):
 
 
 @runtime_checkable
-class StagedEnvironment(Environment, Protocol):
-    """An environment that has to do before the model's first turn and after its last, whatever ended the episode.
-
-    `opening` gives a step that follows `reset`; `closing` gives facts for the record, as JSON, which scores may need.
-    """
+class OpeningEnvironment(Environment, Protocol):
+    """An environment that has to do before the model's first turn: `opening` gives a step that follows `reset`."""
 
     def opening(self) -> Generator[EnvironmentWish, Any, Step]: ...
+
+
+@runtime_checkable
+class ClosingEnvironment(Environment, Protocol):
+    """An environment that has to do after the model's last turn, whatever ended the episode: `closing` gives facts for
+    the record, as JSON, which scores may need."""
 
     def closing(self) -> Generator[EnvironmentWish, Any, JSONObject]: ...
 
@@ -323,7 +326,7 @@ class Trajectory:
     user_usage: Usage | None = None
     """What the simulated user took; None where there was none."""
     facts: Mapping[str, Any] = field(default_factory=dict)
-    """What a StagedEnvironment found at the end."""
+    """What a ClosingEnvironment found at the end."""
 
 
 Scores = dict[str, float | None]
@@ -352,6 +355,8 @@ class Task:
     group: str | None = None
     weight: float = 1.0
     """What it counts in the mean of its group, beside the others there."""
+    columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Tables over several benchmarks (harness.averages), each with the metrics whose columns it has a part in."""
     floor: float = 0.0
     """What policy/silent reaches by the headline metric on all samples: said below every table where it is not 0."""
     description: str = ""

@@ -39,6 +39,7 @@ def tasks(data: Mapping[str, Path]) -> list[Task]:
             f"paper_{scenario}",
             lambda: load(scenario),
             group="paper",
+            columns={"paper_table": ("solve_precision", "solve_rate", "solve_f1")},
             description=f"FTRL's released test set, {scenario.replace('_', ' ')}",
             source=str(path) if path else "--data paper=PATH",
         )

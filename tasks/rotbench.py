@@ -53,6 +53,7 @@ def tasks(data: Mapping[str, Path]) -> list[Task]:
             headline="cf",
             success=("cf",),
             group="rotbench",
+            columns={"paper_table": ("ts", "pi", "cf")},
             description=f"RoTBench, first turn, names of tools and parameters {noise}",
             source=str(folder) if folder else "--data rotbench=FOLDER",
         )

@@ -66,6 +66,7 @@ def tasks(data: Mapping[str, Path]) -> list[Task]:
             headline="success",
             success=("success",),
             group="taubench",
+            columns={"paper_table": ("success",)},
             floor=FLOORS[domain],
             description=f"tau-bench, {about}, with a simulated user",
             source=str(folder) if folder else "--data taubench=FOLDER",

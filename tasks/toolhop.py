@@ -23,7 +23,7 @@ from typing import Any
 from harness import datafiles, jsonio
 from harness.environment import TextEnvironment, ToolEnvironment
 from harness.errors import MissingData, UsageError
-from harness.records import sample_from_record
+from harness.records import decoded, sample_from_record
 from harness.scoring.answer import final_text, same_answer
 from harness.scoring.paper import contains
 from harness.scoring.strict import is_empty, is_error
@@ -67,6 +67,7 @@ def tasks(data: Mapping[str, Path]) -> list[Task]:
             score=score,
             headline="answer_accuracy",
             group="toolhop",
+            columns={"paper_table": ("answer_accuracy",)},
             description=f"ToolHop, {about}",
             source=str(path) if path else "--data toolhop=FILE",
             max_turns=TURNS,
@@ -137,7 +138,7 @@ def sample_of(row: Any, scenario: str, line: int, where: str) -> Sample:
 def _tools(row: JSONObject, where: str) -> Iterator[Tool]:
     """The schemas of all sub-questions, each name once: endpoints refuse two tools of one name."""
     seen: set[str] = set()
-    for schema in _part(row, "tools", dict, where).values():
+    for schema in decoded(row, "tools", where, dict).values():
         if not isinstance(schema, dict) or not isinstance(schema.get("name"), str):
             raise UsageError(f"{where}: every tool needs a name.")
         parameters = schema.get("parameters") or {"type": "object", "properties": {}}
@@ -151,7 +152,7 @@ def _tools(row: JSONObject, where: str) -> Iterator[Tool]:
 def _codes(row: JSONObject, where: str) -> dict[str, str]:
     """Source by the name it defines. A schema without a function is an unknown tool when it is called, as officially,
     and one that does not compile says so then: neither takes the row out of the benchmark."""
-    functions = _part(row, "functions", (dict, list), where)
+    functions = decoded(row, "functions", where, (dict, list))
     if isinstance(functions, dict):
         functions = list(functions.values())
     if not all(isinstance(source, str) for source in functions):
@@ -167,18 +168,6 @@ def _defined(source: str) -> list[str]:
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return DEFINES.findall(source)[:1]
     return [node.name for node in body if isinstance(node, ast.FunctionDef)]
-
-
-def _part(row: JSONObject, name: str, kind: type | tuple[type, ...], where: str) -> Any:
-    value = row.get(name)
-    if isinstance(value, str):
-        try:
-            value = jsonio.loads(value)
-        except ValueError as error:
-            raise UsageError(f"{where}: the field {name!r} is not JSON: {error}.") from None
-    if not isinstance(value, kind):
-        raise UsageError(f"{where} has no {name}.")
-    return value
 
 
 # --- scoring -----------------------------------------------------------------------------------------------------

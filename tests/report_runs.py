@@ -118,6 +118,7 @@ def write_run(
     manifest = {
         "schema": SCHEMA,
         "created": "2026-01-02T03:04:05+00:00",
+        "model": {"backend": model.partition("/")[0]},
         "identity": {
             "model": model,
             "model_fingerprint": jsonio.digest(model),

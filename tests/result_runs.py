@@ -18,7 +18,7 @@ KINDS = ("single_hop", "parallel_single_hop", "multi_hop", "parallel_multi_hop")
 
 def write_run(path: Path, tasks: Tasks, **about: Any) -> Path:
     """A finished run. `about`: model, reasoning, groups, clusters (task to sample to cluster; default: its own),
-    headline, success, verifier, fingerprints, sampling, floors and weights (by task)."""
+    headline, success, verifier, fingerprints, sampling, floors and weights (by task), tables."""
     epochs = len(next(iter(next(iter(tasks.values())).values())))
     model = about.get("model", "test/model")
     manifest = {
@@ -33,6 +33,7 @@ def write_run(path: Path, tasks: Tasks, **about: Any) -> Path:
             "sampling": {"temperature": 0.0, "max_tokens": 100, **about.get("sampling", {})},
             "verifier": about.get("verifier", 1),
         },
+        "model": {"backend": model.partition("/")[0]},
         "tasks": {
             name: {
                 "headline": about.get("headline", "solve_f1"),
@@ -44,6 +45,7 @@ def write_run(path: Path, tasks: Tasks, **about: Any) -> Path:
             for name, samples in tasks.items()
         },
         "groups": about.get("groups", {}),
+        "tables": about.get("tables", {}),
         "sources": {},
         "sandbox": {},
     }

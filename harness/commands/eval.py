@@ -168,7 +168,7 @@ def _able(models: list[Model], plan: Plan, named: set[str]) -> list[Model]:
 def plan_of(args: argparse.Namespace) -> Plan:
     """What the arguments ask to play. Raises UsageError for tasks and samples that are not there."""
     from harness.evaluate import Plan, choose, pick
-    from harness.registry import groups_of, is_path, load_samples, select_tasks, split_patterns
+    from harness.registry import groups_of, is_path, load_samples, select_tasks, split_patterns, tables_of
 
     data = data_paths(args.data)
     tasks = select_tasks(args.tasks, data)
@@ -183,6 +183,7 @@ def plan_of(args: argparse.Namespace) -> Plan:
         tasks=tasks,
         samples={name: choose(chosen, name, args.limit, seed) for name, chosen in samples.items()},
         groups=groups_of(tasks, data),
+        tables=tables_of(tasks, data),
         sampling=Sampling(args.temperature, args.max_tokens or MAX_TOKENS[args.settings], args.seed),
         limits=Limits(args.max_turns or MAX_TURNS, args.max_episode_tokens, args.max_episode_seconds),
         epochs=args.epochs,

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from harness.evaluate import Plan
     from harness.redaction import Redactor
 
-REFERENCE = "policy/"
 MAX_TOKENS = 2048
 
 
@@ -34,7 +33,7 @@ def user_of(args: argparse.Namespace, plan: Plan, models: Sequence[Model], redac
 
     Raises UsageError where one is needed and not named, or the other way round, and for names that are wrong.
     """
-    from harness.models import ModelOptions, expand, load_all
+    from harness.models import ModelOptions, expand, is_policy, load_all
 
     simulated = [task.name for task in plan.tasks if task.scripted_user is not None]
     if args.user_model is None:
@@ -43,7 +42,7 @@ def user_of(args: argparse.Namespace, plan: Plan, models: Sequence[Model], redac
     if not simulated:
         raise UsageError(f"--user-model {args.user_model} has nobody to play: none of these tasks simulates a user.")
     names = expand([args.user_model])
-    if len(names) > 1 or names[0].startswith(REFERENCE):
+    if len(names) > 1 or is_policy(names[0]):
         raise UsageError(f"--user-model takes one model that can talk, not {args.user_model!r}.")
     given = pairs(args.user_model_arg, "--user-model-arg")
     base_url = args.user_base_url or args.base_url
@@ -55,6 +54,8 @@ def user_of(args: argparse.Namespace, plan: Plan, models: Sequence[Model], redac
 
 def _refuse_without(args: argparse.Namespace, simulated: Sequence[str], models: Sequence[str]) -> None:
     """No user is fine where there is nobody to simulate, or only reference policies to talk to."""
+    from harness.models import is_policy
+
     given = [
         args.user_base_url,
         args.user_model_arg or None,
@@ -64,7 +65,7 @@ def _refuse_without(args: argparse.Namespace, simulated: Sequence[str], models: 
     ]
     if any(value is not None for value in given):
         raise UsageError("The other --user-... options need --user-model, which they belong to.")
-    talking = [name for name in models if not name.startswith(REFERENCE)]
+    talking = [name for name in models if not is_policy(name)]
     if simulated and talking:
         raise UsageError(
             f"{simulated[0]} simulates a user, and {talking[0]} needs somebody to talk to: name one with --user-model."

@@ -5,6 +5,7 @@ A backend is a module (entry point group `harness.models`) with `load(name, opti
   ARGS    the names of the --model-arg options that it takes
   HELP    one line for `harness list`
   FREE    True where replies cost nothing: --max-cost then needs no price
+  POLICY  True where nobody converses: its models meet a task's scripted user, and play none
   ready   a function of the environment variables: None where the backend can run here, else one sentence with the
           command that mends it, for `harness doctor`
 What a model may have besides `__call__` is in docs/extending.md.
@@ -99,6 +100,11 @@ def shown(name: str) -> str:
 def is_free(name: str) -> bool:
     """Whether the backend of a full name says that its replies cost nothing."""
     return name.partition("/")[0] in find_entry_points(GROUP) and bool(getattr(_backend(name), "FREE", False))
+
+
+def is_policy(name: str) -> bool:
+    """Whether the backend of a full name says that it is a policy, which cannot converse."""
+    return name.partition("/")[0] in find_entry_points(GROUP) and bool(getattr(_backend(name), "POLICY", False))
 
 
 def _backend(name: str) -> ModuleType:

@@ -25,6 +25,7 @@ from harness.types import JSONObject, Message, ModelRequest, Reply, Sample, Tool
 HELP = "policy/NAME plays a reference policy: oracle, silent, random, shotgun, echo"
 ARGS = ()
 FREE = True
+POLICY = True
 
 Call = tuple[str, JSONObject]
 

@@ -48,7 +48,8 @@ class Run:
 
     @property
     def is_policy(self) -> bool:
-        return str(self.summary["model"]).startswith("policy/")
+        model = self.manifest.get("model")
+        return isinstance(model, dict) and model.get("backend") == "policy"
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,10 +43,6 @@ class SingleTurn:
     def reset(self) -> Sequence[Message]:
         return self.sample.messages
 
-    def opening(self) -> Generator[EnvironmentWish, Any, Step]:
-        yield from ()
-        return Step()
-
     def step(self, message: Message, turn: int) -> Generator[EnvironmentWish, Any, Step]:
         yield from ()
         self._calls = message.tool_calls
@@ -82,10 +78,6 @@ class Conversation:
 
     def reset(self) -> Sequence[Message]:
         return self.sample.messages
-
-    def opening(self) -> Generator[EnvironmentWish, Any, Step]:
-        yield from ()
-        return Step()
 
     def step(self, message: Message, turn: int) -> Generator[EnvironmentWish, Any, Step]:
         if not message.tool_calls:

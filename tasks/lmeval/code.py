@@ -47,10 +47,6 @@ class CodeEnvironment:
     def reset(self) -> Sequence[Message]:
         return self.sample.messages
 
-    def opening(self) -> Generator[EnvironmentWish, Any, Step]:
-        yield from ()
-        return Step()
-
     def step(self, message: Message, turn: int) -> Generator[EnvironmentWish, Any, Step]:
         yield from ()
         self._reply = message

@@ -5,8 +5,8 @@ import re
 import shlex
 
 import pytest
-from builders import ROOT
 from commands import episodes, harness, one_sentence, summary
+from documents import block, page
 
 from harness.evaluate import choose
 from harness.models import ModelOptions, load
@@ -14,11 +14,7 @@ from harness.registry import load_samples, select_tasks
 from harness.types import ModelRequest, Reasoning, Reply, Sampling
 from trainer import bundled
 
-
-def block(marker):
-    """The fenced block after a marker of the README."""
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    return re.search(rf"<!-- {marker} -->\n```\w+\n(.*?)```", readme, re.DOTALL)[1]
+README = page("README.md")
 
 
 @pytest.fixture(scope="module")
@@ -28,12 +24,12 @@ def micro():
 
 @pytest.mark.slow
 def test_training_shows_as_the_readme_says(tmp_path):
-    evaluation, comparison = (shlex.split(line)[1:] for line in block("trained").strip().splitlines())
+    evaluation, comparison = (shlex.split(line)[1:] for line in block(README, "trained").strip().splitlines())
     assert harness(*evaluation, "--quiet", cwd=tmp_path).returncode == 0
     compared = json.loads(harness(*comparison, "--format", "json", cwd=tmp_path).stdout)
     changes = {change["metric"]: change for change in compared["comparisons"][0]["changes"]}
     for metric in ("solve_f1", "answer_accuracy"):
-        published = re.search(rf"micro +{metric} +(\S+) +(\S+) ", block("trained output"))
+        published = re.search(rf"micro +{metric} +(\S+) +(\S+) ", block(README, "trained output"))
         assert abs(changes[metric]["base"] - float(published[1])) < 0.03
         assert abs(changes[metric]["run"] - float(published[2])) < 0.03
     assert changes["solve_f1"]["difference"]["ci95"][0] > 0.1
@@ -42,7 +38,7 @@ def test_training_shows_as_the_readme_says(tmp_path):
 @pytest.mark.slow
 def test_the_readmes_command_gives_the_readmes_scores_and_switches_reasoning(tmp_path):
     """Within .03, because the order in which numbers are added differs between processors."""
-    install, command = block("bundled").strip().split(" && ")
+    install, command = block(README, "bundled").strip().split(" && ")
     assert install == "pip install '.[local]'"
     done = harness(*shlex.split(command)[1:], "--quiet", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -51,7 +47,7 @@ def test_the_readmes_command_gives_the_readmes_scores_and_switches_reasoning(tmp
     out = tmp_path / "runs" / "tiny"
     for mode, thinks in (("off", False), ("on", True)):
         entry = summary(out / mode)["groups"]["micro"]
-        published = re.search(rf"bundled/tiny-base +{mode} +micro +200 +(\S+)", block("bundled output"))
+        published = re.search(rf"bundled/tiny-base +{mode} +micro +200 +(\S+)", block(README, "bundled output"))
         assert entry["n"] == 200
         assert 0.40 <= entry["metrics"]["solve_f1"]["value"] <= 0.70
         assert abs(entry["metrics"]["solve_f1"]["value"] - float(published[1])) < 0.03

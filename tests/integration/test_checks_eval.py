@@ -2,8 +2,8 @@
 
 import json
 
-from builders import ROOT
 from commands import episodes, harness, one_sentence, summary
+from documents import block, page
 
 MOVE = 'def move(data, item, to):\n    data["where"][item] = to\n    return f"{item} is in the {to}"\n'
 PROPERTIES = {"item": {"type": "string"}, "to": {"type": "string"}}
@@ -62,8 +62,7 @@ def test_a_check_that_nobody_can_pass_is_refused_in_one_sentence(tmp_path):
 
 
 def test_the_example_in_the_documentation_is_a_task(tmp_path):
-    text = (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
-    example = text.partition("<!-- checks -->\n```json\n")[2].partition("```")[0]
+    example = block(page("docs/benchmarks.md"), "checks")
     path, out = write(tmp_path / "lamp.jsonl", [json.loads(example)]), tmp_path / "run"
     done = harness("eval", "--model", "policy/oracle", "policy/silent", "--tasks", path, "--out", out, "--quiet")
     assert done.returncode == 0, done.stderr

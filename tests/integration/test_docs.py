@@ -6,23 +6,17 @@ import shlex
 
 from builders import ROOT
 from commands import harness
+from documents import block, page
 
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-
-
-def block(marker):
-    """The fenced block after a marker."""
-    found = re.search(rf"<!-- {marker} -->\n```\w+\n(.*?)```", README, re.DOTALL)
-    assert found, marker
-    return found[1]
+README = page("README.md")
 
 
 def test_the_first_command_prints_the_readmes_table(tmp_path):
-    install, first = block("first").strip().split(" && ")
+    install, first = block(README, "first").strip().split(" && ")
     assert install == "pip install ."
     done = harness(*shlex.split(first)[1:], cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith(block("first output"))
+    assert done.stdout.startswith(block(README, "first output"))
 
 
 def test_the_command_line_is_documented_as_it_is():
@@ -43,5 +37,5 @@ def test_the_example_is_a_task(tmp_path):
 
 
 def test_the_integration_runs_the_readmes_test_command():
-    assert "pytest" in block("tests")
+    assert "pytest" in block(README, "tests")
     assert "README.md" in (ROOT / ".ci" / "run").read_text()

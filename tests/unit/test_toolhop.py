@@ -165,7 +165,7 @@ def test_the_oracle_says_the_answer_and_silence_gets_nothing(tmp_path):
     [
         ({"question": None}, "no question"),
         ({"answer": None}, "no question and answer"),
-        ({"tools": [1]}, "no tools"),
+        ({"tools": [1]}, "'tools' must be a JSON object"),
         ({"tools": {"a": {}}}, "needs a name"),
         ({"tools": {"a": {"name": "born", "parameters": []}}}, None),
         ({"tools": {"a": {"name": "born", "parameters": [1]}}}, "JSON Schema"),

@@ -1,0 +1,67 @@
+"""Tables over several benchmarks: their columns, and the mean of those as one number with an interval.
+
+A task says which columns of which table it fills (`Task.columns`). A column is the macro mean of its tasks, and the
+average is the plain mean of the columns, whatever they measure: so it is formed in the paper's Table 2, whose printed
+digits agree with no other weighting tried. Each rule (strict without prefix, the paper's with `paper_`) has columns and
+an average of its own; a column without a value leaves the average without one.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from harness.runs import Record
+from harness.stats import Observation, estimate
+
+Columns = Mapping[str, Sequence[str]]
+"""A table's metrics, without the prefix of a rule, each with the tasks that it is the mean of."""
+
+RULES = ("", "paper_")
+AVERAGE = "average"
+HEADLINE = f"paper_{AVERAGE}"
+"""Such a table is the paper's way to tell a model in one number, so its own rule is the first."""
+BOUNDS = (0.0, 1.0)
+
+
+def observations(clusters: Mapping[str, str], records: Sequence[Record], metric: str) -> list[Observation]:
+    """The values of a metric. A sample without a world is a cluster of its own, which its epochs share."""
+    return [
+        (clusters[record["sample"]], float(value))
+        for record in records
+        if (value := record["scores"].get(metric)) is not None
+    ]
+
+
+def table_entry(
+    manifest: Mapping[str, Any], columns: Columns, by_task: Mapping[str, Sequence[Record]]
+) -> dict[str, Any]:
+    """What summary.json says of a table, in the shape of a task's entry. `n` of the average is that of its episodes."""
+    records = [record for name in members(columns) for record in by_task[name]]
+    metrics: dict[str, Any] = {}
+    for rule in RULES:
+        strata = {
+            metric: [observations(manifest["tasks"][name]["clusters"], by_task[name], rule + metric) for name in names]
+            for metric, names in columns.items()
+        }
+        if not any(map(any, strata.values())):
+            continue
+        for metric, of_tasks in strata.items():
+            metrics[rule + metric] = estimate(of_tasks, BOUNDS).as_json()
+        weights = [1 / len(of_tasks) for of_tasks in strata.values() for _ in of_tasks]
+        average = estimate([values for of_tasks in strata.values() for values in of_tasks], BOUNDS, weights)
+        metrics[rule + AVERAGE] = replace(average, n=len(records) if average.n else 0).as_json()
+    outcomes = Counter(record["outcome"] for record in records)
+    return {
+        "n": len(records),
+        "headline": HEADLINE,
+        "metrics": metrics,
+        "outcomes": dict(sorted(outcomes.items())),
+    }
+
+
+def members(columns: Columns) -> list[str]:
+    """The tasks of a table, each once."""
+    return list(dict.fromkeys(name for names in columns.values() for name in names))
