@@ -103,12 +103,16 @@ def _given(patterns: Sequence[str]) -> list[Prefix]:
 
 
 def check(settings: Training, items: Sequence[tuple[Task, Sample]]) -> None:
-    """Raises UsageError where there is nothing to train on, nothing to reward, or a state that no prompt holds."""
+    """Raises UsageError where there is nothing to train on, nothing to reward, nobody to talk to, or a state that no
+    prompt holds."""
     if not items:
         raise UsageError("There is nothing to train on: --tasks names no environment.")
     for task, sample in items:
         gold = sample.gold
-        if not any(gold.sub_answers.values()) and gold.answer is None and not gold.calls:
+        if task.scripted_user is not None:
+            raise UsageError(f"{task.name} simulates a user, whom nobody plays in training; leave it out.")
+        judged = any(gold.sub_answers.values()) or gold.answer is not None or gold.calls
+        if task.headline == "solve_f1" and not judged:
             raise UsageError(f"{task.name}, sample {sample.id!r} has no gold, so no reward can judge it; leave it out.")
         if settings.regime == "step":
             if not isinstance(task.environment(sample), ToolEnvironment):

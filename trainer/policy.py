@@ -201,7 +201,7 @@ class Turns:
 
 REWRITES = (
     "its chat template shows earlier turns otherwise once outputs follow, so the tokens it was trained on would not be "
-    "those it reads; train it with --regime step."
+    "those it reads; train it on single turns, with --regime step --set credit=turn."
 )
 
 
@@ -272,7 +272,8 @@ async def _play(policy: BatchModel, jobs: Sequence[Job], manner: Manner, sandbox
     async def work() -> None:
         with lockstep.episode():
             for place, job in waiting:
-                with sandbox.episode() as tools:
+                state = None if job.task.state is None else sandbox.preload(job.task.state(job.sample))
+                with sandbox.episode(state) as tools:
                     episode = _episode(job, manner)
                     played[place] = await adrive(episode, job.task.environment(job.sample), lockstep, tools)
 

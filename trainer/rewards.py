@@ -301,9 +301,21 @@ def episode_f1(sample: Sample, trajectory: Trajectory, verdict: Verdict, answer_
     if "solve_f1" not in scores:
         raise UsageError("The reward episode_f1 needs the metric solve_f1, which this task lacks; name another reward.")
     right = scores.get("answer_accuracy") or scores.get("answer_accuracy_lenient") or 0.0
-    malformed = round((scores.get("malformed_call_rate") or 0.0) * (scores.get("calls") or 0.0))
-    cost = min(MALFORMED_COST * malformed, MALFORMED_MOST)
-    return (scores["solve_f1"] or 0.0) + answer_bonus * right - cost
+    return (scores["solve_f1"] or 0.0) + answer_bonus * right - _malformed(verdict)
+
+
+def episode_success(sample: Sample, trajectory: Trajectory, verdict: Verdict) -> float:
+    """1 for success by the task's own rule (its metric `success`: every check of a row holds) - 0.1 a malformed call,
+    0.3 at most. Raises UsageError for a task without that metric."""
+    if "success" not in verdict.scores:
+        raise UsageError("The reward episode_success needs the metric success, which this task lacks; name another.")
+    return (verdict.scores["success"] or 0.0) - _malformed(verdict)
+
+
+def _malformed(verdict: Verdict) -> float:
+    """What malformed calls cost."""
+    calls = round((verdict.scores.get("malformed_call_rate") or 0.0) * (verdict.scores.get("calls") or 0.0))
+    return min(MALFORMED_COST * calls, MALFORMED_MOST)
 
 
 # --- by name -----------------------------------------------------------------------------------------------------
@@ -320,6 +332,7 @@ REWARDS: Mapping[str, Reward] = MappingProxyType(
         "strict_pr": Reward("step", strict_pr, context=True),
         "mended_f1": Reward("step", mended_f1, context=True, options=("useless_cost",)),
         "episode_f1": Reward("episode", episode_f1, options=("answer_bonus",)),
+        "episode_success": Reward("episode", episode_success),
     }
 )
 DEFAULTS: Mapping[str, str] = MappingProxyType({"step": "mended_f1", "episode": "episode_f1"})

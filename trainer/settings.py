@@ -52,7 +52,8 @@ class Training:
     dtype            float32 or bfloat16
     checkpointing    recompute activations instead of keeping them
     credit           turn: a prompt is a prefix and one turn is rewarded; return: whole episodes whose turns are
-                     rewarded one by one, with returns-to-go (step regime)
+                     rewarded one by one, with returns-to-go (step regime); "" is return in the step regime, and turn
+                     with given prefixes, the paper's rewards and in the episode regime
     prefixes         the step regime's prompts: "fresh" plays episodes with the network as it is, "given" takes --tasks
     refresh          steps between fresh prefixes
     players          episodes that fresh prefixes are cut from
@@ -100,7 +101,7 @@ class Training:
     lora_alpha: int = 32
     dtype: str = "float32"
     checkpointing: bool = False
-    credit: str = "turn"
+    credit: str = ""
     prefixes: str = "fresh"
     refresh: int = 20
     players: int = 256
@@ -115,6 +116,8 @@ class Training:
     wandb: bool = False
 
     def __post_init__(self) -> None:
+        if not self.credit:
+            object.__setattr__(self, "credit", self._own_credit())
         choices = {
             "regime": REGIMES,
             "algorithm": ALGORITHMS,
@@ -153,6 +156,12 @@ class Training:
         for name in ("save_every", "refresh"):
             require(getattr(self, name) % self.updates == 0, name, "a multiple of updates, the steps of a generation")
         require(self.credit == "turn" or self.regime == "step", "credit", "turn in the episode regime")
+        require(self.credit == "turn" or self.prefixes == "fresh", "credit", "turn where prefixes are given")
+
+    def _own_credit(self) -> str:
+        """What was best in the step regime (docs/training-results.md), unless the paper's own is asked for."""
+        papers = self.prefixes == "given" or self.reward.startswith("paper_")
+        return "return" if self.regime == "step" and not papers else "turn"
 
     @property
     def total(self) -> int:

@@ -1,8 +1,8 @@
 """Train a model on environments, by a recipe.
 
---regime episode: whole episodes, rewarded at their end. --regime step: one turn that answers a state the network got
-into, rewarded at once. Both are judged by the evaluation's own verifier. --regime sft: supervised warm-up of a small
-network on what a demonstrator with documented flaws plays; a new network is made where no --model is given.
+--regime episode: whole episodes, rewarded at their end. --regime step: every turn by itself. Both are judged by
+the evaluation's own verifier. --regime sft: supervised warm-up of a small network on what a demonstrator with
+documented flaws plays; a new network is made where no --model is given.
 
     harness train --recipe tiny --model bundled/tiny-base --out trained
 

@@ -114,7 +114,16 @@ def wait_for(running, there):
 def test_before_and_after(model, tmp_path):
     """Everything built by the recipe, in the step regime with fresh prefixes; the table has the paired interval."""
     out = tmp_path / "run"
-    sets = [*FEW, "environments=8", "validation=4", "test=4", "players=4", "refresh=2", "validate_every=2"]
+    sets = [
+        *FEW,
+        "credit=turn",
+        "environments=8",
+        "validation=4",
+        "test=4",
+        "players=4",
+        "refresh=2",
+        "validate_every=2",
+    ]
     done = ran("train", "--regime", "step", "--model", model, "--out", out, "--set", *sets)
     assert "4 test environments, greedy, strict" in done.stdout
     assert "95 %" in done.stdout

@@ -26,6 +26,7 @@ from harness.rollout import Episode, drive
 from harness.sandbox import Sandbox, SandboxConfig
 from harness.task import environment_task, file_task
 from harness.types import Limits, Reasoning, RunKey, Sampling
+from harness.user import ScriptedUser
 from trainer import batches, checkpoints, course, generation, rl
 from trainer.network import TEMPLATE
 from trainer.policy import Job, Manner, Policy, for_episodes, play
@@ -242,7 +243,7 @@ def test_a_template_that_rewrites_turns_is_replaced_or_refused(tmp_path):
     assert variant is not qwen
     assert for_episodes(variant, Reasoning("off")) is variant
     unknown = tiny_model.random_model(tmp_path / "other", tiny_model.template() + "{# another #}")
-    with pytest.raises(UsageError, match=r"earlier turns otherwise.*--regime step"):
+    with pytest.raises(UsageError, match=r"earlier turns otherwise.*--regime step --set credit=turn"):
         for_episodes(opened(unknown), Reasoning("off"))
 
 
@@ -269,12 +270,63 @@ def test_an_episodes_reward_is_the_evaluations(trained_network, towns, tmp_path)
         assert one.rewards == (1.3,)
 
 
+COUNTED = """
+def population(data, town):
+    data["asked"] += 1
+    return {"inhabitants": 45210}
+"""
+
+
+BY_CHECKS = REWARDS["episode_success"]
+
+
+def counted(path: Path) -> Path:
+    """Two environments with a state and checks instead of sub-answers: right is who asked exactly once."""
+    fields = {
+        "codes": {"population": COUNTED},
+        "unsolved_set": ...,
+        "answer": ...,
+        "gold_calls": ...,
+        "state": {"asked": 0},
+        "checks": [{"type": "state_eq", "value": {"asked": 1}}],
+    }
+    return write_records(path, [record(id=f"town-{number}", **fields) for number in range(2)])
+
+
+def test_every_episode_has_a_state_of_its_own(trained_network, tmp_path):
+    path = counted(tmp_path / "counted.jsonl")
+    made = lessons(path, tmp_path, BY_CHECKS, samples=2, prompts=2, max_tokens=40)
+    source = generation.Episodes(made, trained_network)
+    trainer = rl.build(made, source, trained_network, weights(trained_network), tmp_path / "checkpoints", [])
+    scored = source.generate([name for name in source.rows() for _ in range(2)], trainer)
+    assert [one.rewards for one in scored] == [(1.0,)] * 4
+
+
+def test_a_policy_learns_from_checks(random_network, tmp_path):
+    made = lessons(counted(tmp_path / "counted.jsonl"), tmp_path, BY_CHECKS, steps=1)
+    network = weights(random_network)
+    rl.fit(made, random_network, network, tmp_path, nothing)
+    assert math.isfinite(lines(tmp_path)[0]["loss"])
+
+
+def test_the_default_reward_of_episodes_needs_sub_answers(random_network, tmp_path):
+    made = lessons(counted(tmp_path / "counted.jsonl"), tmp_path, steps=1)
+    with pytest.raises(UsageError, match="episode_f1 needs the metric solve_f1"):
+        rl.fit(made, random_network, weights(random_network), tmp_path, nothing)
+
+
+def test_nobody_plays_a_simulated_user():
+    towns = environment_task("towns", lambda: [sample()])
+    with pytest.raises(UsageError, match="towns simulates a user"):
+        course.check(Training("episode"), [(replace(towns, scripted_user=ScriptedUser()), sample())])
+
+
 def key(job: Job) -> RunKey:
     return RunKey(job.task.name, "", job.sample.id, 0, "m", "", Reasoning(), Sampling(), Limits())
 
 
 def test_a_turns_reward_is_the_plain_functions(trained_network, towns, tmp_path):
-    made = lessons(towns, tmp_path, regime="step", samples=2, prompts=2, max_tokens=40)
+    made = lessons(towns, tmp_path, regime="step", credit="turn", samples=2, prompts=2, max_tokens=40)
     source = generation.Steps(made, trained_network, tmp_path)
     trainer = rl.build(made, source, trained_network, weights(trained_network), tmp_path / "checkpoints", [])
     scored = source.generate([str(place) for place in range(4)], trainer)
@@ -300,7 +352,7 @@ def test_turns_that_earn_their_returns(trained_network, towns, tmp_path):
 
 
 def test_fresh_prefixes_have_their_share_of_solved_ones(trained_network, towns, tmp_path):
-    made = lessons(towns, tmp_path, regime="step", solved=0.75, max_tokens=40)
+    made = lessons(towns, tmp_path, regime="step", credit="turn", solved=0.75, max_tokens=40)
     source = generation.Steps(made, trained_network, tmp_path)
     trainer = rl.build(made, source, trained_network, weights(trained_network), tmp_path / "checkpoints", [])
     source.generate(["0"], trainer)
@@ -388,7 +440,7 @@ def test_what_was_interrupted_ends_as_if_it_had_not_been(regime, random_network,
     ends = []
     for name, stops in (("whole", ()), ("broken", (3,))):
         out = tmp_path / name
-        changes = {"regime": regime, "steps": 4, "save_every": 2, "samples": 2}
+        changes = {"regime": regime, "credit": "turn", "steps": 4, "save_every": 2, "samples": 2}
         made = lessons(towns, out, VARIED[regime], **changes)
         for stop in stops:
 
@@ -481,11 +533,28 @@ def test_a_reward_of_the_other_regime(towns, tmp_path):
         ({"updates": 2, "save_every": 3}, "save_every"),
         ({"learning_rate": math.nan}, "learning_rate"),
         ({"credit": "return"}, "credit"),
+        ({"regime": "step", "credit": "return", "prefixes": "given"}, "credit"),
     ],
 )
 def test_settings_that_cannot_be(changes, word):
     with pytest.raises(UsageError, match=f"recipe's {word} must be"):
-        Training("episode", **changes)
+        Training(**{"regime": "episode", **changes})
+
+
+@pytest.mark.parametrize(
+    ("values", "credit"),
+    [
+        ({"regime": "episode"}, "turn"),
+        ({"regime": "step"}, "return"),
+        ({"regime": "step", "reward": "strict_f1"}, "return"),
+        ({"regime": "step", "credit": "turn"}, "turn"),
+        ({"regime": "step", "reward": "paper_f1"}, "turn"),
+        ({"regime": "step", "reward": "paper_f1", "credit": "return"}, "return"),
+        ({"regime": "step", "prefixes": "given"}, "turn"),
+    ],
+)
+def test_the_step_regime_pays_for_what_a_turn_makes_possible_unless_it_is_the_papers(values, credit):
+    assert Training(**values).credit == credit
 
 
 def test_pieces_divide_an_update_evenly():

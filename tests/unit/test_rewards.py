@@ -19,6 +19,7 @@ from trainer.rewards import (
     Reward,
     Turn,
     episode_f1,
+    episode_success,
     mended_f1,
     paper_f1,
     paper_rate,
@@ -245,6 +246,14 @@ def test_malformed_calls_cost_up_to_a_limit():
     assert episode_f1(*played("no idea", *[BROKEN] * 9)) == -0.3
 
 
+def test_success_is_the_tasks_own():
+    failed = {"success": 0.0, "calls": 2.0, "malformed_call_rate": 0.5}
+    assert episode_success(sample(), played("x")[1], Verdict((), (), {"success": 1.0})) == 1.0
+    assert episode_success(sample(), played("x")[1], Verdict((), (), failed)) == -0.1
+    with pytest.raises(UsageError, match="episode_success needs the metric success"):
+        episode_success(*played("x"))
+
+
 def test_a_task_without_solve_f1_needs_another_reward():
     _, trajectory, _ = played("no idea")
     with pytest.raises(UsageError, match="solve_f1"):
@@ -256,7 +265,7 @@ def test_a_task_without_solve_f1_needs_another_reward():
 
 def test_rewards_by_name():
     assert reward("paper_f1").function is paper_f1
-    assert {name for name, found in REWARDS.items() if found.kind == "episode"} == {"episode_f1"}
+    assert {name for name, found in REWARDS.items() if found.kind == "episode"} == {"episode_f1", "episode_success"}
     assert {kind: REWARDS[name].kind for kind, name in DEFAULTS.items()} == {"step": "step", "episode": "episode"}
 
 
