@@ -1,7 +1,8 @@
 """Show where training changed a network: the relative change of parameters by layer and module.
 
 BASE and TRAINED are folders of safetensors (one file or shards), a .safetensors file, or bundled/NAME; TRAINED may be a
-LoRA adapter. Nothing is loaded whole: a model of any size takes a few hundred megabytes of memory. docs/analysis.md
+LoRA adapter. Nothing is loaded whole: a model of any size takes a few hundred megabytes of memory. --text also
+loads and runs both, to say what training did to the text that BASE was warmed up on. docs/analysis.md
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from harness.terminal import printable
 
 if TYPE_CHECKING:
     from trainer.changes import Analysis, Change, Pair
+    from trainer.text_loss import TextLoss
 
 HELP = "where training changed a network, by layer and module"
 STYLES = {"simple": "simple", "markdown": "github", "latex": "latex_booktabs", "html": "html"}
@@ -30,6 +32,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("base", metavar="BASE", help="the model before training: a folder, or bundled/NAME")
     parser.add_argument("trained", metavar="TRAINED", help="the model after it, or its LoRA adapter")
     parser.add_argument("--out", type=Path, metavar="FILE", help="also write a .json, .csv or .svg (heat map)")
+    parser.add_argument(
+        "--text",
+        type=Path,
+        metavar="FILE",
+        help="environments with gold: also the loss of both on demonstrations of them, by the warm-up recipe of BASE",
+    )
     parser.add_argument("--format", choices=[*STYLES, "json"], default="simple", help="how to print it")
 
 
@@ -42,15 +50,43 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"--out must end in {', '.join(ENDINGS)}; {args.out} does not.")
     if args.out is not None and not args.out.parent.is_dir():
         raise UsageError(f"--out names {args.out}, but there is no folder {args.out.parent}.")
-    base, trained = (open_weights(found(name)) for name in (args.base, args.trained))
-    result = analysis(base, trained, measured(pairs(base, trained)))
+    paths = [found(name) for name in (args.base, args.trained)]
+    base, trained = (open_weights(path) for path in paths)
+    compared = pairs(base, trained)
+    text = [] if args.text is None else on_text(paths[0], paths[1], args.text)
+    result = analysis(base, trained, measured(compared))
     if args.out is not None:
         write(args.out, result)
     if args.format == "json":
-        print(json.dumps(result.to_json(), indent=2))
+        said = {"text": [one.to_json() for one in text]} if text else {}
+        print(json.dumps(result.to_json() | said, indent=2))
     else:
-        print(printable(report(result, STYLES[args.format])))
+        print(printable("\n\n".join([report(result, STYLES[args.format]), *text_table(text, STYLES[args.format])])))
     return 0
+
+
+def on_text(base: Path, trained: Path, file: Path) -> list[TextLoss]:
+    """The losses on demonstrations of a file's environments. Raises UsageError where they cannot be had."""
+    from harness.models.local import prepare_environment, require
+    from harness.records import read_samples
+
+    require("--text", ("torch", "transformers", "safetensors"), "train")
+    prepare_environment()
+    from trainer.text_loss import text_losses
+
+    return text_losses(base, trained, read_samples(file))
+
+
+def text_table(losses: Sequence[TextLoss], style: str) -> list[str]:
+    """A row a text: loss in nats a token before and after, with the paired interval; nothing where none was asked."""
+    rows = []
+    for one in losses:
+        low, high = one.difference.ci95 or (None, None)
+        interval = "-" if low is None or high is None else f"[{low:+.4f}, {high:+.4f}]"
+        change = "-" if one.difference.value is None else f"{one.difference.value:+.4f}"
+        rows.append([one.text, f"{one.base:.4f}", f"{one.trained:.4f}", change, interval, str(one.difference.n)])
+    headers = ["loss on demonstrations", "base", "trained", "difference", "95 %", "n"]
+    return [_table(rows, headers, style)] if rows else []
 
 
 def found(name: str) -> Path:

@@ -1,0 +1,109 @@
+"""What training did to the text that a network was warmed up on: the loss of both on held-out demonstrations.
+
+The recipe in the base's manifest says what its demonstrator did; here it plays other environments, once as it did and
+once without flaws. The loss is that of warm-up: on what the assistant says, and on nothing else. Training on a reward
+raises it where the demonstrations are flawed, which is its purpose; a network that lost its language would show it on
+both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from harness import jsonio
+from harness.errors import UsageError
+from harness.models.hf import load_weights
+from harness.models.local import check_folder, open_local
+from harness.sandbox import Sandbox
+from harness.stats import Estimate, mean, paired_difference
+from harness.types import JSONObject, Sample
+from trainer import network
+from trainer.demonstrator import Flaws, play
+from trainer.recipe import Recipe
+
+BATCH = 32
+
+
+@dataclass(frozen=True, slots=True)
+class TextLoss:
+    """Mean loss in nats a token of what the assistant says, over episodes, before and after; and their difference."""
+
+    text: str
+    base: float
+    trained: float
+    difference: Estimate
+
+    def to_json(self) -> JSONObject:
+        return {"text": self.text, "base": self.base, "trained": self.trained, **self.difference.as_json()}
+
+
+def text_losses(base: Path, trained: Path, samples: Sequence[Sample]) -> list[TextLoss]:
+    """The losses on demonstrations with the flaws of the base's recipe, and on clean ones.
+
+    Raises UsageError where the base was not warmed up here, and for environments without gold calls and an answer.
+    """
+    recipe = warm_up(base)
+    if missing := [sample.id for sample in samples if not sample.gold.calls or sample.gold.answer is None]:
+        raise UsageError(f"{missing[0]!r} has no gold calls with an answer to demonstrate; leave it out.")
+    clusters = {sample.id: sample.metadata.get("world") or sample.id for sample in samples}
+    found = []
+    for name, flaws in (
+        ("as the demonstrator played", Flaws(recipe.repeat, recipe.skip_last)),
+        ("without its flaws", Flaws(0.0, 0.0)),
+    ):
+        with Sandbox() as sandbox:
+            texts = [
+                network.rendered(sample.tools, trajectory)
+                for sample, trajectory in play(samples, flaws, recipe.seed, recipe.thinking, sandbox)
+            ]
+        before, after = (dict(zip(clusters, losses(path, texts), strict=True)) for path in (base, trained))
+        difference = paired_difference(before, after, clusters)  # type: ignore[arg-type]
+        found.append(TextLoss(name, mean(list(before.values())), mean(list(after.values())), difference))
+    return found
+
+
+def warm_up(folder: Path) -> Recipe:
+    """The recipe that a network was warmed up by. Raises UsageError where its manifest has none."""
+    try:
+        recipe = jsonio.loads((folder / "manifest.json").read_bytes())["recipe"]
+        if recipe["regime"] == "sft":
+            return Recipe(**recipe)
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    raise UsageError(f"{folder} has no manifest of a warm-up (`harness train --regime sft`), so --text has no text.")
+
+
+def losses(folder: Path, texts: Sequence[str]) -> list[float]:
+    """The mean loss of every text in nats a token that the assistant says."""
+    import torch
+
+    local = open_local(check_folder(str(folder), folder, {}), {})
+    model = load_weights(local, "float32", "cpu")
+    rows = [network.encode(cast(Any, local.tokenizer), text) for text in texts]
+    order = sorted(range(len(rows)), key=lambda place: len(rows[place]["input_ids"]))
+    found = [0.0] * len(rows)
+    for start in range(0, len(order), BATCH):
+        places = order[start : start + BATCH]
+        with torch.inference_mode():
+            values = _batch([rows[place] for place in places], model)
+        for place, value in zip(places, values, strict=True):
+            found[place] = value
+    return found
+
+
+def _batch(rows: Sequence[dict[str, list[int]]], model: Any) -> list[float]:
+    import torch
+
+    width = max(len(row["input_ids"]) for row in rows)
+    ids = torch.tensor([row["input_ids"] + [0] * (width - len(row["input_ids"])) for row in rows])
+    labels = torch.tensor([row["labels"] + [network.IGNORED] * (width - len(row["labels"])) for row in rows])
+    mask = torch.tensor([[1] * len(row["input_ids"]) + [0] * (width - len(row["input_ids"])) for row in rows])
+    logits = model(input_ids=ids, attention_mask=mask).logits[:, :-1]
+    said = labels[:, 1:]
+    each = torch.nn.functional.cross_entropy(
+        logits.transpose(1, 2), said, ignore_index=network.IGNORED, reduction="none"
+    )
+    return [float(value) for value in each.sum(1) / (said != network.IGNORED).sum(1)]
