@@ -3,7 +3,8 @@
 A task says which columns of which table it fills (`Task.columns`). A column is the macro mean of its tasks, and the
 average is the plain mean of the columns, whatever they measure: so it is formed in the paper's Table 2, whose printed
 digits agree with no other weighting tried. Each rule (strict without prefix, the paper's with `paper_`) has columns and
-an average of its own; a column without a value leaves the average without one.
+an average of its own; a column without a value leaves the average without one. Weights of tasks
+(`Task.weight`) are not applied.
 """
 
 from __future__ import annotations
@@ -21,8 +22,6 @@ Columns = Mapping[str, Sequence[str]]
 
 RULES = ("", "paper_")
 AVERAGE = "average"
-HEADLINE = f"paper_{AVERAGE}"
-"""Such a table is the paper's way to tell a model in one number, so its own rule is the first."""
 BOUNDS = (0.0, 1.0)
 
 
@@ -56,10 +55,15 @@ def table_entry(
     outcomes = Counter(record["outcome"] for record in records)
     return {
         "n": len(records),
-        "headline": HEADLINE,
+        "headline": next((name for name in (f"paper_{AVERAGE}", AVERAGE) if name in metrics), AVERAGE),
         "metrics": metrics,
         "outcomes": dict(sorted(outcomes.items())),
     }
+
+
+def is_average(headline: str) -> bool:
+    """Whether an entry is that of a table. The paper's rule comes first: the average is its way to tell a model."""
+    return headline in {rule + AVERAGE for rule in RULES}
 
 
 def members(columns: Columns) -> list[str]:

@@ -89,7 +89,7 @@ def _rows(summary: Mapping[str, Any], groups: Members, by_task: bool) -> list[tu
     """The rows, each with its headline metric: rows of different ones have different columns."""
     entries = dict(summary["groups"])
     if by_task or not entries:
-        entries = {**summary["tasks"], **{f"mean of {name}": entry for name, entry in entries.items()}}
+        entries = {**summary["tasks"], **{_mean_of(name, entry): entry for name, entry in entries.items()}}
     else:
         grouped = {task for group in entries for task in groups.get(group, ())}
         entries |= {name: entry for name, entry in summary["tasks"].items() if name not in grouped}
@@ -98,6 +98,10 @@ def _rows(summary: Mapping[str, Any], groups: Members, by_task: bool) -> list[tu
         (_headline(entry), {**shown, "tasks": name, **_values(entry), **_passes(entry)})
         for name, entry in entries.items()
     ]
+
+
+def _mean_of(name: str, entry: Mapping[str, Any]) -> str:
+    return name if averages.is_average(_headline(entry)) else f"mean of {name}"
 
 
 def _headline(entry: Mapping[str, Any]) -> str:
@@ -121,7 +125,7 @@ def legend(summaries: Sequence[Mapping[str, Any]]) -> str:
     headlines = [_headline(entry) for summary in summaries for entry in summary["tasks"].values()]
     own = any(headline != F1 for headline in headlines)
     columns = [LEGEND, *([OWN_LEGEND] if own else [])] if F1 in headlines or not own else [OWN_LEGEND, OWN_COUNTS]
-    if any(_headline(entry) == averages.HEADLINE for summary in summaries for entry in summary["groups"].values()):
+    if any(averages.is_average(_headline(entry)) for summary in summaries for entry in summary["groups"].values()):
         columns.append(AVERAGES)
     unheeded = any(heeded(summary) is False for summary in summaries)
     return "\n".join([*columns, *([NOT_HEEDED] if unheeded else []), *_floor_note(summaries)])
@@ -153,7 +157,7 @@ def _own_values(entry: Mapping[str, Any]) -> dict[str, str]:
     metrics, headline = entry["metrics"], _headline(entry)
     first = metrics.get(headline)
     leading = {headline: DASH if first is None or first["value"] is None else with_interval(first)}
-    if headline == averages.HEADLINE:
+    if averages.is_average(headline):
         return {**leading, averages.AVERAGE: cell(metrics, averages.AVERAGE)}
     others = [name for name in metrics if name not in {headline, "calls"} | NOT_SHOWN and not name.startswith("pass")]
     return {

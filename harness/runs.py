@@ -69,8 +69,8 @@ class RunDirectory:
             if not isinstance(task, dict) or not isinstance(task.get("clusters"), dict) or "headline" not in task:
                 raise UsageError(f"{path / 'manifest.json'} is damaged: a task has no samples.")
         for names in _named(manifest["groups"], manifest.get("tables", {})):
-            if not isinstance(names, list) or not all(name in manifest["tasks"] for name in names):
-                raise UsageError(f"{path / 'manifest.json'} is damaged: a group has tasks that the run has not.")
+            if not _is_some_of(names, manifest["tasks"]):
+                raise UsageError(f"{path / 'manifest.json'} is damaged: a group or table has no tasks of the run.")
         return cls(path, manifest)
 
     @classmethod
@@ -179,6 +179,10 @@ def _named(groups: Mapping[str, Any], tables: Any) -> Iterator[Any]:
     yield from groups.values()
     for columns in tables.values() if isinstance(tables, dict) else [None]:
         yield from columns.values() if isinstance(columns, dict) else [None]
+
+
+def _is_some_of(names: Any, tasks: Mapping[str, Any]) -> bool:
+    return isinstance(names, list) and bool(names) and all(isinstance(n, str) and n in tasks for n in names)
 
 
 def _read_object(path: Path, missing: str) -> dict[str, Any]:

@@ -91,7 +91,7 @@ def _spread(
     """Standard error and degrees of freedom of the macro mean; None where a stratum has one cluster.
 
     Where no cluster reaches into several strata, each stratum estimates a mean of its own and is corrected by itself
-    (stratified sampling of clusters; Cochran, 1977, chapter 5); where some do, the clusters are one sample.
+    (stratified sampling of clusters; Cochran, 1977, chapter 5); strata that share clusters are one sample.
     """
     residuals: list[dict[Hashable, list[float]]] = []
     for stratum, centre, share in zip(strata, centres, shares, strict=True):
@@ -99,15 +99,26 @@ def _spread(
         for cluster, value in stratum:
             own[cluster].append(share * (value - centre) / len(stratum))
         residuals.append(own)
-    everyone = dict.fromkeys(cluster for own in residuals for cluster in own)
-    if len(everyone) < sum(len(own) for own in residuals):
-        residuals = [{cluster: [r for own in residuals for r in own.get(cluster, ())] for cluster in everyone}]
     if any(len(own) < 2 for own in residuals):
         return None
+    samples = _joined(residuals)
     variance = math.fsum(
-        len(own) / (len(own) - 1) * math.fsum(math.fsum(parts) ** 2 for parts in own.values()) for own in residuals
+        len(own) / (len(own) - 1) * math.fsum(math.fsum(parts) ** 2 for parts in own.values()) for own in samples
     )
-    return math.sqrt(variance), sum(len(own) - 1 for own in residuals)
+    return math.sqrt(variance), sum(len(own) - 1 for own in samples)
+
+
+def _joined(strata: Sequence[Mapping[Hashable, list[float]]]) -> list[dict[Hashable, list[float]]]:
+    """The strata, those that share clusters put together, however many lie between them."""
+    samples: list[dict[Hashable, list[float]]] = []
+    for own in strata:
+        apart = [sample for sample in samples if sample.keys().isdisjoint(own)]
+        together: dict[Hashable, list[float]] = defaultdict(list)
+        for part in (*(sample for sample in samples if not sample.keys().isdisjoint(own)), own):
+            for cluster, values in part.items():
+                together[cluster] += values
+        samples = [*apart, together]
+    return samples
 
 
 def _interval(value: float, stderr: float, freedom: int, bounds: tuple[float, float] | None) -> tuple[float, float]:

@@ -17,8 +17,8 @@ from harness.models.local import Local
 from harness.records import read_samples
 from harness.registry import load_samples, select_tasks
 from harness.task import file_task
-from harness.types import Limits, ModelRequest, Reasoning, Sample, Sampling, Task
-from trainer.prefixes import Prefix, read_prefixes, refuse_test_data
+from harness.types import Limits, ModelRequest, Reasoning, Sample, Sampling, Task, Trajectory, Usage
+from trainer.prefixes import Prefix, Rule, read_prefixes, refuse_test_data
 from trainer.rewards import DEFAULTS, Reward, reward
 from trainer.settings import REWARD_OPTIONS, Training
 from trainer.validation import Exam
@@ -47,6 +47,11 @@ class Course:
     @property
     def limits(self) -> Limits:
         return Limits(max_turns=self.settings.max_turns)
+
+    @property
+    def rule(self) -> Rule:
+        """By which rule an episode's prefixes are told what is still unsolved: that of the reward."""
+        return "paper" if self.settings.papers else "strict"
 
 
 def reasoning_of(settings: Training) -> Reasoning:
@@ -84,11 +89,20 @@ def prepare(settings: Training, patterns: Sequence[str], data: Mapping[str, Path
     refuse_test_data(tasks, samples, data)
     items = {f"{task.name}/{sample.id}": (task, sample) for task in tasks for sample in samples[task.name]}
     check(settings, [(prefix_task(prefix), prefix.sample) for prefix in given] or list(items.values()))
+    if settings.regime == "episode":
+        _try(judged, [(task, samples[task.name][0]) for task in tasks])
     exam = [
         _exam(settings, split, out, watch) if count else None
         for split, count in (("validation", settings.validation), ("test", settings.test))
     ]
     return Course(settings, judged, items, given, exam[0], exam[1])
+
+
+def _try(judged: Reward, items: Sequence[tuple[Task, Sample]]) -> None:
+    """Rewards an episode in which nothing was said. Raises UsageError where the reward does not fit the task."""
+    for task, sample in items:
+        silent = Trajectory(tuple(sample.messages), (), 0, "ok", "no_tool_calls", Usage(), {})
+        judged.episode(sample, silent, task.score(sample, silent))
 
 
 def prefix_task(prefix: Prefix) -> Task:
@@ -116,7 +130,14 @@ def check(settings: Training, items: Sequence[tuple[Task, Sample]]) -> None:
             raise UsageError(f"{task.name}, sample {sample.id!r} has no gold, so no reward can judge it; leave it out.")
         if settings.regime == "step":
             if not isinstance(task.environment(sample), ToolEnvironment):
-                raise UsageError(f"{task.name} has an environment with a state; train on it with --regime episode.")
+                raise UsageError(
+                    f"{task.name} has an environment with a state; train on it with --regime episode and a reward "
+                    "such as episode_success."
+                )
+            if settings.prefixes == "fresh" and any(message.role == "assistant" for message in sample.messages):
+                raise UsageError(
+                    f"{task.name}, sample {sample.id!r} has turns in its prompt, as prefixes do: --set prefixes=given."
+                )
             if not sample.codes or not any(gold.sub_answers.values()):
                 raise UsageError(f"{task.name}, sample {sample.id!r} has no tools or no sub-answers; leave it out.")
 

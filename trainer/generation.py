@@ -27,7 +27,16 @@ from trainer.rewards import Turn
 from trainer.validation import WIDTH
 from trainer.verify import shared_sandbox
 
-METRICS = ("solve_f1", "solve_precision", "solve_rate", "answer_accuracy", "calls", "turns", "malformed_call_rate")
+METRICS = (
+    "success",
+    "solve_f1",
+    "solve_precision",
+    "solve_rate",
+    "answer_accuracy",
+    "calls",
+    "turns",
+    "malformed_call_rate",
+)
 """What is logged of the episodes that are trained on, by the evaluation's names."""
 
 
@@ -108,7 +117,9 @@ class Episodes:
         counts: list[int] = []
         for job, done in zip(jobs, played, strict=True):
             said = [message for message in done.messages if message.role == "assistant"]
-            prefixes = list(cut_prefixes(job.task.name, job.sample, done, job.epoch))[: len(said)]
+            if done.outcome == "infrastructure_error":
+                said = []  # what it was worth is not known: it counts in no mean
+            prefixes = list(cut_prefixes(job.task.name, job.sample, done, job.epoch, self._course.rule))[: len(said)]
             name = self._model.format.name
             turns += [
                 prefix.answered(message.raw or "", name, tracks[len(counts)].thinking)
@@ -216,11 +227,10 @@ class Steps:
         with trainer.generating() as network:
             player = HFModel("collecting", self._model, WIDTH, {}, lambda rows: self._generated(network, rows))
             played = play(player, jobs, manner, shared_sandbox())
-        rule = "paper" if settings.reward.startswith("paper_") else "strict"
         states = [
             prefix
             for job, done in zip(jobs, played, strict=True)
-            for prefix in cut_prefixes(job.task.name, job.sample, done, 0, rule)  # type: ignore[arg-type]
+            for prefix in cut_prefixes(job.task.name, job.sample, done, 0, course.rule)
         ]
         return mixed(list(distinct(filter(self._fits, states))), self._size, settings.solved, draw)
 

@@ -6,7 +6,7 @@ tools put between, which no gradient is taken on. Sampled ids are never encoded 
 
 What stands between two turns is read off the chat template: the conversation up to the turn, and the conversation with
 the tools' outputs, must begin alike. Where a template rewrites earlier turns, TRL's variant of it for training is used
-if it has one; if not, the episode regime is refused. A turn that the network spelled otherwise than the template would
+if it has one; if not, whole episodes are refused. A turn that the network spelled otherwise than the template would
 (two spaces in its JSON, say) stays as sampled here and is respelled in an evaluation; `rewritten` counts such turns.
 
 Left out: keeping the cache from turn to turn; formats that end a turn by a stop string.
@@ -211,7 +211,10 @@ def for_episodes(local: Local, reasoning: Reasoning) -> Local:
     Raises UsageError where neither does, and for formats that end a turn by a stop string.
     """
     if local.format.stop:
-        raise UsageError(f"{local.folder.name}: the format {local.format.name} is trained with --regime step only.")
+        raise UsageError(
+            f"{local.folder.name}: the format {local.format.name} is trained on single turns only: --regime step --set "
+            "credit=turn."
+        )
     if keeps_turns(local, reasoning):
         return local
     variant = training_variant(local)

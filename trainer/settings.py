@@ -55,7 +55,7 @@ class Training:
                      rewarded one by one, with returns-to-go (step regime); "" is return in the step regime, and turn
                      with given prefixes, the paper's rewards and in the episode regime
     prefixes         the step regime's prompts: "fresh" plays episodes with the network as it is, "given" takes --tasks
-    refresh          steps between fresh prefixes
+    refresh          steps between fresh prefixes (with credit = turn, as the next two)
     players          episodes that fresh prefixes are cut from
     solved           least share of prefixes with nothing unsolved
     vllm             off, colocate or server: who generates, where there is a GPU (TRL's settings of these names)
@@ -160,8 +160,13 @@ class Training:
 
     def _own_credit(self) -> str:
         """What was best in the step regime (docs/training-results.md), unless the paper's own is asked for."""
-        papers = self.prefixes == "given" or self.reward.startswith("paper_")
-        return "return" if self.regime == "step" and not papers else "turn"
+        alone = self.prefixes == "given" or self.papers
+        return "return" if self.regime == "step" and not alone else "turn"
+
+    @property
+    def papers(self) -> bool:
+        """Whether a reward of the paper's is asked for by name."""
+        return self.reward.startswith("paper_")
 
     @property
     def total(self) -> int:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from typing import Any
 
+from harness import averages
 from harness.display import legend, number, rows
 from harness.summary import heeded
 from results.causes import HEADLINE, LABELS, counted
@@ -87,8 +88,13 @@ def _entries(run: Run) -> dict[str, Mapping[str, Any]]:
 def _cards(runs: Sequence[Run], palette: Mapping[str, str]) -> str:
     """The headline of every model, in large; of the policies only where there is nothing else."""
     models = [run for run in runs if not run.is_policy] or list(runs)
-    cards = [_card(run, name, entry, palette[run.label]) for run in models for name, entry in _entries(run).items()]
+    cards = [_card(run, name, entry, palette[run.label]) for run in models for name, entry in _benchmarks(run).items()]
     return element("div", "".join(cards[:12]), class_="cards") if cards else ""
+
+
+def _benchmarks(run: Run) -> dict[str, Mapping[str, Any]]:
+    """The entries without the averages over several benchmarks, which have no second rule, answers or floor."""
+    return {name: entry for name, entry in _entries(run).items() if not averages.is_average(str(entry["headline"]))}
 
 
 def _card(run: Run, name: str, entry: Mapping[str, Any], colour: str) -> str:
@@ -153,7 +159,7 @@ def _floor(runs: Sequence[Run]) -> str:
         if run.is_policy and run.summary["model"] != "policy/oracle":
             values = [
                 f"{name} {_value(entry['metrics'], headline)} ({_value(entry['metrics'], f'paper_{headline}')})"
-                for name, entry in _entries(run).items()
+                for name, entry in _benchmarks(run).items()
                 for headline in [str(entry["headline"])]
             ]
             told.append(f"{run.label} {', '.join(values)}")

@@ -230,6 +230,8 @@ def test_a_summary_without_episodes_is_one_sentence(tmp_path):
     [
         {"groups": {"g": ["nowhere"]}},
         {"groups": {"g": 1}},
+        {"groups": {"g": [[1]]}},
+        {"groups": {"g": []}},
         {"tasks": {"t": {"headline": [], "clusters": {"s0": "a", "s1": "b"}}}},
         {"tasks": {"t": {"headline": "solve_f1", "success": 3, "clusters": {"s0": "a", "s1": "b"}}}},
         {"tasks": {"t": {"headline": "solve_f1", "clusters": {"s0": [], "s1": {}}}}},

@@ -25,11 +25,11 @@ from harness.models.local import Local, check_folder, open_local
 from harness.rollout import Episode, drive
 from harness.sandbox import Sandbox, SandboxConfig
 from harness.task import environment_task, file_task
-from harness.types import Limits, Reasoning, RunKey, Sampling
+from harness.types import Limits, Message, Reasoning, RunKey, Sampling, Trajectory, Usage
 from harness.user import ScriptedUser
 from trainer import batches, checkpoints, course, generation, rl
 from trainer.network import TEMPLATE
-from trainer.policy import Job, Manner, Policy, for_episodes, play
+from trainer.policy import Job, Manner, Policy, Track, for_episodes, play
 from trainer.rewards import REWARDS, Reward
 from trainer.settings import Training
 
@@ -95,12 +95,12 @@ def towns(tmp_path_factory) -> Path:
     return write_records(path, [record(id=f"town-{number}", split="train") for number in range(4)])
 
 
-def lessons(towns: Path, out: Path, reward: Reward | None = None, **changes) -> course.Course:
-    """A course on these environments."""
+def lessons(towns: Path, out: Path, instead: Reward | None = None, **changes) -> course.Course:
+    """A course on these environments, with a reward `instead` of the recipe's."""
     settings = Training(**{"regime": "episode", **THREE, **changes})
     out.mkdir(parents=True, exist_ok=True)
     made = course.prepare(settings, [str(towns)], {}, out, nothing)
-    return made if reward is None else replace(made, reward=reward)
+    return made if instead is None else replace(made, reward=instead)
 
 
 def weights(model: Local):
@@ -277,9 +277,6 @@ def population(data, town):
 """
 
 
-BY_CHECKS = REWARDS["episode_success"]
-
-
 def counted(path: Path) -> Path:
     """Two environments with a state and checks instead of sub-answers: right is who asked exactly once."""
     fields = {
@@ -295,24 +292,43 @@ def counted(path: Path) -> Path:
 
 def test_every_episode_has_a_state_of_its_own(trained_network, tmp_path):
     path = counted(tmp_path / "counted.jsonl")
-    made = lessons(path, tmp_path, BY_CHECKS, samples=2, prompts=2, max_tokens=40)
+    made = lessons(path, tmp_path, samples=2, prompts=2, max_tokens=40, reward="episode_success")
     source = generation.Episodes(made, trained_network)
     trainer = rl.build(made, source, trained_network, weights(trained_network), tmp_path / "checkpoints", [])
     scored = source.generate([name for name in source.rows() for _ in range(2)], trainer)
     assert [one.rewards for one in scored] == [(1.0,)] * 4
 
 
-def test_a_policy_learns_from_checks(random_network, tmp_path):
-    made = lessons(counted(tmp_path / "counted.jsonl"), tmp_path, BY_CHECKS, steps=1)
-    network = weights(random_network)
-    rl.fit(made, random_network, network, tmp_path, nothing)
-    assert math.isfinite(lines(tmp_path)[0]["loss"])
+def test_success_is_logged_where_it_is_what_counts(trained_network, tmp_path):
+    made = lessons(counted(tmp_path / "counted.jsonl"), tmp_path, steps=1, max_tokens=40, reward="episode_success")
+    rl.fit(made, trained_network, weights(trained_network), tmp_path, nothing)
+    (line,) = [line for line in lines(tmp_path) if "loss" in line]
+    assert (line["reward"], line["success"]) == (1.0, 1.0)
 
 
-def test_the_default_reward_of_episodes_needs_sub_answers(random_network, tmp_path):
-    made = lessons(counted(tmp_path / "counted.jsonl"), tmp_path, steps=1)
+def test_a_reward_that_does_not_fit_is_refused_before_anything_is_played(tmp_path):
     with pytest.raises(UsageError, match="episode_f1 needs the metric solve_f1"):
-        rl.fit(made, random_network, weights(random_network), tmp_path, nothing)
+        lessons(counted(tmp_path / "counted.jsonl"), tmp_path)
+    with pytest.raises(UsageError, match=r"counted has an environment with a state.*episode_success"):
+        lessons(counted(tmp_path / "counted.jsonl"), tmp_path, regime="step")
+
+
+def test_prefixes_that_are_taken_for_environments(tmp_path):
+    begun = [{"role": "user", "content": "How many?"}, {"role": "assistant", "content": "I look."}]
+    path = write_records(tmp_path / "prefixes.jsonl", [record(messages=begun)])
+    with pytest.raises(UsageError, match="has turns in its prompt, as prefixes do: --set prefixes=given"):
+        lessons(path, tmp_path, regime="step")
+
+
+def test_an_episode_that_the_sandbox_broke_has_no_reward(random_network, towns, tmp_path):
+    made = lessons(towns, tmp_path, regime="step")
+    task, which = next(iter(made.items.values()))
+    said = (*which.messages, Message("assistant", "Answer: 45210"))
+    ends = [Trajectory(said, (), 1, end, "", Usage(), {}) for end in ("ok", "infrastructure_error")]
+    tracks = [Track([]), Track([])]
+    whole, broken = generation.Episodes(made, random_network)._by_turn([Job(task, which, 0)] * 2, ends, tracks)
+    assert len(whole) == 1 and whole[0] is not None
+    assert broken == (None,)
 
 
 def test_nobody_plays_a_simulated_user():
@@ -435,12 +451,12 @@ def test_padding_is_cut_and_rows_stay_together():
 # --- resuming ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("regime", ["episode", "step"])
-def test_what_was_interrupted_ends_as_if_it_had_not_been(regime, random_network, towns, tmp_path):
+@pytest.mark.parametrize(("regime", "credit"), REGIMES)
+def test_what_was_interrupted_ends_as_if_it_had_not_been(regime, credit, random_network, towns, tmp_path):
     ends = []
     for name, stops in (("whole", ()), ("broken", (3,))):
         out = tmp_path / name
-        changes = {"regime": regime, "credit": "turn", "steps": 4, "save_every": 2, "samples": 2}
+        changes = {"regime": regime, "credit": credit, "steps": 4, "save_every": 2, "samples": 2}
         made = lessons(towns, out, VARIED[regime], **changes)
         for stop in stops:
 

@@ -103,12 +103,14 @@ def written_tables(path, tasks, tables):
     return json.loads((run / "summary.json").read_text())["groups"]["t"]["metrics"]
 
 
-@pytest.mark.parametrize("tables", [[], {"t": 1}, {"t": {"x": "a"}}, {"t": {"x": ["nowhere"]}}])
+@pytest.mark.parametrize(
+    "tables", [[], {"t": 1}, {"t": {"x": "a"}}, {"t": {"x": ["nowhere"]}}, {"t": {"x": [["a"]]}}, {"t": {"x": []}}]
+)
 def test_a_manifest_with_damaged_tables_is_refused(tables, tmp_path):
     run = write_run(tmp_path / "run", {"a": {"0": [{"paper_x": 1.0}]}}, headline="paper_x")
     manifest = json.loads((run / "manifest.json").read_text())
     (run / "manifest.json").write_text(json.dumps({**manifest, "tables": tables}))
-    with pytest.raises(UsageError, match="a group has tasks that the run has not"):
+    with pytest.raises(UsageError, match="a group or table has no tasks of the run"):
         RunDirectory.open(run)
 
 

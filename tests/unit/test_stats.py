@@ -83,6 +83,24 @@ def test_no_interval_where_nothing_is_known_of_the_spread(strata):
     assert estimate(strata, bounds=(0.0, 1.0)).ci95 is None
 
 
+def test_only_strata_that_share_clusters_are_one_sample():
+    """Two columns of the same episodes, and a third of others: the third's variance is its own."""
+    first, other = [("a", 0.0), ("b", 1.0), ("c", 1.0)], [("x", 0.0), ("y", 1.0)]
+    doubled = estimate([first, first], weights=[1, 1])
+    both = estimate([first, other, first], weights=[1, 2, 1])
+    assert both.stderr == pytest.approx(((doubled.stderr / 2) ** 2 + (estimate([other]).stderr / 2) ** 2) ** 0.5)
+    assert both.freedom == 2 + 1
+
+
+def test_strata_are_joined_across_one_that_lies_between():
+    chain = [[("a", 0.0), ("b", 1.0)], [("c", 0.0), ("d", 1.0)], [("b", 0.0), ("c", 1.0)]]
+    assert estimate(chain).freedom == 3
+
+
+def test_a_stratum_with_one_cluster_says_nothing_of_its_spread_even_where_others_share_it():
+    assert estimate([[("a", 0.0), ("b", 1.0)], [("a", 0.5)]]).ci95 is None
+
+
 def test_paired_difference_uses_shared_keys_only():
     found = paired_difference({"x": 0.0, "y": 0.5, "z": 1.0}, {"x": 1.0, "y": 1.0}, {})
     assert found.value == 0.75
