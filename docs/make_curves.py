@@ -18,7 +18,7 @@ RUNS = DOCS.parent / "results" / "published" / "training" / "greedy"
 PLOTS = {"solve_f1": ((0.5, 0.8), "strict Solve-F1"), "answer_accuracy": ((0.2, 0.5), "right answers")}
 """Metric to the range that is shown and its name."""
 HEIGHT = 250
-COLOURS = ("#2f6db3", "#cc6a22", "#2f8f66", "#a04b96", "#a58413", "#2f91a5")
+COLOURS = ("#2f6db3", "#cc6a22", "#2f8f66", "#a04b96", "#a58413", "#2f91a5", "#bf4a48")
 STYLE = """svg { font-family: system-ui, sans-serif; background: #fff; } text { fill: #444; font-size: 11.5px; }
 .grid { stroke: #ddd; } .line { fill: none; stroke: var(--own); stroke-width: 2; stroke-linejoin: round; }
 .dot { fill: var(--own); }

@@ -99,6 +99,12 @@ def _samples(tasks: Sequence[Task], args: argparse.Namespace) -> dict[str, list[
     from harness.evaluate import choose
     from harness.registry import load_samples
 
+    for task in tasks:
+        if task.headline != "solve_f1":
+            raise UsageError(
+                f"`harness validate` is for environments with sub-answers, and {task.name} is told by {task.headline}; "
+                "play it by policy/oracle and policy/silent instead."
+            )
     return {name: choose(samples, name, args.limit, args.seed) for name, samples in load_samples(tasks).items()}
 
 

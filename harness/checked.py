@@ -112,7 +112,8 @@ def _refuse(check: Any, sample: Sample, stateful: bool, where: str) -> None:
     """UsageError for a check that could never hold, or whose meaning is not said."""
     kind = check.get("type") if isinstance(check, dict) else None
     if kind not in KINDS:
-        raise UsageError(f"{where}: every check needs a type ({', '.join(KINDS)}).")
+        said = "" if kind is None else f", and {str(kind)[:60]!r} is none"
+        raise UsageError(f"{where}: every check needs a type ({', '.join(KINDS)}){said}.")
     if kind in TEXT_KINDS and (not isinstance(check.get("value"), str) or strict.is_empty(check["value"])):
         raise UsageError(f"{where}: the value of a {kind} check must be a text with a letter or a digit in it.")
     if (name := check.get("tool")) is not None and name not in sample.codes:

@@ -22,7 +22,7 @@ from typing import Any, cast
 import harness
 from harness import jsonio, records
 from harness.episodes import key_of, to_record
-from harness.errors import UsageError
+from harness.errors import HarnessError, UsageError
 from harness.lockstep import BatchModel, Lockstep
 from harness.prices import Budget, Price
 from harness.redaction import Redactor
@@ -32,7 +32,19 @@ from harness.runs import SCHEMA, Appender, Record, RunDirectory, counting
 from harness.sandbox import Sandbox
 from harness.scoring import strict
 from harness.summary import summarise
-from harness.types import Limits, Model, Reasoning, RunKey, Sample, Sampling, SimulatedUser, Task, Trajectory, Usage
+from harness.types import (
+    Limits,
+    Model,
+    Reasoning,
+    RunKey,
+    Sample,
+    Sampling,
+    SimulatedUser,
+    Task,
+    Trajectory,
+    Usage,
+    Verdict,
+)
 
 REFUSED_AT_THE_DOOR = frozenset({"http_401", "http_403", "http_404"})
 """A wrong key, a model that is not there: errors of the request, which a resumed run sends again."""
@@ -267,7 +279,7 @@ async def _play_all(
             while not player.budget.spent and (following := next(waiting, None)) is not None:
                 task, sample, key = following
                 trajectory = await _play(task, sample, key, shared, lockstep or player.model)
-                record = _redacted(to_record(key, trajectory, task.score(sample, trajectory)), player.redact)
+                record = _redacted(to_record(key, trajectory, _scored(task, sample, trajectory)), player.redact)
                 appender.append(record)
                 player.budget.add(trajectory.usage, player.price)
                 player.budget.add(trajectory.user_usage or Usage(), player.user_price)
@@ -284,6 +296,16 @@ async def _play_all(
         for model in (lockstep, player.model, *(user.model for user in users if user is not None)):
             if (close := getattr(model, "aclose", None)) is not None:
                 await close()
+
+
+def _scored(task: Task, sample: Sample, trajectory: Trajectory) -> Verdict:
+    try:
+        return task.score(sample, trajectory)
+    except HarnessError:
+        raise
+    except Exception as error:
+        said = f"{type(error).__name__}: {error}"
+        raise HarnessError(f"The task {task.name} cannot score the episode of {sample.id!r}: {said}.") from error
 
 
 async def _play(task: Task, sample: Sample, key: RunKey, player: Player, model: Speaks) -> Trajectory:

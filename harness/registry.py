@@ -9,6 +9,7 @@ import difflib
 import fnmatch
 import runpy
 import sys
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
@@ -102,7 +103,7 @@ def load_samples(tasks: Sequence[Task]) -> dict[str, list[Sample]]:
     missing: dict[str, MissingData] = {}
     for task in tasks:
         try:
-            samples[task.name] = list(task.load())
+            samples[task.name] = _checked(task.name, list(task.load()))
         except MissingData as error:
             missing[task.name] = error
         except (HarnessError, OSError):
@@ -116,6 +117,16 @@ def load_samples(tasks: Sequence[Task]) -> dict[str, list[Sample]]:
     return samples
 
 
+def _checked(name: str, samples: list[Sample]) -> list[Sample]:
+    """What a task loads, of which there must be some, and no two under one name."""
+    if not samples or not all(isinstance(sample, Sample) for sample in samples):
+        raise UsageError(f"The task {name} loads no samples: its `load` must return harness.types.Sample objects.")
+    ids = Counter(sample.id for sample in samples)
+    if repeated := [each for each, count in ids.items() if count > 1]:
+        raise UsageError(f"The task {name} has {ids[repeated[0]]} samples with the id {repeated[0]!r}.")
+    return samples
+
+
 def _tasks_of_file(path: Path, data: Mapping[str, Path]) -> list[Task]:
     """The tasks of a path to environment records or to a Python file."""
     from harness.task import file_task
@@ -125,7 +136,10 @@ def _tasks_of_file(path: Path, data: Mapping[str, Path]) -> list[Task]:
     if not path.is_file():
         raise UsageError(f"There is no task file at {path}.")
     try:
-        tasks = list(runpy.run_path(str(path))["tasks"](data))
+        made = runpy.run_path(str(path))
+        if "tasks" not in made:
+            raise UsageError(f"{path} has no function tasks(data), which gives its list of tasks.")
+        tasks = list(made["tasks"](data))
     except UsageError:
         raise
     except (Exception, SystemExit) as error:

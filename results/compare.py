@@ -113,6 +113,8 @@ def _letter(index: int) -> str:
 
 
 def _grid(base: Run, compared: Sequence[Compared], args: argparse.Namespace) -> Grid:
+    from harness.display import NOT_HEEDED
+    from harness.summary import heeded
     from results.comparison import DETECTABLE
     from results.render import Column, Grid
 
@@ -127,7 +129,8 @@ def _grid(base: Run, compared: Sequence[Compared], args: argparse.Namespace) -> 
     notes = [f"{_letter(index)}: {_named(one)}" for index, one in enumerate([base, *(one.run for one in compared)])]
     for index, one in enumerate(compared, start=1):
         notes += [] if args.brief else _told(one, _letter(index), args.all)
-    return Grid(columns, rows, [*notes, *LEGEND, DETECTABLE])
+    unheeded = any(heeded(run.summary) is False for run in (base, *(one.run for one in compared)))
+    return Grid(columns, rows, [*notes, *LEGEND, DETECTABLE, *([NOT_HEEDED] if unheeded else [])])
 
 
 def _named(run: Run) -> str:

@@ -125,11 +125,11 @@ def _write(args: argparse.Namespace, plan: Plan) -> int:
         cut = list(_cut(directory, plan, args.rule))
         different = list(distinct(cut))
         kept = filters(different)
+        if not kept:
+            print("No prompt passes these filters; no file was written or replaced.", file=sys.stderr)
+            return 1
         for name in FORMATS.values():
             (directory.path / name).unlink(missing_ok=True)
-        if not kept:
-            print("No prompt passes these filters; nothing was written.", file=sys.stderr)
-            return 1
         path = directory.path / FORMATS[args.format]
         rows = map(to_record, kept)
         write_rows(path, rows if args.format == "jsonl" else map(_flat, rows))

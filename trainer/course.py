@@ -76,26 +76,47 @@ def named_reward(settings: Training) -> Reward:
     return replace(found, function=partial(found.function, **given))
 
 
-def prepare(settings: Training, patterns: Sequence[str], data: Mapping[str, Path], out: Path, watch: Watch) -> Course:
-    """Reads or builds what is trained on. Raises UsageError for test data, and for data that no reward can judge."""
+@dataclass(frozen=True, slots=True)
+class Material:
+    """What a recipe names to be trained on, checked: the reward, the environments by name, and prompts if any."""
+
+    reward: Reward
+    items: Mapping[str, tuple[Task, Sample]]
+    given: Sequence[Prefix]
+
+
+def material(settings: Training, tasks: Sequence[Task], patterns: Sequence[str], data: Mapping[str, Path]) -> Material:
+    """Raises UsageError for test data, for data that no reward can judge, and for a reward that does not fit them."""
     judged = named_reward(settings)
-    given: list[Prefix] = []
-    if settings.regime == "step" and settings.prefixes == "given":
-        given = _given(patterns)
-    if not settings.steps:
-        settings = replace(settings, steps=len(given) // settings.prompts * settings.updates)
-    tasks = select_tasks(patterns, data) if patterns else [_built(settings, "train", out, watch)]
+    given = _given(patterns) if settings.regime == "step" and settings.prefixes == "given" else []
     samples = load_samples(tasks)
     refuse_test_data(tasks, samples, data)
     items = {f"{task.name}/{sample.id}": (task, sample) for task in tasks for sample in samples[task.name]}
     check(settings, [(prefix_task(prefix), prefix.sample) for prefix in given] or list(items.values()))
     if settings.regime == "episode":
         _try(judged, [(task, samples[task.name][0]) for task in tasks])
+    return Material(judged, items, given)
+
+
+def look(settings: Training, patterns: Sequence[str], data: Mapping[str, Path]) -> None:
+    """Raises UsageError, before anything is built or written, for whatever `prepare` would refuse of what is named."""
+    if patterns:
+        material(settings, select_tasks(patterns, data), patterns, data)
+    else:
+        named_reward(settings)
+
+
+def prepare(settings: Training, patterns: Sequence[str], data: Mapping[str, Path], out: Path, watch: Watch) -> Course:
+    """Reads or builds what is trained on. Raises UsageError where it cannot be used; see `material`."""
+    tasks = select_tasks(patterns, data) if patterns else [_built(settings, "train", out, watch)]
+    found = material(settings, tasks, patterns, data)
+    if not settings.steps:
+        settings = replace(settings, steps=len(found.given) // settings.prompts * settings.updates)
     exam = [
         _exam(settings, split, out, watch) if count else None
         for split, count in (("validation", settings.validation), ("test", settings.test))
     ]
-    return Course(settings, judged, items, given, exam[0], exam[1])
+    return Course(settings, found.reward, found.items, found.given, exam[0], exam[1])
 
 
 def _try(judged: Reward, items: Sequence[tuple[Task, Sample]]) -> None:

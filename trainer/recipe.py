@@ -16,7 +16,7 @@ from typing import Any
 
 from harness.errors import UsageError
 from harness.registry import near
-from trainer.settings import Training
+from trainer.settings import REWARD_OPTIONS, Training
 
 FOLDER = Path(__file__).parent / "recipes"
 SUFFIX = ".toml"
@@ -129,6 +129,8 @@ def load(name: str | None, changes: Mapping[str, str], regime: str | None = None
         raise UsageError(f"{where} is one for --regime {str(found)[:60]}, not {regime}.")
     if not isinstance(found, str) or found not in KINDS:
         raise UsageError(f"--regime is missing: one of {', '.join(KINDS)}, or a recipe that names one.")
+    if changes.get("reward", values.get("reward")) != values.get("reward"):
+        values = {key: value for key, value in values.items() if key not in REWARD_OPTIONS}  # they were the other's
     kind = KINDS[found]
     types = {field.name: str(field.type).removesuffix(" | None") for field in fields(kind)}
     values |= {key: _parsed(types, key, text) for key, text in changes.items()}

@@ -1,6 +1,6 @@
 """Train a model on environments, by a recipe.
 
---regime episode: whole episodes, rewarded at their end. --regime step: every turn by itself. Both are judged by
+--regime episode: whole episodes, rewarded at their end. --regime step: turn by turn. Both are judged by
 the evaluation's own verifier. --regime sft: supervised warm-up of a small network on what a demonstrator with
 documented flaws plays; a new network is made where no --model is given.
 
@@ -39,7 +39,7 @@ BUNDLED = "bundled/"
 
 def configure(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("--regime", choices=REGIMES, help="what is trained on: single turns, whole episodes, demonstrations")
+    add("--regime", choices=REGIMES, help="what is rewarded: turns, whole episodes, or (sft) demonstrations imitated")
     add("--recipe", metavar="R", help="a recipe's name, or a path to a TOML file")
     add("--model", metavar="M", help="go on from a model directory or bundled/NAME (sft only: default a new network)")
     add("--tasks", nargs="+", default=[], metavar="T", help="training tasks or files (default: built by the recipe)")
@@ -85,11 +85,12 @@ def _warmed_up(args: argparse.Namespace, recipe: Recipe, start: Start) -> str:
 
 def _reinforced(args: argparse.Namespace, recipe: Training, start: Start) -> str:
     """The regimes step and episode; returns what a person is told at the end, where this process leads."""
-    from trainer import reinforce
+    from trainer import course, reinforce
 
     if start.path is None or start.name is None:
         raise UsageError("--model is missing: a model directory or bundled/NAME to go on from.")
     model = reinforce.checked_model(recipe, start.name, start.path)
+    course.look(recipe, args.tasks, data_paths(args.data))
     with _running(args, reinforce.identity(recipe, start.name, start.path, args.tasks), recipe) as bar:
         done = reinforce.finished(args.out) or reinforce.train(
             recipe, model, args.tasks, data_paths(args.data), args.out, _command(args), bar

@@ -52,7 +52,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--epochs", type=at_least(1), default=1, metavar="K", help="play every sample K times (default 1)")
     add("--settings", choices=list(MAX_TOKENS), default="default", help="paper: 1,024 new tokens a turn, not 8,192")
     add("--max-turns", type=at_least(1), metavar="N", help="turns an episode (default 20, or what the benchmark says)")
-    add("--temperature", type=temperature, default=0.0, metavar="T", help="sampling temperature (default %(default)g)")
+    add("--temperature", type=temperature, default=0.0, metavar="T", help="sampling temperature (eval 0, collect 1)")
     add("--max-tokens", type=at_least(1), metavar="N", help="new tokens a turn")
     add("--max-episode-tokens", type=at_least(1), metavar="N", help="output tokens an episode (default: no limit)")
     add("--max-episode-seconds", type=positive_number, default=3600.0, metavar="S", help="an episode's time (3600)")

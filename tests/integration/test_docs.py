@@ -11,6 +11,11 @@ from documents import block, page
 README = page("README.md")
 
 
+def test_the_curves_are_those_of_the_committed_runs():
+    made = runpy.run_path(str(ROOT / "docs" / "make_curves.py"))
+    assert made["IMAGE"].read_text(encoding="utf-8") == made["drawn"](made["published"](made["RUNS"]))
+
+
 def test_the_first_command_prints_the_readmes_table(tmp_path):
     install, first = block(README, "first").strip().split(" && ")
     assert install == "pip install ."
