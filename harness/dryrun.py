@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from harness import jsonio
 from harness.evaluate import Plan
+from harness.models import is_free, shown
 from harness.prices import Price
 from harness.types import Model, Reasoning, Sample, Usage
 
@@ -71,9 +72,10 @@ def report(plan: Plan, runs: Sequence[tuple[Model, Sequence[Reasoning]]], prices
             f"{found.usage.input_tokens:,} tokens in, {found.usage.output_tokens:,} out{cost}"
             for mode in modes
         ]
+    unpriced = [shown(model.name) for model, _ in runs if model.name not in prices and not is_free(model.name)]
     lines.append(
         "An estimate for one call a turn and each sub-answer once, without reasoning; nothing was sent"
-        + ("." if prices else ", and no price is known for these models (--prices).")
+        + (f", and no price is known for {', '.join(unpriced)} (--prices)." if unpriced else ".")
     )
     if any(task.scripted_user is not None for task in plan.tasks):
         lines.append("What a simulated user takes is not in it.")

@@ -178,6 +178,7 @@ def test_dry_run_sends_and_writes_nothing(tmp_path):
     assert done.returncode == 0
     assert "policy/echo: 24 episodes" in done.stdout
     assert not list(tmp_path.iterdir())
+    assert "no price" not in done.stdout, "policies cost nothing"
 
 
 def test_limits_and_subsets(tmp_path):
