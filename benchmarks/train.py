@@ -126,15 +126,15 @@ def collected(out: Path) -> Path:
 
 def plain_trl(config: Any, model: Any, texts: Sequence[str]) -> Any:
     """TRL's own trainer on rendered prompts, with a reward that costs nothing."""
-    import trl
     from datasets import Dataset
 
     from harness.models.hf import load_weights
+    from harness.models.local import quietly_imported
 
     def parity(completion_ids: Sequence[Sequence[int]], **more: Any) -> list[float]:
         return [float(len(ids) % 2) for ids in completion_ids]
 
-    return trl.GRPOTrainer(
+    return quietly_imported("trl").GRPOTrainer(
         model=load_weights(model, "float32", "cpu"),
         reward_funcs=[parity],
         args=config,

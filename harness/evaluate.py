@@ -59,7 +59,6 @@ class Plan:
     tasks: Sequence[Task]
     samples: dict[str, list[Sample]]
     groups: dict[str, list[str]]
-    tables: dict[str, dict[str, list[str]]] = field(default_factory=dict)
     sampling: Sampling = Sampling()
     limits: Limits = Limits()
     epochs: int = 1
@@ -69,6 +68,7 @@ class Plan:
     """How to find the tasks again: the patterns and data paths of the command line."""
     turns: dict[str, int] = field(default_factory=dict)
     """Tasks that are played with another number of turns than `limits` says."""
+    tables: dict[str, dict[str, list[str]]] = field(default_factory=dict)
 
     @property
     def episodes(self) -> int:
