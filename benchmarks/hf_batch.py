@@ -44,11 +44,14 @@ def main() -> int:
     plan = first_episodes(args.episodes)
     rounds = [(play(plan, args.model, 1), play(plan, args.model, args.episodes)) for _ in range(args.rounds)]
     (_, _, alone), (_, _, together) = rounds[0]
-    rows = [
-        (name, *(statistics.median(pair[which][part] for pair in rounds) for which in (0, 1)))
-        for name, part in (("whole run", 0), ("network", 1))
-    ]
-    table = [(name, f"{one:.2f}", f"{many:.2f}", f"{one / many:.1f}x") for name, one, many in rows]
+    seconds = {
+        "whole run": [(alone[0], together[0]) for alone, together in rounds],
+        "network": [(alone[1], together[1]) for alone, together in rounds],
+    }
+    table = []
+    for name, pairs in seconds.items():
+        one, many = (statistics.median(pair[which] for pair in pairs) for which in (0, 1))
+        table.append((name, f"{one:.2f}", f"{many:.2f}", f"{one / many:.1f}x"))
     print(
         tabulate(table, headers=("seconds", "one by one", f"{args.episodes} together", "ratio"), disable_numparse=True)
     )
