@@ -155,7 +155,7 @@ class StatefulEnvironment:
 
 def score(sample: Sample, trajectory: Trajectory) -> Verdict:
     """success: every check holds; checks: the share that does. Never raises, whatever the tools printed."""
-    held = [_holds(check, sample, trajectory) for check in sample.metadata["checks"]]
+    held = [holds for _, holds in judged(sample, trajectory)]
     calls = trajectory.calls
     malformed = sum(record.status == "malformed" for record in calls)
     errors = sum(strict.is_error(record.status, record.output) for record in calls)
@@ -172,6 +172,11 @@ def score(sample: Sample, trajectory: Trajectory) -> Verdict:
             "tool_error_rate": errors / len(calls) if calls else None,
         },
     )
+
+
+def judged(sample: Sample, trajectory: Trajectory) -> list[tuple[Mapping[str, Any], bool]]:
+    """Every check of a sample, and whether it holds; none where the sample has no checks."""
+    return [(check, _holds(check, sample, trajectory)) for check in sample.metadata.get("checks", ())]
 
 
 def _holds(check: Mapping[str, Any], sample: Sample, trajectory: Trajectory) -> bool:

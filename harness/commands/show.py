@@ -10,7 +10,7 @@ from typing import Any, get_args
 
 from harness.errors import UsageError
 from harness.terminal import printable
-from harness.types import Outcome
+from harness.types import Outcome, Sample
 
 HELP = "read a run's episodes: what was said, which call solved what, and why not"
 INDENT = "    "
@@ -63,11 +63,12 @@ def run(args: argparse.Namespace) -> int:
         kinds = ", ".join(sorted({record["outcome"] for record in everything} | {r["task"] for r in everything}))
         raise UsageError(f"No episode of {args.run} is of that kind; there are {kinds}.")
     if args.sample:
-        golds = _golds(directory)
+        samples = _samples(directory)
         for record in records:
-            print(printable("\n".join(_transcript(record, golds, args.full))), end="\n\n")
+            print(printable("\n".join(_transcript(record, samples, args.full))), end="\n\n")
     else:
-        print(printable(_list(records)))
+        headlines = {name: str(task["headline"]) for name, task in directory.manifest["tasks"].items()}
+        print(printable(_list(records, headlines)))
     return 0
 
 
@@ -80,10 +81,9 @@ def _wanted(record: Mapping[str, Any], args: argparse.Namespace) -> bool:
     )
 
 
-def _list(records: list[dict[str, Any]]) -> str:
+def _list(records: list[dict[str, Any]], headlines: Mapping[str, str]) -> str:
+    """A row an episode. Tasks with a headline metric of their own, which have no Solve-F1, show that."""
     from tabulate import tabulate
-
-    from harness.display import number
 
     rows = [
         {
@@ -92,8 +92,7 @@ def _list(records: list[dict[str, Any]]) -> str:
             "epoch": record["epoch"],
             "outcome": record["outcome"],
             "stop": record["stop"],
-            "F1": number(record["scores"].get("solve_f1")),
-            "paper F1": number(record["scores"].get("paper_solve_f1")),
+            **_headline(record["scores"], headlines[record["task"]]),
             "calls": len(record["calls"]),
             "error": (record["error"] or "")[:80],
         }
@@ -102,8 +101,16 @@ def _list(records: list[dict[str, Any]]) -> str:
     return tabulate(rows, headers="keys", disable_numparse=True)
 
 
-def _golds(directory: Any) -> dict[tuple[str, str], Any]:
-    """The gold of every sample, where the task's data can still be found; the transcript is readable without."""
+def _headline(scores: Mapping[str, float | None], metric: str) -> dict[str, str]:
+    from harness.display import number
+
+    if metric == "solve_f1":
+        return {"F1": number(scores.get(metric)), "paper F1": number(scores.get(f"paper_{metric}"))}
+    return {metric: number(scores.get(metric))}
+
+
+def _samples(directory: Any) -> dict[tuple[str, str], Sample]:
+    """Every sample, where the task's data can still be found; the transcript is readable without."""
     from harness.gold import tasks_of
 
     try:
@@ -111,13 +118,14 @@ def _golds(directory: Any) -> dict[tuple[str, str], Any]:
     except UsageError as error:
         print(printable(f"Without gold: {error}"), file=sys.stderr)
         return {}
-    return {(name, sample.id): sample.gold for name, (_, samples) in tasks.items() for sample in samples.values()}
+    return {(name, sample.id): sample for name, (_, samples) in tasks.items() for sample in samples.values()}
 
 
-def _transcript(record: Mapping[str, Any], golds: Mapping[tuple[str, str], Any], full: bool) -> Iterator[str]:
+def _transcript(record: Mapping[str, Any], samples: Mapping[tuple[str, str], Sample], full: bool) -> Iterator[str]:
     from harness.terminal import shortened
 
-    gold = golds.get((record["task"], record["sample"]))
+    sample = samples.get((record["task"], record["sample"]))
+    gold = None if sample is None else sample.gold
     yield f"{record['task']} / {record['sample']}   epoch {record['epoch']}   {record['outcome']} ({record['stop']})"
     yield _scores(record["scores"])
     if (seen := record.get("reasoning")) and (seen["asked"] != "default" or seen["turns"] or seen["tokens"]):
@@ -143,8 +151,19 @@ def _transcript(record: Mapping[str, Any], golds: Mapping[tuple[str, str], Any],
         for _ in message.get("tool_calls", ()):
             call, reason = next(calls, (MISSING_CALL, None))
             yield from _call(call, reason, gold, full)
-    if gold is not None:
-        yield f"\ngold answer: {gold.answer}"
+    if sample is not None:
+        yield f"\ngold answer: {sample.gold.answer}"
+        yield from _checks(record, sample)
+
+
+def _checks(record: Mapping[str, Any], sample: Sample) -> Iterator[str]:
+    """The checks of a row, where its task has some: which held."""
+    from harness import jsonio
+    from harness.checked import judged
+    from harness.episodes import to_trajectory
+
+    for check, holds in judged(sample, to_trajectory(dict(record))):
+        yield f"check {'holds' if holds else 'fails'}: {jsonio.canonical(check)}"
 
 
 def _scores(scores: Mapping[str, float | None]) -> str:

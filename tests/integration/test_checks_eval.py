@@ -48,6 +48,14 @@ def test_gold_and_silence(tmp_path):
     assert shares == {"by_gold": 0.0, "by_value": 0.0, "nothing_to_do": 1.0}
 
 
+def test_show_says_which_check_failed(tmp_path):
+    path, out = write(tmp_path / "rooms.jsonl", ROWS[:1]), tmp_path / "run"
+    assert harness("eval", "--model", "policy/silent", "--tasks", path, "--out", out, "--quiet").returncode == 0
+    told = harness("show", out, "by_gold").stdout.splitlines()
+    assert told[-3:-1] == ['check fails: {"type":"state_eq"}', 'check fails: {"type":"final_answer","value":"attic"}']
+    assert harness("show", out).stdout.split()[5] == "success"
+
+
 def test_rescoring_needs_no_tool(tmp_path):
     path, out = write(tmp_path / "rooms.jsonl", ROWS), tmp_path / "run"
     assert harness("eval", "--model", "policy/oracle", "--tasks", path, "--out", out, "--quiet").returncode == 0
