@@ -93,8 +93,9 @@ def material(settings: Training, tasks: Sequence[Task], patterns: Sequence[str],
     refuse_test_data(tasks, samples, data)
     items = {f"{task.name}/{sample.id}": (task, sample) for task in tasks for sample in samples[task.name]}
     check(settings, [(prefix_task(prefix), prefix.sample) for prefix in given] or list(items.values()))
-    if settings.regime == "episode":
-        _try(judged, [(task, samples[task.name][0]) for task in tasks])
+    if judged.metric:
+        for task in tasks:
+            _require_metric(judged.metric, task, samples[task.name][0])
     return Material(judged, items, given)
 
 
@@ -119,11 +120,11 @@ def prepare(settings: Training, patterns: Sequence[str], data: Mapping[str, Path
     return Course(settings, found.reward, found.items, found.given, exam[0], exam[1])
 
 
-def _try(judged: Reward, items: Sequence[tuple[Task, Sample]]) -> None:
-    """Rewards an episode in which nothing was said. Raises UsageError where the reward does not fit the task."""
-    for task, sample in items:
-        silent = Trajectory(tuple(sample.messages), (), 0, "ok", "no_tool_calls", Usage(), {})
-        judged.episode(sample, silent, task.score(sample, silent))
+def _require_metric(metric: str, task: Task, sample: Sample) -> None:
+    """Raises UsageError where a task scores an episode, one in which nothing is said, without the reward's metric."""
+    silent = Trajectory(tuple(sample.messages), (), 0, "ok", "no_tool_calls", Usage(), {})
+    if metric not in task.score(sample, silent).scores:
+        raise UsageError(f"The reward needs the metric {metric}, which {task.name} lacks; name another by --reward.")
 
 
 def prefix_task(prefix: Prefix) -> Task:

@@ -82,12 +82,14 @@ class Reward:
              episode: function(sample, trajectory, verdict) -> float
     context  whether a step function takes a Context as its sixth argument
     options  keyword arguments of the function that are values of a recipe, by these names
+    metric   the metric that an episode's verdict must have, if any: a task without it is refused before it is played
     """
 
     kind: Literal["step", "episode"]
     function: Callable[..., float]
     context: bool = False
     options: tuple[str, ...] = ()
+    metric: str = ""
 
     def steps(self, turns: Sequence[Turn]) -> list[float]:
         """The rewards of turns, in order; their tools run side by side. Raises SandboxError where tools cannot run."""
@@ -331,8 +333,8 @@ REWARDS: Mapping[str, Reward] = MappingProxyType(
         "strict_rate": Reward("step", strict_rate, context=True),
         "strict_pr": Reward("step", strict_pr, context=True),
         "mended_f1": Reward("step", mended_f1, context=True, options=("useless_cost",)),
-        "episode_f1": Reward("episode", episode_f1, options=("answer_bonus",)),
-        "episode_success": Reward("episode", episode_success),
+        "episode_f1": Reward("episode", episode_f1, options=("answer_bonus",), metric="solve_f1"),
+        "episode_success": Reward("episode", episode_success, metric="success"),
     }
 )
 DEFAULTS: Mapping[str, str] = MappingProxyType({"step": "mended_f1", "episode": "episode_f1"})

@@ -307,7 +307,7 @@ def test_success_is_logged_where_it_is_what_counts(trained_network, tmp_path):
 
 
 def test_a_reward_that_does_not_fit_is_refused_before_anything_is_played(tmp_path):
-    with pytest.raises(UsageError, match="episode_f1 needs the metric solve_f1"):
+    with pytest.raises(UsageError, match="needs the metric solve_f1, which counted lacks"):
         lessons(counted(tmp_path / "counted.jsonl"), tmp_path)
     with pytest.raises(UsageError, match=r"counted has an environment with a state.*episode_success"):
         lessons(counted(tmp_path / "counted.jsonl"), tmp_path, regime="step")
