@@ -90,6 +90,7 @@ def material(settings: Training, tasks: Sequence[Task], patterns: Sequence[str],
     judged = named_reward(settings)
     given = _given(patterns) if settings.regime == "step" and settings.prefixes == "given" else []
     samples = load_samples(tasks)
+    tasks = [task for task in tasks if task.name in samples]
     refuse_test_data(tasks, samples, data)
     items = {f"{task.name}/{sample.id}": (task, sample) for task in tasks for sample in samples[task.name]}
     check(settings, [(prefix_task(prefix), prefix.sample) for prefix in given] or list(items.values()))

@@ -19,7 +19,7 @@ from fakes import replayed_training, tiny_model
 from transformers import AutoModelForCausalLM
 
 from harness.episodes import to_record, to_trajectory
-from harness.errors import HarnessError, UsageError
+from harness.errors import HarnessError, MissingData, UsageError
 from harness.models.hf import load_weights
 from harness.models.local import Local, check_folder, open_local
 from harness.rollout import Episode, drive
@@ -329,6 +329,16 @@ def test_an_episode_that_the_sandbox_broke_has_no_reward(random_network, towns, 
     whole, broken = generation.Episodes(made, random_network)._by_turn([Job(task, which, 0)] * 2, ends, tracks)
     assert len(whole) == 1 and whole[0] is not None
     assert broken == (None,)
+
+
+def test_a_task_whose_data_is_missing_is_left_out_aloud(capsys):
+    def nothing_there():
+        raise MissingData("There is no file.")
+
+    towns = environment_task("towns", lambda: [sample(split="train")])
+    found = course.material(Training("episode"), [towns, replace(towns, name="gone", load=nothing_there)], [], {})
+    assert list(found.items) == ["towns/towns"]
+    assert "Skipped gone" in capsys.readouterr().err
 
 
 def test_nobody_plays_a_simulated_user():
