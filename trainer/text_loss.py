@@ -48,21 +48,31 @@ def text_losses(base: Path, trained: Path, samples: Sequence[Sample]) -> list[Te
     recipe = warm_up(base)
     if missing := [sample.id for sample in samples if not sample.gold.calls or sample.gold.answer is None]:
         raise UsageError(f"{missing[0]!r} has no gold calls with an answer to demonstrate; leave it out.")
+    kinds = {
+        "as the demonstrator played": Flaws(recipe.repeat, recipe.skip_last),
+        "without its flaws": Flaws(0.0, 0.0),
+    }
+    with Sandbox() as sandbox:
+        texts = [
+            network.rendered(sample.tools, trajectory)
+            for flaws in kinds.values()
+            for sample, trajectory in play(samples, flaws, recipe.seed, recipe.thinking, sandbox)
+        ]
+    before, after = losses(base, texts), losses(trained, texts)
+    each = len(samples)
+    return [
+        _compared(name, samples, before[start : start + each], after[start : start + each])
+        for name, start in zip(kinds, range(0, len(texts), each), strict=True)
+    ]
+
+
+def _compared(text: str, samples: Sequence[Sample], before: Sequence[float], after: Sequence[float]) -> TextLoss:
+    """The losses of one kind of text, an episode a sample, clustered by world."""
+    names = [sample.id for sample in samples]
     clusters = {sample.id: sample.metadata.get("world") or sample.id for sample in samples}
-    found = []
-    for name, flaws in (
-        ("as the demonstrator played", Flaws(recipe.repeat, recipe.skip_last)),
-        ("without its flaws", Flaws(0.0, 0.0)),
-    ):
-        with Sandbox() as sandbox:
-            texts = [
-                network.rendered(sample.tools, trajectory)
-                for sample, trajectory in play(samples, flaws, recipe.seed, recipe.thinking, sandbox)
-            ]
-        before, after = (dict(zip(clusters, losses(path, texts), strict=True)) for path in (base, trained))
-        difference = paired_difference(before, after, clusters)  # type: ignore[arg-type]
-        found.append(TextLoss(name, mean(list(before.values())), mean(list(after.values())), difference))
-    return found
+    pairs = dict(zip(names, before, strict=True)), dict(zip(names, after, strict=True))
+    difference = paired_difference(*pairs, clusters)  # type: ignore[arg-type]
+    return TextLoss(text, mean(before), mean(after), difference)
 
 
 def warm_up(folder: Path) -> Recipe:
