@@ -248,8 +248,9 @@ def _fit(
     from datasets import Dataset
     from transformers import PrinterCallback, TrainerCallback, set_seed
 
-    trl = quietly_imported("trl")
     quietly_imported("transformers")
+    from trainer.said_loss import SaidTrainer
+
     checkpoints, lines = out / "checkpoints", out / "metrics.jsonl"
     resumed = last(checkpoints)
     if resumed is None:
@@ -275,7 +276,7 @@ def _fit(
             watch("train", state.global_step, recipe.steps)
 
     set_seed(recipe.seed)
-    trainer = trl.SFTTrainer(
+    trainer = SaidTrainer(
         model=model,
         args=_settings(recipe, checkpoints),
         train_dataset=Dataset.from_list(data.rows).select(order(data.rows, recipe)),

@@ -107,13 +107,10 @@ def losses(folder: Path, texts: Sequence[str]) -> list[float]:
 def _batch(rows: Sequence[dict[str, list[int]]], model: Any) -> list[float]:
     import torch
 
+    from trainer.said_loss import said
+
     width = max(len(row["input_ids"]) for row in rows)
     ids = torch.tensor([row["input_ids"] + [0] * (width - len(row["input_ids"])) for row in rows])
     labels = torch.tensor([row["labels"] + [network.IGNORED] * (width - len(row["labels"])) for row in rows])
-    mask = torch.tensor([[1] * len(row["input_ids"]) + [0] * (width - len(row["input_ids"])) for row in rows])
-    logits = model(input_ids=ids, attention_mask=mask).logits[:, :-1]
-    said = labels[:, 1:]
-    each = torch.nn.functional.cross_entropy(
-        logits.transpose(1, 2), said, ignore_index=network.IGNORED, reduction="none"
-    )
-    return [float(value) for value in each.sum(1) / (said != network.IGNORED).sum(1)]
+    found = said(model, ids, labels)
+    return [float(found.losses[found.rows == row].mean()) for row in range(len(rows))]

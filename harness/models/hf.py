@@ -10,7 +10,9 @@ Decoding is greedy at temperature 0. Above it, each row draws from a generator o
 turn: what a sample is answered does not depend on which others are in the batch. Penalties and top-k/top-p of the
 model's own generation configuration are not applied, so that every backend decodes by the same rule.
 
-Left out: several devices (use vllm/), a cap on reasoning tokens, keeping the cache of a prompt from turn to turn.
+What was read of an episode is kept for its next turn (harness/models/hf_cache.py).
+
+Left out: several devices (use vllm/), a cap on reasoning tokens.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from harness.errors import ModelFailure, UsageError
 from harness.models import ModelOptions
@@ -43,6 +45,9 @@ from harness.models.local import (
     width_of,
 )
 from harness.types import Model, ModelRequest, Reply, Usage
+
+if TYPE_CHECKING:
+    from harness.models.hf_cache import Memory
 
 log = logging.getLogger(__name__)
 
@@ -84,7 +89,7 @@ def load_directory(name: str, path: str, options: ModelOptions) -> HFModel:
     local = open_local(folder, options.args)
     dtype, device = placed(name, dtype, device)
     return HFModel(
-        name, local, width, {"dtype": dtype, "device": device.partition(":")[0]}, network(local, dtype, device)
+        name, local, width, {"dtype": dtype, "device": device.partition(":")[0]}, network(local, dtype, device, width)
     )
 
 
@@ -180,14 +185,26 @@ def release_memory() -> None:
 # --- the network -------------------------------------------------------------------------------------------------
 
 
-def network(local: Local, dtype: str, device: str) -> Generate:
-    """What generates: loads the weights at its first use, and keeps them."""
+def network(local: Local, dtype: str, device: str, width: int) -> Generate:
+    """What generates: loads the weights at its first use and keeps them, and what it has read of `width` episodes."""
+    from harness.models import hf_cache
+
     loaded: list[Any] = []
 
     def generate(rows: Sequence[Row]) -> list[list[int]]:
         if not loaded:
-            loaded.append(load_weights(local, dtype, device))
-        return continue_rows(loaded[0], local, rows)
+            model = load_weights(local, dtype, device)
+            loaded.extend((model, hf_cache.Memory(width if hf_cache.remembers_tokens(model) else 0)))
+        model, memory = loaded
+        try:
+            return continue_rows(model, local, rows, memory)
+        except Exception as error:
+            if not memory.capacity or not is_out_of_memory(error):
+                raise
+        log.warning("%s: out of memory; from now on every turn is read from its beginning", local.folder.name)
+        memory.close()
+        release_memory()
+        return continue_rows(model, local, rows, memory)
 
     return generate
 
@@ -217,21 +234,25 @@ def load_weights(local: Local, dtype: str, device: str) -> Any:
     return model.eval()
 
 
-def continue_rows(model: Any, local: Local, rows: Sequence[Row]) -> list[list[int]]:
-    """New tokens of each row, generated together with left padding.
+def continue_rows(model: Any, local: Local, rows: Sequence[Row], memory: Memory | None = None) -> list[list[int]]:
+    """New tokens of each row, generated together with left padding; `memory` is what is known of their episodes.
 
     Whenever half of the rows are done, they leave the batch and the others go on with their cache: one reply that runs
     to its limit would otherwise cost as much as if all did.
     """
     import torch
 
+    from harness.models import hf_cache
+
     longest = max(len(row.ids) for row in rows)
     padding = model.generation_config.pad_token_id
     ids = torch.tensor([[padding] * (longest - len(row.ids)) + list(row.ids) for row in rows], device=model.device)
     mask = torch.tensor([[0] * (longest - len(row.ids)) + [1] * len(row.ids) for row in rows], device=model.device)
-    cache, live, generated = divisible_cache(model), list(range(len(rows))), [list[int]() for _ in rows]
+    live, generated = list(range(len(rows))), [list[int]() for _ in rows]
     noise = Noise(rows)
+    memory = memory or hf_cache.Memory(0)
     with torch.inference_mode():
+        cache = hf_cache.opened(model, rows, memory)
         while live:
             output = model.generate(
                 input_ids=ids,
@@ -243,9 +264,13 @@ def continue_rows(model: Any, local: Local, rows: Sequence[Row]) -> list[list[in
                 stopping_criteria=[Enough(local, [rows[place] for place in live], longest, cache is not None)],
                 return_dict_in_generate=True,
             )
-            for place, new in zip(live, output.sequences[:, longest:].tolist(), strict=True):
+            left = []
+            for index, (place, new) in enumerate(zip(live, output.sequences[:, longest:].tolist(), strict=True)):
                 generated[place] = new
-            left = [index for index, place in enumerate(live) if not is_done(local, rows[place], generated[place])]
+                if not is_done(local, rows[place], new):
+                    left.append(index)
+                elif cache is not None:
+                    memory.keep(rows[place], new, cache, index, longest - len(rows[place].ids))
             if cache is None or not left:
                 break
             chosen = torch.tensor(left, device=model.device)
@@ -254,15 +279,6 @@ def continue_rows(model: Any, local: Local, rows: Sequence[Row]) -> list[list[in
             live, ids = [live[index] for index in left], output.sequences[chosen]
             mask = torch.cat([mask[chosen], mask.new_ones(len(left), ids.shape[1] - mask.shape[1])], dim=1)
     return generated
-
-
-def divisible_cache(model: Any) -> Any:
-    """A cache that rows can leave; None for networks whose memory of the past is of another kind."""
-    utilities = quietly_imported("transformers.cache_utils")
-    if not model._supports_default_dynamic_cache():
-        return None
-    cache = utilities.DynamicCache(config=model.config)
-    return cache if all(isinstance(layer, utilities.DynamicLayer) for layer in cache.layers) else None
 
 
 def is_done(local: Local, row: Row, new: Sequence[int]) -> bool:

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from harness.errors import ModelFailure, UsageError
 from harness.formats.hermes import Hermes
-from harness.models import ModelOptions, hf
+from harness.models import ModelOptions, hf, hf_cache
 from harness.models.local import Row, folder_digest
 from harness.types import Message, ModelRequest, Reasoning, Reply, Sampling
 
@@ -71,7 +71,7 @@ def test_a_batch_says_what_single_requests_say(chatter: hf.HFModel) -> None:
 def test_rows_that_cannot_leave_the_batch_say_the_same(chatter: hf.HFModel, monkeypatch: pytest.MonkeyPatch) -> None:
     requests = [ask(text, Sampling(0.5 * (number % 2), 3 + 5 * number)) for number, text in enumerate(PROMPTS)]
     leaving = chatter.batch(requests)
-    monkeypatch.setattr(hf, "divisible_cache", lambda model: None)
+    monkeypatch.setattr(hf_cache, "opened", lambda model, rows, memory: None)
     assert chatter.batch(requests) == leaving
 
 
@@ -162,7 +162,7 @@ def test_a_stop_string_of_the_format_ends_a_row(learned: Path, monkeypatch: pyte
     network = model(learned)
     stopping = replace(network._local, format=Hermes(stop=("Corrie",)))
     monkeypatch.setattr(network, "_local", stopping)
-    monkeypatch.setattr(network, "_generate", hf.network(stopping, "float32", "cpu"))
+    monkeypatch.setattr(network, "_generate", hf.network(stopping, "float32", "cpu", 8))
     reply = network(first())
     assert reply.usage.output_tokens < 20
     assert reply.message.raw == '<tool_call>\n{"name": "population", "arguments": {"town": "'
