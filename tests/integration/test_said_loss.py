@@ -1,0 +1,54 @@
+"""The loss of warm-up against the one that transformers computes over whole sequences with a mask of their padding."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from fakes import tiny_model
+from transformers import AutoModelForCausalLM
+
+from trainer.network import IGNORED
+from trainer.said_loss import said
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    folder: Path = tiny_model.random_model(tmp_path_factory.mktemp("said") / "model")
+    return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+
+
+def batch() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Token ids, labels and mask of three rows of 20, 13 and 7 tokens, padded on the right."""
+    draw = torch.Generator().manual_seed(5)
+    ids = torch.randint(10, 500, (3, 20), generator=draw)
+    mask = (torch.arange(20) < torch.tensor([[20], [13], [7]])).long()
+    counts = (torch.rand(3, 20, generator=draw) < 0.3) & (mask == 1)
+    counts[0, 0] = True  # the first token of a row has nothing before it to be told from
+    return ids * mask, ids.masked_fill(~counts, IGNORED), mask
+
+
+def test_the_loss_and_its_gradient_are_those_of_transformers(model: Any) -> None:
+    ids, labels, mask = batch()
+    gradients = []
+    for loss in (model(input_ids=ids, attention_mask=mask, labels=labels).loss, said(model, ids, labels).losses.mean()):
+        model.zero_grad()
+        loss.backward()
+        gradients.append((loss.detach(), [weights.grad.clone() for weights in model.parameters()]))
+    (whole, expected), (ours, found) = gradients
+    assert torch.isclose(ours, whole, rtol=1e-5)
+    for one, other in zip(found, expected, strict=True):
+        assert torch.allclose(one, other, rtol=1e-3, atol=1e-5 * float(other.abs().max()))
+
+
+def test_every_said_token_is_told_with_its_row(model: Any) -> None:
+    ids, labels, mask = batch()
+    with torch.inference_mode():
+        found = said(model, ids, labels)
+        likeliest = model(input_ids=ids, attention_mask=mask).logits.argmax(dim=2)
+    rows, places = (labels[:, 1:] != IGNORED).nonzero(as_tuple=True)
+    assert torch.equal(found.rows, rows)
+    assert torch.equal(found.likeliest, likeliest[rows, places] == labels[rows, places + 1])
+    labels[rows, places + 1] = likeliest[rows, places]
+    with torch.inference_mode():
+        assert said(model, ids, labels).likeliest.all()
