@@ -10,7 +10,7 @@ from typing import Any
 from tabulate import tabulate
 
 from harness import averages
-from harness.summary import heeded
+from harness.summary import PASS, heeded
 
 DASH = "-"
 WIDTH = 118
@@ -110,7 +110,7 @@ def _headline(entry: Mapping[str, Any]) -> str:
 
 def _passes(entry: Mapping[str, Any]) -> dict[str, str]:
     """pass@k and pass^k for the largest k there is, where samples were played more than once."""
-    largest = max((int(name.partition("@")[2]) for name in entry["metrics"] if name.startswith("pass@")), default=0)
+    largest = max((int(found[2]) for name in entry["metrics"] if (found := PASS.fullmatch(name))), default=0)
     names = (f"pass@{largest}", f"pass^{largest}") if largest else ()
     return {name: cell(entry["metrics"], name) for name in names}
 
@@ -159,7 +159,7 @@ def _own_values(entry: Mapping[str, Any]) -> dict[str, str]:
     leading = {headline: DASH if first is None or first["value"] is None else with_interval(first)}
     if averages.is_average(headline):
         return {**leading, averages.AVERAGE: cell(metrics, averages.AVERAGE)}
-    others = [name for name in metrics if name not in {headline, "calls"} | NOT_SHOWN and not name.startswith("pass")]
+    others = [name for name in metrics if name not in {headline, "calls"} | NOT_SHOWN and not PASS.fullmatch(name)]
     return {
         **leading,
         **{name.replace("_", " "): cell(metrics, name) for name in others},

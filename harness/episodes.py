@@ -82,7 +82,7 @@ def to_trajectory(record: Record) -> Trajectory:
         return Trajectory(
             messages=messages,
             calls=calls,
-            turns=int(record["scores"]["turns"] or 0),
+            turns=int(record["scores"].get("turns") or 0),
             outcome=record["outcome"],
             stop=record["stop"],
             usage=Usage(**record["usage"]),

@@ -22,7 +22,7 @@ from typing import Any, cast
 import harness
 from harness import jsonio, records
 from harness.episodes import key_of, to_record
-from harness.errors import HarnessError, UsageError
+from harness.errors import UsageError
 from harness.lockstep import BatchModel, Lockstep
 from harness.prices import Budget, Price
 from harness.redaction import Redactor
@@ -43,8 +43,8 @@ from harness.types import (
     Task,
     Trajectory,
     Usage,
-    Verdict,
 )
+from harness.verdicts import blamed, verdict_of
 
 REFUSED_AT_THE_DOOR = frozenset({"http_401", "http_403", "http_404"})
 """A wrong key, a model that is not there: errors of the request, which a resumed run sends again."""
@@ -279,7 +279,7 @@ async def _play_all(
             while not player.budget.spent and (following := next(waiting, None)) is not None:
                 task, sample, key = following
                 trajectory = await _play(task, sample, key, shared, lockstep or player.model)
-                record = _redacted(to_record(key, trajectory, _scored(task, sample, trajectory)), player.redact)
+                record = _redacted(to_record(key, trajectory, verdict_of(task, sample, trajectory)), player.redact)
                 appender.append(record)
                 player.budget.add(trajectory.usage, player.price)
                 player.budget.add(trajectory.user_usage or Usage(), player.user_price)
@@ -298,16 +298,6 @@ async def _play_all(
                 await close()
 
 
-def _scored(task: Task, sample: Sample, trajectory: Trajectory) -> Verdict:
-    try:
-        return task.score(sample, trajectory)
-    except HarnessError:
-        raise
-    except Exception as error:
-        said = f"{type(error).__name__}: {error}"
-        raise HarnessError(f"The task {task.name} cannot score the episode of {sample.id!r}: {said}.") from error
-
-
 async def _play(task: Task, sample: Sample, key: RunKey, player: Player, model: Speaks) -> Trajectory:
     """One episode, with a simulated user and a state where the task has them."""
     user = player.user_of(task)
@@ -316,9 +306,10 @@ async def _play(task: Task, sample: Sample, key: RunKey, player: Player, model: 
     episode = Episode(
         sample, _seeded(key.sampling, None, key), key.limits, key.epoch, task.name, key.reasoning, user=user
     )
-    state = None if task.state is None else player.sandbox.preload(task.state(sample))
-    with player.sandbox.episode(state) as tools:
-        return await adrive(episode, task.environment(sample), model, tools)
+    with blamed(f"The task {task.name} cannot play {sample.id!r}"):
+        state = None if task.state is None else player.sandbox.preload(task.state(sample))
+        with player.sandbox.episode(state) as tools:
+            return await adrive(episode, task.environment(sample), model, tools)
 
 
 def _side_by_side(user: SimulatedUser | None) -> SimulatedUser | None:

@@ -181,7 +181,10 @@ def _speak(progress: _Progress, episode: Episode, environment: Environment) -> G
 
 
 def _act(progress: _Progress, reply: Reply, environment: Environment) -> Generator[Wish, Any, Step]:
-    return (yield from _served(progress, environment.step(reply.message, progress.turns - 1)))
+    step = yield from _served(progress, environment.step(reply.message, progress.turns - 1))
+    if not isinstance(step, Step):
+        raise TypeError(f"its step returned {type(step).__name__}, not a Step")
+    return step
 
 
 def _served(progress: _Progress, wishes: Generator[EnvironmentWish, Any, T]) -> Generator[Wish, Any, T]:

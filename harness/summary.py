@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import operator
+import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
@@ -19,8 +20,11 @@ from harness.runs import SCHEMA, Record, order
 from harness.stats import estimate, pass_at, pass_hat
 from harness.types import Usage
 
+PASS = re.compile(r"(pass[@^])(\d+)")
+"""A metric over the epochs of a sample, and its k."""
+
 UNBOUNDED = {"calls", "turns"}
-"""Metrics that are counts; all others are fractions."""
+"""Metrics that are counts. All others are fractions, unless one of a third party's is seen to be none."""
 
 
 def summarise(manifest: Mapping[str, Any], records: Sequence[Record]) -> dict[str, Any]:
@@ -89,7 +93,7 @@ def _entry(
         "metrics": {
             metric: estimate(
                 [observations(manifest["tasks"][name]["clusters"], by_task[name], metric) for name in names],
-                bounds=None if metric in UNBOUNDED else (0.0, 1.0),
+                bounds=_bounds(metric, records),
                 weights=weights,
             ).as_json()
             for metric in metrics
@@ -97,6 +101,12 @@ def _entry(
         | passes,
         "outcomes": dict(sorted(Counter(record["outcome"] for record in records).items())),
     }
+
+
+def _bounds(metric: str, records: Sequence[Record]) -> tuple[float, float] | None:
+    """What an interval is cut to: 0 and 1 for a fraction."""
+    values = [value for record in records if (value := record["scores"].get(metric)) is not None]
+    return None if metric in UNBOUNDED or any(not 0 <= value <= 1 for value in values) else (0.0, 1.0)
 
 
 def _weights(manifest: Mapping[str, Any], names: Sequence[str]) -> list[float] | None:

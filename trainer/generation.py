@@ -19,6 +19,7 @@ from harness.errors import HarnessError
 from harness.models.hf import HFModel, continue_rows
 from harness.models.local import Local, Row, cut, to_row
 from harness.types import ModelRequest, Sampling, Trajectory
+from harness.verdicts import verdict_of
 from trainer.course import Course, first_request, fitting, longest
 from trainer.policy import Job, Manner, Policy, Track, play
 from trainer.prefixes import Prefix, distinct, read_prefixes, to_record
@@ -93,7 +94,7 @@ class Episodes:
         return self._scored(policy, jobs, played)
 
     def _scored(self, policy: Policy, jobs: Sequence[Job], played: Sequence[Trajectory]) -> list[Scored]:
-        verdicts = [job.task.score(job.sample, done) for job, done in zip(jobs, played, strict=True)]
+        verdicts = [verdict_of(job.task, job.sample, done) for job, done in zip(jobs, played, strict=True)]
         tracks = [policy.take(job.key) for job in jobs]
         if self._course.settings.credit == "return":
             rewards = self._by_turn(jobs, played, tracks)

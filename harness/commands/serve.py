@@ -20,6 +20,7 @@ from harness.commands.options import add_data_option, at_least, data_paths
 from harness.errors import HarnessError, ModelFailure, UsageError
 from harness.terminal import printable
 from harness.types import ModelRequest, Outcome, Reply, RunKey, Trajectory
+from harness.verdicts import verdict_of
 
 if TYPE_CHECKING:
     from harness.evaluate import Plan
@@ -144,7 +145,7 @@ class Report:
         from harness.summary import summarise
 
         [(task, sample, _)] = self.plan
-        record = to_record(self._key(), trajectory, task.score(sample, trajectory))
+        record = to_record(self._key(), trajectory, verdict_of(task, sample, trajectory))
         summary = summarise(self.manifest, [record])
         if self.out is not None:
             write_run(self.out, self.manifest, record, summary)

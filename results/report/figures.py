@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from harness.stats import Estimate, Observation, estimate
+from harness.summary import PASS
 from results.causes import HEADLINE, LABELS
 from results.comparison import shown_p
 from results.report.curves import Curves
@@ -153,13 +154,14 @@ def _passes(run: Run, rule: str) -> Iterator[tuple[int, Estimate]]:
     """The mean over the run's groups, or its tasks where it has no group, of each pass metric; no interval of its own
     where there are several."""
     entries = list((run.summary["groups"] or run.summary["tasks"]).values())
-    names = [name for name in entries[0]["metrics"] if name.startswith(rule)] if entries else []
-    for name in sorted(names, key=lambda name: int(name[len(rule) :])):
+    found = [PASS.fullmatch(name) for name in entries[0]["metrics"]] if entries else []
+    for k in sorted(int(one[2]) for one in found if one and one[1] == rule):
+        name = f"{rule}{k}"
         cells = [entry["metrics"][name] for entry in entries if name in entry["metrics"]]
         values = [cell["value"] for cell in cells if cell["value"] is not None]
         ends = tuple(cells[0]["ci95"]) if len(cells) == 1 and cells[0]["ci95"] else None
         mean = sum(values) / len(values) if values else None
-        yield int(name[len(rule) :]), Estimate(mean, None, ends, len(values))
+        yield k, Estimate(mean, None, ends, len(values))
 
 
 def _differences(found: Sequence[Difference], palette: Mapping[str, str]) -> Iterator[Figure]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from harness import averages
 from harness.display import legend, number, rows
-from harness.summary import heeded
+from harness.summary import PASS, heeded
 from results.causes import HEADLINE, LABELS, counted
 from results.comparison import DETECTABLE, Change, shown_p
 from results.report.data import Report, Run
@@ -202,7 +202,7 @@ def _results(runs: Sequence[Run], by_task: bool) -> str:
         for row in rows(run.summary, run.manifest["groups"], by_task):
             mark = " (!)" if row["reasoning"].endswith("(!)") else ""
             rest = {heading: text for heading, text in row.items() if heading not in ("model", "reasoning")}
-            columns = tuple(heading for heading in rest if not heading.startswith("pass"))
+            columns = tuple(heading for heading in rest if not PASS.fullmatch(heading))
             lines.setdefault(columns, []).append({"run": run.label + mark, **rest})
     return "".join(_block(found) for found in lines.values())
 
