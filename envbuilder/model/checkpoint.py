@@ -32,6 +32,7 @@ from envbuilder.records import (
 )
 from harness import jsonio, runs
 from harness.errors import UsageError
+from harness.types import Usage
 
 SCHEMA = 1
 MANIFEST = "manifest.json"
@@ -62,8 +63,8 @@ class Reached:
 class Checkpoint:
     """One build's directory. Inside its context this process is the one that writes.
 
-    `identity` is what decides the build. Raises UsageError where the directory holds anything else, where a line of it
-    is broken, and where another process writes.
+    `redact` takes secrets out of all that is written. Raises UsageError where the directory holds anything else, where
+    a line of it is broken, and where another process writes.
     """
 
     def __init__(self, directory: Path, redact: Callable[[str], str] = str) -> None:
@@ -74,8 +75,10 @@ class Checkpoint:
         self._latest: dict[int, tuple[str, Line]] = {}
 
     def start(self, identity: Mapping[str, Any]) -> None:
-        """Begins a build or goes on with it; `close` or the end of the context gives it up."""
-        self._claim({"schema": SCHEMA, "identity": dict(identity)})
+        """Begins a build, or goes on with one that the same `identity` decides; `close` or the end of the context
+        gives it up."""
+        own = jsonio.canonical({"schema": SCHEMA, "identity": dict(identity)})
+        self._claim(jsonio.loads(self._redact(own)))
         self._latest.clear()
         for stage, name in (*FILES.items(), (REJECTED, REJECTED)):
             path = self.directory / name
@@ -85,7 +88,7 @@ class Checkpoint:
     def _claim(self, own: Line) -> None:
         path = self.directory / MANIFEST
         if path.exists():
-            if read_manifest(path) != jsonio.loads(jsonio.canonical(own)):
+            if read_manifest(path) != own:
                 raise UsageError(f"{self.directory} holds the stages of another build; name another directory.")
             return
         if self.directory.exists() and (not self.directory.is_dir() or any(self.directory.iterdir())):
@@ -100,9 +103,7 @@ class Checkpoint:
             return Reached()
         if line["request"] != digest(request):
             raise UsageError(f"{self.directory}: environment {request.index} was made for another request.")
-        if stage == REJECTED:
-            return Rejection(request.index, line["stage"], line["reason"], line["message"])
-        return Reached(STAGES.index(stage) + 1, product_of(stage, line["product"]))
+        return standing(stage, line)
 
     def keep(self, request: Request, stage: str, product: Product, ledger: Ledger) -> None:
         """An environment has come through a stage."""
@@ -146,6 +147,13 @@ def digest(request: Request) -> str:
     return jsonio.digest(asdict(request))
 
 
+def standing(stage: str, line: Line) -> Reached | Rejection:
+    """Where an environment stands, by its latest line."""
+    if stage == REJECTED:
+        return Rejection(line["index"], line["stage"], line["reason"], line["message"])
+    return Reached(STAGES.index(stage) + 1, product_of(stage, line["product"]))
+
+
 def product_of(stage: str, value: Line) -> Product:
     if stage == "scenario":
         return scenario_from_json(value)
@@ -155,21 +163,35 @@ def product_of(stage: str, value: Line) -> Product:
 def read_manifest(path: Path) -> Any:
     try:
         return jsonio.loads(path.read_bytes())
-    except ValueError as error:
+    except (OSError, ValueError) as error:
         raise UsageError(f"{path} cannot be read: {error}.") from None
 
 
 def read_lines(path: Path) -> Iterator[Line]:
-    """The whole lines of a file, if there is one. Raises UsageError for a line that is none of ours."""
+    """The whole lines of one of the files, if it is there. Raises UsageError for a line that is none of ours."""
     if not path.exists():
         return
+    stage = next((stage for stage, name in FILES.items() if name == path.name), REJECTED)
     with path.open("rb") as lines:
         for number, text in enumerate(lines, start=1):
             if not text.endswith(b"\n"):
                 return  # torn
             try:
                 line = jsonio.loads(text)
-                int(line["index"]), line["request"], line["usage"], line["faults"]
-            except (ValueError, TypeError, KeyError):
-                raise UsageError(f"{path}, line {number} is no line of a build.") from None
+                check(stage, line)
+            except (ValueError, TypeError, LookupError, AttributeError):
+                raise UsageError(
+                    f"{path}, line {number} is no line of a build; remove it, and that stage runs again."
+                ) from None
             yield line
+
+
+def check(stage: str, line: Line) -> None:
+    """Raises ValueError, TypeError, LookupError or AttributeError for what `keep` and `reject` do not write."""
+    if type(line["index"]) is not int or not isinstance(line["request"], str):
+        raise TypeError
+    Usage() + Usage(**line["usage"])
+    set(line["faults"])
+    at = standing(stage, line)
+    if isinstance(at, Rejection) and (at.stage not in STAGES or not isinstance(at.reason, str)):
+        raise ValueError

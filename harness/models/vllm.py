@@ -28,7 +28,6 @@ from harness.models.local import (
     check_args,
     check_folder,
     closed,
-    first_line,
     missing,
     open_local,
     prepare_environment,
@@ -38,6 +37,7 @@ from harness.models.local import (
     width_of,
 )
 from harness.models.openai import secret_values
+from harness.redaction import Redactor
 from harness.types import JSONObject, Model, ModelRequest, Reply
 
 HELP = "vllm/PATH generates with vLLM's offline engine from a local directory (safetensors)"
@@ -45,6 +45,8 @@ ARGS = ("batch_size", "chat_template", "dtype", "engine", "format")
 PACKAGES = ("vllm",)
 OWN = frozenset({"model", "tokenizer", "trust_remote_code", "dtype", "generation_config", "chat_template"})
 """Settings of the engine that are not passed through: they are decided here, or have an argument of their own."""
+LONGEST_ERROR = 300
+"""Characters of an error of vLLM's that are passed on."""
 
 Complete = Callable[[Sequence[Row]], list[list[int]]]
 """Continues rows together: new token ids a row, in the same order."""
@@ -70,7 +72,8 @@ def load(name: str, options: ModelOptions) -> Model:
     local = open_local(limited(folder, settings.get("max_model_len")), args)
     dtype = args.get("dtype", "auto")
     settings = {"dtype": dtype, **settings}
-    return VLLMModel(full, local, width, {"dtype": dtype, "engine": settings}, engine(local, settings))
+    decides = options.redact.within({"dtype": dtype, "engine": settings})
+    return VLLMModel(full, local, width, decides, engine(local, settings, options.redact), options.redact)
 
 
 def engine_settings(args: Mapping[str, str]) -> JSONObject:
@@ -97,7 +100,15 @@ def limited(folder: Folder, longest: object) -> Folder:
 class VLLMModel:
     """An engine that answers up to `width` requests together."""
 
-    def __init__(self, name: str, local: Local, width: int, settings: Mapping[str, Any], complete: Complete) -> None:
+    def __init__(
+        self,
+        name: str,
+        local: Local,
+        width: int,
+        settings: Mapping[str, Any],
+        complete: Complete,
+        redact: Redactor,
+    ) -> None:
         self.name = name
         self.width = width
         self.fingerprint: Mapping[str, Any] = {"backend": "vllm", **local.identity(**settings)}
@@ -105,6 +116,7 @@ class VLLMModel:
         self.switch = local.prompter.switch
         self._local = local
         self._complete = complete
+        self._redact = redact
 
     def __call__(self, request: ModelRequest) -> Reply:
         return answer(self.batch([request])[0])
@@ -119,7 +131,7 @@ class VLLMModel:
             raise
         except Exception as error:
             # An engine that died stays dead; a run that is resumed starts another.
-            text = f"{self.name}: vLLM's engine failed: {first_line(error)}"
+            text = f"{self.name}: vLLM's engine failed: {said(error, self._redact)}"
             return [ModelFailure(text, outcome="infrastructure_error", stop="engine") for _ in requests]
         return [to_reply(self._local, row, next(generated)) if isinstance(row, Row) else row for row in prepared]
 
@@ -132,13 +144,18 @@ class VLLMModel:
 # --- the engine --------------------------------------------------------------------------------------------------
 
 
-def engine(local: Local, settings: JSONObject) -> Complete:
+def said(error: Exception, redact: Redactor) -> str:
+    """An error of vLLM's on one line. It may repeat what the engine was started with: redacted first, then cut."""
+    return " ".join(redact(f"{type(error).__name__}: {error}").split())[:LONGEST_ERROR].rstrip(".")
+
+
+def engine(local: Local, settings: JSONObject, redact: Redactor) -> Complete:
     """What completes: starts the engine at its first use, and keeps it."""
     started: list[Any] = []
 
     def complete(rows: Sequence[Row]) -> list[list[int]]:
         if not started:
-            started.append(start_engine(local, settings))
+            started.append(start_engine(local, settings, redact))
         prompts = [{"prompt_token_ids": list(row.ids)} for row in rows]
         outputs = started[0].generate(prompts, [decoding(local, row) for row in rows], use_tqdm=False)
         return [list(output.outputs[0].token_ids) for output in outputs]
@@ -146,7 +163,7 @@ def engine(local: Local, settings: JSONObject) -> Complete:
     return complete
 
 
-def start_engine(local: Local, settings: JSONObject) -> Any:
+def start_engine(local: Local, settings: JSONObject, redact: Redactor) -> Any:
     """vLLM's LLM. Raises UsageError where it does not start; its own log on stderr says more."""
     prepare_environment()
     import vllm
@@ -155,7 +172,7 @@ def start_engine(local: Local, settings: JSONObject) -> Any:
     try:
         return vllm.LLM(model=path, tokenizer=path, trust_remote_code=False, generation_config="vllm", **settings)
     except Exception as error:
-        raise UsageError(f"{local.folder.name}: vLLM's engine does not start: {first_line(error)}.") from None
+        raise UsageError(f"{local.folder.name}: vLLM's engine does not start: {said(error, redact)}.") from None
 
 
 def decoding(local: Local, row: Row) -> Any:

@@ -2,9 +2,10 @@
 
 It is ended by `stop`, which the model's aclose and the interpreter's exit call; and should the harness be killed, the
 kernel sends it SIGTERM (PR_SET_PDEATHSIG), on which vLLM ends its own workers. Its output goes to a file, whose end is
-part of the error when it does not come up, and which is removed when it ended as it should.
+part of the error when it does not come up, and which is removed when it ended as it should. vLLM writes there what it
+was started with, so secrets are taken out of both: of the error, and of a log that is kept.
 
-Left out: other systems than Linux, where a killed harness leaves its server behind.
+Left out: other systems than Linux, where a killed harness leaves its server behind, and the log in any case.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from harness.errors import UsageError
@@ -54,12 +55,13 @@ def free_port() -> int:
 class ServerProcess:
     """One server: `arguments` go to vLLM's API server after host and port; it may take `timeout` seconds to be up."""
 
-    def __init__(self, name: str, arguments: Sequence[str], timeout: float) -> None:
+    def __init__(self, name: str, arguments: Sequence[str], timeout: float, redact: Callable[[str], str] = str) -> None:
         self.port = free_port()
         self.log: Path | None = None
         self._name = name
         self._arguments = list(arguments)
         self._timeout = timeout
+        self._redact = redact
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -96,6 +98,8 @@ class ServerProcess:
             os.killpg(process.pid, signal.SIGKILL)
         if self.log is not None and not keep_log:
             self.log.unlink(missing_ok=True)
+        elif (said := self._said()) != (free := self._redact(said)) and self.log is not None:
+            self.log.write_text(free, encoding="utf-8")
 
     def _launch(self) -> None:
         """To be called in a thread that lives as long as the run: the kernel watches the parent thread."""
@@ -133,6 +137,9 @@ class ServerProcess:
         raise UsageError(f"{self._name}: its vLLM server {what}; the log {self.log} ends: {self._tail()}")
 
     def _tail(self) -> str:
-        """The end of the log, on one line."""
-        text = self.log.read_text(encoding="utf-8", errors="replace") if self.log is not None else ""
-        return " | ".join(line.strip() for line in text[-TAIL:].splitlines() if line.strip()) or "(empty)"
+        """The end of the log, on one line. Redacted first: what is left of a secret that was cut is not recognised."""
+        lines = (line.strip() for line in self._redact(self._said())[-TAIL:].splitlines())
+        return " | ".join(filter(None, lines)) or "(empty)"
+
+    def _said(self) -> str:
+        return self.log.read_text(encoding="utf-8", errors="replace") if self.log is not None else ""

@@ -22,12 +22,14 @@ import json
 import logging
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
 from harness import formats
+from harness.arguments import json_object
 from harness.errors import ModelFailure, UsageError
 from harness.formats import Format
 from harness.models import ModelOptions, local, openai
@@ -112,10 +114,11 @@ def load_folder(name: str, options: ModelOptions) -> VLLMServerModel:
     flags = server_flags(opened, args)
     for secret in secret_flags(flags):
         options.redact.add(secret)
-    decides = {"flags": flags, "extra_body": options.redact(args.get("extra_body", ""))}
-    identity = Identity(full, {"backend": "vllm-server", **opened.identity(**decides)}, options.seed)
-    process = ServerProcess(full, ["--model", str(folder.path), *given_template(args), *flags], timeout)
+    started_with = ["--model", str(folder.path), *given_template(args), *flags]
+    process = ServerProcess(full, started_with, timeout, options.redact)
     settings = openai.read_connection(options, process.url, "")
+    decides = options.redact.within({"flags": flags, "extra_body": args.get("extra_body", "")})
+    identity = Identity(full, {"backend": "vllm-server", **opened.identity(**decides)}, options.seed)
     refusals = Refusals(full, {}, settings.extra_body)
     dialect = VLLMDialect(SERVED_NAME, partial(folder_switch, opened), refusals, opened.format, opened.ends)
     return VLLMServerModel(identity, settings, dialect, LocalText(opened), options, process)
@@ -127,11 +130,17 @@ def given_template(args: Mapping[str, str]) -> list[str]:
 
 
 def secret_flags(flags: Sequence[str]) -> Iterator[str]:
-    """The values of flags with names like --hf-token, as `--name value` or `--name=value`."""
-    for flag, following in zip(flags, [*flags[1:], ""], strict=True):
-        name, equals, value = flag.partition("=")
-        if name.startswith("--") and is_secret_name(name.lstrip("-")):
-            yield value if equals else following
+    """The values of flags with names like --hf-token, as `--name value ...` or `--name=value`, and what stands under
+    such a name in a flag's JSON object."""
+    secret = False
+    for word in flags:
+        name, equals, value = word.partition("=") if word.startswith("--") else ("", "", word)
+        if name:
+            secret = is_secret_name(name)
+        if secret and (equals or not name):
+            yield value
+        with suppress(ValueError):
+            yield from openai.secret_values(json_object(value))
 
 
 def server_flags(opened: local.Local, args: Mapping[str, str]) -> list[str]:
@@ -139,7 +148,7 @@ def server_flags(opened: local.Local, args: Mapping[str, str]) -> list[str]:
     try:
         more = shlex.split(args.get("flags", ""))
     except ValueError as error:
-        raise UsageError(f"--model-arg flags={args['flags']!r} cannot be split into words: {error}.") from None
+        raise UsageError(f"--model-arg flags cannot be split into words: {error}.") from None
     template = opened.prompter.template
     thinks = next((parser for mark, parser in REASONING_PARSERS.items() if mark in template), NO_PARSER)
     tool_parser = args.get("tool_parser", TOOL_PARSERS.get(opened.format.name, NO_PARSER))

@@ -8,9 +8,11 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,7 +21,7 @@ from commands import command, environment
 from fakes import tiny_model, vllm_api_server
 
 from harness.errors import ModelFailure, UsageError
-from harness.models import ModelOptions, local, vllm_server
+from harness.models import ModelOptions, local, vllm, vllm_server
 from harness.models.vllm_server import VLLMServerModel
 from harness.types import Message, ModelRequest, Reasoning, Reply, Sampling
 
@@ -265,6 +267,64 @@ def test_a_wrong_argument_is_one_sentence(folder: Path, args: dict[str, str], wo
         load(folder, **args)
 
 
+# --- secrets -----------------------------------------------------------------------------------------------------
+
+SECRET = "hf_WALRUSWALRUSWALRUS"
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        {"flags": f"--hf-token {SECRET}"},
+        {"flags": f"--hf-token={SECRET}"},
+        {"flags": f"--enable-log-requests --api-key other-key {SECRET}"},
+        {"flags": f"""--hf-overrides '{{"token": "{SECRET}"}}'"""},
+        {"extra_body": json.dumps({"api_key": SECRET})},
+    ],
+)
+def test_a_fingerprint_of_a_server_has_no_secret(folder: Path, args: dict[str, str]) -> None:
+    model = load(folder, **args)
+    assert SECRET not in json.dumps(model.fingerprint)
+    assert "[redacted]" in json.dumps(model.fingerprint)
+
+
+def test_flags_that_are_no_words_are_not_repeated(folder: Path) -> None:
+    with pytest.raises(UsageError, match="cannot be split into words: No closing quotation") as caught:
+        load(folder, flags=f"--hf-token {SECRET} 'open")
+    assert SECRET not in str(caught.value)
+
+
+def test_a_switch_before_a_flag_is_no_secret(folder: Path) -> None:
+    flags = "--hf-token --return-tokens-as-token-ids --max-num-batched-tokens 2048"
+    assert flags in " ".join(load(folder, flags=flags).fingerprint["flags"])
+
+
+class Engine:
+    """vLLM's LLM class, which repeats what it was given."""
+
+    def __init__(self, **settings: Any) -> None:
+        self.settings = settings
+        if "starts" not in settings:
+            raise ValueError(f"1 validation error\n{280 * '.'}{settings}")
+
+    def generate(self, *given: Any, **more: Any) -> Any:
+        raise RuntimeError(str(self.settings))
+
+
+@pytest.mark.parametrize("more", [{}, {"starts": True}])
+def test_an_engine_tells_no_secret(folder: Path, more: dict[str, bool], monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = json.dumps({"hf_token": SECRET, **more})
+    model = vllm.load(str(folder), ModelOptions(args={"engine": settings}))
+    assert model.fingerprint["engine"] == {"dtype": "auto", "hf_token": "[redacted]", **more}
+    monkeypatch.setitem(sys.modules, "vllm", SimpleNamespace(LLM=Engine, SamplingParams=dict))
+    with pytest.raises(
+        (UsageError, ModelFailure), match=r"vLLM's engine .*Error: .*hf_token|validation error"
+    ) as caught:
+        model(ask())
+    assert SECRET[:8] not in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
 # --- its life ----------------------------------------------------------------------------------------------------
 
 
@@ -286,6 +346,17 @@ def test_a_server_that_dies_says_why(folder: Path) -> None:
     log = model._process.log if model._process else None
     assert log is not None
     assert "no such GPU" in log.read_text()
+    log.unlink()
+
+
+def test_a_server_that_dies_tells_no_secret(folder: Path) -> None:
+    model = load(serve(folder, dies=f"args: hf_token='{SECRET}'" + 390 * "."), flags=f"--hf-token {SECRET}")
+    with pytest.raises(UsageError, match="ended with status 3") as caught:
+        play(model, ask())
+    assert SECRET[-8:] not in str(caught.value)  # the log is cut in the middle of the token
+    log = model._process.log if model._process else None
+    assert log is not None
+    assert log.read_text().startswith("args: hf_token='[redacted]'")
     log.unlink()
 
 
