@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from harness.commands.options import add_data_option, at_least, data_paths
+from harness.commands.options import add_data_option, at_least, data_paths, share
 from harness.errors import UsageError
 from harness.terminal import printable, shortened
 from harness.types import Sample, Task
@@ -65,17 +65,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     add("--json", action="store_true", help="print everything as JSON")
     add("--quiet", action="store_true", help="no progress bar")
-
-
-def share(text: str) -> float:
-    """An argparse type: a number from 0 to 1."""
-    try:
-        value = float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"must be from 0 to 1, not {text}")
-    return value
 
 
 def run(args: argparse.Namespace) -> int:

@@ -1,1 +1,1 @@
-"""What can be evaluated: one file a benchmark, each with a function that returns its tasks."""
+"""What can be evaluated: one module or package a benchmark, each with a function that returns its tasks."""

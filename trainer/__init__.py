@@ -1,1 +1,1 @@
-"""Training on the environments that the evaluation measures with: so far the supervised warm-up of a small network."""
+"""Trains on the reward that the evaluation measures: collecting, rewards, training, analysis, export."""

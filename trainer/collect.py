@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from harness.commands import eval as evaluation
-from harness.commands.options import at_least, data_paths
+from harness.commands.options import at_least, data_paths, share
 from harness.environment import ToolEnvironment
 from harness.errors import UsageError
 from harness.terminal import printable
@@ -48,22 +48,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--max-prompt-characters", type=at_least(1), metavar="N", help="leave out longer prompts, tools included")
     add(
         "--min-solved",
-        type=_share,
+        type=share,
         default=0.0,
         metavar="SHARE",
         help="at least this share with nothing unsolved: others are left out, as --seed decides",
     )
-
-
-def _share(text: str) -> float:
-    """An argparse type: from 0 to 1."""
-    try:
-        value = float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"must be from 0 to 1, not {text}")
-    return value
 
 
 def run(args: argparse.Namespace) -> int:

@@ -8,7 +8,10 @@ paper_*     the paper's four step rewards (method: FTRL, arXiv 2508.08791, secti
 strict_*    the same four shapes with the strict verifier. What was called before in the episode counts: a turn earns
             by how much it raises the number of solved sub-answers.
 mended_f1   strict_f1 with a cost for a turn whose calls solve nothing: the step regime's default (docs/training.md).
-episode_f1  strict Solve-F1 of an episode, a bonus for the right answer, a cost for malformed calls.
+episode_f1  strict Solve-F1 of an episode, a bonus for the right answer, a cost for malformed calls: the episode
+            regime's default.
+episode_success
+            success of an episode by its task's own rule, such as the checks of its rows, and the same cost.
 
 Left out: advantages, baselines and return-to-go, which are the trainer's.
 """
@@ -17,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from types import MappingProxyType
 from typing import Literal
 
@@ -107,6 +111,7 @@ class Reward:
 # --- t of k calls solve ------------------------------------------------------------------------------------------
 
 Form = Callable[[int, int], float]
+"""What a turn is worth of whose k calls, at least one, t solve something."""
 
 
 def _f1(t: int, k: int) -> float:
@@ -128,51 +133,33 @@ def _pr(t: int, k: int) -> float:
 # --- the paper's -------------------------------------------------------------------------------------------------
 
 
-def paper_f1(
-    response: str, codes: Mapping[str, str], unsolved_set: SubAnswers, solve_rate: float, answer: str
+def paper_step(
+    form: Form, response: str, codes: Mapping[str, str], unsolved_set: SubAnswers, solve_rate: float, answer: str
 ) -> float:
-    """2t/(k+1), where t of the turn's k calls solve an open sub-answer: what the paper trains with.
+    """`form`(t, k), where t of the turn's k calls solve an open sub-answer; the paper trains with 2t/(k+1).
 
     `response` is the generated text, `codes` the tools' sources, `unsolved_set` what is still open. A turn without
     calls: -0.5 empty, -0.3 with a stray tag, 1/(1+u) where it contains the answer and u sub-answers are open, 0.5
     where none is open, else 0. Whether all is solved is read from `unsolved_set`; `solve_rate` says the same.
     """
-    return _paper(_f1, response, codes, unsolved_set, answer)
-
-
-def paper_precision(
-    response: str, codes: Mapping[str, str], unsolved_set: SubAnswers, solve_rate: float, answer: str
-) -> float:
-    """t/k; otherwise as paper_f1."""
-    return _paper(_precision, response, codes, unsolved_set, answer)
-
-
-def paper_rate(
-    response: str, codes: Mapping[str, str], unsolved_set: SubAnswers, solve_rate: float, answer: str
-) -> float:
-    """t; otherwise as paper_f1."""
-    return _paper(_rate, response, codes, unsolved_set, answer)
-
-
-def paper_pr(
-    response: str, codes: Mapping[str, str], unsolved_set: SubAnswers, solve_rate: float, answer: str
-) -> float:
-    """t*t/k; otherwise as paper_f1."""
-    return _paper(_pr, response, codes, unsolved_set, answer)
-
-
-def _paper(form: Form, response: str, codes: Mapping[str, str], unsolved: SubAnswers, answer: str) -> float:
     reply = parse_paper(without_end_tokens(response))
     if made := len(reply.message.tool_calls):
-        return form(_count(paper.solves(run_turn(reply.message, codes).calls, unsolved)), made)
+        return form(_count(paper.solves(run_turn(reply.message, codes).calls, unsolved_set)), made)
     content = reply.message.content
-    return _without_calls(content, reply.stray_tag, paper.contains(content, answer), _size(unsolved))
+    return _without_calls(content, reply.stray_tag, paper.contains(content, answer), _size(unsolved_set))
+
+
+paper_f1 = partial(paper_step, _f1)
+paper_precision = partial(paper_step, _precision)
+paper_rate = partial(paper_step, _rate)
+paper_pr = partial(paper_step, _pr)
 
 
 # --- strict ------------------------------------------------------------------------------------------------------
 
 
-def strict_f1(
+def strict_step(
+    form: Form,
     response: str,
     codes: Mapping[str, str],
     unsolved_set: SubAnswers,
@@ -180,50 +167,31 @@ def strict_f1(
     answer: str,
     context: Context | None = None,
 ) -> float:
-    """2t/(k+1), where the turn's k calls raise the number of strictly solved sub-answers of the episode by t.
+    """`form`(t, k), where the turn's k calls raise the number of strictly solved sub-answers of the episode by t.
 
     Malformed calls are among the k; a turn of nothing else earns -0.3, and calls inside reasoning are not made. A turn
-    without calls earns as in paper_f1, but the answer must be right by the evaluation's rule for this prompt, and
+    without calls earns as in paper_step, but the answer must be right by the evaluation's rule for this prompt, and
     reasoning is no answer. Without a context nothing was called before, all that must be solved is in `unsolved_set`,
     and a final message that states the answer is right.
     """
-    return _strict(_f1, response, codes, unsolved_set, answer, context)
+    before = context or Context()
+    wanted = unsolved_set if before.sub_answers is None else before.sub_answers
+    turn = sum(message.role == "assistant" for message in before.messages)
+    text = without_end_tokens(response)
+    message = FORMATS[before.format].parse(text, turn, thinking=before.thinking)
+    solved = _count(strict.solves(before.calls, wanted))
+    if any(call.arguments is not None for call in message.tool_calls):
+        calls = (*before.calls, *run_turn(message, codes, turn).calls)
+        return form(_count(strict.solves(calls, wanted)) - solved, len(message.tool_calls))
+    failed = bool(message.tool_calls) or any(tag in message.content for tag in STRAY)
+    right = _is_right(message, answer, before.messages)
+    return _without_calls(message.content, failed, right, _size(wanted) - solved)
 
 
-def strict_precision(
-    response: str,
-    codes: Mapping[str, str],
-    unsolved_set: SubAnswers,
-    solve_rate: float,
-    answer: str,
-    context: Context | None = None,
-) -> float:
-    """t/k; otherwise as strict_f1."""
-    return _strict(_precision, response, codes, unsolved_set, answer, context)
-
-
-def strict_rate(
-    response: str,
-    codes: Mapping[str, str],
-    unsolved_set: SubAnswers,
-    solve_rate: float,
-    answer: str,
-    context: Context | None = None,
-) -> float:
-    """t; otherwise as strict_f1."""
-    return _strict(_rate, response, codes, unsolved_set, answer, context)
-
-
-def strict_pr(
-    response: str,
-    codes: Mapping[str, str],
-    unsolved_set: SubAnswers,
-    solve_rate: float,
-    answer: str,
-    context: Context | None = None,
-) -> float:
-    """t*t/k; otherwise as strict_f1."""
-    return _strict(_pr, response, codes, unsolved_set, answer, context)
+strict_f1 = partial(strict_step, _f1)
+strict_precision = partial(strict_step, _precision)
+strict_rate = partial(strict_step, _rate)
+strict_pr = partial(strict_step, _pr)
 
 
 def mended_f1(
@@ -239,29 +207,11 @@ def mended_f1(
 
     Without that cost a useless call earns 0, as much as a wrong stop, so a model learns to go on calling.
     """
-    return _strict(lambda t, k: _f1(t, k) if t else -useless_cost, response, codes, unsolved_set, answer, context)
 
+    def form(t: int, k: int) -> float:
+        return _f1(t, k) if t else -useless_cost
 
-def _strict(
-    form: Form,
-    response: str,
-    codes: Mapping[str, str],
-    unsolved: SubAnswers,
-    answer: str,
-    context: Context | None,
-) -> float:
-    before = context or Context()
-    wanted = unsolved if before.sub_answers is None else before.sub_answers
-    turn = sum(message.role == "assistant" for message in before.messages)
-    text = without_end_tokens(response)
-    message = FORMATS[before.format].parse(text, turn, thinking=before.thinking)
-    solved = _count(strict.solves(before.calls, wanted))
-    if any(call.arguments is not None for call in message.tool_calls):
-        calls = (*before.calls, *run_turn(message, codes, turn).calls)
-        return form(_count(strict.solves(calls, wanted)) - solved, len(message.tool_calls))
-    failed = bool(message.tool_calls) or any(tag in message.content for tag in STRAY)
-    right = _is_right(message, answer, before.messages)
-    return _without_calls(message.content, failed, right, _size(wanted) - solved)
+    return strict_step(form, response, codes, unsolved_set, solve_rate, answer, context)
 
 
 def _is_right(message: Message, answer: str, prefix: Sequence[Message]) -> bool:

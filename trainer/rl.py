@@ -34,6 +34,7 @@ from datasets import Dataset
 from harness import jsonio
 from harness.errors import HarnessError, UsageError
 from harness.models.local import Local, quietly_imported
+from harness.models.prompting import OPENED
 from harness.types import Sampling
 from trainer import checkpoints
 from trainer.advantages import advantages, local, on_tokens, returns_to_go
@@ -255,7 +256,7 @@ def earned_elsewhere(source: Episodes | Steps, model: Local) -> Any:
         assert isinstance(source, Steps)
         tracks = []
         for text, ids in zip(prompts, completion_ids, strict=True):
-            track = Track(model.encode(text))
+            track = Track(model.encode(text), thinking=OPENED.search(text) is not None)
             track.add(list(ids), 0)
             tracks.append(track)
         scored = source.scored([source.prefix(int(name)) for name in place], tracks)

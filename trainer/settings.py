@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass
 
 from harness.errors import UsageError
+from harness.redaction import userinfo
 
 REGIMES = ("step", "episode")
 
@@ -150,6 +151,7 @@ class Training:
             require(0 < getattr(self, name) < math.inf, name, "above 0")
         require(0 <= self.solved < 1, "solved", "from 0 to below 1")
         require(0 < self.vllm_memory < 1, "vllm_memory", "between 0 and 1")
+        require(not userinfo(self.vllm_server), "vllm_server", "without user and password, because recipes are kept")
         least = 1 if self.algorithm == "reinforce++" else 2
         require(self.samples >= max(least, 2), "samples", "at least 2")
         require(self.total % self.updates == 0, "updates", "a divisor of prompts x samples")

@@ -42,7 +42,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--regime", choices=REGIMES, help="what is rewarded: turns, whole episodes, or (sft) demonstrations imitated")
     add("--recipe", metavar="R", help="a recipe's name, or a path to a TOML file")
     add("--model", metavar="M", help="go on from a model directory or bundled/NAME (sft only: default a new network)")
-    add("--tasks", nargs="+", default=[], metavar="T", help="training tasks or files (default: built by the recipe)")
+    add(
+        "--tasks",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="T",
+        help="training tasks or files (default: built by the recipe)",
+    )
     add("--algorithm", metavar="A", help="grpo, reinforce++ or rloo")
     add("--reward", metavar="R", help="the reward's name (default: mended_f1 a step, episode_f1 an episode)")
     add("--out", type=Path, required=True, metavar="DIR", help="the run directory; DIR/model is the result")

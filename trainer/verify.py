@@ -16,7 +16,7 @@ from threading import Lock
 from typing import TypeVar
 
 from harness.environment import ToolEnvironment
-from harness.sandbox import Sandbox, SandboxConfig
+from harness.sandbox import Sandbox
 from harness.types import Gold, Message, Sample, Step
 
 Item = TypeVar("Item")
@@ -27,7 +27,6 @@ class _Shared:
     """The process's sandbox."""
 
     def __init__(self) -> None:
-        self.config = SandboxConfig()
         self.sandbox: Sandbox | None = None
         self.process = 0
         self.lock = Lock()
@@ -35,7 +34,7 @@ class _Shared:
     def get(self) -> Sandbox:
         with self.lock:
             if self.sandbox is None or self.process != os.getpid():
-                self.sandbox, self.process = Sandbox(self.config), os.getpid()
+                self.sandbox, self.process = Sandbox(), os.getpid()
             return self.sandbox
 
     def close(self) -> None:
@@ -52,12 +51,6 @@ atexit.register(_shared.close)
 def shared_sandbox() -> Sandbox:
     """The sandbox that this process's rewards use."""
     return _shared.get()
-
-
-def use_sandbox(config: SandboxConfig) -> None:
-    """From now on this process's rewards run tools so. Ends the sandbox that was in use, if there is one."""
-    _shared.close()
-    _shared.config = config
 
 
 def run_turn(message: Message, codes: Mapping[str, str], turn: int = 0) -> Step:

@@ -41,6 +41,14 @@ def temperature(text: str) -> float:
     return value
 
 
+def share(text: str) -> float:
+    """An argparse type: a number from 0 to 1."""
+    value = _number(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"must be from 0 to 1, not {text}")
+    return value
+
+
 def reasoning(text: str) -> tuple[Reasoning, ...]:
     """An argparse type: off, on, low, medium, high, budget:N, or both, which are two."""
     match text.split(":"):

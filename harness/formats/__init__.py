@@ -94,9 +94,12 @@ def choose(template: str | None, override: str | None = None) -> Format:
 
 
 def named(name: str) -> Format:
-    """A format by name; UsageError with the nearest names where there is none."""
+    """A format by name; UsageError with the names that there are where it is none of them."""
     if name not in FORMATS:
-        raise UsageError(f"There is no tool format {name!r}{near(name, FORMATS)} (--model-arg {OPTION}=NAME).")
+        raise UsageError(
+            f"There is no tool format {name!r}.{near(name, FORMATS)} --model-arg {OPTION}=NAME takes one of "
+            f"{', '.join(FORMATS)}."
+        )
     return FORMATS[name]
 
 

@@ -1,5 +1,6 @@
 """`harness train` in the regimes step and episode, as a person runs it: results, interruptions, refusals."""
 
+import argparse
 import json
 import os
 import signal
@@ -16,6 +17,7 @@ from fakes import tiny_model
 from safetensors.torch import load_file
 
 from trainer import recipe as recipes
+from trainer import reinforce, train
 from trainer.network import TEMPLATE
 from trainer.settings import Training
 
@@ -149,6 +151,15 @@ def test_a_recipe_reads_what_it_writes(tmp_path):
         path.write_text(recipes.text(found))
         assert recipes.load(str(path), {}) == found
         assert found.checkpointing is True
+
+
+def test_tasks_may_be_said_in_several_places(tmp_path):
+    parser = argparse.ArgumentParser()
+    train.configure(parser)
+    args = parser.parse_args(["--out", str(tmp_path), "--tasks", "a", "b", "--quiet", "--tasks", "c"])
+    assert args.tasks == ["a", "b", "c"]
+    assert reinforce.identity(Training("episode"), "m", tmp_path, args.tasks)["tasks"] == ["a", "b", "c"]
+    assert parser.parse_args(["--out", str(tmp_path)]).tasks == []
 
 
 @pytest.mark.parametrize(

@@ -377,6 +377,26 @@ def test_turns_that_earn_their_returns(trained_network, towns, tmp_path):
     assert tokens[0].sum() == sum(scored[0].track.mask)
 
 
+OPENS = "{%- if add_generation_prompt %}{{- '<think>\n' }}{%- endif %}"
+"""What a template ends with that lets the network think first."""
+
+
+@pytest.mark.parametrize(
+    ("template", "text", "reward"),
+    [
+        (TEMPLATE, tiny_model.CALL, 1.0),
+        (TEMPLATE + OPENS, f"Might {tiny_model.CALL} help?", -0.5),
+        (TEMPLATE + OPENS, f"Yes.\n</think>\n\n{tiny_model.CALL}", 1.0),
+    ],
+)
+def test_a_call_within_reasoning_earns_nothing_where_vllm_generates(template, text, reward, towns, tmp_path):
+    model = opened(tiny_model.random_model(tmp_path / "model", template))
+    settings = {"regime": "step", "credit": "turn", "prefixes": "given", "reward": "strict_f1"}
+    source = generation.Steps(lessons(towns, tmp_path, **settings), model, tmp_path)
+    judge = rl.earned_elsewhere(source, model)
+    assert judge(source.texts()[:1], [model.encode(text)], ["0"], trainer_state=None) == [reward]
+
+
 def test_fresh_prefixes_have_their_share_of_solved_ones(trained_network, towns, tmp_path):
     made = lessons(towns, tmp_path, regime="step", credit="turn", solved=0.75, max_tokens=40)
     source = generation.Steps(made, trained_network, tmp_path)

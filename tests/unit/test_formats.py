@@ -346,8 +346,11 @@ def test_what_decides_is_the_variable_and_not_the_word():
 def test_an_override_decides_alone():
     assert choose(None, "mistral").name == "mistral"
     assert choose("{{ tools }}", "react").name == "react"
-    with pytest.raises(UsageError, match=r"no tool format 'lama3'.*llama3"):
+    takes = r"--model-arg format=NAME takes one of hermes, llama3, mistral, react\.$"
+    with pytest.raises(UsageError, match=rf"no tool format 'lama3'\. Did you mean llama3\? {takes}"):
         choose(None, "lama3")
+    with pytest.raises(UsageError, match=rf"no tool format 'zzz'\. {takes}"):
+        choose(None, "zzz")
     with pytest.raises(UsageError, match=r"no chat template.*hermes, llama3, mistral, react"):
         choose(None)
 

@@ -29,6 +29,14 @@ def test_the_written_recipe_gives_the_same_again(tmp_path):
     assert first.learning_rate == 3e-4
 
 
+def test_a_recipe_holds_no_password():
+    asked = {"vllm_server": "http://me:secret@host:8000"}
+    with pytest.raises(UsageError, match="vllm_server must be without user and password") as caught:
+        recipe.load("tiny", asked)
+    assert "secret" not in str(caught.value)
+    assert recipe.load("tiny", {"vllm_server": "http://host:8000"}).vllm_server == "http://host:8000"
+
+
 def test_a_whole_number_will_do_for_a_number(tmp_path):
     assert load("repeat = 1\n", tmp_path, skip_last="0") == recipe.Recipe("sft", repeat=1.0, skip_last=0.0)
 

@@ -8,7 +8,6 @@ import pytest
 from builders import COUNTER, call, sample, says
 
 from harness.errors import UsageError
-from harness.sandbox import SandboxConfig
 from harness.scoring import score
 from harness.types import CallRecord, Message, Trajectory, Usage, Verdict
 from trainer import rewards, verify
@@ -184,18 +183,14 @@ def test_a_batch_keeps_its_order():
     assert REWARDS["mended_f1"].steps([]) == []
 
 
-def test_the_process_has_one_sandbox_until_another_is_asked_for():
-    one = verify.shared_sandbox()
-    assert verify.shared_sandbox() is one
-    verify.use_sandbox(SandboxConfig(call_timeout=0.2))
-    try:
-        assert verify.shared_sandbox() is not one
-        slow = {"population": "def population(town):\n    while True:\n        pass\n"}
-        text = said(ask("Corrie"))
-        assert verify.run_turn(says("", call("population", {"town": "Corrie"})), slow).calls[0].status == "timeout"
-        assert strict_f1(text, slow, OPEN, 0.0, "") == 0.0
-    finally:
-        verify.use_sandbox(SandboxConfig())
+def test_the_process_has_one_sandbox():
+    assert verify.shared_sandbox() is verify.shared_sandbox()
+
+
+def test_a_call_that_fails_earns_nothing_whatever_its_error_says():
+    wrong = {"population": "def population(town):\n    raise ValueError('45,210')\n"}
+    assert verify.run_turn(says("", call("population", {"town": "Corrie"})), wrong).calls[0].status == "raised"
+    assert strict_f1(said(ask("Corrie")), wrong, OPEN, 0.0, "") == 0.0
 
 
 def _in_a_fork(queue):
