@@ -15,7 +15,7 @@ from typing import NoReturn
 
 import harness
 from harness.errors import HarnessError
-from harness.registry import find_entry_points, near
+from harness.registry import find_entry_points, load_entry_point, near
 from harness.terminal import printable
 
 EPILOG = (
@@ -68,7 +68,12 @@ def _parser(arguments: Sequence[str]) -> tuple[Parser, ModuleType | None]:
     commands = parser.add_subparsers(metavar="COMMAND", title="commands")
     chosen: ModuleType | None = None
     for name in [wanted] if wanted else points:
-        module: ModuleType = points[name].load()
+        try:
+            module: ModuleType = load_entry_point("harness.commands", name)
+        except HarnessError:
+            if wanted:
+                raise
+            continue  # the help of the others
         module.configure(
             commands.add_parser(
                 name, help=module.HELP, description=module.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter

@@ -26,7 +26,7 @@ from harness.errors import UsageError
 from harness.lockstep import BatchModel, Lockstep
 from harness.prices import Budget, Price
 from harness.redaction import Redactor
-from harness.registry import near
+from harness.registry import TASK_FILE, near
 from harness.rollout import Episode, Speaks, adrive
 from harness.runs import SCHEMA, Appender, Record, RunDirectory, counting
 from harness.sandbox import Sandbox
@@ -143,6 +143,7 @@ def manifest_of(plan: Plan, player: Player) -> dict[str, Any]:
 
 def _manifest(plan: Plan, player: Player) -> dict[str, Any]:
     fingerprints = {name: records.fingerprint(samples) for name, samples in plan.samples.items()}
+    code = _code_of(plan)
     users = {task.name: found for task in plan.tasks if (found := _user_entry(player.user_of(task))) is not None}
     return {
         "schema": SCHEMA,
@@ -159,6 +160,7 @@ def _manifest(plan: Plan, player: Player) -> dict[str, Any]:
             "limits": asdict(plan.limits),
             "sandbox": player.sandbox.layers["mode"],
             "verifier": strict.VERSION,
+            **({"code": code} if code else {}),
             **({"turns": plan.turns} if plan.turns else {}),
             **({"users": users} if users else {}),
         },
@@ -174,6 +176,12 @@ def _manifest(plan: Plan, player: Player) -> dict[str, Any]:
         "sandbox": dict(player.sandbox.layers),
         "versions": _versions(),
     }
+
+
+def _code_of(plan: Plan) -> dict[str, str]:
+    """A digest of every Python file that tasks came from: its environment and score are part of what a run is."""
+    files = (Path(source) for source in plan.sources.get("tasks", ()) if Path(source).suffix == TASK_FILE)
+    return {path.name: jsonio.digest(path.read_text("utf-8", "surrogateescape")) for path in files}
 
 
 def _user_entry(user: SimulatedUser | None) -> dict[str, Any] | None:
@@ -281,7 +289,7 @@ async def _play_all(
                 trajectory = await _play(task, sample, key, shared, lockstep or player.model)
                 record = _redacted(to_record(key, trajectory, verdict_of(task, sample, trajectory)), player.redact)
                 appender.append(record)
-                player.budget.add(trajectory.usage, player.price)
+                player.budget.add(trajectory.usage, player.price, trajectory.turns)
                 player.budget.add(trajectory.user_usage or Usage(), player.user_price)
                 watch(record)
 

@@ -89,20 +89,26 @@ def _number(value: Any, where: str) -> float:
 @dataclass
 class Budget:
     """What a command may use up, and what it has: tokens in and out, US dollars. Past a limit no new episode begins;
-    those being played end."""
+    those being played end. An endpoint that counts no tokens leaves nothing to hold a limit against: it ends the run.
+    """
 
     max_tokens: int | None = None
     max_cost: float | None = None
     tokens: int = 0
     cost: float = 0.0
+    uncounted: bool = False
 
-    def add(self, usage: Usage, price: Price | None) -> None:
+    def add(self, usage: Usage, price: Price | None, replies: int = 0) -> None:
+        """`replies`: how many there were to count tokens of."""
+        self.uncounted |= bool(replies and usage.requests and not usage.input_tokens + usage.output_tokens)
         self.tokens += usage.input_tokens + usage.output_tokens
         self.cost += price.of(usage) if price else 0.0
 
     @property
     def spent(self) -> str | None:
         """Which limit was reached, in words; None while there is room."""
+        if self.uncounted and (self.max_tokens is not None or self.max_cost is not None):
+            return "the endpoint counts no tokens, so no limit can be kept"
         if self.max_tokens is not None and self.tokens >= self.max_tokens:
             return f"--max-tokens-total {self.max_tokens} is reached: {self.tokens} tokens"
         if self.max_cost is not None and self.cost >= self.max_cost:

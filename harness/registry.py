@@ -10,7 +10,7 @@ import fnmatch
 import runpy
 import sys
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -44,9 +44,16 @@ def load_entry_point(group: str, name: str) -> Any:
         raise UsageError(f"The package {package} offers {name!r} but cannot be imported: {error}.") from error
 
 
+@cache
 def load_entry_points(group: str) -> dict[str, Any]:
-    """The group's objects, imported."""
-    return {name: load_entry_point(group, name) for name in find_entry_points(group)}
+    """The group's objects, imported. One whose package is broken is left out, and said so once on stderr."""
+    found: dict[str, Any] = {}
+    for name in find_entry_points(group):
+        try:
+            found[name] = load_entry_point(group, name)
+        except UsageError as error:
+            print(printable(f"Left out: {error}"), file=sys.stderr)
+    return found
 
 
 def near(name: str, known: Iterable[str]) -> str:
@@ -62,7 +69,17 @@ def all_tasks(data: Mapping[str, Path]) -> dict[str, Task]:
         raise UsageError(
             f"--data names {unknown[0]!r}, which no task reads; the data sets are {', '.join(sorted(providers))}."
         )
-    return {task.name: task for provider in providers.values() for task in provider(data)}
+    return {task.name: task for name, provider in providers.items() for task in _offered(name, provider, data)}
+
+
+def _offered(name: str, provider: Callable[..., Iterable[Task]], data: Mapping[str, Path]) -> list[Task]:
+    """The tasks of one entry point. Raises UsageError where its code fails."""
+    try:
+        return list(provider(data))
+    except (HarnessError, OSError):
+        raise
+    except Exception as error:
+        raise UsageError(f"The tasks of {name!r} cannot be listed: {type(error).__name__}: {error}.") from error
 
 
 def split_patterns(patterns: Sequence[str]) -> list[str]:

@@ -276,7 +276,7 @@ def _answer(wish: Wish, episode: Episode, model: Speaks, tools: ToolRunner) -> A
         with state.fresh() as other:
             other.run(wish.replay.codes, wish.replay.calls)
             return cast("str | None", other.state_digest())
-    return cast(Reply, _spoken(wish, episode, model))
+    return _checked(_spoken(wish, episode, model))
 
 
 async def adrive(episode: Episode, environment: Environment, model: Speaks, tools: ToolRunner) -> Trajectory:
@@ -291,7 +291,7 @@ async def adrive(episode: Episode, environment: Environment, model: Speaks, tool
                 if isinstance(wish, RunTools | DigestState):
                     answer = await _run(wish, tools)
                 else:
-                    answer = await _reply(_spoken(wish, episode, model), deadline, episode.limits)
+                    answer = _checked(await _reply(_spoken(wish, episode, model), deadline, episode.limits))
             except Exception as error:
                 wish = steps.throw(_as_failure(error, wish))
             else:
@@ -339,6 +339,13 @@ async def _reply(spoken: Reply | Awaitable[Reply], deadline: float, limits: Limi
         if not timer.expired():
             raise
         raise ModelFailure(_too_long(limits), outcome="infrastructure_error", stop="episode_timeout") from None
+
+
+def _checked(reply: object) -> Reply:
+    """Models may be anybody's."""
+    if not isinstance(reply, Reply):
+        raise TypeError(f"the model returned {type(reply).__name__}, not a Reply")
+    return reply
 
 
 def _as_failure(error: Exception, wish: Wish) -> Exception:

@@ -110,8 +110,10 @@ class Session:
         print(printable(f"Transcripts and scores: {self.out}" + ("/ (one directory a run)" if planned > 1 else "")))
         complete = len(runs) == planned and all(len(r) == d.planned for r, d in zip(played, directories, strict=True))
         lost = any("infrastructure_error" in entry["outcomes"] for s in summaries for entry in s["tasks"].values())
-        if self.budget.spent and (lost or not complete):
-            print(printable(self._stopped()), file=sys.stderr)
+        if self.budget.spent:
+            left = lost or not complete
+            said = self._stopped() if left else f"Passed by the last episodes: {self.budget.spent}."
+            print(printable(said), file=sys.stderr)
         return 1 if lost or not complete else 0
 
     def _stopped(self) -> str:
@@ -157,13 +159,17 @@ def _remarks(summary: Mapping[str, Any], records: Sequence[Mapping[str, Any]]) -
     if heeded(summary) is False:
         asked = summary["reasoning"]
         found = f"it reasoned in {seen['episodes']} of {seen['of']} episodes" if asked == "off" else "no reasoning seen"
+        if refused := seen.get("refused"):
+            found = f"the endpoint refused the switch in {refused} of {seen['of']} episodes"
         yield f"WARNING: the reasoning switch was not heeded: {asked} was asked, and {found}"
     noted = [record for record in records if record.get("notes")]
     if noted:
         example = f"{noted[0]['sample']}, {noted[0]['notes'][0]}"
         yield f"{len(noted)} episodes with a remark on a turn, for example {example}"
     usage = summary["usage"]
-    if usage["input_tokens"] or usage["output_tokens"]:
+    if usage["requests"] and not usage["input_tokens"] + usage["output_tokens"]:
+        yield "no token counts: the endpoint gave none"
+    elif usage["input_tokens"] or usage["output_tokens"]:
         kinds = f"{usage['input_tokens']:,} tokens in ({usage['cached_tokens']:,} cached), "
         kinds += f"{usage['output_tokens']:,} out ({usage['reasoning_tokens']:,} of reasoning)"
         yield kinds + (f", ${summary['cost']:.4f}" if summary["cost"] is not None else "")

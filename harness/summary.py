@@ -20,6 +20,9 @@ from harness.runs import SCHEMA, Record, order
 from harness.stats import estimate, pass_at, pass_hat
 from harness.types import Usage
 
+NOT_SWITCHED = "not switched: "
+"""How a record's note begins where an endpoint refused what switches reasoning."""
+
 PASS = re.compile(r"(pass[@^])(\d+)")
 """A metric over the epochs of a sample, and its k."""
 
@@ -162,21 +165,24 @@ def reasoning_seen(records: Sequence[Record]) -> dict[str, int]:
     """In how many episodes the model reasoned, by its texts or by the provider's count, of those in which it spoke."""
     spoke = [r for r in records if any(message["role"] == "assistant" for message in r["messages"])]
     seen = [record.get("reasoning", {}) for record in spoke]
+    refused = sum(any(NOT_SWITCHED in note for note in record.get("notes", ())) for record in spoke)
     return {
         "episodes": sum(bool(entry.get("turns") or entry.get("tokens")) for entry in seen),
         "of": len(spoke),
         "characters": sum(entry.get("characters", 0) for entry in seen),
         "tokens": sum(entry.get("tokens", 0) for entry in seen),
+        **({"refused": refused} if refused else {}),
     }
 
 
 def heeded(summary: Mapping[str, Any]) -> bool | None:
     """Whether the model reasoned as it was asked: never where it was switched off, and at all where it was switched
-    on. None where nothing was asked or nothing was said."""
+    on. Not where its endpoint refused the switch, whatever was seen. None where nothing was asked or nothing was said.
+    """
     seen = summary.get("reasoning_seen", {"episodes": 0, "of": 0})
     if summary["reasoning"] == "default" or not seen["of"]:
         return None
-    return (seen["episodes"] > 0) is not (summary["reasoning"] == "off")
+    return not seen.get("refused") and (seen["episodes"] > 0) is not (summary["reasoning"] == "off")
 
 
 def total_usage(records: Sequence[Record]) -> dict[str, int]:

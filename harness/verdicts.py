@@ -20,19 +20,22 @@ def verdict_of(task: Task, sample: Sample, trajectory: Trajectory) -> Verdict:
     """What the task says of an episode. Raises HarnessError, in one sentence, where it fails or is no verdict."""
     with blamed(f"The task {task.name} cannot score the episode of {sample.id!r}"):
         verdict = task.score(sample, trajectory)
-        _check(verdict, trajectory)
+        _check(verdict, trajectory, task.headline)
         counted = {"calls": len(trajectory.calls), "turns": trajectory.turns}
         missing = {name: value for name, value in counted.items() if name not in verdict.scores}
         return replace(verdict, scores={**verdict.scores, **missing})
 
 
-def _check(verdict: Verdict, trajectory: Trajectory) -> None:
+def _check(verdict: Verdict, trajectory: Trajectory, headline: str) -> None:
     """Raises TypeError or ValueError."""
     if not isinstance(verdict, Verdict):
         raise TypeError(f"its score returned {type(verdict).__name__}, not a Verdict")
     for name, solved in (("solves", verdict.solves), ("paper_solves", verdict.paper_solves)):
         if len(solved) != len(trajectory.calls):
             raise ValueError(f"{name} has {len(solved)} places for {len(trajectory.calls)} calls")
+    if headline not in verdict.scores:
+        metrics = ", ".join(verdict.scores) or "none"
+        raise ValueError(f"the headline metric {headline} is not among its metrics ({metrics})")
     for metric, value in verdict.scores.items():
         if not (value is None or (isinstance(value, int | float) and math.isfinite(value))):
             raise ValueError(f"the metric {metric} is {value!r}, neither a finite number nor None")
@@ -46,7 +49,7 @@ def blamed(what: str) -> Iterator[None]:
     except HarnessError:
         raise
     except Exception as error:
-        said = f"{what}: {type(error).__name__}: {error}".rstrip(". ")
+        said = " ".join(f"{what}: {type(error).__name__}: {error}".split()).rstrip(". ")
         raise HarnessError(f"{said}{_place(error)}.") from error
 
 

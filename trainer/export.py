@@ -64,7 +64,7 @@ def configure_verl(parser: argparse.ArgumentParser) -> None:
     add("--tasks", nargs="+", action="extend", required=True, metavar="GLOB|FILE", help="prompts, or environments")
     add_data_option(parser)
     add("--out", type=Path, required=True, metavar="DIR", help="where the files go: a folder that every node can read")
-    add("--model", default=MODEL, help=f"what verl trains, a path or a name (default: {MODEL})")
+    add("--model", default=MODEL, metavar="M", help=f"what verl trains, a path or a name (default: {MODEL})")
     add("--algorithm", choices=["grpo", "reinforce++"], default="grpo", help="(default: grpo)")
     add("--reward", default="paper_f1", metavar="R", help="a step reward (default: paper_f1, the paper's)")
     add("--reasoning", choices=["off", "on"], default="off", help="whether the model thinks (default: off)")

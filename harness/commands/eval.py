@@ -100,6 +100,8 @@ def play(args: argparse.Namespace, plan: Plan) -> int:
     from harness.sandbox import SandboxConfig
     from harness.session import Session, modes_of
 
+    if args.base_url is not None and not args.base_url.strip():
+        raise UsageError("--base-url is empty: give the endpoint's URL, or leave the option out.")
     names = expand(args.model)
     redact = Redactor()
     given = pairs(args.model_arg, "--model-arg")

@@ -17,6 +17,7 @@ import fnmatch
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from types import ModuleType
 
 from harness.errors import HarnessError, UsageError
@@ -71,8 +72,12 @@ def expand(patterns: Sequence[str]) -> list[str]:
             if not found:
                 raise UsageError(f"No model matches {pattern!r}; {prefix}/ has {', '.join(listed)}.")
             names += found
+        elif prefix in known and rest:
+            names.append(pattern)
+        elif Path(pattern).is_dir() or pattern.startswith((".", "/", "~")):
+            raise UsageError(f"{pattern!r} is a directory's path: name it as hf/{pattern} or vllm/{pattern}.")
         else:
-            names.append(pattern if prefix in known and rest else f"{DEFAULT_BACKEND}/{pattern}")
+            names.append(f"{DEFAULT_BACKEND}/{pattern}")
     return list(dict.fromkeys(names))
 
 

@@ -28,6 +28,7 @@ from harness.models.pace import Pace
 from harness.models.switches import Refusals, Switch, refuse_both
 from harness.models.wire import SHOWN_ERROR, Sent, Trouble, text_of
 from harness.redaction import Redactor
+from harness.summary import NOT_SWITCHED
 from harness.types import JSONObject, ModelRequest, Reasoning, Reply, Usage
 
 PLACEHOLDER_KEY = "no-key"
@@ -210,7 +211,7 @@ class EndpointModel:
         refused = self._dialect.refusals.unswitched
         if request.reasoning.mode == "default" or refused is None:
             return note
-        said = f"not switched: the endpoint refuses {refused}"
+        said = f"{NOT_SWITCHED}the endpoint refuses {refused}"
         return f"{note}; {said}" if note else said
 
     def _backoff(self, failed: int, asked: float | None) -> float:

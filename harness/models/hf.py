@@ -217,21 +217,39 @@ def load_weights(local: Local, dtype: str, device: str) -> Any:
     transformers = quietly_imported("transformers")
     transformers.utils.logging.disable_progress_bar()
     try:
-        model = transformers.AutoModelForCausalLM.from_pretrained(
+        model, found = transformers.AutoModelForCausalLM.from_pretrained(
             str(local.folder.path),
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # told below, in one sentence
             dtype=dtype if dtype == "auto" else getattr(torch, dtype),
             local_files_only=True,
             trust_remote_code=False,
             use_safetensors=True,
-        ).to(device)
+        )
     except Exception as error:
         raise UsageError(f"{local.folder.name}: its weights cannot be loaded: {first_line(error)}.") from None
+    check_fit(local.folder.name, found)
+    model = model.to(device)
     padding = local.tokenizer.pad_token_id
     padding = padding if padding is not None else (local.ends[0] if local.ends else 0)
     # A fresh configuration: what the model brought (penalties, top-k) would change greedy decoding too.
     ends = list(local.ends) or None
     model.generation_config = transformers.GenerationConfig(eos_token_id=ends, pad_token_id=padding, do_sample=False)
     return model.eval()
+
+
+def check_fit(name: str, found: Mapping[str, Any]) -> None:
+    """Raises UsageError where weights are missing or of another shape than config.json says: they would be random
+    numbers. Weights that the configuration has no place for are a warning, because some are only of use in training.
+
+    `found` is transformers' own account of the loading; tied weights are not in it.
+    """
+    for key, said in (("missing_keys", "is missing"), ("mismatched_keys", "has another shape")):
+        if names := sorted(one if isinstance(one, str) else str(one[0]) for one in found[key]):
+            more = f" (and {len(names) - 1} more)" if len(names) > 1 else ""
+            raise UsageError(f"{name}: its weights do not fit its config.json: {names[0]} {said}{more}.")
+    if names := sorted(found["unexpected_keys"]):
+        log.warning("%s: its config.json has no place for %d of its weights, such as %s", name, len(names), names[0])
 
 
 def continue_rows(model: Any, local: Local, rows: Sequence[Row], memory: Memory | None = None) -> list[list[int]]:

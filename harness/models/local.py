@@ -260,7 +260,21 @@ def open_local(folder: Folder, args: Mapping[str, str]) -> Local:
         raise UsageError(f"{folder.name}: its tokenizer cannot be loaded: {first_line(error)}.") from None
     chosen = formats.choose(template, args.get("format"))
     prompter = Prompter(folder.name, template, renderer(tokenizer, template), chosen)
+    _check_template(prompter)
     return Local(folder, tokenizer, prompter, chosen, turn_ends(folder, tokenizer, template))
+
+
+def _check_template(prompter: Prompter) -> None:
+    """Raises UsageError for a template that is none. What it refuses of a conversation is seen when it is rendered."""
+    errors = importlib.import_module("jinja2.exceptions")
+    try:
+        prompter.render([{"role": "user", "content": "?"}], None, {})
+    except errors.TemplateSyntaxError as error:
+        raise UsageError(
+            f"{prompter.name}: its chat template has an error in line {error.lineno}: {error.message}."
+        ) from None
+    except Exception:
+        return
 
 
 def renderer(tokenizer: Any, template: str, opens: bool = True) -> Render:

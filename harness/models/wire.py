@@ -155,7 +155,7 @@ def read_call(item: object) -> ToolCall:
     function = fields.get("function")
     function = function if isinstance(function, dict) else fields
     call_id, name = fields.get("id"), function.get("name")
-    arguments, raw, error = read_arguments(function.get("arguments") if fields else item)
+    arguments, raw, error = read_arguments(_decoded(function.get("arguments")) if fields else item)
     if not isinstance(name, str) or not name.strip():
         name, arguments, error = "", None, "the call names no tool"
     extra = echoed(fields.get("extra_content"))
@@ -167,6 +167,15 @@ def read_call(item: object) -> ToolCall:
         parse_error=error,
         echo={"extra_content": extra} if extra else None,
     )
+
+
+def _decoded(value: object) -> object:
+    """Arguments that a server encoded twice, as vLLM's parser does with a string, are decoded once more."""
+    try:
+        inner = json.loads(value) if isinstance(value, str) and value.lstrip()[:1] == '"' else value
+    except (ValueError, RecursionError):
+        return value
+    return inner if isinstance(inner, str) else value
 
 
 def echoed(value: object) -> JSONObject | None:

@@ -20,7 +20,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("run", type=Path, nargs="+", metavar="RUN", help="run directories, or folders that hold them")
     add("--out", type=Path, required=True, metavar="FILE.html", help="the file to write; only a report is overwritten")
     add("--training", type=Path, nargs="+", default=[], metavar="DIR", help="training directories, for their curves")
-    add("--title", default="Tool use, measured", help="the page's title")
+    add("--title", metavar="TEXT", default="Tool use, measured", help="the page's title")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -87,7 +87,14 @@ def test_bad_options(words, said):
     assert said in one_sentence(harness(*EVAL, "demo_*", *words))
 
 
-@pytest.mark.parametrize("model", ["policy/oracel", "policy/z*", "replay/nowhere.jsonl", "policy/", "replay/", ""])
+def test_an_empty_base_url_is_not_the_providers_own():
+    said = one_sentence(harness("eval", "--model", "m", "--tasks", "demo_*", "--base-url", ""))
+    assert "--base-url is empty" in said
+
+
+@pytest.mark.parametrize(
+    "model", ["policy/oracel", "policy/z*", "replay/nowhere.jsonl", "policy/", "replay/", "", "./model", "/tmp"]
+)
 def test_a_model_that_is_none(model):
     assert one_sentence(harness("eval", "--model", model, "--tasks", "demo_*"))
 

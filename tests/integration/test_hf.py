@@ -301,6 +301,11 @@ def broken_tokenizer(folder: Path) -> None:
     (folder / "tokenizer.json").write_text("{}")
 
 
+def broken_template(folder: Path) -> None:
+    path = folder / "chat_template.jinja"
+    path.write_text(path.read_text() + "{% if tools }}")
+
+
 def change_config(folder: Path, **changes: object) -> None:
     path = folder / "config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
@@ -319,6 +324,7 @@ BROKEN = {
     "needs code that came with it (homemade)": remote_code,
     "does not know the architecture 'homemade'": unknown_architecture,
     "cannot be read as JSON": torn_config,
+    "its chat template has an error in line": broken_template,
 }
 
 
@@ -339,6 +345,34 @@ def test_weights_that_are_no_weights_are_one_sentence(nonsense: Path, tmp_path: 
     with pytest.raises(UsageError, match="its weights cannot be loaded") as caught:
         model(folder)(ask())
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (
+            {"num_hidden_layers": 3, "layer_types": ["full_attention"] * 3},
+            "model.layers.2.input_layernorm.weight is missing (and",
+        ),
+        ({"intermediate_size": 96}, "model.layers.0.mlp.down_proj.weight has another shape (and"),
+    ],
+)
+def test_weights_that_do_not_fit_are_no_random_numbers(
+    nonsense: Path, tmp_path: Path, changes: dict[str, object], words: str
+) -> None:
+    folder = shutil.copytree(nonsense, tmp_path / "model")
+    change_config(folder, **changes)
+    with pytest.raises(UsageError, match=r"its weights do not fit its config\.json") as caught:
+        model(folder)(ask())
+    assert words in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_weights_without_a_place_are_told(nonsense: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    folder = shutil.copytree(nonsense, tmp_path / "model")
+    change_config(folder, num_hidden_layers=1, layer_types=["full_attention"])
+    with caplog.at_level(logging.WARNING):
+        assert isinstance(model(folder)(ask()), Reply)
+    assert "has no place for 11 of its weights, such as model.layers.1.input_layernorm.weight" in caplog.text
 
 
 @pytest.mark.slow

@@ -37,9 +37,10 @@ FAULTS = {
     "environment=Raises": "KeyError: 'till' (own.py:",
     "environment=Forgets": "its step returned NoneType, not a Step",
     "score=lambda sample, trajectory: {'f1': 1}": "its score returned dict, not a Verdict",
-    "score=scored((None, 0), f1=1)": "solves has 2 places for 0 calls",
-    "score=scored(f1=float('nan'))": "the metric f1 is nan, neither a finite number nor None",
-    "score=scored(f1='yes')": "the metric f1 is 'yes', neither a finite number nor None",
+    "score=scored((None, 0), solve_f1=1)": "solves has 2 places for 0 calls",
+    "score=scored(solve_f1=float('nan'))": "the metric solve_f1 is nan, neither a finite number nor None",
+    "score=scored(solve_f1='yes')": "the metric solve_f1 is 'yes', neither a finite number nor None",
+    "score=scored(f1=1)": "the headline metric solve_f1 is not among its metrics (f1)",
 }
 OWN = "score=scored(reward=5, passed=.5, **{'pass@best': .25}), headline='reward', success=('reward',)"
 
@@ -68,6 +69,17 @@ def test_metrics_of_any_name_and_size_are_shown_counted_and_scored_anew(tmp_path
         assert done.returncode == 0, done.stderr
 
 
+def test_a_run_goes_on_with_the_code_that_began_it_only(tmp_path):
+    path, out = tmp_path / "own.py", tmp_path / "run"
+    path.write_text(HEAD % "description=''")
+    words = ("eval", "--model", "policy/silent", "--tasks", path, "--out", out, "--quiet")
+    assert harness(*words).returncode == 0
+    assert harness(*words, "--resume").returncode == 0
+    path.write_text(HEAD % OWN)
+    assert "code" in one_sentence(harness(*words, "--resume"))
+    assert harness("rescore", out).returncode == 0
+
+
 def test_a_file_without_the_function(tmp_path):
     path = tmp_path / "own.py"
     path.write_text("x = 1")
@@ -81,3 +93,24 @@ def test_validate_is_for_environments_with_sub_answers(tmp_path):
     assert "is for environments with sub-answers, and lamp is told by success" in one_sentence(
         harness("validate", path)
     )
+
+
+@pytest.fixture
+def broken_package(tmp_path):
+    """A site of installed packages, of which one offers a task and a command that cannot be imported."""
+    info = tmp_path / "site" / "elsewhere-1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: elsewhere\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[harness.tasks]\nfar = elsewhere:t\n[harness.commands]\nfar = elsewhere\n")
+    return {"PYTHONPATH": str(tmp_path / "site")}
+
+
+def test_a_broken_package_of_somebody_elses_is_left_out_aloud(broken_package):
+    done = harness("list", "demo_*", **broken_package)
+    assert done.returncode == 0 and "demo_single_hop" in done.stdout
+    assert done.stderr.splitlines() == [
+        "Left out: The package elsewhere offers 'far' but cannot be imported: No module named 'elsewhere'."
+    ]
+    done = harness("--help", **broken_package)
+    assert done.returncode == 0 and "eval" in done.stdout
+    assert "The package elsewhere offers 'far' but cannot be imported" in one_sentence(harness("far", **broken_package))

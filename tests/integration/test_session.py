@@ -1,6 +1,7 @@
 """Runs of one command in this process: reasoning modes, budgets, epochs, with a model whose switch a test controls."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from harness.evaluate import Plan
 from harness.prices import Budget, Price
 from harness.registry import load_samples, select_tasks
 from harness.session import Session
+from harness.summary import NOT_SWITCHED
 from harness.types import Message, Reasoning, Reply, Usage
 
 OFF, ON = Reasoning("off"), Reasoning("on")
@@ -75,6 +77,45 @@ def test_a_switch_that_is_ignored_is_a_warning_and_a_mark(plan, tmp_path, capsys
     assert "WARNING: the reasoning switch was not heeded: off was asked, and it reasoned in 4 of 4 episodes" in said
     assert "off (!)" in said and "on (!)" not in said
     assert "(!) beside a reasoning mode" in said
+
+
+def test_a_switch_that_was_refused_is_marked_whatever_was_seen(plan, tmp_path, capsys):
+    class Refused(Thinker):
+        def __call__(self, request):
+            return replace(super().__call__(request), note=f"{NOT_SWITCHED}the endpoint refuses it")
+
+    assert Session(plan, [Refused()], [OFF], tmp_path / "out", quiet=True).run() == 0
+    said = capsys.readouterr().out
+    assert "off was asked, and the endpoint refused the switch in 4 of 4 episodes" in said
+    assert "off (!)" in said
+
+
+def test_an_endpoint_that_counts_no_tokens(plan, tmp_path, capsys):
+    class Uncounted(Thinker):
+        def __call__(self, request):
+            return replace(super().__call__(request), usage=Usage(requests=1))
+
+    assert Session(plan, [Uncounted()], [OFF], tmp_path / "free", quiet=True).run() == 0
+    assert "no token counts: the endpoint gave none" in capsys.readouterr().out
+    limited = Session(plan, [Uncounted()], [OFF], tmp_path / "out", concurrency=1, budget=Budget(max_tokens=10**6))
+    assert limited.run() == 1
+    assert "Stopped: the endpoint counts no tokens, so no limit can be kept." in capsys.readouterr().err
+    assert len(read(tmp_path / "out")[1]) == 1
+
+
+def test_a_limit_that_the_last_episodes_passed_is_said(plan, tmp_path, capsys):
+    budget = Budget(max_tokens=400)
+    assert Session(plan, [Thinker()], [OFF], tmp_path / "out", quiet=True, concurrency=1, budget=budget).run() == 0
+    assert "Passed by the last episodes: --max-tokens-total 400 is reached: 440 tokens." in capsys.readouterr().err
+
+
+def test_a_model_that_returns_something_else_costs_its_episodes(plan, tmp_path, capsys):
+    class Wordless(Thinker):
+        def __call__(self, request):
+            return "Answer: 45210"
+
+    assert Session(plan, [Wordless()], [OFF], tmp_path / "out", quiet=True).run() == 1
+    assert "TypeError: the model returned str, not a Reply" in capsys.readouterr().out
 
 
 def test_a_mode_that_the_model_does_not_have_is_refused_before_anything_is_written(plan, tmp_path):

@@ -248,6 +248,10 @@ def test_arguments() -> None:
     torn = call_of('{"word": ')
     assert (torn.arguments, torn.raw) == (None, '{"word": ')
     assert torn.parse_error is not None
+    twice = call_of('"{\\"word\\": \\"a\\"}"')
+    assert (twice.arguments, twice.raw, twice.parse_error) == ({"word": "a"}, '{"word": "a"}', None)
+    for text in ('"a"', '"{"', '"\\"{}\\""'):  # a string that holds no object, a torn one, one more level
+        assert call_of(text).arguments is None
 
 
 @pytest.mark.parametrize("name", [None, 5, "", " ", ["lookup"]])
