@@ -61,10 +61,32 @@ def _read_parquet(path: Path) -> Iterator[Any]:
     pyarrow = _pyarrow(path)
     try:
         with pyarrow.parquet.ParquetFile(path) as file:
+            before = 0
             for batch in file.iter_batches(batch_size=ROWS_A_GROUP):
-                yield from batch.to_pylist()
+                yield from _python_rows(batch, before, path)
+                before += batch.num_rows
     except (pyarrow.ArrowException, OSError) as error:
-        raise UsageError(f"{path} cannot be read as Parquet: {str(error).splitlines()[0]}.") from None
+        raise UsageError(f"{path} cannot be read as Parquet: {_first_line(error)}.") from None
+
+
+def _python_rows(batch: Any, before: int, path: Path) -> list[Any]:
+    """The rows of a batch that has `before` rows of the file before it. Raises UsageError for values Python has no form
+    for: text that is not UTF-8, a time of nanoseconds or of the year 30000."""
+    try:
+        return list(batch.to_pylist())
+    except (ValueError, OverflowError, LookupError) as error:
+        if batch.num_rows > 1:
+            return [
+                row
+                for place in range(batch.num_rows)
+                for row in _python_rows(batch[place : place + 1], before + place, path)
+            ]
+        says = f"{path}, record {before + 1} holds a value that cannot be read: {_first_line(error)}"
+        raise UsageError(f"{says}; write it as UTF-8 text.") from None
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0] or type(error).__name__
 
 
 def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:

@@ -8,18 +8,24 @@ parsed here, never run.
 from __future__ import annotations
 
 import ast
+import json
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from harness import jsonio
+from harness.arguments import deeper_than
 from harness.datafiles import read_rows
 from harness.episodes import message_from_json
 from harness.errors import MissingData, UsageError
 from harness.types import Gold, GoldCall, Message, Sample, Tool
 
 REQUIRED = ("messages", "tools", "codes", "unsolved_set")
+TEXTS = ("world", "data_source", "split")
+JSON_FIELDS = (*REQUIRED, *TEXTS, "gold_calls", "sub_questions")
+DEEPEST = 100
+"""Levels of lists and objects in a field: tools have 10, a call with arguments 66. What handles them later recurses."""
 ROLES = ("system", "user", "assistant", "tool")
 KINDS = {dict: "object", list: "array", (dict, list): "object or array"}
 Reader = Callable[[Any, int, str], Sample]
@@ -50,13 +56,12 @@ def sample_from_record(record: Any, line: int, where: str) -> Sample:
     for name in REQUIRED:
         if record.get(name) is None:
             raise UsageError(f"{where} has no field {name!r}.")
+    _refuse_unwritable(record, where)
     codes = _codes(decoded(record, "codes", where, dict), where)
-    tools = tuple(_tool(tool, where) for tool in decoded(record, "tools", where, list))
+    tools = _tools(decoded(record, "tools", where, list), where)
     for tool in tools:
         if tool.name not in codes:
             raise UsageError(f"{where}: the tool {tool.name!r} has no code.")
-    if (torn := _unwritable(record)) is not None:
-        raise UsageError(f"{where}: the field {torn!r} holds half a surrogate pair, which no file can hold.")
     return Sample(
         id=str(line) if record.get("id") is None else str(record["id"]),
         messages=tuple(_message(message, where) for message in decoded(record, "messages", where, list)),
@@ -65,25 +70,38 @@ def sample_from_record(record: Any, line: int, where: str) -> Sample:
         gold=_gold(record, codes, where),
         metadata={
             "line": line,
-            **{k: record[k] for k in ("world", "data_source", "split", "sub_questions") if record.get(k) is not None},
+            **{name: record[name] for name in (*TEXTS, "sub_questions") if record.get(name) is not None},
         },
     )
 
 
-def _unwritable(record: Mapping[str, Any]) -> str | None:
-    """The first field with a lone surrogate in it."""
+def _refuse_unwritable(record: Mapping[str, Any], where: str) -> None:
     for name, value in record.items():
-        try:
-            jsonio.canonical(value).encode("utf-8")
-        except (UnicodeEncodeError, RecursionError):
-            return name
-        except TypeError:
-            continue  # a column of Parquet that is none of ours
+        if fault := _fault(value, foreign=name not in JSON_FIELDS):
+            raise UsageError(f"{where}: the field {name!r} {fault}.")
+    for name in TEXTS:
+        if not isinstance(record.get(name), str | None):
+            raise UsageError(f"{where}: the field {name!r} must be text or null.")
+
+
+def _fault(value: Any, foreign: bool = False) -> str | None:
+    """What is wrong with a value that must be JSON; a `foreign` one is a column of Parquet that is none of ours."""
+    if deeper_than(value, DEEPEST):
+        return f"is nested more than {DEEPEST} levels deep; flatten it"
+    try:
+        json.dumps(value, ensure_ascii=False, allow_nan=foreign, default=str if foreign else None).encode("utf-8")
+    except UnicodeEncodeError:
+        return "holds half a surrogate pair, which no file can hold"
+    except TypeError as error:
+        return f"is not JSON ({error}); write it as text"
+    except ValueError:
+        return "holds NaN or an infinity, which JSON has no number for; write null or leave it out"
     return None
 
 
 def decoded(record: Mapping[str, Any], name: str, where: str, kind: type | tuple[type, ...]) -> Any:
-    """A field that is JSON, or JSON in a string. Raises UsageError where it is neither, or not of `kind` (of KINDS)."""
+    """A field that is JSON, or JSON in a string. Raises UsageError where it is neither, not of `kind` (of KINDS), or
+    cannot be written again."""
     value = record.get(name)
     if isinstance(value, str):
         try:
@@ -92,6 +110,8 @@ def decoded(record: Mapping[str, Any], name: str, where: str, kind: type | tuple
             raise UsageError(f"{where}: the field {name!r} is not JSON: {error}.") from None
     if not isinstance(value, kind):
         raise UsageError(f"{where}: the field {name!r} must be a JSON {KINDS[kind]}.")
+    if fault := _fault(value):
+        raise UsageError(f"{where}: the field {name!r} {fault}.")
     return value
 
 
@@ -99,9 +119,21 @@ def _message(value: Any, where: str) -> Message:
     if not isinstance(value, dict) or value.get("role") not in ROLES or not isinstance(value.get("content"), str):
         raise UsageError(f"{where}: every message needs a role ({', '.join(ROLES)}) and a text content.")
     try:
-        return message_from_json({name: part for name, part in value.items() if part is not None})
+        message = message_from_json({name: part for name, part in value.items() if part is not None})
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UsageError(f"{where}: a message is not in the chat-completions format: {error!r}.") from None
+    for call in message.tool_calls:
+        if not (isinstance(call.id, str) and isinstance(call.name, str) and isinstance(call.arguments, dict | None)):
+            raise UsageError(f"{where}: every call of a message needs an id, a name and an object as its arguments.")
+    return message
+
+
+def _tools(values: list[Any], where: str) -> tuple[Tool, ...]:
+    tools: dict[str, Tool] = {}
+    for tool in (_tool(value, where) for value in values):
+        if tools.setdefault(tool.name, tool) is not tool:
+            raise UsageError(f"{where}: two tools are named {tool.name!r}, which endpoints refuse; rename or drop one.")
+    return tuple(tools.values())
 
 
 def _tool(value: Any, where: str) -> Tool:
@@ -123,7 +155,9 @@ def _codes(value: dict[str, Any], where: str) -> dict[str, str]:
                 warnings.simplefilter("ignore")  # the style of somebody's code is not our reader's concern
                 tree = ast.parse(source)
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-            raise UsageError(f"{where}: the code of {name!r} does not compile: {error}.") from None
+            raise UsageError(
+                f"{where}: the code of {name!r} does not compile: {str(error) or 'nested too deeply'}."
+            ) from None
         if not any(isinstance(node, ast.FunctionDef) and node.name == name for node in ast.walk(tree)):
             raise UsageError(f"{where}: the code of {name!r} defines no function of that name.")
     return value

@@ -228,13 +228,18 @@ def leaf(text: str) -> Leaf:
 
 def leaves(text: str) -> list[Leaf]:
     """The leaves of an output: strings, numbers and keys of its JSON, JSON inside strings too; else the one text."""
+    return [leaf(piece) for piece in pieces(text)]
+
+
+def pieces(text: str) -> list[str]:
+    """The texts that `leaves` makes leaves of."""
     found = _walk(decode(text))
-    return [leaf(text)] if found is None else found
+    return [text] if found is None else found
 
 
-def _walk(value: Any) -> list[Leaf] | None:
-    """The leaves of a decoded value; None when it is too deep or too large to be anything but hostile."""
-    found: list[Leaf] = []
+def _walk(value: Any) -> list[str] | None:
+    """The leaf texts of a decoded value; None when it is too deep or too large to be anything but hostile."""
+    found: list[str] = []
     waiting: list[tuple[Any, int]] = [(value, 0)]
     while waiting:
         value, depth = waiting.pop()
@@ -242,11 +247,11 @@ def _walk(value: Any) -> list[Leaf] | None:
             return None
         inner: Any = ()
         if isinstance(value, NumberText):
-            found.append(leaf(value))
+            found.append(value)
         elif isinstance(value, str):
             decoded = decode(value)
             if decoded is value:
-                found.append(leaf(value))
+                found.append(value)
             else:
                 inner = (decoded,)
         elif isinstance(value, dict):

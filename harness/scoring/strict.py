@@ -10,19 +10,16 @@ The verifier sees only what the model saw: the calls and the exact texts that we
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
 from harness.scoring.normalise import (
-    MAX_DEPTH,
     Leaf,
     NumberText,
     Tokens,
     decode,
-    leaf,
+    is_year,
     leaves,
     number,
     parts,
@@ -30,6 +27,7 @@ from harness.scoring.normalise import (
     tokens,
     without_articles,
 )
+from harness.scoring.readings import MAX_READ, argument_leaves
 from harness.types import CallRecord, CallStatus, ToolCall
 
 VERSION = 1
@@ -40,7 +38,7 @@ Reason = Literal[
     "repeat",  # the same call ended ok before
     "error_output",  # the output is an error that the tool reported itself
     "not_in_output",  # the output states no sub-answer of its tool
-    "in_arguments",  # the output states one, but so do the call's own arguments
+    "in_arguments",  # the output states one, but so do the call's own arguments, or there is too much of them to read
     "taken",  # what it surfaced is matched to another call
 ]
 
@@ -96,7 +94,9 @@ def _finding(record: CallRecord, answers: Sequence[str], failed: bool, repeated:
     stated = [position for position, answer in enumerate(answers) if states(output, answer)]
     if not stated:
         return "not_in_output"
-    known = _argument_leaves(record.call.arguments or {})
+    known = None if _is_long(record.call) else argument_leaves(record.call.arguments or {})
+    if known is None:
+        return "in_arguments"
     return tuple(position for position in stated if not states(known, answers[position])) or "in_arguments"
 
 
@@ -109,8 +109,15 @@ def is_error(status: CallStatus, output: str) -> bool:
     return number(error) != "#0" if isinstance(error, NumberText) else bool(error)
 
 
+def _is_long(call: ToolCall) -> bool:
+    """Longer as written than what is read of any arguments: such a call never solves."""
+    return len(call.raw) > MAX_READ
+
+
 def _call_key(call: ToolCall) -> Any:
-    """Equal for calls of one name with JSON-equal arguments; hashable."""
+    """Equal for calls of one name with JSON-equal arguments (as written, where they are deep or long); hashable."""
+    if _is_long(call):
+        return call.name, call.raw
     try:
         return call.name, _json_key(call.arguments)
     except RecursionError:
@@ -170,101 +177,12 @@ def _phrase(text: str) -> _Phrase | None:
 def _within(phrase: _Phrase, leaf_: Leaf) -> bool:
     wanted, found = phrase.tokens, leaf_.raw if phrase.with_articles else leaf_.tokens
     first, size = wanted[0], len(wanted)
-    if first[0] != "#" and first not in found:  # only a number can also match something unequal: a date
+    if first not in found and not is_year(first):  # only a year can also match something unequal: a date
         return False
     return any(
         same(first, found[start]) and all(map(same, wanted, found[start : start + size]))
         for start in range(len(found) - size + 1)
     )
-
-
-# --- what the arguments state ------------------------------------------------------------------------------------
-
-# Read generously: a tool that only returns an argument must never solve, however it writes that argument down.
-
-
-def _argument_leaves(arguments: Mapping[str, Any]) -> list[Leaf]:
-    """Each argument's name and value, in all that either alone can look like. Nothing is joined across arguments."""
-    found = [reading for item in (*arguments, *arguments.values()) for reading in _readings(item)]
-    return found + [Leaf(without_articles(raw), raw) for one in found for raw in _unsigned(one.raw)]
-
-
-def _unsigned(raw: Tokens) -> Iterator[Tokens]:
-    """Without any sign, and without the first: by the rule for a minus, "x=-5, -6" has lost one."""
-    bare = tuple(token.replace("#-", "#").removeprefix("-") for token in raw)
-    if bare != raw:
-        yield bare
-        yield bare[:1] + raw[1:]
-
-
-def _readings(value: Any, depth: int = 0) -> Iterator[Leaf]:
-    """A value's leaves, and the texts that Python or JSON make of it and of everything in it."""
-    for text in dict.fromkeys(_texts(value)):
-        yield leaf(text)
-        if "ı" in text:  # the one letter that upper() and title() change and case folding does not
-            yield leaf(text.upper())
-        if _JSON_SYNTAX.search(text):
-            yield from _framed(text)
-    if depth > MAX_DEPTH:
-        return
-    if isinstance(value, str):
-        for convert in (json.loads, int, float):  # what a tool that wants another type makes of it
-            for converted in _attempt(convert, value):
-                yield from _readings(converted, depth + 1)
-    elif isinstance(value, (dict, list, tuple)):
-        for items in (value, value.values()) if isinstance(value, dict) else (value,):
-            for item in items:
-                yield from _readings(item, depth + 1)
-            for comma in (" ", ","):
-                yield leaf(comma.join(text for item in items for text in _attempt(str, item)))
-
-
-_JSON_SYNTAX = re.compile(r'[,:"\\]')
-
-
-def _framed(text: str) -> Iterator[Leaf]:
-    """What is left of a text in JSON that a tool glues together by hand: its escapes are undone, 1,234 is a list."""
-    for frame in ("{}", "[{}]", '["{}"]', "{{{}}}"):
-        framed = frame.format(text)
-        if decode(framed) is not framed:
-            yield from leaves(framed)
-
-
-def _texts(value: Any) -> Iterator[str]:
-    """One value as text: str() and repr(), JSON in its common spellings, a number with other thousands separators."""
-    yield from _attempt(str, value)
-    if isinstance(value, str) and value.isascii() and value.isprintable() and not _ESCAPED.search(value):
-        return  # repr() and JSON would only add quotes
-    yield from _attempt(repr, value)
-    yield from _attempt(json.dumps, value)
-    yield from _attempt(_json_unicode, value)
-    yield from _attempt(_json_compact, value)
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        yield from _attempt("{:_}".format, value)
-        yield from _attempt(_as_float, value)
-
-
-_ESCAPED = re.compile(r"[\\'\"]")
-
-
-def _as_float(value: Any) -> str:
-    return str(float(value))  # beyond 2**53 it is another number
-
-
-def _json_unicode(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False)
-
-
-def _json_compact(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-
-
-def _attempt(convert: Callable[[Any], Any], value: Any) -> Iterator[Any]:
-    """`convert(value)`, if there is such a thing: a number of 5,000 digits, for one, has no text in Python."""
-    try:
-        yield convert(value)
-    except (TypeError, ValueError, OverflowError, RecursionError):
-        return
 
 
 # --- calls to sub-answers, one to one ----------------------------------------------------------------------------

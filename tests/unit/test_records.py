@@ -1,14 +1,29 @@
 """Environment records: what is read, and one sentence for what cannot be."""
 
 import json
+from datetime import datetime
 
 import pytest
-from builders import record, sample, write_records
+from builders import record, sample, tool, write_records
 
 from harness.datafiles import write_rows
 from harness.errors import MissingData, UsageError
 from harness.records import fingerprint, read_samples
 from harness.task import file_task
+
+
+def limited(number):
+    """Tools as JSON, one with this as the minimum of its argument."""
+    return json.dumps([tool("population", {"town": {"type": "number", "minimum": 0}})]).replace(": 0}", f": {number}}}")
+
+
+def nested(depth):
+    return [nested(depth - 1)] if depth else "x"
+
+
+def calling(name="population", arguments="{}"):
+    called = {"id": "1", "function": {"name": name, "arguments": arguments}}
+    return [*record()["messages"], {"role": "assistant", "content": "", "tool_calls": [called]}]
 
 
 def test_fields_may_be_json_or_json_strings(tmp_path):
@@ -32,6 +47,45 @@ def test_parquet_reads_like_jsonl(tmp_path):
     assert read_samples(tmp_path / "a.parquet") == [sample()]
 
 
+def parquet_of(path, **columns):
+    """A file of two records, the second with these values."""
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    packed = {name: json.dumps(record()[name]) for name in ("tools", "codes", "unsolved_set", "gold_calls")}
+    table = pyarrow.Table.from_pylist([record(id=str(number), **packed) for number in (1, 2)])
+    for name, value in columns.items():
+        column = value if isinstance(value, pyarrow.Array) else pyarrow.array([None, value])
+        kept = table.drop_columns(name) if name in table.column_names else table
+        table = kept.append_column(name, column)
+    parquet.write_table(table, path)
+    return path
+
+
+def test_parquet_text_that_is_not_utf_8_is_one_sentence(tmp_path):
+    pyarrow = pytest.importorskip("pyarrow")
+    texts = pyarrow.Array.from_buffers(
+        pyarrow.string(), 2, [None, pyarrow.py_buffer(bytes(8) + b"\2\0\0\0"), pyarrow.py_buffer(b"\xff\xfe")]
+    )
+    path = parquet_of(tmp_path / "a.parquet", world=texts)
+    with pytest.raises(
+        UsageError, match=r"a\.parquet, record 2 holds a value that cannot be read: .*; write it as UTF-8"
+    ):
+        read_samples(path)
+
+
+@pytest.mark.parametrize("name", ["world", "data_source", "split", "sub_questions"])
+def test_a_timestamp_where_json_belongs_is_one_sentence(tmp_path, name):
+    path = parquet_of(tmp_path / "a.parquet", **{name: datetime(2020, 1, 1)})
+    with pytest.raises(UsageError, match=f"record 2: the field '{name}' is not JSON .*; write it as text"):
+        read_samples(path)
+
+
+def test_columns_that_are_none_of_ours_may_hold_anything(tmp_path):
+    first, second = read_samples(parquet_of(tmp_path / "a.parquet", seen=datetime(2020, 1, 1), reward=float("nan")))
+    assert first == sample(id="1")
+    assert second.messages == first.messages
+
+
 @pytest.mark.parametrize("field", ["messages", "tools", "codes", "unsolved_set"])
 def test_a_missing_field_is_named(tmp_path, field):
     path = write_records(tmp_path / "a.jsonl", [record(id="good"), record(**{field: ...})])
@@ -53,6 +107,21 @@ def test_a_missing_field_is_named(tmp_path, field):
         ({"messages": [{"role": "wizard", "content": "hi"}]}, "every message needs a role"),
         ({"gold_calls": [{"name": "population", "arguments": [1]}]}, "must be an object"),
         ({"codes": {"population": "(" * 100_000}}, "does not compile"),
+        ({"codes": {"population": "-" * 100_000 + "1"}}, "does not compile: nested too deeply"),
+        ({"tools": record()["tools"] * 2}, "two tools are named 'population', which endpoints refuse; rename or drop"),
+        ({"tools": limited("NaN")}, "'tools' holds NaN or an infinity, .* write null or leave it out"),
+        ({"tools": limited("1e400")}, "'tools' holds NaN or an infinity"),
+        ({"tools": json.loads(limited("-Infinity"))}, "'tools' holds NaN or an infinity"),
+        ({"tools": nested(101)}, "'tools' is nested more than 100 levels deep; flatten it"),
+        ({"tools": json.dumps(nested(101))}, "'tools' is nested more than 100 levels deep"),
+        ({"tools": "[" * 500 + "]" * 500}, "'tools' is nested more than 100 levels deep"),
+        ({"unsolved_set": '{"population": ["\\ud800"]}'}, "'unsolved_set' holds half a surrogate pair"),
+        ({"sub_questions": nested(101)}, "'sub_questions' is nested more than 100 levels deep"),
+        ({"sub_questions": [float("nan")]}, "'sub_questions' holds NaN"),
+        ({"world": ["shire"]}, "the field 'world' must be text or null"),
+        ({"data_source": 5}, "the field 'data_source' must be text or null"),
+        ({"messages": calling(name=["population"])}, "every call of a message needs"),
+        ({"messages": calling(arguments="[1]")}, "every call of a message needs"),
     ],
 )
 def test_a_record_that_does_not_fit_is_one_sentence(tmp_path, changes, message):
