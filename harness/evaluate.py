@@ -22,7 +22,7 @@ from typing import Any, cast
 import harness
 from harness import jsonio, records
 from harness.episodes import key_of, to_record
-from harness.errors import UsageError
+from harness.errors import HarnessError, UsageError
 from harness.lockstep import BatchModel, Lockstep
 from harness.prices import Budget, Price
 from harness.redaction import Redactor
@@ -31,6 +31,7 @@ from harness.rollout import Episode, Speaks, adrive
 from harness.runs import SCHEMA, Appender, Record, RunDirectory, counting
 from harness.sandbox import Sandbox
 from harness.scoring import strict
+from harness.soundness import record_fault
 from harness.summary import summarise
 from harness.types import (
     Limits,
@@ -288,6 +289,8 @@ async def _play_all(
                 task, sample, key = following
                 trajectory = await _play(task, sample, key, shared, lockstep or player.model)
                 record = _redacted(to_record(key, trajectory, verdict_of(task, sample, trajectory)), player.redact)
+                if fault := record_fault(record):
+                    raise HarnessError(f"{task.name}: the episode of {sample.id!r} cannot be recorded: {fault}.")
                 appender.append(record)
                 player.budget.add(trajectory.usage, player.price, trajectory.turns)
                 player.budget.add(trajectory.user_usage or Usage(), player.user_price)

@@ -13,18 +13,31 @@ from harness.types import Sample, Task
 
 
 def tasks_of(run: RunDirectory) -> dict[str, tuple[Task, dict[str, Sample]]]:
-    """The tasks of a run with the samples it played. Raises UsageError where a task is missing or has changed."""
-    sources: dict[str, Any] = run.manifest["sources"]
-    data = {name: Path(path) for name, path in sources["data"].items()}
+    """The tasks of a run with the samples it played. Raises UsageError where a task is missing or has changed, and
+    where the run does not say where its tasks came from: one that Python code played may not."""
+    patterns, data = _sources(run)
     found: dict[str, tuple[Task, dict[str, Sample]]] = {}
-    for task in select_tasks(sources["tasks"], data):
+    for task in select_tasks(patterns, data):
         if task.name not in run.manifest["tasks"]:
             continue
         played = run.manifest["tasks"][task.name]["clusters"]
         samples = [sample for sample in task.load() if sample.id in played]
-        if records.fingerprint(samples) != run.manifest["identity"]["tasks"][task.name]:
+        if records.fingerprint(samples) != run.manifest["identity"]["tasks"].get(task.name):
             raise UsageError(f"The data of {task.name} is not what {run.path} was played on.")
         found[task.name] = task, {sample.id: sample for sample in samples}
     if lost := set(run.manifest["tasks"]) - set(found):
-        raise UsageError(f"{run.path} was played on {', '.join(sorted(lost))}, which can no longer be found.")
+        raise UsageError(
+            f"{run.path} was played on {', '.join(map(repr, sorted(lost)))}, which can no longer be found."
+        )
     return found
+
+
+def _sources(run: RunDirectory) -> tuple[list[str], dict[str, Path]]:
+    """The patterns and data paths that the run's tasks were named by."""
+    sources: dict[str, Any] = run.manifest["sources"]
+    patterns, data = sources.get("tasks"), sources.get("data", {})
+    if not isinstance(patterns, list) or not isinstance(data, dict):
+        raise UsageError(f"{run.path} does not say where its tasks and their data are.")
+    if not all(isinstance(name, str) and "\0" not in name for name in (*patterns, *data.values())):
+        raise UsageError(f"{run.path} names tasks or data by what is no path.")
+    return patterns, {name: Path(path) for name, path in data.items()}

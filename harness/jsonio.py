@@ -34,7 +34,7 @@ def loads(text: str | bytes) -> Any:
 def write_atomically(path: Path, text: str) -> None:
     """The whole new file or the old one, also when the process is killed in between."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text, encoding="utf-8")
+    temporary.write_bytes(text.encode("utf-8", "replace"))  # what others wrote may hold half a surrogate pair
     temporary.replace(path)
 
 

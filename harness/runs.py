@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -17,11 +17,10 @@ from typing import IO, Any
 
 from harness import jsonio
 from harness.errors import UsageError
+from harness.soundness import manifest_fault, record_fault
 
 SCHEMA = 1
 LOCK = ".lock"
-IDENTITY = frozenset({"model", "reasoning", "tasks", "epochs", "verifier"})
-"""What a manifest's identity needs for the run to be read."""
 Record = dict[str, Any]
 
 
@@ -58,19 +57,13 @@ class RunDirectory:
 
     @classmethod
     def open(cls, path: Path) -> RunDirectory:
-        """A run to read. Raises UsageError where there is none."""
-        manifest = _read_object(path / "manifest.json", f"{path} is no run directory: it has no manifest.json.")
+        """A run to read. Raises UsageError where there is none, or where its manifest is damaged."""
+        file = path / "manifest.json"
+        manifest = read_object(file, f"{path} is no run directory: it has no manifest.json.")
         if manifest.get("schema") != SCHEMA:
             raise UsageError(f"{path} was written in another format than this version's ({SCHEMA}).")
-        parts = [manifest.get(name) for name in ("identity", "tasks", "groups", "sources", "sandbox")]
-        if not all(isinstance(part, dict) for part in parts) or not set(manifest["identity"]) >= IDENTITY:
-            raise UsageError(f"{path / 'manifest.json'} is damaged: parts of it are missing.")
-        for task in manifest["tasks"].values():
-            if not isinstance(task, dict) or not isinstance(task.get("clusters"), dict) or "headline" not in task:
-                raise UsageError(f"{path / 'manifest.json'} is damaged: a task has no samples.")
-        for names in _named(manifest["groups"], manifest.get("tables", {})):
-            if not _is_some_of(names, manifest["tasks"]):
-                raise UsageError(f"{path / 'manifest.json'} is damaged: a group or table has no tasks of the run.")
+        if fault := manifest_fault(manifest):
+            raise UsageError(f"{file} is damaged: {fault}.")
         return cls(path, manifest)
 
     @classmethod
@@ -111,34 +104,46 @@ class RunDirectory:
 
     def attempts(self) -> list[Record]:
         """Every episode that was played, also those that were played again, as they stand in the file. Raises
-        UsageError where a line other than the last is broken."""
+        UsageError where a line other than the last is broken or lacks what some command reads of it."""
         if not self.samples_path.exists():
             return []
-        found: list[Record] = []
         try:
             lines = self.samples_path.read_bytes().split(b"\n")
         except OSError as error:
             raise UsageError(f"{self.samples_path} cannot be read: {error.strerror}.") from None
+        found: list[Record] = []
+        keys: dict[tuple[str, str, int], str] = {}
         for number, text in enumerate(lines[:-1], start=1):
             try:
                 record = jsonio.loads(text)
-                fits = record["schema"] == SCHEMA and record["sample"] in self._clusters(record["task"])
-                fits = fits and isinstance(record["scores"], dict) and isinstance(record["calls"], list)
-            except (ValueError, TypeError, KeyError):
-                fits = False
-            if not fits:
-                raise UsageError(f"{self.samples_path}, line {number} is no episode record of this run.")
+                fault = record_fault(record) or self._stranger(record)
+            except ValueError as error:
+                fault = f"it cannot be read as JSON: {error}"
+            if fault:
+                raise UsageError(f"{self.samples_path}, line {number} is no episode record of this run: {fault}.")
+            if keys.setdefault(order(record), record["key"]) != record["key"]:
+                raise UsageError(
+                    f"{self.samples_path}, line {number}: an earlier line has this episode of another run."
+                )
             found.append(record)
         return found
 
-    def _clusters(self, task: str) -> dict[str, str]:
-        clusters: dict[str, str] = self.manifest["tasks"][task]["clusters"]
-        return clusters
+    def _stranger(self, record: Record) -> str | None:
+        """Why a record is none of this run's; None where it is."""
+        if record.get("schema") != SCHEMA:
+            return "it is of another format"
+        if (task := self.manifest["tasks"].get(record["task"])) is None:
+            return f"the run has no task {record['task']!r}"
+        if record["sample"] not in task["clusters"]:
+            return f"{record['task']} has no sample {record['sample']!r}"
+        if record["epoch"] >= self.manifest["identity"]["epochs"]:
+            return f"the run has no epoch {record['epoch']}"
+        return None
 
     def summary(self) -> dict[str, Any]:
         """summary.json. Raises UsageError where the run has not got that far."""
         missing = f"{self.path} has no summary yet; finish the run with --resume."
-        summary = _read_object(self.summary_path, missing)
+        summary = read_object(self.summary_path, missing)
         if not all(isinstance(summary.get(name), dict) for name in ("tasks", "groups")):
             raise UsageError(f"{self.summary_path} is no summary.")
         return summary
@@ -174,18 +179,8 @@ def _ours(entry: Path) -> bool:
     return entry.name == LOCK or entry.name.startswith(".manifest.json.")
 
 
-def _named(groups: Mapping[str, Any], tables: Any) -> Iterator[Any]:
-    """What should be lists of tasks: those of groups, and of every column of a table; None where a table is none."""
-    yield from groups.values()
-    for columns in tables.values() if isinstance(tables, dict) else [None]:
-        yield from columns.values() if isinstance(columns, dict) else [None]
-
-
-def _is_some_of(names: Any, tasks: Mapping[str, Any]) -> bool:
-    return isinstance(names, list) and bool(names) and all(isinstance(n, str) and n in tasks for n in names)
-
-
-def _read_object(path: Path, missing: str) -> dict[str, Any]:
+def read_object(path: Path, missing: str) -> dict[str, Any]:
+    """The JSON object in a file. Raises UsageError, with the sentence `missing` where there is no file."""
     try:
         value = jsonio.loads(path.read_bytes())
     except (FileNotFoundError, NotADirectoryError):
@@ -238,13 +233,14 @@ Difference = dict[str, tuple[Any, Any]]
 
 def _differences(earlier: dict[str, Any], now: dict[str, Any]) -> Difference:
     """What of the configuration is another: name to what is there and what is asked for now. Where the model is
-    another, what its backend says of it rather than a digest."""
+    another, what its backend says of it rather than a digest, if that tells them apart: secrets are equal there."""
     before, after = (dict(_flat(manifest["identity"])) for manifest in (earlier, now))
     differing = {n: (before.get(n), after.get(n)) for n in sorted({*before, *after}) if before.get(n) != after.get(n)}
     if "model_fingerprint" in differing and "model" not in differing:
-        del differing["model_fingerprint"]
         then, wanted = (dict(_flat(manifest.get("model", {}), "model.")) for manifest in (earlier, now))
-        differing |= {n: (then.get(n), wanted.get(n)) for n in {*then, *wanted} if then.get(n) != wanted.get(n)}
+        if told := {n: (then.get(n), wanted.get(n)) for n in sorted({*then, *wanted}) if then.get(n) != wanted.get(n)}:
+            del differing["model_fingerprint"]
+            differing |= told
     return differing
 
 
@@ -262,5 +258,5 @@ def _flat(value: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _short(value: Any) -> str:
-    text = value if isinstance(value, str) else jsonio.canonical(value)
+    text = value if isinstance(value, str) and value.isprintable() else jsonio.canonical(value)
     return text if len(text) <= 60 else f"{text[:57]}..."

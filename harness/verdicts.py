@@ -5,7 +5,6 @@ Calls and turns are counted here where a task does not count them itself.
 
 from __future__ import annotations
 
-import math
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from harness.errors import HarnessError
+from harness.soundness import LARGEST
 from harness.types import Sample, Task, Trajectory, Verdict
 
 
@@ -37,7 +37,7 @@ def _check(verdict: Verdict, trajectory: Trajectory, headline: str) -> None:
         metrics = ", ".join(verdict.scores) or "none"
         raise ValueError(f"the headline metric {headline} is not among its metrics ({metrics})")
     for metric, value in verdict.scores.items():
-        if not (value is None or (isinstance(value, int | float) and math.isfinite(value))):
+        if not (value is None or (isinstance(value, int | float) and -LARGEST < value < LARGEST)):
             raise ValueError(f"the metric {metric} is {value!r}, neither a finite number nor None")
 
 

@@ -7,7 +7,6 @@ nothing else is left to show.
 
 from __future__ import annotations
 
-import math
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -101,20 +100,13 @@ def read_run(path: Path, unfinished: bool = False) -> Run:
     takes a run without a summary.json that can be read too, and says so in its remarks."""
     directory = RunDirectory.open(path)
     stored = _stored(directory, unfinished)
-    try:
-        records = directory.records()
-        _check_manifest(directory.manifest)
-        _check_scores(records)
-        summary = summarise(directory.manifest, records)
-        planned = directory.planned
-    except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
-        said = f"{type(error).__name__} {error}"
-        raise UsageError(f"{path} cannot be summarised: its manifest or an episode is damaged ({said}).") from None
+    records = directory.records()
+    summary = summarise(directory.manifest, records)
     if not records and isinstance(stored, str):
         raise UsageError(f"nothing of {path} has been played yet; go on with the run by --resume.")
     if not records:
         raise UsageError(f"{path} is cut: it has a summary but no episodes; its samples.jsonl is missing or empty.")
-    incomplete = _incomplete(path, stored, len(records), planned)
+    incomplete = _incomplete(path, stored, len(records), directory.planned)
     remark = incomplete or _disagreement(directory, stored, summary)
     return Run(path, directory.manifest, records, summary, [remark] if remark else [])
 
@@ -127,24 +119,6 @@ def _stored(directory: RunDirectory, unfinished: bool) -> Mapping[str, Any] | st
         if not unfinished:
             raise
         return str(error)
-
-
-def _check_manifest(manifest: Mapping[str, Any]) -> None:
-    if not isinstance(manifest["identity"]["tasks"], dict):
-        raise ValueError("its fingerprints are no object")
-    for name, task in manifest["tasks"].items():
-        names = [task["headline"], *task.get("success", ())]
-        if not all(isinstance(metric, str) for metric in names):
-            raise ValueError(f"a metric of {name} has no name")
-        if not all(math.isfinite(value) and value >= 0 for value in (task.get("weight", 1.0), task.get("floor", 0.0))):
-            raise ValueError(f"weight or floor of {name} is no such number")
-
-
-def _check_scores(records: Sequence[Record]) -> None:
-    for record in records:
-        for name, value in record["scores"].items():
-            if value is not None and not (isinstance(value, int | float) and math.isfinite(value)):
-                raise ValueError(f"{name} is no number")
 
 
 # --- what a run says of itself -----------------------------------------------------------------------------------

@@ -75,6 +75,7 @@ def _record(task: str, sample: str, epoch: int, scores: Scores) -> dict[str, Any
         "calls": [],
         "scores": scores,
         "usage": {},
+        "timing": {},
         "error": None,
     }
 

@@ -1,14 +1,16 @@
-"""The checkpoints of a training run, and the lines of its metrics.jsonl: what an interrupted run goes on from."""
+"""The checkpoints of a training run, the lines of its metrics.jsonl and its result: what a command goes on from."""
 
 from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from harness import jsonio
-from harness.errors import HarnessError
+from harness.errors import HarnessError, UsageError
+from harness.runs import read_object
 
 
 def last(checkpoints: Path) -> Path | None:
@@ -45,6 +47,15 @@ def keep_lines(path: Path, done: int) -> list[dict[str, Any]]:
             break
     jsonio.write_atomically(path, "".join(json.dumps(row) + "\n" for row in kept))
     return kept
+
+
+def read_result(path: Path, parts: Sequence[str]) -> dict[str, Any]:
+    """What a finished run wrote last. Raises UsageError where it is no JSON object with these parts."""
+    advice = f"{path} is damaged; delete it and go on with --resume"
+    result = read_object(path, f"{advice}.")
+    if missing := [part for part in parts if part not in result]:
+        raise UsageError(f"{advice}: it has no {missing[0]}.")
+    return result
 
 
 def require_space(folder: Path, wanted: int) -> None:

@@ -20,7 +20,7 @@ from harness import jsonio
 from harness.errors import UsageError
 from harness.models.local import Local, check_folder, folder_digest, open_local
 from harness.types import JSONObject
-from trainer import processes
+from trainer import checkpoints, processes
 from trainer.course import Course, Watch, reasoning_of
 from trainer.settings import Training
 
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 RESULT = "result.json"
+TOLD = ("recipe", "seed", "from", "parameters", "best_step", "test", "cpu_seconds")
+"""What of a result is told to a person."""
 PACKAGES = ("torch", "transformers", "trl", "datasets", "accelerate", "tokenizers")
 
 
@@ -130,9 +132,9 @@ def examined(course: Course, model: Local, out: Path, watch: Watch) -> list[Diff
 
 
 def finished(out: Path) -> JSONObject | None:
-    """The result of a run that is complete."""
+    """The result of a run that is complete. Raises UsageError for one that cannot be read."""
     path = out / RESULT
-    return jsonio.loads(path.read_bytes()) if path.is_file() else None
+    return checkpoints.read_result(path, TOLD) if path.is_file() else None
 
 
 def described(result: JSONObject, out: Path) -> str:

@@ -38,7 +38,7 @@ from harness.runs import RunDirectory
 from harness.sandbox import Sandbox
 from harness.types import JSONObject, Sample
 from trainer import network
-from trainer.checkpoints import keep_lines, last, step_of
+from trainer.checkpoints import keep_lines, last, read_result, step_of
 from trainer.demonstrator import Flaws, play
 from trainer.prefixes import refuse_test_data
 from trainer.recipe import Recipe
@@ -49,6 +49,8 @@ if TYPE_CHECKING:
 SCHEMA = 1
 MODEL, MANIFEST = "model", "manifest.json"
 PACKAGES = ("torch", "transformers", "trl", "datasets", "accelerate")
+TOLD = ("recipe", "from", "parameters", "data", "metrics")
+"""What of a manifest is told to a person."""
 HELD_OUT = "test"
 SORTED = 16
 """Batches whose rows are sorted by length together."""
@@ -86,9 +88,9 @@ def identity(recipe: Recipe, start: Start) -> JSONObject:
 
 
 def finished(out: Path) -> JSONObject | None:
-    """The manifest of a run that is complete."""
+    """The manifest of a run that is complete. Raises UsageError for one that cannot be read."""
     path = out / MODEL / MANIFEST
-    return jsonio.loads(path.read_bytes()) if path.is_file() else None
+    return read_result(path, TOLD) if path.is_file() else None
 
 
 def train(recipe: Recipe, start: Start, out: Path, command: Sequence[str], watch: Watch) -> JSONObject:

@@ -36,13 +36,14 @@ def _rescore(directory: RunDirectory) -> None:
     from harness.scoring import strict
     from harness.summary import summarise
     from harness.terminal import printable
+    from harness.verdicts import verdict_of
 
     tasks = tasks_of(directory)
     records = directory.records()
     rescored = []
     for record in records:
         task, samples = tasks[record["task"]]
-        rescored.append(with_verdict(record, task.score(samples[record["sample"]], to_trajectory(record))))
+        rescored.append(with_verdict(record, verdict_of(task, samples[record["sample"]], to_trajectory(record))))
     before = summarise(directory.manifest, records)
     manifest = {**directory.manifest, "identity": {**directory.manifest["identity"], "verifier": strict.VERSION}}
     directory.summary_path.unlink(missing_ok=True)

@@ -128,8 +128,7 @@ def _transcript(record: Mapping[str, Any], samples: Mapping[tuple[str, str], Sam
     gold = None if sample is None else sample.gold
     yield f"{record['task']} / {record['sample']}   epoch {record['epoch']}   {record['outcome']} ({record['stop']})"
     yield _scores(record["scores"])
-    if (seen := record.get("reasoning")) and (seen["asked"] != "default" or seen["turns"] or seen["tokens"]):
-        yield f"reasoning {seen['asked']}: text in {seen['turns']} turns, {seen['tokens']} tokens as counted"
+    yield from _reasoned(record.get("reasoning", {}))
     yield from record.get("notes", ())
     if record["error"]:
         yield f"error: {record['error']}"
@@ -154,6 +153,13 @@ def _transcript(record: Mapping[str, Any], samples: Mapping[tuple[str, str], Sam
     if sample is not None:
         yield f"\ngold answer: {sample.gold.answer}"
         yield from _checks(record, sample)
+
+
+def _reasoned(seen: Mapping[str, Any]) -> Iterator[str]:
+    """What was asked and seen of reasoning, where there was anything."""
+    asked, turns, tokens = seen.get("asked", "default"), seen.get("turns", 0), seen.get("tokens", 0)
+    if asked != "default" or turns or tokens:
+        yield f"reasoning {asked}: text in {turns} turns, {tokens} tokens as counted"
 
 
 def _checks(record: Mapping[str, Any], sample: Sample) -> Iterator[str]:
@@ -199,9 +205,10 @@ def _solved(call: Mapping[str, Any], verdict: str, gold: Any) -> str:
     position = call[verdict]
     if position is None:
         return "solves nothing"
-    if gold is None:
+    answers = () if gold is None else gold.sub_answers.get(call["name"], ())
+    if position >= len(answers):  # without gold, or by a record that says what is not so
         return f"solves sub-answer {position + 1} of {call['name']}"
-    return f"solves {gold.sub_answers[call['name']][position]!r}"
+    return f"solves {answers[position]!r}"
 
 
 def _reasons(record: Mapping[str, Any], gold: Any) -> list[str | None]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from harness import jsonio
 from harness.episodes import message_from_json
 from harness.errors import ModelFailure, UsageError
 from harness.models import ModelOptions
+from harness.soundness import record_fault
 from harness.types import Message, ModelRequest, Reply, Sample, ToolCall, Usage
 
 HELP = "replay/FILE plays recorded turns: a run's samples.jsonl, or lines {line, policy, turns, final}"
@@ -29,25 +30,40 @@ def load(name: str, options: ModelOptions) -> Replay:
     path, policy = Path(name), options.args.get("policy")
     try:
         data = path.read_bytes()
-        records = [jsonio.loads(line) for line in data.splitlines() if line.strip()]
     except FileNotFoundError:
         raise UsageError(f"There is no recording at {path}.") from None
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{path} cannot be read as JSON lines: {error}.") from None
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}.") from None
     recordings: dict[Hashable, Sequence[Message]] = {}
-    for number, record in enumerate(records, start=1):
+    policies: set[str] = set()
+    for number, record in _lines(path, data):
         try:
+            policies.add(str(record.get("policy")))
             _add(recordings, record, policy)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise UsageError(f"{path}, line {number} is no recording: {type(error).__name__} {error}.") from None
     if not recordings:
-        held = sorted({str(record.get("policy")) for record in records if isinstance(record, dict)})
-        raise UsageError(f"{path} holds no recording{f' of {policy!r}; it has {held}' if policy else ''}.")
+        raise UsageError(f"{path} holds no recording{f' of {policy!r}; it has {sorted(policies)}' if policy else ''}.")
     return Replay(f"replay/{name}", hashlib.sha256(data).hexdigest()[:16], policy, recordings)
+
+
+def _lines(path: Path, data: bytes) -> Iterator[tuple[int, Any]]:
+    """The lines that hold something, with their 1-based numbers. One that a crash cut, which only the last can be, is
+    dropped: it has no newline and is no JSON."""
+    lines = data.split(b"\n")
+    for number, text in enumerate(lines, start=1):
+        try:
+            if text.strip():
+                yield number, jsonio.loads(text)
+        except ValueError as error:
+            if number < len(lines):
+                raise UsageError(f"{path}, line {number} cannot be read as JSON: {error}.") from None
 
 
 def _add(recordings: dict[Hashable, Sequence[Message]], record: Any, policy: str | None) -> None:
     if "turns" not in record:
+        if fault := record_fault(record):
+            raise ValueError(fault)
         key: Hashable = (record["task"], record["sample"], record["epoch"])
         said = [message for message in record["messages"] if message["role"] == "assistant"]
         recordings[key] = [message_from_json(message) for message in said]

@@ -9,13 +9,13 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from harness.episodes import to_trajectory
 from harness.errors import UsageError
 from harness.gold import tasks_of
 from harness.runs import Record, RunDirectory
-from harness.types import CallStatus, Outcome, Sample
+from harness.types import Sample
 from results import reading
 from results.causes import HEADLINE, Diagnosis, diagnose
 from results.report.curves import Curves, read_curves
@@ -84,7 +84,7 @@ def read(paths: Sequence[Path], training: Sequence[Path] = ()) -> Report:
 def _read(path: Path) -> tuple[Run, list[str]]:
     run = reading.read_run(path, unfinished=True)
     for record in run.records:
-        _check(record, path)
+        to_trajectory(record)
     directory = RunDirectory.open(path)
     samples, without = _samples(directory)
     headlines = {name: str(task["headline"]) for name, task in run.manifest["tasks"].items()}
@@ -95,35 +95,12 @@ def _read(path: Path) -> tuple[Run, list[str]]:
     return Run(_label(run.summary), run, samples, diagnoses), [*_torn(directory), *run.remarks, *without]
 
 
-def _check(record: Record, path: Path) -> None:
-    """Raises UsageError where a record lacks what a report shows of it."""
-    to_trajectory(record)
-    texts = [record["task"], record["sample"], record["stop"]]
-    for message in record["messages"]:
-        texts += [message["role"], message["content"], message.get("reasoning") or ""]
-    for call in record["calls"]:
-        texts += [call["name"], call["raw"], call["output"]]
-    fits = all(isinstance(text, str) for text in texts) and record["outcome"] in get_args(Outcome)
-    fits = fits and isinstance(record["epoch"], int) and isinstance(record["error"], str | None)
-    fits = fits and all(call["status"] in get_args(CallStatus) and _placed(call) for call in record["calls"])
-    if not fits:
-        raise UsageError(f"{path / 'samples.jsonl'} holds an episode of {record['sample']!r} that cannot be read.")
-
-
-def _placed(call: Mapping[str, Any]) -> bool:
-    """Turn and verdicts are what they should be."""
-    verdicts = (call.get("solves", ""), call.get("paper_solves", ""))
-    return isinstance(call["turn"], int) and all(isinstance(verdict, int | None) for verdict in verdicts)
-
-
 def _samples(directory: RunDirectory) -> tuple[dict[tuple[str, str], Sample], list[str]]:
     """The samples by task and id; none, and a sentence, where they cannot be found again."""
     try:
         tasks = tasks_of(directory)
     except UsageError as error:
         return {}, [f"Without gold, so without the causes and graphs that need it: {error}"]
-    except (KeyError, TypeError, AttributeError):
-        return {}, [f"Without gold, so without the causes and graphs that need it: {directory.path} names no data."]
     return {(name, sample): found for name, (_, samples) in tasks.items() for sample, found in samples.items()}, []
 
 

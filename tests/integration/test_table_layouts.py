@@ -199,7 +199,7 @@ def test_a_score_that_is_no_number_is_one_sentence(tmp_path, damage):
     run = write_run(tmp_path / "run", one_task([0.5, 0.7]))
     text = (run / "samples.jsonl").read_text()
     (run / "samples.jsonl").write_text(text.replace('"solve_f1":0.5', damage))
-    assert "solve_f1 is no number" in one_sentence(harness("table", run))
+    assert "'solve_f1' is no number" in one_sentence(harness("table", run))
 
 
 @pytest.mark.parametrize("stored", ["[" * 960 + "]" * 960, "1" + "0" * 400, '{"": null}'])
@@ -216,7 +216,7 @@ def test_an_episode_that_has_no_place_is_one_sentence(tmp_path, damage):
     first, second = map(json.loads, (run / "samples.jsonl").read_text().splitlines())
     first = {name: value for name, value in {**first, **damage}.items() if value is not None}
     (run / "samples.jsonl").write_text(f"{json.dumps(first)}\n{json.dumps(second)}\n")
-    assert "an episode is damaged" in one_sentence(harness("table", run))
+    assert "line 1 is no episode record of this run" in one_sentence(harness("table", run))
 
 
 def test_a_summary_without_episodes_is_one_sentence(tmp_path):

@@ -29,7 +29,8 @@ def manifest(**identity):
 
 def entry(key, sample="s", outcome="ok"):
     fields = {"key": key, "task": "t", "sample": sample, "epoch": 0, "outcome": outcome}
-    return {"schema": SCHEMA, **fields, "calls": [], "scores": {}}
+    nothing = {"messages": [], "calls": [], "scores": {}, "usage": {}, "timing": {}, "error": None}
+    return {"schema": SCHEMA, **fields, "stop": "no_tool_calls", **nothing}
 
 
 @contextmanager
@@ -85,6 +86,66 @@ def test_another_model_is_named_by_what_differs(tmp_path):
     second = {**manifest(model_fingerprint="2"), "model": {"base_url": "http://b/v1"}}
     with pytest.raises(UsageError, match=r"model\.base_url: http://a/v1 there, http://b/v1 now"):
         RunDirectory.check(tmp_path / "run", second, resume=True)
+
+
+def test_another_model_that_looks_the_same_is_still_another(tmp_path):
+    first, second = ({**manifest(model_fingerprint=digest), "model": {"token": "[redacted]"}} for digest in "12")
+    with RunDirectory.claim(tmp_path / "run", first, resume=False):
+        pass
+    with pytest.raises(UsageError, match=r"another run \(model_fingerprint: 1 there, 2 now\)"):
+        RunDirectory.check(tmp_path / "run", second, resume=True)
+
+
+def test_episodes_of_two_runs_are_not_counted_together(tmp_path):
+    with writing(tmp_path / "run") as (run, appender):
+        for key in "aba":
+            appender.append(entry(key, "1"))
+    with pytest.raises(UsageError, match="line 2: an earlier line has this episode of another run"):
+        run.records()
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"epoch": ...}, "its epoch is missing"),
+        ({"key": 1}, "its key is no text"),
+        ({"epoch": 1}, "the run has no epoch 1"),
+        ({"task": "u"}, "the run has no task 'u'"),
+        ({"sample": "?"}, "t has no sample '\\?'"),
+        ({"usage": {"tokens": 1}}, "its usage is no usage by kinds of token"),
+        ({"outcome": []}, "its outcome is no outcome"),
+        ({"scores": {"a\nb": "x"}}, r"its score 'a\\nb' is no number"),
+        ({"messages": [{"role": "user", "content": ""}, {}]}, "of message 2, its role is missing"),
+        ({"calls": [{"turn": -1}]}, "of call 1, its turn is no count"),
+    ],
+)
+def test_a_damaged_record_is_named_by_its_line_and_what_is_wrong(tmp_path, changes, said):
+    with writing(tmp_path / "run") as (run, _):
+        pass
+    damaged = {name: value for name, value in {**entry("b", "2"), **changes}.items() if value is not ...}
+    run.samples_path.write_text(line(entry("a", "1")) + line(damaged))
+    with pytest.raises(UsageError, match=f"line 2 is no episode record of this run: {said}") as refused:
+        run.records()
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"price": {"input": 1, "output": 1}}, "its price is no price"),
+        ({"model": []}, "its model is no object"),
+        (
+            {"tasks": {"t": {"headline": "x", "clusters": {"s": 1}}}},
+            "of the task 't', its clusters is no object of text",
+        ),
+        ({"groups": {"g": ["t", "u"]}}, "a group or table has no tasks of the run"),
+        ({"tasks": {"t": {"headline": "x", "clusters": {}, "weight": 0}}, "groups": {"g": ["t"]}}, "have no weight"),
+    ],
+)
+def test_a_damaged_manifest_says_what_is_wrong(tmp_path, changes, said):
+    (tmp_path / "manifest.json").write_text(json.dumps({**manifest(), **changes}))
+    with pytest.raises(UsageError, match=f"damaged: .*{said}"):
+        RunDirectory.open(tmp_path)
 
 
 def test_the_same_run_needs_resume(tmp_path):
