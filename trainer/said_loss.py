@@ -1,7 +1,7 @@
 """The loss of warm-up: cross entropy of what the assistant says, computed there and nowhere else.
 
 Three quarters of an episode's tokens are the prompt's and the tools'. The network reads them all, but logits are made
-only for the tokens that count; TRL's own loss makes them for every token, which on a CPU costs as much as the network.
+only for the tokens that count; on a CPU, TRL's own loss makes them for every token, which costs as much as the network.
 Rows are padded on the right, where nothing that counts ever looks, so the attention needs no mask.
 """
 
@@ -28,7 +28,10 @@ class Said:
 
 
 def said(model: Any, ids: torch.Tensor, labels: torch.Tensor) -> Said:
-    """What a causal model makes of token ids (B, L), padded on the right, where labels (B, L) are not IGNORED."""
+    """What a causal model makes of token ids (B, L), padded on the right, where labels (B, L) are not IGNORED.
+
+    Its head must only multiply: scaled or capped logits, as Cohere's and Gemma's, are not known here.
+    """
     hidden = model.base_model(input_ids=ids, use_cache=False).last_hidden_state[:, :-1]
     rows, places = (labels[:, 1:] != IGNORED).nonzero(as_tuple=True)
     logits = model.get_output_embeddings()(hidden[rows, places]).float()

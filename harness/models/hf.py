@@ -3,8 +3,8 @@
     harness eval --model hf/PATH --tasks 'micro_*' --concurrency 64
 
 Two parts: the model, which turns requests into rows and rows into replies, and the network behind it, which is loaded
-at the first request. Rows are sorted by length and padded on the left. When memory runs out, the batch is halved for
-the rest of the run and the rows are generated again.
+at the first request. Rows are sorted by length and padded on the left. When memory runs out, what was kept of
+earlier turns is let go, and then the batch is halved for the rest of the run; the rows are generated again.
 
 Decoding is greedy at temperature 0. Above it, each row draws from a generator of its own, seeded by its episode and
 turn: what a sample is answered does not depend on which others are in the batch. Penalties and top-k/top-p of the
@@ -201,8 +201,8 @@ def network(local: Local, dtype: str, device: str, width: int) -> Generate:
         except Exception as error:
             if not memory.capacity or not is_out_of_memory(error):
                 raise
-        log.warning("%s: out of memory; from now on every turn is read from its beginning", local.folder.name)
-        memory.close()
+        log.warning("%s: out of memory; what was kept of earlier turns is let go", local.folder.name)
+        memory.forget()
         release_memory()
         return continue_rows(model, local, rows, memory)
 
@@ -362,7 +362,7 @@ class Enough:
         """Which rows are done, as a boolean tensor of shape (rows,)."""
         import torch
 
-        # Not the last token alone: on a GPU the check may come some tokens late.
+        # Not the last token alone: on some devices the check comes some tokens late.
         last = input_ids[:, max(self._start, input_ids.shape[1] - self.LAST) :].cpu()
         self._done |= self._rooms <= input_ids.shape[1] - self._start
         self._done |= torch.isin(last, self._ends).any(dim=1)

@@ -19,13 +19,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
+from transformers.cache_utils import Cache, DynamicCache, DynamicLayer, DynamicSlidingWindowLayer
 
 from harness.models.local import Row
 
 READ_TOGETHER, PADDING = 4096, 512
-"""Tokens that are read in one pass at the most, and how many of them may be padding: reading those costs about as much
-as another pass does. They keep a device busy and bound the memory of a pass."""
+"""New tokens that rows are read together up to, and how many of them may be padding: reading those costs about as much
+as another pass does. A longer prompt is a pass of its own."""
+STRETCHED = ("longrope", "dynamic")
+"""Positions whose meaning changes with the length of a prompt: what was read under a shorter one is no longer true."""
 
 Layers = list[tuple[torch.Tensor, torch.Tensor]]
 """Keys and values of each layer, each of shape (heads, tokens, size); heads and size may differ between layers."""
@@ -43,6 +45,7 @@ class Past:
 
 
 NOTHING = Past((), [])
+USED_UP: Any = (None, None)
 
 
 class Memory:
@@ -51,6 +54,7 @@ class Memory:
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
         self._kept: dict[tuple[str, str, int], Past] = {}
+        self._forgotten = 0
 
     def recall(self, row: Row) -> Past:
         """What is known of a row's prompt, all but its last token at the most. It is not kept any longer."""
@@ -66,10 +70,12 @@ class Memory:
         while len(self._kept) > self.capacity:
             del self._kept[next(iter(self._kept))]
 
-    def close(self) -> None:
-        """Forgets everything, for good."""
-        self.capacity = 0
+    def forget(self) -> None:
+        """Lets go of everything; the second time for good, because the live episodes alone are too many then."""
         self._kept.clear()
+        self._forgotten += 1
+        if self._forgotten > 1:
+            self.capacity = 0
 
 
 def _key(row: Row) -> tuple[str, str, int]:
@@ -105,6 +111,11 @@ class SpareLayer(DynamicLayer):  # type: ignore[no-untyped-call]
             self._rooms = key_room, value_room
         return self.keys, self.values
 
+    def batch_select_indices(self, indices: torch.Tensor) -> None:
+        """Goes on with some of the rows, and lets go of the others."""
+        super().batch_select_indices(indices)
+        self._rooms = self.keys, self.values
+
     def fill(self, keys: torch.Tensor, values: torch.Tensor, length: int) -> None:
         """Begins with the first `length` tokens of these states; what is behind them is room."""
         self.lazy_initialization(keys, values)
@@ -115,7 +126,6 @@ class SpareLayer(DynamicLayer):  # type: ignore[no-untyped-call]
 def _appended(held: torch.Tensor, more: torch.Tensor, room: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """`held` and `more` as one tensor, and the larger tensor of which it is the beginning."""
     length, needed = held.shape[2], held.shape[2] + more.shape[2]
-    # What is held is no longer in its room when rows were selected since.
     if held.data_ptr() != room.data_ptr() or room.shape[2] < needed:
         room = held.new_empty((*held.shape[:2], needed + SpareLayer.SPARE, held.shape[3]))
         room[:, :, :length] = held
@@ -127,7 +137,12 @@ def _appended(held: torch.Tensor, more: torch.Tensor, room: torch.Tensor) -> tup
 
 
 def remembers_tokens(model: Any) -> bool:
-    """Whether all that a network keeps of its past are keys and values of every token, layer by layer."""
+    """Whether all that a network keeps of its past are keys and values of every token, layer by layer, and whether they
+    stay true as the text goes on: not where tokens see what follows them, nor where positions are STRETCHED."""
+    config = model.config.get_text_config(decoder=True)
+    rope = getattr(config, "rope_parameters", None) or {}
+    if config.is_encoder_decoder or not getattr(config, "is_decoder", True) or rope.get("rope_type") in STRETCHED:
+        return False
     return bool(model._supports_default_dynamic_cache()) and all(
         type(layer) is DynamicLayer for layer in DynamicCache(config=model.config).layers
     )
@@ -143,7 +158,9 @@ def opened(model: Any, rows: Sequence[Row], memory: Memory) -> Cache | None:
         if not model._supports_default_dynamic_cache():
             return None
         cache = DynamicCache(config=model.config)
-        return cache if all(isinstance(layer, DynamicLayer) for layer in cache.layers) else None
+        # Not isinstance: layers that have a state besides are DynamicLayers too, and rows do not leave their state.
+        divisible = all(type(layer) in (DynamicLayer, DynamicSlidingWindowLayer) for layer in cache.layers)
+        return cache if divisible else None
     pasts = [memory.recall(row) for row in rows]
     unread = [len(row.ids) - 1 - len(past.ids) for row, past in zip(rows, pasts, strict=True)]
     for together in passes(unread):
@@ -196,7 +213,10 @@ def _read(model: Any, rows: Sequence[Row], pasts: Sequence[Past]) -> list[Past]:
 
 
 def _joined(model: Any, pasts: Sequence[Past], room: int) -> Cache:
-    """The pasts as rows of one cache, padded on the left to the longest, with room for more tokens."""
+    """The pasts as rows of one cache, padded on the left to the longest, with room for more tokens.
+
+    The pasts are used up, layer by layer: a batch would otherwise be in memory twice.
+    """
     layers: list[Any] = [SpareLayer() for _ in DynamicCache(config=model.config).layers]  # type: ignore[no-untyped-call]
     length = max(len(past.ids) for past in pasts)
     if length:
@@ -204,6 +224,10 @@ def _joined(model: Any, pasts: Sequence[Past], room: int) -> Cache:
             held = [past.layers[number] if past.layers else (None, None) for past in pasts]
             keys, values = (_side_by_side([one[side] for one in held], length, room) for side in (0, 1))
             layer.fill(keys, values, length)
+            del held
+            for past in pasts:
+                if past.layers:
+                    past.layers[number] = USED_UP
     return Cache(layers=layers)
 
 

@@ -1,6 +1,8 @@
 """The loss of warm-up against the one that transformers computes over whole sequences with a mask of their padding."""
 
+from collections import defaultdict
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -9,7 +11,7 @@ from fakes import tiny_model
 from transformers import AutoModelForCausalLM
 
 from trainer.network import IGNORED
-from trainer.said_loss import said
+from trainer.said_loss import SaidTrainer, said
 
 
 @pytest.fixture(scope="module")
@@ -52,3 +54,16 @@ def test_every_said_token_is_told_with_its_row(model: Any) -> None:
     labels[rows, places + 1] = likeliest[rows, places]
     with torch.inference_mode():
         assert said(model, ids, labels).likeliest.all()
+
+
+def test_a_step_is_the_mean_over_its_said_tokens(model: Any) -> None:
+    ids, labels, mask = batch()
+    whole = model(input_ids=ids, attention_mask=mask, labels=labels).loss
+    trainer = SimpleNamespace(_metrics={"train": defaultdict(list)})
+    count = (labels[:, 1:] != IGNORED).sum()
+    inputs = {"input_ids": ids, "labels": labels, "attention_mask": mask}
+    loss = SaidTrainer.compute_loss(trainer, model, inputs, num_items_in_batch=count)
+    assert torch.isclose(loss, whole, rtol=1e-5)
+    half = SaidTrainer.compute_loss(trainer, model, inputs, num_items_in_batch=2 * count)  # of two processes, say
+    assert torch.isclose(half, whole / 2, rtol=1e-5)
+    assert len(trainer._metrics["train"]["mean_token_accuracy"]) == 2
