@@ -38,7 +38,7 @@ BECAUSE = {
 def configure(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("run", type=Path, metavar="RUN", help="a run directory")
-    add("sample", nargs="*", metavar="SAMPLE", help="ids of the samples to read; without one, the list of episodes")
+    add("sample", nargs="*", default=[], metavar="SAMPLE", help="ids of samples to read; without one, all are listed")
     add("--task", metavar="NAME", help="only episodes of this task")
     add("--epoch", type=int, metavar="K", help="only this epoch")
     add("--outcome", choices=get_args(Outcome), help="only episodes that ended so")
@@ -192,8 +192,8 @@ def _call(call: Mapping[str, Any], reason: str | None, gold: Any, full: bool) ->
 
     arguments = call["raw"] if call["arguments"] is None else jsonio.canonical(call["arguments"])
     limit = 10**9 if full else 600
-    yield _indented(f"-> {call['name']}({shortened(arguments, limit)})   {call['status']}")
-    yield _indented(f"   {shortened(call['output'], limit)}")
+    yield _indented(_quoted(f"-> {call['name']}({shortened(arguments, limit)})   {call['status']}"))
+    yield _indented(_quoted(f"   {shortened(call['output'], limit)}"))
     if gold is not None and not gold.sub_answers:
         return  # a benchmark that judges whole episodes
     strict, paper = _solved(call, "solves", gold), _solved(call, "paper_solves", gold)
@@ -219,6 +219,11 @@ def _reasons(record: Mapping[str, Any], gold: Any) -> list[str | None]:
     if gold is None:
         return [None] * len(record["calls"])
     return list(reject_reasons(to_trajectory(dict(record)).calls, gold.sub_answers))
+
+
+def _quoted(text: str) -> str:
+    """Text of a model or a tool whose further lines are marked, so that none of them looks like a line of ours."""
+    return text.replace("\n", "\n   | ")
 
 
 def _indented(text: str) -> str:
