@@ -7,7 +7,7 @@ import json
 import lzma
 import os
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +32,11 @@ def stem(path: Path) -> str:
     return path.name.removesuffix(suffix(path) or path.suffix)
 
 
-def read_rows(path: Path) -> Iterator[Any]:
-    """The rows of a file, one by one. Raises UsageError for what is no JSON, no Parquet or too long."""
+def read_rows(path: Path) -> Generator[Any, None, None]:
+    """The rows of a file, one by one; whoever may stop before the last closes the generator, and with it the file.
+
+    Raises UsageError for what is no JSON, no Parquet or too long.
+    """
     if suffix(path) == PARQUET:
         yield from _read_parquet(path)
         return

@@ -11,6 +11,7 @@ import ast
 import json
 import warnings
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,8 @@ def read_samples(path: Path, name: str | None = None, read: Reader | None = None
     read = read or sample_from_record
     if not path.is_file():
         raise MissingData(f"{name or 'The task'} looked for its data at {path}, where there is no file.")
-    samples = [read(record, line, f"{path}, record {line + 1}") for line, record in enumerate(read_rows(path))]
+    with closing(read_rows(path)) as rows:
+        samples = [read(record, line, f"{path}, record {line + 1}") for line, record in enumerate(rows)]
     if not samples:
         raise UsageError(f"{path} holds no records.")
     lines: dict[str, int] = {}

@@ -19,6 +19,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -252,8 +253,9 @@ def read_prefixes(path: Path) -> list[Prefix]:
     """
     if not path.is_file():
         raise MissingData(f"There is no file of prefixes at {path}; `harness collect` writes one.")
-    rows = enumerate(read_rows(path))
-    prefixes = [from_record(record, line, f"{path}, record {line + 1}", stem(path)) for line, record in rows]
+    with closing(read_rows(path)) as rows:
+        records = enumerate(rows)
+        prefixes = [from_record(record, line, f"{path}, record {line + 1}", stem(path)) for line, record in records]
     if not prefixes:
         raise UsageError(f"{path} holds no records.")
     return prefixes
