@@ -24,6 +24,7 @@ from harness import jsonio, records
 from harness.episodes import key_of, to_record
 from harness.errors import HarnessError, UsageError
 from harness.lockstep import BatchModel, Lockstep
+from harness.models import is_free
 from harness.prices import Budget, Price
 from harness.redaction import Redactor
 from harness.registry import TASK_FILE, near
@@ -282,6 +283,7 @@ async def _play_all(
     lockstep = Lockstep(player.model) if isinstance(player.model, BatchModel) else None
     at_once = lockstep.width if lockstep else player.concurrency
     shared = replace(player, user=_side_by_side(player.user))
+    free = is_free(player.model.name)
 
     async def work() -> None:
         with lockstep.episode() if lockstep else nullcontext():
@@ -292,7 +294,7 @@ async def _play_all(
                 if fault := record_fault(record):
                     raise HarnessError(f"{task.name}: the episode of {sample.id!r} cannot be recorded: {fault}.")
                 appender.append(record)
-                player.budget.add(trajectory.usage, player.price, trajectory.turns)
+                player.budget.add(trajectory.usage, player.price, 0 if free else trajectory.turns)
                 player.budget.add(trajectory.user_usage or Usage(), player.user_price)
                 watch(record)
 

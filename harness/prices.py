@@ -99,7 +99,7 @@ class Budget:
     uncounted: bool = False
 
     def add(self, usage: Usage, price: Price | None, replies: int = 0) -> None:
-        """`replies`: how many there were to count tokens of."""
+        """`replies`: how many there were whose tokens should have been counted; none of a model that has no tokens."""
         self.uncounted |= bool(replies and usage.requests and not usage.input_tokens + usage.output_tokens)
         self.tokens += usage.input_tokens + usage.output_tokens
         self.cost += price.of(usage) if price else 0.0

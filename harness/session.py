@@ -153,6 +153,7 @@ class _Run:
 
 def _remarks(summary: Mapping[str, Any], records: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """What a reader of the table should know besides: a switch that was not heeded, two parsers that disagree, cost."""
+    from harness.models import is_free
     from harness.summary import heeded
 
     seen = summary["reasoning_seen"]
@@ -167,12 +168,12 @@ def _remarks(summary: Mapping[str, Any], records: Sequence[Mapping[str, Any]]) -
         example = f"{noted[0]['sample']}, {noted[0]['notes'][0]}"
         yield f"{len(noted)} episodes with a remark on a turn, for example {example}"
     usage = summary["usage"]
-    if usage["requests"] and not usage["input_tokens"] + usage["output_tokens"]:
-        yield "no token counts: the endpoint gave none"
-    elif usage["input_tokens"] or usage["output_tokens"]:
+    if usage["input_tokens"] or usage["output_tokens"]:
         kinds = f"{usage['input_tokens']:,} tokens in ({usage['cached_tokens']:,} cached), "
         kinds += f"{usage['output_tokens']:,} out ({usage['reasoning_tokens']:,} of reasoning)"
         yield kinds + (f", ${summary['cost']:.4f}" if summary["cost"] is not None else "")
+    elif usage["requests"] and not is_free(summary["model"]):
+        yield "no token counts: the endpoint gave none"
     if (user := summary.get("user")) and (user["usage"]["input_tokens"] or user["usage"]["output_tokens"]):
         kinds = f"{user['usage']['input_tokens']:,} tokens in, {user['usage']['output_tokens']:,} out"
         cost = f", ${user['cost']:.4f}" if user["cost"] is not None else ""

@@ -34,7 +34,8 @@ class Kind(NamedTuple):
 Fields = Mapping[str, Kind]
 
 
-def _is_number(value: Any) -> bool:
+def is_number(value: Any) -> bool:
+    """Whether a value is a number that may stand in a run."""
     return isinstance(value, int | float) and -LARGEST < value < LARGEST  # never true of NaN
 
 
@@ -60,7 +61,7 @@ def _object_with(name: str, required: Fields, optional: Fields) -> Kind:
 
 TEXT = Kind("text", (str,))
 LINE = Kind("line of text", (str,), lambda value: "\n" not in value)
-NUMBER = Kind("number", (int, float), _is_number)
+NUMBER = Kind("number", (int, float), is_number)
 WEIGHT = Kind("number of 0 or more", (int, float), lambda value: 0 <= value < LARGEST)
 COUNT = Kind("count", (int,), range(10**15).__contains__)
 EPOCHS = Kind("number of epochs", (int,), range(1, 10**15).__contains__)
@@ -68,7 +69,7 @@ OBJECT = Kind("object", (dict,))
 LIST = Kind("list", (list,))
 
 USED = frozenset(Usage.__dataclass_fields__)
-TOKENS = Kind("usage by kinds of token", (dict,), lambda v: v.keys() <= USED and all(map(_is_number, v.values())))
+TOKENS = Kind("usage by kinds of token", (dict,), lambda v: v.keys() <= USED and all(map(is_number, v.values())))
 
 FUNCTION = _object_with("function", {"name": TEXT, "arguments": TEXT}, {})
 TOOL_CALL = _object_with(
@@ -131,7 +132,7 @@ def record_fault(record: Any) -> str | None:
     if fault := _fault(record, RECORD, OF_RECORD):
         return fault
     for name, value in record["scores"].items():
-        if value is not None and not (isinstance(value, int | float) and -LARGEST < value < LARGEST):
+        if value is not None and not is_number(value):
             return f"its score {name!r} is no number"
     messages = _first_fault("message", record["messages"], MESSAGE, OF_MESSAGE)
     return messages or _first_fault("call", record["calls"], CALL, {})

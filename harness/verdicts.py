@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from harness.errors import HarnessError
-from harness.soundness import LARGEST
+from harness.soundness import is_number
 from harness.types import Sample, Task, Trajectory, Verdict
 
 
@@ -37,7 +37,7 @@ def _check(verdict: Verdict, trajectory: Trajectory, headline: str) -> None:
         metrics = ", ".join(verdict.scores) or "none"
         raise ValueError(f"the headline metric {headline} is not among its metrics ({metrics})")
     for metric, value in verdict.scores.items():
-        if not (value is None or (isinstance(value, int | float) and -LARGEST < value < LARGEST)):
+        if value is not None and not is_number(value):
             raise ValueError(f"the metric {metric} is {value!r}, neither a finite number nor None")
 
 

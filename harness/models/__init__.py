@@ -75,7 +75,10 @@ def expand(patterns: Sequence[str]) -> list[str]:
         elif prefix in known and rest:
             names.append(pattern)
         elif Path(pattern).is_dir() or pattern.startswith((".", "/", "~")):
-            raise UsageError(f"{pattern!r} is a directory's path: name it as hf/{pattern} or vllm/{pattern}.")
+            raise UsageError(
+                f"{pattern!r} is a directory's path: name it as hf/{pattern} or vllm/{pattern}, or as "
+                f"{DEFAULT_BACKEND}/{pattern} where an endpoint has a model of that name."
+            )
         else:
             names.append(f"{DEFAULT_BACKEND}/{pattern}")
     return list(dict.fromkeys(names))

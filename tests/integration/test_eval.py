@@ -184,6 +184,23 @@ def test_a_tool_cannot_write_a_verdict_into_a_transcript(tmp_path):
     assert "required: RUN." in one_sentence(harness("show"))
 
 
+def test_a_policy_has_no_tokens_to_count(tmp_path):
+    run = (
+        "eval",
+        "--model",
+        "policy/*",
+        "--tasks",
+        "demo_single_hop",
+        "--max-tokens-total",
+        1,
+        "--out",
+        tmp_path / "run",
+    )
+    done = harness(*run, "--quiet")
+    assert done.returncode == 0, done.stderr
+    assert "token counts" not in done.stdout and not done.stderr
+
+
 def test_dry_run_sends_and_writes_nothing(tmp_path):
     done = harness("eval", "--model", "policy/*", "--tasks", "demo_*", "--dry-run", "--epochs", 2, cwd=tmp_path)
     assert done.returncode == 0
