@@ -269,13 +269,14 @@ def continue_rows(model: Any, local: Local, rows: Sequence[Row], memory: Memory 
     live, generated = list(range(len(rows))), [list[int]() for _ in rows]
     noise = Noise(rows)
     memory = memory or hf_cache.Memory(0)
+    taken_as = hf_cache.cache_argument(model)
     with torch.inference_mode():
         cache = hf_cache.opened(model, rows, memory)
         while live:
             output = model.generate(
                 input_ids=ids,
                 attention_mask=mask,
-                past_key_values=cache,
+                **{taken_as: cache},
                 max_new_tokens=max(rows[place].room for place in live) - (ids.shape[1] - longest),
                 use_cache=True,
                 logits_processor=[noise] if noise.any else [],

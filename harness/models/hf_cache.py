@@ -148,6 +148,11 @@ def remembers_tokens(model: Any) -> bool:
     )
 
 
+def cache_argument(model: Any) -> str:
+    """The name under which a network takes its cache: `cache` since transformers 5.24, `past_key_values` before."""
+    return "cache" if "cache" in inspect.signature(model.forward).parameters else "past_key_values"
+
+
 def opened(model: Any, rows: Sequence[Row], memory: Memory) -> Cache | None:
     """A cache that rows can leave. It holds every row's prompt but its last token, padded on the left to the longest.
 
@@ -197,7 +202,8 @@ def _read(model: Any, rows: Sequence[Row], pasts: Sequence[Past]) -> list[Past]:
     before, wide = max(known), max(map(len, new))
     cache = _joined(model, pasts, wide)
     columns: Any = {"device": model.device}
-    inputs = {"input_ids": torch.tensor([[*piece, *[0] * (wide - len(piece))] for piece in new], **columns)}
+    inputs: dict[str, Any] = {cache_argument(model.base_model): cache}
+    inputs |= {"input_ids": torch.tensor([[*piece, *[0] * (wide - len(piece))] for piece in new], **columns)}
     if "position_ids" in inspect.signature(model.base_model.forward).parameters:
         pairs = zip(known, new, strict=True)
         places = [[length + min(at, len(piece) - 1) for at in range(wide)] for length, piece in pairs]
@@ -205,7 +211,7 @@ def _read(model: Any, rows: Sequence[Row], pasts: Sequence[Past]) -> list[Past]:
     if before:
         mask = [[0] * (before - length) + [1] * (length + wide) for length in known]
         inputs["attention_mask"] = torch.tensor(mask, **columns)
-    model.base_model(**inputs, past_key_values=cache, use_cache=True)
+    model.base_model(**inputs, use_cache=True)
     return [
         Past(row.ids[:-1], _row(cache, index, before - length, before + len(piece)))
         for index, (row, length, piece) in enumerate(zip(rows, known, new, strict=True))
