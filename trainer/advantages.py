@@ -1,11 +1,9 @@
 """Advantages: how much better than expected each episode, or each turn of one, was. Plain functions of tensors.
 
-grpo         less the mean of the group (the samples of one prompt), divided by the group's spread, as TRL has it
-rloo         less the mean of the others of the group
-reinforce++  no group baseline: an episode's reward is every response token's return, and returns are whitened over all
-             response tokens of all processes (the paper's verl setting, discount 1), so that long episodes weigh more
+ALGORITHMS at the end is the list: an entry there is all that a further algorithm needs. Settings, help texts, exports
+and tests read it, so nothing here needs torch before there are tensors.
 
-The same three exist by turn: the rewards of an episode's turns become returns-to-go, and a turn is compared with the
+All of them exist by turn too: the rewards of an episode's turns become returns-to-go, and a turn is compared with the
 same turn of its group. All of them are given the whole batch, of every process; `local` takes one process's share out.
 
 NaN marks what has no reward, such as an episode that the sandbox broke: it counts in no mean and its advantage is 0.
@@ -14,9 +12,10 @@ Left out: a learnt value function, discounts (the paper's is 1).
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
-
-import torch
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -29,15 +28,9 @@ def advantages(algorithm: str, rewards: Tensor, tokens: Tensor, group: int) -> T
     """Advantages in the shape of `rewards`: (N,) of episodes, or (N, M) of turns that are returns-to-go already.
 
     `tokens` has the shape of `rewards`: how many tokens the model generated there. `group` samples of one prompt stand
-    side by side. Raises ValueError for an algorithm that there is not.
+    side by side.
     """
-    if algorithm == "grpo":
-        return normalised(rewards, group)
-    if algorithm == "rloo":
-        return leave_one_out(rewards, group)
-    if algorithm == "reinforce++":
-        return whitened(rewards, tokens)
-    raise ValueError(f"there is no algorithm {algorithm!r}")
+    return ALGORITHMS[algorithm].advantages(rewards, tokens, group)
 
 
 def normalised(rewards: Tensor, group: int) -> Tensor:
@@ -55,35 +48,77 @@ def leave_one_out(rewards: Tensor, group: int) -> Tensor:
     grouped = rewards.reshape(-1, group, *rewards.shape[1:])
     others = (~grouped.isnan()).sum(1, keepdim=True) - 1
     rest = grouped.nansum(1, keepdim=True) - grouped
-    alone = torch.where(others > 0, grouped - rest / others.clamp(min=1), torch.zeros_like(grouped))
-    found: Tensor = alone.nan_to_num().flatten(0, 1)
+    compared = (grouped - rest / others.clamp(min=1)).masked_fill(others <= 0, 0.0)
+    found: Tensor = compared.nan_to_num().flatten(0, 1)
     return found
 
 
 def whitened(rewards: Tensor, tokens: Tensor) -> Tensor:
     """Any shape: mean 0 and variance 1 over tokens, where an entry counts as often as it has tokens.
 
-    The variance is that of a sample of so many tokens, as verl's masked_whiten has it.
+    An episode's reward is every response token's return (the paper's verl setting, discount 1), so that long episodes
+    weigh more. The variance is that of a sample of so many tokens, as verl's masked_whiten has it.
     """
-    weights = torch.where(rewards.isnan(), 0.0, tokens.to(rewards.dtype))
+    weights = tokens.to(rewards.dtype).masked_fill(rewards.isnan(), 0.0)
     total = weights.sum().clamp(min=1)
     centred = rewards.nan_to_num() - (rewards.nan_to_num() * weights).sum() / total
     variance = (centred.square() * weights).sum() / (total - 1).clamp(min=1)
-    return torch.where(rewards.isnan(), 0.0, centred * torch.rsqrt(variance + 1e-8))
+    return (centred * (variance + 1e-8).rsqrt()).masked_fill(rewards.isnan(), 0.0)
 
 
 def returns_to_go(rewards: Tensor) -> Tensor:
     """(N, M) rewards of turns, NaN after an episode's last: of each turn, the sum of its own and all later ones."""
     summed = rewards.nan_to_num().flip(1).cumsum(1).flip(1)
-    return torch.where(rewards.isnan(), rewards, summed)
+    return summed.masked_fill(rewards.isnan(), math.nan)
 
 
 def on_tokens(values: Tensor, turns: Tensor) -> Tensor:
     """(B, M) values of turns on (B, T) tokens: `turns` has each token's turn, -1 for none: 0."""
     taken = values.gather(1, turns.clamp(min=0))
-    return torch.where(turns < 0, 0.0, taken)
+    return taken.masked_fill(turns < 0, 0.0)
 
 
 def local(values: Tensor, process: int, size: int) -> Tensor:
     """The part of process number `process`, where each of them has `size` episodes side by side."""
     return values[process * size : (process + 1) * size]
+
+
+# --- what there is -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Algorithm:
+    """`advantages` takes rewards, tokens and the size of a group, as `advantages` above, and gives their shape.
+
+    about  a few words, for help texts and docs
+    ours   False: TRL's own trainer computes the same where a sequence has one reward, and does
+    verl   verl's name of its estimator; None: not exported
+    """
+
+    about: str
+    advantages: Callable[[Tensor, Tensor, int], Tensor]
+    ours: bool = True
+    verl: str | None = None
+
+
+ALGORITHMS = {
+    "grpo": Algorithm(
+        "less the group's mean, divided by its spread",
+        lambda rewards, tokens, group: normalised(rewards, group),
+        ours=False,
+        verl="grpo",
+    ),
+    "reinforce++": Algorithm(
+        "no group: whitened over all response tokens of all processes, the paper's",
+        lambda rewards, tokens, group: whitened(rewards, tokens),
+        verl="reinforce_plus_plus",
+    ),
+    "rloo": Algorithm("less the mean of the others", lambda rewards, tokens, group: leave_one_out(rewards, group)),
+}
+"""By the name that recipes and --algorithm have for it."""
+
+
+def listed() -> str:
+    """The names, as a sentence has them: a, b or c."""
+    *others, last = ALGORITHMS
+    return f"{', '.join(others)} or {last}" if others else last

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from harness.commands.options import add_data_option, data_paths
 from harness.errors import UsageError
 from harness.terminal import printable
+from trainer.advantages import ALGORITHMS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -65,7 +66,8 @@ def configure_verl(parser: argparse.ArgumentParser) -> None:
     add_data_option(parser)
     add("--out", type=Path, required=True, metavar="DIR", help="where the files go: a folder that every node can read")
     add("--model", default=MODEL, metavar="M", help=f"what verl trains, a path or a name (default: {MODEL})")
-    add("--algorithm", choices=["grpo", "reinforce++"], default="grpo", help="(default: grpo)")
+    exported = [name for name, algorithm in ALGORITHMS.items() if algorithm.verl]
+    add("--algorithm", choices=exported, default="grpo", help="(default: grpo)")
     add("--reward", default="paper_f1", metavar="R", help="a step reward (default: paper_f1, the paper's)")
     add("--reasoning", choices=["off", "on"], default="off", help="whether the model thinks (default: off)")
 

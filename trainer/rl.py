@@ -37,7 +37,7 @@ from harness.models.local import Local, quietly_imported
 from harness.models.prompting import OPENED
 from harness.types import Sampling
 from trainer import checkpoints
-from trainer.advantages import advantages, local, on_tokens, returns_to_go
+from trainer.advantages import ALGORITHMS, advantages, local, on_tokens, returns_to_go
 from trainer.batches import by_length, tables, trimmed
 from trainer.course import Course, Watch
 from trainer.diary import Diary, bytes_of
@@ -102,7 +102,7 @@ class Trainer(trl.GRPOTrainer):  # type: ignore[misc]
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         output: dict[str, Any] = super()._generate_and_score_completions(inputs)
-        if self.course.settings.algorithm != "grpo" or self.course.settings.credit == "return":
+        if ALGORITHMS[self.course.settings.algorithm].ours or self.course.settings.credit == "return":
             output["advantages"] = self._advantages(output["completion_ids"].shape[1])
         return output
 

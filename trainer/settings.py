@@ -11,12 +11,10 @@ from dataclasses import dataclass
 
 from harness.errors import UsageError
 from harness.redaction import userinfo
+from trainer.advantages import ALGORITHMS
 
 REGIMES = ("step", "episode")
 
-
-ALGORITHMS = ("grpo", "reinforce++", "rloo")
-"""What trainer/advantages.py computes."""
 REWARD_OPTIONS = ("answer_bonus", "useless_cost")
 """Values that go to the reward function, where it takes them (trainer.rewards)."""
 
@@ -25,7 +23,7 @@ REWARD_OPTIONS = ("answer_bonus", "useless_cost")
 class Training:
     """A recipe of the regimes step and episode. All seeds of training come from `seed`, all of data from `data_seed`.
 
-    algorithm        grpo, reinforce++ or rloo (trainer.advantages)
+    algorithm        a name of trainer.advantages.ALGORITHMS
     reward           its name (trainer.rewards); "" is the regime's own
     answer_bonus     what the right answer adds to episode_f1; None: the reward's own
     useless_cost     what a turn costs whose calls solve nothing, in mended_f1; None: the reward's own
@@ -152,8 +150,7 @@ class Training:
         require(0 <= self.solved < 1, "solved", "from 0 to below 1")
         require(0 < self.vllm_memory < 1, "vllm_memory", "between 0 and 1")
         require(not userinfo(self.vllm_server), "vllm_server", "without user and password, because recipes are kept")
-        least = 1 if self.algorithm == "reinforce++" else 2
-        require(self.samples >= max(least, 2), "samples", "at least 2")
+        require(self.samples >= 2, "samples", "at least 2")
         require(self.total % self.updates == 0, "updates", "a divisor of prompts x samples")
         for name in ("save_every", "refresh"):
             require(getattr(self, name) % self.updates == 0, name, "a multiple of updates, the steps of a generation")

@@ -1,12 +1,20 @@
 """Advantages by hand: small groups whose values were worked out on paper."""
 
+import argparse
 import math
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
 
+from harness.errors import UsageError
+from trainer import train
 from trainer.advantages import (
+    ALGORITHMS,
     LEAST,
+    Algorithm,
     advantages,
     leave_one_out,
     local,
@@ -15,6 +23,7 @@ from trainer.advantages import (
     returns_to_go,
     whitened,
 )
+from trainer.settings import Training
 
 NAN = math.nan
 
@@ -88,6 +97,24 @@ def test_a_process_gets_its_own():
     close(local(torch.arange(6.0), 1, 3), [3.0, 4.0, 5.0])
 
 
-def test_there_are_three_algorithms():
-    with pytest.raises(ValueError, match="ppo"):
-        advantages("ppo", torch.zeros(2), torch.ones(2), 2)
+def test_an_algorithm_more_is_one_entry(monkeypatch):
+    with pytest.raises(UsageError, match=r"algorithm must be one of grpo, reinforce\+\+, rloo\.$"):
+        Training("episode", algorithm="raw")
+    raw = Algorithm("the rewards as they are", lambda rewards, tokens, group: rewards)
+    monkeypatch.setitem(ALGORITHMS, "raw", raw)
+    assert Training("episode", algorithm="raw").algorithm == "raw"
+    close(advantages("raw", torch.tensor([1.0, 3.0]), torch.ones(2), 2), [1.0, 3.0])
+    parser = argparse.ArgumentParser()
+    train.configure(parser)
+    assert "grpo, reinforce++, rloo or raw" in " ".join(parser.format_help().split())
+
+
+def test_the_docs_say_what_each_algorithm_is():
+    page = (Path(__file__).parents[2] / "docs" / "training.md").read_text(encoding="utf-8")
+    for name, algorithm in ALGORITHMS.items():
+        assert f"`{name}` ({algorithm.about})" in page
+
+
+def test_algorithms_can_be_listed_without_torch():
+    done = [sys.executable, "-c", "import sys, trainer.settings, trainer.train; print('torch' in sys.modules)"]
+    assert subprocess.run(done, capture_output=True, text=True, check=True).stdout == "False\n"

@@ -15,10 +15,9 @@ import json
 import os
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from harness.datafiles import ROWS_A_GROUP
 from harness.errors import UsageError
@@ -26,10 +25,11 @@ from harness.jsonio import write_atomically
 from harness.models.chat_wire import wire_tool
 from harness.models.prompting import chat_messages, is_torn
 from harness.types import JSONObject, Message
+from trainer.advantages import ALGORITHMS
 from trainer.prefixes import Prefix, to_record
 
-Algorithm = Literal["grpo", "reinforce++"]
-ESTIMATORS: Mapping[str, str] = {"grpo": "grpo", "reinforce++": "reinforce_plus_plus"}
+ESTIMATORS = {name: algorithm.verl for name, algorithm in ALGORITHMS.items() if algorithm.verl}
+"""verl's names of those algorithms that it has."""
 BATCH = 512
 """Prompts a step."""
 PROMPT, RESPONSE, THINKING_RESPONSE = 16_384, 1_024, 8_192
@@ -67,7 +67,7 @@ class Export:
     """What is trained and how: `model` is a path or a name that verl can load (MODEL), `reward` a step reward."""
 
     model: str
-    algorithm: Algorithm = "grpo"
+    algorithm: str = "grpo"
     reward: str = "paper_f1"
     thinking: bool = False
 
