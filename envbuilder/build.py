@@ -9,7 +9,7 @@ import argparse
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from harness.commands.options import at_least, pairs
 from harness.errors import UsageError
@@ -121,21 +121,15 @@ def _plan(args: argparse.Namespace) -> Plan:
     )
 
 
-def _bar(args: argparse.Namespace) -> Any:
-    from tqdm import tqdm
-
-    hidden = args.quiet or not sys.stderr.isatty()
-    return tqdm(total=args.n, desc="build", unit="environment", file=sys.stderr, disable=hidden, dynamic_ncols=True)
-
-
 def _procedural(plan: Plan, args: argparse.Namespace) -> Report:
     from envbuilder.pipeline import build
+    from harness.progress import Progress
 
-    with _bar(args) as bar:
+    with Progress("environment", args.quiet) as progress:
+        progress.begin("build", args.n)
 
         def watch(refused: Counter[str]) -> None:
-            bar.set_postfix_str(f"refused {refused.total()}", refresh=False)
-            bar.update()
+            progress.advance(note=f"refused {refused.total()}")
 
         return build(plan, args.out, workers=args.workers, keep_stages=args.keep_stages, watch=watch)
 
@@ -143,6 +137,7 @@ def _procedural(plan: Plan, args: argparse.Namespace) -> Report:
 def _modelled(plan: Plan, args: argparse.Namespace) -> Report:
     from envbuilder.modelled import ModelBuild, build
     from harness.models import ModelOptions, expand, load
+    from harness.progress import Progress
     from harness.redaction import Redactor
 
     redact = Redactor()
@@ -164,8 +159,9 @@ def _modelled(plan: Plan, args: argparse.Namespace) -> Report:
         questions=args.questions,
         redact=redact,
     )
-    with _bar(args) as bar:
-        return build(plan, work, args.out, args.keep_stages, lambda result: bar.update() and None)
+    with Progress("environment", args.quiet) as progress:
+        progress.begin("build", args.n)
+        return build(plan, work, args.out, args.keep_stages, lambda result: progress.advance())
 
 
 def _described(report: Report, args: argparse.Namespace) -> str:

@@ -98,22 +98,20 @@ def _samples(tasks: Sequence[Task], args: argparse.Namespace) -> dict[str, list[
 
 
 def _audited(samples: Mapping[str, Sequence[Sample]], args: argparse.Namespace) -> Report:
-    from tqdm import tqdm
-
     from envbuilder.audit import Auditor, Options
+    from harness.progress import Progress
     from harness.sandbox import Sandbox, SandboxConfig
 
     options = Options(args.search, not args.no_floors, args.names, args.seed)
     config = SandboxConfig(workers=1, call_timeout=2.0)
-    total = sum(len(chosen) for chosen in samples.values())
-    hidden = args.quiet or not sys.stderr.isatty()
     with Sandbox(config) as first, Sandbox(config) as second:
         auditor = Auditor(first, second, options)
-        with tqdm(total=total, desc="validate", unit="environment", file=sys.stderr, disable=hidden) as bar:
+        with Progress("environment", args.quiet) as progress:
+            progress.begin("validate", sum(len(chosen) for chosen in samples.values()))
             for task, chosen in samples.items():
                 for sample in chosen:
                     auditor.add(task, sample)
-                    bar.update()
+                    progress.advance()
     return auditor.report()
 
 

@@ -47,12 +47,12 @@ class Session:
         """Plays and reports. Returns the exit status; raises UsageError before anything is played."""
         with Sandbox(self.sandbox) as sandbox, ExitStack() as user, ExitStack() as open_models:
             if self.user is not None:
-                user.callback(_close, self.user.model)
+                user.callback(self.user.model.close)
             runs = list(self._runs(sandbox))
             self._check(runs)
             summaries = []
             for run, following in zip(runs, [*runs[1:], None], strict=True):
-                open_models.callback(_close, run.player.model)
+                open_models.callback(run.player.model.close)
                 summaries.append(self._play(run))
                 if following is None or following.player.model is not run.player.model:
                     open_models.close()  # a network makes room for the next one
@@ -84,11 +84,13 @@ class Session:
             RunDirectory.check(run.path, manifest_of(run.plan, run.player), self.resume)
 
     def _play(self, run: _Run) -> dict[str, Any]:
-        from harness.progress import Progress
+        from harness.progress import Progress, RunningScore
 
         try:
-            with Progress(run.label, run.plan.episodes, run.plan.tasks[0].headline, self.quiet) as progress:
-                return evaluate(run.plan, run.player, run.path, self.resume, progress)
+            with Progress("episode", self.quiet) as progress:
+                progress.begin(run.label, run.plan.episodes)
+                score = RunningScore(progress, run.plan.tasks[0].headline)
+                return evaluate(run.plan, run.player, run.path, self.resume, score)
         except KeyboardInterrupt:
             said = f"Interrupted. What was played is kept; go on with the same command and --resume --out {self.out}."
             print(printable(said), file=sys.stderr)
@@ -126,17 +128,12 @@ class Session:
 def modes_of(model: Model, asked: Sequence[Reasoning], several: bool) -> Sequence[Reasoning]:
     """The reasoning modes that a model is played in. One without a switch, among several, is played as it is; by
     itself it is refused, by a UsageError, as is a mode that a model does not have."""
-    if several and getattr(model, "switch", None) is None and asked[0].mode != "default":
+    if several and asked[0].mode != "default" and model.switch(asked[0]) is None:
         print(printable(f"{model.name} has no reasoning to switch: played once, as it is."), file=sys.stderr)
         return (Reasoning(),)
     for reasoning in asked:
         switch_of(model, reasoning)
     return asked
-
-
-def _close(model: Model) -> None:
-    if (close := getattr(model, "close", None)) is not None:
-        close()
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ import argparse
 import csv
 import io
 import json
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -101,15 +100,14 @@ def found(name: str) -> Path:
 
 def measured(found: Sequence[Pair]) -> Iterator[Change]:
     """The changes, with a progress bar on a terminal."""
-    from tqdm import tqdm
-
+    from harness.progress import Progress
     from trainer.changes import measure
 
-    total = sum(pair.base.size for pair in found)
-    with tqdm(total=total, unit=" parameters", unit_scale=True, disable=None, file=sys.stderr, leave=False) as bar:
+    with Progress(" parameters", scaled=True, leave=False) as progress:
+        progress.begin("", sum(pair.base.size for pair in found))
         for pair in found:
             yield measure(pair)
-            bar.update(pair.base.size)
+            progress.advance(pair.base.size)
 
 
 def report(analysis: Analysis, style: str) -> str:

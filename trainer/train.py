@@ -23,12 +23,13 @@ from harness.errors import UsageError
 from harness.registry import near
 from harness.terminal import printable
 from trainer import processes
+from trainer.advantages import listed
 
 if TYPE_CHECKING:
     from harness.types import JSONObject
     from trainer.recipe import Recipe
     from trainer.settings import Training
-    from trainer.sft import Start
+    from trainer.sft import Start, Watch
 
 HELP = "train a model on environments, by a recipe"
 REGIMES = ("step", "episode", "sft")
@@ -50,7 +51,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="T",
         help="training tasks or files (default: built by the recipe)",
     )
-    add("--algorithm", metavar="A", help="grpo, reinforce++ or rloo")
+    add("--algorithm", metavar="A", help=listed())
     add("--reward", metavar="R", help="the reward's name (default: mended_f1 a step, episode_f1 an episode)")
     add("--out", type=Path, required=True, metavar="DIR", help="the run directory; DIR/model is the result")
     add_data_option(parser)
@@ -85,8 +86,8 @@ def _warmed_up(args: argparse.Namespace, recipe: Recipe, start: Start) -> str:
         raise UsageError("--regime sft takes its environments from the recipe (train_file), not from --tasks.")
     if args.recipe is None:
         raise UsageError("--recipe is missing: --regime sft needs one, such as tiny-base.")
-    with _running(args, sft.identity(recipe, start), recipe) as bar:
-        manifest = sft.finished(args.out) or sft.train(recipe, start, args.out, _command(args), bar)
+    with _running(args, sft.identity(recipe, start), recipe) as watch:
+        manifest = sft.finished(args.out) or sft.train(recipe, start, args.out, _command(args), watch)
     return _described(manifest, args.out)
 
 
@@ -98,16 +99,17 @@ def _reinforced(args: argparse.Namespace, recipe: Training, start: Start) -> str
         raise UsageError("--model is missing: a model directory or bundled/NAME to go on from.")
     model = reinforce.checked_model(recipe, start.name, start.path)
     course.look(recipe, args.tasks, data_paths(args.data))
-    with _running(args, reinforce.identity(recipe, start.name, start.path, args.tasks), recipe) as bar:
+    with _running(args, reinforce.identity(recipe, start.name, start.path, args.tasks), recipe) as watch:
         done = reinforce.finished(args.out) or reinforce.train(
-            recipe, model, args.tasks, data_paths(args.data), args.out, _command(args), bar
+            recipe, model, args.tasks, data_paths(args.data), args.out, _command(args), watch
         )
     return reinforce.described(done, args.out) if processes.leads() else ""
 
 
 @contextmanager
-def _running(args: argparse.Namespace, identity: JSONObject, recipe: Recipe | Training) -> Iterator[_Bar]:
+def _running(args: argparse.Namespace, identity: JSONObject, recipe: Recipe | Training) -> Iterator[Watch]:
     """Around a run: its directory is claimed, and whoever interrupts it is told how to go on."""
+    from harness.progress import Progress
     from harness.runs import locked
     from trainer import recipe as recipes
 
@@ -115,12 +117,12 @@ def _running(args: argparse.Namespace, identity: JSONObject, recipe: Recipe | Tr
     if leads:
         _check_out(args.out, identity, args.resume)
         args.out.mkdir(parents=True, exist_ok=True)
-    with locked(args.out) if leads else nullcontext(), _Bar(args.quiet or not leads) as bar:
+    with locked(args.out) if leads else nullcontext(), Progress(quiet=args.quiet or not leads) as progress:
         if leads:
             _claim(args.out, identity, recipes.text(recipe))
         processes.wait()
         try:
-            yield bar
+            yield progress.watch
         except KeyboardInterrupt:
             print(
                 "Interrupted. What was done is kept; the same command with --resume goes on from the last checkpoint.",
@@ -195,37 +197,6 @@ def _command(args: argparse.Namespace) -> list[str]:
     for name in ("tasks", "data", "set"):
         words += [f"--{name}", *value] if (value := getattr(args, name)) else []
     return words
-
-
-class _Bar:
-    """A progress bar that begins anew with every stage. Silent where nobody watches."""
-
-    def __init__(self, quiet: bool) -> None:
-        self._hidden = quiet or not sys.stderr.isatty()
-        self._stage = ""
-        self._bar: Any = None
-
-    def __call__(self, stage: str, done: int, total: int) -> None:
-        """What follows a comma in `stage` is shown behind the bar."""
-        stage, _, more = stage.partition(", ")
-        if stage != self._stage:
-            from tqdm import tqdm
-
-            self._close()
-            self._stage = stage
-            self._bar = tqdm(total=total, desc=stage, file=sys.stderr, disable=self._hidden, dynamic_ncols=True)
-        self._bar.set_postfix_str(more, refresh=False)
-        self._bar.update(done - self._bar.n)
-
-    def _close(self) -> None:
-        if self._bar is not None:
-            self._bar.close()
-
-    def __enter__(self) -> _Bar:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._close()
 
 
 def _described(manifest: JSONObject, out: Path) -> str:
