@@ -20,7 +20,7 @@ from envbuilder.audit_code import remarks
 from envbuilder.audit_values import Sentinels, default_arguments, mark, scalars, wrong
 from harness.environment import ToolEnvironment
 from harness.models.schema_values import MAX_DEPTH, choices, properties, required, resolved
-from harness.rollout import ToolRunner
+from harness.rollout import ToolRunner, take_turn
 from harness.scoring import paper, strict
 from harness.scoring.normalise import Leaf, leaf, leaves
 from harness.types import CallRecord, GoldCall, JSONObject, Message, Sample, Tool, ToolCall
@@ -142,13 +142,7 @@ def play(sample: Sample, calls: Calls, episode: ToolRunner) -> tuple[CallRecord,
     if not calls:
         return ()
     said = tuple(ToolCall("", name, arguments, "") for name, arguments in calls)
-    step = ToolEnvironment(sample).step(Message("assistant", tool_calls=said), 0)
-    wish = next(step)
-    try:
-        step.send(episode.run(wish.codes, wish.calls))
-    except StopIteration as done:
-        return tuple(done.value.calls)
-    raise AssertionError("an environment's step asks once")
+    return take_turn(ToolEnvironment(sample), Message("assistant", tool_calls=said), episode).calls
 
 
 def states(text: str, answer: str) -> bool:

@@ -42,6 +42,7 @@ from harness.types import (
 
 T = TypeVar("T")
 Wish = ModelRequest | EnvironmentWish
+W = TypeVar("W", bound=Wish)
 Answer = Reply | list[ToolResult] | str | None
 Speaks = Callable[[ModelRequest], Reply | Awaitable[Reply]]
 """A model, as far as a driver knows it."""
@@ -252,31 +253,53 @@ def _too_long(limits: Limits) -> str:
 
 def drive(episode: Episode, environment: Environment, model: Speaks, tools: ToolRunner) -> Trajectory:
     """Plays one episode from synchronous code, with a model that answers synchronously."""
-    steps = rollout(episode, environment)
+
+    def answer(wish: Wish) -> Answer:
+        if isinstance(wish, RunTools | DigestState):
+            return _run_now(wish, tools)
+        return _checked(_spoken(wish, episode, model))
+
+    return _driven(rollout(episode, environment), answer)
+
+
+def take_turn(environment: Environment, message: Message, tools: ToolRunner, turn: int = 0) -> Step:
+    """What an environment makes of one turn, by hand: no episode around it, and no simulated user to ask.
+
+    `turn` is 0-based. Raises SandboxError where tools cannot run.
+    """
+
+    def answer(wish: EnvironmentWish) -> Answer:
+        if isinstance(wish, AskUser):
+            raise UsageError("A turn by itself has no simulated user to ask; play the episode.")
+        return _run_now(wish, tools)
+
+    return _driven(environment.step(message, turn), answer)
+
+
+def _driven(steps: Generator[W, Any, T], answer: Callable[[W], Answer]) -> T:
+    """What a generator returns after all that it yields was answered; an answer's errors are thrown into it."""
     try:
         wish = next(steps)
         while True:
             try:
-                answer = _answer(wish, episode, model, tools)
+                said = answer(wish)
             except Exception as error:
                 wish = steps.throw(_as_failure(error, wish))
             else:
-                wish = steps.send(answer)
+                wish = steps.send(said)
     except StopIteration as stop:
-        return cast(Trajectory, stop.value)
+        return cast(T, stop.value)
 
 
-def _answer(wish: Wish, episode: Episode, model: Speaks, tools: ToolRunner) -> Answer:
+def _run_now(wish: RunTools | DigestState, tools: ToolRunner) -> Answer:
     if isinstance(wish, RunTools):
         return tools.run(wish.codes, wish.calls)
-    if isinstance(wish, DigestState):
-        state = cast(StateRunner, tools)
-        if wish.replay is None:
-            return state.state_digest()
-        with state.fresh() as other:
-            other.run(wish.replay.codes, wish.replay.calls)
-            return cast("str | None", other.state_digest())
-    return _checked(_spoken(wish, episode, model))
+    state = cast(StateRunner, tools)
+    if wish.replay is None:
+        return state.state_digest()
+    with state.fresh() as other:
+        other.run(wish.replay.codes, wish.replay.calls)
+        return cast("str | None", other.state_digest())
 
 
 async def adrive(episode: Episode, environment: Environment, model: Speaks, tools: ToolRunner) -> Trajectory:

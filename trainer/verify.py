@@ -16,6 +16,7 @@ from threading import Lock
 from typing import TypeVar
 
 from harness.environment import ToolEnvironment
+from harness.rollout import take_turn
 from harness.sandbox import Sandbox
 from harness.types import Gold, Message, Sample, Step
 
@@ -58,15 +59,8 @@ def run_turn(message: Message, codes: Mapping[str, str], turn: int = 0) -> Step:
 
     `codes` maps a tool's name to its source, `turn` is 0-based. Raises SandboxError where tools cannot run.
     """
-    steps = ToolEnvironment(Sample("", (), (), codes, Gold({}))).step(message, turn)
-    try:
-        wish = next(steps)
-        with shared_sandbox().episode() as tools:
-            steps.send(tools.run(wish.codes, wish.calls))
-    except StopIteration as done:
-        step: Step = done.value
-        return step
-    raise AssertionError("a turn asks for its tools once")
+    with shared_sandbox().episode() as tools:
+        return take_turn(ToolEnvironment(Sample("", (), (), codes, Gold({}))), message, tools, turn)
 
 
 def side_by_side(function: Callable[[Item], Value], items: Sequence[Item]) -> list[Value]:

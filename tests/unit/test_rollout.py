@@ -7,8 +7,8 @@ from builders import call, sample, says
 
 from harness.environment import ToolEnvironment
 from harness.errors import ModelFailure, SandboxError, UsageError
-from harness.rollout import Episode, adrive, drive, rollout
-from harness.types import Limits, Message, ModelRequest, Reply, RunTools, ToolResult, Usage
+from harness.rollout import Episode, adrive, drive, rollout, take_turn
+from harness.types import AskUser, Limits, Message, ModelRequest, Reply, RunTools, ToolResult, Usage
 
 
 def begin(limits=None):
@@ -182,3 +182,26 @@ def test_no_wait_outlasts_the_episode():
 
     ended = play(asleep, Limits(max_episode_seconds=0.05), deferred=True)
     assert (ended.outcome, ended.stop) == ("infrastructure_error", "episode_timeout")
+
+
+def test_a_turn_by_hand_is_a_step_of_the_environment():
+    message = says("", call("population", {"town": "Brill"}), call("population", None, "{"))
+    step = take_turn(ToolEnvironment(sample()), message, Tools(), turn=3)
+    assert [(record.turn, record.status) for record in step.calls] == [(3, "ok"), (3, "malformed")]
+    assert [message.role for message in step.messages] == ["tool", "tool"] and not step.done
+    assert take_turn(ToolEnvironment(sample()), says("Answer: 998"), Tools()).done
+
+
+def test_a_turn_by_hand_has_nobody_to_ask_and_no_tools_to_break():
+    class Asking(ToolEnvironment):
+        def step(self, message, turn):
+            yield AskUser(())
+
+    class Broken(Tools):
+        def run(self, codes, calls):
+            raise OSError("no room")
+
+    with pytest.raises(UsageError, match="no simulated user"):
+        take_turn(Asking(sample()), says("Hello?"), Tools())
+    with pytest.raises(SandboxError, match="OSError: no room"):
+        take_turn(ToolEnvironment(sample()), says("", call("population", {"town": "Brill"})), Broken())
