@@ -11,7 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 from envbuilder.audit_checks import CHECKS, Finding
 from envbuilder.audit_values import default_arguments
@@ -175,7 +175,7 @@ def _places(records: Sequence[Any], solves: Sequence[int | None]) -> set[tuple[s
 # --- floors ------------------------------------------------------------------------------------------------------
 
 
-class DefaultCalls:
+class DefaultCalls(Model):
     """A model that calls each tool once, with the dullest valid values."""
 
     name = "policy/default"
@@ -192,7 +192,7 @@ class DefaultCalls:
 def _floors(task: str, sample: Sample, episode: ToolRunner, seed: int) -> dict[str, Scores]:
     found: dict[str, Scores] = {}
     for name in POLICIES:
-        model = cast(Model, DefaultCalls() if name == "default" else Policy(name, seed))
+        model = DefaultCalls() if name == "default" else Policy(name, seed)
         trajectory = drive(Episode(sample, task=task), ToolEnvironment(sample), model, episode)
         found[name] = score(sample, trajectory).scores
     return found

@@ -85,8 +85,7 @@ async def _generate(
         checkpoint = Checkpoint(folder, work.redact)
         return await generator.build(work.requests(plan), checkpoint, watch)
     finally:
-        if (close := getattr(work.model, "aclose", None)) is not None:
-            await close()
+        await work.model.aclose()
 
 
 def _accepted(

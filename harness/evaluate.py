@@ -11,24 +11,23 @@ import random
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
-from itertools import product
+from itertools import product, takewhile
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import harness
 from harness import jsonio, records
 from harness.episodes import key_of, to_record
 from harness.errors import HarnessError, UsageError
-from harness.lockstep import BatchModel, Lockstep
+from harness.lockstep import BatchModel, Lockstep, play_all
 from harness.models import is_free
 from harness.prices import Budget, Price
 from harness.redaction import Redactor
 from harness.registry import TASK_FILE, near
-from harness.rollout import Episode, Speaks, adrive
+from harness.rollout import Episode, adrive
 from harness.runs import SCHEMA, Appender, Record, RunDirectory, counting
 from harness.sandbox import Sandbox
 from harness.scoring import strict
@@ -107,9 +106,9 @@ def switch_of(model: Model, reasoning: Reasoning) -> dict[str, Any]:
     """What is sent so that a model reasons as asked. Raises UsageError where the model has no such switch."""
     if reasoning.mode == "default":
         return {}
-    if (switch := getattr(model, "switch", None)) is None:
+    if (switch := model.switch(reasoning)) is None:
         raise UsageError(f"{model.name} has no reasoning to switch: leave --reasoning out for it.")
-    return dict(switch(reasoning))
+    return dict(switch)
 
 
 def choose(samples: Sequence[Sample], task: str, limit: int | None, seed: int) -> list[Sample]:
@@ -243,7 +242,7 @@ def evaluate(
         if pending:
             run.summary_path.unlink(missing_ok=True)
             with Appender(run.samples_path) as appender:
-                asyncio.run(_play_all(pending, player, appender, watch))
+                asyncio.run(_play_pending(pending, player, appender, watch))
         records = run.records()
         summary = summarise(run.manifest, records)
         if len(records) == run.planned:
@@ -272,46 +271,34 @@ def _run_key(plan: Plan, player: Player, fingerprint: str, task: Task, sample: s
     )
 
 
-async def _play_all(
+async def _play_pending(
     pending: Sequence[tuple[Task, Sample, RunKey]],
     player: Player,
     appender: Appender,
     watch: Callable[[Record], None],
 ) -> None:
-    """Bounded concurrency: so many workers take episodes from one iterator until it is empty or the budget is."""
-    waiting = iter(pending)
-    lockstep = Lockstep(player.model) if isinstance(player.model, BatchModel) else None
-    at_once = lockstep.width if lockstep else player.concurrency
+    """Plays and records episodes until there are none left, or the budget is spent."""
     shared = replace(player, user=_side_by_side(player.user))
     free = is_free(player.model.name)
 
-    async def work() -> None:
-        with lockstep.episode() if lockstep else nullcontext():
-            while not player.budget.spent and (following := next(waiting, None)) is not None:
-                task, sample, key = following
-                trajectory = await _play(task, sample, key, shared, lockstep or player.model)
-                record = _redacted(to_record(key, trajectory, verdict_of(task, sample, trajectory)), player.redact)
-                if fault := record_fault(record):
-                    raise HarnessError(f"{task.name}: the episode of {sample.id!r} cannot be recorded: {fault}.")
-                appender.append(record)
-                player.budget.add(trajectory.usage, player.price, 0 if free else trajectory.turns)
-                player.budget.add(trajectory.user_usage or Usage(), player.user_price)
-                watch(record)
+    async def play(item: tuple[Task, Sample, RunKey], model: Model) -> None:
+        task, sample, key = item
+        trajectory = await _play(task, sample, key, shared, model)
+        record = _redacted(to_record(key, trajectory, verdict_of(task, sample, trajectory)), player.redact)
+        if fault := record_fault(record):
+            raise HarnessError(f"{task.name}: the episode of {sample.id!r} cannot be recorded: {fault}.")
+        appender.append(record)
+        player.budget.add(trajectory.usage, player.price, 0 if free else trajectory.turns)
+        player.budget.add(trajectory.user_usage or Usage(), player.user_price)
+        watch(record)
 
-    workers = [asyncio.create_task(work()) for _ in range(min(at_once, len(pending)))]
-    try:
-        await asyncio.gather(*workers)
-    finally:
-        for worker in workers:
-            worker.cancel()
-        await asyncio.gather(*workers, return_exceptions=True)
-        users = [shared.user] if shared.user is player.user else [shared.user, player.user]
-        for model in (lockstep, player.model, *(user.model for user in users if user is not None)):
-            if (close := getattr(model, "aclose", None)) is not None:
-                await close()
+    affordable = takewhile(lambda _: not player.budget.spent, pending)
+    users = [shared.user] if shared.user is player.user else [shared.user, player.user]
+    others = [user.model for user in users if user is not None]
+    await play_all(affordable, player.model, play, min(player.concurrency, len(pending)), others)
 
 
-async def _play(task: Task, sample: Sample, key: RunKey, player: Player, model: Speaks) -> Trajectory:
+async def _play(task: Task, sample: Sample, key: RunKey, player: Player, model: Model) -> Trajectory:
     """One episode, with a simulated user and a state where the task has them."""
     user = player.user_of(task)
     if user is not None:
@@ -329,7 +316,7 @@ def _side_by_side(user: SimulatedUser | None) -> SimulatedUser | None:
     """The user as many episodes share it: a model that answers in batches gets whatever waits when it is free."""
     if user is None or not isinstance(user.model, BatchModel):
         return user
-    return replace(user, model=cast(Model, Lockstep(user.model)))
+    return replace(user, model=Lockstep(user.model))
 
 
 def _redacted(record: Record, redact: Redactor) -> Record:

@@ -1,4 +1,4 @@
-"""A model that answers many requests at once, played as if it spoke for one episode at a time.
+"""Many episodes at once: the one loop of evaluation and training, and models that answer many requests together.
 
 A local network is fast in batches. Episodes run as they do beside an endpoint (`harness.rollout.adrive`); here their
 requests wait until every live episode has one, and are answered together. When an episode ends, the next takes its
@@ -10,28 +10,42 @@ Left out: splitting a batch by length or memory, which the model does, because i
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from abc import abstractmethod
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from typing import Protocol, runtime_checkable
+from contextlib import contextmanager, nullcontext
+from operator import itemgetter
+from typing import TypeVar
 
 from harness.errors import ModelFailure
-from harness.types import ModelRequest, Reply
+from harness.types import Model, ModelRequest, Reply
+
+Item = TypeVar("Item")
+Played = TypeVar("Played")
 
 
-@runtime_checkable
-class BatchModel(Protocol):
-    """A model with `batch`: one Reply or ModelFailure a request, in their order; at most `width` requests at once."""
+class BatchModel(Model):
+    """A model that answers at most `width` requests at once."""
 
     width: int
 
-    def batch(self, requests: Sequence[ModelRequest]) -> list[Reply | ModelFailure]: ...
+    @abstractmethod
+    def batch(self, requests: Sequence[ModelRequest]) -> list[Reply | ModelFailure]:
+        """One Reply or ModelFailure a request, in their order."""
+
+    def __call__(self, request: ModelRequest) -> Reply | Awaitable[Reply]:
+        """One request alone."""
+        (said,) = self.batch([request])
+        if isinstance(said, ModelFailure):
+            raise said
+        return said
 
 
-class Lockstep:
+class Lockstep(Model):
     """The driver. Belongs to one event loop; `episode()` surrounds every episode that speaks through it."""
 
     def __init__(self, model: BatchModel) -> None:
+        self.name, self.fingerprint = model.name, model.fingerprint
         self.width = model.width
         self._model = model
         self._live = 0
@@ -96,3 +110,36 @@ class Lockstep:
         if len(said) != len(requests) or not all(isinstance(reply, Reply | ModelFailure) for reply in said):
             raise TypeError(f"the model's batch must give a Reply or ModelFailure for each of {len(requests)} requests")
         return said
+
+
+async def play_all(
+    items: Iterable[Item],
+    model: Model,
+    play: Callable[[Item, Model], Awaitable[Played]],
+    at_once: int = 1,
+    others: Sequence[Model] = (),
+) -> list[Played]:
+    """Plays every item by `play(item, speaker)`; what that gives, in the order of `items`.
+
+    Bounded concurrency: `at_once` workers, or as many as the model's batch is wide, take items until there are none.
+    However it ends, no episode is left running, and the model and `others`, who speak too, have let go of the loop.
+    """
+    lockstep = Lockstep(model) if isinstance(model, BatchModel) else None
+    waiting = iter(enumerate(items))
+    played: dict[int, Played] = {}
+
+    async def work() -> None:
+        with lockstep.episode() if lockstep else nullcontext():
+            for place, item in waiting:
+                played[place] = await play(item, lockstep or model)
+
+    workers = [asyncio.create_task(work()) for _ in range(lockstep.width if lockstep else at_once)]
+    try:
+        await asyncio.gather(*workers)
+    finally:
+        for worker in workers:
+            worker.cancel()
+        await asyncio.gather(*workers, return_exceptions=True)
+        for speaker in (*([lockstep] if lockstep else []), model, *others):
+            await speaker.aclose()
+    return [said for _, said in sorted(played.items(), key=itemgetter(0))]

@@ -1,10 +1,11 @@
-"""The nouns, on one page. Frozen dataclasses for what is, Protocols for what can be replaced.
+"""The nouns, on one page. Frozen dataclasses for what is, Protocols and one base class for what can be replaced.
 
 Nothing here does I/O or knows a provider, a benchmark or a file format.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -197,17 +198,37 @@ class Reply:
     note: str | None = None
 
 
-class Model(Protocol):
+class Model(ABC):
     """Anything that speaks: a function of a request, plain or async. It raises ModelFailure when it cannot.
 
-    What a model may have besides is in docs/extending.md: check, switch, batch, aclose, close.
+    The rest has defaults. One that answers many requests at once is a harness.lockstep.BatchModel.
     """
 
     name: str
     fingerprint: Mapping[str, Any]
     """What decides its replies, free of secrets; part of the run's identity."""
 
+    @abstractmethod
     def __call__(self, request: ModelRequest) -> Reply | Awaitable[Reply]: ...
+
+    def check(self, samples: Sequence[Sample]) -> None:
+        """Called before a run. Raises UsageError where the model cannot play these samples."""
+        return
+
+    def switch(self, reasoning: Reasoning) -> Mapping[str, Any] | None:
+        """What it sends to reason as asked, for the manifest; None: there is nothing to switch.
+
+        Raises UsageError where it has no such setting.
+        """
+        return None
+
+    async def aclose(self) -> None:
+        """Awaited when a run ends, and with it the event loop; another run may follow."""
+        return
+
+    def close(self) -> None:
+        """Called when no run follows: lets go of weights, ends a server."""
+        return
 
 
 @dataclass(frozen=True, slots=True)

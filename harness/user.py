@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from harness.errors import ModelFailure
-from harness.types import Message, ModelRequest, Reply, Usage
+from harness.types import Message, Model, ModelRequest, Reply, Usage
 
 STOP = "###STOP###"
 GREETING = "Hi! How can I help you today?"
@@ -63,7 +63,7 @@ def fault(reply: Reply, text: str) -> str | None:
     return None
 
 
-class ScriptedUser:
+class ScriptedUser(Model):
     """Says the whole instruction, then stops: the user that reference policies talk to."""
 
     name = "scripted"

@@ -24,7 +24,18 @@ from harness.environment import ToolEnvironment
 from harness.errors import HarnessError
 from harness.rollout import Episode, drive
 from harness.sandbox import Sandbox
-from harness.types import GoldCall, JSONObject, Message, ModelRequest, Reasoning, Reply, Sample, ToolCall, Trajectory
+from harness.types import (
+    GoldCall,
+    JSONObject,
+    Message,
+    Model,
+    ModelRequest,
+    Reasoning,
+    Reply,
+    Sample,
+    ToolCall,
+    Trajectory,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +46,7 @@ class Flaws:
     skip_last: float = 0.7
 
 
-class Demonstrator:
+class Demonstrator(Model):
     """A model that plays gold calls one a turn, with flaws. Where the request asks for reasoning it thinks a line.
 
     An episode's draws depend on `seed`, the task, the sample and the epoch alone.

@@ -20,9 +20,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from harness.errors import HarnessError, ModelFailure, UsageError
-from harness.lockstep import BatchModel, Lockstep
+from harness.lockstep import BatchModel, play_all
 from harness.models.hf import continue_rows
-from harness.models.local import OUT_OF_CONTEXT, Local, Row, answer, cut, renderer, to_reply
+from harness.models.local import OUT_OF_CONTEXT, Local, Row, cut, renderer, to_reply
 from harness.rollout import Episode, adrive
 from harness.sandbox import Sandbox
 from harness.types import (
@@ -30,6 +30,7 @@ from harness.types import (
     JSONObject,
     Limits,
     Message,
+    Model,
     ModelRequest,
     Reasoning,
     Reply,
@@ -96,7 +97,7 @@ class Manner:
     reasoning: Reasoning
 
 
-class Policy:
+class Policy(BatchModel):
     """Answers up to `width` episodes at once with the network as it is now; see harness.lockstep.BatchModel."""
 
     def __init__(self, local: Local, network: Any, width: int) -> None:
@@ -107,10 +108,6 @@ class Policy:
         self._network = network
         self._turns = Turns(local)
         self._tracks: dict[Key, Track] = {}
-
-    def __call__(self, request: ModelRequest) -> Reply:
-        """One request alone: what a single driver asks."""
-        return answer(self.batch([request])[0])
 
     def batch(self, requests: Sequence[ModelRequest]) -> list[Reply | ModelFailure]:
         """One answer a request, in their order, of rows generated together."""
@@ -264,31 +261,13 @@ def keeps_turns(local: Local, reasoning: Reasoning) -> bool:
 
 def play(policy: BatchModel, jobs: Sequence[Job], manner: Manner, sandbox: Sandbox) -> list[Trajectory]:
     """Plays episodes side by side, their turns in batches; trajectories in the order of `jobs`."""
-    return asyncio.run(_play(policy, jobs, manner, sandbox))
 
+    async def one(job: Job, model: Model) -> Trajectory:
+        state = None if job.task.state is None else sandbox.preload(job.task.state(job.sample))
+        with sandbox.episode(state) as tools:
+            return await adrive(_episode(job, manner), job.task.environment(job.sample), model, tools)
 
-async def _play(policy: BatchModel, jobs: Sequence[Job], manner: Manner, sandbox: Sandbox) -> list[Trajectory]:
-    lockstep = Lockstep(policy)
-    waiting = iter(enumerate(jobs))
-    played: dict[int, Trajectory] = {}
-
-    async def work() -> None:
-        with lockstep.episode():
-            for place, job in waiting:
-                state = None if job.task.state is None else sandbox.preload(job.task.state(job.sample))
-                with sandbox.episode(state) as tools:
-                    episode = _episode(job, manner)
-                    played[place] = await adrive(episode, job.task.environment(job.sample), lockstep, tools)
-
-    workers = [asyncio.create_task(work()) for _ in range(min(policy.width, len(jobs)))]
-    try:
-        await asyncio.gather(*workers)
-    finally:
-        for worker in workers:
-            worker.cancel()
-        await asyncio.gather(*workers, return_exceptions=True)
-        await lockstep.aclose()
-    return [played[place] for place in range(len(jobs))]
+    return asyncio.run(play_all(jobs, policy, one))
 
 
 def _episode(job: Job, manner: Manner) -> Episode:

@@ -154,8 +154,7 @@ def _able(models: list[Model], plan: Plan, named: set[str]) -> list[Model]:
     reason: UsageError | None = None
     for model in models:
         try:
-            if (check := getattr(model, "check", None)) is not None:
-                check(samples)
+            model.check(samples)
             able.append(model)
         except UsageError as error:
             if model.name in named:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from harness.commands.options import add_data_option, at_least, data_paths
 from harness.errors import HarnessError, ModelFailure, UsageError
 from harness.terminal import printable
-from harness.types import ModelRequest, Outcome, Reply, RunKey, Trajectory
+from harness.types import Model, ModelRequest, Outcome, Reply, RunKey, Trajectory
 from harness.verdicts import verdict_of
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--out", type=Path, metavar="DIR", help="write the episode as a run")
 
 
-class McpClient:
+class McpClient(Model):
     """What a run says of an MCP client. It is never asked, because it calls by itself."""
 
     def __init__(self, name: str) -> None:

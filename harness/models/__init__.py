@@ -8,7 +8,7 @@ A backend is a module (entry point group `harness.models`) with `load(name, opti
   POLICY  True where nobody converses: its models meet a task's scripted user, and play none
   ready   a function of the environment variables: None where the backend can run here, else one sentence with the
           command that mends it, for `harness doctor`
-What a model may have besides `__call__` is in docs/extending.md.
+What it returns is a harness.types.Model, or any callable with a name and a fingerprint (see harness.models.base).
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from pathlib import Path
 from types import ModuleType
 
 from harness.errors import HarnessError, UsageError
+from harness.models.base import adapted
 from harness.redaction import Redactor, public_url
 from harness.registry import find_entry_points, load_entry_point, near
 from harness.types import Model
@@ -126,16 +127,15 @@ def _arguments(name: str, args: Mapping[str, str]) -> dict[str, str]:
 
 
 def load(name: str, options: ModelOptions) -> Model:
-    """The model of a full name. Raises UsageError for a name that its backend does not know."""
+    """The model of a full name. Raises UsageError for a name that its backend does not know, or gives no model for."""
     prefix, _, rest = name.partition("/")
     listed = getattr(backend(prefix), "NAMES", ())
     if listed and rest not in listed:
         raise UsageError(f"No model is called {name!r}.{near(name, [f'{prefix}/{n}' for n in listed])}")
     try:
-        model: Model = backend(prefix).load(rest, options)
+        return adapted(backend(prefix).load(rest, options), shown(name))
     except HarnessError:
         raise
     except Exception as error:
         said = options.redact(f"{type(error).__name__}: {error}")
         raise UsageError(f"{shown(name)} cannot be loaded: {said}.") from error
-    return model

@@ -29,7 +29,7 @@ from harness.models.switches import Refusals, Switch, refuse_both
 from harness.models.wire import SHOWN_ERROR, Sent, Trouble, text_of
 from harness.redaction import Redactor
 from harness.summary import NOT_SWITCHED
-from harness.types import JSONObject, ModelRequest, Reasoning, Reply, Usage
+from harness.types import JSONObject, Model, ModelRequest, Reasoning, Reply, Usage
 
 PLACEHOLDER_KEY = "no-key"
 FIRST_BACKOFF = 1.0
@@ -101,7 +101,7 @@ class Identity:
     seed: int | None = None
 
 
-class EndpointModel:
+class EndpointModel(Model):
     """A model behind an endpoint. It belongs to one event loop from its first request until `aclose`."""
 
     def __init__(

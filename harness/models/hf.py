@@ -25,11 +25,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import ModelFailure, UsageError
+from harness.lockstep import BatchModel
 from harness.models import ModelOptions
 from harness.models.local import (
     Local,
     Row,
-    answer,
     check_args,
     check_folder,
     closed,
@@ -44,7 +44,7 @@ from harness.models.local import (
     to_row,
     width_of,
 )
-from harness.types import Model, ModelRequest, Reply, Usage
+from harness.types import JSONObject, Model, ModelRequest, Reasoning, Reply, Usage
 
 if TYPE_CHECKING:
     from harness.models.hf_cache import Memory
@@ -109,7 +109,7 @@ def placed(name: str, dtype: str, device: str) -> tuple[str, str]:
 # --- the model ---------------------------------------------------------------------------------------------------
 
 
-class HFModel:
+class HFModel(BatchModel):
     """A network that answers up to `width` requests together."""
 
     def __init__(self, name: str, local: Local, width: int, settings: Mapping[str, str], generate: Generate) -> None:
@@ -117,13 +117,13 @@ class HFModel:
         self.width = width
         self.fingerprint: Mapping[str, Any] = {"backend": "hf", **local.identity(**settings)}
         self.prompter = local.prompter
-        self.switch = local.prompter.switch
         self._local = local
         self._generate = generate
         self._size = width
 
-    def __call__(self, request: ModelRequest) -> Reply:
-        return answer(self.batch([request])[0])
+    def switch(self, reasoning: Reasoning) -> JSONObject:
+        """What the chat template is told. Raises UsageError where it has no such switch."""
+        return self.prompter.switch(reasoning)
 
     def batch(self, requests: Sequence[ModelRequest]) -> list[Reply | ModelFailure]:
         """One answer a request, in the same order. Raises UsageError where the weights cannot be loaded."""

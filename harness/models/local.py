@@ -392,13 +392,6 @@ def reasoning_tokens(local: Local, message: Message) -> int:
     return len(local.encode(message.reasoning)) if message.reasoning else 0
 
 
-def answer(result: Reply | ModelFailure) -> Reply:
-    """One answer of a batch, as a plain model gives it."""
-    if isinstance(result, ModelFailure):
-        raise result
-    return result
-
-
 def closed(rows: Sequence[Row]) -> list[list[int]]:
     """What continues rows after a model was closed."""
     raise ModelFailure("the model was closed", outcome="infrastructure_error", stop="closed")

@@ -20,7 +20,7 @@ from typing import Any
 from harness.errors import UsageError
 from harness.models import ModelOptions
 from harness.models.schema_values import RandomValues, choices, is_date, kind, plain, properties, required, resolved
-from harness.types import JSONObject, Message, ModelRequest, Reply, Sample, Tool, ToolCall, Usage
+from harness.types import JSONObject, Message, Model, ModelRequest, Reply, Sample, Tool, ToolCall, Usage
 
 HELP = "policy/NAME plays a reference policy: oracle, silent, random, shotgun, echo"
 ARGS = ()
@@ -41,7 +41,7 @@ def load(name: str, options: ModelOptions) -> Policy:
     return Policy(name, options.seed or 0)
 
 
-class Policy:
+class Policy(Model):
     """A reference policy as a model."""
 
     def __init__(self, name: str, seed: int) -> None:

@@ -18,7 +18,7 @@ from harness.episodes import message_from_json
 from harness.errors import ModelFailure, UsageError
 from harness.models import ModelOptions
 from harness.soundness import record_fault
-from harness.types import Message, ModelRequest, Reply, Sample, ToolCall, Usage
+from harness.types import Message, Model, ModelRequest, Reply, Sample, ToolCall, Usage
 
 HELP = "replay/FILE plays recorded turns: a run's samples.jsonl, or lines {line, policy, turns, final}"
 ARGS = ("policy",)
@@ -90,7 +90,7 @@ def _call(call: dict[str, Any], turn: int, index: int) -> ToolCall:
     return ToolCall(f"call_{turn}_{index}", str(call["name"]), arguments, json.dumps(arguments, ensure_ascii=False))
 
 
-class Replay:
+class Replay(Model):
     """A model that says what was recorded, turn by turn."""
 
     def __init__(

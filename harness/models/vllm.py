@@ -18,13 +18,13 @@ from typing import Any
 
 from harness.arguments import json_object
 from harness.errors import HarnessError, ModelFailure, UsageError
+from harness.lockstep import BatchModel
 from harness.models import ModelOptions
 from harness.models.local import (
     SERVED,
     Folder,
     Local,
     Row,
-    answer,
     check_args,
     check_folder,
     closed,
@@ -38,7 +38,7 @@ from harness.models.local import (
 )
 from harness.models.openai import secret_values
 from harness.redaction import Redactor
-from harness.types import JSONObject, Model, ModelRequest, Reply
+from harness.types import JSONObject, Model, ModelRequest, Reasoning, Reply
 
 HELP = "vllm/PATH generates with vLLM's offline engine from a local directory (safetensors)"
 ARGS = ("batch_size", "chat_template", "dtype", "engine", "format")
@@ -97,7 +97,7 @@ def limited(folder: Folder, longest: object) -> Folder:
 # --- the model ---------------------------------------------------------------------------------------------------
 
 
-class VLLMModel:
+class VLLMModel(BatchModel):
     """An engine that answers up to `width` requests together."""
 
     def __init__(
@@ -113,13 +113,13 @@ class VLLMModel:
         self.width = width
         self.fingerprint: Mapping[str, Any] = {"backend": "vllm", **local.identity(**settings)}
         self.prompter = local.prompter
-        self.switch = local.prompter.switch
         self._local = local
         self._complete = complete
         self._redact = redact
 
-    def __call__(self, request: ModelRequest) -> Reply:
-        return answer(self.batch([request])[0])
+    def switch(self, reasoning: Reasoning) -> JSONObject:
+        """What the chat template is told. Raises UsageError where it has no such switch."""
+        return self.prompter.switch(reasoning)
 
     def batch(self, requests: Sequence[ModelRequest]) -> list[Reply | ModelFailure]:
         """One answer a request, in the same order. Raises UsageError where the engine cannot be started."""

@@ -379,7 +379,7 @@ class RemoteText:
 # --- the model ---------------------------------------------------------------------------------------------------
 
 
-class VLLMServerModel:
+class VLLMServerModel(Model):
     """A server's model. It belongs to one event loop from its first request until `aclose`; `close` ends the server."""
 
     def __init__(

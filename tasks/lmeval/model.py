@@ -11,8 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from lm_eval.api.instance import Instance
@@ -20,9 +19,9 @@ from lm_eval.api.model import LM
 
 from harness.environment import TextEnvironment
 from harness.errors import UsageError
-from harness.lockstep import BatchModel, Lockstep
+from harness.lockstep import play_all
 from harness.models import ModelOptions, expand, load_all
-from harness.rollout import Episode, Speaks, adrive
+from harness.rollout import Episode, adrive
 from harness.terminal import printable
 from harness.types import Environment, Gold, Limits, Model, Sample, Sampling, Trajectory
 from tasks.lmeval.documents import DATA, SAMPLE, TASK, found, keep, sandbox
@@ -70,7 +69,7 @@ class HarnessLM(LM):  # type: ignore[misc]
     def generate_until(self, requests: Sequence[Instance], disable_tqdm: bool = False) -> list[str]:
         """The reply to each request; for one of our own tasks the text that stands for its episode."""
         jobs = [self._own(request) if TASK in request.doc else self._chat(request) for request in requests]
-        trajectories = asyncio.run(play(jobs, self.model, self._concurrency))
+        trajectories = asyncio.run(play_all(jobs, self.model, play, min(self._concurrency, len(jobs))))
         if failed := [t.error for t in trajectories if t.outcome == "infrastructure_error"]:
             said = printable(str(failed[0]))
             log.warning("%d of %d episodes failed and count as they stand: %s", len(failed), len(jobs), said)
@@ -110,24 +109,7 @@ class HarnessLM(LM):  # type: ignore[misc]
         return self.model.name
 
 
-async def play(jobs: Sequence[Job], model: Model, concurrency: int) -> list[Trajectory]:
-    """The trajectories of all jobs, in order: so many at once, or in the model's batches."""
-    lockstep = Lockstep(model) if isinstance(model, BatchModel) else None
-    speaks: Speaks = lockstep or model
-    waiting = iter(enumerate(jobs))
-    played: dict[int, Trajectory] = {}
-
-    async def work() -> None:
-        with lockstep.episode() if lockstep else nullcontext():
-            for place, job in waiting:
-                with sandbox().episode() as tools:
-                    played[place] = await adrive(job.episode, job.environment, speaks, tools)
-
-    try:
-        await asyncio.gather(*(work() for _ in range(min(lockstep.width if lockstep else concurrency, len(jobs)))))
-    finally:
-        for one in (lockstep, model):
-            close: Callable[[], Awaitable[None]] | None = getattr(one, "aclose", None)
-            if close is not None:
-                await close()
-    return [played[place] for place in range(len(jobs))]
+async def play(job: Job, model: Model) -> Trajectory:
+    """One episode."""
+    with sandbox().episode() as tools:
+        return await adrive(job.episode, job.environment, model, tools)

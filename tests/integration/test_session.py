@@ -13,12 +13,12 @@ from harness.prices import Budget, Price
 from harness.registry import load_samples, select_tasks
 from harness.session import Session
 from harness.summary import NOT_SWITCHED
-from harness.types import Message, Reasoning, Reply, Usage
+from harness.types import Message, Model, Reasoning, Reply, Usage
 
 OFF, ON = Reasoning("off"), Reasoning("on")
 
 
-class Thinker:
+class Thinker(Model):
     """Solves the town with reasoning, and answers at once without; `obeys` says whether it heeds the switch."""
 
     name = "test/thinker"

@@ -8,6 +8,7 @@ from fakes.chat_server import ChatServer, call, calls, error, text
 from small_shop import CANCEL, NOTHING, WIKI, write_shop
 
 from harness.evaluate import Plan, Player, evaluate
+from harness.lockstep import BatchModel
 from harness.models import ModelOptions
 from harness.models.policies import load as load_policy
 from harness.sandbox import Sandbox
@@ -206,7 +207,7 @@ def test_missing_data_is_one_sentence_alone_and_a_skip_among_others(tmp_path):
     assert list(summary(tmp_path / "run")["tasks"]) == ["taubench_retail"]
 
 
-class Batched:
+class Batched(BatchModel):
     """A customer as a local network is: it answers what waits together."""
 
     name, fingerprint, width = "batched", {"backend": "test"}, 4

@@ -9,16 +9,16 @@ from hypothesis import strategies as st
 
 from harness.environment import ToolEnvironment
 from harness.errors import ModelFailure
-from harness.lockstep import BatchModel, Lockstep
-from harness.models.policies import Policy
+from harness.lockstep import BatchModel, Lockstep, play_all
 from harness.rollout import Episode, adrive
-from harness.types import Reply, ToolResult
+from harness.types import Model, ModelRequest, Reply, Sampling, ToolResult
 
 
-class Scripted:
+class Scripted(BatchModel):
     """Every episode calls a tool for as many turns as its epoch says, then ends."""
 
-    width = 4
+    name = "scripted"
+    fingerprint = {}  # noqa: RUF012
 
     def __init__(self, width=4, fail=()):
         self.width = width
@@ -49,27 +49,10 @@ class Tools:
 def play(model, turns):
     """Plays one episode for each number of turns, `width` at once; returns their trajectories."""
 
-    async def everything():
-        lockstep = Lockstep(model)
-        waiting = iter(list(enumerate(turns)))
-        ended = {}
+    async def one(epoch, speaker):
+        return await adrive(Episode(sample(), epoch=epoch), ToolEnvironment(sample()), speaker, Tools())
 
-        async def work():
-            with lockstep.episode():
-                for place, epoch in waiting:
-                    episode = Episode(sample(), epoch=epoch)
-                    ended[place] = await adrive(episode, ToolEnvironment(sample()), lockstep, Tools())
-
-        await asyncio.gather(*(work() for _ in range(model.width)))
-        await lockstep.aclose()
-        return [ended[place] for place in range(len(turns))]
-
-    return asyncio.run(everything())
-
-
-def test_policies_are_no_batch_models_and_the_scripted_one_is():
-    assert isinstance(Scripted(), BatchModel)
-    assert not isinstance(Policy("silent", 0), BatchModel)
+    return asyncio.run(play_all(turns, model, one))
 
 
 def test_the_first_batch_is_full_and_ended_episodes_are_replaced():
@@ -175,3 +158,63 @@ def test_closing_waits_for_the_batch_that_is_being_generated():
         assert finished.is_set()
 
     asyncio.run(everything())
+
+
+class Closing(Model):
+    """Says nothing, and keeps what was closed and when."""
+
+    fingerprint = {}  # noqa: RUF012
+
+    def __init__(self, name, told):
+        self.name = name
+        self._told = told
+
+    def __call__(self, request):
+        return Reply(says(""))
+
+    async def aclose(self):
+        self._told.append(f"closed {self.name}")
+
+
+@pytest.mark.parametrize("at_once", [1, 3])
+def test_so_many_are_played_at_once_and_what_they_give_keeps_its_order(at_once):
+    told, playing, most = [], 0, 0
+
+    async def one(item, speaker):
+        nonlocal playing, most
+        playing += 1
+        most = max(most, playing)
+        await asyncio.sleep(0.01 / item)
+        playing -= 1
+        return speaker.name, item
+
+    models = Closing("model", told), Closing("user", told)
+    assert asyncio.run(play_all([1, 2, 5, 9], models[0], one, at_once, models[1:])) == [
+        ("model", item) for item in (1, 2, 5, 9)
+    ]
+    assert most == at_once and told == ["closed model", "closed user"]
+
+
+def test_one_that_breaks_ends_the_others_before_anything_is_closed():
+    told = []
+
+    async def one(item, speaker):
+        try:
+            await asyncio.sleep(item)
+        finally:
+            told.append(f"left {item}")
+        raise RuntimeError("broken")
+
+    with pytest.raises(RuntimeError, match="broken"):
+        asyncio.run(asyncio.wait_for(play_all([60, 0, 5], Closing("model", told), one, 2), 20))
+    assert told == ["left 0", "left 60", "closed model"]
+
+
+def test_a_batch_models_workers_are_as_many_as_its_batch_is_wide():
+    model = Scripted(width=3)
+    asyncio.run(play_all([0, 0, 0, 0], model, lambda epoch, speaker: _asked(speaker), at_once=1))
+    assert [len(batch) for batch in model.batches] == [3, 1]
+
+
+async def _asked(speaker):
+    return await speaker(ModelRequest([], (), Sampling(), sample()))
