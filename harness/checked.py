@@ -22,7 +22,7 @@ from harness.datafiles import read_rows, stem
 from harness.environment import ToolEnvironment
 from harness.errors import UsageError
 from harness.records import read_samples, sample_from_record
-from harness.scoring import strict
+from harness.scoring import call_counts, call_rates, strict
 from harness.scoring.answer import answer_scores
 from harness.types import (
     DigestState,
@@ -156,20 +156,15 @@ class StatefulEnvironment:
 def score(sample: Sample, trajectory: Trajectory) -> Verdict:
     """success: every check holds; checks: the share that does. Never raises, whatever the tools printed."""
     held = [holds for _, holds in judged(sample, trajectory)]
-    calls = trajectory.calls
-    malformed = sum(record.status == "malformed" for record in calls)
-    errors = sum(strict.is_error(record.status, record.output) for record in calls)
-    nothing = (None,) * len(calls)
+    nothing = (None,) * len(trajectory.calls)
     return Verdict(
         nothing,
         nothing,
         {
             "success": float(all(held)),
             "checks": sum(held) / len(held),
-            "calls": float(len(calls)),
-            "turns": float(trajectory.turns),
-            "malformed_call_rate": malformed / len(calls) if calls else None,
-            "tool_error_rate": errors / len(calls) if calls else None,
+            **call_counts(trajectory),
+            **call_rates(trajectory),
         },
     )
 

@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from harness.errors import HarnessError
+from harness.scoring import call_counts
 from harness.soundness import is_number
 from harness.types import Sample, Task, Trajectory, Verdict
 
@@ -21,8 +22,7 @@ def verdict_of(task: Task, sample: Sample, trajectory: Trajectory) -> Verdict:
     with blamed(f"The task {task.name} cannot score the episode of {sample.id!r}"):
         verdict = task.score(sample, trajectory)
         _check(verdict, trajectory, task.headline)
-        counted = {"calls": len(trajectory.calls), "turns": trajectory.turns}
-        missing = {name: value for name, value in counted.items() if name not in verdict.scores}
+        missing = {name: value for name, value in call_counts(trajectory).items() if name not in verdict.scores}
         return replace(verdict, scores={**verdict.scores, **missing})
 
 

@@ -17,6 +17,7 @@ from functools import cache, partial
 from pathlib import Path
 
 from harness.environment import TextEnvironment
+from harness.scoring import call_counts
 from harness.types import Environment, Sample, Scores, Task, Trajectory, Verdict
 from tasks.lmeval import suite
 from tasks.lmeval.benchmarks import BENCHMARKS, PASSED, Benchmark
@@ -66,4 +67,4 @@ def score(benchmark: Benchmark, load: Load, sample: Sample, trajectory: Trajecto
     else:
         scores = suite.marks(load(), sample, trajectory)
     none = (None,) * len(trajectory.calls)
-    return Verdict(none, none, {**scores, "calls": 0.0, "turns": float(trajectory.turns)})
+    return Verdict(none, none, {**scores, **call_counts(trajectory)})

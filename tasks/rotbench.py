@@ -23,6 +23,7 @@ from harness import jsonio
 from harness.environment import TextEnvironment
 from harness.errors import MissingData, UsageError
 from harness.records import sample_from_record
+from harness.scoring import call_counts
 from harness.types import Gold, JSONObject, Sample, Scores, Task, Trajectory, Verdict
 
 LEVELS = {
@@ -153,7 +154,7 @@ def score(sample: Sample, trajectory: Trajectory) -> Verdict:
         for prefix, found in marks.items()
         for metric, mark in zip(METRICS, found, strict=True)
     }
-    scores |= {"calls": 0.0, "turns": float(trajectory.turns)}
+    scores |= call_counts(trajectory)
     none = (None,) * len(trajectory.calls)
     return Verdict(none, none, scores)
 

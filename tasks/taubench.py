@@ -23,8 +23,9 @@ from harness.datafiles import read_rows
 from harness.environment import answered, malformed
 from harness.errors import MissingData, UsageError
 from harness.records import sample_from_record
+from harness.scoring import call_counts, call_rates
 from harness.scoring.normalise import leaf
-from harness.scoring.strict import is_error, states
+from harness.scoring.strict import states
 from harness.types import (
     AskUser,
     DigestState,
@@ -276,24 +277,20 @@ def score(sample: Sample, trajectory: Trajectory) -> Verdict:
     ended = trajectory.outcome == "ok"
     played = ended or trajectory.outcome in ("turn_limit", "token_limit")
     leaves = [leaf(_spoken(message)) for message in to_user]
-    calls = trajectory.calls
     scores = {
         "success": right and ended and all(any(states([told], output) for told in leaves) for output in outputs),
         "official_success": right and ended and _told(to_user, outputs),
         "paper_success": right and played and _told([turn for turn in turns if turn.tool_calls], outputs),
         "user_fault": _user_at_fault(trajectory),
     }
-    errors = sum(is_error(record.status, record.output) for record in calls)
-    malformed_calls = sum(record.status == "malformed" for record in calls)
+    nothing = (None,) * len(trajectory.calls)
     return Verdict(
-        (None,) * len(calls),
-        (None,) * len(calls),
+        nothing,
+        nothing,
         {
             **{metric: float(value) for metric, value in scores.items()},
-            "calls": float(len(calls)),
-            "turns": float(trajectory.turns),
-            "malformed_call_rate": malformed_calls / len(calls) if calls else None,
-            "tool_error_rate": errors / len(calls) if calls else None,
+            **call_counts(trajectory),
+            **call_rates(trajectory),
         },
     )
 

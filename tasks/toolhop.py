@@ -24,9 +24,10 @@ from harness import datafiles, jsonio
 from harness.environment import TextEnvironment, ToolEnvironment
 from harness.errors import MissingData, UsageError
 from harness.records import decoded, sample_from_record
+from harness.scoring import call_counts, call_rates
 from harness.scoring.answer import final_text, same_answer
 from harness.scoring.paper import contains
-from harness.scoring.strict import is_empty, is_error
+from harness.scoring.strict import is_empty
 from harness.types import Gold, JSONObject, Sample, Task, Tool, Trajectory, Verdict
 
 SCENARIOS = {
@@ -176,10 +177,7 @@ def _defined(source: str) -> list[str]:
 def score(sample: Sample, trajectory: Trajectory) -> Verdict:
     """The three rules on how the episode ended. Never raises, whatever was said."""
     answer = sample.gold.answer or ""
-    calls = trajectory.calls
-    malformed = sum(record.status == "malformed" for record in calls)
-    errors = sum(is_error(record.status, record.output) for record in calls)
-    nothing = (None,) * len(calls)
+    nothing = (None,) * len(trajectory.calls)
     return Verdict(
         nothing,
         nothing,
@@ -187,10 +185,8 @@ def score(sample: Sample, trajectory: Trajectory) -> Verdict:
             "answer_accuracy": float(strict(trajectory, answer)),
             "official_answer_accuracy": float(_ends_with(trajectory, answer, official)),
             "paper_answer_accuracy": float(_ends_with(trajectory, answer, contains)),
-            "calls": float(len(calls)),
-            "turns": float(trajectory.turns),
-            "malformed_call_rate": malformed / len(calls) if calls else None,
-            "tool_error_rate": errors / len(calls) if calls else None,
+            **call_counts(trajectory),
+            **call_rates(trajectory),
         },
     )
 

@@ -6,9 +6,11 @@ that shows why. Failed episodes are scored like any other: what they solved coun
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from harness.scoring import paper, strict
 from harness.scoring.answer import answer_scores
-from harness.types import Sample, Scores, Trajectory, Verdict
+from harness.types import CallRecord, Sample, Scores, Trajectory, Verdict
 
 
 def score(sample: Sample, trajectory: Trajectory) -> Verdict:
@@ -17,18 +19,34 @@ def score(sample: Sample, trajectory: Trajectory) -> Verdict:
     strict_solves = strict.solves(calls, wanted)
     paper_solves = paper.solves(calls, wanted)
     n = sum(len(answers) for answers in wanted.values())
-    malformed = sum(record.status == "malformed" for record in calls)
-    errors = sum(strict.is_error(record.status, record.output) for record in calls)
+    malformed = count_malformed(calls)
     scores: Scores = {
         **_solve_scores("", _count(strict_solves), len(calls), n, silent_precision=None),
         **_solve_scores("paper_", _count(paper_solves), len(calls) - malformed, n, silent_precision=1.0),
         **answer_scores(sample, trajectory),
-        "calls": float(len(calls)),
-        "turns": float(trajectory.turns),
-        "malformed_call_rate": _share(malformed, len(calls)),
-        "tool_error_rate": _share(errors, len(calls)),
+        **call_counts(trajectory),
+        **call_rates(trajectory),
     }
     return Verdict(strict_solves, paper_solves, scores)
+
+
+def call_counts(trajectory: Trajectory) -> Scores:
+    """What any episode has."""
+    return {"calls": float(len(trajectory.calls)), "turns": float(trajectory.turns)}
+
+
+def call_rates(trajectory: Trajectory, ran: bool = True) -> Scores:
+    """Of an episode with calls, which of them went wrong; `ran`: whether tools ran, so that they could say so."""
+    calls = trajectory.calls
+    errors = sum(strict.is_error(record.status, record.output) for record in calls) if ran else 0
+    return {
+        "malformed_call_rate": _share(count_malformed(calls), len(calls)),
+        "tool_error_rate": _share(errors, len(calls)) if ran else None,
+    }
+
+
+def count_malformed(calls: Sequence[CallRecord]) -> int:
+    return sum(record.status == "malformed" for record in calls)
 
 
 def _solve_scores(prefix: str, s: int, c: int, n: int, silent_precision: float | None) -> Scores:

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
-from harness.scoring.strict import is_error
+from harness.scoring import call_counts, call_rates
 from harness.types import Sample, Task, Trajectory, Verdict
 from tasks.bfcl import wheel
 from tasks.bfcl.playing import Conversation, SingleTurn
@@ -76,21 +76,15 @@ def score(category: str, sample: Sample, trajectory: Trajectory) -> Verdict:
 
     A model that never spoke (an error of the endpoint) has not declined to call; officially it has.
     """
-    calls = trajectory.calls
-    malformed = sum(record.status == "malformed" for record in calls)
-    ran = category in CONVERSATIONS and calls
-    errors = sum(is_error(record.status, record.output) for record in calls)
     right = _as_wanted(category, trajectory) if category in WANTED else trajectory.facts.get("valid") is True
-    nothing = (None,) * len(calls)
+    nothing = (None,) * len(trajectory.calls)
     return Verdict(
         nothing,
         nothing,
         {
             "official_accuracy": float(right),
-            "calls": float(len(calls)),
-            "turns": float(trajectory.turns),
-            "malformed_call_rate": malformed / len(calls) if calls else None,
-            "tool_error_rate": errors / len(calls) if ran else None,
+            **call_counts(trajectory),
+            **call_rates(trajectory, ran=category in CONVERSATIONS),
         },
     )
 
