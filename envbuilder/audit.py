@@ -19,6 +19,7 @@ from envbuilder.corpus import CorpusAudit
 from envbuilder.probes import audit, play, with_gold
 from envbuilder.search import search
 from harness.environment import ToolEnvironment
+from harness.metrics import shown_in
 from harness.models.policies import Policy
 from harness.rollout import Episode, ToolRunner, drive
 from harness.sandbox import Sandbox
@@ -26,7 +27,6 @@ from harness.scoring import paper, score, strict
 from harness.types import Message, Model, ModelRequest, Reply, Sample, Scores, ToolCall
 
 POLICIES = ("silent", "random", "default", "shotgun", "echo")
-METRICS = ("solve_f1", "solve_rate", "paper_solve_f1", "paper_solve_rate")
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,8 @@ class Report:
 
 
 def _means(scores: Sequence[Scores]) -> dict[str, float | None]:
-    values = {metric: [value for one in scores if (value := one[metric]) is not None] for metric in METRICS}
+    names = [row.name for row in shown_in("validate")]
+    values = {metric: [value for one in scores if (value := one.get(metric)) is not None] for metric in names}
     return {metric: fmean(found) if found else None for metric, found in values.items()}
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.commands.options import add_data_option, at_least, data_paths, share
 from harness.errors import UsageError
+from harness.metrics import HEADLINE, shown_in
 from harness.terminal import printable, shortened
 from harness.types import Sample, Task
 
@@ -89,7 +90,7 @@ def _samples(tasks: Sequence[Task], args: argparse.Namespace) -> dict[str, list[
     from harness.registry import load_samples
 
     for task in tasks:
-        if task.headline != "solve_f1":
+        if task.headline != HEADLINE:
             raise UsageError(
                 f"`harness validate` is for environments with sub-answers, and {task.name} is told by {task.headline}; "
                 "play it by policy/oracle and policy/silent instead."
@@ -161,7 +162,7 @@ class Thresholds:
                 short.append(f"{name} in {row['environments']} of {n} environments; {self.allowed[name]:.0%} allowed.")
         for scenario, policies in report.floors().items():
             for policy in (policy for policy in policies if policy != "environments"):
-                f1, most = policies[policy]["solve_f1"], self.floor(policy, scenario)
+                f1, most = policies[policy][HEADLINE], self.floor(policy, scenario)
                 if f1 is not None and f1 > most:
                     short.append(f"the {policy} policy gets F1 {f1:.3f} in {scenario}; at most {most:g} allowed.")
         return short
@@ -213,7 +214,7 @@ def _as_text(report: Report, limits: Thresholds, args: argparse.Namespace) -> st
         {
             "scenario": scenario,
             "policy": policy,
-            **{f"{rule}{metric}": _number(policies[policy][key]) for (rule, metric), key in COLUMNS.items()},
+            **{row.heading: _number(policies[policy][row.name]) for row in shown_in("validate")},
             "allowed": f"{limits.floor(policy, scenario):g}",
         }
         for scenario, policies in report.floors().items()
@@ -225,16 +226,9 @@ def _as_text(report: Report, limits: Thresholds, args: argparse.Namespace) -> st
     parts.append("* a remark: allowed in any number of environments unless --allow says otherwise")
     if floors:
         parts.append("What policies get that do not understand (allowed: the strict F1):")
-        parts.append(tabulate(floors, headers="keys", disable_numparse=True, colalign=("left", "left", *["right"] * 5)))
+        sides = ("left", "left", *["right"] * (len(floors[0]) - 2))
+        parts.append(tabulate(floors, headers="keys", disable_numparse=True, colalign=sides))
     return "\n\n".join(parts)
-
-
-COLUMNS = {
-    ("", "F1"): "solve_f1",
-    ("", "R"): "solve_rate",
-    ("paper ", "F1"): "paper_solve_f1",
-    ("paper ", "R"): "paper_solve_rate",
-}
 
 
 def _summary(report: Report, searched: bool) -> str:

@@ -1,4 +1,5 @@
-"""Tables over several benchmarks: their columns, and the mean of those as one number with an interval.
+"""A metric's values in records, the paired difference of two runs, and tables over several benchmarks: their columns,
+and the mean of those as one number with an interval.
 
 A task says which columns of which table it fills (`Task.columns`). A column is the macro mean of its tasks, and the
 average is the plain mean of the columns, whatever they measure: so it is formed in the paper's Table 2, whose printed
@@ -9,13 +10,14 @@ an average of its own; a column without a value leaves the average without one. 
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from harness.runs import Record
-from harness.stats import Observation, estimate
+from harness.metrics import bounds_of
+from harness.runs import Record, order
+from harness.stats import Estimate, Observation, PairedObservation, estimate, paired_difference, weights_of
 
 Columns = Mapping[str, Sequence[str]]
 """A table's metrics, without the prefix of a rule, each with the tasks that it is the mean of."""
@@ -32,6 +34,27 @@ def observations(clusters: Mapping[str, str], records: Sequence[Record], metric:
         for record in records
         if (value := record["scores"].get(metric)) is not None
     ]
+
+
+def task_weights(manifest: Mapping[str, Any], names: Sequence[str]) -> list[float] | None:
+    """What tasks count in a mean over them; None where all count the same."""
+    return weights_of([float(manifest["tasks"][name].get("weight", 1.0)) for name in names])
+
+
+def compare_records(
+    manifest: Mapping[str, Any], before: Sequence[Record], after: Sequence[Record], metric: str
+) -> Estimate:
+    """The paired difference of a metric over the episodes that have it in both, weighed and clustered as in the first
+    run's summary; a task without any is left out. `n` counts pairs."""
+    values = {order(record): record["scores"].get(metric) for record in after}
+    found: dict[str, list[PairedObservation]] = defaultdict(list)
+    for record in before:
+        first, second = record["scores"].get(metric), values.get(order(record))
+        if first is not None and second is not None:
+            cluster = manifest["tasks"][record["task"]]["clusters"][record["sample"]]
+            found[record["task"]].append((cluster, float(first), float(second)))
+    bounds = bounds_of(metric, (value for pairs in found.values() for _, *both in pairs for value in both))
+    return paired_difference(list(found.values()), bounds, task_weights(manifest, list(found)))
 
 
 def table_entry(

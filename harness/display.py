@@ -10,45 +10,26 @@ from typing import Any
 from tabulate import tabulate
 
 from harness import averages
+from harness.metrics import HEADLINE, find_metric, shown_in
 from harness.summary import PASS, heeded
 
 DASH = "-"
 WIDTH = 118
-COLUMNS: dict[str, str] = {
-    "F1": "solve_f1",
-    "P": "solve_precision",
-    "R": "solve_rate",
-    "answer": "answer_accuracy",
-    "paper F1": "paper_solve_f1",
-    "paper P": "paper_solve_precision",
-    "paper R": "paper_solve_rate",
-    "calls": "calls",
-}
-"""Heading to metric. The answer's column falls back to the lenient rule, and says so with a tilde."""
-
-LEGEND = (
-    "F1, P, R: strict Solve-F1 with its 95 % interval, precision and recall of tool use; answer: right final answers\n"
-    "(~ leniently); paper: the paper's rule on the same episodes; calls: tool calls an episode; n: episodes, failed\n"
-    "ones included; failed: episodes that ended in an error of the model or the infrastructure; -: no value."
-)
-
+LEGEND_WIDTH = 112
 OWN_LEGEND = (
     "Benchmarks with metrics of their own: the headline metric with its 95 % interval, then the others; official and\n"
     "paper: by the benchmark's own rule and by the paper's, on the same episodes."
 )
-OWN_COUNTS = (
-    "calls: tool calls an episode; n: episodes, failed ones included; failed: episodes that ended in an error of the\n"
-    "model or the infrastructure; -: no value."
+COUNTS = (
+    "n: episodes, failed ones included",
+    "failed: episodes that ended in an error of the model or the infrastructure",
+    "-: no value.",
 )
 
 AVERAGES = (
     "paper_average, average: mean of the columns of a table over benchmarks, by the paper's rule and strictly;\n"
     "`harness table --layout paper` shows the columns."
 )
-
-F1 = "solve_f1"
-NOT_SHOWN = {"turns", "malformed_call_rate", "tool_error_rate"}
-"""Metrics that summaries hold and tables leave out."""
 
 NOT_HEEDED = "(!) beside a reasoning mode: the model did not do as it was asked; see the warning of its run."
 
@@ -63,14 +44,14 @@ def number(value: float | None, digits: int = 3) -> str:
 
 def cell(metrics: Mapping[str, Any], metric: str) -> str:
     """One metric as text; the headline with its interval."""
-    entry = metrics.get(metric)
-    if entry is None and metric == "answer_accuracy" and "answer_accuracy_lenient" in metrics:
-        return "~" + cell(metrics, "answer_accuracy_lenient")
+    entry, row = metrics.get(metric), find_metric(metric)
+    if entry is None and row.lenient in metrics:
+        return "~" + cell(metrics, row.lenient)
     if entry is None or entry["value"] is None:
         return DASH
-    if metric == F1:
+    if metric == HEADLINE:
         return with_interval(entry)
-    return number(entry["value"], 1 if metric == "calls" else 3)
+    return number(entry["value"], row.digits)
 
 
 def with_interval(entry: Mapping[str, Any]) -> str:
@@ -105,7 +86,7 @@ def _mean_of(name: str, entry: Mapping[str, Any]) -> str:
 
 
 def _headline(entry: Mapping[str, Any]) -> str:
-    return str(entry.get("headline", F1))
+    return str(entry.get("headline", HEADLINE))
 
 
 def _passes(entry: Mapping[str, Any]) -> dict[str, str]:
@@ -123,12 +104,21 @@ def mode(summary: Mapping[str, Any]) -> str:
 def legend(summaries: Sequence[Mapping[str, Any]]) -> str:
     """What the columns of a table of these runs mean."""
     headlines = [_headline(entry) for summary in summaries for entry in summary["tasks"].values()]
-    own = any(headline != F1 for headline in headlines)
-    columns = [LEGEND, *([OWN_LEGEND] if own else [])] if F1 in headlines or not own else [OWN_LEGEND, OWN_COUNTS]
+    own = any(headline != HEADLINE for headline in headlines)
+    if HEADLINE in headlines or not own:
+        columns = [_legend(common=False), *([OWN_LEGEND] if own else [])]
+    else:
+        columns = [OWN_LEGEND, _legend(common=True)]
     if any(averages.is_average(_headline(entry)) for summary in summaries for entry in summary["groups"].values()):
         columns.append(AVERAGES)
     unheeded = any(heeded(summary) is False for summary in summaries)
     return "\n".join([*columns, *([NOT_HEEDED] if unheeded else []), *_floor_note(summaries)])
+
+
+def _legend(common: bool) -> str:
+    """What the columns of a table mean; `common`: only those that tables of any benchmark have."""
+    said = [row.legend for row in shown_in("table") if row.legend and (row.common or not common)]
+    return textwrap.fill("; ".join([*said, *COUNTS]), LEGEND_WIDTH)
 
 
 def floors(summaries: Sequence[Mapping[str, Any]]) -> dict[str, float]:
@@ -146,8 +136,8 @@ def _floor_note(summaries: Sequence[Mapping[str, Any]]) -> list[str]:
 def _values(entry: Mapping[str, Any]) -> dict[str, str]:
     outcomes = entry["outcomes"]
     failed = outcomes.get("infrastructure_error", 0) + outcomes.get("model_error", 0)
-    values = {heading: cell(entry["metrics"], metric) for heading, metric in COLUMNS.items()}
-    if _headline(entry) != F1:
+    values = {row.heading: cell(entry["metrics"], row.name) for row in shown_in("table")}
+    if _headline(entry) != HEADLINE:
         values = _own_values(entry)
     return {"n": str(entry["n"]), **values, "failed": str(failed)}
 
@@ -159,11 +149,11 @@ def _own_values(entry: Mapping[str, Any]) -> dict[str, str]:
     leading = {headline: DASH if first is None or first["value"] is None else with_interval(first)}
     if averages.is_average(headline):
         return {**leading, averages.AVERAGE: cell(metrics, averages.AVERAGE)}
-    others = [name for name in metrics if name not in {headline, "calls"} | NOT_SHOWN and not PASS.fullmatch(name)]
+    others = [name for name in metrics if name != headline and not (find_metric(name).common or PASS.fullmatch(name))]
     return {
         **leading,
         **{name.replace("_", " "): cell(metrics, name) for name in others},
-        "calls": cell(metrics, "calls"),
+        **{row.heading: cell(metrics, row.name) for row in shown_in("table") if row.common},
     }
 
 

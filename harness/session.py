@@ -22,8 +22,6 @@ from harness.sandbox import Sandbox, SandboxConfig
 from harness.terminal import printable
 from harness.types import Model, Reasoning, SimulatedUser
 
-COMPARED = {"F1": "solve_f1", "P": "solve_precision", "R": "solve_rate", "answer": "answer_accuracy"}
-
 
 @dataclass(frozen=True)
 class Session:
@@ -181,17 +179,18 @@ def _differences(
     runs: Sequence[_Run], directories: Sequence[RunDirectory], played: Sequence[list[dict[str, Any]]]
 ) -> Iterator[str]:
     """For every model that was played in two modes: the second minus the first on the same episodes."""
-    from harness.paired import Played, paired
+    from harness.averages import compare_records
+    from harness.metrics import shown_in
 
-    found = [Played(directory.manifest, records) for directory, records in zip(directories, played, strict=True)]
+    usual = {metric.name: metric.heading for metric in shown_in("modes")}
     for index, (first, second) in enumerate(pairwise(runs)):
         if first.player.model is not second.player.model:
             continue
         parts = []
-        headlines = {task["headline"] for task in directories[index].manifest["tasks"].values()}
-        own = {metric: metric for metric in sorted(headlines - set(COMPARED.values()))}
-        for heading, metric in {**COMPARED, **own}.items():
-            difference = paired(found[index], found[index + 1], metric)
+        manifest = directories[index].manifest
+        own = sorted({task["headline"] for task in manifest["tasks"].values()} - usual.keys())
+        for metric, heading in {**usual, **dict(zip(own, own, strict=True))}.items():
+            difference = compare_records(manifest, played[index], played[index + 1], metric)
             if difference.value is not None:
                 between = "" if difference.ci95 is None else " [{:+.3f}, {:+.3f}]".format(*difference.ci95)
                 parts.append(f"{heading} {difference.value:+.3f}{between}")

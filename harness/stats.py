@@ -18,6 +18,8 @@ from dataclasses import dataclass
 
 Observation = tuple[Hashable, float]
 """A cluster and a value."""
+PairedObservation = tuple[Hashable, float, float]
+"""A cluster and two values of the same sample, before and after."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,15 +152,21 @@ def pass_hat(n: int, c: int, k: int) -> float:
 
 
 def paired_difference(
-    a: Mapping[Hashable, float],
-    b: Mapping[Hashable, float],
-    clusters: Mapping[Hashable, Hashable],
-    strata: Mapping[Hashable, Hashable] | None = None,
+    strata: Sequence[Sequence[PairedObservation]],
+    bounds: tuple[float, float] | None = None,
+    weights: Sequence[float] | None = None,
 ) -> Estimate:
-    """The mean of b - a over the keys (samples, or samples and epochs) that both have, clustered like the means; with
-    `strata`, every stratum of keys weighs the same."""
-    parts: dict[Hashable, list[Observation]] = defaultdict(list)
-    for key in a:
-        if key in b:
-            parts[(strata or {}).get(key)].append((clusters.get(key, key), b[key] - a[key]))
-    return estimate(list(parts.values()))
+    """The macro mean of after - before over strata of pairs, weighed and clustered like the means; `bounds` are those
+    of the values."""
+    reach = None if bounds is None else bounds[1] - bounds[0]
+    return estimate(differences(strata), None if reach is None else (-reach, reach), weights)
+
+
+def differences(strata: Sequence[Sequence[PairedObservation]]) -> list[list[Observation]]:
+    """after - before of every pair."""
+    return [[(cluster, after - before) for cluster, before, after in pairs] for pairs in strata]
+
+
+def weights_of(given: Sequence[float]) -> list[float] | None:
+    """What strata count, as `estimate` takes it: None where all count the same."""
+    return list(given) if len(given) > 1 and set(given) != {1.0} and any(given) else None

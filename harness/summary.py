@@ -14,7 +14,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from typing import Any
 
-from harness.averages import members, observations, table_entry
+from harness.averages import members, observations, table_entry, task_weights
+from harness.metrics import bounds_of
 from harness.prices import Price
 from harness.runs import SCHEMA, Record, order
 from harness.stats import estimate, pass_at, pass_hat
@@ -25,9 +26,6 @@ NOT_SWITCHED = "not switched: "
 
 PASS = re.compile(r"(pass[@^])(\d+)")
 """A metric over the epochs of a sample, and its k."""
-
-UNBOUNDED = {"calls", "turns"}
-"""Metrics that are counts. All others are fractions, unless one of a third party's is seen to be none."""
 
 
 def summarise(manifest: Mapping[str, Any], records: Sequence[Record]) -> dict[str, Any]:
@@ -87,7 +85,7 @@ def _entry(
     records = [record for name in names for record in by_task[name]]
     metrics = dict.fromkeys(metric for record in records for metric in record["scores"])
     epochs = int(manifest["identity"]["epochs"])
-    weights = _weights(manifest, names)
+    weights = task_weights(manifest, names)
     passes = _passes(manifest, names, by_task, epochs) if epochs > 1 else {}
     return {
         "n": len(records),
@@ -107,15 +105,7 @@ def _entry(
 
 
 def _bounds(metric: str, records: Sequence[Record]) -> tuple[float, float] | None:
-    """What an interval is cut to: 0 and 1 for a fraction."""
-    values = [value for record in records if (value := record["scores"].get(metric)) is not None]
-    return None if metric in UNBOUNDED or any(not 0 <= value <= 1 for value in values) else (0.0, 1.0)
-
-
-def _weights(manifest: Mapping[str, Any], names: Sequence[str]) -> list[float] | None:
-    """What the tasks of a group count in its mean; None where all count the same."""
-    found = [float(manifest["tasks"][name].get("weight", 1.0)) for name in names]
-    return found if len(names) > 1 and set(found) != {1.0} else None
+    return bounds_of(metric, (value for record in records if (value := record["scores"].get(metric)) is not None))
 
 
 def _floor(manifest: Mapping[str, Any], names: Sequence[str], weights: Sequence[float] | None) -> dict[str, float]:
@@ -148,7 +138,7 @@ def _passes(
                     for clusters, successes in played
                 ],
                 bounds=(0.0, 1.0),
-                weights=_weights(manifest, names),
+                weights=task_weights(manifest, names),
             ).as_json()
     return passes
 

@@ -10,6 +10,8 @@ from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, runtime_checkable
 
+from harness.metrics import ANSWERS, HEADLINE
+
 Role = Literal["system", "user", "assistant", "tool"]
 Outcome = Literal["ok", "turn_limit", "token_limit", "model_error", "infrastructure_error"]
 CallStatus = Literal["ok", "raised", "timeout", "killed", "truncated", "unknown_tool", "malformed"]
@@ -370,8 +372,8 @@ class Task:
     load: Callable[[], Sequence[Sample]]
     environment: Callable[[Sample], Environment]
     score: Callable[[Sample, Trajectory], Verdict]
-    headline: str = "solve_f1"
-    success: tuple[str, ...] = ("answer_accuracy", "answer_accuracy_lenient")
+    headline: str = HEADLINE
+    success: tuple[str, ...] = ANSWERS
     """The metric, the first of these that the episodes have, whose value 1 is a success for pass@k and pass^k."""
     group: str | None = None
     weight: float = 1.0

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from harness import jsonio
+from harness.metrics import ANSWERS, HEADLINE
 from harness.runs import Record
 from harness.scoring.strict import is_error
 from harness.types import Sample
@@ -58,8 +59,6 @@ ENDED: Mapping[str, Cause] = {
     "token_limit": "token_limit",
     "turn_limit": "out_of_turns",
 }
-ANSWERS = ("answer_accuracy", "answer_accuracy_lenient")
-HEADLINE = "solve_f1"
 
 
 @dataclass(frozen=True, slots=True)

@@ -138,6 +138,7 @@ def _named(run: Run) -> str:
 
 
 def _rows(one: Compared, first: Sequence[str], start: int) -> list[Row]:
+    from harness.metrics import find_metric
     from results.comparison import shown_p
     from results.render import Cell, Row, number, text
 
@@ -145,7 +146,7 @@ def _rows(one: Compared, first: Sequence[str], start: int) -> list[Row]:
     for change in one.changes:
         if change.scope != scope:
             block, scope = block + 1, change.scope
-        digits = ".1f" if change.metric in ("calls", "turns") else ".3f"
+        digits = f".{find_metric(change.metric).digits}f"
         interval = change.difference.ci95
         between = Cell() if interval is None else Cell(_between(interval, digits), list(interval))
         cells = [*map(text, (*first, change.scope, change.metric)), number(change.before, digits)]

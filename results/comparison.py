@@ -11,19 +11,13 @@ from fnmatch import fnmatchcase
 from typing import Any, Literal
 
 from harness.errors import UsageError
-from harness.stats import Estimate, Observation, estimate
-from harness.summary import UNBOUNDED
+from harness.metrics import bounds_of, shown_in
+from harness.stats import Estimate, PairedObservation, differences, estimate, paired_difference, weights_of
 from results.pairing import Pair
 from results.reading import Run
 from results.statistics import bootstrap_interval, detectable, holm, mcnemar_p, permutation_p
 
-METRICS = ("solve_f1", "solve_precision", "solve_rate", "answer_accuracy", "answer_accuracy_lenient", "calls")
-"""Shown unless asked otherwise, where both runs have them; other benchmarks' headlines are added."""
-
 DETECTABLE = "detectable: the smallest true difference that a test at .05 would have found in 80 % of such runs."
-
-Triple = tuple[str, float, float]
-"""A pair's cluster and its two values."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,15 +75,16 @@ def scopes(base: Run, run: Run, by_task: bool) -> dict[str, list[str]]:
 
 
 def metrics_of(pairs: Sequence[Pair], wanted: Sequence[str], headlines: Sequence[str]) -> list[str]:
-    """The metrics to show: those that both runs have and a glob of `wanted` means, or the usual ones. Raises UsageError
-    for a glob that means none."""
+    """The metrics to show: those that both runs have and a glob of `wanted` means, or the usual ones and the headlines.
+    Raises UsageError for a glob that means none."""
     before, after = (
         {name for record in side for name in record["scores"]}
         for side in zip(*((p.before, p.after) for p in pairs), strict=True)
     )
     known = sorted(before & after)
     if not wanted:
-        return [name for name in dict.fromkeys([*METRICS, *headlines]) if name in known]
+        usual = [metric.name for metric in shown_in("compare")]
+        return [name for name in dict.fromkeys([*usual, *headlines]) if name in known]
     for glob in wanted:
         if not any(fnmatchcase(name, glob) for name in known):
             raise UsageError(f"No metric of both runs matches {glob!r}; they have {', '.join(known)}.")
@@ -110,56 +105,52 @@ def changes(pairs: Sequence[Pair], parts: Mapping[str, Sequence[str]], metrics: 
 class _Strata:
     """For every task the pairs that have a metric in both runs, and what the tasks count (None: all the same)."""
 
-    triples: Sequence[Sequence[Triple]]
+    pairs: Sequence[Sequence[PairedObservation]]
     weights: Sequence[float] | None
-
-    @property
-    def differences(self) -> list[list[Observation]]:
-        return [[(cluster, after - before) for cluster, before, after in found] for found in self.triples]
 
     def mean(self, place: Literal[1, 2]) -> float:
         """The macro mean of the values before or after."""
-        values = [[(triple[0], triple[place]) for triple in found] for found in self.triples]
+        values = [[(pair[0], pair[place]) for pair in found] for found in self.pairs]
         return estimate(values, weights=self.weights).value or 0.0
+
+    def difference(self, metric: str) -> Estimate:
+        bounds = bounds_of(metric, (value for found in self.pairs for _, *both in found for value in both))
+        return paired_difference(self.pairs, bounds, self.weights)
 
 
 def _strata(pairs: Sequence[Pair], tasks: Sequence[str], metric: str) -> _Strata:
-    found: dict[str, list[Triple]] = {task: [] for task in tasks}
-    given = {pair.task: pair.weight for pair in pairs if pair.task in found}
+    found: dict[str, list[PairedObservation]] = {task: [] for task in tasks}
+    given = dict.fromkeys(tasks, 1.0) | {pair.task: pair.weight for pair in pairs if pair.task in found}
     for pair in pairs:
         before, after = (record["scores"].get(metric) for record in (pair.before, pair.after))
         if pair.task in found and before is not None and after is not None:
             found[pair.task].append((pair.cluster, float(before), float(after)))
-    weighted = len(given) == len(found) > 1 and set(given.values()) != {1.0}
-    return _Strata(list(found.values()), [given[task] for task in found] if weighted else None)
-
-
-def _difference(strata: _Strata, metric: str) -> Estimate:
-    return estimate(strata.differences, None if metric in UNBOUNDED else (-1.0, 1.0), strata.weights)
+    return _Strata(list(found.values()), weights_of([given[task] for task in found]))
 
 
 def _change(pairs: Sequence[Pair], scope: str, tasks: Sequence[str], metric: str) -> Change | None:
     """None where a task has no pair with the metric."""
     strata = _strata(pairs, tasks, metric)
-    p = permutation_p(strata.differences, weights=strata.weights)
+    changed = differences(strata.pairs)
+    p = permutation_p(changed, weights=strata.weights)
     if p is None:
         return None
-    difference = _difference(strata, metric)
+    difference = strata.difference(metric)
     return Change(
         scope=scope,
         metric=metric,
         before=strata.mean(1),
         after=strata.mean(2),
         difference=difference,
-        bootstrap=bootstrap_interval(strata.differences, weights=strata.weights),
+        bootstrap=bootstrap_interval(changed, weights=strata.weights),
         p=p,
         p_holm=p,
-        mcnemar=_mcnemar([triple for found in strata.triples for triple in found]),
+        mcnemar=_mcnemar([pair for found in strata.pairs for pair in found]),
         detectable=detectable(difference),
     )
 
 
-def _mcnemar(triples: Sequence[Triple]) -> float | None:
+def _mcnemar(triples: Sequence[PairedObservation]) -> float | None:
     """None where values are not all 0 and 1, or episodes share a cluster."""
     alone = len({cluster for cluster, *_ in triples}) == len(triples)
     if not alone or any(value not in (0.0, 1.0) for _, *both in triples for value in both):
@@ -182,7 +173,7 @@ class Contrary:
 def contrary(pairs: Sequence[Pair], parts: Mapping[str, Sequence[str]], found: Sequence[Change]) -> list[Contrary]:
     """The tasks of each changed group whose difference has the other sign."""
     single = [
-        (change, Contrary(task, change.metric, _difference(_strata(pairs, [task], change.metric), change.metric)))
+        (change, Contrary(task, change.metric, _strata(pairs, [task], change.metric).difference(change.metric)))
         for change in found
         for task in parts[change.scope]
     ]

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from harness.environment import ToolEnvironment
 from harness.errors import UsageError
+from harness.metrics import HEADLINE
 from harness.models.local import Local
 from harness.records import read_samples
 from harness.registry import load_samples, select_tasks
@@ -149,7 +150,7 @@ def check(settings: Training, items: Sequence[tuple[Task, Sample]]) -> None:
         if task.scripted_user is not None:
             raise UsageError(f"{task.name} simulates a user, whom nobody plays in training; leave it out.")
         judged = any(gold.sub_answers.values()) or gold.answer is not None or gold.calls
-        if task.headline == "solve_f1" and not judged:
+        if task.headline == HEADLINE and not judged:
             raise UsageError(f"{task.name}, sample {sample.id!r} has no gold, so no reward can judge it; leave it out.")
         if settings.regime == "step":
             if not isinstance(task.environment(sample), ToolEnvironment):

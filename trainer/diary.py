@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from harness.models.local import Local, quietly_imported
 from trainer import checkpoints
 from trainer.course import Course, Watch
-from trainer.generation import METRICS
+from trainer.generation import logged
 from trainer.rewards import ANSWER_BONUS
 from trainer.validation import validate
 from trainer.verify import shared_sandbox
@@ -79,9 +79,8 @@ class Diary(transformers.TrainerCallback):  # type: ignore[misc]
                 folder = self._out / "validation" / f"{step:06d}"
                 scores = validate(exam, self._model, network, step, shared_sandbox(), folder)
             self._validated[step] = scores
-            self._write(
-                {"step": step, "validation": {name: _short(scores[name]) for name in METRICS if name in scores}}
-            )
+            found = {name: _short(value) for name, value in logged(scores).items()}
+            self._write({"step": step, "validation": found})
             if self.best is not None and self.best[0] == step:
                 self.keep(trainer)
         trainer.accelerator.wait_for_everyone()

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 from harness.datafiles import write_rows
 from harness.errors import HarnessError
+from harness.metrics import shown_in
 from harness.models.hf import HFModel, continue_rows
 from harness.models.local import Local, Row, cut, to_row
 from harness.types import ModelRequest, Sampling, Trajectory
@@ -27,18 +28,6 @@ from trainer.prefixes import cut as cut_prefixes
 from trainer.rewards import Turn
 from trainer.validation import WIDTH
 from trainer.verify import shared_sandbox
-
-METRICS = (
-    "success",
-    "solve_f1",
-    "solve_precision",
-    "solve_rate",
-    "answer_accuracy",
-    "calls",
-    "turns",
-    "malformed_call_rate",
-)
-"""What is logged of the episodes that are trained on, by the evaluation's names."""
 
 
 class Asker(Protocol):
@@ -106,7 +95,7 @@ class Episodes:
                 for job, done, verdict in zip(jobs, played, verdicts, strict=True)
             ]
         return [
-            Scored(track, earned, {**_numbers(verdict.scores), "rewritten_turns": float(track.rewritten)})
+            Scored(track, earned, {**logged(verdict.scores), "rewritten_turns": float(track.rewritten)})
             for track, earned, verdict in zip(tracks, rewards, verdicts, strict=True)
         ]
 
@@ -268,5 +257,6 @@ def _so_many(prefixes: Sequence[Prefix], n: int, draw: random.Random) -> list[Pr
     return chosen
 
 
-def _numbers(scores: Mapping[str, float | None]) -> dict[str, float]:
-    return {name: value for name in METRICS if (value := scores.get(name)) is not None}
+def logged(scores: Mapping[str, float | None]) -> dict[str, float]:
+    """What is logged of episodes, by the evaluation's names."""
+    return {row.name: value for row in shown_in("log") if (value := scores.get(row.name)) is not None}

@@ -27,6 +27,7 @@ from typing import Literal
 from harness.errors import UsageError
 from harness.formats import FORMATS
 from harness.formats.paper import STRAY, parse_paper, without_end_tokens
+from harness.metrics import ANSWERS, HEADLINE
 from harness.registry import find_entry_points, load_entry_point, near
 from harness.scoring import paper, strict
 from harness.scoring.answer import answer_scores
@@ -250,10 +251,10 @@ def episode_f1(sample: Sample, trajectory: Trajectory, verdict: Verdict, answer_
     All three are read from the verdict, so they are the evaluation's. Raises UsageError for a task without Solve-F1.
     """
     scores = verdict.scores
-    if "solve_f1" not in scores:
+    if HEADLINE not in scores:
         raise UsageError("The reward episode_f1 needs the metric solve_f1, which this task lacks; name another reward.")
-    right = scores.get("answer_accuracy") or scores.get("answer_accuracy_lenient") or 0.0
-    return (scores["solve_f1"] or 0.0) + answer_bonus * right - _malformed(verdict)
+    right = max(scores.get(answer) or 0.0 for answer in ANSWERS)
+    return (scores[HEADLINE] or 0.0) + answer_bonus * right - _malformed(verdict)
 
 
 def episode_success(sample: Sample, trajectory: Trajectory, verdict: Verdict) -> float:
@@ -283,7 +284,7 @@ REWARDS: Mapping[str, Reward] = MappingProxyType(
         "strict_rate": Reward("step", strict_rate, context=True),
         "strict_pr": Reward("step", strict_pr, context=True),
         "mended_f1": Reward("step", mended_f1, context=True, options=("useless_cost",)),
-        "episode_f1": Reward("episode", episode_f1, options=("answer_bonus",), metric="solve_f1"),
+        "episode_f1": Reward("episode", episode_f1, options=("answer_bonus",), metric=HEADLINE),
         "episode_success": Reward("episode", episode_success, metric="success"),
     }
 )

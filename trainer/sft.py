@@ -32,6 +32,7 @@ from harness import jsonio
 from harness.episodes import to_trajectory
 from harness.errors import UsageError
 from harness.gold import tasks_of
+from harness.metrics import ANSWERS, HEADLINE
 from harness.models.local import folder_digest, quietly_imported
 from harness.records import fingerprint, read_samples
 from harness.runs import RunDirectory
@@ -193,7 +194,7 @@ def _recorded(path: Path) -> tuple[list[Sample], list[str]]:
 
 def succeeded(scores: Mapping[str, float | None]) -> bool:
     """Whether an episode is one to imitate: strict Solve-F1 of 1 and the right answer."""
-    return scores.get("solve_f1") == 1 and 1 in (scores.get("answer_accuracy"), scores.get("answer_accuracy_lenient"))
+    return scores.get(HEADLINE) == 1 and 1 in map(scores.get, ANSWERS)
 
 
 # --- network -----------------------------------------------------------------------------------------------------

@@ -68,10 +68,8 @@ def text_losses(base: Path, trained: Path, samples: Sequence[Sample]) -> list[Te
 
 def _compared(text: str, samples: Sequence[Sample], before: Sequence[float], after: Sequence[float]) -> TextLoss:
     """The losses of one kind of text, an episode a sample, clustered by world."""
-    names = [sample.id for sample in samples]
-    clusters = {sample.id: sample.metadata.get("world") or sample.id for sample in samples}
-    pairs = dict(zip(names, before, strict=True)), dict(zip(names, after, strict=True))
-    difference = paired_difference(*pairs, clusters)  # type: ignore[arg-type]
+    clusters = [sample.metadata.get("world") or sample.id for sample in samples]
+    difference = paired_difference([list(zip(clusters, before, after, strict=True))])
     return TextLoss(text, mean(before), mean(after), difference)
 
 

@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from harness.averages import compare_records
 from harness.evaluate import Plan, Player, evaluate
+from harness.metrics import find_metric, shown_in
 from harness.models import ModelOptions
 from harness.models.hf import HFModel, continue_rows, load_directory
 from harness.models.local import Local
-from harness.paired import Played, paired
 from harness.runs import RunDirectory
 from harness.sandbox import Sandbox
 from harness.task import file_task
@@ -24,7 +25,6 @@ from harness.types import Limits, Reasoning, Sampling
 
 WIDTH = 128
 """Episodes that are played together."""
-COLUMNS = {"F1": "solve_f1", "P": "solve_precision", "R": "solve_rate", "answer": "answer_accuracy", "calls": "calls"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,13 +87,13 @@ class Difference:
 
 
 def differences(before: Path, after: Path) -> list[Difference]:
-    """What two run directories of the same exam say, metric by metric (harness.paired)."""
+    """What two run directories of the same exam say, metric by metric."""
     runs = [RunDirectory.open(path) for path in (before, after)]
-    played = [Played(run.manifest, run.records()) for run in runs]
+    played = [run.records() for run in runs]
     values = [means(run.summary()) for run in runs]
     found = []
-    for metric in COLUMNS.values():
-        change = paired(played[0], played[1], metric)
+    for metric in (row.name for row in shown_in("exam")):
+        change = compare_records(runs[0].manifest, played[0], played[1], metric)
         if change.value is not None and all(metric in value for value in values):
             interval = None if change.ci95 is None else (change.ci95[0], change.ci95[1])
             found.append(Difference(metric, values[0][metric], values[1][metric], change.value, interval))
@@ -104,10 +104,9 @@ def table(found: Sequence[Difference], episodes: int) -> str:
     """Before and after, for people."""
     from tabulate import tabulate
 
-    headings = {metric: heading for heading, metric in COLUMNS.items()}
     rows = [
         {
-            "": headings[one.metric],
+            "": find_metric(one.metric).heading,
             "before": f"{one.before:.3f}",
             "after": f"{one.after:.3f}",
             "difference": f"{one.value:+.3f}",

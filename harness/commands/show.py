@@ -103,8 +103,9 @@ def _list(records: list[dict[str, Any]], headlines: Mapping[str, str]) -> str:
 
 def _headline(scores: Mapping[str, float | None], metric: str) -> dict[str, str]:
     from harness.display import number
+    from harness.metrics import HEADLINE
 
-    if metric == "solve_f1":
+    if metric == HEADLINE:
         return {"F1": number(scores.get(metric)), "paper F1": number(scores.get(f"paper_{metric}"))}
     return {metric: number(scores.get(metric))}
 
@@ -174,16 +175,16 @@ def _checks(record: Mapping[str, Any], sample: Sample) -> Iterator[str]:
 
 def _scores(scores: Mapping[str, float | None]) -> str:
     from harness.display import number
+    from harness.metrics import ANSWERS, HEADLINE, RULES, shown_by_rule
 
-    if "solve_f1" not in scores:
+    if HEADLINE not in scores:
         return "\n".join(f"{name} {number(value)}" for name, value in scores.items())
-    strict = "  ".join(f"{name} {number(scores.get(f'solve_{key}'))}" for name, key in _PARTS)
-    paper = "  ".join(f"{name} {number(scores.get(f'paper_solve_{key}'))}" for name, key in _PARTS)
-    answers = [f"{name} {number(value, 0)}" for name, value in scores.items() if name.startswith("answer_accuracy")]
+    strict, paper = (
+        "  ".join(f"{row.heading} {number(scores.get(rule + row.name))}" for row in shown_by_rule())
+        for rule in RULES.values()
+    )
+    answers = [f"{name} {number(scores[name], 0)}" for name in scores if name.startswith(ANSWERS[0])]
     return f"strict  {strict}\npaper   {paper}" + "".join(f"\n{answer}" for answer in answers)
-
-
-_PARTS = (("P", "precision"), ("R", "rate"), ("F1", "f1"))
 
 
 def _call(call: Mapping[str, Any], reason: str | None, gold: Any, full: bool) -> Iterator[str]:

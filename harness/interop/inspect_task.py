@@ -43,6 +43,7 @@ from harness.environment import ToolEnvironment
 from harness.episodes import to_record, to_trajectory
 from harness.errors import ModelFailure
 from harness.interop.live import Live, untimed
+from harness.metrics import shown_in
 from harness.rollout import Episode
 from harness.runs import Record
 from harness.sandbox import Sandbox, SandboxConfig
@@ -64,8 +65,6 @@ from harness.types import (
 
 EPISODE = "harness_episode"
 """Where a sample's store holds the episode."""
-FIRST = ("solve_f1", "solve_precision", "solve_rate")
-"""Metrics in the order in which inspect_ai shows them; the others follow."""
 FINISH = {"max_tokens": "length"}
 """inspect_ai's reasons to stop in the words of chat completions."""
 
@@ -86,10 +85,12 @@ def fingerprint(path: str) -> str:
 
 @cache
 def metric_names(path: str) -> tuple[str, ...]:
-    """Every metric that an episode of this file may have: inspect_ai wants the same ones of all samples."""
+    """Every metric that an episode of this file may have: inspect_ai wants the same ones of all samples. The strict
+    rule's come first."""
     silent = Trajectory((), (), 0, "ok", "no_tool_calls", Usage(), {})
     names = (name for sample in environments(path).values() for name in score(sample, silent).scores)
-    return tuple(dict.fromkeys((*FIRST, *names)))
+    first = (row.name for row in shown_in("rules"))
+    return tuple(dict.fromkeys((*first, *names)))
 
 
 def dataset(path: str) -> MemoryDataset:

@@ -16,10 +16,11 @@ from typing import Any, Literal
 
 from harness.display import NOT_HEEDED, floors
 from harness.errors import UsageError
+from harness.metrics import RULES
 from harness.registry import near
 from harness.stats import mean
 from harness.summary import heeded
-from results.layouts.scenario import PREFIXES, value_of
+from results.layouts.scenario import value_of
 from results.reading import Run
 from results.render import Cell, Column, Grid, Row, text
 
@@ -148,7 +149,7 @@ def _line(runs: Sequence[Run], environments: str, rule: str) -> Line:
 
 
 def _percent(entry: Mapping[str, Any] | None, metric: str, rule: str) -> float | None:
-    value = value_of(entry, PREFIXES[rule] + metric)
+    value = value_of(entry, RULES[rule] + metric)
     return None if value is None else 100 * value
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from harness.metrics import RULES, shown_by_rule
 from results.reading import Run
 from results.render import Cell, Column, Grid, Row, number, text
 
@@ -14,9 +15,6 @@ SCENARIOS = {
     "multi_hop": "multi-hop",
     "parallel_multi_hop": "parallel multi-hop",
 }
-METRICS = {"P": "solve_precision", "R": "solve_rate", "F1": "solve_f1"}
-PREFIXES = {"strict": "", "paper": "paper_"}
-"""Of a metric's name, by rule."""
 NOTE = (
     "P, R, F1: precision, recall and F1 of tool use by the {} rule, as fractions; mean: over the four scenarios, where "
     "all of them were played whole; -: no value."
@@ -25,10 +23,11 @@ NOTE = (
 
 def scenario(runs: Sequence[Run], rule: str) -> Grid:
     """Fractions; the mean over scenarios is the group's."""
+    headings = [row.heading for row in shown_by_rule()]
     columns = [Column("model", left=True), Column("tasks", left=True)]
-    columns += [Column(metric, over) for over in (*SCENARIOS.values(), "mean") for metric in METRICS]
+    columns += [Column(metric, over) for over in (*SCENARIOS.values(), "mean") for metric in headings]
     rows = [
-        Row([text(run.label), text(f"{family}_*"), *_cells(run.summary, family, PREFIXES[rule])])
+        Row([text(run.label), text(f"{family}_*"), *_cells(run.summary, family, RULES[rule])])
         for run in runs
         for family in _families(run.summary["tasks"])
     ]
@@ -48,7 +47,7 @@ def _family(task: str) -> str | None:
 
 def _cells(summary: Mapping[str, Any], family: str, prefix: str) -> list[Cell]:
     entries = [summary["tasks"].get(f"{family}_{kind}") for kind in SCENARIOS] + [summary["groups"].get(family)]
-    return [number(value_of(entry, prefix + metric)) for entry in entries for metric in METRICS.values()]
+    return [number(value_of(entry, prefix + row.name)) for entry in entries for row in shown_by_rule()]
 
 
 def value_of(entry: Mapping[str, Any] | None, metric: str) -> float | None:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from harness import jsonio
 from harness.errors import UsageError
+from harness.metrics import shown_in
 
 Points = tuple[tuple[float, float], ...]
 TRAINED = ("reward", "loss")
-VALIDATED = ("solve_f1", "answer_accuracy")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ def read_curves(folder: Path, needed: bool = False) -> Curves | None:
     lines = [line for text in path.read_bytes().splitlines() if (line := _line(text)) is not None]
     validations = [{"step": line["step"], **v} for line in lines if isinstance(v := line.get("validation"), dict)]
     label = folder.resolve().name
-    return Curves(label, _curves(lines, TRAINED), _curves(validations, VALIDATED))
+    return Curves(label, _curves(lines, TRAINED), _curves(validations, [row.name for row in shown_in("curves")]))
 
 
 def _line(text: bytes) -> dict[str, Any] | None:
@@ -47,7 +47,7 @@ def _line(text: bytes) -> dict[str, Any] | None:
     return line if isinstance(line, dict) and _is_number(line.get("step")) else None
 
 
-def _curves(lines: list[dict[str, Any]], names: tuple[str, ...]) -> dict[str, Points]:
+def _curves(lines: list[dict[str, Any]], names: Sequence[str]) -> dict[str, Points]:
     return {name: points for name in names if (points := _points(lines, name))}
 
 

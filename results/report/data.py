@@ -14,10 +14,11 @@ from typing import Any
 from harness.episodes import to_trajectory
 from harness.errors import UsageError
 from harness.gold import tasks_of
+from harness.metrics import HEADLINE
 from harness.runs import Record, RunDirectory
 from harness.types import Sample
 from results import reading
-from results.causes import HEADLINE, Diagnosis, diagnose
+from results.causes import Diagnosis, diagnose
 from results.report.curves import Curves, read_curves
 
 

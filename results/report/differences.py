@@ -9,13 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.errors import UsageError
-from results.causes import HEADLINE
+from harness.metrics import ANSWERS, METRICS, RULES, find_metric, shown_in
 from results.comparison import Change, changes, scopes
 from results.pairing import pair_up
 from results.report.data import Run
-
-NAMES = {HEADLINE: "strict F1", "paper_solve_f1": "paper F1", "answer_accuracy": "answer"}
-"""Metrics that are compared, beside the headlines of the tasks, and how they are called."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +38,17 @@ def _difference(base: Run, run: Run) -> Difference:
         return Difference(base, run, {}, str(error))
     parts = scopes(base.read, run.read, by_task=False)
     headlines = [str(base.manifest["tasks"][task]["headline"]) for tasks in parts.values() for task in tasks]
-    found = changes(pairs, parts, list(dict.fromkeys([*NAMES, *headlines])))
+    found = changes(pairs, parts, list(dict.fromkeys([*_usual(), *headlines])))
     return Difference(base, run, {_name(change, len(parts) > 1): change for change in found})
 
 
+def _usual() -> list[str]:
+    """What is compared whatever the tasks' headlines: metrics of tool use, then answers."""
+    return sorted((row.name for row in shown_in("report")), key=lambda name: name in ANSWERS)
+
+
 def _name(change: Change, several: bool) -> str:
-    name = NAMES.get(change.metric, change.metric.replace("_", " "))
+    """A metric that the paper's rule gives too says that it is the strict one."""
+    strict = "strict " if f"{RULES['paper']}{change.metric}" in METRICS else ""
+    name = strict + find_metric(change.metric).heading
     return f"{name} on {change.scope}" if several else name

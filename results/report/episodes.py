@@ -13,10 +13,11 @@ from typing import Any
 
 from harness.commands.show import BECAUSE
 from harness.episodes import to_trajectory
+from harness.metrics import ANSWERS, HEADLINE
 from harness.runs import Record
 from harness.scoring.strict import reject_reasons
 from harness.types import Sample
-from results.causes import ANSWERS, HEADLINE, LABELS, Diagnosis, SubAnswer, sub_answers
+from results.causes import LABELS, Diagnosis, SubAnswer, sub_answers
 from results.report.data import Run
 
 BLOCK_EPISODES = 200

@@ -6,9 +6,10 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from harness.metrics import HEADLINE, title_of
 from harness.stats import Estimate, Observation, estimate
 from harness.summary import PASS
-from results.causes import HEADLINE, LABELS
+from results.causes import LABELS
 from results.comparison import shown_p
 from results.report.curves import Curves
 from results.report.data import Report, Run
@@ -70,7 +71,7 @@ def _by_task(runs: Sequence[Run], palette: Mapping[str, str], legend: list[tuple
     rows = [(name, _floors_together(marks)) for name, marks in rows if marks]
     if rows:
         own = {str(entry["headline"]) for run in runs for entry in run.summary["tasks"].values()}
-        axis = "strict Solve-F1" if own == {HEADLINE} else "each task's headline metric"
+        axis = title_of(HEADLINE) if own == {HEADLINE} else "each task's headline metric"
         shown = f"{axis[0].upper()}{axis[1:]} with its 95 % interval (filled)"
         says = f"{shown}; hollow: the paper's rule, where its value differs."
         yield Figure("Score by task", says, [intervals(rows, UNIT, says, axis)], legend)

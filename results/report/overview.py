@@ -8,9 +8,10 @@ from html import escape
 from typing import Any
 
 from harness import averages
-from harness.display import legend, number, rows
+from harness.display import cell, legend, number, rows
+from harness.metrics import ANSWERS, title_of
 from harness.summary import PASS, heeded
-from results.causes import HEADLINE, LABELS, counted
+from results.causes import LABELS, counted
 from results.comparison import DETECTABLE, Change, shown_p
 from results.report.data import Report, Run
 from results.report.differences import Difference, differences
@@ -98,16 +99,16 @@ def _benchmarks(run: Run) -> dict[str, Mapping[str, Any]]:
 
 
 def _card(run: Run, name: str, entry: Mapping[str, Any], colour: str) -> str:
-    cell = entry["metrics"].get(entry["headline"]) or {"value": None, "ci95": None}
     metrics = entry["metrics"]
-    between = f"{cell['ci95'][0]:.3f} to {cell['ci95'][1]:.3f}" if cell["ci95"] else "no interval"
-    answer = metrics.get("answer_accuracy") or metrics.get("answer_accuracy_lenient") or {"value": None}
+    headline = metrics.get(entry["headline"]) or {"value": None, "ci95": None}
+    between = "{:.3f} to {:.3f}".format(*headline["ci95"]) if headline["ci95"] else "no interval"
+    answer = next((metrics[name] for name in ANSWERS if metrics.get(name)), {"value": None})
     facts = [("by the paper’s rule", _value(metrics, f"paper_{entry['headline']}"))]
     facts += [("right answers", number(answer["value"]))]
-    facts += [("calls an episode", number((metrics.get("calls") or {"value": None})["value"], 1))]
+    facts += [("calls an episode", cell(metrics, "calls"))]
     inner = element("p", element("i", class_=colour) + escape(run.label), class_="who")
-    inner += element("p", escape(f"{name}, {_rule(str(entry['headline']))}"), class_="what")
-    inner += element("p", number(cell["value"]), class_="big") + element("p", escape(between), class_="between")
+    inner += element("p", escape(f"{name}, {title_of(str(entry['headline']))}"), class_="what")
+    inner += element("p", number(headline["value"]), class_="big") + element("p", escape(between), class_="between")
     inner += element("dl", "".join(element("dt", name) + element("dd", escape(told)) for name, told in facts))
     return element("article", inner, class_="card")
 
@@ -145,11 +146,7 @@ def _reached(run: Run) -> Iterator[str]:
             ends = f" (95 % interval {cell['ci95'][0]:.3f} to {cell['ci95'][1]:.3f})" if cell["ci95"] else ""
             paper = entry["metrics"].get(f"paper_{headline}")
             besides = f", {number(paper['value'])} by the paper’s rule" if paper else ""
-            yield f"{_rule(headline)} {cell['value']:.3f}{ends} on {name}{besides}"
-
-
-def _rule(headline: str) -> str:
-    return "strict Solve-F1" if headline == HEADLINE else headline.replace("_", " ")
+            yield f"{title_of(headline)} {cell['value']:.3f}{ends} on {name}{besides}"
 
 
 def _floor(runs: Sequence[Run]) -> str:

@@ -19,7 +19,6 @@ from harness.commands.options import add_data_option, data_paths
 
 HELP = "write our tasks as files for lm-eval, and print where"
 DOCUMENTS = "tasks.lmeval.documents"
-MORE_IS_WORSE = {"calls", "turns", "malformed_call_rate", "tool_error_rate"}
 NEW_TOKENS = 1024
 """As --settings paper; --gen_kwargs max_gen_toks=N changes it."""
 
@@ -96,6 +95,7 @@ def _metrics(name: str, headline: str, paths: Mapping[str, str]) -> list[dict[st
     """The metrics that a silent episode has; the headline alone where the data is not there to make one."""
     from harness import jsonio
     from harness.errors import UsageError
+    from harness.metrics import find_metric
     from harness.types import Trajectory, Usage
     from tasks.lmeval.documents import found
 
@@ -106,7 +106,8 @@ def _metrics(name: str, headline: str, paths: Mapping[str, str]) -> list[dict[st
     except UsageError:
         metrics = [headline]
     return [
-        {"metric": metric, "aggregation": "mean", "higher_is_better": metric not in MORE_IS_WORSE} for metric in metrics
+        {"metric": metric, "aggregation": "mean", "higher_is_better": find_metric(metric).more_is_better}
+        for metric in metrics
     ]
 
 

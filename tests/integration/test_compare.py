@@ -6,8 +6,8 @@ import json
 import pytest
 from result_runs import group, one_task, solved, write_run
 
+from harness.averages import compare_records
 from harness.errors import UsageError
-from harness.paired import Played, paired
 from harness.runs import RunDirectory
 from results import compare
 
@@ -62,15 +62,24 @@ def test_a_group_is_weighed_as_its_table_weighs_it(tmp_path, as_json):
     assert change["difference"]["value"] == pytest.approx(0.125)
 
 
-def test_the_difference_is_the_one_that_eval_prints(tmp_path, as_json):
-    a, b = two(tmp_path, solved("micro", LOW), solved("micro", HIGH), groups=group("micro"))
+@pytest.mark.parametrize("weights", [{}, {"micro_single_hop": 3.0, "micro_multi_hop": 0.5}])
+def test_the_difference_is_the_one_that_eval_prints(tmp_path, as_json, weights):
+    a, b = two(tmp_path, solved("micro", LOW), solved("micro", HIGH), groups=group("micro"), weights=weights)
     change = as_json(a, b)[0]["changes"][0]
-    played = [Played(run.manifest, run.records()) for run in map(RunDirectory.open, (a, b))]
-    theirs = paired(*played, "solve_f1").as_json()
+    runs = [RunDirectory.open(run) for run in (a, b)]
+    theirs = compare_records(runs[0].manifest, *(run.records() for run in runs), "solve_f1").as_json()
     assert (change["tasks"], change["metric"]) == ("micro", "solve_f1")
     for name, value in theirs.items():
         assert change["difference"][name] == pytest.approx(value), name
     assert change["run"] - change["base"] == pytest.approx(theirs["value"])
+
+
+@pytest.mark.parametrize("metric", ["own", "calls"])
+def test_the_interval_of_values_that_leave_0_to_1_is_not_cut(tmp_path, as_json, metric):
+    a, b = two(tmp_path, one_task([0.0, 1.0, 2.0], metric), one_task([4.0, 4.0, 5.0], metric), headline=metric)
+    (change,) = as_json(a, b)[0]["changes"]
+    low, high = change["difference"]["ci95"]
+    assert low == pytest.approx(1.899, abs=1e-3) and high == pytest.approx(4.768, abs=1e-3)
 
 
 def test_the_table_has_groups_and_on_request_tasks(tmp_path, compared):

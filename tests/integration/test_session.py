@@ -1,5 +1,6 @@
 """Runs of one command in this process: reasoning modes, budgets, epochs, with a model whose switch a test controls."""
 
+import argparse
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from harness.registry import load_samples, select_tasks
 from harness.session import Session
 from harness.summary import NOT_SWITCHED
 from harness.types import Message, Model, Reasoning, Reply, Usage
+from results import compare
 
 OFF, ON = Reasoning("off"), Reasoning("on")
 
@@ -69,6 +71,27 @@ def test_both_modes_are_two_runs_and_a_comparison(plan, tmp_path, capsys):
         assert manifest["reasoning_switch"] == {"thinking": thinks}
         assert [bool(r["reasoning"]["turns"]) for r in records] == [thinks] * 4
         assert all(r["reasoning"]["asked"] == mode for r in records)
+
+
+def test_the_printed_difference_weighs_tasks_as_the_table_and_compare_do(tmp_path, capsys):
+    towns = [record(id=f"towns-{number}", world=f"shire-{number}") for number in range(4)]
+    unmoved = [record(id=f"others-{number}", unsolved_set={"population": ["7"]}, answer="7") for number in range(4)]
+    tasks = select_tasks(
+        [str(write_records(tmp_path / f"{name}.jsonl", rows)) for name, rows in (("heavy", towns), ("light", unmoved))],
+        {},
+    )
+    heavy, light = tasks
+    tasks = [replace(heavy, weight=3.0), light]
+    plan = Plan(tasks=tasks, samples=load_samples(tasks), groups={"both": ["heavy", "light"]})
+    out = tmp_path / "out"
+    assert Session(plan, [Thinker()], [OFF, ON], out, quiet=True).run() == 0
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "minus" in line]
+    parser = argparse.ArgumentParser()
+    compare.configure(parser)
+    compare.run(parser.parse_args([str(out / "off"), str(out / "on"), "--metric", "solve_rate", "--format", "json"]))
+    ((change,),) = [one["changes"] for one in json.loads(capsys.readouterr().out)["comparisons"]]
+    assert change["difference"]["value"] == 0.75
+    assert "R +0.750," in line + ","
 
 
 def test_a_switch_that_is_ignored_is_a_warning_and_a_mark(plan, tmp_path, capsys):

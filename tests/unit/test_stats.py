@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from harness.stats import EMPTY, estimate, paired_difference
+from harness.stats import EMPTY, differences, estimate, paired_difference
 
 
 def test_plain_mean_has_the_textbook_error_and_t_interval():
@@ -101,10 +101,12 @@ def test_a_stratum_with_one_cluster_says_nothing_of_its_spread_even_where_others
     assert estimate([[("a", 0.0), ("b", 1.0)], [("a", 0.5)]]).ci95 is None
 
 
-def test_paired_difference_uses_shared_keys_only():
-    found = paired_difference({"x": 0.0, "y": 0.5, "z": 1.0}, {"x": 1.0, "y": 1.0}, {})
-    assert found.value == 0.75
-    assert found.n == 2
+def test_paired_differences_are_weighed_clustered_and_cut_like_means():
+    first, second = [("x", 0.0, 1.0), ("y", 0.5, 1.0)], [("z", 0.5, 0.25), ("w", 0.5, 0.25)]
+    assert paired_difference([first, second]).value == 0.25
+    found = paired_difference([first, second], bounds=(0.0, 1.0), weights=[3.0, 1.0])
+    assert (found.value, found.n) == (0.5, 4)
+    assert found == estimate(differences([first, second]), (-1.0, 1.0), [3.0, 1.0])
 
 
 def test_equal_values_have_no_interval_whatever_rounding_leaves():
