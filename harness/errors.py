@@ -11,6 +11,7 @@ ModelFailure       a model gave no usable reply; the rollout turns it into the e
 
 from typing import Literal
 
+from harness.stops import StopReason
 from harness.types import Usage
 
 
@@ -33,8 +34,8 @@ class SandboxError(HarnessError):
 class ModelFailure(Exception):
     """A request that ended without a usable reply, after its retries.
 
-    `outcome` is what the episode's outcome becomes; `stop` says in a word or two what happened (`http_429`,
-    `timeout`, `context_length`); `usage` is what the attempts cost; the message must already be free of secrets.
+    `outcome` is what the episode's outcome becomes; `stop` says what happened, in a word of harness.stops; `usage` is
+    what the attempts cost; the message must already be free of secrets.
     """
 
     def __init__(
@@ -42,10 +43,10 @@ class ModelFailure(Exception):
         message: str,
         *,
         outcome: Literal["model_error", "token_limit", "infrastructure_error"],
-        stop: str,
+        stop: StopReason,
         usage: Usage | None = None,
     ) -> None:
         super().__init__(message)
         self.outcome: Literal["model_error", "token_limit", "infrastructure_error"] = outcome
-        self.stop = stop
+        self.stop: StopReason = stop
         self.usage = usage or Usage()

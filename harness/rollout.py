@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeVar, cast
 
 from harness.errors import HarnessError, ModelFailure, SandboxError, UsageError
+from harness.stops import StopReason, own_stop, user_stop
 from harness.types import (
     AskUser,
     CallRecord,
@@ -95,7 +96,7 @@ class _Progress:
     user_usage: Usage | None = None
     user_seconds: float = 0.0
 
-    def end(self, outcome: Outcome, stop: str, error: str | None = None) -> Trajectory:
+    def end(self, outcome: Outcome, stop: StopReason, error: str | None = None) -> Trajectory:
         return Trajectory(
             messages=tuple(self.messages),
             calls=tuple(self.calls),
@@ -145,7 +146,8 @@ def _play(progress: _Progress, episode: Episode, environment: Environment) -> Ro
             if step.note:
                 progress.notes.append(f"turn {progress.turns - 1}: {step.note}")
             if step.done:
-                return progress.end("ok", step.stop or ("no_tool_calls" if not reply.message.tool_calls else "done"))
+                plain = "done" if reply.message.tool_calls else "no_tool_calls"
+                return progress.end("ok", own_stop(step.stop or plain))
             if (ended := _out_of_budget(progress, episode.limits)) is not None:
                 return ended
     except ModelFailure as failure:
@@ -216,7 +218,7 @@ def _served(progress: _Progress, wishes: Generator[EnvironmentWish, Any, T]) -> 
 def _of_user(progress: _Progress, failure: ModelFailure) -> ModelFailure:
     """A failure of the simulated user says nothing about the model: whatever it was, the episode is played again."""
     progress.user_usage = (progress.user_usage or Usage()) + failure.usage
-    return ModelFailure(f"the simulated user: {failure}", outcome="infrastructure_error", stop=f"user_{failure.stop}")
+    return ModelFailure(f"the simulated user: {failure}", outcome="infrastructure_error", stop=user_stop(failure.stop))
 
 
 def _cut_short(progress: _Progress, reply: Reply) -> Trajectory | None:

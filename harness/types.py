@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from harness.metrics import ANSWERS, HEADLINE
+from harness.stops import StopReason
 
 Role = Literal["system", "user", "assistant", "tool"]
 Outcome = Literal["ok", "turn_limit", "token_limit", "model_error", "infrastructure_error"]
@@ -296,7 +297,9 @@ class CallRecord:
 @dataclass(frozen=True, slots=True)
 class Step:
     """What follows a model's turn: new messages, the calls they answer, and whether the episode is over (`stop` says
-    in a word or two why, where that is not the model's own silence). `note`: what the record should say of this turn.
+    why, where that is not the model's own silence). `note`: what the record should say of this turn.
+
+    `stop` is one of harness.stops where that has a fitting one; a third party's environment may say a word of its own.
     """
 
     messages: tuple[Message, ...] = ()
@@ -340,7 +343,7 @@ class Trajectory:
     calls: tuple[CallRecord, ...]
     turns: int
     outcome: Outcome
-    stop: str
+    stop: StopReason
     usage: Usage
     seconds: Mapping[str, float]
     error: str | None = None

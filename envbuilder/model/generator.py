@@ -23,9 +23,10 @@ from envbuilder.spec import PAPER, Levels, Size
 from harness import jsonio
 from harness.errors import ModelFailure, UsageError
 from harness.sandbox import Sandbox
+from harness.stops import REFUSED_AT_THE_DOOR
 from harness.types import Model, Sampling
 
-HOPELESS = frozenset({"http_401", "http_403", "http_404", "insufficient_quota"})
+HOPELESS = REFUSED_AT_THE_DOOR | {"insufficient_quota"}
 """Failures that every further request would share: they end the build, which can be resumed."""
 PROMPTS = ("scenario", "topic", "question", "documents", "integration", "scaling", "calls", "code", "repair")
 

@@ -24,6 +24,7 @@ from harness import formats, jsonio
 from harness.errors import ModelFailure, UsageError
 from harness.models import ModelOptions
 from harness.models.prompting import Prompt, Prompter, Render
+from harness.stops import StopReason
 from harness.types import JSONObject, Message, ModelRequest, Reply, Usage
 
 ENVIRONMENT = {
@@ -61,7 +62,7 @@ IDENTITY = (
 TURN_ENDS = ("<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<end_of_turn>", "<turn|>", "<|end|>", "<|return|>", "<|call|>")
 """Tokens that end a turn in the templates that name them, whatever the configuration says."""
 
-OUT_OF_CONTEXT = "context_length"
+OUT_OF_CONTEXT: StopReason = "context_length"
 
 
 # --- checks ------------------------------------------------------------------------------------------------------

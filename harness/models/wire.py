@@ -24,6 +24,7 @@ from harness.arguments import (
     read_arguments,
     well_encoded,
 )
+from harness.stops import StopReason, http_stop
 from harness.types import JSONObject, Message, ToolCall
 
 SHOWN_ERROR = 300
@@ -42,7 +43,7 @@ class Sent:
 class Trouble:
     """A request without a usable reply: what it means for the episode, and whether to send it again."""
 
-    stop: str
+    stop: StopReason
     text: str
     outcome: Literal["model_error", "token_limit", "infrastructure_error"] = "infrastructure_error"
     retry: bool = True
@@ -238,7 +239,7 @@ PLACES = {
 
 def status_trouble(status: int, headers: Mapping[str, str], text: str) -> Trouble:
     """What an HTTP error means. Wrong keys and refused requests are final; limits and server errors are not."""
-    stop, sentence = f"http_{status}", f"HTTP {status}: {provider_message(text)}"
+    stop, sentence = http_stop(status), f"HTTP {status}: {provider_message(text)}"
     fields = error_fields(text)
     kinds = {kind for kind in (fields.get("code"), fields.get("type")) if isinstance(kind, str)}
     if status == 402 or kinds & EXHAUSTED:

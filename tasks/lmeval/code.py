@@ -55,7 +55,7 @@ class CodeEnvironment:
     def closing(self) -> Generator[EnvironmentWish, Any, JSONObject]:
         if self._reply is None:
             return {"passed": False, "said": "there was no whole reply"}
-        spoken = Trajectory((self._reply,), (), 1, "ok", "", Usage(), {})
+        spoken = Trajectory((self._reply,), (), 1, "ok", "no_tool_calls", Usage(), {})
         text = self._program(self.sample, spoken)
         (result,) = yield RunTools({"run": RUNNER}, (("run", {"program": text}),))
         return {"passed": result.status == "ok", "said": result.output[:SAID]}

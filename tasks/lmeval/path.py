@@ -101,7 +101,7 @@ def _metrics(name: str, headline: str, paths: Mapping[str, str]) -> list[dict[st
 
     try:
         task, samples = found(name, jsonio.canonical(dict(paths)))
-        silent = Trajectory((), (), 0, "ok", "silent", Usage(), {})
+        silent = Trajectory((), (), 0, "ok", "no_tool_calls", Usage(), {})
         metrics = list(task.score(next(iter(samples.values())), silent).scores)
     except UsageError:
         metrics = [headline]
