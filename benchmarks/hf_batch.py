@@ -24,6 +24,7 @@ from harness.evaluate import Plan, Player, evaluate
 from harness.models import ModelOptions
 from harness.models.hf import HFModel, load_directory
 from harness.sandbox import Sandbox
+from harness.schema import Record
 from harness.types import ModelRequest, Sampling
 from tasks.synthesised import micro
 
@@ -80,7 +81,7 @@ def play(plan: Plan, folder: Path, width: int) -> tuple[float, float, Calls]:
     inside = clocked(model)
     calls: Calls = {}
 
-    def watch(record: dict[str, Any]) -> None:
+    def watch(record: Record) -> None:
         calls[record["task"], record["sample"]] = [(call["name"], call["arguments"]) for call in record["calls"]]
 
     with Sandbox() as sandbox, tempfile.TemporaryDirectory() as out:

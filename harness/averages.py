@@ -13,10 +13,10 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 from harness.metrics import bounds_of
-from harness.runs import Record, order
+from harness.runs import order
+from harness.schema import Manifest, MetricJSON, Record, SummaryEntry
 from harness.stats import Estimate, Observation, PairedObservation, estimate, paired_difference, weights_of
 
 Columns = Mapping[str, Sequence[str]]
@@ -36,13 +36,13 @@ def observations(clusters: Mapping[str, str], records: Sequence[Record], metric:
     ]
 
 
-def task_weights(manifest: Mapping[str, Any], names: Sequence[str]) -> list[float] | None:
+def task_weights(manifest: Manifest, names: Sequence[str]) -> list[float] | None:
     """What tasks count in a mean over them; None where all count the same."""
     return weights_of([float(manifest["tasks"][name].get("weight", 1.0)) for name in names])
 
 
 def compare_records(
-    manifest: Mapping[str, Any], before: Sequence[Record], after: Sequence[Record], metric: str
+    manifest: Manifest, before: Sequence[Record], after: Sequence[Record], metric: str
 ) -> Estimate:
     """The paired difference of a metric over the episodes that have it in both, weighed and clustered as in the first
     run's summary; a task without any is left out. `n` counts pairs."""
@@ -57,12 +57,10 @@ def compare_records(
     return paired_difference(list(found.values()), bounds, task_weights(manifest, list(found)))
 
 
-def table_entry(
-    manifest: Mapping[str, Any], columns: Columns, by_task: Mapping[str, Sequence[Record]]
-) -> dict[str, Any]:
+def table_entry(manifest: Manifest, columns: Columns, by_task: Mapping[str, Sequence[Record]]) -> SummaryEntry:
     """What summary.json says of a table, in the shape of a task's entry. `n` of the average is that of its episodes."""
     records = [record for name in members(columns) for record in by_task[name]]
-    metrics: dict[str, Any] = {}
+    metrics: dict[str, MetricJSON] = {}
     for rule in RULES:
         strata = {
             metric: [observations(manifest["tasks"][name]["clusters"], by_task[name], rule + metric) for name in names]

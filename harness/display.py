@@ -5,12 +5,12 @@ from __future__ import annotations
 import textwrap
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 from tabulate import tabulate
 
 from harness import averages
 from harness.metrics import HEADLINE, find_metric, shown_in
+from harness.schema import MetricJSON, Record, Summary, SummaryEntry
 from harness.summary import PASS, heeded
 
 DASH = "-"
@@ -42,7 +42,7 @@ def number(value: float | None, digits: int = 3) -> str:
     return DASH if value is None else f"{value:.{digits}f}"
 
 
-def cell(metrics: Mapping[str, Any], metric: str) -> str:
+def cell(metrics: Mapping[str, MetricJSON], metric: str) -> str:
     """One metric as text; the headline with its interval."""
     entry, row = metrics.get(metric), find_metric(metric)
     if entry is None and row.lenient in metrics:
@@ -54,19 +54,19 @@ def cell(metrics: Mapping[str, Any], metric: str) -> str:
     return number(entry["value"], row.digits)
 
 
-def with_interval(entry: Mapping[str, Any]) -> str:
+def with_interval(entry: MetricJSON) -> str:
     """A metric that has a value, with its interval where there is one."""
     if entry["ci95"]:
         return f"{number(entry['value'])} [{number(entry['ci95'][0], 2)}, {number(entry['ci95'][1], 2)}]"
     return number(entry["value"])
 
 
-def rows(summary: Mapping[str, Any], groups: Members, by_task: bool) -> Rows:
+def rows(summary: Summary, groups: Members, by_task: bool) -> Rows:
     """A row for every group of the run, and for every task where asked or in no group."""
     return [row for _, row in _rows(summary, groups, by_task)]
 
 
-def _rows(summary: Mapping[str, Any], groups: Members, by_task: bool) -> list[tuple[str, dict[str, str]]]:
+def _rows(summary: Summary, groups: Members, by_task: bool) -> list[tuple[str, dict[str, str]]]:
     """The rows, each with its headline metric: rows of different ones have different columns."""
     entries = dict(summary["groups"])
     if by_task or not entries:
@@ -81,27 +81,27 @@ def _rows(summary: Mapping[str, Any], groups: Members, by_task: bool) -> list[tu
     ]
 
 
-def _mean_of(name: str, entry: Mapping[str, Any]) -> str:
+def _mean_of(name: str, entry: SummaryEntry) -> str:
     return name if averages.is_average(_headline(entry)) else f"mean of {name}"
 
 
-def _headline(entry: Mapping[str, Any]) -> str:
+def _headline(entry: SummaryEntry) -> str:
     return str(entry.get("headline", HEADLINE))
 
 
-def _passes(entry: Mapping[str, Any]) -> dict[str, str]:
+def _passes(entry: SummaryEntry) -> dict[str, str]:
     """pass@k and pass^k for the largest k there is, where samples were played more than once."""
     largest = max((int(found[2]) for name in entry["metrics"] if (found := PASS.fullmatch(name))), default=0)
     names = (f"pass@{largest}", f"pass^{largest}") if largest else ()
     return {name: cell(entry["metrics"], name) for name in names}
 
 
-def mode(summary: Mapping[str, Any]) -> str:
+def mode(summary: Summary) -> str:
     """The reasoning mode that was asked for, with a mark where the model did not heed it."""
     return str(summary["reasoning"]) + (" (!)" if heeded(summary) is False else "")
 
 
-def legend(summaries: Sequence[Mapping[str, Any]]) -> str:
+def legend(summaries: Sequence[Summary]) -> str:
     """What the columns of a table of these runs mean."""
     headlines = [_headline(entry) for summary in summaries for entry in summary["tasks"].values()]
     own = any(headline != HEADLINE for headline in headlines)
@@ -121,19 +121,19 @@ def _legend(common: bool) -> str:
     return textwrap.fill("; ".join([*said, *COUNTS]), LEGEND_WIDTH)
 
 
-def floors(summaries: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+def floors(summaries: Sequence[Summary]) -> dict[str, float]:
     """What policy/silent reaches by the headline metric, of every group and task of which that is not 0."""
     entries = [entry for summary in summaries for part in ("groups", "tasks") for entry in summary[part].items()]
     return {name: entry["floor"] for name, entry in entries if "floor" in entry}
 
 
-def _floor_note(summaries: Sequence[Mapping[str, Any]]) -> list[str]:
+def _floor_note(summaries: Sequence[Summary]) -> list[str]:
     reached = ", ".join(f"{name} {number(value)}" for name, value in floors(summaries).items())
     said = f"Floor, what policy/silent reaches by the headline metric on all samples: {reached}."
     return [textwrap.fill(said, WIDTH, break_long_words=False, break_on_hyphens=False)] if reached else []
 
 
-def _values(entry: Mapping[str, Any]) -> dict[str, str]:
+def _values(entry: SummaryEntry) -> dict[str, str]:
     outcomes = entry["outcomes"]
     failed = outcomes.get("infrastructure_error", 0) + outcomes.get("model_error", 0)
     values = {row.heading: cell(entry["metrics"], row.name) for row in shown_in("table")}
@@ -142,7 +142,7 @@ def _values(entry: Mapping[str, Any]) -> dict[str, str]:
     return {"n": str(entry["n"]), **values, "failed": str(failed)}
 
 
-def _own_values(entry: Mapping[str, Any]) -> dict[str, str]:
+def _own_values(entry: SummaryEntry) -> dict[str, str]:
     """The columns of a benchmark with metrics of its own, as it orders them after the headline."""
     metrics, headline = entry["metrics"], _headline(entry)
     first = metrics.get(headline)
@@ -157,9 +157,7 @@ def _own_values(entry: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def table(
-    summaries: Sequence[Mapping[str, Any]], groups: Sequence[Members], by_task: bool, style: str = "simple"
-) -> str:
+def table(summaries: Sequence[Summary], groups: Sequence[Members], by_task: bool, style: str = "simple") -> str:
     """A table of runs in one of tabulate's formats: a row a group (or task) and model. `groups`: each run's. Tasks
     with another headline metric have a table of their own below."""
     pairs = zip(summaries, groups, strict=True)
@@ -188,7 +186,7 @@ def _alignment(found: Rows) -> tuple[str, ...]:
     )
 
 
-def ill_ends(records: Iterable[Mapping[str, Any]]) -> list[str]:
+def ill_ends(records: Iterable[Record]) -> list[str]:
     """How episodes ended otherwise than ok: a line for every outcome and reason, with one error in full."""
     counts: Counter[tuple[str, str]] = Counter()
     errors: dict[tuple[str, str], str] = {}

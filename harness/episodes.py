@@ -12,7 +12,8 @@ from typing import Any, cast
 
 from harness import jsonio
 from harness.errors import UsageError
-from harness.runs import SCHEMA, Record
+from harness.runs import SCHEMA
+from harness.schema import CallJSON, MessageJSON, ReasoningJSON, Record, ToolCallJSON, UsageJSON
 from harness.types import CallRecord, JSONObject, Message, RunKey, ToolCall, Trajectory, Usage, Verdict
 
 
@@ -23,7 +24,7 @@ def key_of(key: RunKey) -> str:
 
 def to_record(key: RunKey, trajectory: Trajectory, verdict: Verdict) -> Record:
     """The episode's line in samples.jsonl."""
-    return {
+    record: Record = {
         "schema": SCHEMA,
         "key": key_of(key),
         "task": key.task,
@@ -46,17 +47,25 @@ def to_record(key: RunKey, trajectory: Trajectory, verdict: Verdict) -> Record:
             for record, solves, paper_solves in zip(trajectory.calls, verdict.solves, verdict.paper_solves, strict=True)
         ],
         "scores": verdict.scores,
-        "usage": asdict(trajectory.usage),
+        "usage": usage_to_json(trajectory.usage),
         "timing": {name: round(seconds, 6) for name, seconds in trajectory.seconds.items()},
         "error": trajectory.error,
         "reasoning": {"asked": key.reasoning.label, **reasoning_seen(trajectory.messages, trajectory.usage)},
         "notes": list(trajectory.notes),
-        **({} if trajectory.user_usage is None else {"user_usage": asdict(trajectory.user_usage)}),
-        **({"facts": dict(trajectory.facts)} if trajectory.facts else {}),
     }
+    if trajectory.user_usage is not None:
+        record["user_usage"] = usage_to_json(trajectory.user_usage)
+    if trajectory.facts:
+        record["facts"] = dict(trajectory.facts)
+    return record
 
 
-def reasoning_seen(messages: Sequence[Message], usage: Usage) -> JSONObject:
+def usage_to_json(usage: Usage) -> UsageJSON:
+    """Every field of it, zeros too."""
+    return cast(UsageJSON, asdict(usage))
+
+
+def reasoning_seen(messages: Sequence[Message], usage: Usage) -> ReasoningJSON:
     """What there was of reasoning, whatever was asked: turns with a text of it, its characters, and the tokens that the
     provider counted."""
     texts = [
@@ -70,7 +79,7 @@ def reasoning_seen(messages: Sequence[Message], usage: Usage) -> JSONObject:
 def with_verdict(record: Record, verdict: Verdict) -> Record:
     """The same episode under another verdict."""
     pairs = zip(record["calls"], verdict.solves, verdict.paper_solves, strict=True)
-    calls = [{**call, "solves": solves, "paper_solves": paper} for call, solves, paper in pairs]
+    calls: list[CallJSON] = [{**call, "solves": solves, "paper_solves": paper} for call, solves, paper in pairs]
     return {**record, "calls": calls, "scores": verdict.scores}
 
 
@@ -96,14 +105,14 @@ def to_trajectory(record: Record) -> Trajectory:
         raise UsageError(f"An episode record cannot be read: {type(error).__name__} {error}.") from None
 
 
-def _call_record(value: JSONObject) -> CallRecord:
+def _call_record(value: CallJSON) -> CallRecord:
     call = ToolCall("", value["name"], value["arguments"], value["raw"])
     return CallRecord(value["turn"], call, value["status"], value["output"])
 
 
-def message_to_json(message: Message) -> JSONObject:
+def message_to_json(message: Message) -> MessageJSON:
     """A message in the chat-completions format; what is empty is left out, content excepted."""
-    value: JSONObject = {"role": message.role, "content": message.content}
+    value: MessageJSON = {"role": message.role, "content": message.content}
     if message.reasoning is not None:
         value["reasoning"] = message.reasoning
     if message.tool_calls:
@@ -117,8 +126,8 @@ def message_to_json(message: Message) -> JSONObject:
     return value
 
 
-def _tool_call_to_json(call: ToolCall) -> JSONObject:
-    value: JSONObject = {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.raw}}
+def _tool_call_to_json(call: ToolCall) -> ToolCallJSON:
+    value: ToolCallJSON = {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.raw}}
     if call.arguments is None:
         value["parse_error"] = call.parse_error or ""
     if call.echo:
@@ -126,7 +135,7 @@ def _tool_call_to_json(call: ToolCall) -> JSONObject:
     return value
 
 
-def message_from_json(value: JSONObject) -> Message:
+def message_from_json(value: MessageJSON) -> Message:
     """The inverse of message_to_json."""
     return Message(
         role=value["role"],
@@ -139,7 +148,7 @@ def message_from_json(value: JSONObject) -> Message:
     )
 
 
-def _tool_call_from_json(value: JSONObject) -> ToolCall:
+def _tool_call_from_json(value: ToolCallJSON) -> ToolCall:
     function = value["function"]
     raw, parse_error = function["arguments"], value.get("parse_error")
     arguments: Any = None if parse_error is not None else jsonio.loads(raw) if raw.strip() else {}

@@ -28,10 +28,12 @@ from harness.prices import Budget, Price
 from harness.redaction import Redactor
 from harness.registry import TASK_FILE, near
 from harness.rollout import Episode, adrive
-from harness.runs import SCHEMA, Appender, Record, RunDirectory, counting
+from harness.runs import SCHEMA, Appender, RunDirectory, counting
 from harness.sandbox import Sandbox
+from harness.schema import Manifest, Record, Summary
 from harness.scoring import strict
 from harness.soundness import record_fault
+from harness.stops import REFUSED_AT_THE_DOOR
 from harness.summary import summarise
 from harness.types import (
     Limits,
@@ -46,9 +48,6 @@ from harness.types import (
     Usage,
 )
 from harness.verdicts import blamed, verdict_of
-
-REFUSED_AT_THE_DOOR = frozenset({"http_401", "http_403", "http_404"})
-"""A wrong key, a model that is not there: errors of the request, which a resumed run sends again."""
 
 PACKAGES = ("openai", "anthropic", "scipy", "time-machine", "tabulate", "torch", "tqdm", "transformers", "vllm")
 
@@ -136,9 +135,9 @@ def pick(samples: dict[str, list[Sample]], ids: Sequence[str]) -> dict[str, list
     return {task: [sample for sample in chosen if sample.id in wanted] for task, chosen in samples.items()}
 
 
-def manifest_of(plan: Plan, player: Player) -> dict[str, Any]:
+def manifest_of(plan: Plan, player: Player) -> Manifest:
     """manifest.json: `identity` is what makes it this run, the rest is for the reader and for summaries."""
-    manifest: dict[str, Any] = player.redact.within(_manifest(plan, player))
+    manifest: Manifest = player.redact.within(_manifest(plan, player))
     return manifest
 
 
@@ -215,7 +214,7 @@ def _versions() -> dict[str, str]:
 
 def evaluate(
     plan: Plan, player: Player, out: Path, resume: bool = False, watch: Callable[[Record], None] = lambda record: None
-) -> dict[str, Any]:
+) -> Summary:
     """Plays what is missing in `out` and returns the summary, which is written if the run is complete. `watch` sees
     each record, old ones first.
 

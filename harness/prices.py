@@ -15,11 +15,12 @@ import fnmatch
 import math
 import tomllib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from harness.errors import UsageError
+from harness.schema import PriceJSON
 from harness.types import Usage
 
 VARIABLE = "HARNESS_PRICES"
@@ -40,8 +41,8 @@ class Price:
         fresh = usage.input_tokens - cached
         return (fresh * self.input + cached * self.cached_input + usage.output_tokens * self.output) / MILLION
 
-    def as_json(self) -> dict[str, float]:
-        return asdict(self)
+    def as_json(self) -> PriceJSON:
+        return {"input": self.input, "output": self.output, "cached_input": self.cached_input}
 
 
 def price_of(model: str, path: Path | None, environ: Mapping[str, str]) -> Price | None:

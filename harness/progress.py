@@ -6,7 +6,7 @@ import sys
 
 from tqdm import tqdm
 
-from harness.runs import Record
+from harness.schema import Record
 
 
 class Progress:

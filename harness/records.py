@@ -13,13 +13,14 @@ import warnings
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from harness import jsonio
 from harness.arguments import deeper_than
 from harness.datafiles import read_rows
 from harness.episodes import message_from_json
 from harness.errors import MissingData, UsageError
+from harness.schema import MessageJSON
 from harness.types import Gold, GoldCall, Message, Sample, Tool
 
 REQUIRED = ("messages", "tools", "codes", "unsolved_set")
@@ -121,7 +122,7 @@ def _message(value: Any, where: str) -> Message:
     if not isinstance(value, dict) or value.get("role") not in ROLES or not isinstance(value.get("content"), str):
         raise UsageError(f"{where}: every message needs a role ({', '.join(ROLES)}) and a text content.")
     try:
-        message = message_from_json({name: part for name, part in value.items() if part is not None})
+        message = message_from_json(cast(MessageJSON, {name: part for name, part in value.items() if part is not None}))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UsageError(f"{where}: a message is not in the chat-completions format: {error!r}.") from None
     for call in message.tool_calls:

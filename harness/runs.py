@@ -9,19 +9,19 @@ from __future__ import annotations
 
 import fcntl
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any
+from typing import IO, Any, cast
 
 from harness import jsonio
 from harness.errors import UsageError
+from harness.schema import Manifest, Record, Summary
 from harness.soundness import manifest_fault, record_fault
 
 SCHEMA = 1
 LOCK = ".lock"
-Record = dict[str, Any]
 
 
 def order(record: Record) -> tuple[str, str, int]:
@@ -37,7 +37,7 @@ def counting(attempts: Iterable[Record]) -> list[Record]:
 class RunDirectory:
     """One run on disk. `open` reads one that is there; `claim` makes one or goes on with it, as its only writer."""
 
-    def __init__(self, path: Path, manifest: dict[str, Any]) -> None:
+    def __init__(self, path: Path, manifest: Manifest) -> None:
         self.path = path
         self.manifest = manifest
 
@@ -64,10 +64,10 @@ class RunDirectory:
             raise UsageError(f"{path} was written in another format than this version's ({SCHEMA}).")
         if fault := manifest_fault(manifest):
             raise UsageError(f"{file} is damaged: {fault}.")
-        return cls(path, manifest)
+        return cls(path, cast(Manifest, manifest))
 
     @classmethod
-    def check(cls, path: Path, manifest: dict[str, Any], resume: bool) -> RunDirectory | None:
+    def check(cls, path: Path, manifest: Manifest, resume: bool) -> RunDirectory | None:
         """The run that `path` holds already, if it is this very one and may be resumed. Raises UsageError where the
         directory holds anything else."""
         if (path / "manifest.json").exists():
@@ -86,7 +86,7 @@ class RunDirectory:
 
     @classmethod
     @contextmanager
-    def claim(cls, path: Path, manifest: dict[str, Any], resume: bool) -> Iterator[RunDirectory]:
+    def claim(cls, path: Path, manifest: Manifest, resume: bool) -> Iterator[RunDirectory]:
         """A run to write, for as long as the context lasts. Raises UsageError as `check` does, and while another
         process writes there."""
         cls.check(path, manifest, resume)
@@ -140,23 +140,23 @@ class RunDirectory:
             return f"the run has no epoch {record['epoch']}"
         return None
 
-    def summary(self) -> dict[str, Any]:
+    def summary(self) -> Summary:
         """summary.json. Raises UsageError where the run has not got that far."""
         missing = f"{self.path} has no summary yet; finish the run with --resume."
         summary = read_object(self.summary_path, missing)
         if not all(isinstance(summary.get(name), dict) for name in ("tasks", "groups")):
             raise UsageError(f"{self.summary_path} is no summary.")
-        return summary
+        return cast(Summary, summary)
 
-    def write_summary(self, summary: dict[str, Any]) -> None:
+    def write_summary(self, summary: Summary) -> None:
         jsonio.write_json(self.summary_path, summary)
 
     def update(self, **parts: Any) -> None:
         """Replaces parts of the manifest that are not its identity."""
-        self.manifest = {**self.manifest, **parts}
+        self.manifest = cast(Manifest, {**self.manifest, **parts})
         jsonio.write_json(self.path / "manifest.json", self.manifest)
 
-    def rewrite(self, manifest: dict[str, Any], records: Iterable[Record]) -> None:
+    def rewrite(self, manifest: Manifest, records: Iterable[Record]) -> None:
         """Replaces all episode records, for a rescore; only inside `locked`."""
         jsonio.write_atomically(self.samples_path, "".join(line(record) for record in records))
         jsonio.write_json(self.path / "manifest.json", manifest)
@@ -205,7 +205,7 @@ class Appender:
             raise UsageError(f"Another process is writing to {path.parent}.") from None
         self._file.truncate(_whole_lines(path))
 
-    def append(self, record: Record) -> None:
+    def append(self, record: Mapping[str, Any]) -> None:
         self._file.write(self._redact(line(record)).encode("utf-8", "replace"))
         self._file.flush()
 
@@ -218,7 +218,7 @@ class Appender:
         self._file.close()
 
 
-def line(record: Record) -> str:
+def line(record: Mapping[str, Any]) -> str:
     """A record as it stands in samples.jsonl."""
     return json.dumps(record, ensure_ascii=False, separators=(",", ":")) + "\n"
 
@@ -231,7 +231,7 @@ def _whole_lines(path: Path) -> int:
 Difference = dict[str, tuple[Any, Any]]
 
 
-def _differences(earlier: dict[str, Any], now: dict[str, Any]) -> Difference:
+def _differences(earlier: Manifest, now: Manifest) -> Difference:
     """What of the configuration is another: name to what is there and what is asked for now. Where the model is
     another, what its backend says of it rather than a digest, if that tells them apart: secrets are equal there."""
     before, after = (dict(_flat(manifest["identity"])) for manifest in (earlier, now))
@@ -249,7 +249,7 @@ def _told(differing: Difference) -> str:
     return told + (f" and {len(differing) - 3} more" if len(differing) > 3 else "")
 
 
-def _flat(value: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def _flat(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for name, part in value.items():
         if isinstance(part, dict):
             yield from _flat(part, f"{prefix}{name}.")

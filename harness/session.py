@@ -11,7 +11,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 from harness.errors import UsageError
 from harness.evaluate import Plan, Player, evaluate, manifest_of, switch_of
@@ -19,6 +18,7 @@ from harness.prices import Budget, Price
 from harness.redaction import Redactor
 from harness.runs import RunDirectory
 from harness.sandbox import Sandbox, SandboxConfig
+from harness.schema import Record, Summary
 from harness.terminal import printable
 from harness.types import Model, Reasoning, SimulatedUser
 
@@ -81,7 +81,7 @@ class Session:
         for run in runs:
             RunDirectory.check(run.path, manifest_of(run.plan, run.player), self.resume)
 
-    def _play(self, run: _Run) -> dict[str, Any]:
+    def _play(self, run: _Run) -> Summary:
         from harness.progress import Progress, RunningScore
 
         try:
@@ -94,7 +94,7 @@ class Session:
             print(printable(said), file=sys.stderr)
             raise
 
-    def _report(self, runs: Sequence[_Run], summaries: Sequence[dict[str, Any]], planned: int) -> int:
+    def _report(self, runs: Sequence[_Run], summaries: Sequence[Summary], planned: int) -> int:
         from harness.display import ill_ends, legend, table
 
         directories = [RunDirectory.open(run.path) for run in runs]
@@ -146,7 +146,7 @@ class _Run:
         return self.player.model.name + ("" if mode == "default" else f" ({mode})")
 
 
-def _remarks(summary: Mapping[str, Any], records: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+def _remarks(summary: Summary, records: Sequence[Record]) -> Iterator[str]:
     """What a reader of the table should know besides: a switch that was not heeded, two parsers that disagree, cost."""
     from harness.models import is_free
     from harness.summary import heeded
@@ -176,7 +176,7 @@ def _remarks(summary: Mapping[str, Any], records: Sequence[Mapping[str, Any]]) -
 
 
 def _differences(
-    runs: Sequence[_Run], directories: Sequence[RunDirectory], played: Sequence[list[dict[str, Any]]]
+    runs: Sequence[_Run], directories: Sequence[RunDirectory], played: Sequence[list[Record]]
 ) -> Iterator[str]:
     """For every model that was played in two modes: the second minus the first on the same episodes."""
     from harness.averages import compare_records

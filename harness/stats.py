@@ -16,6 +16,8 @@ from collections import defaultdict
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
+from harness.schema import MetricJSON
+
 Observation = tuple[Hashable, float]
 """A cluster and a value."""
 PairedObservation = tuple[Hashable, float, float]
@@ -33,7 +35,7 @@ class Estimate:
     n: int
     freedom: int | None = None
 
-    def as_json(self) -> dict[str, object]:
+    def as_json(self) -> MetricJSON:
         return {
             "value": self.value,
             "stderr": self.stderr,

@@ -10,14 +10,26 @@ import math
 import operator
 import re
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, fields
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
 
 from harness.averages import members, observations, table_entry, task_weights
+from harness.episodes import usage_to_json
 from harness.metrics import bounds_of
 from harness.prices import Price
-from harness.runs import SCHEMA, Record, order
+from harness.runs import SCHEMA, order
+from harness.schema import (
+    Floor,
+    Manifest,
+    MetricJSON,
+    PriceJSON,
+    ReasoningSeen,
+    Record,
+    Summary,
+    SummaryEntry,
+    UsageJSON,
+    UserIdentity,
+    UserSummary,
+)
 from harness.stats import estimate, pass_at, pass_hat
 from harness.types import Usage
 
@@ -28,14 +40,15 @@ PASS = re.compile(r"(pass[@^])(\d+)")
 """A metric over the epochs of a sample, and its k."""
 
 
-def summarise(manifest: Mapping[str, Any], records: Sequence[Record]) -> dict[str, Any]:
+def summarise(manifest: Manifest, records: Sequence[Record]) -> Summary:
     """The summary of a run: `manifest` names the tasks, their groups and every sample's cluster."""
     records = sorted(records, key=order)
     by_task: dict[str, list[Record]] = {name: [] for name in manifest["tasks"]}
     for record in records:
         by_task[record["task"]].append(record)
     identity = manifest["identity"]
-    return {
+    used = [record["usage"] for record in records]
+    summary: Summary = {
         "schema": SCHEMA,
         "model": identity["model"],
         "reasoning": identity["reasoning"],
@@ -51,37 +64,33 @@ def summarise(manifest: Mapping[str, Any], records: Sequence[Record]) -> dict[st
             for table, columns in manifest.get("tables", {}).items()
             if _whole(manifest, members(columns), by_task)
         },
-        "usage": total_usage(records),
-        "cost": _cost(manifest.get("price"), records),
+        "usage": total_usage(used),
+        "cost": _cost(manifest.get("price"), used),
         "reasoning_seen": reasoning_seen(records),
         "sandbox": manifest["sandbox"],
-        **_users(manifest, records),
     }
+    if users := manifest["identity"].get("users"):
+        summary["user"] = _users(manifest, users, records)
+    return summary
 
 
-def _users(manifest: Mapping[str, Any], records: Sequence[Record]) -> dict[str, Any]:
-    """What simulated users took, apart from the model's own; nothing where there was none."""
-    if not (users := manifest["identity"].get("users")):
-        return {}
-    used = [{"usage": record["user_usage"]} for record in records if "user_usage" in record]
+def _users(manifest: Manifest, users: Mapping[str, UserIdentity], records: Sequence[Record]) -> UserSummary:
+    """What simulated users took, apart from the model's own."""
+    used = [record["user_usage"] for record in records if "user_usage" in record]
     return {
-        "user": {
-            "model": sorted({user["model"] for user in users.values()}),
-            "usage": total_usage(used),
-            "cost": _cost(manifest.get("user_price"), used),
-        }
+        "model": sorted({user["model"] for user in users.values()}),
+        "usage": total_usage(used),
+        "cost": _cost(manifest.get("user_price"), used),
     }
 
 
-def _whole(manifest: Mapping[str, Any], names: Sequence[str], by_task: Mapping[str, Sequence[Record]]) -> bool:
+def _whole(manifest: Manifest, names: Sequence[str], by_task: Mapping[str, Sequence[Record]]) -> bool:
     """Whether every planned episode of these tasks is there."""
     epochs = int(manifest["identity"]["epochs"])
     return all(len(by_task[name]) == epochs * len(manifest["tasks"][name]["clusters"]) for name in names)
 
 
-def _entry(
-    manifest: Mapping[str, Any], names: Sequence[str], by_task: Mapping[str, Sequence[Record]]
-) -> dict[str, Any]:
+def _entry(manifest: Manifest, names: Sequence[str], by_task: Mapping[str, Sequence[Record]]) -> SummaryEntry:
     records = [record for name in names for record in by_task[name]]
     metrics = dict.fromkeys(metric for record in records for metric in record["scores"])
     epochs = int(manifest["identity"]["epochs"])
@@ -108,7 +117,7 @@ def _bounds(metric: str, records: Sequence[Record]) -> tuple[float, float] | Non
     return bounds_of(metric, (value for record in records if (value := record["scores"].get(metric)) is not None))
 
 
-def _floor(manifest: Mapping[str, Any], names: Sequence[str], weights: Sequence[float] | None) -> dict[str, float]:
+def _floor(manifest: Manifest, names: Sequence[str], weights: Sequence[float] | None) -> Floor:
     """What the silent policy reaches, by the tasks' own account; nothing where that is 0."""
     floors = [float(manifest["tasks"][name].get("floor", 0.0)) for name in names]
     shares = weights or [1.0] * len(names)
@@ -117,8 +126,8 @@ def _floor(manifest: Mapping[str, Any], names: Sequence[str], weights: Sequence[
 
 
 def _passes(
-    manifest: Mapping[str, Any], names: Sequence[str], by_task: Mapping[str, Sequence[Record]], epochs: int
-) -> dict[str, dict[str, object]]:
+    manifest: Manifest, names: Sequence[str], by_task: Mapping[str, Sequence[Record]], epochs: int
+) -> dict[str, MetricJSON]:
     """pass@k and pass^k for k = 1, 2, 4 ... and the number of epochs, over the samples that have all their epochs."""
     played: list[tuple[Mapping[str, str], dict[str, list[bool]]]] = []
     for name in names:
@@ -129,7 +138,7 @@ def _passes(
             if metric and (value := record["scores"].get(metric)) is not None:
                 successes[record["sample"]].append(value == 1)
         played.append((entry["clusters"], {s: found for s, found in successes.items() if len(found) == epochs}))
-    passes: dict[str, dict[str, object]] = {}
+    passes: dict[str, MetricJSON] = {}
     for k in sorted({*(2**power for power in range(epochs.bit_length())), epochs}):
         for metric, estimator in ((f"pass@{k}", pass_at), (f"pass^{k}", pass_hat)):
             passes[metric] = estimate(
@@ -143,29 +152,30 @@ def _passes(
     return passes
 
 
-def _cost(price: Mapping[str, float] | None, records: Sequence[Record]) -> float | None:
+def _cost(price: PriceJSON | None, used: Sequence[UsageJSON]) -> float | None:
     """US dollars; None where the model's price is not known."""
     if price is None:
         return None
-    used = Usage(**total_usage(records))
-    return Price(**price).of(used)
+    return Price(**price).of(Usage(**total_usage(used)))
 
 
-def reasoning_seen(records: Sequence[Record]) -> dict[str, int]:
+def reasoning_seen(records: Sequence[Record]) -> ReasoningSeen:
     """In how many episodes the model reasoned, by its texts or by the provider's count, of those in which it spoke."""
     spoke = [r for r in records if any(message["role"] == "assistant" for message in r["messages"])]
     seen = [record.get("reasoning", {}) for record in spoke]
     refused = sum(any(NOT_SWITCHED in note for note in record.get("notes", ())) for record in spoke)
-    return {
+    found: ReasoningSeen = {
         "episodes": sum(bool(entry.get("turns") or entry.get("tokens")) for entry in seen),
         "of": len(spoke),
         "characters": sum(entry.get("characters", 0) for entry in seen),
         "tokens": sum(entry.get("tokens", 0) for entry in seen),
-        **({"refused": refused} if refused else {}),
     }
+    if refused:
+        found["refused"] = refused
+    return found
 
 
-def heeded(summary: Mapping[str, Any]) -> bool | None:
+def heeded(summary: Summary) -> bool | None:
     """Whether the model reasoned as it was asked: never where it was switched off, and at all where it was switched
     on. Not where its endpoint refused the switch, whatever was seen. None where nothing was asked or nothing was said.
     """
@@ -175,7 +185,6 @@ def heeded(summary: Mapping[str, Any]) -> bool | None:
     return not seen.get("refused") and (seen["episodes"] > 0) is not (summary["reasoning"] == "off")
 
 
-def total_usage(records: Sequence[Record]) -> dict[str, int]:
-    """Tokens by kind, requests and retries over all records."""
-    names = [field.name for field in fields(Usage)]
-    return {**asdict(Usage()), **{name: sum(record["usage"].get(name, 0) for record in records) for name in names}}
+def total_usage(used: Iterable[UsageJSON]) -> UsageJSON:
+    """Tokens by kind, requests and retries over several episodes."""
+    return usage_to_json(sum((Usage(**one) for one in used), Usage()))

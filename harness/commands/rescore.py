@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from harness.runs import RunDirectory
+    from harness.schema import Identity, Manifest, Summary
 
 HELP = "score a run anew with the current verifier, without calling a model"
 
@@ -45,7 +46,8 @@ def _rescore(directory: RunDirectory) -> None:
         task, samples = tasks[record["task"]]
         rescored.append(with_verdict(record, verdict_of(task, samples[record["sample"]], to_trajectory(record))))
     before = summarise(directory.manifest, records)
-    manifest = {**directory.manifest, "identity": {**directory.manifest["identity"], "verifier": strict.VERSION}}
+    identity: Identity = {**directory.manifest["identity"], "verifier": strict.VERSION}
+    manifest: Manifest = {**directory.manifest, "identity": identity}
     directory.summary_path.unlink(missing_ok=True)
     directory.rewrite(manifest, rescored)
     after = summarise(manifest, rescored)
@@ -53,7 +55,10 @@ def _rescore(directory: RunDirectory) -> None:
     if complete:
         directory.write_summary(after)
     changed = sum(old["scores"] != new["scores"] for old, new in zip(records, rescored, strict=True))
-    labelled = [{**before, "model": f"{before['model']} before"}, {**after, "model": f"{after['model']} after"}]
+    labelled: list[Summary] = [
+        {**before, "model": f"{before['model']} before"},
+        {**after, "model": f"{after['model']} after"},
+    ]
     print(printable(table(labelled, [manifest["groups"]] * 2, by_task=False)))
     says = (
         f"{directory.path}: {len(records)} episodes rescored with verifier version {strict.VERSION}; {changed} changed."

@@ -24,6 +24,7 @@ from harness.verdicts import verdict_of
 
 if TYPE_CHECKING:
     from harness.evaluate import Plan
+    from harness.schema import Manifest, Record, Summary
 
 HELP = "offer one environment's tools as an MCP server, and score what its client does"
 MAX_TURNS = 100
@@ -127,7 +128,7 @@ class Report:
     """Scores the episode the moment it is over, writes it and prints it; what goes wrong is kept for the command."""
 
     plan: Plan
-    manifest: dict[str, Any]
+    manifest: Manifest
     out: Path | None
     outcome: Outcome | None = None
     failure: HarnessError | OSError | None = None
@@ -171,7 +172,7 @@ class Report:
         )
 
 
-def write_run(out: Path, manifest: dict[str, Any], record: dict[str, Any], summary: dict[str, Any]) -> None:
+def write_run(out: Path, manifest: Manifest, record: Record, summary: Summary) -> None:
     """A run of one episode. Raises UsageError where the directory holds something by now."""
     from harness.runs import Appender, RunDirectory
 

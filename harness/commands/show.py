@@ -6,23 +6,29 @@ import argparse
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 from harness.errors import UsageError
+from harness.stops import stop_sentence
 from harness.terminal import printable
-from harness.types import Outcome, Sample
+from harness.types import CallStatus, Outcome, Sample
+
+if TYPE_CHECKING:
+    from harness.schema import CallJSON, ReasoningJSON, Record
 
 HELP = "read a run's episodes: what was said, which call solved what, and why not"
 INDENT = "    "
-MISSING_CALL: Mapping[str, Any] = {
+MISSING_CALL: CallJSON = {
+    "turn": 0,
     "name": "?",
     "arguments": None,
     "raw": "",
-    "status": "lost",
+    "status": cast(CallStatus, "lost"),
     "output": "",
     "solves": None,
     "paper_solves": None,
 }
+"""What stands for a call that the transcript has and the record's calls do not."""
 BECAUSE = {
     "status": "it did not end ok",
     "no_sub_answer": "no sub-answer is this tool's",
@@ -72,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _wanted(record: Mapping[str, Any], args: argparse.Namespace) -> bool:
+def _wanted(record: Record, args: argparse.Namespace) -> bool:
     return (
         (not args.sample or record["sample"] in args.sample)
         and args.task in (None, record["task"])
@@ -81,7 +87,7 @@ def _wanted(record: Mapping[str, Any], args: argparse.Namespace) -> bool:
     )
 
 
-def _list(records: list[dict[str, Any]], headlines: Mapping[str, str]) -> str:
+def _list(records: list[Record], headlines: Mapping[str, str]) -> str:
     """A row an episode. Tasks with a headline metric of their own, which have no Solve-F1, show that."""
     from tabulate import tabulate
 
@@ -122,31 +128,32 @@ def _samples(directory: Any) -> dict[tuple[str, str], Sample]:
     return {(name, sample.id): sample for name, (_, samples) in tasks.items() for sample in samples.values()}
 
 
-def _transcript(record: Mapping[str, Any], samples: Mapping[tuple[str, str], Sample], full: bool) -> Iterator[str]:
+def _transcript(record: Record, samples: Mapping[tuple[str, str], Sample], full: bool) -> Iterator[str]:
     from harness.terminal import shortened
 
     sample = samples.get((record["task"], record["sample"]))
     gold = None if sample is None else sample.gold
     yield f"{record['task']} / {record['sample']}   epoch {record['epoch']}   {record['outcome']} ({record['stop']})"
+    if ended := stop_sentence(record["stop"]):
+        yield f"ended: {ended}"
     yield _scores(record["scores"])
     yield from _reasoned(record.get("reasoning", {}))
     yield from record.get("notes", ())
     if record["error"]:
         yield f"error: {record['error']}"
     reasons = _reasons(record, gold)
-    calls: Iterator[tuple[Mapping[str, Any], str | None]] = iter(zip(record["calls"], reasons, strict=True))
+    calls: Iterator[tuple[CallJSON, str | None]] = iter(zip(record["calls"], reasons, strict=True))
     turn = 0
     for message in record["messages"]:
         if message["role"] == "tool":
             continue
-        heading = message["role"]
+        heading: str = message["role"]
         if message["role"] == "assistant":
             turn += 1
             heading = f"turn {turn}"
         yield f"\n{heading}"
-        for name in ("reasoning", "content"):
-            if text := message.get(name):
-                label = "(reasoning) " if name == "reasoning" else ""
+        for label, text in (("(reasoning) ", message.get("reasoning")), ("", message["content"])):
+            if text:
                 yield _indented(label + shortened(text, 10**9 if full else 1200))
         for _ in message.get("tool_calls", ()):
             call, reason = next(calls, (MISSING_CALL, None))
@@ -156,20 +163,20 @@ def _transcript(record: Mapping[str, Any], samples: Mapping[tuple[str, str], Sam
         yield from _checks(record, sample)
 
 
-def _reasoned(seen: Mapping[str, Any]) -> Iterator[str]:
+def _reasoned(seen: ReasoningJSON) -> Iterator[str]:
     """What was asked and seen of reasoning, where there was anything."""
     asked, turns, tokens = seen.get("asked", "default"), seen.get("turns", 0), seen.get("tokens", 0)
     if asked != "default" or turns or tokens:
         yield f"reasoning {asked}: text in {turns} turns, {tokens} tokens as counted"
 
 
-def _checks(record: Mapping[str, Any], sample: Sample) -> Iterator[str]:
+def _checks(record: Record, sample: Sample) -> Iterator[str]:
     """The checks of a row, where its task has some: which held."""
     from harness import jsonio
     from harness.checked import judged
     from harness.episodes import to_trajectory
 
-    for check, holds in judged(sample, to_trajectory(dict(record))):
+    for check, holds in judged(sample, to_trajectory(record)):
         yield f"check {'holds' if holds else 'fails'}: {jsonio.canonical(check)}"
 
 
@@ -187,7 +194,7 @@ def _scores(scores: Mapping[str, float | None]) -> str:
     return f"strict  {strict}\npaper   {paper}" + "".join(f"\n{answer}" for answer in answers)
 
 
-def _call(call: Mapping[str, Any], reason: str | None, gold: Any, full: bool) -> Iterator[str]:
+def _call(call: CallJSON, reason: str | None, gold: Any, full: bool) -> Iterator[str]:
     from harness import jsonio
     from harness.terminal import shortened
 
@@ -202,7 +209,7 @@ def _call(call: Mapping[str, Any], reason: str | None, gold: Any, full: bool) ->
     yield _indented(f"   strict: {strict}{because}; paper: {paper}")
 
 
-def _solved(call: Mapping[str, Any], verdict: str, gold: Any) -> str:
+def _solved(call: CallJSON, verdict: Literal["solves", "paper_solves"], gold: Any) -> str:
     position = call[verdict]
     if position is None:
         return "solves nothing"
@@ -212,14 +219,14 @@ def _solved(call: Mapping[str, Any], verdict: str, gold: Any) -> str:
     return f"solves {answers[position]!r}"
 
 
-def _reasons(record: Mapping[str, Any], gold: Any) -> list[str | None]:
+def _reasons(record: Record, gold: Any) -> list[str | None]:
     """Why the strict verifier gave each call nothing; None where it gave something or the gold is not at hand."""
     from harness.episodes import to_trajectory
     from harness.scoring.strict import reject_reasons
 
     if gold is None:
         return [None] * len(record["calls"])
-    return list(reject_reasons(to_trajectory(dict(record)).calls, gold.sub_answers))
+    return list(reject_reasons(to_trajectory(record).calls, gold.sub_answers))
 
 
 def _quoted(text: str) -> str:

@@ -45,8 +45,8 @@ from harness.errors import ModelFailure
 from harness.interop.live import Live, untimed
 from harness.metrics import shown_in
 from harness.rollout import Episode
-from harness.runs import Record
 from harness.sandbox import Sandbox, SandboxConfig
+from harness.schema import Record
 from harness.scoring import score
 from harness.scoring.answer import final_text
 from harness.types import (
@@ -206,7 +206,7 @@ def verdict(path: str) -> Scorer:
     means and counts as unscored."""
 
     async def judge(state: TaskState, target: Target) -> Score:
-        record = state.store.get(EPISODE)
+        record: Record | None = state.store.get(EPISODE)
         if record is None:
             raise RuntimeError("There is no episode to judge: this scorer needs the task's own solver, play().")
         trajectory = to_trajectory(record)
