@@ -41,9 +41,7 @@ def task_weights(manifest: Manifest, names: Sequence[str]) -> list[float] | None
     return weights_of([float(manifest["tasks"][name].get("weight", 1.0)) for name in names])
 
 
-def compare_records(
-    manifest: Manifest, before: Sequence[Record], after: Sequence[Record], metric: str
-) -> Estimate:
+def compare_records(manifest: Manifest, before: Sequence[Record], after: Sequence[Record], metric: str) -> Estimate:
     """The paired difference of a metric over the episodes that have it in both, weighed and clustered as in the first
     run's summary; a task without any is left out. `n` counts pairs."""
     values = {order(record): record["scores"].get(metric) for record in after}

@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 from harness import jsonio
 from harness.metrics import ANSWERS, HEADLINE
-from harness.runs import Record
+from harness.schema import CallJSON, Record
 from harness.scoring.strict import is_error
 from harness.types import Sample
 
@@ -140,7 +140,7 @@ class _Episode:
 
     record: Record
     wanted: tuple[SubAnswer, ...] | None
-    calls: Sequence[Mapping[str, Any]]
+    calls: Sequence[CallJSON]
     repeats: tuple[bool, ...]
     last_turn: Mapping[str, int]
 
@@ -241,7 +241,7 @@ def _below_one(record: Record, metric: str) -> bool:
     return value is not None and value < 1
 
 
-def _key(call: Mapping[str, Any]) -> tuple[str, str]:
+def _key(call: CallJSON) -> tuple[str, str]:
     """Equal for calls of one name with the same arguments, whatever the order of their keys."""
     if call["arguments"] is None:
         return call["name"], f"malformed {call['raw']}"

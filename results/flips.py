@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from harness.schema import TaskEntry
 from results.pairing import Pair
 from results.statistics import mcnemar_p, rate_interval
 
@@ -39,7 +40,7 @@ class Flips:
         }
 
 
-def flips(pairs: Sequence[Pair], tasks: Mapping[str, Any]) -> Flips:
+def flips(pairs: Sequence[Pair], tasks: Mapping[str, TaskEntry]) -> Flips:
     """Right by the first of a task's success metrics that both episodes have (the answer), else by its headline."""
     judged = []
     for pair in pairs:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from harness.errors import UsageError
-from harness.runs import Record, order
+from harness.runs import order
+from harness.schema import Record
 from results.reading import Run
 
 
@@ -39,6 +40,7 @@ def pair_up(base: Run, run: Run, shared: bool) -> list[Pair]:
     epochs under the same verifier, and says how they differ; `shared` leaves out tasks that only one of them has."""
     mine, other = (one.manifest["identity"] for one in (base, run))
     where = f"{base.path} and {run.path} cannot be paired"
+    name: Literal["epochs", "verifier"]
     for name, hint in (("epochs", ""), ("verifier", " (harness rescore brings both up to date)")):
         if mine[name] != other[name]:
             raise UsageError(f"{where}: {name} {mine[name]} there, {other[name]} here{hint}.")

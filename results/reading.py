@@ -15,7 +15,8 @@ from typing import Any
 
 from harness.display import mode
 from harness.errors import UsageError
-from harness.runs import LOCK, SCHEMA, Record, RunDirectory
+from harness.runs import LOCK, SCHEMA, RunDirectory
+from harness.schema import Manifest, Record, Summary
 from harness.summary import summarise
 from harness.terminal import printable
 
@@ -30,9 +31,9 @@ class Run:
     taken as it was."""
 
     path: Path
-    manifest: Mapping[str, Any]
+    manifest: Manifest
     records: Sequence[Record]
-    summary: Mapping[str, Any]
+    summary: Summary
     remarks: Sequence[str] = ()
 
     @property
@@ -111,7 +112,7 @@ def read_run(path: Path, unfinished: bool = False) -> Run:
     return Run(path, directory.manifest, records, summary, [remark] if remark else [])
 
 
-def _stored(directory: RunDirectory, unfinished: bool) -> Mapping[str, Any] | str:
+def _stored(directory: RunDirectory, unfinished: bool) -> Summary | str:
     """What summary.json holds, or a sentence why that cannot be said."""
     try:
         return directory.summary()
@@ -124,7 +125,7 @@ def _stored(directory: RunDirectory, unfinished: bool) -> Mapping[str, Any] | st
 # --- what a run says of itself -----------------------------------------------------------------------------------
 
 
-def _incomplete(path: Path, stored: Mapping[str, Any] | str, episodes: int, planned: int) -> str | None:
+def _incomplete(path: Path, stored: Summary | str, episodes: int, planned: int) -> str | None:
     """A summary is only written of a complete run: where there is one, episodes were lost."""
     if episodes >= planned:
         return None
@@ -132,7 +133,7 @@ def _incomplete(path: Path, stored: Mapping[str, Any] | str, episodes: int, plan
     return f"{path} is {how}: {episodes:,} of its {planned:,} episodes are there; what is shown counts these alone."
 
 
-def _disagreement(directory: RunDirectory, stored: Mapping[str, Any] | str, summary: Mapping[str, Any]) -> str | None:
+def _disagreement(directory: RunDirectory, stored: Summary | str, summary: Summary) -> str | None:
     """How summary.json is not what the episodes give, in one sentence."""
     if isinstance(stored, str):
         return f"{stored.rstrip('.')}; {ANEW}."
@@ -143,7 +144,7 @@ def _disagreement(directory: RunDirectory, stored: Mapping[str, Any] | str, summ
     return None
 
 
-def _first_difference(stored: Mapping[str, Any], summary: Mapping[str, Any]) -> str | None:
+def _first_difference(stored: Summary, summary: Summary) -> str | None:
     """What two summaries say otherwise of tasks and groups, but for the last digits of their numbers."""
     theirs, ours = (dict(_leaves({part: said.get(part) for part in COMPARED})) for said in (stored, summary))
     for where in {**ours, **theirs}:

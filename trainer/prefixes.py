@@ -30,6 +30,7 @@ from harness.episodes import message_from_json, message_to_json
 from harness.errors import MissingData, UsageError
 from harness.records import sample_from_record
 from harness.registry import find_entry_points, load_entry_point
+from harness.schema import MessageJSON
 from harness.scoring import paper, strict
 from harness.types import CallRecord, JSONObject, Message, Sample, Task, ToolCall, Trajectory
 from trainer.network import wire_tools
@@ -226,7 +227,7 @@ def _text(value: object) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def _message_to_json(message: Message) -> JSONObject:
+def _message_to_json(message: Message) -> MessageJSON:
     """Without what only the provider that wrote it can use."""
     value = message_to_json(message)
     value.pop("echo", None)

@@ -7,7 +7,7 @@ the two runs on the test environments at the end, which are played once, from th
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from harness.models.hf import HFModel, continue_rows, load_directory
 from harness.models.local import Local
 from harness.runs import RunDirectory
 from harness.sandbox import Sandbox
+from harness.schema import Summary
 from harness.task import file_task
 from harness.types import Limits, Reasoning, Sampling
 
@@ -62,7 +63,7 @@ def validate(exam: Exam, local: Local, network: Any, step: int, sandbox: Sandbox
     return means(evaluate(exam.plan(), Player(model, sandbox), out))
 
 
-def means(summary: Mapping[str, Any]) -> dict[str, float]:
+def means(summary: Summary) -> dict[str, float]:
     """The means of a run's one task."""
     (entry,) = summary["tasks"].values()
     return {name: one["value"] for name, one in entry["metrics"].items() if one["value"] is not None}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from harness.display import DASH, legend, mode, rows
 from results.reading import Run
@@ -32,7 +31,7 @@ def default_json(runs: Sequence[Run], by_task: bool) -> str:
     """The rows of `default` with all that the summaries hold of them: every metric as {value, stderr, ci95, n}."""
     found = []
     for run in runs:
-        entries: dict[str, Any] = {**run.summary["groups"], **run.summary["tasks"]}
+        entries = {**run.summary["groups"], **run.summary["tasks"]}
         for row in rows(run.summary, run.groups, by_task):
             name = row["tasks"].removeprefix("mean of ")
             about = {"model": run.summary["model"], "reasoning": run.summary["reasoning"], "tasks": name}

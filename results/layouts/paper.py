@@ -8,7 +8,7 @@ missing. Best and second are found among the values as they are shown, published
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
@@ -18,6 +18,7 @@ from harness.display import NOT_HEEDED, floors
 from harness.errors import UsageError
 from harness.metrics import RULES
 from harness.registry import near
+from harness.schema import SummaryEntry
 from harness.stats import mean
 from harness.summary import heeded
 from results.layouts.scenario import value_of
@@ -148,7 +149,7 @@ def _line(runs: Sequence[Run], environments: str, rule: str) -> Line:
     return Line(runs[0].label, [*values, average], runs)
 
 
-def _percent(entry: Mapping[str, Any] | None, metric: str, rule: str) -> float | None:
+def _percent(entry: SummaryEntry | None, metric: str, rule: str) -> float | None:
     value = value_of(entry, RULES[rule] + metric)
     return None if value is None else 100 * value
 

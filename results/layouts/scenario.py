@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 from harness.metrics import RULES, shown_by_rule
+from harness.schema import Summary, SummaryEntry
 from results.reading import Run
 from results.render import Cell, Column, Grid, Row, number, text
 
@@ -34,7 +34,7 @@ def scenario(runs: Sequence[Run], rule: str) -> Grid:
     return Grid(columns, rows, [NOTE.format(rule)])
 
 
-def _families(tasks: Mapping[str, Any]) -> list[str]:
+def _families(tasks: Iterable[str]) -> list[str]:
     """The families of which the tasks hold a scenario, in order."""
     return [family for family in dict.fromkeys(map(_family, tasks)) if family]
 
@@ -45,12 +45,12 @@ def _family(task: str) -> str | None:
     return None if kind is None else task.removesuffix(f"_{kind}")
 
 
-def _cells(summary: Mapping[str, Any], family: str, prefix: str) -> list[Cell]:
+def _cells(summary: Summary, family: str, prefix: str) -> list[Cell]:
     entries = [summary["tasks"].get(f"{family}_{kind}") for kind in SCENARIOS] + [summary["groups"].get(family)]
     return [number(value_of(entry, prefix + row.name)) for entry in entries for row in shown_by_rule()]
 
 
-def value_of(entry: Mapping[str, Any] | None, metric: str) -> float | None:
+def value_of(entry: SummaryEntry | None, metric: str) -> float | None:
     """The value of a metric of a summary's task or group; None where there is none."""
-    found: float | None = None if entry is None else entry["metrics"].get(metric, {}).get("value")
-    return found
+    found = None if entry is None else entry["metrics"].get(metric)
+    return None if found is None else found["value"]

@@ -9,13 +9,13 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from harness.episodes import to_trajectory
 from harness.errors import UsageError
 from harness.gold import tasks_of
 from harness.metrics import HEADLINE
-from harness.runs import Record, RunDirectory
+from harness.runs import RunDirectory
+from harness.schema import Manifest, Record, Summary
 from harness.types import Sample
 from results import reading
 from results.causes import Diagnosis, diagnose
@@ -36,11 +36,11 @@ class Run:
         return self.read.path
 
     @property
-    def manifest(self) -> Mapping[str, Any]:
+    def manifest(self) -> Manifest:
         return self.read.manifest
 
     @property
-    def summary(self) -> Mapping[str, Any]:
+    def summary(self) -> Summary:
         return self.read.summary
 
     @property
@@ -112,7 +112,7 @@ def _torn(directory: RunDirectory) -> Iterator[str]:
             yield f"{directory.samples_path} is cut in its last line, which was dropped."
 
 
-def _label(summary: Mapping[str, Any]) -> str:
+def _label(summary: Summary) -> str:
     mode = str(summary["reasoning"])
     return str(summary["model"]) + ("" if mode == "default" else f" ({mode})")
 

@@ -9,13 +9,14 @@ import base64
 import gzip
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
-from harness.commands.show import BECAUSE
+from harness.commands.show import BECAUSE, MISSING_CALL
 from harness.episodes import to_trajectory
 from harness.metrics import ANSWERS, HEADLINE
-from harness.runs import Record
+from harness.schema import CallJSON, Record, ToolCallJSON
 from harness.scoring.strict import reject_reasons
+from harness.stops import stop_sentence
 from harness.types import Sample
 from results.causes import LABELS, Diagnosis, SubAnswer, sub_answers
 from results.report.data import Run
@@ -24,9 +25,8 @@ BLOCK_EPISODES = 200
 BLOCK_CHARACTERS = 1_000_000
 """Where a block ends: what a browser unpacks in a few hundredths of a second."""
 SNIPPET = 260
-LOST = {"status": "lost", "output": "", "solves": None, "paper_solves": None, "turn": 0}
-"""What stands for a call that the transcript has and the record's calls do not."""
 
+Solves = Literal["solves", "paper_solves"]
 Entry = tuple[int, Run, Record, Diagnosis | None]
 
 
@@ -119,6 +119,7 @@ def transcript(
         "messages": list(_messages(record, calls)),
         "scores": record["scores"],
         "stop": record["stop"],
+        "ended": stop_sentence(record["stop"]),
         "error": record["error"],
         "notes": [str(note) for note in record.get("notes", ())],
         "usage": record["usage"],
@@ -134,7 +135,7 @@ def _wanted(sub: SubAnswer) -> list[Any]:
     return [sub.tool, sub.answer, sub.question, list(sub.depends_on)]
 
 
-def _call(call: Mapping[str, Any], reason: str | None, places: Mapping[tuple[str, int], int]) -> dict[str, Any]:
+def _call(call: CallJSON, reason: str | None, places: Mapping[tuple[str, int], int]) -> dict[str, Any]:
     """`strict` and `paper`: the sub-answer solved, by its number in `wanted` or, without gold, in its tool's list."""
     arguments = call["raw"] if call["arguments"] is None else _readable(call["arguments"], call["raw"])
     return {
@@ -148,7 +149,7 @@ def _call(call: Mapping[str, Any], reason: str | None, places: Mapping[tuple[str
     }
 
 
-def _place(call: Mapping[str, Any], verdict: str, places: Mapping[tuple[str, int], int]) -> int | None:
+def _place(call: CallJSON, verdict: Solves, places: Mapping[tuple[str, int], int]) -> int | None:
     position = call[verdict]
     return None if position is None else places.get((call["name"], position), position)
 
@@ -174,9 +175,9 @@ def _messages(record: Record, calls: Sequence[dict[str, Any]]) -> Iterator[dict[
         yield {"role": "assistant", "content": "", "reasoning": None, "calls": rest[::-1]}
 
 
-def _lost(asked: Mapping[str, Any]) -> dict[str, Any]:
-    name, raw = asked["function"]["name"], asked["function"]["arguments"]
-    return _call({**LOST, "name": name, "raw": raw, "arguments": None}, None, {})
+def _lost(asked: ToolCallJSON) -> dict[str, Any]:
+    function = asked["function"]
+    return _call({**MISSING_CALL, "name": function["name"], "raw": function["arguments"]}, None, {})
 
 
 def _headline(run: Run, record: Record) -> float | None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from harness.metrics import HEADLINE, title_of
+from harness.schema import MetricJSON
 from harness.stats import Estimate, Observation, estimate
 from harness.summary import PASS
 from results.causes import LABELS
@@ -85,14 +86,21 @@ def _floors_together(marks: Sequence[list[Mark]]) -> list[list[Mark]]:
 
 def _task_marks(run: Run, task: str, palette: Mapping[str, str]) -> Iterator[Mark]:
     """The task's headline metric, and the paper's where it has another value."""
-    entry = run.summary["tasks"].get(task, {"headline": "", "metrics": {}})
-    headline = str(entry["headline"])
+    entry = run.summary["tasks"].get(task)
+    if entry is None:
+        return
+    headline = entry["headline"]
     strict, paper = (entry["metrics"].get(name) for name in (headline, f"paper_{headline}"))
     for cell, rule in ((strict, headline), (paper, f"{headline} by the paper's rule")):
         if cell and cell["value"] is not None and (cell is strict or not strict or cell["value"] != strict["value"]):
-            ends = tuple(cell["ci95"]) if cell["ci95"] else None
+            ends = _ends(cell)
             title = f"{run.label}, {task}, {rule}: {_told(cell['value'], ends)}, n = {cell['n']}"
             yield Mark(cell["value"], ends, palette[run.label], title, hollow=cell is paper)
+
+
+def _ends(cell: MetricJSON) -> tuple[float, float] | None:
+    """The ends of a metric's interval."""
+    return (cell["ci95"][0], cell["ci95"][1]) if cell["ci95"] else None
 
 
 def _told(value: float, ends: tuple[float, ...] | None) -> str:
@@ -160,7 +168,7 @@ def _passes(run: Run, rule: str) -> Iterator[tuple[int, Estimate]]:
         name = f"{rule}{k}"
         cells = [entry["metrics"][name] for entry in entries if name in entry["metrics"]]
         values = [cell["value"] for cell in cells if cell["value"] is not None]
-        ends = tuple(cells[0]["ci95"]) if len(cells) == 1 and cells[0]["ci95"] else None
+        ends = _ends(cells[0]) if len(cells) == 1 else None
         mean = sum(values) / len(values) if values else None
         yield k, Estimate(mean, None, ends, len(values))
 

@@ -10,6 +10,7 @@ from typing import Any
 from harness import averages
 from harness.display import cell, legend, number, rows
 from harness.metrics import ANSWERS, title_of
+from harness.schema import MetricJSON, Record, SummaryEntry
 from harness.summary import PASS, heeded
 from results.causes import LABELS, counted
 from results.comparison import DETECTABLE, Change, shown_p
@@ -79,9 +80,9 @@ def _remarks(remarks: Sequence[str]) -> str:
     return element("ul", items, class_="remarks", role="note") if items else ""
 
 
-def _entries(run: Run) -> dict[str, Mapping[str, Any]]:
+def _entries(run: Run) -> dict[str, SummaryEntry]:
     """The run's groups, and its tasks that are in none."""
-    groups: Mapping[str, Any] = run.summary["groups"]
+    groups = run.summary["groups"]
     inside = {task for name in groups for task in run.manifest["groups"].get(name, ())}
     return {**groups, **{name: entry for name, entry in run.summary["tasks"].items() if name not in inside}}
 
@@ -93,12 +94,12 @@ def _cards(runs: Sequence[Run], palette: Mapping[str, str]) -> str:
     return element("div", "".join(cards[:12]), class_="cards") if cards else ""
 
 
-def _benchmarks(run: Run) -> dict[str, Mapping[str, Any]]:
+def _benchmarks(run: Run) -> dict[str, SummaryEntry]:
     """The entries without the averages over several benchmarks, which have no second rule, answers or floor."""
     return {name: entry for name, entry in _entries(run).items() if not averages.is_average(str(entry["headline"]))}
 
 
-def _card(run: Run, name: str, entry: Mapping[str, Any], colour: str) -> str:
+def _card(run: Run, name: str, entry: SummaryEntry, colour: str) -> str:
     metrics = entry["metrics"]
     headline = metrics.get(entry["headline"]) or {"value": None, "ci95": None}
     between = "{:.3f} to {:.3f}".format(*headline["ci95"]) if headline["ci95"] else "no interval"
@@ -113,7 +114,7 @@ def _card(run: Run, name: str, entry: Mapping[str, Any], colour: str) -> str:
     return element("article", inner, class_="card")
 
 
-def _value(metrics: Mapping[str, Any], metric: str) -> str:
+def _value(metrics: Mapping[str, MetricJSON], metric: str) -> str:
     return number((metrics.get(metric) or {"value": None})["value"])
 
 
@@ -226,7 +227,7 @@ def _causes(runs: Sequence[Run]) -> str:
     return "".join(parts)
 
 
-def _hops(run: Run, record: Mapping[str, Any]) -> int:
+def _hops(run: Run, record: Record) -> int:
     return sum(map(len, run.samples[record["task"], record["sample"]].gold.sub_answers.values()))
 
 

@@ -120,7 +120,7 @@ function facts(full) {
   const told = [
     full.seconds === null || full.seconds === undefined ? null : `${Number(full.seconds).toFixed(1)} s`,
     usage.input_tokens || usage.output_tokens ? `${usage.input_tokens} tokens in, ${usage.output_tokens} out` : null,
-    `ended by ${full.stop.replaceAll('_', ' ')}`,
+    full.ended ?? `ended by ${full.stop.replaceAll('_', ' ')}`,
   ].filter(Boolean).join(' · ');
   const tools = full.tools && make('details', {}, make('summary', { text: `the ${full.tools.length} tools it was offered` }),
     make('dl', {}, ...full.tools.flatMap(([name, says]) => [make('dt', {}, make('code', { text: name })), make('dd', { text: says })])));
