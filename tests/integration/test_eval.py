@@ -85,6 +85,7 @@ def test_table_and_show_read_the_run(floors):
     listed = harness("show", out / "policy-oracle").stdout
     sample = next(line.split()[1] for line in listed.splitlines() if line.startswith("demo_multi_hop"))
     transcript = harness("show", out / "policy-oracle", sample).stdout
+    assert "ended: The model made no further call." in transcript
     assert "strict: solves '" in transcript and "gold answer:" in transcript
     assert "solves nothing (" in harness("show", out / "policy-shotgun", sample).stdout
 
