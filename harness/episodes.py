@@ -12,6 +12,7 @@ from typing import Any, cast
 
 from harness import jsonio
 from harness.errors import UsageError
+from harness.identity import identity_json
 from harness.runs import SCHEMA
 from harness.schema import CallJSON, MessageJSON, ReasoningJSON, Record, ToolCallJSON, UsageJSON
 from harness.types import CallRecord, JSONObject, Message, RunKey, ToolCall, Trajectory, Usage, Verdict
@@ -19,7 +20,7 @@ from harness.types import CallRecord, JSONObject, Message, RunKey, ToolCall, Tra
 
 def key_of(key: RunKey) -> str:
     """The digest that identifies an episode across resumes. Where no user is simulated, none is mentioned."""
-    return jsonio.digest({name: value for name, value in asdict(key).items() if (name, value) != ("user", None)})
+    return jsonio.digest(identity_json(key))
 
 
 def to_record(key: RunKey, trajectory: Trajectory, verdict: Verdict) -> Record:

@@ -11,7 +11,7 @@ import random
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from itertools import product, takewhile
@@ -22,6 +22,7 @@ import harness
 from harness import jsonio, records
 from harness.episodes import key_of, to_record
 from harness.errors import HarnessError, UsageError
+from harness.identity import identity_json
 from harness.lockstep import BatchModel, Lockstep, play_all
 from harness.models import is_free
 from harness.prices import Budget, Price
@@ -156,8 +157,8 @@ def _manifest(plan: Plan, player: Player) -> dict[str, Any]:
             "tasks": fingerprints,
             "epochs": plan.epochs,
             "seed": plan.seed,
-            "sampling": asdict(plan.sampling),
-            "limits": asdict(plan.limits),
+            "sampling": identity_json(plan.sampling),
+            "limits": identity_json(plan.limits),
             "sandbox": player.sandbox.layers["mode"],
             "verifier": strict.VERSION,
             **({"code": code} if code else {}),
@@ -188,7 +189,7 @@ def _user_entry(user: SimulatedUser | None) -> dict[str, Any] | None:
     if user is None:
         return None
     fingerprint = jsonio.digest(user.model.fingerprint)
-    return {"model": user.model.name, "model_fingerprint": fingerprint, "sampling": asdict(user.sampling)}
+    return {"model": user.model.name, "model_fingerprint": fingerprint, "sampling": identity_json(user.sampling)}
 
 
 def _task_entry(task: Task, samples: Sequence[Sample]) -> dict[str, Any]:
@@ -222,7 +223,6 @@ def evaluate(
     is kept, and the same call with `resume` goes on. A run that reached its budget ends incomplete.
     """
     manifest = manifest_of(plan, player)
-    fingerprints = manifest["identity"]["tasks"]
     with RunDirectory.claim(out, manifest, resume) as run:
         if player.price is not None and run.manifest.get("price") != manifest["price"]:
             run.update(price=manifest["price"])  # what is known now, also of the episodes before
@@ -233,7 +233,7 @@ def evaluate(
         kept = {record["key"]: record for record in counting(attempts) if not _played_again(record)}
         pending = []
         for task, sample, epoch in plan:
-            key = _run_key(plan, player, fingerprints[task.name], task, sample.id, epoch)
+            key = _run_key(plan, run.manifest["identity"], task, sample.id, epoch)
             if (record := kept.get(key_of(key))) is None:
                 pending.append((task, sample, key))
             else:
@@ -254,15 +254,16 @@ def _played_again(record: Record) -> bool:
     return record["outcome"] == "infrastructure_error" or record["stop"] in REFUSED_AT_THE_DOOR
 
 
-def _run_key(plan: Plan, player: Player, fingerprint: str, task: Task, sample: str, epoch: int) -> RunKey:
-    user = _user_entry(player.user_of(task))
+def _run_key(plan: Plan, identity: dict[str, Any], task: Task, sample: str, epoch: int) -> RunKey:
+    """`identity` is the run's, which says what its models were called when it began."""
+    user = identity.get("users", {}).get(task.name)
     return RunKey(
         task=task.name,
-        task_fingerprint=fingerprint,
+        task_fingerprint=identity["tasks"][task.name],
         sample=sample,
         epoch=epoch,
-        model=player.model.name,
-        model_fingerprint=jsonio.digest(player.model.fingerprint),
+        model=identity["model"],
+        model_fingerprint=identity["model_fingerprint"],
         reasoning=plan.reasoning,
         sampling=plan.sampling,
         limits=replace(plan.limits, max_turns=plan.turns.get(task.name, plan.limits.max_turns)),

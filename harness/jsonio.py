@@ -31,10 +31,11 @@ def loads(text: str | bytes) -> Any:
         raise
 
 
-def write_atomically(path: Path, text: str) -> None:
+def write_atomically(path: Path, content: str | bytes) -> None:
     """The whole new file or the old one, also when the process is killed in between."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_bytes(text.encode("utf-8", "replace"))  # what others wrote may hold half a surrogate pair
+    # what others wrote may hold half a surrogate pair
+    temporary.write_bytes(content if isinstance(content, bytes) else content.encode("utf-8", "replace"))
     temporary.replace(path)
 
 

@@ -2,13 +2,13 @@
 
 Whatever happens to the process, what was written stays usable: the last line of a key counts, a torn last line is
 dropped, manifest and summary are replaced as a whole, and one process at a time writes (.lock). A summary is there
-only while the run is complete.
+only while the run is complete. A run that is put away may have samples.jsonl.xz instead: it can be read and rescored.
 """
 
 from __future__ import annotations
 
-import fcntl
 import json
+import lzma
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,12 +16,13 @@ from types import TracebackType
 from typing import IO, Any, cast
 
 from harness import jsonio
+from harness.claims import claimed, hold, is_free
 from harness.errors import UsageError
+from harness.identity import continued, differences, told
 from harness.schema import Manifest, Record, Summary
 from harness.soundness import manifest_fault, record_fault
 
 SCHEMA = 1
-LOCK = ".lock"
 
 
 def order(record: Record) -> tuple[str, str, int]:
@@ -44,6 +45,10 @@ class RunDirectory:
     @property
     def samples_path(self) -> Path:
         return self.path / "samples.jsonl"
+
+    @property
+    def packed_path(self) -> Path:
+        return self.path / "samples.jsonl.xz"
 
     @property
     def summary_path(self) -> Path:
@@ -72,15 +77,17 @@ class RunDirectory:
         directory holds anything else."""
         if (path / "manifest.json").exists():
             earlier = cls.open(path)
-            differing = _differences(earlier.manifest, manifest)
+            differing = differences(earlier.manifest, manifest)
             if set(differing) == {"verifier"}:
                 raise UsageError(f"{path} was scored by another verifier; bring it up to date by `harness rescore`.")
             if differing:
-                raise UsageError(f"{path} holds another run ({_told(differing)}); name another directory with --out.")
+                raise UsageError(f"{path} holds another run ({told(differing)}); name another directory with --out.")
             if not resume:
                 raise UsageError(f"{path} holds this run already; go on with it by --resume, or name another --out.")
+            if earlier.episodes_path() == earlier.packed_path:
+                raise UsageError(f"{earlier.packed_path} is packed: unpack it (xz -d) to go on with the run.")
             return earlier
-        if path.exists() and (not path.is_dir() or any(not _ours(entry) for entry in path.iterdir())):
+        if not is_free(path, "manifest.json"):
             raise UsageError(f"{path} exists and is no run directory; name another with --out.")
         return None
 
@@ -89,14 +96,42 @@ class RunDirectory:
     def claim(cls, path: Path, manifest: Manifest, resume: bool) -> Iterator[RunDirectory]:
         """A run to write, for as long as the context lasts. Raises UsageError as `check` does, and while another
         process writes there."""
-        cls.check(path, manifest, resume)
-        path.mkdir(parents=True, exist_ok=True)
-        with locked(path):
-            run = cls.check(path, manifest, resume)
-            if run is None:
-                jsonio.write_json(path / "manifest.json", manifest)
-                run = cls(path, manifest)
+
+        def begin() -> RunDirectory:
+            jsonio.write_json(path / "manifest.json", manifest)
+            return cls(path, manifest)
+
+        with claimed(path, lambda: cls.check(path, manifest, resume), begin) as run:
+            if changes := continued(run.manifest, manifest):
+                run.summary_path.unlink(missing_ok=True)  # evaluation writes it again once the run is complete
+                run.update(**changes)
             yield run
+
+    def episodes_path(self) -> Path | None:
+        """The file that holds the episodes; None where none was played. Raises UsageError where a run that has a
+        summary has lost it, and where there are two: nobody could say which counts."""
+        there = [path for path in (self.samples_path, self.packed_path) if path.exists()]
+        if len(there) > 1:
+            raise UsageError(f"{self.path} has samples.jsonl and samples.jsonl.xz; remove the one that does not count.")
+        if not there and self.summary_path.exists():
+            raise UsageError(self._cut)
+        return there[0] if there else None
+
+    @property
+    def _cut(self) -> str:
+        return f"{self.path} is cut: it has a summary but no episodes; its samples.jsonl is missing or empty."
+
+    def content(self) -> bytes:
+        """samples.jsonl as it stands, unpacked where it is packed. Raises UsageError where it cannot be read."""
+        if (path := self.episodes_path()) is None:
+            return b""
+        try:
+            with lzma.open(path) if path == self.packed_path else path.open("rb") as file:
+                return file.read()
+        except OSError as error:
+            raise UsageError(f"{path} cannot be read: {error.strerror}.") from None
+        except (lzma.LZMAError, EOFError) as error:
+            raise UsageError(f"{path} cannot be decompressed: {error}.") from None
 
     def records(self) -> list[Record]:
         """See `counting`. Raises UsageError as `attempts` does."""
@@ -104,13 +139,9 @@ class RunDirectory:
 
     def attempts(self) -> list[Record]:
         """Every episode that was played, also those that were played again, as they stand in the file. Raises
-        UsageError where a line other than the last is broken or lacks what some command reads of it."""
-        if not self.samples_path.exists():
-            return []
-        try:
-            lines = self.samples_path.read_bytes().split(b"\n")
-        except OSError as error:
-            raise UsageError(f"{self.samples_path} cannot be read: {error.strerror}.") from None
+        UsageError where a line other than the last is broken or lacks what some command reads of it, and where a run
+        with a summary has no episodes."""
+        path, lines = self.episodes_path(), self.content().split(b"\n")
         found: list[Record] = []
         keys: dict[tuple[str, str, int], str] = {}
         for number, text in enumerate(lines[:-1], start=1):
@@ -120,12 +151,12 @@ class RunDirectory:
             except ValueError as error:
                 fault = f"it cannot be read as JSON: {error}"
             if fault:
-                raise UsageError(f"{self.samples_path}, line {number} is no episode record of this run: {fault}.")
+                raise UsageError(f"{path}, line {number} is no episode record of this run: {fault}.")
             if keys.setdefault(order(record), record["key"]) != record["key"]:
-                raise UsageError(
-                    f"{self.samples_path}, line {number}: an earlier line has this episode of another run."
-                )
+                raise UsageError(f"{path}, line {number}: an earlier line has this episode of another run.")
             found.append(record)
+        if not found and self.summary_path.exists():
+            raise UsageError(self._cut)
         return found
 
     def _stranger(self, record: Record) -> str | None:
@@ -157,26 +188,19 @@ class RunDirectory:
         jsonio.write_json(self.path / "manifest.json", self.manifest)
 
     def rewrite(self, manifest: Manifest, records: Iterable[Record]) -> None:
-        """Replaces all episode records, for a rescore; only inside `locked`."""
-        jsonio.write_atomically(self.samples_path, "".join(line(record) for record in records))
+        """Replaces all episode records, for a rescore; only inside `locked`. What is packed stays packed."""
+        text = "".join(map(line, records))
+        if self.episodes_path() == self.packed_path:
+            jsonio.write_atomically(self.packed_path, packed(text.encode("utf-8", "replace")))
+        else:
+            jsonio.write_atomically(self.samples_path, text)
         jsonio.write_json(self.path / "manifest.json", manifest)
         self.manifest = manifest
 
 
-@contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Holds a run directory against other writers. Raises UsageError where one is at work."""
-    with (path / LOCK).open("ab") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise UsageError(f"Another process is writing to {path}.") from None
-        yield
-
-
-def _ours(entry: Path) -> bool:
-    """What a start that was killed may leave behind."""
-    return entry.name == LOCK or entry.name.startswith(".manifest.json.")
+def packed(content: bytes) -> bytes:
+    """What samples.jsonl.xz holds: the same bytes for the same content."""
+    return lzma.compress(content, preset=9)
 
 
 def read_object(path: Path, missing: str) -> dict[str, Any]:
@@ -199,10 +223,10 @@ class Appender:
         self._redact = redact
         self._file: IO[bytes] = path.open("a+b")
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+            hold(self._file, path.parent)
+        except UsageError:
             self._file.close()
-            raise UsageError(f"Another process is writing to {path.parent}.") from None
+            raise
         self._file.truncate(_whole_lines(path))
 
     def append(self, record: Mapping[str, Any]) -> None:
@@ -226,37 +250,3 @@ def line(record: Mapping[str, Any]) -> str:
 def _whole_lines(path: Path) -> int:
     """The length in bytes of a file up to its last newline."""
     return path.read_bytes().rfind(b"\n") + 1
-
-
-Difference = dict[str, tuple[Any, Any]]
-
-
-def _differences(earlier: Manifest, now: Manifest) -> Difference:
-    """What of the configuration is another: name to what is there and what is asked for now. Where the model is
-    another, what its backend says of it rather than a digest, if that tells them apart: secrets are equal there."""
-    before, after = (dict(_flat(manifest["identity"])) for manifest in (earlier, now))
-    differing = {n: (before.get(n), after.get(n)) for n in sorted({*before, *after}) if before.get(n) != after.get(n)}
-    if "model_fingerprint" in differing and "model" not in differing:
-        then, wanted = (dict(_flat(manifest.get("model", {}), "model.")) for manifest in (earlier, now))
-        if told := {n: (then.get(n), wanted.get(n)) for n in sorted({*then, *wanted}) if then.get(n) != wanted.get(n)}:
-            del differing["model_fingerprint"]
-            differing |= told
-    return differing
-
-
-def _told(differing: Difference) -> str:
-    told = ", ".join(f"{name}: {_short(a)} there, {_short(b)} now" for name, (a, b) in list(differing.items())[:3])
-    return told + (f" and {len(differing) - 3} more" if len(differing) > 3 else "")
-
-
-def _flat(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, part in value.items():
-        if isinstance(part, dict):
-            yield from _flat(part, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", part
-
-
-def _short(value: Any) -> str:
-    text = value if isinstance(value, str) and value.isprintable() else jsonio.canonical(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."

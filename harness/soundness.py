@@ -117,12 +117,16 @@ IDENTITY: Fields = {
 }
 OF_IDENTITY: Fields = {
     "model_fingerprint": LINE,
-    "users": _object_of(_object_with("user", {"model": TEXT}, {})),
+    "users": _object_of(_object_with("user", {"model": TEXT}, {"model_fingerprint": LINE})),
 }
 PRICED = {"input", "output", "cached_input"}
 PRICE = Kind("price", (dict, NoneType), lambda v: v.keys() == PRICED and all(map(WEIGHT.fits, v.values())))
 MANIFEST: Fields = dict.fromkeys(("identity", "tasks", "groups", "sources", "sandbox"), OBJECT)
-OF_MANIFEST: Fields = {"model": OBJECT, "price": PRICE, "user_price": PRICE}
+OF_MANIFEST: Fields = {
+    **dict.fromkeys(("model", "user"), OBJECT),
+    **dict.fromkeys(("price", "user_price"), PRICE),
+    "base_urls": _list_of(TEXT),
+}
 TASK: Fields = {"headline": TEXT, "clusters": _object_of(TEXT)}
 OF_TASK: Fields = {"success": _list_of(TEXT), "weight": WEIGHT, "floor": WEIGHT}
 

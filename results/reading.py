@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from harness.claims import LOCK
 from harness.display import mode
 from harness.errors import UsageError
-from harness.runs import LOCK, SCHEMA, RunDirectory
+from harness.runs import SCHEMA, RunDirectory
 from harness.schema import Manifest, Record, Summary
 from harness.summary import summarise
 from harness.terminal import printable
@@ -64,7 +65,7 @@ def found_runs(paths: Sequence[Path]) -> tuple[list[Path], list[str]]:
 
 def _runs_below(folder: Path) -> list[Path]:
     """Model directories have a manifest.json too, but nothing of a run beside it."""
-    marks = ("samples.jsonl", "summary.json", LOCK)
+    marks = ("samples.jsonl", "samples.jsonl.xz", "summary.json", LOCK)
     beside = sorted(path.parent for path in folder.rglob("manifest.json"))
     return [path for path in beside if any((path / mark).exists() for mark in marks)]
 
@@ -103,10 +104,8 @@ def read_run(path: Path, unfinished: bool = False) -> Run:
     stored = _stored(directory, unfinished)
     records = directory.records()
     summary = summarise(directory.manifest, records)
-    if not records and isinstance(stored, str):
-        raise UsageError(f"nothing of {path} has been played yet; go on with the run by --resume.")
     if not records:
-        raise UsageError(f"{path} is cut: it has a summary but no episodes; its samples.jsonl is missing or empty.")
+        raise UsageError(f"nothing of {path} has been played yet; go on with the run by --resume.")
     incomplete = _incomplete(path, stored, len(records), directory.planned)
     remark = incomplete or _disagreement(directory, stored, summary)
     return Run(path, directory.manifest, records, summary, [remark] if remark else [])

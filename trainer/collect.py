@@ -104,8 +104,9 @@ def _check_tasks(plan: Plan) -> None:
 
 def _write(args: argparse.Namespace, plan: Plan) -> int:
     """Writes the prompts of the run's episodes. Returns 1 where the filters leave none."""
+    from harness.claims import locked
     from harness.datafiles import write_rows
-    from harness.runs import RunDirectory, locked
+    from harness.runs import RunDirectory
     from trainer.prefixes import Filters, distinct, to_record
 
     filters = Filters(args.keep, args.max_prompt_characters, args.min_solved, args.seed or 0)

@@ -15,6 +15,7 @@ import argparse
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -109,17 +110,15 @@ def _reinforced(args: argparse.Namespace, recipe: Training, start: Start) -> str
 @contextmanager
 def _running(args: argparse.Namespace, identity: JSONObject, recipe: Recipe | Training) -> Iterator[Watch]:
     """Around a run: its directory is claimed, and whoever interrupts it is told how to go on."""
+    from harness.claims import claimed
     from harness.progress import Progress
-    from harness.runs import locked
     from trainer import recipe as recipes
 
     leads = processes.leads()
-    if leads:
-        _check_out(args.out, identity, args.resume)
-        args.out.mkdir(parents=True, exist_ok=True)
-    with locked(args.out) if leads else nullcontext(), Progress(quiet=args.quiet or not leads) as progress:
-        if leads:
-            _claim(args.out, identity, recipes.text(recipe))
+    find = partial(_check_out, args.out, identity, args.resume)
+    begin = partial(_begin, args.out, identity, recipes.text(recipe))
+    claim = claimed(args.out, find, begin) if leads else nullcontext()
+    with claim, Progress(quiet=args.quiet or not leads) as progress:
         processes.wait()
         try:
             yield progress.watch
@@ -149,18 +148,18 @@ def _start(model: str | None) -> Start:
     return Start(path, model)
 
 
-def _check_out(out: Path, identity: JSONObject, resume: bool) -> None:
-    """Raises UsageError where `out` holds anything but this run, or holds it and --resume is not given."""
+def _check_out(out: Path, identity: JSONObject, resume: bool) -> JSONObject | None:
+    """The identity of this run where `out` holds it; None where it can begin there. Raises UsageError where `out` holds
+    anything else, or this run and --resume is not given."""
     from harness import jsonio
+    from harness.claims import is_free
 
-    if not out.exists():
-        return
-    if not out.is_dir():
+    if out.exists() and not out.is_dir():
         raise UsageError(f"--out {out} is no directory; name another.")
     if not (out / "run.json").is_file():
-        if any(entry.name != ".lock" for entry in out.iterdir()):
+        if not is_free(out, "recipe.toml", "run.json"):
             raise UsageError(f"--out {out} holds something else than a training run; name another directory.")
-        return
+        return None
     try:
         there = jsonio.loads((out / "run.json").read_bytes())
     except (OSError, ValueError):
@@ -170,6 +169,7 @@ def _check_out(out: Path, identity: JSONObject, resume: bool) -> None:
         raise UsageError(f"--out {out} holds another training run{another}; name another directory.")
     if not resume:
         raise UsageError(f"--out {out} holds this training run already; go on with it by --resume, or name another.")
+    return identity
 
 
 def _differing(there: Any, identity: JSONObject) -> str:
@@ -181,12 +181,13 @@ def _differing(there: Any, identity: JSONObject) -> str:
     return f" (another {', '.join(differing or ['model'])})"
 
 
-def _claim(out: Path, identity: JSONObject, recipe: str) -> None:
+def _begin(out: Path, identity: JSONObject, recipe: str) -> JSONObject:
     """Writes what the run is, once."""
     from harness import jsonio
 
     jsonio.write_atomically(out / "recipe.toml", recipe)
     jsonio.write_json(out / "run.json", identity)
+    return identity
 
 
 def _command(args: argparse.Namespace) -> list[str]:

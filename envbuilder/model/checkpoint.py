@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -31,6 +32,7 @@ from envbuilder.records import (
     toolset_from_json,
 )
 from harness import jsonio, runs
+from harness.claims import claimed, is_free
 from harness.errors import UsageError
 from harness.types import Usage
 
@@ -77,24 +79,28 @@ class Checkpoint:
     def start(self, identity: Mapping[str, Any]) -> None:
         """Begins a build, or goes on with one that the same `identity` decides; `close` or the end of the context
         gives it up."""
-        own = jsonio.canonical({"schema": SCHEMA, "identity": dict(identity)})
-        self._claim(jsonio.loads(self._redact(own)))
+        own = jsonio.loads(self._redact(jsonio.canonical({"schema": SCHEMA, "identity": dict(identity)})))
+        self._open.enter_context(claimed(self.directory, partial(self._check, own), partial(self._begin, own)))
         self._latest.clear()
         for stage, name in (*FILES.items(), (REJECTED, REJECTED)):
             path = self.directory / name
             self._files[stage] = self._open.enter_context(runs.Appender(path, self._redact))
             self._latest.update((line["index"], (stage, line)) for line in read_lines(path))
 
-    def _claim(self, own: Line) -> None:
+    def _check(self, own: Line) -> Line | None:
+        """What the directory's manifest says where it is this build's, None where it can begin there."""
         path = self.directory / MANIFEST
         if path.exists():
             if read_manifest(path) != own:
                 raise UsageError(f"{self.directory} holds the stages of another build; name another directory.")
-            return
-        if self.directory.exists() and (not self.directory.is_dir() or any(self.directory.iterdir())):
+            return own
+        if not is_free(self.directory, MANIFEST):
             raise UsageError(f"{self.directory} exists and holds no stages of a build; name another directory.")
-        self.directory.mkdir(parents=True, exist_ok=True)
-        jsonio.write_json(path, own)
+        return None
+
+    def _begin(self, own: Line) -> Line:
+        jsonio.write_json(self.directory / MANIFEST, own)
+        return own
 
     def reached(self, request: Request) -> Reached | Rejection:
         """Where this environment stands. Raises UsageError where its number was another request's."""
@@ -118,11 +124,11 @@ class Checkpoint:
 
     def finish(self) -> None:
         """The build has ended: every file in the order of the environments."""
-        self.close()
         for name in (*FILES.values(), REJECTED):
             path = self.directory / name
             lines = sorted(read_lines(path), key=lambda line: int(line["index"]))
             jsonio.write_atomically(path, "".join(runs.line(line) for line in lines))
+        self.close()
 
     def close(self) -> None:
         self._open.close()

@@ -1,6 +1,6 @@
 """Score a run anew with the current verifier, from its stored outputs: no model is called, no tool runs.
 
-samples.jsonl and summary.json are replaced; the table shows the run before and after.
+samples.jsonl (or samples.jsonl.xz) and summary.json are replaced; the table shows the run before and after.
 """
 
 from __future__ import annotations
@@ -8,6 +8,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from harness.errors import UsageError
 
 if TYPE_CHECKING:
     from harness.runs import RunDirectory
@@ -21,8 +23,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Raises UsageError for a directory that is no run, or whose task data is gone or changed."""
-    from harness.runs import RunDirectory, locked
+    """Raises UsageError for a directory that is no run or has no episodes, or whose task data is gone or changed."""
+    from harness.claims import locked
+    from harness.runs import RunDirectory
 
     for directory in [RunDirectory.open(path) for path in args.run]:
         with locked(directory.path):
@@ -39,8 +42,9 @@ def _rescore(directory: RunDirectory) -> None:
     from harness.terminal import printable
     from harness.verdicts import verdict_of
 
+    if not (records := directory.records()):
+        raise UsageError(f"Nothing of {directory.path} has been played yet; there is nothing to score anew.")
     tasks = tasks_of(directory)
-    records = directory.records()
     rescored = []
     for record in records:
         task, samples = tasks[record["task"]]

@@ -106,10 +106,8 @@ def _samples(directory: RunDirectory) -> tuple[dict[tuple[str, str], Sample], li
 
 
 def _torn(directory: RunDirectory) -> Iterator[str]:
-    with directory.samples_path.open("rb") as file:
-        file.seek(-1, 2)
-        if file.read(1) != b"\n":
-            yield f"{directory.samples_path} is cut in its last line, which was dropped."
+    if not directory.content().endswith(b"\n"):
+        yield f"{directory.episodes_path()} is cut in its last line, which was dropped."
 
 
 def _label(summary: Summary) -> str:

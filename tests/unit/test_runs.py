@@ -5,8 +5,9 @@ from contextlib import contextmanager
 
 import pytest
 
+from harness.claims import locked
 from harness.errors import UsageError
-from harness.runs import SCHEMA, Appender, RunDirectory, line, locked
+from harness.runs import SCHEMA, Appender, RunDirectory, line
 
 
 def manifest(**identity):
@@ -80,11 +81,11 @@ def test_another_configuration_is_refused_and_named(tmp_path):
 
 
 def test_another_model_is_named_by_what_differs(tmp_path):
-    first = {**manifest(model_fingerprint="1"), "model": {"base_url": "http://a/v1"}}
+    first = {**manifest(model_fingerprint="1"), "model": {"args": {"api": "chat"}}}
     with RunDirectory.claim(tmp_path / "run", first, resume=False):
         pass
-    second = {**manifest(model_fingerprint="2"), "model": {"base_url": "http://b/v1"}}
-    with pytest.raises(UsageError, match=r"model\.base_url: http://a/v1 there, http://b/v1 now"):
+    second = {**manifest(model_fingerprint="2"), "model": {"args": {"api": "responses"}}}
+    with pytest.raises(UsageError, match=r"model\.args\.api: chat there, responses now"):
         RunDirectory.check(tmp_path / "run", second, resume=True)
 
 
