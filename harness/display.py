@@ -61,12 +61,12 @@ def with_interval(entry: MetricJSON) -> str:
     return number(entry["value"])
 
 
-def rows(summary: Summary, groups: Members, by_task: bool) -> Rows:
-    """A row for every group of the run, and for every task where asked or in no group."""
-    return [row for _, row in _rows(summary, groups, by_task)]
+def rows(summary: Summary, groups: Members, by_task: bool, mark: str = "") -> Rows:
+    """A row for every group of the run, and for every task where asked or in no group; `mark` follows the model."""
+    return [row for _, row in _rows(summary, groups, by_task, mark)]
 
 
-def _rows(summary: Summary, groups: Members, by_task: bool) -> list[tuple[str, dict[str, str]]]:
+def _rows(summary: Summary, groups: Members, by_task: bool, mark: str) -> list[tuple[str, dict[str, str]]]:
     """The rows, each with its headline metric: rows of different ones have different columns."""
     entries = dict(summary["groups"])
     if by_task or not entries:
@@ -74,7 +74,7 @@ def _rows(summary: Summary, groups: Members, by_task: bool) -> list[tuple[str, d
     else:
         grouped = {task for group in entries for task in groups.get(group, ())}
         entries |= {name: entry for name, entry in summary["tasks"].items() if name not in grouped}
-    shown = {"model": summary["model"], "reasoning": mode(summary)}
+    shown = {"model": summary["model"] + mark, "reasoning": mode(summary)}
     return [
         (_headline(entry), {**shown, "tasks": name, **_values(entry), **_passes(entry)})
         for name, entry in entries.items()
@@ -101,6 +101,26 @@ def mode(summary: Summary) -> str:
     return str(summary["reasoning"]) + (" (!)" if heeded(summary) is False else "")
 
 
+def verifier_marks(summaries: Sequence[Summary]) -> list[str]:
+    """What follows the name of each run: the verifier that scored it, where not all have the same; else nothing."""
+    versions = [summary["verifier"] for summary in summaries]
+    return [f" [verifier {version}]" if len(set(versions)) > 1 else "" for version in versions]
+
+
+def verifier_note(summaries: Sequence[Summary]) -> list[str]:
+    """A sentence where not all runs were scored by the same verifier: which by which."""
+    scored: dict[int, dict[str, None]] = {}
+    for summary in summaries:
+        shown = "" if summary["reasoning"] == "default" else f" ({summary['reasoning']})"
+        scored.setdefault(summary["verifier"], {})[f"{summary['model']}{shown}"] = None
+    if len(scored) < 2:
+        return []
+    told = "; ".join(f"{version}: {', '.join(names)}" for version, names in sorted(scored.items()))
+    return [
+        f"Not to be compared: different versions of the verifier scored these runs ({told}); see `harness rescore`."
+    ]
+
+
 def legend(summaries: Sequence[Summary]) -> str:
     """What the columns of a table of these runs mean."""
     headlines = [_headline(entry) for summary in summaries for entry in summary["tasks"].values()]
@@ -112,7 +132,12 @@ def legend(summaries: Sequence[Summary]) -> str:
     if any(averages.is_average(_headline(entry)) for summary in summaries for entry in summary["groups"].values()):
         columns.append(AVERAGES)
     unheeded = any(heeded(summary) is False for summary in summaries)
-    return "\n".join([*columns, *([NOT_HEEDED] if unheeded else []), *_floor_note(summaries)])
+    notes = [_wrapped(note) for note in (*_floor_note(summaries), *verifier_note(summaries))]
+    return "\n".join([*columns, *([NOT_HEEDED] if unheeded else []), *notes])
+
+
+def _wrapped(note: str) -> str:
+    return textwrap.fill(note, WIDTH, break_long_words=False, break_on_hyphens=False)
 
 
 def _legend(common: bool) -> str:
@@ -129,8 +154,7 @@ def floors(summaries: Sequence[Summary]) -> dict[str, float]:
 
 def _floor_note(summaries: Sequence[Summary]) -> list[str]:
     reached = ", ".join(f"{name} {number(value)}" for name, value in floors(summaries).items())
-    said = f"Floor, what policy/silent reaches by the headline metric on all samples: {reached}."
-    return [textwrap.fill(said, WIDTH, break_long_words=False, break_on_hyphens=False)] if reached else []
+    return [f"Floor, what policy/silent reaches by the headline metric on all samples: {reached}."] if reached else []
 
 
 def _values(entry: SummaryEntry) -> dict[str, str]:
@@ -160,8 +184,8 @@ def _own_values(entry: SummaryEntry) -> dict[str, str]:
 def table(summaries: Sequence[Summary], groups: Sequence[Members], by_task: bool, style: str = "simple") -> str:
     """A table of runs in one of tabulate's formats: a row a group (or task) and model. `groups`: each run's. Tasks
     with another headline metric have a table of their own below."""
-    pairs = zip(summaries, groups, strict=True)
-    found = [headed for summary, members in pairs for headed in _rows(summary, members, by_task)]
+    runs = zip(summaries, groups, verifier_marks(summaries), strict=True)
+    found = [headed for summary, members, mark in runs for headed in _rows(summary, members, by_task, mark)]
     blocks = dict.fromkeys(headline for headline, _ in found)
     return "\n\n".join(_block([row for head, row in found if head == block], style) for block in blocks)
 

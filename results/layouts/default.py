@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from harness.display import DASH, legend, mode, rows
+from harness.display import DASH, legend, mode, rows, verifier_marks
 from results.reading import Run
 from results.render import Cell, Column, Grid, Row, dump
 
@@ -13,7 +13,8 @@ TEXTS = ("model", "reasoning", "tasks")
 
 def default(runs: Sequence[Run], by_task: bool) -> Grid:
     """The cells of harness.display.table."""
-    found = [row for run in runs for row in rows(run.summary, run.groups, by_task)]
+    marks = verifier_marks([run.summary for run in runs])
+    found = [row for run, mark in zip(runs, marks, strict=True) for row in rows(run.summary, run.groups, by_task, mark)]
     plain = all(row["reasoning"] == "default" for row in found)
     headings = [
         name for name in dict.fromkeys(name for row in found for name in row) if not (plain and name == "reasoning")
@@ -28,12 +29,15 @@ def default(runs: Sequence[Run], by_task: bool) -> Grid:
 
 
 def default_json(runs: Sequence[Run], by_task: bool) -> str:
-    """The rows of `default` with all that the summaries hold of them: every metric as {value, stderr, ci95, n}."""
+    """The rows of `default` with all that the summaries hold of them: every metric as {value, stderr, ci95, n}; and the
+    verifier, where not all runs have the same."""
     found = []
+    several = any(verifier_marks([run.summary for run in runs]))
     for run in runs:
         entries = {**run.summary["groups"], **run.summary["tasks"]}
         for row in rows(run.summary, run.groups, by_task):
             name = row["tasks"].removeprefix("mean of ")
             about = {"model": run.summary["model"], "reasoning": run.summary["reasoning"], "tasks": name}
+            about |= {"verifier": run.summary["verifier"]} if several else {}
             found.append({**about, "heeded": mode(run.summary) == run.summary["reasoning"], **entries[name]})
     return dump(found)

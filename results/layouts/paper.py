@@ -14,7 +14,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
-from harness.display import NOT_HEEDED, floors
+from harness.display import NOT_HEEDED, floors, verifier_marks, verifier_note
 from harness.errors import UsageError
 from harness.metrics import RULES
 from harness.registry import near
@@ -52,11 +52,13 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A row before it is text: percentages, None where nothing was played, the average last."""
+    """A row before it is text: percentages, None where nothing was played, the average last. `mark` is shown behind the
+    label and no part of it."""
 
     label: str
     values: Sequence[float | None]
     runs: Sequence[Run] = ()
+    mark: str = ""
 
     @property
     def model(self) -> str:
@@ -81,11 +83,18 @@ def paper(runs: Sequence[Run], choice: Choice) -> Grid:
     environments = choice.environments or next(
         (e for e in ENVIRONMENTS if any(e in run.groups for run in runs)), "paper"
     )
-    lines = [_line(members, environments, choice.rule) for members in _by_model(runs)]
+    rows = _by_model(runs)
+    marks = verifier_marks([row[0].summary for row in rows])
+    lines = [replace(_line(row, environments, choice.rule), mark=mark) for row, mark in zip(rows, marks, strict=True)]
     blocks = _blocks(_distinct(lines), choice.bases) + (published() if choice.published else [])
     columns = [Column("model", left=True), *(Column(heading, over) for heading, over, *_ in COLUMNS), Column("Avg")]
     unheeded = any(heeded(run.summary) is False for run in runs)
-    notes = [*_notes(environments, choice), *([NOT_HEEDED] if unheeded else []), *_floors(runs)]
+    notes = [
+        *_notes(environments, choice),
+        *([NOT_HEEDED] if unheeded else []),
+        *_floors(runs),
+        *verifier_note([run.summary for run in runs]),
+    ]
     return Grid(columns, _rows(blocks), notes)
 
 
@@ -211,7 +220,7 @@ def _rows(blocks: Sequence[Block]) -> list[Row]:
     lines = [line for block in blocks for line in block.lines]
     ranks = [_ranks([line.values[column] for line in lines]) for column in range(len(COLUMNS) + 1)]
     return [
-        Row([text(line.label), *_cells(line, block.lines[0] if block.based else line, ranks)], number)
+        Row([text(line.label + line.mark), *_cells(line, block.lines[0] if block.based else line, ranks)], number)
         for number, block in enumerate(blocks)
         for line in block.lines
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from harness.display import verifier_marks, verifier_note
 from harness.metrics import RULES, shown_by_rule
 from harness.schema import Summary, SummaryEntry
 from results.reading import Run
@@ -26,12 +27,13 @@ def scenario(runs: Sequence[Run], rule: str) -> Grid:
     headings = [row.heading for row in shown_by_rule()]
     columns = [Column("model", left=True), Column("tasks", left=True)]
     columns += [Column(metric, over) for over in (*SCENARIOS.values(), "mean") for metric in headings]
+    summaries = [run.summary for run in runs]
     rows = [
-        Row([text(run.label), text(f"{family}_*"), *_cells(run.summary, family, RULES[rule])])
-        for run in runs
+        Row([text(run.label + mark), text(f"{family}_*"), *_cells(run.summary, family, RULES[rule])])
+        for run, mark in zip(runs, verifier_marks(summaries), strict=True)
         for family in _families(run.summary["tasks"])
     ]
-    return Grid(columns, rows, [NOTE.format(rule)])
+    return Grid(columns, rows, [NOTE.format(rule), *verifier_note(summaries)])
 
 
 def _families(tasks: Iterable[str]) -> list[str]:

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from harness.display import verifier_note
 from harness.episodes import to_trajectory
 from harness.errors import UsageError
 from harness.gold import tasks_of
@@ -79,7 +80,7 @@ def read(paths: Sequence[Path], training: Sequence[Path] = ()) -> Report:
     if not runs:
         raise UsageError(" ".join(remarks) or "There is no run to report.")
     curves = [drawn for path in (*training, *paths) if (drawn := read_curves(path, needed=path in training))]
-    return Report(_labelled(runs), curves, remarks)
+    return Report(_labelled(runs), curves, [*remarks, *verifier_note([run.summary for run in runs])])
 
 
 def _read(path: Path) -> tuple[Run, list[str]]:

@@ -8,7 +8,7 @@ from html import escape
 from typing import Any
 
 from harness import averages
-from harness.display import cell, legend, number, rows
+from harness.display import cell, legend, number, rows, verifier_marks
 from harness.metrics import ANSWERS, title_of
 from harness.schema import MetricJSON, Record, SummaryEntry
 from harness.summary import PASS, heeded
@@ -196,9 +196,9 @@ def _tables(runs: Sequence[Run]) -> str:
 def _results(runs: Sequence[Run], by_task: bool) -> str:
     """A table for every headline metric there is: rows of different ones have different columns."""
     lines: dict[tuple[str, ...], list[dict[str, str]]] = {}
-    for run in runs:
+    for run, scored in zip(runs, verifier_marks([run.summary for run in runs]), strict=True):
         for row in rows(run.summary, run.manifest["groups"], by_task):
-            mark = " (!)" if row["reasoning"].endswith("(!)") else ""
+            mark = (" (!)" if row["reasoning"].endswith("(!)") else "") + scored
             rest = {heading: text for heading, text in row.items() if heading not in ("model", "reasoning")}
             columns = tuple(heading for heading in rest if not PASS.fullmatch(heading))
             lines.setdefault(columns, []).append({"run": run.label + mark, **rest})
