@@ -27,16 +27,15 @@ def main() -> int:
         if args.add:
             published_runs.add(Path(args.add[0]), args.add[1], args.command)
             return 0
-        with published_runs.unpacked() as place:
-            return _check(place) if args.check else _write(place)
+        return _check() if args.check else _write()
     except HarnessError as error:
         print(f"python -m results: {error}", file=sys.stderr)
         return 2
 
 
-def _check(place: Path) -> int:
-    found = published_runs.faults(place)
-    tables = published_runs.blocks(place)
+def _check() -> int:
+    found = published_runs.faults()
+    tables = published_runs.blocks()
     found += [block.difference for block in tables if block.difference]
     for fault in found:
         print(fault, file=sys.stderr)
@@ -45,8 +44,8 @@ def _check(place: Path) -> int:
     return 1 if found else 0
 
 
-def _write(place: Path) -> int:
-    for block in published_runs.write(place):
+def _write() -> int:
+    for block in published_runs.write():
         print(f"{block.page.name}: {block.command}")
     return 0
 

@@ -10,26 +10,24 @@ from __future__ import annotations
 
 import difflib
 import io
-import lzma
 import os
 import re
 import shlex
 import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from harness import jsonio
 from harness.errors import HarnessError, UsageError
+from harness.runs import RunDirectory, packed
 from results.reading import read_run
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "results" / "published"
 PAGES = ("README.md", "docs/*.md")
-SAMPLES, PACKED, COMMAND = "samples.jsonl", "samples.jsonl.xz", "command"
+PACKED, COMMAND = "samples.jsonl.xz", "command"
 BLOCK = re.compile(
     r"(<!-- published: (?P<command>[^\n]+?) -->\n(?:<!--[^\n]*-->\n)*```text\n)(?P<text>.*?)(?=```)", re.DOTALL
 )
@@ -62,7 +60,7 @@ def add(run: Path, name: str, command: str, folder: Path = FOLDER) -> None:
     manifest = jsonio.loads((run / "manifest.json").read_bytes())
     jsonio.write_json(target / "manifest.json", {**manifest, "sources": _without_places(manifest["sources"])})
     shutil.copyfile(run / "summary.json", target / "summary.json")
-    (target / PACKED).write_bytes(lzma.compress((run / SAMPLES).read_bytes(), preset=9))
+    (target / PACKED).write_bytes(packed(RunDirectory.open(run).content()))
     (target / COMMAND).write_text(command + "\n", encoding="utf-8")
 
 
@@ -81,48 +79,34 @@ def published(folder: Path = FOLDER) -> list[Path]:
     return sorted(path.parent for path in folder.rglob(PACKED))
 
 
-@contextmanager
-def unpacked(folder: Path = FOLDER) -> Iterator[Path]:
-    """A temporary folder that holds every committed run as an ordinary run directory, under its name."""
-    with tempfile.TemporaryDirectory() as place:
-        for run in published(folder):
-            target = Path(place) / run.relative_to(folder)
-            target.mkdir(parents=True)
-            for file in ("manifest.json", "summary.json"):
-                shutil.copyfile(run / file, target / file)
-            (target / SAMPLES).write_bytes(lzma.decompress((run / PACKED).read_bytes()))
-        yield Path(place)
-
-
-def faults(place: Path) -> list[str]:
-    """What is wrong with the runs of an unpacked folder, a sentence each."""
+def faults(folder: Path = FOLDER) -> list[str]:
+    """What is wrong with the committed runs, a sentence each."""
     found = []
-    for manifest in sorted(place.rglob("manifest.json")):
-        run = manifest.parent
+    for run in published(folder):
         try:
             if read_run(run).remarks:
-                found.append(f"{run.relative_to(place)}: its summary disagrees with its episodes.")
+                found.append(f"{run.relative_to(folder)}: its summary disagrees with its episodes.")
         except HarnessError as error:
             found.append(str(error))
     return found
 
 
-def blocks(place: Path, root: Path = ROOT) -> list[Block]:
+def blocks(folder: Path = FOLDER, root: Path = ROOT) -> list[Block]:
     """The tables of all pages. Raises UsageError for a command that cannot be run on these runs."""
     pages = [page for pattern in PAGES for page in sorted(root.glob(pattern))]
     return [
-        Block(page, found["command"], found["text"], printed(found["command"], place))
+        Block(page, found["command"], found["text"], printed(found["command"], folder))
         for page in pages
         for found in BLOCK.finditer(page.read_text(encoding="utf-8"))
     ]
 
 
-def printed(command: str, place: Path) -> str:
+def printed(command: str, folder: Path = FOLDER) -> str:
     """What `harness COMMAND` prints in a folder of runs. Raises UsageError where it fails."""
     from harness.cli import main
 
     before, output = Path.cwd(), io.StringIO()
-    os.chdir(place)
+    os.chdir(folder)
     try:
         with redirect_stdout(output):
             status = main(shlex.split(command))
@@ -133,9 +117,9 @@ def printed(command: str, place: Path) -> str:
     return "\n".join(line.rstrip() for line in output.getvalue().splitlines()) + "\n"
 
 
-def write(place: Path, root: Path = ROOT) -> list[Block]:
+def write(folder: Path = FOLDER, root: Path = ROOT) -> list[Block]:
     """Replaces the tables that differ, and returns them."""
-    changed = [block for block in blocks(place, root) if block.difference]
+    changed = [block for block in blocks(folder, root) if block.difference]
     for page in {block.page for block in changed}:
         fresh = {block.command: block.printed for block in changed if block.page == page}
         page.write_text(_replaced(page.read_text(encoding="utf-8"), fresh), encoding="utf-8")

@@ -45,19 +45,19 @@ def test_no_committed_run_tells_where_it_was_made():
 
 
 def test_a_table_that_differs_is_found_and_replaced(store):
-    with published_runs.unpacked(store / "published") as place:
-        page(store, "model  F1\n")
-        (block,) = published_runs.blocks(place, store)
-        assert "-model  F1" in block.difference and "policy/oracle" in block.difference
-        assert published_runs.write(place, store) == [block]
-        (block,) = published_runs.blocks(place, store)
-        assert not block.difference
-        assert (store / "README.md").read_text().endswith("```\nend\n")
+    place = store / "published"
+    page(store, "model  F1\n")
+    (block,) = published_runs.blocks(place, store)
+    assert "-model  F1" in block.difference and "policy/oracle" in block.difference
+    assert published_runs.write(place, store) == [block]
+    (block,) = published_runs.blocks(place, store)
+    assert not block.difference
+    assert (store / "README.md").read_text().endswith("```\nend\n")
 
 
 def test_a_command_that_fails_is_named(store):
-    with published_runs.unpacked(store / "published") as place, pytest.raises(UsageError, match="table nowhere"):
-        published_runs.printed("table nowhere", place)
+    with pytest.raises(UsageError, match="table nowhere"):
+        published_runs.printed("table nowhere", store / "published")
 
 
 def test_episodes_that_do_not_give_the_summary_are_a_fault(store):
@@ -67,8 +67,7 @@ def test_episodes_that_do_not_give_the_summary_are_a_fault(store):
     lines[0]["scores"]["solve_f1"] = 0.0
     packed.write_bytes(lzma.compress("".join(json.dumps(line) + "\n" for line in lines).encode()))
     try:
-        with published_runs.unpacked(store / "published") as place:
-            assert published_runs.faults(place) == ["oracle: its summary disagrees with its episodes."]
+        assert published_runs.faults(store / "published") == ["oracle: its summary disagrees with its episodes."]
     finally:
         packed.write_bytes(kept)
 
