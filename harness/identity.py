@@ -93,11 +93,11 @@ def _as_begun(earlier: Mapping[str, Any], asked: Mapping[str, Any]) -> JSONObjec
 
 def _kept(began: Mapping[str, Any], asked: JSONObject, there: Mapping[str, Any], now: Mapping[str, Any]) -> JSONObject:
     """`asked` with the model's name and fingerprint of `began`, where the backend's words `there` and `now` of it
-    differ in nothing but the address: with the old one they give the old digest."""
-    places = _places(there) & _places(now)
-    if not places or jsonio.digest({**now, **{place: there[place] for place in places}}) != began.get(
-        "model_fingerprint"
-    ):
+    differ in nothing but the address: they are all that the digests are made of, and with the old address give the old
+    one. Words that lack a secret give neither digest."""
+    moved = {**now, **{place: there[place] for place in _places(there) & _places(now)}}
+    digests = [identity.get("model_fingerprint") for identity in (began, asked)]
+    if digests != [jsonio.digest(moved), jsonio.digest(now)]:
         return asked
     return {**asked, "model": began["model"], "model_fingerprint": began["model_fingerprint"]}
 

@@ -1,0 +1,94 @@
+"""Runs go on: one that was committed long ago, and one whose endpoint has moved."""
+
+import json
+import lzma
+import shutil
+
+import pytest
+from builders import ROOT, record, write_records
+from commands import episodes, harness, summary
+from fakes.chat_server import ChatServer, call, calls, error, text
+
+OLD = ROOT / "results" / "published" / "first"
+"""Made by harness eval --model 'policy/*' --tasks 'ftrl_*'."""
+DROPPED = slice(3, None, 40)
+SCORED = ("task", "sample", "epoch", "key", "scores", "calls", "outcome")
+
+
+@pytest.fixture
+def old(tmp_path):
+    """A copy of a committed run without some of its episodes, and the whole run's records by their keys."""
+    run = shutil.copytree(OLD / "policy-random", tmp_path / "run")
+    lines = lzma.decompress((run / "samples.jsonl.xz").read_bytes()).splitlines(keepends=True)
+    kept = {record["key"]: record for record in map(json.loads, lines)}
+    del lines[DROPPED]
+    (run / "samples.jsonl").write_bytes(b"".join(lines))
+    for name in ("samples.jsonl.xz", "summary.json"):
+        (run / name).unlink()
+    return run, kept
+
+
+def scored(records):
+    return sorted(([record[name] for name in SCORED] for record in records), key=lambda fields: fields[:3])
+
+
+def test_a_committed_run_is_rescored_and_resumed_with_the_keys_it_has(old):
+    run, kept = old
+    done = harness("rescore", run)
+    assert done.returncode == 0, done.stderr
+    there = episodes(run)
+    assert "0 changed" in done.stdout and 0 < len(there) < len(kept)
+    assert scored(there) == scored(kept[record["key"]] for record in there)
+    done = harness(
+        *("eval", "--model", "policy/random", "--tasks", "ftrl_*", "--out", run, "--resume", "--concurrency", 4)
+    )
+    assert done.returncode == 0, done.stderr
+    assert episodes(run)[: len(there)] == there
+    assert scored(episodes(run)) == scored(kept.values())
+    before = json.loads((OLD / "policy-random" / "summary.json").read_text())
+    assert {part: summary(run)[part] for part in ("tasks", "groups")} == {
+        part: before[part] for part in ("tasks", "groups")
+    }
+
+
+# --- an endpoint that moves --------------------------------------------------------------------------------------
+
+
+def answered(asked):
+    return calls(call("population", {"town": "Corrie"})) if asked.turn == 0 else text("Answer: 45,210")
+
+
+def play(tmp_path, url, *words):
+    return harness(
+        "eval", "--model", "m", "--tasks", tmp_path / "towns.jsonl", "--out", tmp_path / "run", "--base-url", url,
+        "--model-arg", "max_retries=0", *words,
+    )  # fmt: skip
+
+
+def test_a_run_goes_on_at_another_address_with_the_keys_it_began_with(tmp_path):
+    rows = [record(id=f"town-{n}", messages=[{"role": "user", "content": f"Number {n}"}]) for n in range(3)]
+    write_records(tmp_path / "towns.jsonl", rows)
+    run = tmp_path / "run"
+    broken = {"Number 1": [error(500, "down")], "": [calls(call("population", {"town": "Corrie"})), text("45,210")]}
+    with ChatServer(broken) as first, ChatServer(answered) as second:
+        assert play(tmp_path, first.url).returncode == 1
+        begun = json.loads((run / "manifest.json").read_text())
+        lost = {record["sample"]: record["key"] for record in episodes(run)}
+        for _ in range(2):  # the second time nothing is left to play
+            done = play(tmp_path, second.url, "--resume")
+            assert done.returncode == 0, done.stderr
+            assert len(second.requests) == 2
+    manifest = json.loads((run / "manifest.json").read_text())
+    assert manifest == {**begun, "base_urls": [first.url, second.url]}
+    assert [record["sample"] for record in episodes(run)].count("town-1") == 2
+    assert {record["sample"]: record["key"] for record in episodes(run)} == lost
+    assert summary(run)["tasks"]["towns"]["outcomes"] == {"ok": 3}
+
+
+def test_another_model_at_another_address_is_another_run(tmp_path):
+    write_records(tmp_path / "towns.jsonl", [record()])
+    with ChatServer(answered) as first, ChatServer(answered) as second:
+        assert play(tmp_path, first.url).returncode == 0
+        done = play(tmp_path, second.url, "api=chat", "--resume")
+    assert done.returncode == 2
+    assert "another run (model.args.api: null there, chat now)" in done.stderr
