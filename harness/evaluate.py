@@ -31,7 +31,7 @@ from harness.registry import TASK_FILE, near
 from harness.rollout import Episode, adrive
 from harness.runs import SCHEMA, Appender, RunDirectory, counting
 from harness.sandbox import Sandbox
-from harness.schema import Manifest, Record, Summary
+from harness.schema import Identity, Manifest, Record, Summary
 from harness.scoring import strict
 from harness.soundness import record_fault
 from harness.stops import REFUSED_AT_THE_DOOR
@@ -254,7 +254,7 @@ def _played_again(record: Record) -> bool:
     return record["outcome"] == "infrastructure_error" or record["stop"] in REFUSED_AT_THE_DOOR
 
 
-def _run_key(plan: Plan, identity: dict[str, Any], task: Task, sample: str, epoch: int) -> RunKey:
+def _run_key(plan: Plan, identity: Identity, task: Task, sample: str, epoch: int) -> RunKey:
     """`identity` is the run's, which says what its models were called when it began."""
     user = identity.get("users", {}).get(task.name)
     return RunKey(

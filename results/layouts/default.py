@@ -37,7 +37,11 @@ def default_json(runs: Sequence[Run], by_task: bool) -> str:
         entries = {**run.summary["groups"], **run.summary["tasks"]}
         for row in rows(run.summary, run.groups, by_task):
             name = row["tasks"].removeprefix("mean of ")
-            about = {"model": run.summary["model"], "reasoning": run.summary["reasoning"], "tasks": name}
+            about: dict[str, object] = {
+                "model": run.summary["model"],
+                "reasoning": run.summary["reasoning"],
+                "tasks": name,
+            }
             about |= {"verifier": run.summary["verifier"]} if several else {}
             found.append({**about, "heeded": mode(run.summary) == run.summary["reasoning"], **entries[name]})
     return dump(found)
