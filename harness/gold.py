@@ -1,28 +1,34 @@
-"""The gold behind a run on disk: its tasks found again, and checked to be the same."""
+"""The gold behind a run on disk: its tasks found again, and checked to be the same, and its episodes scored anew."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from harness import records
+from harness.episodes import to_trajectory, with_verdict
 from harness.errors import UsageError
+from harness.records import fingerprint
 from harness.registry import select_tasks
 from harness.runs import RunDirectory
+from harness.schema import Identity, Manifest, Record, Summary
+from harness.scoring import strict
+from harness.summary import summarise
 from harness.types import Sample, Task
+from harness.verdicts import verdict_of
 
 
-def tasks_of(run: RunDirectory) -> dict[str, tuple[Task, dict[str, Sample]]]:
-    """The tasks of a run with the samples it played. Raises UsageError where a task is missing or has changed, and
-    where the run does not say where its tasks came from: one that Python code played may not."""
-    patterns, data = _sources(run)
+def tasks_of(run: RunDirectory, given: Sequence[Task] = ()) -> dict[str, tuple[Task, dict[str, Sample]]]:
+    """The tasks of a run with the samples it played, found again or among those `given`. Raises UsageError where a
+    task is missing or has changed, and where none is given and the run does not say where its tasks came from: one
+    that Python code played may not."""
     found: dict[str, tuple[Task, dict[str, Sample]]] = {}
-    for task in select_tasks(patterns, data):
+    for task in given or select_tasks(*_sources(run)):
         if task.name not in run.manifest["tasks"]:
             continue
         played = run.manifest["tasks"][task.name]["clusters"]
         samples = [sample for sample in task.load() if sample.id in played]
-        if records.fingerprint(samples) != run.manifest["identity"]["tasks"].get(task.name):
+        if fingerprint(samples) != run.manifest["identity"]["tasks"].get(task.name):
             raise UsageError(f"The data of {task.name} is not what {run.path} was played on.")
         found[task.name] = task, {sample.id: sample for sample in samples}
     if lost := set(run.manifest["tasks"]) - set(found):
@@ -41,3 +47,24 @@ def _sources(run: RunDirectory) -> tuple[list[str], dict[str, Path]]:
     if not all(isinstance(name, str) and "\0" not in name for name in (*patterns, *data.values())):
         raise UsageError(f"{run.path} names tasks or data by what is no path.")
     return patterns, {name: Path(path) for name, path in data.items()}
+
+
+def score_anew(directory: RunDirectory, tasks: Sequence[Task] = ()) -> tuple[Summary, list[Record]]:
+    """Replaces the records of a run that is `locked`, and its summary where it is complete; returns both. `tasks`:
+    those that the run itself does not say where to find. Raises UsageError as `tasks_of` does, and where nothing has
+    been played: nothing is written then."""
+    if not (records := directory.records()):
+        raise UsageError(f"Nothing of {directory.path} has been played yet; there is nothing to score anew.")
+    found = tasks_of(directory, tasks)
+    rescored = []
+    for record in records:
+        task, samples = found[record["task"]]
+        rescored.append(with_verdict(record, verdict_of(task, samples[record["sample"]], to_trajectory(record))))
+    identity: Identity = {**directory.manifest["identity"], "verifier": strict.VERSION}
+    manifest: Manifest = {**directory.manifest, "identity": identity}
+    directory.summary_path.unlink(missing_ok=True)
+    directory.rewrite(manifest, rescored)
+    summary = summarise(manifest, rescored)
+    if len(rescored) == directory.planned:
+        directory.write_summary(summary)
+    return summary, rescored

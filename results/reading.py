@@ -8,46 +8,23 @@ nothing else is left to show.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from harness.claims import LOCK
-from harness.display import mode
 from harness.errors import UsageError
+from harness.reading import Run
 from harness.runs import SCHEMA, RunDirectory
-from harness.schema import Manifest, Record, Summary
+from harness.schema import Summary
 from harness.summary import summarise
 from harness.terminal import printable
+
+__all__ = ["Run", "found_runs", "read_run", "read_runs"]
 
 ANEW = "what is shown was computed anew from its episodes"
 COMPARED = ("tasks", "groups")
 """The parts of a summary that must be what the episodes give."""
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """A run as results show it: `summary` was made from `records`; `remarks` are sentences about what could not be
-    taken as it was."""
-
-    path: Path
-    manifest: Manifest
-    records: Sequence[Record]
-    summary: Summary
-    remarks: Sequence[str] = ()
-
-    @property
-    def label(self) -> str:
-        """The model and, where it was asked for one, its reasoning mode."""
-        shown = mode(self.summary)
-        return str(self.summary["model"]) + ("" if shown == "default" else f" ({shown})")
-
-    @property
-    def groups(self) -> Mapping[str, Sequence[str]]:
-        """Group to its tasks."""
-        groups: Mapping[str, Sequence[str]] = self.manifest["groups"]
-        return groups
 
 
 def found_runs(paths: Sequence[Path]) -> tuple[list[Path], list[str]]:

@@ -9,11 +9,9 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.errors import UsageError
-
 if TYPE_CHECKING:
     from harness.runs import RunDirectory
-    from harness.schema import Identity, Manifest, Summary
+    from harness.schema import Summary
 
 HELP = "score a run anew with the current verifier, without calling a model"
 
@@ -35,35 +33,21 @@ def run(args: argparse.Namespace) -> int:
 
 def _rescore(directory: RunDirectory) -> None:
     from harness.display import table
-    from harness.episodes import to_trajectory, with_verdict
-    from harness.gold import tasks_of
+    from harness.gold import score_anew
     from harness.scoring import strict
     from harness.summary import summarise
     from harness.terminal import printable
-    from harness.verdicts import verdict_of
 
-    if not (records := directory.records()):
-        raise UsageError(f"Nothing of {directory.path} has been played yet; there is nothing to score anew.")
-    tasks = tasks_of(directory)
-    rescored = []
-    for record in records:
-        task, samples = tasks[record["task"]]
-        rescored.append(with_verdict(record, verdict_of(task, samples[record["sample"]], to_trajectory(record))))
+    records = directory.records()
     before = summarise(directory.manifest, records)
-    identity: Identity = {**directory.manifest["identity"], "verifier": strict.VERSION}
-    manifest: Manifest = {**directory.manifest, "identity": identity}
-    directory.summary_path.unlink(missing_ok=True)
-    directory.rewrite(manifest, rescored)
-    after = summarise(manifest, rescored)
+    after, rescored = score_anew(directory)
     complete = len(records) == directory.planned
-    if complete:
-        directory.write_summary(after)
     changed = sum(old["scores"] != new["scores"] for old, new in zip(records, rescored, strict=True))
     labelled: list[Summary] = [
         {**before, "model": f"{before['model']} before"},
         {**after, "model": f"{after['model']} after"},
     ]
-    print(printable(table(labelled, [manifest["groups"]] * 2, by_task=False)))
+    print(printable(table(labelled, [directory.manifest["groups"]] * 2, by_task=False)))
     says = (
         f"{directory.path}: {len(records)} episodes rescored with verifier version {strict.VERSION}; {changed} changed."
     )

@@ -1,0 +1,241 @@
+"""What a program calls: play a model on tasks, score, and read what came out, from plain arguments. docs/python.md
+
+Thin on purpose: each function makes the plan, the player and the sandbox of `harness eval`, and what it does is theirs.
+A secret of any model that this process loaded is kept out of every file that this process writes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, TypeVar, cast
+
+from harness import jsonio
+from harness.errors import UsageError
+from harness.evaluate import Plan, Player, choose
+from harness.evaluate import evaluate as play_plan
+from harness.gold import score_anew
+from harness.models import ModelOptions, expand, load_all
+from harness.models.wire import number
+from harness.reading import Run, read_run
+from harness.redaction import Redactor
+from harness.registry import groups_of, is_path, load_samples, select_tasks, tables_of
+from harness.rollout import Episode, adrive
+from harness.runs import Record, RunDirectory, locked
+from harness.sandbox import Sandbox, SandboxConfig
+from harness.types import (
+    Limits,
+    Message,
+    Model,
+    ModelRequest,
+    Reasoning,
+    Reply,
+    Sample,
+    Sampling,
+    SimulatedUser,
+    Task,
+    ToolCall,
+    Trajectory,
+    Usage,
+    Verdict,
+)
+from harness.verdicts import blamed, verdict_of
+
+REDACT = Redactor()
+Said = Reply | Message | ToolCall | str
+Speaker = Callable[[ModelRequest], Said | Awaitable[Said]]
+"""A model of one's own: what it says to a request, which holds the conversation as `messages` and `tools`. An async
+function answers for several episodes at once, a plain one for one after the other."""
+Played = TypeVar("Played")
+
+
+def evaluate(
+    model: str | Model | Speaker,
+    tasks: str | Task | Sequence[str | Task],
+    out: Path | str,
+    *,
+    limit: int | None = None,
+    epochs: int = 1,
+    sampling: Sampling = Sampling(),
+    limits: Limits | None = None,
+    reasoning: Reasoning = Reasoning(),
+    data: Mapping[str, Path | str] | None = None,
+    concurrency: int = 16,
+    sandbox: Literal["jail", "weak"] = "jail",
+    resume: bool = False,
+    watch: Callable[[Record], None] = lambda record: None,
+) -> Run:
+    """Plays a model on tasks into the run directory `out`, as `harness eval` does, and returns the run.
+
+    model      a name, a Model, or a function of a ModelRequest (Speaker)
+    tasks      names, globs, paths, Task values, or several of them; `data` is where data sets are, by name
+    limit      so many samples a task: a subset that `sampling.seed` draws
+    limits     where an episode ends; None: Limits(), and each benchmark's own number of turns
+    resume     go on with the run in `out`; one that is complete already is returned as it is
+    watch      is called with each record when its episode has ended
+
+    Raises UsageError before anything is played for tasks, data or a directory that cannot be used, and HarnessError
+    where a task's code fails. A model that raises fails its episode: an infrastructure error in the run, seen in
+    `print(run)`, which `resume` plays again.
+    """
+    plan = _plan(tasks, {name: Path(path) for name, path in (data or {}).items()})
+    seed = sampling.seed or 0
+    plan = replace(
+        plan,
+        samples={name: choose(found, name, limit, seed) for name, found in plan.samples.items()},
+        sampling=sampling,
+        limits=limits or Limits(),
+        epochs=epochs,
+        seed=seed,
+        reasoning=reasoning,
+        turns={task.name: task.max_turns for task in plan.tasks if task.max_turns and limits is None},
+    )
+    loaded = _model(model, concurrency, sampling.seed)
+    if (check := getattr(loaded, "check", None)) is not None:
+        check([sample for found in plan.samples.values() for sample in found])
+    with Sandbox(SandboxConfig(mode=sandbox)) as jail, ExitStack() as ours:
+        if isinstance(model, str) and (close := getattr(loaded, "close", None)) is not None:
+            ours.callback(close)
+        player = Player(loaded, jail, concurrency, REDACT)
+        _outside_loops(lambda: play_plan(plan, player, Path(out), resume, watch))
+    return read_run(out)
+
+
+def play(
+    model: str | Model | Speaker,
+    task: Task,
+    sample: Sample,
+    *,
+    sampling: Sampling = Sampling(),
+    limits: Limits | None = None,
+    reasoning: Reasoning = Reasoning(),
+) -> Trajectory:
+    """Plays one episode, in a sandbox of its own, and writes nothing. Raises as `evaluate` does; a model that raises
+    ends the trajectory with the outcome infrastructure_error."""
+    loaded = _model(model, 1, sampling.seed)
+    user = SimulatedUser(task.scripted_user) if task.scripted_user else None
+    limits = limits or replace(Limits(), max_turns=task.max_turns or Limits().max_turns)
+    episode = Episode(sample, sampling, limits, task=task.name, reasoning=reasoning, user=user)
+
+    async def played() -> Trajectory:
+        try:
+            with Sandbox() as jail, blamed(f"The task {task.name} cannot play {sample.id!r}"):
+                state = None if task.state is None else jail.preload(task.state(sample))
+                with jail.episode(state) as tools:
+                    return await adrive(episode, task.environment(sample), loaded, tools)
+        finally:
+            if (close := getattr(loaded, "aclose", None)) is not None:
+                await close()
+
+    return _outside_loops(lambda: asyncio.run(played()))
+
+
+def score(task: Task, sample: Sample, trajectory: Trajectory) -> Verdict:
+    """What a task says of an episode: `scores` (metric to a number or None), and for every call the sub-answer that it
+    solves. Raises HarnessError where the task's own code fails."""
+    return verdict_of(task, sample, trajectory)
+
+
+def rescore(run: Path | str, tasks: Task | Sequence[Task] = ()) -> Run:
+    """Scores the stored episodes of a run directory anew, in place, without a model. `tasks`: the Task values that it
+    was played on, where it was not by name. Raises UsageError where they are gone or have changed."""
+    directory = RunDirectory.open(Path(run))
+    with locked(directory.path):
+        score_anew(directory, [tasks] if isinstance(tasks, Task) else tasks)
+    return read_run(run)
+
+
+def load_model(name: str, *, base_url: str | None = None, concurrency: int = 16, **args: str) -> Model:
+    """The model that `--model NAME --base-url URL --model-arg K=V` means. Raises UsageError."""
+    full_names = expand([name])
+    if len(full_names) != 1:
+        raise UsageError(f"{name!r} names {len(full_names)} models; load them one by one: {', '.join(full_names)}.")
+    return load_all(full_names, ModelOptions(args, base_url, concurrency, redact=REDACT))[0]
+
+
+def load_tasks(*patterns: str, data: Mapping[str, Path | str] | None = None) -> list[Task]:
+    """The tasks that `--tasks` means: names, globs, paths. Raises UsageError; samples are read by `task.load()`."""
+    return select_tasks(patterns, {name: Path(path) for name, path in (data or {}).items()})
+
+
+# --- what plays, and what is played ------------------------------------------------------------------------------
+
+
+@dataclass
+class FunctionModel:
+    """A function as a model. Its fingerprint is its name and source, so that a run goes on with the same code only;
+    what the function calls is not part of it."""
+
+    name: str
+    fingerprint: Mapping[str, Any]
+    speak: Speaker
+
+    async def __call__(self, request: ModelRequest) -> Reply:
+        said = self.speak(request)
+        return _reply(await said if inspect.isawaitable(said) else said, request)
+
+
+def _reply(said: Said, request: ModelRequest) -> Reply:
+    """What was said as a Reply, with an id for each call. Raises TypeError for what cannot be said."""
+    if isinstance(said, str):
+        said = Message("assistant", said)
+    elif isinstance(said, ToolCall):
+        said = Message("assistant", tool_calls=(said,))
+    if isinstance(said, Message):
+        said = Reply(said, Usage(requests=1))
+    if not isinstance(said, Reply):
+        raise TypeError(f"the model returned {type(said).__name__}, not a Reply, Message, ToolCall or str")
+    numbered = number(said.message.tool_calls, request.messages)
+    return replace(said, message=replace(said.message, tool_calls=numbered))
+
+
+def _model(model: str | Model | Speaker, concurrency: int, seed: int | None) -> Model:
+    if isinstance(model, str):
+        (name,) = expand([model])
+        return load_all([name], ModelOptions({}, None, concurrency, seed, redact=REDACT))[0]
+    if hasattr(model, "fingerprint"):
+        return cast(Model, model)
+    name = getattr(model, "__name__", type(model).__name__)
+    try:
+        code = jsonio.digest(inspect.getsource(cast(Any, model)))
+    except (OSError, TypeError):
+        code = None
+    return FunctionModel(name, {"backend": "function", "name": name, "code": code}, model)
+
+
+def _plan(tasks: str | Task | Sequence[str | Task], data: Mapping[str, Path]) -> Plan:
+    """The tasks with all their samples. A run knows where to find its tasks again if all were named."""
+    given = [tasks] if isinstance(tasks, str | Task) else list(tasks)
+    patterns = [task for task in given if isinstance(task, str)]
+    found = [task for task in given if isinstance(task, Task)]
+    chosen = found + (select_tasks(patterns, data) if patterns or not found else [])
+    if len({task.name for task in chosen}) < len(chosen):
+        raise UsageError("Two of these tasks have one name.")
+    samples = load_samples(chosen)
+    chosen = [task for task in chosen if task.name in samples]
+    where: dict[str, Any] = {
+        "tasks": [str(Path(part).resolve()) if is_path(part) else part for part in patterns],
+        "data": {name: str(path.resolve()) for name, path in data.items()},
+    }
+    return Plan(
+        tasks=chosen,
+        samples=samples,
+        groups=groups_of(chosen, data),
+        tables=tables_of(chosen, data),
+        sources={} if found else where,
+    )
+
+
+def _outside_loops(work: Callable[[], Played]) -> Played:
+    """Runs what needs an event loop of its own, also from a notebook, whose thread has one already."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return work()
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(work).result()
