@@ -11,8 +11,8 @@ from results import published_runs
 
 
 def main() -> int:
-    """0 where every committed run is sound and every table of README and docs is what its runs give; else 1, or 2 for
-    bad input."""
+    """0 where every committed run is sound and every table in README, docs and lab books is what its runs give; else 1,
+    or 2 for bad input."""
     parser = argparse.ArgumentParser(prog="python -m results", description=published_runs.__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     one = parser.add_mutually_exclusive_group(required=True)

@@ -1,4 +1,5 @@
-"""Committed results: run directories under results/published, and the tables in README and docs that come from them.
+"""Committed results: run directories under results/published, and the tables that come from them in README, docs and
+lab books (the README.md beside runs).
 
     results/published/NAME/[RUN/]   manifest.json, summary.json, samples.jsonl.xz, and `command`: what made it
 
@@ -26,7 +27,7 @@ from results.reading import read_run
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "results" / "published"
-PAGES = ("README.md", "docs/*.md")
+PAGES = ("README.md", "docs/*.md", "results/published/*/README.md")
 PACKED, COMMAND = "samples.jsonl.xz", "command"
 BLOCK = re.compile(
     r"(<!-- published: (?P<command>[^\n]+?) -->\n(?:<!--[^\n]*-->\n)*```text\n)(?P<text>.*?)(?=```)", re.DOTALL

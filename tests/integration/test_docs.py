@@ -4,11 +4,15 @@ import re
 import runpy
 import shlex
 
+import pytest
 from builders import ROOT
 from commands import harness
 from documents import block, page
 
 README = page("README.md")
+PAGES = ["README.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md")))]
+PAGES += [str(path.relative_to(ROOT)) for path in sorted((ROOT / "results" / "published").glob("*/README.md"))]
+LINK = re.compile(r"\]\((?!http)([^)#]*)(?:#([^)]+))?\)")
 
 
 def test_the_curves_are_those_of_the_committed_runs():
@@ -28,9 +32,24 @@ def test_the_command_line_is_documented_as_it_is():
     assert runpy.run_path(str(ROOT / "docs" / "make_cli.py"))["page"]() == (ROOT / "docs" / "cli.md").read_text()
 
 
-def test_every_file_that_the_readme_links_to_is_there():
-    for link in re.findall(r"\]\((?!http)([^)#]+)\)", README):
-        assert (ROOT / link).exists(), link
+@pytest.mark.parametrize("name", PAGES)
+def test_every_link_leads_somewhere(name):
+    for link, heading in LINK.findall(page(name)):
+        target = (ROOT / name).parent / link if link else ROOT / name
+        assert target.exists(), link
+        if heading:
+            headings = re.findall(r"^#+ (.+)$", target.read_text(encoding="utf-8"), re.MULTILINE)
+            assert heading in {re.sub(r"[^\w -]", "", text).lower().replace(" ", "-") for text in headings}, heading
+
+
+def test_the_index_has_every_page():
+    linked = {link for link, _ in LINK.findall(page("docs/index.md"))}
+    assert linked - {"../README.md"} == {path.name for path in (ROOT / "docs").glob("*.md")} - {"index.md"}
+    assert "docs/index.md" in README
+
+
+def test_the_readme_is_read_in_five_minutes():
+    assert len(README.split()) <= 1200
 
 
 def test_the_example_is_a_task(tmp_path):

@@ -2,15 +2,21 @@
 
 import json
 import lzma
+import re
 import subprocess
 import sys
+from statistics import mean
 
 import pytest
 from builders import ROOT
-from commands import environment, harness
+from commands import environment, harness, summary
+from documents import page as document
 
 from harness.errors import UsageError
 from results import published_runs
+
+TRAINED = ROOT / "results" / "published" / "training" / "greedy"
+HEADLINE = {"solve_f1": 3, "solve_precision": 3, "solve_rate": 3, "answer_accuracy": 3, "calls": 1}
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +42,22 @@ def test_every_committed_table_is_what_its_runs_give():
     )
     assert done.returncode == 0, done.stderr
     assert "all agree" in done.stdout
+
+
+def test_the_headline_table_of_training_is_what_its_runs_give():
+    shown = re.search(r"<!-- headline -->\n((?:\|.*\n)+)", document("docs/training-results.md"))
+    for row in shown[1].splitlines()[2:]:
+        _, arm, seeds, *cells = (cell.strip(" `") for cell in row.strip("|").split("|"))
+        runs = [run for run in TRAINED.iterdir() if re.fullmatch(re.escape(arm) + r"(-\d)?", run.name)]
+        assert len(runs) == int(seeds), arm
+        assert cells == [figures(runs, metric, digits) for metric, digits in HEADLINE.items()], arm
+
+
+def figures(runs, metric, digits):
+    """The mean over runs and, of the first metric where there are several, the lowest and highest."""
+    values = [next(iter(summary(run)["tasks"].values()))["metrics"][metric]["value"] for run in runs]
+    low, middle, high = (f"{value:.{digits}f}".removeprefix("0") for value in (min(values), mean(values), max(values)))
+    return f"{middle} ({low} to {high})" if metric == "solve_f1" and len(runs) > 1 else middle
 
 
 def test_no_committed_run_tells_where_it_was_made():
