@@ -16,18 +16,21 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, cast
 
 from harness import jsonio
+from harness.claims import locked
 from harness.errors import UsageError
 from harness.evaluate import Plan, Player, choose
 from harness.evaluate import evaluate as play_plan
 from harness.gold import score_anew
 from harness.models import ModelOptions, expand, load_all
+from harness.models.base import adapted
 from harness.models.wire import number
 from harness.reading import Run, read_run
 from harness.redaction import Redactor
 from harness.registry import groups_of, is_path, load_samples, select_tasks, tables_of
 from harness.rollout import Episode, adrive
-from harness.runs import Record, RunDirectory, locked
+from harness.runs import RunDirectory
 from harness.sandbox import Sandbox, SandboxConfig
+from harness.schema import Record
 from harness.types import (
     Limits,
     Message,
@@ -96,11 +99,10 @@ def evaluate(
         turns={task.name: task.max_turns for task in plan.tasks if task.max_turns and limits is None},
     )
     loaded = _model(model, concurrency, sampling.seed)
-    if (check := getattr(loaded, "check", None)) is not None:
-        check([sample for found in plan.samples.values() for sample in found])
+    loaded.check([sample for found in plan.samples.values() for sample in found])
     with Sandbox(SandboxConfig(mode=sandbox)) as jail, ExitStack() as ours:
-        if isinstance(model, str) and (close := getattr(loaded, "close", None)) is not None:
-            ours.callback(close)
+        if isinstance(model, str):
+            ours.callback(loaded.close)
         player = Player(loaded, jail, concurrency, REDACT)
         _outside_loops(lambda: play_plan(plan, player, Path(out), resume, watch))
     return read_run(out)
@@ -129,8 +131,7 @@ def play(
                 with jail.episode(state) as tools:
                     return await adrive(episode, task.environment(sample), loaded, tools)
         finally:
-            if (close := getattr(loaded, "aclose", None)) is not None:
-                await close()
+            await loaded.aclose()
 
     return _outside_loops(lambda: asyncio.run(played()))
 
@@ -167,7 +168,7 @@ def load_tasks(*patterns: str, data: Mapping[str, Path | str] | None = None) -> 
 
 
 @dataclass
-class FunctionModel:
+class FunctionModel(Model):
     """A function as a model. Its fingerprint is its name and source, so that a run goes on with the same code only;
     what the function calls is not part of it."""
 
@@ -198,9 +199,9 @@ def _model(model: str | Model | Speaker, concurrency: int, seed: int | None) -> 
     if isinstance(model, str):
         (name,) = expand([model])
         return load_all([name], ModelOptions({}, None, concurrency, seed, redact=REDACT))[0]
-    if hasattr(model, "fingerprint"):
-        return cast(Model, model)
     name = getattr(model, "__name__", type(model).__name__)
+    if hasattr(model, "fingerprint"):
+        return adapted(model, name)
     try:
         code = jsonio.digest(inspect.getsource(cast(Any, model)))
     except (OSError, TypeError):
