@@ -20,11 +20,12 @@ from typing import Any
 
 from tabulate import tabulate
 
-from harness.evaluate import Plan, Player, evaluate
+from harness.data.schema import Record
+from harness.evaluation.evaluate import evaluate
+from harness.evaluation.plan import Plan, Player
 from harness.models import ModelOptions
-from harness.models.hf import HFModel, load_directory
+from harness.models.local.hf import HFModel, load_directory
 from harness.sandbox import Sandbox
-from harness.schema import Record
 from harness.types import ModelRequest, Sampling
 from tasks.synthesised import micro
 

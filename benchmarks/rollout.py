@@ -25,7 +25,8 @@ from typing import Any
 
 from tabulate import tabulate
 
-from harness.evaluate import Plan, Player, evaluate
+from harness.evaluation.evaluate import evaluate
+from harness.evaluation.plan import Plan, Player
 from harness.models import ModelOptions, load
 from harness.sandbox import Sandbox
 from harness.types import JSONObject, ToolResult

@@ -54,10 +54,11 @@ def main() -> int:
 
 def measured(steps: int, out: Path) -> list[dict[str, float]]:
     """The seconds of every step by part."""
-    from harness.models.local import check_folder, prepare_environment
+    from harness.models.local.folder import check_folder
+    from harness.models.local.packages import prepare_environment
 
     prepare_environment()
-    from harness.models.hf import load_weights
+    from harness.models.local.hf import load_weights
     from trainer import bundled, policy, recipe, reinforce, rl
     from trainer.course import prepare
     from trainer.generation import Episodes
@@ -92,7 +93,7 @@ def measured(steps: int, out: Path) -> list[dict[str, float]]:
 
 def beside_trl(steps: int, rounds: int, out: Path) -> tuple[float, float]:
     """Median seconds of a step: the harness's step regime, and plain TRL."""
-    from harness.models.hf import load_weights
+    from harness.models.local.hf import load_weights
     from trainer import bundled, recipe, reinforce, rl
     from trainer.course import prepare
     from trainer.generation import Steps
@@ -128,8 +129,8 @@ def plain_trl(config: Any, model: Any, texts: Sequence[str]) -> Any:
     """TRL's own trainer on rendered prompts, with a reward that costs nothing."""
     from datasets import Dataset
 
-    from harness.models.hf import load_weights
-    from harness.models.local import quietly_imported
+    from harness.models.local.hf import load_weights
+    from harness.models.local.packages import quietly_imported
 
     def parity(completion_ids: Sequence[Sequence[int]], **more: Any) -> list[float]:
         return [float(len(ids) % 2) for ids in completion_ids]

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Any
 
-from harness.models.schema_values import choices, is_date, kind, plain, properties, required, resolved
+from harness.data.schema_values import choices, is_date, kind, plain, properties, required, resolved
 from harness.types import JSONObject, Tool
 
 MAX_DEPTH = 4

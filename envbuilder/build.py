@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.commands.options import at_least, pairs
+from harness.console.text import printable
 from harness.errors import UsageError
-from harness.terminal import printable
 
 if TYPE_CHECKING:
     from envbuilder.plan import Plan, Report
@@ -79,7 +79,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Raises UsageError before anything is built if the input is bad."""
-    from harness import datafiles
+    from harness.data import files as datafiles
 
     if datafiles.suffix(args.out) is None:
         raise UsageError(f"--out {args.out} must end in {', '.join(datafiles.SUFFIXES)}.")
@@ -123,7 +123,7 @@ def _plan(args: argparse.Namespace) -> Plan:
 
 def _procedural(plan: Plan, args: argparse.Namespace) -> Report:
     from envbuilder.pipeline import build
-    from harness.progress import Progress
+    from harness.console.progress import Progress
 
     with Progress("environment", args.quiet) as progress:
         progress.begin("build", args.n)
@@ -136,8 +136,8 @@ def _procedural(plan: Plan, args: argparse.Namespace) -> Report:
 
 def _modelled(plan: Plan, args: argparse.Namespace) -> Report:
     from envbuilder.modelled import ModelBuild, build
+    from harness.console.progress import Progress
     from harness.models import ModelOptions, expand, load
-    from harness.progress import Progress
     from harness.redaction import Redactor
 
     redact = Redactor()

@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 from tabulate import tabulate
 
-from harness.datafiles import read_rows
+from harness.data.files import read_rows
 
 Record = Mapping[str, Any]
 Rule = Literal["within 15 %", "not lower", "at least half", ""]

@@ -16,8 +16,8 @@ from hashlib import blake2b
 from typing import Literal, NamedTuple
 
 from envbuilder.audit_checks import Finding, finding
+from harness.data.schema_values import choices, properties
 from harness.models.policies import question
-from harness.models.schema_values import choices, properties
 from harness.types import Sample
 
 NEAR = 0.8

@@ -19,9 +19,9 @@ from envbuilder.plan import Plan, Report
 from envbuilder.probes import audit
 from envbuilder.records import Deployed, JSONObject, environment_record
 from envbuilder.spec import PRESETS
-from harness import datafiles
+from harness.data import files as datafiles
+from harness.data.records import sample_from_record
 from harness.errors import UsageError
-from harness.records import sample_from_record
 from harness.sandbox import Sandbox
 from harness.types import Model, Sampling
 

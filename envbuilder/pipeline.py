@@ -24,10 +24,10 @@ from envbuilder.plan import Plan, Report
 from envbuilder.probes import audit
 from envbuilder.records import JSONObject, environment_record, to_json
 from envbuilder.spec import Spec
-from harness import datafiles
+from harness.data import files as datafiles
+from harness.data.records import sample_from_record
 from harness.errors import HarnessError, UsageError
-from harness.records import sample_from_record
-from harness.runs import Appender
+from harness.runs.directory import Appender
 from harness.sandbox import Sandbox, SandboxConfig
 
 MAX_ATTEMPTS = 50

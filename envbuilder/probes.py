@@ -18,8 +18,8 @@ from typing import Any, NamedTuple
 from envbuilder.audit_checks import CHECKS, Finding, finding
 from envbuilder.audit_code import remarks
 from envbuilder.audit_values import Sentinels, default_arguments, mark, scalars, wrong
+from harness.data.schema_values import MAX_DEPTH, choices, properties, required, resolved
 from harness.environment import ToolEnvironment
-from harness.models.schema_values import MAX_DEPTH, choices, properties, required, resolved
 from harness.rollout import ToolRunner, take_turn
 from harness.scoring import paper, strict
 from harness.scoring.normalise import Leaf, leaf, leaves

@@ -19,8 +19,8 @@ from typing import Any
 from envbuilder.audit_literals import ANY, Hints, hints
 from envbuilder.audit_values import default_arguments, scalars
 from envbuilder.probes import STOPPED, gives, play, states
+from harness.data.schema_values import choices, kind, properties, required, resolved
 from harness.models.policies import NUMBER, question, spans
-from harness.models.schema_values import choices, kind, properties, required, resolved
 from harness.rollout import ToolRunner
 from harness.scoring import paper, strict
 from harness.types import CallRecord, GoldCall, JSONObject, Sample, Tool

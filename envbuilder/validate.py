@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from harness.commands.options import add_data_option, at_least, data_paths, share
+from harness.console.text import printable, shortened
 from harness.errors import UsageError
 from harness.metrics import HEADLINE, shown_in
-from harness.terminal import printable, shortened
 from harness.types import Sample, Task
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _samples(tasks: Sequence[Task], args: argparse.Namespace) -> dict[str, list[Sample]]:
-    from harness.evaluate import choose
+    from harness.evaluation.plan import choose
     from harness.registry import load_samples
 
     for task in tasks:
@@ -100,7 +100,7 @@ def _samples(tasks: Sequence[Task], args: argparse.Namespace) -> dict[str, list[
 
 def _audited(samples: Mapping[str, Sequence[Sample]], args: argparse.Namespace) -> Report:
     from envbuilder.audit import Auditor, Options
-    from harness.progress import Progress
+    from harness.console.progress import Progress
     from harness.sandbox import Sandbox, SandboxConfig
 
     options = Options(args.search, not args.no_floors, args.names, args.seed)

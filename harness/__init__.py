@@ -38,8 +38,8 @@ TYPE_CHECKING = False  # typing's own would have to be imported
 if TYPE_CHECKING:
     from harness.api import evaluate, load_model, load_tasks, play, rescore, score
     from harness.errors import HarnessError, ModelFailure
+    from harness.evaluation.run import Run, read_run
     from harness.interop.functions import call, tool
-    from harness.reading import Run, read_run
     from harness.task import environment_task
     from harness.types import (
         Gold,
@@ -62,7 +62,7 @@ else:
         "harness.api": ("evaluate", "load_model", "load_tasks", "play", "rescore", "score"),
         "harness.errors": ("HarnessError", "ModelFailure"),
         "harness.interop.functions": ("call", "tool"),
-        "harness.reading": ("Run", "read_run"),
+        "harness.evaluation.run": ("Run", "read_run"),
         "harness.task": ("environment_task",),
     }
     _HOME = {name: module for module, names in _HOMES.items() for name in names}

@@ -15,22 +15,23 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar, cast
 
-from harness import jsonio
-from harness.claims import locked
+from harness.data import jsonio
+from harness.data.schema import Record
 from harness.errors import UsageError
-from harness.evaluate import Plan, Player, choose
-from harness.evaluate import evaluate as play_plan
-from harness.gold import score_anew
+from harness.evaluation.evaluate import evaluate as play_plan
+from harness.evaluation.plan import Plan, Player, choose
+from harness.evaluation.run import Run, read_run
+from harness.evaluation.run_tasks import score_anew
 from harness.models import ModelOptions, expand, load_all
+from harness.models.api.wire import number
 from harness.models.base import adapted
-from harness.models.wire import number
-from harness.reading import Run, read_run
 from harness.redaction import Redactor
 from harness.registry import groups_of, is_path, load_samples, select_tasks, tables_of
 from harness.rollout import Episode, adrive
-from harness.runs import RunDirectory
+from harness.runs.claims import locked
+from harness.runs.directory import RunDirectory
 from harness.sandbox import Sandbox, SandboxConfig
-from harness.schema import Record
+from harness.scoring.verdict import blamed, verdict_of
 from harness.types import (
     Limits,
     Message,
@@ -47,7 +48,6 @@ from harness.types import (
     Usage,
     Verdict,
 )
-from harness.verdicts import blamed, verdict_of
 
 REDACT = Redactor()
 Said = Reply | Message | ToolCall | str

@@ -14,9 +14,9 @@ from types import ModuleType
 from typing import NoReturn
 
 import harness
+from harness.console.text import printable
 from harness.errors import HarnessError
 from harness.registry import find_entry_points, load_entry_point, near
-from harness.terminal import printable
 
 EPILOG = (
     """`harness COMMAND --help` explains a command. A first look: `harness eval --model 'policy/*' --tasks 'demo_*'`."""

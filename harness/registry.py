@@ -16,9 +16,9 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
-from harness import datafiles
+from harness.console.text import printable
+from harness.data import files as datafiles
 from harness.errors import HarnessError, MissingData, UsageError
-from harness.terminal import printable
 from harness.types import Sample, Task
 
 TASK_FILE = ".py"

@@ -1,7 +1,7 @@
 """The rollout, written once: a generator that yields when the model must speak, tools must run or a user be asked.
 
 Evaluation and training share it. Its drivers are small: `drive` plays one episode, `adrive` plays it under asyncio
-beside others, and with harness.lockstep in batches. Errors reach it as exceptions thrown in, and every episode ends as
+beside others, and with harness.batching in batches. Errors reach it as exceptions thrown in, and every episode ends as
 a Trajectory: a failed one keeps the calls it made.
 """
 

@@ -16,7 +16,7 @@ from collections import defaultdict
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
-from harness.schema import MetricJSON
+from harness.data.schema import MetricJSON
 
 Observation = tuple[Hashable, float]
 """A cluster and a value."""

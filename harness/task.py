@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from harness.checked import checked_task, first_row, has_checks
-from harness.datafiles import stem
+from harness.checks import checked_task, first_row, has_checks
+from harness.data.files import stem
+from harness.data.records import read_samples
 from harness.environment import ToolEnvironment
-from harness.records import read_samples
 from harness.scoring import score
 from harness.types import Sample, Task
 

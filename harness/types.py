@@ -204,7 +204,7 @@ class Reply:
 class Model(ABC):
     """Anything that speaks: a function of a request, plain or async. It raises ModelFailure when it cannot.
 
-    The rest has defaults. One that answers many requests at once is a harness.lockstep.BatchModel.
+    The rest has defaults. One that answers many requests at once is a harness.batching.BatchModel.
     """
 
     name: str
@@ -382,7 +382,7 @@ class Task:
     weight: float = 1.0
     """What it counts in the mean of its group, beside the others there."""
     columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Tables over several benchmarks (harness.averages), each with the metrics whose columns it has a part in."""
+    """Tables over several benchmarks (harness.runs.averages), each with the metrics whose columns it has a part in."""
     floor: float = 0.0
     """What policy/silent reaches by the headline metric on all samples: said below every table where it is not 0."""
     description: str = ""

@@ -16,9 +16,9 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from harness import jsonio
+from harness.data import jsonio
+from harness.data.schema import CallJSON, Record
 from harness.metrics import ANSWERS, HEADLINE
-from harness.schema import CallJSON, Record
 from harness.scoring.strict import is_error
 from harness.types import Sample
 

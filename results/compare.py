@@ -113,8 +113,8 @@ def _letter(index: int) -> str:
 
 
 def _grid(base: Run, compared: Sequence[Compared], args: argparse.Namespace) -> Grid:
-    from harness.display import NOT_HEEDED
-    from harness.summary import heeded
+    from harness.console.tables import NOT_HEEDED
+    from harness.runs.summary import heeded
     from results.comparison import DETECTABLE
     from results.render import Column, Grid
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from harness.schema import TaskEntry
+from harness.data.schema import TaskEntry
 from results.pairing import Pair
 from results.statistics import mcnemar_p, rate_interval
 

@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from harness.data.schema import Record
 from harness.errors import UsageError
-from harness.runs import order
-from harness.schema import Record
+from harness.runs.directory import order
 from results.reading import Run
 
 

@@ -20,9 +20,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness import jsonio
+from harness.data import jsonio
 from harness.errors import HarnessError, UsageError
-from harness.runs import RunDirectory, packed
+from harness.runs.directory import RunDirectory, packed
 from results.reading import read_run
 
 ROOT = Path(__file__).parents[1]

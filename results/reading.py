@@ -12,13 +12,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.claims import LOCK
+from harness.console.text import printable
+from harness.data.schema import Summary
 from harness.errors import UsageError
-from harness.reading import Run
-from harness.runs import SCHEMA, RunDirectory
-from harness.schema import Summary
-from harness.summary import summarise
-from harness.terminal import printable
+from harness.evaluation.run import Run
+from harness.runs.claims import LOCK
+from harness.runs.directory import SCHEMA, RunDirectory
+from harness.runs.summary import summarise
 
 __all__ = ["Run", "found_runs", "read_run", "read_runs"]
 

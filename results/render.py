@@ -19,8 +19,8 @@ from typing import Any, Literal
 
 from tabulate import SEPARATING_LINE, tabulate
 
-from harness.display import DASH
-from harness.terminal import printable
+from harness.console.tables import DASH
+from harness.console.text import printable
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from harness.console.text import printable
 from harness.errors import UsageError
-from harness.terminal import printable
 from results.reading import Run
 
 HELP = "one table of several runs"
@@ -86,7 +86,7 @@ def _table(runs: list[Run], args: argparse.Namespace) -> str:
 
 
 def _as_eval_prints(runs: list[Run], by_task: bool) -> str:
-    from harness.display import legend, table
+    from harness.console.tables import legend, table
 
     summaries = [run.summary for run in runs]
     return printable(f"{table(summaries, [run.groups for run in runs], by_task)}\n\n{legend(summaries)}")

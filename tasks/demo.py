@@ -14,7 +14,7 @@ from functools import partial
 from importlib.resources import files
 from pathlib import Path
 
-from harness.records import sample_from_record
+from harness.data.records import sample_from_record
 from harness.task import environment_task
 from harness.types import JSONObject, Sample, Task
 

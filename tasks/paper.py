@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
+from harness.data.records import read_samples
 from harness.errors import MissingData, UsageError
-from harness.records import read_samples
 from harness.task import environment_task
 from harness.types import Sample, Task
 

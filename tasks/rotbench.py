@@ -19,10 +19,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from harness import jsonio
+from harness.data import jsonio
+from harness.data.records import sample_from_record
 from harness.environment import TextEnvironment
 from harness.errors import MissingData, UsageError
-from harness.records import sample_from_record
 from harness.scoring import call_counts
 from harness.types import Gold, JSONObject, Sample, Scores, Task, Trajectory, Verdict
 

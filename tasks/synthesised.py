@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from functools import cache, partial
 from pathlib import Path
 
-from harness.records import read_samples
+from harness.data.records import read_samples
 from harness.task import environment_task
 from harness.types import Sample, Task
 

@@ -18,11 +18,11 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from harness import jsonio
-from harness.datafiles import read_rows
+from harness.data import jsonio
+from harness.data.files import read_rows
+from harness.data.records import sample_from_record
 from harness.environment import answered, malformed
 from harness.errors import MissingData, UsageError
-from harness.records import sample_from_record
 from harness.scoring import call_counts, call_rates
 from harness.scoring.normalise import leaf
 from harness.scoring.strict import states

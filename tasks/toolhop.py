@@ -20,10 +20,11 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from harness import datafiles, jsonio
+from harness.data import files as datafiles
+from harness.data import jsonio
+from harness.data.records import decoded, sample_from_record
 from harness.environment import TextEnvironment, ToolEnvironment
 from harness.errors import MissingData, UsageError
-from harness.records import decoded, sample_from_record
 from harness.scoring import call_counts, call_rates
 from harness.scoring.answer import final_text, same_answer
 from harness.scoring.paper import contains

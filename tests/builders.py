@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from harness.records import sample_from_record
+from harness.data.records import sample_from_record
 from harness.types import Message, Sample, ToolCall
 
 ROOT = Path(__file__).parents[1]

@@ -8,12 +8,12 @@ from typing import Any
 
 from builders import record, tool, write_records
 
-from harness import jsonio
-from harness.episodes import to_record
-from harness.records import fingerprint, read_samples, sample_from_record
-from harness.runs import SCHEMA, RunDirectory, line
+from harness.data import jsonio
+from harness.data.records import fingerprint, read_samples, sample_from_record
+from harness.runs.directory import SCHEMA, RunDirectory, line
+from harness.runs.record import to_record
+from harness.runs.summary import summarise
 from harness.scoring import score
-from harness.summary import summarise
 from harness.types import (
     CallRecord,
     CallStatus,

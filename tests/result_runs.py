@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness import jsonio
-from harness.runs import SCHEMA, RunDirectory, line
-from harness.summary import summarise
+from harness.data import jsonio
+from harness.runs.directory import SCHEMA, RunDirectory, line
+from harness.runs.summary import summarise
 
 Scores = Mapping[str, float | None]
 Tasks = Mapping[str, Mapping[str, Sequence[Scores]]]

@@ -15,8 +15,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harness.console.text import printable
 from harness.errors import UsageError
-from harness.terminal import printable
 
 if TYPE_CHECKING:
     from trainer.changes import Analysis, Change, Pair
@@ -66,8 +66,8 @@ def run(args: argparse.Namespace) -> int:
 
 def on_text(base: Path, trained: Path, file: Path) -> list[TextLoss]:
     """The losses on demonstrations of a file's environments. Raises UsageError where they cannot be had."""
-    from harness.models.local import prepare_environment, require
-    from harness.records import read_samples
+    from harness.data.records import read_samples
+    from harness.models.local.packages import prepare_environment, require
 
     require("--text", ("torch", "transformers", "safetensors"), "train")
     prepare_environment()
@@ -100,7 +100,7 @@ def found(name: str) -> Path:
 
 def measured(found: Sequence[Pair]) -> Iterator[Change]:
     """The changes, with a progress bar on a terminal."""
-    from harness.progress import Progress
+    from harness.console.progress import Progress
     from trainer.changes import measure
 
     with Progress(" parameters", scaled=True, leave=False) as progress:
@@ -182,7 +182,7 @@ def _table(rows: list[list[str]], headers: list[str], style: str) -> str:
 
 def write(path: Path, analysis: Analysis) -> None:
     """Writes the analysis in the format of the path's ending, the whole file or none."""
-    from harness.jsonio import write_atomically, write_json
+    from harness.data.jsonio import write_atomically, write_json
     from trainer.changes import row
     from trainer.heatmap import svg
 

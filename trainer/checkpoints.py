@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from harness import jsonio
+from harness.data import jsonio
 from harness.errors import HarnessError, UsageError
-from harness.runs import read_object
+from harness.runs.directory import read_object
 
 
 def last(checkpoints: Path) -> Path | None:

@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING
 
 from harness.commands import eval as evaluation
 from harness.commands.options import at_least, data_paths, share
+from harness.console.text import printable
 from harness.environment import ToolEnvironment
 from harness.errors import UsageError
-from harness.terminal import printable
 
 if TYPE_CHECKING:
-    from harness.evaluate import Plan
-    from harness.runs import RunDirectory
+    from harness.evaluation.plan import Plan
+    from harness.runs.directory import RunDirectory
     from trainer.prefixes import Prefix
 
 HELP = "play training environments with a model and cut the episodes into training prompts"
@@ -104,9 +104,9 @@ def _check_tasks(plan: Plan) -> None:
 
 def _write(args: argparse.Namespace, plan: Plan) -> int:
     """Writes the prompts of the run's episodes. Returns 1 where the filters leave none."""
-    from harness.claims import locked
-    from harness.datafiles import write_rows
-    from harness.runs import RunDirectory
+    from harness.data.files import write_rows
+    from harness.runs.claims import locked
+    from harness.runs.directory import RunDirectory
     from trainer.prefixes import Filters, distinct, to_record
 
     filters = Filters(args.keep, args.max_prompt_characters, args.min_solved, args.seed or 0)
@@ -133,7 +133,7 @@ def _write(args: argparse.Namespace, plan: Plan) -> int:
 
 def _cut(directory: RunDirectory, plan: Plan, rule: str) -> Iterator[Prefix]:
     """Every prefix of every episode, in (task, sample, epoch, turn) order."""
-    from harness.episodes import to_trajectory
+    from harness.runs.record import to_trajectory
     from trainer.prefixes import cut
 
     samples = {(task, sample.id): sample for task, chosen in plan.samples.items() for sample in chosen}

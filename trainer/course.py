@@ -11,11 +11,11 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from harness.data.records import read_samples
 from harness.environment import ToolEnvironment
 from harness.errors import UsageError
 from harness.metrics import HEADLINE
-from harness.models.local import Local
-from harness.records import read_samples
+from harness.models.local.tokenizer import Local
 from harness.registry import load_samples, select_tasks
 from harness.task import file_task
 from harness.types import Limits, ModelRequest, Reasoning, Sample, Sampling, Task, Trajectory, Usage

@@ -19,7 +19,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import product
 
-from harness import jsonio
+from harness.data import jsonio
 from harness.environment import ToolEnvironment
 from harness.errors import HarnessError
 from harness.rollout import Episode, drive

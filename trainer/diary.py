@@ -15,7 +15,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.models.local import Local, quietly_imported
+from harness.models.local.packages import quietly_imported
+from harness.models.local.tokenizer import Local
 from trainer import checkpoints
 from trainer.course import Course, Watch
 from trainer.generation import logged

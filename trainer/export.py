@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.commands.options import add_data_option, data_paths
+from harness.console.text import printable
 from harness.errors import UsageError
-from harness.terminal import printable
 from trainer.advantages import ALGORITHMS
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def export_verl(args: argparse.Namespace) -> int:
 
 def training_prompts(patterns: Sequence[str], data: Mapping[str, Path]) -> list[Prefix]:
     """The prompts of files and the first prompts of tasks. Raises UsageError for test data and what is no tool task."""
-    from harness import datafiles
+    from harness.data import files as datafiles
     from harness.registry import load_samples, select_tasks, split_patterns
     from harness.task import file_task
     from trainer.prefixes import read_prefixes, refuse_test_data, start

@@ -14,13 +14,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from harness.datafiles import write_rows
+from harness.data.files import write_rows
 from harness.errors import HarnessError
 from harness.metrics import shown_in
-from harness.models.hf import HFModel, continue_rows
-from harness.models.local import Local, Row, cut, to_row
+from harness.models.local.hf import HFModel, continue_rows
+from harness.models.local.rows import Row, to_row
+from harness.models.local.tokenizer import Local, cut
+from harness.scoring.verdict import verdict_of
 from harness.types import ModelRequest, Sampling, Trajectory
-from harness.verdicts import verdict_of
 from trainer.course import Course, first_request, fitting, longest
 from trainer.policy import Job, Manner, Policy, Track, play
 from trainer.prefixes import Prefix, distinct, read_prefixes, to_record

@@ -12,7 +12,7 @@ from __future__ import annotations
 from html import escape
 from pathlib import Path
 
-from harness.terminal import printable
+from harness.console.text import printable
 from trainer.changes import Analysis, Cell, percent
 
 WIDTH, HEIGHT, LEFT, TOP = 46, 14, 56, 130

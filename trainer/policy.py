@@ -1,6 +1,6 @@
 """The network in training as a player of episodes: the exact tokens of every turn, and what stood between the turns.
 
-It speaks through the shared rollout (harness.rollout, harness.lockstep) and generates as hf/ does. What it adds is a
+It speaks through the shared rollout (harness.rollout, harness.batching) and generates as hf/ does. What it adds is a
 track of each live episode: the prompt's ids, the ids that it sampled itself, and the ids of what the template and the
 tools put between, which no gradient is taken on. Sampled ids are never encoded again from their text.
 
@@ -19,10 +19,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from harness.batching import BatchModel, play_all
 from harness.errors import HarnessError, ModelFailure, UsageError
-from harness.lockstep import BatchModel, play_all
-from harness.models.hf import continue_rows
-from harness.models.local import OUT_OF_CONTEXT, Local, Row, cut, renderer, to_reply
+from harness.models.local.hf import continue_rows
+from harness.models.local.rows import OUT_OF_CONTEXT, Row, to_reply
+from harness.models.local.tokenizer import Local, cut, renderer
 from harness.rollout import Episode, adrive
 from harness.sandbox import Sandbox
 from harness.types import (
@@ -98,7 +99,7 @@ class Manner:
 
 
 class Policy(BatchModel):
-    """Answers up to `width` episodes at once with the network as it is now; see harness.lockstep.BatchModel."""
+    """Answers up to `width` episodes at once with the network as it is now; see harness.batching.BatchModel."""
 
     def __init__(self, local: Local, network: Any, width: int) -> None:
         self.name = local.folder.name

@@ -24,13 +24,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from harness import jsonio
-from harness.datafiles import read_rows, stem
-from harness.episodes import message_from_json, message_to_json
+from harness.data import jsonio
+from harness.data.files import read_rows, stem
+from harness.data.messages import message_from_json, message_to_json
+from harness.data.records import sample_from_record
+from harness.data.schema import MessageJSON
 from harness.errors import MissingData, UsageError
-from harness.records import sample_from_record
 from harness.registry import find_entry_points, load_entry_point
-from harness.schema import MessageJSON
 from harness.scoring import paper, strict
 from harness.types import CallRecord, JSONObject, Message, Sample, Task, ToolCall, Trajectory
 from trainer.network import wire_tools

@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import harness
-from harness import jsonio
+from harness.data import jsonio
 from harness.errors import UsageError
-from harness.models.local import Local, check_folder, folder_digest, open_local
+from harness.models.local.folder import check_folder, folder_digest
+from harness.models.local.tokenizer import Local, open_local
 from harness.types import JSONObject
 from trainer import checkpoints, processes
 from trainer.course import Course, Watch, reasoning_of
@@ -81,7 +82,7 @@ def train(
     watch: Watch,
 ) -> JSONObject:
     """Runs what is left of a run in `out`, and returns its result."""
-    from harness.models.hf import load_weights
+    from harness.models.local.hf import load_weights
     from trainer import rl
     from trainer.course import prepare
 

@@ -31,10 +31,11 @@ from typing import Any
 import torch
 from datasets import Dataset
 
-from harness import jsonio
+from harness.data import jsonio
 from harness.errors import HarnessError, UsageError
-from harness.models.local import Local, quietly_imported
-from harness.models.prompting import OPENED
+from harness.models.local.packages import quietly_imported
+from harness.models.local.prompting import OPENED
+from harness.models.local.tokenizer import Local
 from harness.types import Sampling
 from trainer import checkpoints
 from trainer.advantages import ALGORITHMS, advantages, local, on_tokens, returns_to_go

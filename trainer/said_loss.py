@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from harness.models.local import quietly_imported
+from harness.models.local.packages import quietly_imported
 from trainer.network import IGNORED
 
 trl: Any = quietly_imported("trl")

@@ -28,14 +28,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import harness
-from harness import jsonio
-from harness.episodes import to_trajectory
+from harness.data import jsonio
+from harness.data.records import fingerprint, read_samples
 from harness.errors import UsageError
-from harness.gold import tasks_of
+from harness.evaluation.run_tasks import tasks_of
 from harness.metrics import ANSWERS, HEADLINE
-from harness.models.local import folder_digest, quietly_imported
-from harness.records import fingerprint, read_samples
-from harness.runs import RunDirectory
+from harness.models.local.folder import folder_digest
+from harness.models.local.packages import quietly_imported
+from harness.runs.directory import RunDirectory
+from harness.runs.record import to_trajectory
 from harness.sandbox import Sandbox
 from harness.types import JSONObject, Sample
 from trainer import network

@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from harness import jsonio
+from harness.data import jsonio
 from harness.errors import UsageError
-from harness.models.hf import load_weights
-from harness.models.local import check_folder, open_local
+from harness.models.local.folder import check_folder
+from harness.models.local.hf import load_weights
+from harness.models.local.tokenizer import open_local
 from harness.sandbox import Sandbox
 from harness.stats import Estimate, mean, paired_difference
 from harness.types import JSONObject, Sample

@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.commands.options import add_data_option, data_paths, pairs
+from harness.console.text import printable
 from harness.errors import UsageError
 from harness.registry import near
-from harness.terminal import printable
 from trainer import processes
 from trainer.advantages import listed
 
@@ -63,7 +63,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Raises UsageError before anything is built if the input is bad."""
-    from harness.models.local import prepare_environment, require
+    from harness.models.local.packages import prepare_environment, require
     from trainer import recipe as recipes
 
     said = {name: value for name in SAID if (value := getattr(args, name)) is not None}
@@ -110,8 +110,8 @@ def _reinforced(args: argparse.Namespace, recipe: Training, start: Start) -> str
 @contextmanager
 def _running(args: argparse.Namespace, identity: JSONObject, recipe: Recipe | Training) -> Iterator[Watch]:
     """Around a run: its directory is claimed, and whoever interrupts it is told how to go on."""
-    from harness.claims import claimed
-    from harness.progress import Progress
+    from harness.console.progress import Progress
+    from harness.runs.claims import claimed
     from trainer import recipe as recipes
 
     leads = processes.leads()
@@ -132,7 +132,7 @@ def _running(args: argparse.Namespace, identity: JSONObject, recipe: Recipe | Tr
 
 def _start(model: str | None) -> Start:
     """Where the weights come from. Raises UsageError where there is no usable model."""
-    from harness.models.local import check_folder
+    from harness.models.local.folder import check_folder
     from trainer import bundled
     from trainer.sft import Start
 
@@ -151,8 +151,8 @@ def _start(model: str | None) -> Start:
 def _check_out(out: Path, identity: JSONObject, resume: bool) -> JSONObject | None:
     """The identity of this run where `out` holds it; None where it can begin there. Raises UsageError where `out` holds
     anything else, or this run and --resume is not given."""
-    from harness import jsonio
-    from harness.claims import is_free
+    from harness.data import jsonio
+    from harness.runs.claims import is_free
 
     if out.exists() and not out.is_dir():
         raise UsageError(f"--out {out} is no directory; name another.")
@@ -183,7 +183,7 @@ def _differing(there: Any, identity: JSONObject) -> str:
 
 def _begin(out: Path, identity: JSONObject, recipe: str) -> JSONObject:
     """Writes what the run is, once."""
-    from harness import jsonio
+    from harness.data import jsonio
 
     jsonio.write_atomically(out / "recipe.toml", recipe)
     jsonio.write_json(out / "run.json", identity)

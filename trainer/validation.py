@@ -1,7 +1,8 @@
 """Playing the harness's own evaluation while a network trains, and comparing the model before and after.
 
-A validation is an ordinary run directory, made by harness.evaluate with the weights as they are, greedy. So is each of
-the two runs on the test environments at the end, which are played once, from the directories of the two models.
+A validation is an ordinary run directory, made by harness.evaluation.evaluate with the weights as they are, greedy. So
+is each of the two runs on the test environments at the end, which are played once, from the directories of the two
+models.
 """
 
 from __future__ import annotations
@@ -12,15 +13,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.averages import compare_records
-from harness.evaluate import Plan, Player, evaluate
+from harness.data.schema import Summary
+from harness.evaluation.evaluate import evaluate
+from harness.evaluation.plan import Plan, Player
 from harness.metrics import find_metric, shown_in
 from harness.models import ModelOptions
-from harness.models.hf import HFModel, continue_rows, load_directory
-from harness.models.local import Local
-from harness.runs import RunDirectory
+from harness.models.local.hf import HFModel, continue_rows, load_directory
+from harness.models.local.tokenizer import Local
+from harness.runs.averages import compare_records
+from harness.runs.directory import RunDirectory
 from harness.sandbox import Sandbox
-from harness.schema import Summary
 from harness.task import file_task
 from harness.types import Limits, Reasoning, Sampling
 

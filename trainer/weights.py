@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from harness import jsonio
+from harness.data import jsonio
 from harness.errors import UsageError
 
 SLICE = 1 << 20

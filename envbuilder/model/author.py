@@ -19,7 +19,7 @@ from importlib import resources
 from string import Template
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from harness.arguments import deeper_than, json_object
+from harness.data.arguments import deeper_than, json_object
 from harness.errors import HarnessError, ModelFailure, UsageError
 from harness.types import Gold, JSONObject, Message, Model, ModelRequest, Reply, Sample, Sampling, Usage
 

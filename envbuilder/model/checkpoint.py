@@ -31,9 +31,10 @@ from envbuilder.records import (
     to_json,
     toolset_from_json,
 )
-from harness import jsonio, runs
-from harness.claims import claimed, is_free
+from harness.data import jsonio
 from harness.errors import UsageError
+from harness.runs.claims import claimed, is_free
+from harness.runs.directory import Appender, line
 from harness.types import Usage
 
 SCHEMA = 1
@@ -73,7 +74,7 @@ class Checkpoint:
         self.directory = directory
         self._redact = redact
         self._open = ExitStack()
-        self._files: dict[str, runs.Appender] = {}
+        self._files: dict[str, Appender] = {}
         self._latest: dict[int, tuple[str, Line]] = {}
 
     def start(self, identity: Mapping[str, Any]) -> None:
@@ -84,7 +85,7 @@ class Checkpoint:
         self._latest.clear()
         for stage, name in (*FILES.items(), (REJECTED, REJECTED)):
             path = self.directory / name
-            self._files[stage] = self._open.enter_context(runs.Appender(path, self._redact))
+            self._files[stage] = self._open.enter_context(Appender(path, self._redact))
             self._latest.update((line["index"], (stage, line)) for line in read_lines(path))
 
     def _check(self, own: Line) -> Line | None:
@@ -127,7 +128,7 @@ class Checkpoint:
         for name in (*FILES.values(), REJECTED):
             path = self.directory / name
             lines = sorted(read_lines(path), key=lambda line: int(line["index"]))
-            jsonio.write_atomically(path, "".join(runs.line(line) for line in lines))
+            jsonio.write_atomically(path, "".join(line(value) for value in lines))
         self.close()
 
     def close(self) -> None:

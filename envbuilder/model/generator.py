@@ -20,7 +20,7 @@ from envbuilder.model.stages import STAGES, Workshop
 from envbuilder.model.trial import Trial
 from envbuilder.records import KINDS, Deployed, Scenario, Toolset
 from envbuilder.spec import PAPER, Levels, Size
-from harness import jsonio
+from harness.data import jsonio
 from harness.errors import ModelFailure, UsageError
 from harness.sandbox import Sandbox
 from harness.stops import REFUSED_AT_THE_DOOR

@@ -14,7 +14,7 @@ from typing import Any
 
 from envbuilder.records import KINDS, Kind
 from envbuilder.spec import DISTRACTOR_SHARE, PAPER, Levels, Size
-from harness import jsonio
+from harness.data import jsonio
 from harness.errors import UsageError
 
 LONGEST_QUESTION = 2000

@@ -17,7 +17,7 @@ from envbuilder.model.author import Author, Invalid, Ledger, prompt_of
 from envbuilder.model.requests import Request, Scale
 from envbuilder.model.trial import Trial
 from envbuilder.records import Call, Deployed, Document, Hop, JSONObject, Scenario, Toolset
-from harness import jsonio
+from harness.data import jsonio
 
 STAGES = ("scenario", "documents", "integration", "scaling", "deployment")
 

@@ -18,7 +18,7 @@ from typing import Any
 from envbuilder.model.author import Invalid
 from envbuilder.model.checks import holds, states, surfaces
 from envbuilder.records import Call, Document, Scenario
-from harness.models.schema_values import plain
+from harness.data.schema_values import plain
 from harness.sandbox import Sandbox
 from harness.scoring import strict
 from harness.types import CallRecord, CallStatus, JSONObject, ToolCall, ToolResult

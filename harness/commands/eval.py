@@ -14,20 +14,21 @@ from typing import TYPE_CHECKING
 
 from harness.commands.options import (
     add_data_option,
+    add_user_options,
     at_least,
     data_paths,
     pairs,
     positive_number,
     reasoning,
     temperature,
+    user_of,
 )
-from harness.commands.users import add_user_options, user_of
+from harness.console.text import printable
 from harness.errors import UsageError
-from harness.terminal import printable
 from harness.types import Limits, Model, Reasoning, Sampling
 
 if TYPE_CHECKING:
-    from harness.evaluate import Plan
+    from harness.evaluation.plan import Plan
 
 HELP = "evaluate models on tasks, with the scores' uncertainty, failures and transcripts"
 MAX_TURNS = 20
@@ -93,12 +94,12 @@ def run(args: argparse.Namespace) -> int:
 
 def play(args: argparse.Namespace, plan: Plan) -> int:
     """Plays what was planned and reports. Returns the exit status."""
-    from harness import dryrun
+    from harness.evaluation import cost
+    from harness.evaluation.command import Session, modes_of
     from harness.models import ModelOptions, expand, is_free, load_all
-    from harness.prices import Budget, price_of
     from harness.redaction import Redactor
+    from harness.runs.prices import Budget, price_of
     from harness.sandbox import SandboxConfig
-    from harness.session import Session, modes_of
 
     if args.base_url is not None and not args.base_url.strip():
         raise UsageError("--base-url is empty: give the endpoint's URL, or leave the option out.")
@@ -119,7 +120,7 @@ def play(args: argparse.Namespace, plan: Plan) -> int:
         raise UsageError(f"--max-cost needs a price of {user.model.name} too, which plays the user (--prices).")
     if args.dry_run:
         runs = [(model, modes_of(model, reasonings, len(models) > 1)) for model in models]
-        print(printable(dryrun.report(plan, runs, prices)))
+        print(printable(cost.report(plan, runs, prices)))
         return 0
     return Session(
         plan=plan,
@@ -168,7 +169,7 @@ def _able(models: list[Model], plan: Plan, named: set[str]) -> list[Model]:
 
 def plan_of(args: argparse.Namespace) -> Plan:
     """What the arguments ask to play. Raises UsageError for tasks and samples that are not there."""
-    from harness.evaluate import Plan, choose, pick
+    from harness.evaluation.plan import Plan, choose, pick
     from harness.registry import groups_of, is_path, load_samples, select_tasks, split_patterns, tables_of
 
     data = data_paths(args.data)

@@ -6,8 +6,8 @@ import argparse
 import fnmatch
 
 from harness.commands.options import add_data_option, data_paths
+from harness.console.text import printable
 from harness.errors import MissingData, UsageError
-from harness.terminal import printable
 
 HELP = "list tasks and models, and where they come from"
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from harness.runs import RunDirectory
-    from harness.schema import Summary
+    from harness.data.schema import Summary
+    from harness.runs.directory import RunDirectory
 
 HELP = "score a run anew with the current verifier, without calling a model"
 
@@ -22,8 +22,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Raises UsageError for a directory that is no run or has no episodes, or whose task data is gone or changed."""
-    from harness.claims import locked
-    from harness.runs import RunDirectory
+    from harness.runs.claims import locked
+    from harness.runs.directory import RunDirectory
 
     for directory in [RunDirectory.open(path) for path in args.run]:
         with locked(directory.path):
@@ -32,11 +32,11 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _rescore(directory: RunDirectory) -> None:
-    from harness.display import table
-    from harness.gold import score_anew
+    from harness.console.tables import table
+    from harness.console.text import printable
+    from harness.evaluation.run_tasks import score_anew
+    from harness.runs.summary import summarise
     from harness.scoring import strict
-    from harness.summary import summarise
-    from harness.terminal import printable
 
     records = directory.records()
     before = summarise(directory.manifest, records)

@@ -17,14 +17,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.commands.options import add_data_option, at_least, data_paths
+from harness.console.text import printable
 from harness.errors import HarnessError, ModelFailure, UsageError
-from harness.terminal import printable
+from harness.scoring.verdict import verdict_of
 from harness.types import Model, ModelRequest, Outcome, Reply, RunKey, Trajectory
-from harness.verdicts import verdict_of
 
 if TYPE_CHECKING:
-    from harness.evaluate import Plan
-    from harness.schema import Manifest, Record, Summary
+    from harness.data.schema import Manifest, Record, Summary
+    from harness.evaluation.plan import Plan
 
 HELP = "offer one environment's tools as an MCP server, and score what its client does"
 MAX_TURNS = 100
@@ -61,8 +61,9 @@ class McpClient(Model):
 
 def run(args: argparse.Namespace) -> int:
     """Raises UsageError before anything is served if the input is bad."""
-    from harness.evaluate import Player, manifest_of
-    from harness.runs import RunDirectory
+    from harness.evaluation.manifest import manifest_of
+    from harness.evaluation.plan import Player
+    from harness.runs.directory import RunDirectory
     from harness.sandbox import Sandbox, SandboxConfig
 
     mcp_server = server_module()
@@ -97,7 +98,7 @@ def server_module() -> Any:
 
 def plan_of(args: argparse.Namespace) -> Plan:
     """The one episode. Raises UsageError where that is not an environment with plain tools."""
-    from harness.evaluate import Plan, pick
+    from harness.evaluation.plan import Plan, pick
     from harness.interop.live import is_plain, untimed
     from harness.registry import is_path, load_samples, select_tasks
 
@@ -141,9 +142,9 @@ class Report:
             self.failure = error
 
     def _report(self, trajectory: Trajectory) -> None:
-        from harness.display import legend, table
-        from harness.episodes import to_record
-        from harness.summary import summarise
+        from harness.console.tables import legend, table
+        from harness.runs.record import to_record
+        from harness.runs.summary import summarise
 
         [(task, sample, _)] = self.plan
         record = to_record(self._key(), trajectory, verdict_of(task, sample, trajectory))
@@ -155,7 +156,7 @@ class Report:
         print(printable(said + (f" Transcript and scores: {self.out}" if self.out else "")), file=sys.stderr)
 
     def _key(self) -> RunKey:
-        from harness import jsonio
+        from harness.data import jsonio
 
         [(task, sample, epoch)] = self.plan
         identity = self.manifest["identity"]
@@ -174,7 +175,7 @@ class Report:
 
 def write_run(out: Path, manifest: Manifest, record: Record, summary: Summary) -> None:
     """A run of one episode. Raises UsageError where the directory holds something by now."""
-    from harness.runs import Appender, RunDirectory
+    from harness.runs.directory import Appender, RunDirectory
 
     with RunDirectory.claim(out, manifest, resume=False) as run, Appender(run.samples_path) as appender:
         appender.append(record)

@@ -8,13 +8,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
+from harness.console.text import printable
 from harness.errors import UsageError
 from harness.stops import stop_sentence
-from harness.terminal import printable
 from harness.types import CallStatus, Outcome, Sample
 
 if TYPE_CHECKING:
-    from harness.schema import CallJSON, ReasoningJSON, Record
+    from harness.data.schema import CallJSON, ReasoningJSON, Record
 
 HELP = "read a run's episodes: what was said, which call solved what, and why not"
 INDENT = "    "
@@ -54,7 +54,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Raises UsageError where the run has no such episode."""
     from harness.registry import near
-    from harness.runs import RunDirectory
+    from harness.runs.directory import RunDirectory
 
     directory = RunDirectory.open(args.run)
     everything = directory.records()
@@ -108,7 +108,7 @@ def _list(records: list[Record], headlines: Mapping[str, str]) -> str:
 
 
 def _headline(scores: Mapping[str, float | None], metric: str) -> dict[str, str]:
-    from harness.display import number
+    from harness.console.tables import number
     from harness.metrics import HEADLINE
 
     if metric == HEADLINE:
@@ -118,7 +118,7 @@ def _headline(scores: Mapping[str, float | None], metric: str) -> dict[str, str]
 
 def _samples(directory: Any) -> dict[tuple[str, str], Sample]:
     """Every sample, where the task's data can still be found; the transcript is readable without."""
-    from harness.gold import tasks_of
+    from harness.evaluation.run_tasks import tasks_of
 
     try:
         tasks = tasks_of(directory)
@@ -129,7 +129,7 @@ def _samples(directory: Any) -> dict[tuple[str, str], Sample]:
 
 
 def _transcript(record: Record, samples: Mapping[tuple[str, str], Sample], full: bool) -> Iterator[str]:
-    from harness.terminal import shortened
+    from harness.console.text import shortened
 
     sample = samples.get((record["task"], record["sample"]))
     gold = None if sample is None else sample.gold
@@ -172,16 +172,16 @@ def _reasoned(seen: ReasoningJSON) -> Iterator[str]:
 
 def _checks(record: Record, sample: Sample) -> Iterator[str]:
     """The checks of a row, where its task has some: which held."""
-    from harness import jsonio
-    from harness.checked import judged
-    from harness.episodes import to_trajectory
+    from harness.checks import judged
+    from harness.data import jsonio
+    from harness.runs.record import to_trajectory
 
     for check, holds in judged(sample, to_trajectory(record)):
         yield f"check {'holds' if holds else 'fails'}: {jsonio.canonical(check)}"
 
 
 def _scores(scores: Mapping[str, float | None]) -> str:
-    from harness.display import number
+    from harness.console.tables import number
     from harness.metrics import ANSWERS, HEADLINE, RULES, shown_by_rule
 
     if HEADLINE not in scores:
@@ -195,8 +195,8 @@ def _scores(scores: Mapping[str, float | None]) -> str:
 
 
 def _call(call: CallJSON, reason: str | None, gold: Any, full: bool) -> Iterator[str]:
-    from harness import jsonio
-    from harness.terminal import shortened
+    from harness.console.text import shortened
+    from harness.data import jsonio
 
     arguments = call["raw"] if call["arguments"] is None else jsonio.canonical(call["arguments"])
     limit = 10**9 if full else 600
@@ -221,7 +221,7 @@ def _solved(call: CallJSON, verdict: Literal["solves", "paper_solves"], gold: An
 
 def _reasons(record: Record, gold: Any) -> list[str | None]:
     """Why the strict verifier gave each call nothing; None where it gave something or the gold is not at hand."""
-    from harness.episodes import to_trajectory
+    from harness.runs.record import to_trajectory
     from harness.scoring.strict import reject_reasons
 
     if gold is None:

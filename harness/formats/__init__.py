@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Protocol
 
-from harness.arguments import json_object
+from harness.data.arguments import json_object
 from harness.errors import UsageError
 from harness.formats.hermes import Hermes
 from harness.formats.llama3 import Llama3

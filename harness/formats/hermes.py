@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from harness.formats.reading import Reading, marks, read, read_call, torn, written
+from harness.formats.parsing import Reading, marks, read, read_call, torn, written
 from harness.types import Message, Tool, ToolCall
 
 MARK = marks("<tool_call>")

@@ -13,8 +13,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from harness.arguments import json_object
-from harness.formats.reading import Reading, call_of, marks, read, read_object, torn, value_end, written
+from harness.data.arguments import json_object
+from harness.formats.parsing import Reading, call_of, marks, read, read_object, torn, value_end, written
 from harness.types import Message, Tool, ToolCall
 
 TAG = "<|python_tag|>"

@@ -12,8 +12,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from harness.arguments import json_object
-from harness.formats.reading import Reading, marks, read, read_object, told, torn, value_end
+from harness.data.arguments import json_object
+from harness.formats.parsing import Reading, marks, read, read_object, told, torn, value_end
 from harness.types import Message, Tool, ToolCall
 
 TAG = "[TOOL_CALLS]"

@@ -14,7 +14,7 @@ import json
 import math
 from dataclasses import dataclass
 
-from harness.arguments import DEEPEST_ARGUMENTS, deeper_than, made_up_id, well_encoded
+from harness.data.arguments import DEEPEST_ARGUMENTS, deeper_than, made_up_id, well_encoded
 from harness.types import JSONObject, Message, ToolCall
 
 OPENING, CLOSING = "<tool_call>", "</tool_call>"

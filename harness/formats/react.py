@@ -13,8 +13,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from harness.arguments import json_object
-from harness.formats.reading import Reading, marks, read, told, value_end
+from harness.data.arguments import json_object
+from harness.formats.parsing import Reading, marks, read, told, value_end
 from harness.types import Message, Tool, ToolCall
 
 MARK = marks(r"(?:(?m:^)|(?<=</think>)|(?<=\[/THINK\]))[ \t]*(?:Action|Answer|Observation):")

@@ -11,12 +11,12 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from harness.datafiles import write_rows
-from harness.episodes import message_to_json
+from harness.data.files import write_rows
+from harness.data.jsonio import write_atomically
+from harness.data.messages import message_to_json
 from harness.errors import UsageError
 from harness.interop.live import is_plain
-from harness.jsonio import write_atomically
-from harness.models.chat_wire import wire_tool
+from harness.models.api.chat import wire_tool
 from harness.registry import load_samples, select_tasks
 from harness.scoring import score
 from harness.types import JSONObject, Sample, Task

@@ -36,17 +36,17 @@ from inspect_ai.tool import ToolInfo, ToolParams
 from inspect_ai.util import JSONSchema
 from pydantic import ConfigDict, Field, SerializeAsAny
 
-from harness import jsonio, records
-from harness.arguments import read_arguments
-from harness.datafiles import stem
+from harness.data import jsonio, records
+from harness.data.arguments import read_arguments
+from harness.data.files import stem
+from harness.data.schema import Record
 from harness.environment import ToolEnvironment
-from harness.episodes import to_record, to_trajectory
 from harness.errors import ModelFailure
 from harness.interop.live import Live, untimed
 from harness.metrics import shown_in
 from harness.rollout import Episode
+from harness.runs.record import to_record, to_trajectory
 from harness.sandbox import Sandbox, SandboxConfig
-from harness.schema import Record
 from harness.scoring import score
 from harness.scoring.answer import final_text
 from harness.types import (

@@ -25,7 +25,7 @@ from mcp.server.stdio import stdio_server
 from mcp.shared.exceptions import MCPError
 
 import harness
-from harness.arguments import read_arguments, well_encoded
+from harness.data.arguments import read_arguments, well_encoded
 from harness.interop.live import Live
 from harness.rollout import Episode, ToolRunner
 from harness.types import Limits, Message, Reply, Sample, Task, Tool, ToolCall, ToolResult, Trajectory

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Sequence
 from typing import Any
 
+from harness.batching import BatchModel
 from harness.errors import ModelFailure, UsageError
-from harness.lockstep import BatchModel
 from harness.types import Model, ModelRequest, Reply
 
 REQUIRED = ("name", "fingerprint", "__call__")

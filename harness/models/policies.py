@@ -17,9 +17,9 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from harness.data.schema_values import RandomValues, choices, is_date, kind, plain, properties, required, resolved
 from harness.errors import UsageError
 from harness.models import ModelOptions
-from harness.models.schema_values import RandomValues, choices, is_date, kind, plain, properties, required, resolved
 from harness.types import JSONObject, Message, Model, ModelRequest, Reply, Sample, Tool, ToolCall, Usage
 
 HELP = "policy/NAME plays a reference policy: oracle, silent, random, shotgun, echo"

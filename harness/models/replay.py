@@ -13,11 +13,11 @@ from collections.abc import Hashable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness import jsonio
-from harness.episodes import message_from_json
+from harness.data import jsonio
+from harness.data.messages import message_from_json
 from harness.errors import ModelFailure, UsageError
 from harness.models import ModelOptions
-from harness.soundness import record_fault
+from harness.runs.faults import record_fault
 from harness.types import Message, Model, ModelRequest, Reply, Sample, ToolCall, Usage
 
 HELP = "replay/FILE plays recorded turns: a run's samples.jsonl, or lines {line, policy, turns, final}"

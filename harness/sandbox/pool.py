@@ -25,7 +25,7 @@ from typing import Any, Literal, NamedTuple
 from harness.errors import SandboxError
 from harness.sandbox import screen, wire
 from harness.sandbox.process import Launcher, Stop, Worker
-from harness.sandbox.steps import Steps, adrive, drive
+from harness.sandbox.waiting import Steps, adrive, drive
 from harness.types import CallStatus, ToolResult
 
 _STATUS: dict[int, CallStatus] = {

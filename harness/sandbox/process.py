@@ -23,7 +23,7 @@ from typing import Any, Literal
 
 from harness.errors import SandboxError
 from harness.sandbox import wire
-from harness.sandbox.steps import Blocking, Channel, Exchange, Receive, Steps
+from harness.sandbox.waiting import Blocking, Channel, Exchange, Receive, Steps
 
 Stop = Literal["answered", "timeout", "died", "worn", "unsent"]
 Reply = tuple[int, str]  # status, text

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from harness.display import DASH, legend, mode, rows, verifier_marks
+from harness.console.tables import DASH, legend, mode, rows, verifier_marks
 from results.reading import Run
 from results.render import Cell, Column, Grid, Row, dump
 
@@ -12,7 +12,7 @@ TEXTS = ("model", "reasoning", "tasks")
 
 
 def default(runs: Sequence[Run], by_task: bool) -> Grid:
-    """The cells of harness.display.table."""
+    """The cells of harness.console.tables.table."""
     marks = verifier_marks([run.summary for run in runs])
     found = [row for run, mark in zip(runs, marks, strict=True) for row in rows(run.summary, run.groups, by_task, mark)]
     plain = all(row["reasoning"] == "default" for row in found)

@@ -14,13 +14,13 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
-from harness.display import NOT_HEEDED, floors, verifier_marks, verifier_note
+from harness.console.tables import NOT_HEEDED, floors, verifier_marks, verifier_note
+from harness.data.schema import SummaryEntry
 from harness.errors import UsageError
 from harness.metrics import RULES
 from harness.registry import near
-from harness.schema import SummaryEntry
+from harness.runs.summary import heeded
 from harness.stats import mean
-from harness.summary import heeded
 from results.layouts.scenario import value_of
 from results.reading import Run
 from results.render import Cell, Column, Grid, Row, text

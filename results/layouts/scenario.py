@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from harness.display import verifier_marks, verifier_note
+from harness.console.tables import verifier_marks, verifier_note
+from harness.data.schema import Summary, SummaryEntry
 from harness.metrics import RULES, shown_by_rule
-from harness.schema import Summary, SummaryEntry
 from results.reading import Run
 from results.render import Cell, Column, Grid, Row, number, text
 

@@ -9,8 +9,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from harness.console.text import printable
 from harness.errors import UsageError
-from harness.terminal import printable
 
 HELP = "one HTML file to read: summary, figures, causes of failure, every transcript"
 
@@ -25,7 +25,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Raises UsageError where no run can be read, or where the file is something else than a report."""
-    from harness import jsonio
+    from harness.data import jsonio
     from results.report.data import read
     from results.report.page import BEGIN, page
 

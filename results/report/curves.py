@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness import jsonio
+from harness.data import jsonio
 from harness.errors import UsageError
 from harness.metrics import shown_in
 

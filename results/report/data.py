@@ -10,13 +10,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from harness.display import verifier_note
-from harness.episodes import to_trajectory
+from harness.console.tables import verifier_note
+from harness.data.schema import Manifest, Record, Summary
 from harness.errors import UsageError
-from harness.gold import tasks_of
+from harness.evaluation.run_tasks import tasks_of
 from harness.metrics import HEADLINE
-from harness.runs import RunDirectory
-from harness.schema import Manifest, Record, Summary
+from harness.runs.directory import RunDirectory
+from harness.runs.record import to_trajectory
 from harness.types import Sample
 from results import reading
 from results.causes import Diagnosis, diagnose

@@ -12,9 +12,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 from harness.commands.show import BECAUSE, MISSING_CALL
-from harness.episodes import to_trajectory
+from harness.data.schema import CallJSON, Record, ToolCallJSON
 from harness.metrics import ANSWERS, HEADLINE
-from harness.schema import CallJSON, Record, ToolCallJSON
+from harness.runs.record import to_trajectory
 from harness.scoring.strict import reject_reasons
 from harness.stops import stop_sentence
 from harness.types import Sample

@@ -6,10 +6,10 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from harness.data.schema import MetricJSON
 from harness.metrics import HEADLINE, title_of
-from harness.schema import MetricJSON
+from harness.runs.summary import PASS
 from harness.stats import Estimate, Observation, estimate
-from harness.summary import PASS
 from results.causes import LABELS
 from results.comparison import shown_p
 from results.report.curves import Curves

@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from typing import Any
 
-from harness import averages
-from harness.display import cell, legend, number, rows, verifier_marks
+from harness.console.tables import cell, legend, number, rows, verifier_marks
+from harness.data.schema import MetricJSON, Record, SummaryEntry
 from harness.metrics import ANSWERS, title_of
-from harness.schema import MetricJSON, Record, SummaryEntry
-from harness.summary import PASS, heeded
+from harness.runs import averages
+from harness.runs.summary import PASS, heeded
 from results.causes import LABELS, counted
 from results.comparison import DETECTABLE, Change, shown_p
 from results.report.data import Report, Run

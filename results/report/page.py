@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from html import escape
 from importlib.resources import files
 
-from harness.runs import SCHEMA
+from harness.runs.directory import SCHEMA
 from results.report.data import Report, Run
 from results.report.episodes import blocks, entries, index, pack
 from results.report.figures import colours

@@ -10,7 +10,7 @@ from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness import jsonio
+from harness.data import jsonio
 from harness.environment import answered, malformed
 from harness.types import (
     EnvironmentWish,

@@ -7,8 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from harness import jsonio
-from harness.episodes import message_from_json
+from harness.data import jsonio
+from harness.data.messages import message_from_json
 from harness.errors import UsageError
 from harness.types import Gold, GoldCall, JSONObject, Sample, Tool
 from tasks.bfcl import gold, schemas, wheel

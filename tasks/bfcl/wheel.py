@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from harness import jsonio
+from harness.data import jsonio
 from harness.errors import MissingData, UsageError
 
 DATA_SET = "BFCL v4 (bfcl-eval on PyPI)"

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import sys
 
+from harness.console.text import printable
 from harness.errors import HarnessError
-from harness.terminal import printable
 from tasks.lmeval.path import write
 
 INCLUDE = "--include_path"

@@ -21,19 +21,19 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness import jsonio
+from harness.data import jsonio
+from harness.data.messages import message_to_json
 from harness.environment import TextEnvironment
-from harness.episodes import message_to_json
 from harness.errors import UsageError
 from harness.formats import FORMATS
-from harness.models.prompting import Prompt
+from harness.models.local.prompting import Prompt
 from harness.registry import select_tasks
 from harness.rollout import Episode, drive
 from harness.sandbox import Sandbox
 from harness.types import Limits, ModelRequest, Reply, Sample, Sampling, Task, Trajectory
 
 if TYPE_CHECKING:
-    from harness.models.local import Local
+    from harness.models.local.tokenizer import Local
 
 SPLIT = "test"
 TASK, SAMPLE, DATA = "task", "sample", "data"
@@ -77,7 +77,8 @@ def _document(task: str, sample: Sample, paths: str, local: Local | None) -> dic
 @cache
 def _local(folder: str) -> Local | None:
     """The tokenizer and chat template of a directory; None where it has none that fits."""
-    from harness.models.local import check_folder, open_local
+    from harness.models.local.folder import check_folder
+    from harness.models.local.tokenizer import open_local
 
     try:
         return open_local(check_folder(f"hf/{folder}", Path(folder), {}), {})

@@ -17,12 +17,12 @@ from typing import Any, NamedTuple
 from lm_eval.api.instance import Instance
 from lm_eval.api.model import LM
 
+from harness.batching import play_all
+from harness.console.text import printable
 from harness.environment import TextEnvironment
 from harness.errors import UsageError
-from harness.lockstep import play_all
 from harness.models import ModelOptions, expand, load_all
 from harness.rollout import Episode, adrive
-from harness.terminal import printable
 from harness.types import Environment, Gold, Limits, Model, Sample, Sampling, Trajectory
 from tasks.lmeval.documents import DATA, SAMPLE, TASK, found, keep, sandbox
 from tasks.lmeval.replies import continuation, read_chat, stops, write_chat

@@ -36,7 +36,7 @@ def run(args: argparse.Namespace) -> int:
 
 def write(data: Mapping[str, Path], out: Path | None = None) -> Path:
     """Writes the files, into a directory named by their content where none is given; returns it."""
-    from harness import jsonio
+    from harness.data import jsonio
 
     found = files(data)
     folder = out or _cache() / "harness" / "lm-eval" / jsonio.digest(found)
@@ -93,7 +93,7 @@ def _task(name: str, headline: str, paths: Mapping[str, str]) -> str:
 
 def _metrics(name: str, headline: str, paths: Mapping[str, str]) -> list[dict[str, object]]:
     """The metrics that a silent episode has; the headline alone where the data is not there to make one."""
-    from harness import jsonio
+    from harness.data import jsonio
     from harness.errors import UsageError
     from harness.metrics import find_metric
     from harness.types import Trajectory, Usage

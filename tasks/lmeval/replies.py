@@ -13,7 +13,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from harness import jsonio
+from harness.data import jsonio
 from harness.scoring.answer import final_text
 from harness.types import Message, Trajectory
 

@@ -21,10 +21,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from harness import jsonio
-from harness.datafiles import read_rows, suffix
+from harness.console.text import printable
+from harness.data import jsonio
+from harness.data.files import read_rows, suffix
 from harness.errors import HarnessError, MissingData, UsageError
-from harness.terminal import printable
 from harness.types import Gold, Sample, Scores, Trajectory
 from tasks.lmeval import code
 from tasks.lmeval.benchmarks import Benchmark

@@ -13,8 +13,9 @@ from typing import Any
 
 def train(folder: Path, tasks: Path, out: Path, algorithm: str, micro_batch: int) -> tuple[list[float], dict[str, Any]]:
     """The losses of the steps, and the weights at the end."""
-    from harness.models.hf import load_weights
-    from harness.models.local import check_folder, open_local
+    from harness.models.local.folder import check_folder
+    from harness.models.local.hf import load_weights
+    from harness.models.local.tokenizer import open_local
     from trainer import course, generation, rl
     from trainer.policy import NOT_OURS, Track
     from trainer.settings import Training
@@ -55,7 +56,7 @@ def train(folder: Path, tasks: Path, out: Path, algorithm: str, micro_batch: int
 if __name__ == "__main__":
     import os
 
-    from harness.models.local import prepare_environment
+    from harness.models.local.packages import prepare_environment
 
     prepare_environment()
     import torch

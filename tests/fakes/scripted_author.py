@@ -14,7 +14,8 @@ from fakes.chat_server import ChatServer, Step, text
 from envbuilder.model import Checkpoint, ModelGenerator, Report, Request
 from envbuilder.records import KINDS
 from envbuilder.spec import EASY, Levels
-from harness.models import ModelOptions, openai
+from harness.models import ModelOptions
+from harness.models.api import openai
 
 LIGHT = {"levels": Levels(generalise=1, parameters=1, types=1, distractors=1), "size": EASY.size}
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import builders
 
-from harness.models.local import prepare_environment
+from harness.models.local.packages import prepare_environment
 
 prepare_environment()
 

@@ -11,7 +11,7 @@ from builders import ROOT
 from commands import command, environment, harness, one_sentence
 
 from envbuilder.build import RESERVED_SEED
-from harness.datafiles import read_rows
+from harness.data.files import read_rows
 from tasks.synthesised import FOLDER, LEVELS, SEED, SIZE
 
 

@@ -8,7 +8,7 @@ import pytest
 from commands import episodes, harness, one_sentence, summary
 from documents import block, page
 
-from harness.evaluate import choose
+from harness.evaluation.plan import choose
 from harness.models import ModelOptions, load
 from harness.registry import load_samples, select_tasks
 from harness.types import ModelRequest, Reasoning, Reply, Sampling

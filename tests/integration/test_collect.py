@@ -11,8 +11,8 @@ from builders import record, write_records
 from commands import command, environment, episodes, harness, one_sentence, summary
 from fakes import tiny_model
 
+from harness.data.records import read_samples, sample_from_record
 from harness.errors import UsageError
-from harness.records import read_samples, sample_from_record
 from trainer.prefixes import Filters, read_prefixes
 from trainer.rewards import REWARDS
 

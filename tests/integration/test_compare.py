@@ -6,9 +6,9 @@ import json
 import pytest
 from result_runs import group, one_task, solved, write_run
 
-from harness.averages import compare_records
 from harness.errors import UsageError
-from harness.runs import RunDirectory
+from harness.runs.averages import compare_records
+from harness.runs.directory import RunDirectory
 from results import compare
 
 LOW = ((0.2, 0.4, 0.3), (0.4, 0.5, 0.6), (0.3, 0.2, 0.4), (0.6, 0.5, 0.7))

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from harness.cli import main
 from harness.errors import UsageError
-from harness.evaluate import Plan, Player, evaluate
+from harness.evaluation.evaluate import evaluate
+from harness.evaluation.plan import Plan, Player
 from harness.models import ModelOptions, load
 from harness.registry import load_samples, select_tasks
 from harness.sandbox import Sandbox

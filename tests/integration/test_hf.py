@@ -19,8 +19,10 @@ from hypothesis import strategies as st
 
 from harness.errors import ModelFailure, UsageError
 from harness.formats.hermes import Hermes
-from harness.models import ModelOptions, hf, hf_cache
-from harness.models.local import Row, folder_digest
+from harness.models import ModelOptions
+from harness.models.local import hf, kv_cache
+from harness.models.local.folder import folder_digest
+from harness.models.local.rows import Row
 from harness.types import Message, ModelRequest, Reasoning, Reply, Sampling
 
 PROMPTS = tuple(f"{'word ' * (3 * number)}Corrie {number}?" for number in range(8))
@@ -71,7 +73,7 @@ def test_a_batch_says_what_single_requests_say(chatter: hf.HFModel) -> None:
 def test_rows_that_cannot_leave_the_batch_say_the_same(chatter: hf.HFModel, monkeypatch: pytest.MonkeyPatch) -> None:
     requests = [ask(text, Sampling(0.5 * (number % 2), 3 + 5 * number)) for number, text in enumerate(PROMPTS)]
     leaving = chatter.batch(requests)
-    monkeypatch.setattr(hf_cache, "opened", lambda model, rows, memory: None)
+    monkeypatch.setattr(kv_cache, "opened", lambda model, rows, memory: None)
     assert chatter.batch(requests) == leaving
 
 

@@ -27,9 +27,11 @@ from transformers import (
 )
 from transformers.cache_utils import DynamicLayer
 
-from harness.models import ModelOptions, hf, hf_cache
-from harness.models.hf_cache import Memory, Past, SpareLayer
-from harness.models.local import Local, Row, cut
+from harness.models import ModelOptions
+from harness.models.local import hf, kv_cache
+from harness.models.local.kv_cache import Memory, Past, SpareLayer
+from harness.models.local.rows import Row
+from harness.models.local.tokenizer import Local, cut
 from harness.types import Message, ModelRequest, Reply, Sampling
 
 FEW = settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -108,16 +110,16 @@ def test_episodes_are_answered_as_if_every_prompt_were_read_anew(
 def test_the_next_turn_reads_only_what_is_new(loaded: tuple[str, Local, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     kind, local, model = loaded
     if kind == "mistral":
-        assert not hf_cache.remembers_tokens(model)
+        assert not kv_cache.remembers_tokens(model)
         return
     read: list[int] = []
-    plain = hf_cache._read
+    plain = kv_cache._read
 
     def counted(model: Any, rows: Sequence[Row], pasts: Sequence[Past]) -> list[Past]:
         read.extend(len(one.ids) - 1 - len(past.ids) for one, past in zip(rows, pasts, strict=True))
         return plain(model, rows, pasts)
 
-    monkeypatch.setattr(hf_cache, "_read", counted)
+    monkeypatch.setattr(kv_cache, "_read", counted)
     memory = Memory(2)
     first = [row(0, range(10, 40), 4), row(1, range(30, 50), 4)]
     new = hf.continue_rows(model, local, first, memory)
@@ -139,7 +141,7 @@ def test_memory_that_runs_out_is_first_made_by_forgetting(
         for n in range(3)
     ]
     expected = network.batch(requests)
-    opened, sizes = hf_cache.opened, list[tuple[int, int]]()
+    opened, sizes = kv_cache.opened, list[tuple[int, int]]()
 
     def short(model: Any, rows: Sequence[Row], memory: Memory) -> Any:
         sizes.append((len(rows), memory.capacity))
@@ -147,7 +149,7 @@ def test_memory_that_runs_out_is_first_made_by_forgetting(
             raise MemoryError
         return opened(model, rows, memory)
 
-    monkeypatch.setattr(hf_cache, "opened", short)
+    monkeypatch.setattr(kv_cache, "opened", short)
     with caplog.at_level(logging.WARNING):
         assert [network.batch(requests) for _ in range(3)] == [expected] * 3
     assert all(isinstance(reply, Reply) for reply in expected)
@@ -195,13 +197,13 @@ def test_a_layer_with_spare_room_holds_what_a_plain_one_does(steps: list[Any]) -
 
 @given(st.lists(st.integers(0, 3000), max_size=40))
 def test_every_row_with_something_to_read_is_in_one_pass(unread: list[int]) -> None:
-    found = hf_cache.passes(unread)
+    found = kv_cache.passes(unread)
     assert sorted(place for one in found for place in one) == [place for place, count in enumerate(unread) if count]
     for one in found:
         counts = [unread[place] for place in one]
-        assert len(one) == 1 or max(counts) * len(one) <= hf_cache.READ_TOGETHER
-        assert max(counts) * len(one) - sum(counts) <= hf_cache.PADDING
-    assert hf_cache.passes([5, 0, 5, 4]) == [[0, 2, 3]]
+        assert len(one) == 1 or max(counts) * len(one) <= kv_cache.READ_TOGETHER
+        assert max(counts) * len(one) - sum(counts) <= kv_cache.PADDING
+    assert kv_cache.passes([5, 0, 5, 4]) == [[0, 2, 3]]
     longest = [max(unread[place] for place in one) for one in found]
     assert longest == sorted(longest, reverse=True)
 
@@ -213,7 +215,7 @@ def test_the_pasts_of_the_last_episodes_are_kept() -> None:
     memory = Memory(2)
     layer = SpareLayer()
     layer.update(torch.arange(24.0).view(2, 1, 6, 2), torch.zeros(2, 1, 6, 2))
-    cache = hf_cache.Cache(layers=[layer])
+    cache = kv_cache.Cache(layers=[layer])
     for place in (0, 1, 2):
         memory.keep(held(place), [4, 5, 6, 7], cache, place % 2, 1)
     assert memory.recall(held(0)).ids == ()
@@ -239,12 +241,12 @@ STRETCHED |= {"short_factor": [1.0] * 4, "long_factor": [4.0] * 4}
     ],
 )
 def test_only_what_stays_true_is_kept(model: Callable[[], Any], kept: bool) -> None:
-    assert hf_cache.remembers_tokens(model()) is kept
+    assert kv_cache.remembers_tokens(model()) is kept
 
 
 def test_joining_takes_the_pasts_and_not_as_much_again() -> None:
     model = LlamaForCausalLM(LlamaConfig(**SMALL))
     pasts = [Past((1,) * n, [(torch.ones(2, n, 8), torch.ones(2, n, 8))]) for n in (3, 5)]
-    cache = hf_cache._joined(model, pasts, 4)
+    cache = kv_cache._joined(model, pasts, 4)
     assert cache.get_seq_length() == 5
-    assert all(past.layers == [hf_cache.USED_UP] for past in pasts)
+    assert all(past.layers == [kv_cache.USED_UP] for past in pasts)

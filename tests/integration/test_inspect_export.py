@@ -14,7 +14,7 @@ import pytest
 from commands import environment, harness, one_sentence, summary
 from commands import episodes as lines_of
 
-from harness.records import fingerprint, read_samples
+from harness.data.records import fingerprint, read_samples
 from harness.registry import load_samples, select_tasks
 
 MINIMUM = {"type": "array", "minItems": 1, "items": {"type": "string", "maxItems": 3}}

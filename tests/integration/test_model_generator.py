@@ -31,10 +31,10 @@ from envbuilder.model.trial import Trial
 from envbuilder.records import KINDS, Call, Document, Hop, Scenario, environment_record
 from envbuilder.spec import Levels
 from harness import scoring
+from harness.data.records import sample_from_record
 from harness.environment import ToolEnvironment
 from harness.errors import UsageError
 from harness.models import policies
-from harness.records import sample_from_record
 from harness.rollout import Episode, drive
 from harness.sandbox import Sandbox, SandboxConfig
 from harness.types import ModelRequest

@@ -13,8 +13,8 @@ from fakes.chat_server import Asked, ChatServer, Script, Step
 
 from harness.errors import ModelFailure
 from harness.models import ModelOptions
-from harness.models.endpoint import EndpointModel
-from harness.models.openai import load
+from harness.models.api.endpoint import EndpointModel
+from harness.models.api.openai import load
 from harness.redaction import Redactor
 from harness.types import Gold, Message, ModelRequest, Reply, Sample, Sampling, Tool, Usage
 

@@ -8,7 +8,7 @@ import pytest
 from commands import episodes, harness, one_sentence, summary
 from result_runs import one_task, write_run
 
-from harness.runs import RunDirectory, packed
+from harness.runs.directory import RunDirectory, packed
 
 READERS = (("show",), ("table",), ("rescore",), ("compare", "--brief"), ("report", "--out", "report.html"))
 

@@ -23,12 +23,13 @@ from fakes.providers import Anthropic, Chat, Gemini, Responses, Turn, obeys, sea
 
 from harness import scoring
 from harness.environment import ToolEnvironment
-from harness.episodes import to_record
 from harness.errors import UsageError
-from harness.models import ModelOptions, anthropic, gemini, openai
-from harness.models.endpoint import EndpointModel
+from harness.models import ModelOptions
+from harness.models.api import anthropic, gemini, openai
+from harness.models.api.endpoint import EndpointModel
 from harness.redaction import Redactor
 from harness.rollout import Episode, adrive
+from harness.runs.record import to_record
 from harness.sandbox import Sandbox, SandboxConfig
 from harness.types import Limits, Message, ModelRequest, Reasoning, RunKey, Sampling, Trajectory
 

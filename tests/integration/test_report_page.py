@@ -8,7 +8,7 @@ from browsers import chromium
 from builders import record, tool, write_records
 from report_runs import chain, play, towns, varied, write_run
 
-from harness.records import read_samples
+from harness.data.records import read_samples
 from results.report.data import read
 from results.report.page import page as written
 

@@ -9,11 +9,11 @@ import pytest
 from builders import call, record, says, write_records
 
 from harness.errors import UsageError
-from harness.evaluate import Plan
-from harness.prices import Budget, Price
+from harness.evaluation.command import Session
+from harness.evaluation.plan import Plan
 from harness.registry import load_samples, select_tasks
-from harness.session import Session
-from harness.summary import NOT_SWITCHED
+from harness.runs.prices import Budget, Price
+from harness.runs.summary import NOT_SWITCHED
 from harness.types import Message, Model, Reasoning, Reply, Usage
 from results import compare
 

@@ -7,8 +7,9 @@ from commands import episodes, harness, one_sentence, summary
 from fakes.chat_server import ChatServer, call, calls, error, text
 from small_shop import CANCEL, NOTHING, WIKI, write_shop
 
-from harness.evaluate import Plan, Player, evaluate
-from harness.lockstep import BatchModel
+from harness.batching import BatchModel
+from harness.evaluation.evaluate import evaluate
+from harness.evaluation.plan import Plan, Player
 from harness.models import ModelOptions
 from harness.models.policies import load as load_policy
 from harness.sandbox import Sandbox

@@ -228,7 +228,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 from harness.task import environment_task
-from harness.records import read_samples
+from harness.data.records import read_samples
 from trainer.rewards import Reward
 
 def tasks(data):

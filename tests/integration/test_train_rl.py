@@ -18,11 +18,12 @@ from builders import ROOT, record, sample, write_records
 from fakes import replayed_training, tiny_model
 from transformers import AutoModelForCausalLM
 
-from harness.episodes import to_record, to_trajectory
 from harness.errors import HarnessError, MissingData, UsageError
-from harness.models.hf import load_weights
-from harness.models.local import Local, check_folder, open_local
+from harness.models.local.folder import check_folder
+from harness.models.local.hf import load_weights
+from harness.models.local.tokenizer import Local, open_local
 from harness.rollout import Episode, drive
+from harness.runs.record import to_record, to_trajectory
 from harness.sandbox import Sandbox, SandboxConfig
 from harness.task import environment_task, file_task
 from harness.types import Limits, Message, Reasoning, RunKey, Sampling, Trajectory, Usage

@@ -160,7 +160,7 @@ def test_help_offers_the_regimes():
 
 def test_without_the_extra_the_command_that_installs_it_is_named(monkeypatch, capsys, tmp_path):
     from harness import cli
-    from harness.models import local
+    from harness.models.local import rows as local
 
     monkeypatch.setattr(local, "find_spec", lambda name: None if name == "trl" else object())
     assert cli.main(["train", "--regime", "sft", "--recipe", "tiny-base", "--out", str(tmp_path / "out")]) == 2

@@ -21,8 +21,10 @@ from commands import command, environment
 from fakes import tiny_model, vllm_api_server
 
 from harness.errors import ModelFailure, UsageError
-from harness.models import ModelOptions, local, vllm, vllm_server
-from harness.models.vllm_server import VLLMServerModel
+from harness.models import ModelOptions
+from harness.models.local import rows as local
+from harness.models.local import vllm, vllm_server
+from harness.models.local.vllm_server import VLLMServerModel
 from harness.types import Message, ModelRequest, Reasoning, Reply, Sampling
 
 TORN = '<tool_call>\n{"name": "population", "arguments": {"town": "Cor\n</tool_call>'

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.arguments import json_object
+from harness.data.arguments import json_object
 from harness.formats import FORMATS
 from harness.formats.paper import parse_paper
 from harness.types import ToolCall

@@ -14,8 +14,8 @@ from envbuilder.names import split_of
 from envbuilder.records import KINDS, deployed_from_json, environment_record, to_json
 from envbuilder.scaling import DISTRACTOR_SHARE
 from envbuilder.spec import PRESETS, Levels, Spec
-from harness.models.schema_values import RandomValues
-from harness.records import sample_from_record
+from harness.data.records import sample_from_record
+from harness.data.schema_values import RandomValues
 from harness.sandbox.screen import is_plain
 from harness.scoring import paper, strict
 from harness.types import CallRecord, Tool

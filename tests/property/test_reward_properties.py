@@ -8,9 +8,9 @@ from builders import COUNTER, tool
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from harness.data.records import sample_from_record
 from harness.environment import ToolEnvironment
 from harness.formats.hermes import Hermes
-from harness.records import sample_from_record
 from harness.rollout import Episode, drive
 from harness.scoring import score
 from harness.types import Limits, Reply

@@ -6,7 +6,7 @@ import jsonschema
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.models.schema_values import RandomValues, plain
+from harness.data.schema_values import RandomValues, plain
 from harness.types import Tool
 
 numbers = st.fixed_dictionaries(

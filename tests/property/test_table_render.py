@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.terminal import printable
+from harness.console.text import printable
 from results.render import FORMATS, Cell, Column, Grid, Row, number, text
 
 anything = st.text(st.characters(codec="utf-8"), max_size=30)

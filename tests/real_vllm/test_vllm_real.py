@@ -22,8 +22,9 @@ from builders import ROOT
 
 pytest.importorskip("vllm", reason="needs vLLM, in an environment of its own: docs/local-models.md")
 
-from harness.models import ModelOptions, hf, vllm, vllm_server
-from harness.models.vllm_server import VLLMDialect, VLLMServerModel
+from harness.models import ModelOptions
+from harness.models.local import hf, vllm, vllm_server
+from harness.models.local.vllm_server import VLLMDialect, VLLMServerModel
 from harness.rollout import Episode, drive
 from harness.sandbox import Sandbox
 from harness.types import ModelRequest, Reasoning, Reply, Sampling

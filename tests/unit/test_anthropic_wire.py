@@ -10,10 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.errors import UsageError
-from harness.models import ModelOptions, anthropic
-from harness.models.anthropic_wire import AnthropicDialect, read_message
-from harness.models.switches import Claude, Refusals
-from harness.models.wire import Trouble
+from harness.models import ModelOptions
+from harness.models.api import anthropic
+from harness.models.api.messages import AnthropicDialect, read_message
+from harness.models.api.reasoning import Claude
+from harness.models.api.refusals import Refusals
+from harness.models.api.wire import Trouble
 from harness.redaction import Redactor
 from harness.types import Gold, Message, ModelRequest, Reasoning, Reply, Sample, Sampling, Tool, ToolCall, Usage
 
@@ -296,7 +298,7 @@ def test_without_the_client_one_sentence_says_what_to_install(monkeypatch: pytes
 
 def test_the_client_is_not_imported_before_it_is_needed() -> None:
     program = (
-        "import sys, harness.models.anthropic, harness.models.gemini; "
+        "import sys, harness.models.api.anthropic, harness.models.api.gemini; "
         "sys.exit(any(name in sys.modules for name in ('anthropic', 'openai', 'httpx2')))"
     )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

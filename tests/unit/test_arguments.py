@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.arguments import json_object, read_arguments, well_encoded
+from harness.data.arguments import json_object, read_arguments, well_encoded
 
 TEXT = st.text(st.characters(), max_size=5)
 """With lone surrogates."""

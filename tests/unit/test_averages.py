@@ -5,10 +5,10 @@ import json
 import pytest
 from result_runs import KINDS, write_run
 
-from harness.display import legend, table
+from harness.console.tables import legend, table
 from harness.errors import UsageError
 from harness.registry import all_tasks, tables_of
-from harness.runs import RunDirectory
+from harness.runs.directory import RunDirectory
 from harness.stats import mean
 from results.layouts.paper import Choice, paper
 from results.reading import read_runs

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from harness.runs.summary import summarise
 from harness.stats import estimate
-from harness.summary import summarise
 
 VALUES = st.lists(st.floats(0, 1), min_size=2, max_size=6)
 

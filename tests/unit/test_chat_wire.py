@@ -7,14 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.models.chat_wire import (
-    ChatDialect,
-    known_replacements,
-    read_reply,
-    wire_messages,
-)
-from harness.models.switches import Refusals
-from harness.models.wire import Trouble
+from harness.models.api.chat import ChatDialect, known_replacements, read_reply, wire_messages
+from harness.models.api.refusals import Refusals
+from harness.models.api.wire import Trouble
 from harness.types import Gold, Message, ModelRequest, Reply, Sample, Sampling, Tool, ToolCall, Usage
 
 LOOKUP = Tool("lookup", "Looks a word up.", {"type": "object", "properties": {"word": {"type": "string"}}})

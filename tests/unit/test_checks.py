@@ -5,7 +5,7 @@ import json
 import pytest
 from builders import call, record, says, tool, write_records
 
-from harness.checked import checked_sample, score, state_digest
+from harness.checks import checked_sample, score, state_digest
 from harness.errors import MissingData, UsageError
 from harness.sandbox import Sandbox, SandboxConfig
 from harness.task import file_task

@@ -2,8 +2,8 @@
 
 import pytest
 
-from harness.claims import LOCK, claimed, is_free, locked
 from harness.errors import UsageError
+from harness.runs.claims import LOCK, claimed, is_free, locked
 
 
 def claim(path, found=lambda: None):

@@ -21,7 +21,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from harness.records import sample_from_record
+from harness.data.records import sample_from_record
 from harness.scoring import score
 from harness.scoring.normalise import leaf, leaves
 from harness.types import CallRecord, Message, ToolCall, Trajectory, Usage

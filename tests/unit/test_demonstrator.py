@@ -5,8 +5,8 @@ import json
 import builders
 import pytest
 
+from harness.data.records import read_samples
 from harness.errors import HarnessError
-from harness.records import read_samples
 from harness.sandbox import Sandbox, SandboxConfig
 from tasks.synthesised import FOLDER
 from trainer.demonstrator import Demonstrator, Flaws, play

@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 
 from harness.errors import UsageError
-from harness.models import ModelOptions, gemini
-from harness.models.switches import Refusals
-from harness.models.switches import gemini as switch
-from harness.models.wire import Sent
+from harness.models import ModelOptions
+from harness.models.api import gemini
+from harness.models.api.reasoning import gemini as switch
+from harness.models.api.refusals import Refusals
+from harness.models.api.wire import Sent
 from harness.redaction import Redactor
 from harness.types import Gold, Message, ModelRequest, Reasoning, Reply, Sample, Sampling
 

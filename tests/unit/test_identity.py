@@ -4,9 +4,9 @@ from dataclasses import asdict, dataclass, field
 
 import pytest
 
-from harness import jsonio
-from harness.episodes import key_of
-from harness.identity import continued, differences, identity_json
+from harness.data import jsonio
+from harness.runs.identity import continued, differences, identity_json
+from harness.runs.record import key_of
 from harness.types import Limits, Reasoning, RunKey, Sampling
 
 

@@ -7,9 +7,9 @@ from builders import call, sample, says
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from harness.batching import BatchModel, Lockstep, play_all
 from harness.environment import ToolEnvironment
 from harness.errors import ModelFailure
-from harness.lockstep import BatchModel, Lockstep, play_all
 from harness.rollout import Episode, adrive
 from harness.types import Model, ModelRequest, Reply, Sampling, ToolResult
 

@@ -8,9 +8,9 @@ from report_runs import play
 from result_runs import write_run
 
 from harness import metrics
-from harness.display import legend, table
+from harness.console.tables import legend, table
 from harness.metrics import METRICS, ROWS, Metric, bounds_of, find_metric, shown_by_rule
-from harness.runs import RunDirectory
+from harness.runs.directory import RunDirectory
 from harness.scoring import call_counts, call_rates, score
 from results import compare
 from results.report import command as report

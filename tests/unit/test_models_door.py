@@ -7,8 +7,8 @@ import pytest
 from builders import sample, says
 
 from harness import models
+from harness.batching import BatchModel
 from harness.errors import ModelFailure, UsageError
-from harness.lockstep import BatchModel
 from harness.models import ModelOptions
 from harness.models.base import adapted
 from harness.types import Model, ModelRequest, Reasoning, Reply, Sampling

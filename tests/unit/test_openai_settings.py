@@ -10,8 +10,8 @@ import pytest
 
 from harness.errors import UsageError
 from harness.models import ModelOptions
-from harness.models.endpoint import EndpointModel
-from harness.models.openai import ARGS, dialect_of, load, read_settings, ready
+from harness.models.api.endpoint import EndpointModel
+from harness.models.api.openai import ARGS, dialect_of, load, read_settings, ready
 from harness.redaction import Redactor
 from harness.types import Gold, Message, ModelRequest, Reasoning, Sample, Sampling
 
@@ -29,7 +29,7 @@ def refusal(given: ModelOptions, name: str = "m") -> str:
 
 
 def test_the_client_is_not_imported_before_it_is_needed() -> None:
-    program = "import sys, harness.models.openai; sys.exit('openai' in sys.modules or 'httpx2' in sys.modules)"
+    program = "import sys, harness.models.api.openai; sys.exit('openai' in sys.modules or 'httpx2' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 

@@ -15,7 +15,7 @@ from fakes.limited_server import AtOnce, FixedWindow, Limiter, SlidingWindow, To
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.models.pace import LONGEST_PAUSE, Pace, Throttle
+from harness.models.api.rate_limit import LONGEST_PAUSE, Pace, Throttle
 
 # --- a world without waiting -------------------------------------------------------------------------------------
 

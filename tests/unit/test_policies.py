@@ -3,10 +3,10 @@
 import pytest
 from builders import record, sample, tool
 
+from harness.data.records import sample_from_record
 from harness.errors import UsageError
 from harness.models import ModelOptions, expand, is_free, load, load_all
 from harness.models.policies import spans
-from harness.records import sample_from_record
 from harness.types import ModelRequest, Sampling
 
 

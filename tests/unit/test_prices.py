@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import UsageError
-from harness.prices import Budget, Price, price_of
+from harness.runs.prices import Budget, Price, price_of
 from harness.types import Usage
 
 FILE = """

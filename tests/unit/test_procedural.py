@@ -25,8 +25,8 @@ from envbuilder.scaling import scale
 from envbuilder.scenario import decompose
 from envbuilder.spec import PRESETS, Levels, Spec
 from envbuilder.worlds.operations import OPERATIONS
+from harness.data.records import sample_from_record
 from harness.models import policies
-from harness.records import sample_from_record
 from harness.sandbox.screen import is_plain
 from harness.scoring import paper, strict
 from harness.scoring.normalise import leaf, leaves

@@ -15,7 +15,7 @@ from transformers.utils.chat_template_utils import _compile_jinja_template
 
 from harness import formats
 from harness.errors import ModelFailure, UsageError
-from harness.models.prompting import Prompter, after_reasoning, call_id, reasoning_key, switch, with_history
+from harness.models.local.prompting import Prompter, after_reasoning, call_id, reasoning_key, switch, with_history
 from harness.types import JSONObject, Message, ModelRequest, Reasoning, Sampling, ToolCall
 
 TORN = ToolCall("call_0_0", "population", None, '{"town": "Cor', "invalid JSON")

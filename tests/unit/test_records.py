@@ -6,9 +6,9 @@ from datetime import datetime
 import pytest
 from builders import record, sample, tool, write_records
 
-from harness.datafiles import write_rows
+from harness.data.files import write_rows
+from harness.data.records import fingerprint, read_samples
 from harness.errors import MissingData, UsageError
-from harness.records import fingerprint, read_samples
 from harness.task import file_task
 
 

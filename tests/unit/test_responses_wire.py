@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.models.responses_wire import ResponsesDialect, read_response
-from harness.models.switches import Refusals
-from harness.models.wire import Trouble
+from harness.models.api.refusals import Refusals
+from harness.models.api.responses import ResponsesDialect, read_response
+from harness.models.api.wire import Trouble
 from harness.types import Gold, Message, ModelRequest, Reasoning, Reply, Sample, Sampling, Tool, ToolCall, Usage
 
 LOOKUP = Tool("lookup", "Looks a word up.", {"type": "object", "properties": {"word": {"type": "string"}}})

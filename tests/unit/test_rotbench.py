@@ -141,7 +141,7 @@ def test_rows_of_one_question_are_one_cluster(tmp_path):
 
 
 def test_other_golds_make_another_task(tmp_path):
-    from harness.records import fingerprint
+    from harness.data.records import fingerprint
 
     one = fingerprint(load(write(tmp_path / "a", row([said()])), "clean"))
     two = fingerprint(load(write(tmp_path / "b", row([said(), said("find_song")])), "clean"))

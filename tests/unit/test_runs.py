@@ -5,9 +5,9 @@ from contextlib import contextmanager
 
 import pytest
 
-from harness.claims import locked
 from harness.errors import UsageError
-from harness.runs import SCHEMA, Appender, RunDirectory, line
+from harness.runs.claims import locked
+from harness.runs.directory import SCHEMA, Appender, RunDirectory, line
 
 
 def manifest(**identity):

@@ -11,21 +11,22 @@ from commands import harness
 from documents import page
 from small_shop import row, write_shop
 
-from harness import jsonio, schema, soundness
-from harness.prices import Price
-from harness.runs import RunDirectory
+from harness.data import jsonio, schema
+from harness.runs import faults
+from harness.runs.directory import RunDirectory
+from harness.runs.prices import Price
 from harness.types import Usage
 
 
 @pytest.mark.parametrize(
     ("shape", "required", "optional"),
     [
-        (schema.Record, soundness.RECORD, soundness.OF_RECORD),
-        (schema.MessageJSON, soundness.MESSAGE, soundness.OF_MESSAGE),
-        (schema.CallJSON, soundness.CALL, {}),
-        (schema.Manifest, soundness.MANIFEST, soundness.OF_MANIFEST),
-        (schema.Identity, soundness.IDENTITY, soundness.OF_IDENTITY),
-        (schema.TaskEntry, soundness.TASK, soundness.OF_TASK),
+        (schema.Record, faults.RECORD, faults.OF_RECORD),
+        (schema.MessageJSON, faults.MESSAGE, faults.OF_MESSAGE),
+        (schema.CallJSON, faults.CALL, {}),
+        (schema.Manifest, faults.MANIFEST, faults.OF_MANIFEST),
+        (schema.Identity, faults.IDENTITY, faults.OF_IDENTITY),
+        (schema.TaskEntry, faults.TASK, faults.OF_TASK),
     ],
 )
 def test_what_a_type_requires_is_what_a_run_must_have_to_be_read(shape, required, optional):
@@ -36,7 +37,7 @@ def test_what_a_type_requires_is_what_a_run_must_have_to_be_read(shape, required
 def test_tokens_and_prices_have_the_fields_of_their_dataclasses():
     assert schema.UsageJSON.__optional_keys__ == {field.name for field in fields(Usage)}
     assert Price(1.0, 2.0, 0.5).as_json() == asdict(Price(1.0, 2.0, 0.5))
-    assert schema.PriceJSON.__required_keys__ == soundness.PRICED
+    assert schema.PriceJSON.__required_keys__ == faults.PRICED
 
 
 def strangers(value, shape, where=""):

@@ -135,7 +135,7 @@ def test_who_has_no_user_to_play_is_told(task, sandbox):
 
 
 def test_the_task_is_another_when_instruction_outputs_or_database_are(tmp_path):
-    from harness.records import fingerprint
+    from harness.data.records import fingerprint
 
     first = fingerprint(retail(tmp_path / "a", CANCEL).load())
     assert fingerprint(retail(tmp_path / "b", CANCEL).load()) == first

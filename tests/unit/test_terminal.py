@@ -2,7 +2,7 @@
 
 import pytest
 
-from harness.terminal import printable, shortened
+from harness.console.text import printable, shortened
 
 
 @pytest.mark.parametrize("text", ["\x1b[2J", "\x07", "\x9b31m", "a\rb", "\u202egpj.exe", "\x00", "\x7f", "\x85"])

@@ -13,7 +13,7 @@ from builders import ROOT
 from envbuilder.audit_code import remarks
 from envbuilder.audit_values import Sentinels, wrong
 from envbuilder.probes import CHECKS, audit
-from harness.records import sample_from_record
+from harness.data.records import sample_from_record
 from harness.sandbox import Sandbox, SandboxConfig
 from tasks import demo
 

@@ -32,13 +32,13 @@ def path(name: str) -> Path:
 
 def load(name: str, options: ModelOptions) -> Model:
     """The network as hf/ loads it, named bundled/NAME. Raises UsageError as hf/ does."""
-    from harness.models import hf
+    from harness.models.local import hf
 
     return hf.load_directory(f"bundled/{name}", str(path(name)), options)
 
 
 def ready(environ: Mapping[str, str]) -> str | None:
     """As for hf/."""
-    from harness.models import hf
+    from harness.models.local import hf
 
     return hf.ready(environ)

@@ -19,11 +19,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.datafiles import ROWS_A_GROUP
+from harness.data.files import ROWS_A_GROUP
+from harness.data.jsonio import write_atomically
 from harness.errors import UsageError
-from harness.jsonio import write_atomically
-from harness.models.chat_wire import wire_tool
-from harness.models.prompting import chat_messages, is_torn
+from harness.models.api.chat import wire_tool
+from harness.models.local.prompting import chat_messages, is_torn
 from harness.types import JSONObject, Message
 from trainer.advantages import ALGORITHMS
 from trainer.prefixes import Prefix, to_record

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
 
-from harness import jsonio
+from harness.data import jsonio
 from harness.errors import UsageError
 from trainer.prefixes import Prefix, from_record
 from trainer.rewards import Reward, reward

@@ -1,0 +1,1 @@
+"""What people see: tables, progress, text that cannot hurt a terminal."""

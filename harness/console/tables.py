@@ -1,0 +1,225 @@
+"""Summaries as tables for people. A missing value is a dash, never 0."""
+
+from __future__ import annotations
+
+import textwrap
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+
+from tabulate import tabulate
+
+from harness.data.schema import MetricJSON, Record, Summary, SummaryEntry
+from harness.metrics import HEADLINE, find_metric, shown_in
+from harness.runs import averages
+from harness.runs.summary import PASS, heeded
+
+DASH = "-"
+WIDTH = 118
+LEGEND_WIDTH = 112
+OWN_LEGEND = (
+    "Benchmarks with metrics of their own: the headline metric with its 95 % interval, then the others; official and\n"
+    "paper: by the benchmark's own rule and by the paper's, on the same episodes."
+)
+COUNTS = (
+    "n: episodes, failed ones included",
+    "failed: episodes that ended in an error of the model or the infrastructure",
+    "-: no value.",
+)
+
+AVERAGES = (
+    "paper_average, average: mean of the columns of a table over benchmarks, by the paper's rule and strictly;\n"
+    "`harness table --layout paper` shows the columns."
+)
+
+NOT_HEEDED = "(!) beside a reasoning mode: the model did not do as it was asked; see the warning of its run."
+
+Rows = list[dict[str, str]]
+Members = Mapping[str, Sequence[str]]
+"""Group to its tasks, as a run's manifest has it."""
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    return DASH if value is None else f"{value:.{digits}f}"
+
+
+def cell(metrics: Mapping[str, MetricJSON], metric: str) -> str:
+    """One metric as text; the headline with its interval."""
+    entry, row = metrics.get(metric), find_metric(metric)
+    if entry is None and row.lenient in metrics:
+        return "~" + cell(metrics, row.lenient)
+    if entry is None or entry["value"] is None:
+        return DASH
+    if metric == HEADLINE:
+        return with_interval(entry)
+    return number(entry["value"], row.digits)
+
+
+def with_interval(entry: MetricJSON) -> str:
+    """A metric that has a value, with its interval where there is one."""
+    if entry["ci95"]:
+        return f"{number(entry['value'])} [{number(entry['ci95'][0], 2)}, {number(entry['ci95'][1], 2)}]"
+    return number(entry["value"])
+
+
+def rows(summary: Summary, groups: Members, by_task: bool, mark: str = "") -> Rows:
+    """A row for every group of the run, and for every task where asked or in no group; `mark` follows the model."""
+    return [row for _, row in _rows(summary, groups, by_task, mark)]
+
+
+def _rows(summary: Summary, groups: Members, by_task: bool, mark: str) -> list[tuple[str, dict[str, str]]]:
+    """The rows, each with its headline metric: rows of different ones have different columns."""
+    entries = dict(summary["groups"])
+    if by_task or not entries:
+        entries = {**summary["tasks"], **{_mean_of(name, entry): entry for name, entry in entries.items()}}
+    else:
+        grouped = {task for group in entries for task in groups.get(group, ())}
+        entries |= {name: entry for name, entry in summary["tasks"].items() if name not in grouped}
+    shown = {"model": summary["model"] + mark, "reasoning": mode(summary)}
+    return [
+        (_headline(entry), {**shown, "tasks": name, **_values(entry), **_passes(entry)})
+        for name, entry in entries.items()
+    ]
+
+
+def _mean_of(name: str, entry: SummaryEntry) -> str:
+    return name if averages.is_average(_headline(entry)) else f"mean of {name}"
+
+
+def _headline(entry: SummaryEntry) -> str:
+    return str(entry.get("headline", HEADLINE))
+
+
+def _passes(entry: SummaryEntry) -> dict[str, str]:
+    """pass@k and pass^k for the largest k there is, where samples were played more than once."""
+    largest = max((int(found[2]) for name in entry["metrics"] if (found := PASS.fullmatch(name))), default=0)
+    names = (f"pass@{largest}", f"pass^{largest}") if largest else ()
+    return {name: cell(entry["metrics"], name) for name in names}
+
+
+def mode(summary: Summary) -> str:
+    """The reasoning mode that was asked for, with a mark where the model did not heed it."""
+    return str(summary["reasoning"]) + (" (!)" if heeded(summary) is False else "")
+
+
+def verifier_marks(summaries: Sequence[Summary]) -> list[str]:
+    """What follows the name of each run: the verifier that scored it, where not all have the same; else nothing."""
+    versions = [summary["verifier"] for summary in summaries]
+    return [f" [verifier {version}]" if len(set(versions)) > 1 else "" for version in versions]
+
+
+def verifier_note(summaries: Sequence[Summary]) -> list[str]:
+    """A sentence where not all runs were scored by the same verifier: which by which."""
+    scored: dict[int, dict[str, None]] = {}
+    for summary in summaries:
+        shown = "" if summary["reasoning"] == "default" else f" ({summary['reasoning']})"
+        scored.setdefault(summary["verifier"], {})[f"{summary['model']}{shown}"] = None
+    if len(scored) < 2:
+        return []
+    told = "; ".join(f"{version}: {', '.join(names)}" for version, names in sorted(scored.items()))
+    return [
+        f"Not to be compared: different versions of the verifier scored these runs ({told}); see `harness rescore`."
+    ]
+
+
+def legend(summaries: Sequence[Summary]) -> str:
+    """What the columns of a table of these runs mean."""
+    headlines = [_headline(entry) for summary in summaries for entry in summary["tasks"].values()]
+    own = any(headline != HEADLINE for headline in headlines)
+    if HEADLINE in headlines or not own:
+        columns = [_legend(common=False), *([OWN_LEGEND] if own else [])]
+    else:
+        columns = [OWN_LEGEND, _legend(common=True)]
+    if any(averages.is_average(_headline(entry)) for summary in summaries for entry in summary["groups"].values()):
+        columns.append(AVERAGES)
+    unheeded = any(heeded(summary) is False for summary in summaries)
+    notes = [_wrapped(note) for note in (*_floor_note(summaries), *verifier_note(summaries))]
+    return "\n".join([*columns, *([NOT_HEEDED] if unheeded else []), *notes])
+
+
+def _wrapped(note: str) -> str:
+    return textwrap.fill(note, WIDTH, break_long_words=False, break_on_hyphens=False)
+
+
+def _legend(common: bool) -> str:
+    """What the columns of a table mean; `common`: only those that tables of any benchmark have."""
+    said = [row.legend for row in shown_in("table") if row.legend and (row.common or not common)]
+    return textwrap.fill("; ".join([*said, *COUNTS]), LEGEND_WIDTH)
+
+
+def floors(summaries: Sequence[Summary]) -> dict[str, float]:
+    """What policy/silent reaches by the headline metric, of every group and task of which that is not 0."""
+    entries = [entry for summary in summaries for part in ("groups", "tasks") for entry in summary[part].items()]
+    return {name: entry["floor"] for name, entry in entries if "floor" in entry}
+
+
+def _floor_note(summaries: Sequence[Summary]) -> list[str]:
+    reached = ", ".join(f"{name} {number(value)}" for name, value in floors(summaries).items())
+    return [f"Floor, what policy/silent reaches by the headline metric on all samples: {reached}."] if reached else []
+
+
+def _values(entry: SummaryEntry) -> dict[str, str]:
+    outcomes = entry["outcomes"]
+    failed = outcomes.get("infrastructure_error", 0) + outcomes.get("model_error", 0)
+    values = {row.heading: cell(entry["metrics"], row.name) for row in shown_in("table")}
+    if _headline(entry) != HEADLINE:
+        values = _own_values(entry)
+    return {"n": str(entry["n"]), **values, "failed": str(failed)}
+
+
+def _own_values(entry: SummaryEntry) -> dict[str, str]:
+    """The columns of a benchmark with metrics of its own, as it orders them after the headline."""
+    metrics, headline = entry["metrics"], _headline(entry)
+    first = metrics.get(headline)
+    leading = {headline: DASH if first is None or first["value"] is None else with_interval(first)}
+    if averages.is_average(headline):
+        return {**leading, averages.AVERAGE: cell(metrics, averages.AVERAGE)}
+    others = [name for name in metrics if name != headline and not (find_metric(name).common or PASS.fullmatch(name))]
+    return {
+        **leading,
+        **{name.replace("_", " "): cell(metrics, name) for name in others},
+        **{row.heading: cell(metrics, row.name) for row in shown_in("table") if row.common},
+    }
+
+
+def table(summaries: Sequence[Summary], groups: Sequence[Members], by_task: bool, style: str = "simple") -> str:
+    """A table of runs in one of tabulate's formats: a row a group (or task) and model. `groups`: each run's. Tasks
+    with another headline metric have a table of their own below."""
+    runs = zip(summaries, groups, verifier_marks(summaries), strict=True)
+    found = [headed for summary, members, mark in runs for headed in _rows(summary, members, by_task, mark)]
+    blocks = dict.fromkeys(headline for headline, _ in found)
+    return "\n\n".join(_block([row for head, row in found if head == block], style) for block in blocks)
+
+
+def _block(found: Rows, style: str) -> str:
+    """A table of rows with the same headline."""
+    if all(row["reasoning"] == "default" for row in found):
+        found = [{heading: text for heading, text in row.items() if heading != "reasoning"} for row in found]
+    for heading in dict.fromkeys(heading for row in found for heading in row):
+        for row in found:
+            row.setdefault(heading, DASH)
+    place = {row["tasks"]: index for index, row in reversed(list(enumerate(found)))}
+    found.sort(key=lambda row: place[row["tasks"]])
+    return tabulate(found, headers="keys", tablefmt=style, disable_numparse=True, colalign=_alignment(found))
+
+
+def _alignment(found: Rows) -> tuple[str, ...]:
+    return (
+        tuple("left" if heading in ("model", "reasoning", "tasks") else "right" for heading in found[0])
+        if found
+        else ()
+    )
+
+
+def ill_ends(records: Iterable[Record]) -> list[str]:
+    """How episodes ended otherwise than ok: a line for every outcome and reason, with one error in full."""
+    counts: Counter[tuple[str, str]] = Counter()
+    errors: dict[tuple[str, str], str] = {}
+    for record in records:
+        if record["outcome"] != "ok":
+            end = record["outcome"], record["stop"]
+            counts[end] += 1
+            errors.setdefault(end, record["error"] or "")
+    return [
+        f"{count} {outcome} ({stop})" + (f", for example: {errors[outcome, stop]}" if errors[outcome, stop] else "")
+        for (outcome, stop), count in counts.most_common()
+    ]

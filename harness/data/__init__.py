@@ -1,0 +1,1 @@
+"""What stands in files and on the wire, checked: rows, records, messages, JSON, arguments."""

@@ -1,0 +1,200 @@
+"""One command's runs: models, each in one or two reasoning modes, one run after the other in one sandbox.
+
+Everything that can be refused is refused before the first episode is played.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from pathlib import Path
+
+from harness.console.text import printable
+from harness.data.schema import Record, Summary
+from harness.errors import UsageError
+from harness.evaluation.evaluate import evaluate
+from harness.evaluation.manifest import manifest_of
+from harness.evaluation.plan import Plan, Player, switch_of
+from harness.redaction import Redactor
+from harness.runs.directory import RunDirectory
+from harness.runs.prices import Budget, Price
+from harness.sandbox import Sandbox, SandboxConfig
+from harness.types import Model, Reasoning, SimulatedUser
+
+
+@dataclass(frozen=True)
+class Session:
+    """What the command line asked for: `plan` without its reasoning, and the reasoning modes."""
+
+    plan: Plan
+    models: Sequence[Model]
+    reasonings: Sequence[Reasoning]
+    out: Path
+    resume: bool = False
+    quiet: bool = False
+    concurrency: int = 16
+    sandbox: SandboxConfig = field(default_factory=SandboxConfig)
+    redact: Redactor = field(default_factory=Redactor)
+    budget: Budget = field(default_factory=Budget)
+    prices: Mapping[str, Price] = field(default_factory=dict)
+    user: SimulatedUser | None = None
+    user_price: Price | None = None
+
+    def run(self) -> int:
+        """Plays and reports. Returns the exit status; raises UsageError before anything is played."""
+        with Sandbox(self.sandbox) as sandbox, ExitStack() as user, ExitStack() as open_models:
+            if self.user is not None:
+                user.callback(self.user.model.close)
+            runs = list(self._runs(sandbox))
+            self._check(runs)
+            summaries = []
+            for run, following in zip(runs, [*runs[1:], None], strict=True):
+                open_models.callback(run.player.model.close)
+                summaries.append(self._play(run))
+                if following is None or following.player.model is not run.player.model:
+                    open_models.close()  # a network makes room for the next one
+                if self.budget.spent:
+                    break
+        return self._report(runs[: len(summaries)], summaries, len(runs))
+
+    def _runs(self, sandbox: Sandbox) -> Iterator[_Run]:
+        several = len(self.models) > 1
+        for model in self.models:
+            price = self.prices.get(model.name)
+            player = Player(
+                model, sandbox, self.concurrency, self.redact, self.budget, price, self.user, self.user_price
+            )
+            folder = self.out / model.name.replace("/", "-") if several else self.out
+            reasonings = modes_of(model, self.reasonings, several)
+            for reasoning in reasonings:
+                label = Path(reasoning.label.replace(":", "-")) if len(reasonings) > 1 else Path()
+                yield _Run(player, replace(self.plan, reasoning=reasoning), folder / label)
+
+    def _check(self, runs: Sequence[_Run]) -> None:
+        """Refuses before the first run what would be refused before the last."""
+        paths = [run.path for run in runs]
+        if len(set(paths)) < len(paths):
+            raise UsageError("Two of these models would write to one directory; evaluate them one by one.")
+        if len(runs) > 1 and (self.out / "manifest.json").exists():
+            raise UsageError(f"{self.out} is a single run; several need a directory of their own.")
+        for run in runs:
+            RunDirectory.check(run.path, manifest_of(run.plan, run.player), self.resume)
+
+    def _play(self, run: _Run) -> Summary:
+        from harness.console.progress import Progress, RunningScore
+
+        try:
+            with Progress("episode", self.quiet) as progress:
+                progress.begin(run.label, run.plan.episodes)
+                score = RunningScore(progress, run.plan.tasks[0].headline)
+                return evaluate(run.plan, run.player, run.path, self.resume, score)
+        except KeyboardInterrupt:
+            said = f"Interrupted. What was played is kept; go on with the same command and --resume --out {self.out}."
+            print(printable(said), file=sys.stderr)
+            raise
+
+    def _report(self, runs: Sequence[_Run], summaries: Sequence[Summary], planned: int) -> int:
+        from harness.console.tables import ill_ends, legend, table
+
+        directories = [RunDirectory.open(run.path) for run in runs]
+        played = [directory.records() for directory in directories]
+        groups = [directory.manifest["groups"] for directory in directories]
+        print(printable(table(summaries, groups, by_task=len(runs) == 1)))
+        print(printable(f"\n{legend(summaries)}\n"))
+        for run, summary, records in zip(runs, summaries, played, strict=True):
+            for line in (*ill_ends(records), *_remarks(summary, records)):
+                print(printable(f"{run.label}: {line}"))
+        for line in _differences(runs, directories, played):
+            print(printable(line))
+        print(printable(f"Transcripts and scores: {self.out}" + ("/ (one directory a run)" if planned > 1 else "")))
+        complete = len(runs) == planned and all(len(r) == d.planned for r, d in zip(played, directories, strict=True))
+        lost = any("infrastructure_error" in entry["outcomes"] for s in summaries for entry in s["tasks"].values())
+        if self.budget.spent:
+            left = lost or not complete
+            said = self._stopped() if left else f"Passed by the last episodes: {self.budget.spent}."
+            print(printable(said), file=sys.stderr)
+        return 1 if lost or not complete else 0
+
+    def _stopped(self) -> str:
+        return (
+            f"Stopped: {self.budget.spent}. Episodes are left to play; go on with the same command, a higher limit and "
+            f"--resume --out {self.out}."
+        )
+
+
+def modes_of(model: Model, asked: Sequence[Reasoning], several: bool) -> Sequence[Reasoning]:
+    """The reasoning modes that a model is played in. One without a switch, among several, is played as it is; by
+    itself it is refused, by a UsageError, as is a mode that a model does not have."""
+    if several and asked[0].mode != "default" and model.switch(asked[0]) is None:
+        print(printable(f"{model.name} has no reasoning to switch: played once, as it is."), file=sys.stderr)
+        return (Reasoning(),)
+    for reasoning in asked:
+        switch_of(model, reasoning)
+    return asked
+
+
+@dataclass(frozen=True)
+class _Run:
+    player: Player
+    plan: Plan
+    path: Path
+
+    @property
+    def label(self) -> str:
+        mode = self.plan.reasoning.label
+        return self.player.model.name + ("" if mode == "default" else f" ({mode})")
+
+
+def _remarks(summary: Summary, records: Sequence[Record]) -> Iterator[str]:
+    """What a reader of the table should know besides: a switch that was not heeded, two parsers that disagree, cost."""
+    from harness.models import is_free
+    from harness.runs.summary import heeded
+
+    seen = summary["reasoning_seen"]
+    if heeded(summary) is False:
+        asked = summary["reasoning"]
+        found = f"it reasoned in {seen['episodes']} of {seen['of']} episodes" if asked == "off" else "no reasoning seen"
+        if refused := seen.get("refused"):
+            found = f"the endpoint refused the switch in {refused} of {seen['of']} episodes"
+        yield f"WARNING: the reasoning switch was not heeded: {asked} was asked, and {found}"
+    noted = [record for record in records if record.get("notes")]
+    if noted:
+        example = f"{noted[0]['sample']}, {noted[0]['notes'][0]}"
+        yield f"{len(noted)} episodes with a remark on a turn, for example {example}"
+    usage = summary["usage"]
+    if usage["input_tokens"] or usage["output_tokens"]:
+        kinds = f"{usage['input_tokens']:,} tokens in ({usage['cached_tokens']:,} cached), "
+        kinds += f"{usage['output_tokens']:,} out ({usage['reasoning_tokens']:,} of reasoning)"
+        yield kinds + (f", ${summary['cost']:.4f}" if summary["cost"] is not None else "")
+    elif usage["requests"] and not is_free(summary["model"]):
+        yield "no token counts: the endpoint gave none"
+    if (user := summary.get("user")) and (user["usage"]["input_tokens"] or user["usage"]["output_tokens"]):
+        kinds = f"{user['usage']['input_tokens']:,} tokens in, {user['usage']['output_tokens']:,} out"
+        cost = f", ${user['cost']:.4f}" if user["cost"] is not None else ""
+        yield f"the simulated user {', '.join(user['model'])}: {kinds}{cost}"
+
+
+def _differences(
+    runs: Sequence[_Run], directories: Sequence[RunDirectory], played: Sequence[list[Record]]
+) -> Iterator[str]:
+    """For every model that was played in two modes: the second minus the first on the same episodes."""
+    from harness.metrics import shown_in
+    from harness.runs.averages import compare_records
+
+    usual = {metric.name: metric.heading for metric in shown_in("modes")}
+    for index, (first, second) in enumerate(pairwise(runs)):
+        if first.player.model is not second.player.model:
+            continue
+        parts = []
+        manifest = directories[index].manifest
+        own = sorted({task["headline"] for task in manifest["tasks"].values()} - usual.keys())
+        for metric, heading in {**usual, **dict(zip(own, own, strict=True))}.items():
+            difference = compare_records(manifest, played[index], played[index + 1], metric)
+            if difference.value is not None:
+                between = "" if difference.ci95 is None else " [{:+.3f}, {:+.3f}]".format(*difference.ci95)
+                parts.append(f"{heading} {difference.value:+.3f}{between}")
+        name, modes = first.player.model.name, f"{second.plan.reasoning.label} minus {first.plan.reasoning.label}"
+        yield f"{name}, {modes}, paired, 95 % intervals: {', '.join(parts) or 'no episode in common'}"

@@ -1,0 +1,159 @@
+"""Playing a model against tasks, into a run directory: the loop, and which episodes are left to play.
+
+An episode is written the moment it ends, so an interrupted run loses only the episodes that were being played.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from itertools import takewhile
+from pathlib import Path
+
+from harness.batching import BatchModel, Lockstep, play_all
+from harness.data import jsonio
+from harness.data.schema import Identity, Record, Summary
+from harness.errors import HarnessError
+from harness.evaluation.manifest import manifest_of
+from harness.evaluation.plan import Plan, Player
+from harness.models import is_free
+from harness.redaction import Redactor
+from harness.rollout import Episode, adrive
+from harness.runs.directory import Appender, RunDirectory, counting
+from harness.runs.faults import record_fault
+from harness.runs.record import key_of, to_record
+from harness.runs.summary import summarise
+from harness.scoring.verdict import blamed, verdict_of
+from harness.stops import REFUSED_AT_THE_DOOR
+from harness.types import (
+    Model,
+    RunKey,
+    Sample,
+    Sampling,
+    SimulatedUser,
+    Task,
+    Trajectory,
+    Usage,
+)
+
+
+def evaluate(
+    plan: Plan, player: Player, out: Path, resume: bool = False, watch: Callable[[Record], None] = lambda record: None
+) -> Summary:
+    """Plays what is missing in `out` and returns the summary, which is written if the run is complete. `watch` sees
+    each record, old ones first.
+
+    Raises UsageError for a directory that holds something else, KeyboardInterrupt when interrupted: what was played
+    is kept, and the same call with `resume` goes on. A run that reached its budget ends incomplete.
+    """
+    manifest = manifest_of(plan, player)
+    with RunDirectory.claim(out, manifest, resume) as run:
+        if player.price is not None and run.manifest.get("price") != manifest["price"]:
+            run.update(price=manifest["price"])  # what is known now, also of the episodes before
+        attempts = run.attempts()
+        for attempt in attempts:  # what failed and is played again was paid for too
+            player.budget.add(Usage(**attempt["usage"]), player.price)
+            player.budget.add(Usage(**attempt.get("user_usage", {})), player.user_price)
+        kept = {record["key"]: record for record in counting(attempts) if not _played_again(record)}
+        pending = []
+        for task, sample, epoch in plan:
+            key = _run_key(plan, run.manifest["identity"], task, sample.id, epoch)
+            if (record := kept.get(key_of(key))) is None:
+                pending.append((task, sample, key))
+            else:
+                watch(record)
+        if pending:
+            run.summary_path.unlink(missing_ok=True)
+            with Appender(run.samples_path) as appender:
+                asyncio.run(_play_pending(pending, player, appender, watch))
+        records = run.records()
+        summary = summarise(run.manifest, records)
+        if len(records) == run.planned:
+            run.write_summary(summary)
+    return summary
+
+
+def _played_again(record: Record) -> bool:
+    """What --resume plays once more: failures that say nothing about the model."""
+    return record["outcome"] == "infrastructure_error" or record["stop"] in REFUSED_AT_THE_DOOR
+
+
+def _run_key(plan: Plan, identity: Identity, task: Task, sample: str, epoch: int) -> RunKey:
+    """`identity` is the run's, which says what its models were called when it began."""
+    user = identity.get("users", {}).get(task.name)
+    return RunKey(
+        task=task.name,
+        task_fingerprint=identity["tasks"][task.name],
+        sample=sample,
+        epoch=epoch,
+        model=identity["model"],
+        model_fingerprint=identity["model_fingerprint"],
+        reasoning=plan.reasoning,
+        sampling=plan.sampling,
+        limits=replace(plan.limits, max_turns=plan.turns.get(task.name, plan.limits.max_turns)),
+        user=jsonio.digest(user) if user else None,
+    )
+
+
+async def _play_pending(
+    pending: Sequence[tuple[Task, Sample, RunKey]],
+    player: Player,
+    appender: Appender,
+    watch: Callable[[Record], None],
+) -> None:
+    """Plays and records episodes until there are none left, or the budget is spent."""
+    shared = replace(player, user=_side_by_side(player.user))
+    free = is_free(player.model.name)
+
+    async def play(item: tuple[Task, Sample, RunKey], model: Model) -> None:
+        task, sample, key = item
+        trajectory = await _play(task, sample, key, shared, model)
+        record = _redacted(to_record(key, trajectory, verdict_of(task, sample, trajectory)), player.redact)
+        if fault := record_fault(record):
+            raise HarnessError(f"{task.name}: the episode of {sample.id!r} cannot be recorded: {fault}.")
+        appender.append(record)
+        player.budget.add(trajectory.usage, player.price, 0 if free else trajectory.turns)
+        player.budget.add(trajectory.user_usage or Usage(), player.user_price)
+        watch(record)
+
+    affordable = takewhile(lambda _: not player.budget.spent, pending)
+    users = [shared.user] if shared.user is player.user else [shared.user, player.user]
+    others = [user.model for user in users if user is not None]
+    await play_all(affordable, player.model, play, min(player.concurrency, len(pending)), others)
+
+
+async def _play(task: Task, sample: Sample, key: RunKey, player: Player, model: Model) -> Trajectory:
+    """One episode, with a simulated user and a state where the task has them."""
+    user = player.user_of(task)
+    if user is not None:
+        user = replace(user, sampling=_seeded(user.sampling, "user", key))
+    episode = Episode(
+        sample, _seeded(key.sampling, None, key), key.limits, key.epoch, task.name, key.reasoning, user=user
+    )
+    with blamed(f"The task {task.name} cannot play {sample.id!r}"):
+        state = None if task.state is None else player.sandbox.preload(task.state(sample))
+        with player.sandbox.episode(state) as tools:
+            return await adrive(episode, task.environment(sample), model, tools)
+
+
+def _side_by_side(user: SimulatedUser | None) -> SimulatedUser | None:
+    """The user as many episodes share it: a model that answers in batches gets whatever waits when it is free."""
+    if user is None or not isinstance(user.model, BatchModel):
+        return user
+    return replace(user, model=Lockstep(user.model))
+
+
+def _redacted(record: Record, redact: Redactor) -> Record:
+    """The record without secrets; arguments hold keys that a model chose."""
+    calls = [{**call, "arguments": redact.within(call["arguments"], keys=True)} for call in record["calls"]]
+    free: Record = redact.within({**record, "calls": calls})
+    return free
+
+
+def _seeded(sampling: Sampling, side: str | None, key: RunKey) -> Sampling:
+    """Decoding for one episode: where the person gave a seed, each sample, epoch and side has its own, from that."""
+    if sampling.seed is None:
+        return sampling
+    parts = [sampling.seed, key.sample, key.epoch, *([side] if side else [])]
+    return replace(sampling, seed=int(jsonio.digest(parts)[:7], 16))

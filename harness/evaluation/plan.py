@@ -1,0 +1,108 @@
+"""What is played and by whom: the plan of a run, which of the samples, and the player."""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import product
+from typing import Any
+
+from harness.errors import UsageError
+from harness.redaction import Redactor
+from harness.registry import near
+from harness.runs.prices import Budget, Price
+from harness.sandbox import Sandbox
+from harness.types import (
+    Limits,
+    Model,
+    Reasoning,
+    Sample,
+    Sampling,
+    SimulatedUser,
+    Task,
+)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is played and how: everything that decides a run's numbers, except the model."""
+
+    tasks: Sequence[Task]
+    samples: dict[str, list[Sample]]
+    groups: dict[str, list[str]]
+    sampling: Sampling = Sampling()
+    limits: Limits = Limits()
+    epochs: int = 1
+    seed: int = 0
+    reasoning: Reasoning = Reasoning()
+    sources: dict[str, Any] = field(default_factory=dict)
+    """How to find the tasks again: the patterns and data paths of the command line."""
+    turns: dict[str, int] = field(default_factory=dict)
+    """Tasks that are played with another number of turns than `limits` says."""
+    tables: dict[str, dict[str, list[str]]] = field(default_factory=dict)
+
+    @property
+    def episodes(self) -> int:
+        return self.epochs * sum(len(samples) for samples in self.samples.values())
+
+    def __iter__(self) -> Iterator[tuple[Task, Sample, int]]:
+        for task in self.tasks:
+            for sample, epoch in product(self.samples[task.name], range(self.epochs)):
+                yield task, sample, epoch
+
+
+@dataclass(frozen=True)
+class Player:
+    """What plays: a model, the sandbox its calls run in, how many episodes at once, and what they may use up."""
+
+    model: Model
+    sandbox: Sandbox
+    concurrency: int = 16
+    redact: Redactor = field(default_factory=Redactor)
+    budget: Budget = field(default_factory=Budget)
+    price: Price | None = None
+    user: SimulatedUser | None = None
+    """Who plays simulated users; without one, each task's scripted one does."""
+    user_price: Price | None = None
+
+    def user_of(self, task: Task) -> SimulatedUser | None:
+        """Who is the other side in this task; None where it simulates nobody."""
+        if task.scripted_user is None:
+            return None
+        return self.user or SimulatedUser(task.scripted_user)
+
+
+def switch_of(model: Model, reasoning: Reasoning) -> dict[str, Any]:
+    """What is sent so that a model reasons as asked. Raises UsageError where the model has no such switch."""
+    if reasoning.mode == "default":
+        return {}
+    if (switch := model.switch(reasoning)) is None:
+        raise UsageError(f"{model.name} has no reasoning to switch: leave --reasoning out for it.")
+    return dict(switch)
+
+
+def choose(samples: Sequence[Sample], task: str, limit: int | None, seed: int) -> list[Sample]:
+    """At most `limit` samples: a seeded subset, every data source in its proportion, in the original order."""
+    if limit is None or limit >= len(samples):
+        return list(samples)
+    strata: dict[str, list[int]] = defaultdict(list)
+    for index, sample in enumerate(samples):
+        strata[str(sample.metadata.get("data_source"))].append(index)
+    shuffled = random.Random(f"{seed}:{task}")
+    places: list[tuple[float, float, int]] = []
+    for indices in strata.values():
+        shuffled.shuffle(indices)
+        places += [((rank + 0.5) / len(indices), shuffled.random(), index) for rank, index in enumerate(indices)]
+    return [samples[index] for index in sorted(index for _, _, index in sorted(places)[:limit])]
+
+
+def pick(samples: dict[str, list[Sample]], ids: Sequence[str]) -> dict[str, list[Sample]]:
+    """Only the samples of these ids. Raises UsageError for an id that no task has."""
+    known = {sample.id for chosen in samples.values() for sample in chosen}
+    for name in ids:
+        if name not in known:
+            raise UsageError(f"No sample of these tasks has the id {name!r}.{near(name, known)}")
+    wanted = set(ids)
+    return {task: [sample for sample in chosen if sample.id in wanted] for task, chosen in samples.items()}

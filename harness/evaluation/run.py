@@ -1,0 +1,57 @@
+"""A run that was played, read back: what the public functions return, and what `print` shows of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.console.tables import ill_ends, legend, mode, table
+from harness.data.schema import Manifest, Record, Summary
+from harness.errors import UsageError
+from harness.runs.directory import RunDirectory
+from harness.runs.summary import summarise
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run as results show it: `summary` was made from `records`; `remarks` are sentences about what could not be
+    taken as it was. docs/runs.md has the fields of all three files. `print(run)` shows its table."""
+
+    path: Path
+    manifest: Manifest
+    records: Sequence[Record]
+    summary: Summary
+    remarks: Sequence[str] = ()
+
+    @property
+    def label(self) -> str:
+        """The model and, where it was asked for one, its reasoning mode."""
+        shown = mode(self.summary)
+        return str(self.summary["model"]) + ("" if shown == "default" else f" ({shown})")
+
+    @property
+    def groups(self) -> Mapping[str, Sequence[str]]:
+        """Group to its tasks."""
+        groups: Mapping[str, Sequence[str]] = self.manifest["groups"]
+        return groups
+
+    def table(self, by_task: bool = True) -> str:
+        """The table that `harness eval` prints; with `by_task` a row for every task and not only for groups."""
+        return table([self.summary], [self.groups], by_task)
+
+    def __str__(self) -> str:
+        """The table, what its columns mean, and how episodes ended that ended badly."""
+        return "\n".join([self.table(), "", legend([self.summary]), *ill_ends(self.records), *self.remarks])
+
+
+def read_run(path: Path | str) -> Run:
+    """A finished run. Raises UsageError where there is none, or where episodes are missing."""
+    directory = RunDirectory.open(Path(path))
+    records = directory.records()
+    if len(records) < directory.planned:
+        raise UsageError(
+            f"{path} is not complete: {len(records):,} of its {directory.planned:,} episodes are there; go on with it "
+            "by `resume`."
+        )
+    return Run(directory.path, directory.manifest, records, summarise(directory.manifest, records))

@@ -1,0 +1,184 @@
+"""What the formats share: reasoning apart from the rest, where a JSON value ends, and one call from its text.
+
+One rule goes through all of them: a text is read from left to right, and what a prefix decided stays decided. So a
+reply that was cut anywhere never holds a runnable call that the whole reply has not, with one exception that
+`Reading.orphan` names.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from harness.data.arguments import json_object, made_up_id, read_arguments, well_encoded
+from harness.types import JSONObject, Message, ToolCall
+
+BLOCKS = {"<think>": "</think>", "[THINK]": "[/THINK]"}
+"""Tags of reasoning that templates of these families use: most of them the first, Mistral's the second."""
+TURN_ENDS = ("<|im_end|>", "<|endoftext|>", "<|eot_id|>", "<|eom_id|>", "<|end_of_text|>", "</s>")
+"""Tokens that end a turn, which some decoders leave in the text."""
+NAME = re.compile(r'"name"\s*:\s*("(?:[^"\\]|\\.)*")')
+JSON_PART = re.compile(r'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)|[\[\]{}]', re.DOTALL)
+"""A string, also one that the text's end cut, or a bracket: all it takes to find where a value ends."""
+
+
+@dataclass
+class Reading:
+    """A reply on its way from left to right: what was said, thought and called up to now."""
+
+    turn: int
+    said: list[str] = field(default_factory=list)
+    thought: list[str] = field(default_factory=list)
+    calls: list[ToolCall] = field(default_factory=list)
+
+    @property
+    def call_id(self) -> str:
+        return made_up_id(self.turn, len(self.calls))
+
+    def thought_until(self, text: str, start: int, closing: str) -> int:
+        """Reads a reasoning block from `start`, returns where it ends; one that was never closed takes all the rest."""
+        end = text.find(closing, start)
+        self.thought.append(text[start:] if end < 0 else text[start:end])
+        return len(text) if end < 0 else end + len(closing)
+
+    def orphan(self, before: str) -> None:
+        """A reasoning block ends that nobody opened: the prompt did, so all before it was thought, calls included.
+
+        Only here does a longer text have fewer calls than its beginning; where the caller says `thinking`, or a block
+        was read before, the tag means nothing.
+        """
+        if not self.thought:
+            self.said.clear()
+            self.calls.clear()
+            self.thought.append(before)
+
+    def message(self, raw: str) -> Message:
+        content = "\n".join(filter(None, (part.strip() for part in self.said)))
+        reasoning = "\n".join(filter(None, (part.strip() for part in self.thought)))
+        return Message(
+            "assistant",
+            content,
+            reasoning=reasoning or None,
+            tool_calls=tuple(self.calls),
+            raw=raw,
+        )
+
+
+ReadCall = Callable[[str, re.Match[str], Reading], int]
+"""Reads what a mark begins, a call or several or none, and returns where reading goes on."""
+
+
+def marks(pattern: str) -> re.Pattern[str]:
+    """The marks of a family: where a call may begin, and the tags of reasoning."""
+    tags = (re.escape(tag) for pair in BLOCKS.items() for tag in pair)
+    return re.compile(f"{'|'.join(tags)}|{pattern}")
+
+
+def read(text: str, mark: re.Pattern[str], call: ReadCall, turn: int, thinking: bool) -> Message:
+    """The message of a text: from mark to mark, reasoning taken out, what another mark begins left to `call`."""
+    raw = well_encoded(text)
+    reading, body = Reading(turn), without_end(raw)
+    at = _opened_by_the_prompt(body, reading) if thinking else 0
+    while (found := mark.search(body, at)) is not None:
+        reading.said.append(body[at : found.start()])
+        if found[0] in BLOCKS:
+            at = reading.thought_until(body, found.end(), BLOCKS[found[0]])
+        elif found[0] in BLOCKS.values():
+            reading.orphan(body[: found.start()])
+            at = found.end()
+        else:
+            at = call(body, found, reading)
+    reading.said.append(body[at:])
+    return reading.message(raw)
+
+
+def _opened_by_the_prompt(body: str, reading: Reading) -> int:
+    """Reads the block in which the prompt ended; it is closed by whichever closing tag comes first."""
+    ends = [closing for closing in BLOCKS.values() if closing in body]
+    return reading.thought_until(body, 0, min(ends, key=body.find, default="</think>"))
+
+
+def without_end(text: str) -> str:
+    """The text without the tokens that end a turn, and without space at its end."""
+    text = text.rstrip()
+    while text.endswith(TURN_ENDS):
+        text = text[: max(text.rfind(token) for token in TURN_ENDS if text.endswith(token))].rstrip()
+    return text
+
+
+def value_end(text: str, start: int) -> int | None:
+    """Where the JSON object or array that begins at `start` ends; None: the text ends first.
+
+    Brackets are counted outside strings, so the end is known even where the value is no valid JSON.
+    """
+    depth = 0
+    for part in JSON_PART.finditer(text, start):
+        depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(part[0], 0)
+        if depth == 0:
+            return part.end()
+    return None
+
+
+def read_object(text: str, begin: int, reading: Reading) -> int:
+    """Reads the call whose object begins at `begin`, where only the object's end closes it; returns where it ends.
+
+    What follows a torn object belongs to it: a string may be open, and what looks like a call in it is none.
+    """
+    end = value_end(text, begin)
+    if end is None:
+        reading.calls.append(torn(text[begin:], reading.call_id, "the call's JSON was not finished"))
+        return len(text)
+    reading.calls.append(read_call(text[begin:end], reading.call_id))
+    return end
+
+
+def read_call(text: str, call_id: str) -> ToolCall:
+    """The call of a complete text {"name": ..., "arguments": {...}}; "parameters" is read as well."""
+    try:
+        fields = json_object(text)
+    except ValueError as error:
+        return torn(text, call_id, str(error))
+    return call_of(fields, text, call_id)
+
+
+def call_of(fields: JSONObject, text: str, call_id: str) -> ToolCall:
+    """The call that an object is. A well-formed one keeps its arguments' JSON as raw text, a malformed one all."""
+    name = fields.get("name")
+    if not isinstance(name, str) or not name.strip():
+        return ToolCall(call_id, "", None, text, "the call names no tool")
+    key = "arguments" if "arguments" in fields else "parameters"
+    if key not in fields:
+        return ToolCall(call_id, name, None, text, 'the call has no "arguments"')
+    return with_arguments(name, fields[key], text, call_id)
+
+
+def with_arguments(name: str, value: object, text: str, call_id: str) -> ToolCall:
+    """A call of a name and arguments, which may be an object, or a string that holds one."""
+    arguments, raw, error = read_arguments(value)
+    if arguments is None:
+        return ToolCall(call_id, well_encoded(name), None, text, f"the arguments are {told(error)}")
+    return ToolCall(call_id, well_encoded(name), arguments, raw or "{}")
+
+
+def told(error: str | None) -> str:
+    return error or "not a JSON object"
+
+
+def torn(text: str, call_id: str, error: str) -> ToolCall:
+    """A malformed call, with its name where it can be read."""
+    match = NAME.search(text)
+    try:
+        name = str(json.loads(match[1])) if match else ""
+    except ValueError:
+        name = ""
+    return ToolCall(call_id, well_encoded(name), None, text, error)
+
+
+def written(calls: Sequence[ToolCall], key: str) -> list[str]:
+    """Each call as the object that a model writes, with its arguments under `key`; of a malformed one, its own text."""
+    return [
+        call.raw if call.arguments is None else json.dumps({"name": call.name, key: call.arguments}, ensure_ascii=False)
+        for call in calls
+    ]

@@ -1,0 +1,78 @@
+"""anthropic/NAME: Claude models through Anthropic's native API, by way of the `anthropic` client as transport.
+
+Anthropic's OpenAI-compatible endpoint is not used: it gives no thinking back and drops parameters without a word.
+What is sent and read is in anthropic_wire.py, what a model can be asked about thinking in switches.py.
+
+Left out: credentials other than an API key; cloud platforms with other addresses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+from harness.errors import UsageError
+from harness.models.api import connection
+from harness.models.api.connection import Connection, Settings, client_options
+from harness.models.api.endpoint import EndpointModel
+from harness.models.api.messages import AnthropicDialect
+from harness.models.api.reasoning import Claude
+from harness.models.api.refusals import Refusals
+from harness.types import Model
+
+if TYPE_CHECKING:
+    from harness.models import ModelOptions
+
+ANTHROPIC_URL = "https://api.anthropic.com"
+INSTALL = "pip install 'tool-harness[anthropic]'"
+
+HELP = "anthropic/NAME asks Claude models: ANTHROPIC_API_KEY, and the anthropic extra"
+KEYS = ("ANTHROPIC_API_KEY",)
+ARGS = connection.CONNECTION_ARGS
+
+
+def ready(environ: Mapping[str, str]) -> str | None:
+    """None where a model can be reached, else what to do."""
+    if find_spec("anthropic") is None:
+        return f"anthropic not installed: {INSTALL}"
+    if not environ.get("ANTHROPIC_API_KEY", "").strip():
+        return "no key: export ANTHROPIC_API_KEY=KEY"
+    return None
+
+
+def load(name: str, options: ModelOptions) -> Model:
+    """The model NAME. Raises UsageError for a missing client, key or name, and for arguments that are unknown or
+    malformed."""
+    if not name.strip():
+        raise UsageError("anthropic/ needs the name of a model, for example anthropic/claude-haiku-4-5.")
+    settings = read_settings(name, options)
+    if find_spec("anthropic") is None:
+        raise UsageError(f"anthropic/{name} needs the client of its provider: {INSTALL}.")
+    claude = Claude(f"anthropic/{name}")
+    known = {} if claude.takes_temperature else {"temperature": None}
+    dialect = AnthropicDialect(name, claude, Refusals(claude.name, known, settings.extra_body))
+    identity = connection.identity_of("anthropic", name, settings, options)
+    return EndpointModel(identity, settings, dialect, connect, options.redact)
+
+
+def read_settings(name: str, options: ModelOptions) -> Settings:
+    """Registers every secret before anything can fail, then reads arguments, URL and key."""
+    args, environ = options.args, options.environ
+    url = (options.base_url or environ.get("ANTHROPIC_BASE_URL") or "").strip()
+    key = (args.get("api_key") or environ.get("ANTHROPIC_API_KEY") or "").strip()
+    connection.register_secrets(options.redact, key, url, environ.get("ANTHROPIC_CUSTOM_HEADERS", ""))
+    connection.known_arguments(f"anthropic/{name}", args, ARGS)
+    if not key and not url:
+        raise UsageError(f"anthropic/{name} needs a key: set ANTHROPIC_API_KEY, or give --model-arg api_key=KEY.")
+    settings = connection.read_connection(options, url or ANTHROPIC_URL, key)
+    # The path of this API begins with /v1, which people are used to write at the end of a base URL.
+    return replace(settings, base_url=settings.base_url.removesuffix("/v1"))
+
+
+def connect(settings: Settings) -> Connection:
+    """The one client of a run."""
+    import anthropic
+
+    return Connection(anthropic.AsyncAnthropic(**client_options(settings, anthropic)), anthropic)

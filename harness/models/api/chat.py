@@ -1,0 +1,253 @@
+"""Chat completions on the wire, without I/O: what is sent for a request, and what is made of what comes back.
+
+Shared by every backend that speaks this format; `ChatDialect` puts it together for the endpoint. What other APIs need
+as well is in wire.py.
+
+Left out: streaming; more than one choice; sending back thoughts that came as parts of a content, as Mistral gives them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal
+
+from harness.data.arguments import well_encoded
+from harness.models.api.reasoning import Switch
+from harness.models.api.refusals import Refusals, merged
+from harness.models.api.wire import (
+    Sent,
+    Trouble,
+    count,
+    detail,
+    number,
+    payload_of,
+    provider_message,
+    read_call,
+    recalled_turns,
+    sendable,
+    status_trouble,
+    text_of,
+    texts,
+    wire_arguments,
+    wire_name,
+)
+from harness.types import JSONObject, Message, ModelRequest, Reply, Tool, ToolCall, Usage
+
+# --- what is sent ------------------------------------------------------------------------------------------------
+
+FIXED_TEMPERATURE = re.compile(r"o\d|gpt-[5-9](?!.*chat)")
+"""Names whose API takes max_completion_tokens for max_tokens and no temperature."""
+REASONING_FIELDS = ("reasoning", "reasoning_content")
+"""Where servers put what was thought: vLLM and OpenRouter the one, DeepSeek, SGLang and llama.cpp the other."""
+
+
+def known_replacements(name: str) -> dict[str, str | None]:
+    """What has to be replaced for a model of this name, before any endpoint was asked; None: it is left out."""
+    fixed = FIXED_TEMPERATURE.match(name.rpartition("/")[2])
+    return {"max_tokens": "max_completion_tokens", "temperature": None} if fixed else {}
+
+
+def request_body(name: str, request: ModelRequest) -> JSONObject:
+    """A request as the format has it, before anything that one endpoint takes or refuses."""
+    sampling = request.sampling
+    body: JSONObject = {
+        "model": name,
+        "messages": wire_messages(request.messages, request.tools, request.reasoning.history),
+    }
+    if request.tools:
+        body["tools"] = [wire_tool(tool) for tool in request.tools]
+    body |= {"temperature": sampling.temperature, "max_tokens": sampling.max_tokens}
+    return body if sampling.seed is None else {**body, "seed": sampling.seed}
+
+
+def wire_tool(tool: Tool) -> JSONObject:
+    function = {"name": tool.name, "description": tool.description, "parameters": tool.parameters}
+    return {"type": "function", "function": function}
+
+
+def wire_messages(
+    messages: Sequence[Message], tools: Sequence[Tool], history: Literal["none", "last", "all"] = "all"
+) -> list[JSONObject]:
+    """Our messages in theirs."""
+    offered = {tool.name for tool in tools}
+    recalled = recalled_turns(messages, history)
+    wire: list[JSONObject] = []
+    for index, message in enumerate(sendable(messages)):
+        if message.role == "assistant":
+            calls = [wire_call(call, offered) for call in message.tool_calls]
+            wire.append(wire_said(message, calls, index in recalled))
+        elif message.role == "tool":
+            wire.append({"role": "tool", "tool_call_id": message.tool_call_id, "content": message.content})
+        else:
+            wire.append({"role": message.role, "content": message.content})
+    return wire
+
+
+def wire_said(message: Message, calls: list[JSONObject], recalled: bool) -> JSONObject:
+    """An assistant turn, with what it thought in the field that it came in, where it is to go back."""
+    said: JSONObject = {"role": "assistant", "content": message.content}
+    came = next((item for item in message.echo if "field" in item), None)
+    if recalled and came and message.reasoning:
+        thoughts = well_encoded(message.reasoning)
+        if came["field"] in REASONING_FIELDS:
+            said[came["field"]] = thoughts
+        elif came["field"] == "content":
+            said["content"] = f"{came.get('open', '')}{thoughts}{came.get('close', '')}{said['content']}"
+    # With calls an empty content is sent as the null that servers themselves give.
+    said["content"] = said["content"] or (None if calls else "")
+    return {**said, "tool_calls": calls} if calls else said
+
+
+def wire_call(call: ToolCall, offered: set[str]) -> JSONObject:
+    """A call as it was written, except where a server would refuse the whole conversation for it, and with it what
+    the provider wants back.
+
+    Arguments that are no JSON object become {} and impossible names lose their characters; the model has its error in
+    the tool message.
+    """
+    function = {"name": wire_name(call.name, offered), "arguments": wire_arguments(call)}
+    return {**(call.echo or {}), "id": call.id, "type": "function", "function": function}
+
+
+# --- what comes back ---------------------------------------------------------------------------------------------
+
+
+def as_it_is(reply: Reply, choice: JSONObject) -> Reply:
+    return reply
+
+
+def read_reply(
+    content: bytes, earlier: Sequence[Message] = (), finish: Callable[[Reply, JSONObject], Reply] = as_it_is
+) -> Reply | Trouble:
+    """The first choice of a chat completion; `earlier` messages say which turn this is and which ids are taken.
+
+    `finish` completes the reply from the choice as it came.
+    """
+    payload = payload_of(content)
+    if isinstance(payload, Trouble):
+        return payload
+    choice = first_choice(payload)
+    message = choice.get("message") if choice is not None else None
+    # A router reports an upstream failure as status 200 with an error, beside the choices or in one.
+    if choice is None or not isinstance(message, dict) or isinstance(choice.get("error"), dict):
+        return Trouble("no_choices", f"status 200 without a message: {provider_message(text_of(content))}")
+    reason = choice.get("finish_reason")
+    finish_reason = well_encoded(reason) if isinstance(reason, str) else None
+    reply = Reply(read_message(message, earlier), read_usage(payload.get("usage")), finish_reason)
+    return finish(reply, choice)
+
+
+def first_choice(payload: JSONObject) -> JSONObject | None:
+    choices = payload.get("choices")
+    choice = choices[0] if isinstance(choices, list) and choices else None
+    return choice if isinstance(choice, dict) else None
+
+
+def read_message(message: JSONObject, earlier: Sequence[Message]) -> Message:
+    """What was said, thought and called; a refusal is what was said where nothing else was.
+
+    `echo` notes where the thoughts came from, so that they can go back in the same place.
+    """
+    content = texts(message.get("content"))
+    field = next((name for name in REASONING_FIELDS if texts(message.get(name)).strip()), None)
+    thoughts = texts(message.get(field)) if field else thinking(message.get("content"))
+    came: JSONObject = {"field": field} if field else {}
+    if not thoughts:
+        thoughts, content, came = inline_thoughts(content)
+    return Message(
+        role="assistant",
+        content=well_encoded(content or texts(message.get("refusal"))),
+        reasoning=well_encoded(thoughts) or None,
+        tool_calls=number(listed_calls(message), earlier),
+        echo=(came,) if came else (),
+    )
+
+
+def inline_thoughts(content: str) -> tuple[str, str, JSONObject]:
+    """The thoughts that a content begins with, the rest, and what surrounds them."""
+    thoughts, rest = split_thoughts(content)
+    if not thoughts:
+        return "", rest, {}
+    opening, _, closing = content.removesuffix(rest).partition(thoughts)
+    return thoughts, rest, {"field": "content", "open": well_encoded(opening), "close": well_encoded(closing)}
+
+
+def thinking(content: object) -> str:
+    """The thoughts among the parts of a content, where Mistral puts them."""
+    parts = content if isinstance(content, list) else []
+    return "".join(texts(part.get("thinking")) for part in parts if isinstance(part, dict))
+
+
+def split_thoughts(content: str) -> tuple[str, str]:
+    """The thoughts of an inline <think> block, and the rest; a block that was never closed is all thoughts.
+
+    Templates that open the block in the prompt leave only its end in the reply.
+    """
+    opened = content.lstrip().startswith("<think>")
+    if not opened and ("<think>" in content or "</think>" not in content):
+        return "", content
+    thoughts, _, rest = content.lstrip().removeprefix("<think>").partition("</think>")
+    return thoughts.strip(), rest.lstrip()
+
+
+def listed_calls(message: JSONObject) -> list[ToolCall]:
+    """The calls of a reply as they were written; `function_call` is what old servers write for one call."""
+    listed = message.get("tool_calls") or message.get("function_call") or []
+    return [read_call(item) for item in (listed if isinstance(listed, list) else [listed])]
+
+
+def read_usage(usage: object) -> Usage:
+    """Tokens of one request; a server that does not count gives zeros."""
+    fields = usage if isinstance(usage, dict) else {}
+    return Usage(
+        input_tokens=count(fields.get("prompt_tokens")),
+        output_tokens=count(fields.get("completion_tokens")),
+        reasoning_tokens=count(detail(fields, "completion_tokens_details", "reasoning_tokens")),
+        cached_tokens=count(detail(fields, "prompt_tokens_details", "cached_tokens")),
+        requests=1,
+    )
+
+
+# --- the dialect -------------------------------------------------------------------------------------------------
+
+
+class ChatDialect:
+    """Chat completions as an endpoint takes them: what harness.models.api.endpoint asks of a dialect.
+
+    A server with more to it overrides `fields` (what else is sent) and `finish` (what else its choice says).
+    """
+
+    path = "/chat/completions"
+    hint = "does the base URL end in /v1?"
+    """What a person should look at when the path is not there."""
+
+    def __init__(self, model: str, switch: Switch, refusals: Refusals) -> None:
+        self.model = model
+        self.switch = switch
+        self.refusals = refusals
+
+    def write(self, request: ModelRequest) -> Sent:
+        """The request. Raises UsageError for a reasoning that the provider has no setting for."""
+        body = merged(request_body(self.model, request), self.switch(request.reasoning))
+        return Sent(self.path, self.refusals.settle(merged(body, self.fields(request))))
+
+    def read(self, sent: Sent, content: bytes, request: ModelRequest) -> Reply | Trouble:
+        """What a body with status 200 says."""
+        return read_reply(content, request.messages, lambda reply, choice: self.finish(reply, choice, request))
+
+    def trouble(self, sent: Sent, status: int, headers: Mapping[str, str], text: str) -> Trouble:
+        """What a body with another status says."""
+        return status_trouble(status, headers, text)
+
+    def adapt(self, trouble: Trouble, sent: Sent) -> bool:
+        """Learns from a refusal, for the rest of the run. False if there is nothing new to try."""
+        return self.refusals.learn(trouble.refused, sent.body)
+
+    def fields(self, request: ModelRequest) -> JSONObject:
+        """Further fields of the body."""
+        return {}
+
+    def finish(self, reply: Reply, choice: JSONObject, request: ModelRequest) -> Reply:
+        """The reply, completed from the choice as it came (untrusted)."""
+        return reply

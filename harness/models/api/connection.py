@@ -1,0 +1,210 @@
+"""How an endpoint is reached: address, key, headers, limits and patience, from --model-arg and the environment.
+
+A key may stand in the URL, in a header or in a variable; wherever it was found it is registered as a secret first.
+"""
+
+from __future__ import annotations
+
+import base64
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from harness.data.arguments import json_object
+from harness.errors import UsageError
+from harness.redaction import Redactor, is_secret_name, public_url, userinfo, well_formed
+from harness.types import JSONObject
+
+if TYPE_CHECKING:
+    from harness.models import ModelOptions
+
+PLACEHOLDER_KEY = "no-key"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How an endpoint is reached. `max_retries` counts requests after the first; seconds everywhere."""
+
+    base_url: str
+    query: Mapping[str, str] = field(default_factory=dict, repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    api_key: str = field(default=PLACEHOLDER_KEY, repr=False)
+    organization: str | None = None
+    project: str | None = None
+    extra_body: JSONObject = field(default_factory=dict, repr=False)
+    timeout: float = 600.0
+    max_retries: int = 4
+    max_retry_wait: float = 60.0
+    concurrency: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """A provider's client, and the package that it is from, for the classes of its errors."""
+
+    client: Any
+    package: Any
+
+
+def client_options(settings: Settings, package: Any) -> dict[str, Any]:
+    """What the client of any provider's package is made with: a connection for every slot, no retries of its own."""
+    import httpx2
+
+    limits = httpx2.Limits(max_connections=settings.concurrency, max_keepalive_connections=settings.concurrency)
+    timeout = httpx2.Timeout(None, connect=min(30.0, settings.timeout))
+    return {
+        "base_url": settings.base_url,
+        "api_key": settings.api_key,
+        "default_headers": settings.headers,
+        "default_query": settings.query,
+        "max_retries": 0,
+        "timeout": timeout,
+        "http_client": package.DefaultAsyncHttpxClient(limits=limits, timeout=timeout),
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who a model is: its full name, what decides its replies, and the seed of the waits between retries."""
+
+    name: str
+    fingerprint: Mapping[str, Any]
+    seed: int | None = None
+
+
+CONNECTION_ARGS = ("api_key", "extra_body", "max_retries", "max_retry_wait", "timeout")
+"""What every endpoint takes, also Gemini's and Anthropic's."""
+
+
+TRANSPORT_ARGS = frozenset({"max_retries", "max_retry_wait", "timeout"})
+"""They decide how long a run takes and not what is said: a run may be resumed with others."""
+
+
+def identity_of(backend: str, name: str, settings: Settings, options: ModelOptions) -> Identity:
+    """The full name, and a fingerprint with everything that decides replies and no secret."""
+    args = {
+        key: options.redact(value) for key, value in options.args.items() if key not in {"api_key", *TRANSPORT_ARGS}
+    }
+    fingerprint = {"backend": backend, "name": name, "base_url": public_url(settings.base_url), "args": args}
+    if settings.query:
+        fingerprint["query"] = options.redact.within(dict(settings.query))
+    return Identity(f"{backend}/{name}", fingerprint, options.seed)
+
+
+def known_arguments(name: str, args: Mapping[str, str], known: Sequence[str]) -> None:
+    """Raises UsageError for a --model-arg that a backend does not take."""
+    if unknown := sorted(set(args) - set(known)):
+        raise UsageError(f"--model-arg {unknown[0]} is unknown to {name}; it knows {', '.join(known)}.")
+
+
+def read_connection(options: ModelOptions, url: str, key: str) -> Settings:
+    """How an endpoint is reached, whichever it is; its secrets are registered already. Raises UsageError."""
+    args = options.args
+    base_url = read_base_url(url)
+    headers = basic_auth(url, explicit_key=bool(args.get("api_key")))
+    return Settings(
+        base_url=base_url,
+        query=dict(parse_qsl(urlsplit(url).query, keep_blank_values=True)),
+        headers=headers,
+        api_key=PLACEHOLDER_KEY if headers else read_key(key),
+        extra_body=read_extra_body(args.get("extra_body"), options.redact),
+        timeout=read_number(args, "timeout", 600.0, least=0.001),
+        max_retries=int(read_number(args, "max_retries", 4, whole=True)),
+        max_retry_wait=read_number(args, "max_retry_wait", 60.0),
+        concurrency=max(1, options.concurrency),
+    )
+
+
+def read_key(key: str) -> str:
+    """The key, or a placeholder for a server of one's own, which rarely wants one."""
+    if not all(" " < character <= "~" for character in key):
+        raise UsageError("The API key has a character that no header can hold: a space, a line break or an accent.")
+    return key or PLACEHOLDER_KEY
+
+
+def read_choice(args: Mapping[str, str], key: str, choices: Sequence[str], default: str) -> str:
+    """One of a few words. Raises UsageError for another."""
+    if (word := args.get(key, default)) not in choices:
+        raise UsageError(f"--model-arg {key}={word!r} is not one of {', '.join(choices)}.")
+    return word
+
+
+def register_secrets(redact: Redactor, key: str, url: str, custom_headers: str) -> None:
+    """Key, URL, and the headers of a variable such as OPENAI_CUSTOM_HEADERS, which clients read and send themselves."""
+    redact.add(key)
+    redact.add_url(url)
+    for line in custom_headers.splitlines():
+        header, _, value = line.partition(":")
+        if is_secret_name(header):
+            redact.add(value)
+            redact.add(value.strip().partition(" ")[2])
+
+
+def read_base_url(url: str) -> str:
+    """The URL without userinfo and query, which travel in a header and as parameters: clients log URLs."""
+    import httpx2
+
+    if not url.lower().startswith(("http://", "https://")) or not well_formed(url) or re.search(r"\s", url):
+        raise UsageError(
+            "The base URL (--base-url, or the environment's) must look like http://HOST:PORT/v1 or https://HOST/v1."
+        )
+    try:
+        return str(httpx2.URL(public_url(url))).rstrip("/")
+    except httpx2.InvalidURL as error:
+        raise UsageError(f"The base URL {public_url(url)} is malformed: {error}.") from None
+
+
+def basic_auth(url: str, *, explicit_key: bool) -> dict[str, str]:
+    """The Authorization header of a URL's userinfo. A key from the environment yields to it, a given one conflicts."""
+    pair = unquote(userinfo(url))
+    if not pair:
+        return {}
+    if explicit_key:
+        raise UsageError(
+            "The base URL holds a user and password, and api_key is given as well: both need the Authorization header, "
+            "so give one of them."
+        )
+    pair = pair if ":" in pair else f"{pair}:"
+    return {"Authorization": f"Basic {base64.b64encode(pair.encode()).decode()}"}
+
+
+def read_number(args: Mapping[str, str], key: str, default: float, *, least: float = 0.0, whole: bool = False) -> float:
+    text = args.get(key, str(default))
+    try:
+        number = float(int(text)) if whole else float(text)
+    except (ValueError, OverflowError):
+        number = math.nan
+    if not (least <= number < math.inf):
+        kind = "a whole number" if whole else "a number of seconds"
+        raise UsageError(f"--model-arg {key}={text!r} is not {kind} of at least {least:g}.")
+    return number
+
+
+def read_extra_body(text: str | None, redact: Redactor) -> JSONObject:
+    """Fields merged into every request, as one JSON object."""
+    if text is None:
+        return {}
+    try:
+        extra = json_object(text)
+    except ValueError as error:
+        raise UsageError(f"--model-arg extra_body must be a JSON object: {error}.") from None
+    if extra.get("stream"):
+        raise UsageError("--model-arg extra_body cannot ask for stream: whole replies are read.")
+    for secret in secret_values(extra):
+        redact.add(secret)
+    return extra
+
+
+def secret_values(value: object, name: str = "") -> Iterator[str]:
+    """Every string under a name like `api_key`, at any depth."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from secret_values(item, key if is_secret_name(key) else name)
+    elif isinstance(value, list):
+        for item in value:
+            yield from secret_values(item, name)
+    elif isinstance(value, str) and name:
+        yield value

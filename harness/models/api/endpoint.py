@@ -1,0 +1,183 @@
+"""A model behind an HTTP endpoint: sends a request until a reply or a trouble is final.
+
+Generic over two parts. A dialect turns a request into a path and a body, and bodies into a Reply or a Trouble, and
+learns from refusals (chat_wire.py, responses_wire.py, anthropic_wire.py; wire.py holds what they share). A connection
+is a provider's own client, used as transport only.
+
+Two things are done here that the clients could do. Retries: their own also repeat an exhausted quota, do not repeat a
+200 without content, and count for nobody. Reading replies: they do not validate, and their typed objects cost more than
+the request; so bytes are asked for, and every field is distrusted, because a server's nonsense must become a Reply or a
+ModelFailure and never a traceback in the middle of a run.
+
+Left out: streaming; a limit on the size of a reply, because the endpoint is one that the user chose.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import random
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
+from typing import Protocol
+
+from harness.data.arguments import well_encoded
+from harness.errors import ModelFailure
+from harness.models.api.connection import Connection, Identity, Settings
+from harness.models.api.rate_limit import Pace
+from harness.models.api.reasoning import Switch
+from harness.models.api.refusals import Refusals, refuse_both
+from harness.models.api.wire import SHOWN_ERROR, Sent, Trouble, text_of
+from harness.redaction import Redactor
+from harness.runs.summary import NOT_SWITCHED
+from harness.types import JSONObject, Model, ModelRequest, Reasoning, Reply, Usage
+
+FIRST_BACKOFF = 1.0
+
+
+class Dialect(Protocol):
+    """What an API's format is, without I/O. `trouble` and `read` get the request that they answer."""
+
+    @property
+    def hint(self) -> str: ...
+    @property
+    def switch(self) -> Switch: ...
+    @property
+    def refusals(self) -> Refusals: ...
+    def write(self, request: ModelRequest) -> Sent: ...
+    def read(self, sent: Sent, content: bytes, request: ModelRequest) -> Reply | Trouble: ...
+    def trouble(self, sent: Sent, status: int, headers: Mapping[str, str], text: str) -> Trouble: ...
+    def adapt(self, trouble: Trouble, sent: Sent) -> bool: ...
+
+
+class EndpointModel(Model):
+    """A model behind an endpoint. It belongs to one event loop from its first request until `aclose`."""
+
+    def __init__(
+        self,
+        identity: Identity,
+        settings: Settings,
+        dialect: Dialect,
+        connect: Callable[[Settings], Connection],
+        redact: Redactor,
+    ) -> None:
+        self.name = identity.name
+        self.fingerprint = identity.fingerprint
+        self.sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+        self.clock: Callable[[], float] = time.monotonic
+        self._settings = settings
+        self._dialect = dialect
+        self._connect = connect
+        self._redact = redact
+        self._random = random.Random(identity.seed)
+        self._connection: Connection | None = None
+        self._pace: Pace | None = None
+
+    async def __call__(self, request: ModelRequest) -> Reply:
+        """One turn. Raises ModelFailure when none can be had, and UsageError for a reasoning that cannot be asked."""
+        if self._connection is None or self._pace is None:
+            self._connection = self._connect(self._settings)
+            slots, longest = self._settings.concurrency, self._settings.max_retry_wait
+            self._pace = Pace(slots, self.clock, lambda seconds: self.sleep(seconds), longest)
+        return await self._answer(self._connection, self._pace, request)
+
+    def switch(self, reasoning: Reasoning) -> JSONObject:
+        """The fields that every request carries for a reasoning. Raises UsageError where the provider has none."""
+        return refuse_both(self._dialect.switch(reasoning), self._settings.extra_body)
+
+    async def aclose(self) -> None:
+        connection, self._connection, self._pace = self._connection, None, None
+        if connection is not None:
+            await connection.client.close()
+
+    async def _answer(self, connection: Connection, pace: Pace, request: ModelRequest) -> Reply:
+        """Sends until there is a reply, a failure that is final, or no attempt left.
+
+        A 429 is a failed attempt only if the endpoint took nothing at all since this request was last refused, and at
+        most one a second: a mere rate limit costs no episode.
+        """
+        sent_requests = failed = 0
+        accepted, counted = pace.accepted_count, -math.inf
+        while True:
+            sent, result = await self._send(connection, pace, request)
+            sent_requests += 1
+            if isinstance(result, Reply):
+                usage = replace(result.usage, retries=sent_requests - 1)
+                return replace(result, usage=usage, note=self._note(request, result.note))
+            if result.refused and self._dialect.adapt(result, sent):
+                continue
+            limited = result.stop == "http_429"
+            if limited and (pace.accepted_count > accepted or self.clock() < counted + self._least_apart()):
+                accepted = pace.accepted_count
+                continue
+            if not result.retry or failed == self._settings.max_retries:
+                raise self._failure(result, sent_requests)
+            accepted, counted = pace.accepted_count, self.clock()
+            if not limited:  # after a 429 it is the pace that waits
+                await self.sleep(self._backoff(failed, result.wait))
+            failed += 1
+
+    def _least_apart(self) -> float:
+        """Seconds between two 429s that both count as failed attempts."""
+        return min(1.0, self._settings.max_retry_wait)
+
+    async def _send(self, connection: Connection, pace: Pace, request: ModelRequest) -> tuple[Sent, Reply | Trouble]:
+        """One request, when its time has come."""
+        await pace.admit()
+        try:
+            sent = self._dialect.write(request)
+            result = await self._post(connection, sent, request)
+        except BaseException:
+            pace.accepted()
+            raise
+        if isinstance(result, Trouble) and result.stop == "http_429":
+            pace.limited(result.wait)
+        else:
+            pace.accepted()
+        return sent, result
+
+    async def _post(self, connection: Connection, sent: Sent, request: ModelRequest) -> Reply | Trouble:
+        """Errors become values, so that no exception with a request in it outlives this function."""
+        import httpx2
+
+        try:
+            # The client's own limit is on every read, which a server that trickles bytes never reaches.
+            async with asyncio.timeout(self._settings.timeout):
+                response = await connection.client.post(sent.path, cast_to=httpx2.Response, body=sent.body)
+            return self._dialect.read(sent, response.content, request)
+        except connection.package.APIStatusError as error:
+            response = error.response
+            return self._dialect.trouble(sent, response.status_code, response.headers, text_of(response.content))
+        except (connection.package.APITimeoutError, TimeoutError):
+            return Trouble("timeout", f"no reply within {self._settings.timeout:g} s")
+        except Exception as error:
+            # Not only connection errors: a server's headers can make the client raise nearly anything.
+            cause = error.__cause__ or error
+            return Trouble("connection", f"{type(cause).__name__}: {cause}")
+
+    def _note(self, request: ModelRequest, note: str | None) -> str | None:
+        """What the record should say besides: that the reasoning which was asked for was not switched on or off."""
+        refused = self._dialect.refusals.unswitched
+        if request.reasoning.mode == "default" or refused is None:
+            return note
+        said = f"{NOT_SWITCHED}the endpoint refuses {refused}"
+        return f"{note}; {said}" if note else said
+
+    def _backoff(self, failed: int, asked: float | None) -> float:
+        """Exponential with full jitter, but never less than the server asked for, and never more than the cap."""
+        cap = self._settings.max_retry_wait
+        jittered = self._random.uniform(0.0, min(cap, FIRST_BACKOFF * 2.0 ** min(failed, 16)))
+        return min(cap, max(asked or 0.0, jittered))
+
+    def _failure(self, trouble: Trouble, sent: int) -> ModelFailure:
+        text = " ".join(self._redact(well_encoded(trouble.text)).split())
+        text = text if len(text) <= SHOWN_ERROR else f"{text[:SHOWN_ERROR]}..."
+        tries = f" (after {sent} requests)" if sent > 1 else ""
+        hint = f" ({self._dialect.hint})" if trouble.stop == "http_404" else ""
+        return ModelFailure(
+            f"{self.name}: {text}{hint}{tries}",
+            outcome=trouble.outcome,
+            stop=trouble.stop,
+            usage=Usage(requests=1, retries=sent - 1),
+        )

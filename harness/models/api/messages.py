@@ -1,0 +1,215 @@
+"""Anthropic's Messages API on the wire, without I/O: content blocks out and back.
+
+A turn with thinking goes back block by block as it came, in its order: signatures cover the blocks, and the API refuses
+tool results whose turn lacks its thinking. Turns without thinking are rebuilt from what was said and called.
+
+Left out: streaming; prompt caching marks; images; the tools that the provider runs itself; seeds, which this API does
+not have.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from harness.data.arguments import well_encoded
+from harness.errors import UsageError
+from harness.models.api.reasoning import Claude
+from harness.models.api.refusals import Refusals, merged
+from harness.models.api.wire import (
+    Sent,
+    Trouble,
+    all_echoed,
+    count,
+    detail,
+    kind_of,
+    number,
+    payload_of,
+    provider_message,
+    read_call,
+    recalled_turns,
+    refused_parameter,
+    sendable,
+    status_trouble,
+    text_of,
+    texts,
+    wire_arguments,
+    wire_name,
+    with_calls,
+)
+from harness.types import JSONObject, Message, ModelRequest, Reply, Tool, ToolCall, Usage
+
+# --- what is sent ------------------------------------------------------------------------------------------------
+
+
+def request_body(name: str, request: ModelRequest) -> JSONObject:
+    body: JSONObject = {
+        "model": name,
+        "max_tokens": request.sampling.max_tokens,
+        "messages": wire_messages(request),
+        "temperature": request.sampling.temperature,
+    }
+    system = "\n\n".join(message.content for message in request.messages if message.role == "system")
+    if system.strip():
+        body["system"] = well_encoded(system)
+    return {**body, "tools": [wire_tool(tool) for tool in request.tools]} if request.tools else body
+
+
+def wire_tool(tool: Tool) -> JSONObject:
+    schema = {"type": "object", **tool.parameters}
+    return {"name": tool.name, "description": tool.description, "input_schema": schema}
+
+
+def wire_messages(request: ModelRequest) -> list[JSONObject]:
+    """User and assistant messages in turn: all results of a turn's tools, and what the user says then, are one message.
+
+    An assistant turn that holds nothing is left out, because the API refuses empty messages.
+    """
+    wire: list[JSONObject] = []
+    for role, blocks in role_blocks(request):
+        if wire and wire[-1]["role"] == role == "user":
+            wire[-1]["content"] += blocks
+        elif blocks:
+            wire.append({"role": role, "content": blocks})
+    return wire
+
+
+def role_blocks(request: ModelRequest) -> Iterator[tuple[str, list[JSONObject]]]:
+    offered = {tool.name for tool in request.tools}
+    recalled = recalled_turns(request.messages, request.reasoning.history)
+    for index, message in enumerate(sendable(request.messages)):
+        if message.role == "assistant":
+            calls = [wire_call(call, offered) for call in message.tool_calls]
+            yield "assistant", said_blocks(message, calls, index in recalled)
+        elif message.role == "tool":
+            yield "user", [{"type": "tool_result", "tool_use_id": message.tool_call_id, "content": message.content}]
+        elif message.role == "user":
+            yield "user", [{"type": "text", "text": message.content}]
+
+
+def wire_call(call: ToolCall, offered: set[str]) -> JSONObject:
+    name, arguments = wire_name(call.name, offered), json.loads(wire_arguments(call))
+    return {"type": "tool_use", "id": call.id, "name": name, "input": arguments}
+
+
+THINKING = frozenset({"thinking", "redacted_thinking"})
+
+
+def said_blocks(message: Message, calls: Sequence[JSONObject], recalled: bool) -> list[JSONObject]:
+    """The blocks of a turn: as they came where its thinking goes back, else what was said and what was called."""
+    blocks = [block for block in message.echo if kind_of(block) in {"text", "tool_use", *THINKING}]
+    own_calls = sum(kind_of(block) == "tool_use" for block in blocks)
+    if recalled and own_calls == len(calls) and any(kind_of(block) in THINKING for block in blocks):
+        return list(with_calls(blocks, calls, "tool_use"))
+    said: list[JSONObject] = [{"type": "text", "text": message.content}] if message.content.strip() else []
+    return [*said, *calls]
+
+
+# --- what comes back ---------------------------------------------------------------------------------------------
+
+FINISHES = {
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "tool_use": "tool_calls",
+    "max_tokens": "length",
+    "model_context_window_exceeded": "length",
+    "refusal": "content_filter",
+}
+
+
+def read_message(content: bytes, earlier: Sequence[Message]) -> Reply | Trouble:
+    """The content of a message; `earlier` messages say which turn this is and which ids are taken."""
+    payload = payload_of(content)
+    if isinstance(payload, Trouble):
+        return payload
+    listed = payload.get("content")
+    if not isinstance(listed, list) or payload.get("type") == "error":
+        return Trouble("no_content", f"status 200 without content: {provider_message(text_of(content))}")
+    blocks = [block for block in listed if isinstance(block, dict)]
+    message = Message(
+        role="assistant",
+        content=well_encoded(joined(blocks, "text")),
+        reasoning=well_encoded(joined(blocks, "thinking")) or None,
+        tool_calls=number(map(read_use, (block for block in blocks if kind_of(block) == "tool_use")), earlier),
+        echo=echo_of(blocks),
+    )
+    stop = payload.get("stop_reason")
+    finish = FINISHES.get(stop, well_encoded(stop)) if isinstance(stop, str) else None
+    return Reply(message, read_usage(payload.get("usage")), finish)
+
+
+def joined(blocks: Sequence[JSONObject], kind: str) -> str:
+    """The texts of all blocks of a kind, which is also the name of the field that holds them."""
+    return "".join(texts(block.get(kind)) for block in blocks if kind_of(block) == kind)
+
+
+def read_use(block: JSONObject) -> ToolCall:
+    called = {"name": block.get("name"), "arguments": block.get("input")}
+    return read_call({"id": block.get("id"), "function": called})
+
+
+def echo_of(blocks: Sequence[JSONObject]) -> tuple[JSONObject, ...]:
+    """The blocks that have to go back together, if there is thinking among them and all can be sent again."""
+    if not any(kind_of(block) in THINKING for block in blocks):
+        return ()
+    return all_echoed(block for block in blocks if kind_of(block) != "text" or texts(block.get("text")).strip())
+
+
+def read_usage(usage: object) -> Usage:
+    """`input_tokens` of the API leaves out what its cache held or now holds; ours is everything that was read."""
+    fields = usage if isinstance(usage, dict) else {}
+    cached = count(fields.get("cache_read_input_tokens"))
+    return Usage(
+        input_tokens=count(fields.get("input_tokens")) + cached + count(fields.get("cache_creation_input_tokens")),
+        output_tokens=count(fields.get("output_tokens")),
+        reasoning_tokens=count(detail(fields, "output_tokens_details", "thinking_tokens")),
+        cached_tokens=cached,
+        requests=1,
+    )
+
+
+# --- the dialect -------------------------------------------------------------------------------------------------
+
+PARAMETER = re.compile(r"\b(temperature|thinking|output_config)\b")
+NO_CREDIT = re.compile(r"credit balance is too low", re.IGNORECASE)
+
+
+class AnthropicDialect:
+    """Messages as the API takes them from one model: what harness.models.api.endpoint asks of a dialect."""
+
+    hint = "the base URL is the one before /v1/messages"
+
+    def __init__(self, model: str, claude: Claude, refusals: Refusals) -> None:
+        self.model = model
+        self.switch = claude.switch
+        self.refusals = refusals
+
+    def write(self, request: ModelRequest) -> Sent:
+        """The request. Raises UsageError for a reasoning that the model has no setting for, or no room."""
+        switched = self.switch(request.reasoning)
+        body = merged(request_body(self.model, request), switched)
+        thinking = switched.get("thinking", {})
+        if thinking.get("budget_tokens", 0) >= request.sampling.max_tokens:
+            raise UsageError(
+                f"A thinking budget of {thinking['budget_tokens']:,} tokens needs more than that many tokens a turn: "
+                f"raise --max-tokens above it, which is {request.sampling.max_tokens:,}."
+            )
+        if thinking.get("type") in {"enabled", "adaptive"}:
+            del body["temperature"]  # with thinking on, the API takes no temperature but its own
+        return Sent("/v1/messages", self.refusals.settle(body))
+
+    def read(self, sent: Sent, content: bytes, request: ModelRequest) -> Reply | Trouble:
+        return read_message(content, request.messages)
+
+    def trouble(self, sent: Sent, status: int, headers: Mapping[str, str], text: str) -> Trouble:
+        trouble = status_trouble(status, headers, text)
+        if trouble.stop not in {"http_400", "http_422"}:
+            return trouble
+        if NO_CREDIT.search(text):
+            return Trouble("insufficient_quota", trouble.text, retry=False)
+        return replace(trouble, refused=refused_parameter(status, text, PARAMETER))
+
+    def adapt(self, trouble: Trouble, sent: Sent) -> bool:
+        return self.refusals.learn(trouble.refused, sent.body)

@@ -1,0 +1,174 @@
+"""openai/NAME: any endpoint that speaks OpenAI's chat completions or Responses, by way of the `openai` client.
+
+The settings (`load`), and which of the two APIs a model is asked through: endpoint.py sends, chat.py and responses.py
+say what. OpenAI's own models from GPT-5.4 on refuse tools with reasoning on chat completions; where
+an endpoint says so of another model, that model is moved to Responses for the rest of the run.
+
+Left out: streaming; more than one choice.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from harness.errors import UsageError
+from harness.models.api.chat import ChatDialect, known_replacements
+from harness.models.api.connection import (
+    CONNECTION_ARGS,
+    Connection,
+    Settings,
+    client_options,
+    identity_of,
+    known_arguments,
+    read_choice,
+    read_connection,
+    register_secrets,
+)
+from harness.models.api.endpoint import Dialect, EndpointModel
+from harness.models.api.reasoning import OWN_SWITCHES, Switch, openai_chat, openai_responses, own_server
+from harness.models.api.refusals import Refusals
+from harness.models.api.responses import ResponsesDialect
+from harness.models.api.wire import Sent, Trouble
+from harness.types import JSONObject, Model, ModelRequest, Reasoning, Reply
+
+if TYPE_CHECKING:
+    from harness.models import ModelOptions
+
+log = logging.getLogger(__name__)
+
+OPENAI_URL = "https://api.openai.com/v1"
+
+
+# --- settings ----------------------------------------------------------------------------------------------------
+
+HELP = "openai/NAME asks any OpenAI-compatible endpoint: OPENAI_API_KEY, or --base-url for your own server"
+KEYS = ("OPENAI_API_KEY", "OPENAI_BASE_URL")
+ARGS = tuple(sorted((*CONNECTION_ARGS, "api", "organization", "project", "switch")))
+APIS = ("auto", "chat", "responses")
+
+
+def ready(environ: Mapping[str, str]) -> str | None:
+    """None where a model can be reached, else what to do."""
+    if any(environ.get(key, "").strip() for key in KEYS):
+        return None
+    return "no key: export OPENAI_API_KEY=KEY (for a server of your own, OPENAI_BASE_URL=URL)"
+
+
+def load(name: str, options: ModelOptions) -> Model:
+    """The model NAME of an OpenAI-compatible endpoint.
+
+    Raises UsageError for a missing key or name, a malformed URL, and arguments that are unknown or malformed.
+    """
+    if not name.strip():
+        raise UsageError("openai/ needs the name of a model, for example openai/gpt-4.1-mini.")
+    settings = read_settings(name, options)
+    identity = identity_of("openai", name, settings, options)
+    dialect = dialect_of(name, settings, options.args)
+    return EndpointModel(identity, settings, dialect, connect, options.redact)
+
+
+def read_settings(name: str, options: ModelOptions) -> Settings:
+    """Registers every secret before anything can fail, then reads arguments, URL and key."""
+    args, environ = options.args, options.environ
+    url = (options.base_url or environ.get("OPENAI_BASE_URL") or "").strip()
+    key = (args.get("api_key") or environ.get("OPENAI_API_KEY") or "").strip()
+    register_secrets(options.redact, key, url, environ.get("OPENAI_CUSTOM_HEADERS", ""))
+    known_arguments(f"openai/{name}", args, ARGS)
+    if not key and not url:
+        raise UsageError(
+            f"openai/{name} needs a key: set OPENAI_API_KEY, give --model-arg api_key=KEY, "
+            "or name your own server with --base-url."
+        )
+    return replace(
+        read_connection(options, url or OPENAI_URL, key),
+        organization=args.get("organization") or environ.get("OPENAI_ORG_ID"),
+        project=args.get("project") or environ.get("OPENAI_PROJECT_ID"),
+    )
+
+
+# --- which API ---------------------------------------------------------------------------------------------------
+
+RESPONSES_FIRST = re.compile(r"gpt-(5\.([4-9]|\d\d)|[6-9])(?!.*chat)")
+"""OpenAI's models that are known to refuse tools with reasoning on chat completions: GPT-5.4 and later."""
+WANTS_RESPONSES = re.compile(r"\bv1/responses\b|\bresponses api\b", re.IGNORECASE)
+
+
+def is_openai(base_url: str) -> bool:
+    """Whether requests go to OpenAI itself, in any of its regions."""
+    host = urlsplit(base_url).hostname or ""
+    return host == "api.openai.com" or host.endswith(".api.openai.com")
+
+
+def dialect_of(name: str, settings: Settings, args: Mapping[str, str]) -> Dialect:
+    """The API that a model is asked through, and the switch that its endpoint has. Raises UsageError."""
+    api = read_choice(args, "api", APIS, "auto")
+    full_name, own = f"openai/{name}", not is_openai(settings.base_url)
+    how = read_choice(args, "switch", OWN_SWITCHES, "template" if own else "effort")
+    switch: Switch = partial(openai_chat, full_name)
+    if own or how != "effort":
+        switch = partial(own_server, full_name, how=how)
+    chat = ChatDialect(name, switch, Refusals(full_name, known_replacements(name), settings.extra_body))
+    items: Switch = (lambda reasoning: {}) if how == "none" else partial(openai_responses, full_name)
+    responses = ResponsesDialect(name, items, Refusals(full_name, known_replacements(name), settings.extra_body))
+    if api == "responses" or (api == "auto" and not own and RESPONSES_FIRST.match(name)):
+        return responses
+    return chat if api == "chat" else MovingDialect(full_name, chat, responses)
+
+
+class MovingDialect:
+    """Chat completions, until the endpoint says that the model wants Responses: then those for the rest of the run."""
+
+    def __init__(self, name: str, chat: ChatDialect, responses: ResponsesDialect) -> None:
+        self.hint = chat.hint
+        self._name = name
+        self._chat = chat
+        self._responses = responses
+        self._moved = False
+
+    @property
+    def refusals(self) -> Refusals:
+        return self._responses.refusals if self._moved else self._chat.refusals
+
+    def switch(self, reasoning: Reasoning) -> JSONObject:
+        return self._responses.switch(reasoning) if self._moved else self._chat.switch(reasoning)
+
+    def write(self, request: ModelRequest) -> Sent:
+        return self._responses.write(request) if self._moved else self._chat.write(request)
+
+    def read(self, sent: Sent, content: bytes, request: ModelRequest) -> Reply | Trouble:
+        return self._of(sent).read(sent, content, request)
+
+    def trouble(self, sent: Sent, status: int, headers: Mapping[str, str], text: str) -> Trouble:
+        trouble = self._of(sent).trouble(sent, status, headers, text)
+        if self._of(sent) is self._chat and status in {400, 404} and WANTS_RESPONSES.search(text):
+            return replace(trouble, refused=self._chat.path)  # not a parameter of it but the whole API
+        return trouble
+
+    def adapt(self, trouble: Trouble, sent: Sent) -> bool:
+        if trouble.refused != self._chat.path:
+            return self._of(sent).adapt(trouble, sent)
+        if not self._moved:
+            log.warning("%s wants Responses: from now on it is asked through /v1/responses", self._name)
+        self._moved = True
+        return True
+
+    def _of(self, sent: Sent) -> ChatDialect | ResponsesDialect:
+        return self._chat if sent.path == self._chat.path else self._responses
+
+
+# --- the client --------------------------------------------------------------------------------------------------
+
+
+def connect(settings: Settings) -> Connection:
+    """The one client of a run."""
+    import openai
+
+    options = client_options(settings, openai)
+    client = openai.AsyncOpenAI(organization=settings.organization, project=settings.project, **options)
+    return Connection(client, openai)

@@ -1,0 +1,294 @@
+"""What the APIs have in common on the wire, without I/O: names, ids and arguments out; calls, echoes and errors back.
+
+Used by chat_wire.py, responses_wire.py and anthropic_wire.py, each of which adds what is particular to its API. Nothing
+that a server sends is trusted: a body becomes a value or a Trouble, never another exception.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+import time
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+from typing import Literal
+
+from harness.data.arguments import (
+    DEEPEST_ARGUMENTS,
+    LONGEST_ARGUMENTS,
+    deeper_than,
+    made_up_id,
+    read_arguments,
+    well_encoded,
+)
+from harness.stops import StopReason, http_stop
+from harness.types import JSONObject, Message, ToolCall
+
+SHOWN_ERROR = 300
+"""Characters of a provider's message that are kept: enough for a sentence, too few for an HTML page."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A request on the wire: the path below the base URL, and the JSON body."""
+
+    path: str
+    body: JSONObject
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """A request without a usable reply: what it means for the episode, and whether to send it again."""
+
+    stop: StopReason
+    text: str
+    outcome: Literal["model_error", "token_limit", "infrastructure_error"] = "infrastructure_error"
+    retry: bool = True
+    wait: float | None = None
+    """Seconds the server asked us to wait."""
+    refused: str | None = None
+    """The parameter that the endpoint does not take."""
+
+
+# --- what is sent ------------------------------------------------------------------------------------------------
+
+WIRE_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+
+def sendable(messages: Iterable[Message]) -> Iterator[Message]:
+    """The messages with every id, and contents that can be encoded.
+
+    A missing id of a call is made up from its turn; tool messages without one answer the calls in their order.
+    """
+    turn, unanswered = 0, list[str]()
+    for message in messages:
+        message = replace(message, content=well_encoded(message.content))
+        if message.role == "assistant":
+            calls = [replace(call, id=call.id or made_up_id(turn, n)) for n, call in enumerate(message.tool_calls)]
+            unanswered = [call.id for call in calls]
+            turn += 1
+            yield replace(message, tool_calls=tuple(calls))
+        elif message.role == "tool":
+            answers = message.tool_call_id or (unanswered[0] if unanswered else made_up_id(turn, 0))
+            unanswered = [call_id for call_id in unanswered if call_id != answers]
+            yield replace(message, tool_call_id=answers)
+        else:
+            yield message
+
+
+def recalled_turns(messages: Sequence[Message], history: Literal["none", "last", "all"]) -> set[int]:
+    """The places of the assistant turns whose reasoning goes back to the model."""
+    spoken = [index for index, message in enumerate(messages) if message.role == "assistant"]
+    return set({"none": [], "last": spoken[-1:], "all": spoken}[history])
+
+
+def wire_arguments(call: ToolCall) -> str:
+    if call.arguments is None:
+        return "{}"
+    return well_encoded(call.raw if call.raw.strip() else json.dumps(call.arguments, ensure_ascii=False))
+
+
+def wire_name(name: str, offered: Container[str]) -> str:
+    if name in offered or WIRE_NAME.fullmatch(name):
+        return name
+    return re.sub(r"[^A-Za-z0-9_-]", "_", name)[:64] or "unnamed"
+
+
+def with_calls(items: Iterable[JSONObject], calls: Iterable[JSONObject], kind: str) -> Iterator[JSONObject]:
+    """Items of an earlier turn as they came, those of the kind that calls a tool brought up to date from `calls`."""
+    left = iter(calls)
+    for item in items:
+        yield {**item, **next(left)} if kind_of(item) == kind else item
+
+
+# --- what comes back: replies ------------------------------------------------------------------------------------
+
+
+def payload_of(content: bytes) -> JSONObject | Trouble:
+    """The JSON object of a body, {} for other JSON, Trouble where it is none."""
+    try:
+        payload = json.loads(content)
+    except (ValueError, RecursionError):
+        return Trouble("not_json", f"status 200 without JSON: {text_of(content[:SHOWN_ERROR])}")
+    return payload if isinstance(payload, dict) else {}
+
+
+def text_of(content: bytes) -> str:
+    return content.decode("utf-8", "replace")
+
+
+def texts(value: object) -> str:
+    """A string as it is, the texts of a list of parts, "" for anything else."""
+    if isinstance(value, str):
+        return value
+    parts = [part.get("text") if isinstance(part, dict) else part for part in value] if isinstance(value, list) else []
+    return "".join(part for part in parts if isinstance(part, str))
+
+
+def kind_of(item: object) -> str:
+    """The type of an item or a block; "" where it has none."""
+    kind = item.get("type") if isinstance(item, dict) else None
+    return kind if isinstance(kind, str) else ""
+
+
+def number(calls: Iterable[ToolCall], earlier: Sequence[Message]) -> tuple[ToolCall, ...]:
+    """The same calls, each with an id of its own in the whole conversation."""
+    taken = {call.id for old in earlier for call in old.tool_calls}
+    turn = sum(old.role == "assistant" for old in earlier)
+    numbered: list[ToolCall] = []
+    for index, call in enumerate(calls):
+        call_id = call.id
+        if not call_id or call_id in taken:
+            spare = (f"{made_up_id(turn, index)}_{count}" for count in itertools.count(2))
+            ids = itertools.chain([made_up_id(turn, index)], spare)
+            call_id = next(made_up for made_up in ids if made_up not in taken)
+        taken.add(call_id)
+        numbered.append(replace(call, id=call_id))
+    return tuple(numbered)
+
+
+def read_call(item: object) -> ToolCall:
+    """One call; without a usable name it is malformed, whatever its arguments are."""
+    fields = item if isinstance(item, dict) else {}
+    function = fields.get("function")
+    function = function if isinstance(function, dict) else fields
+    call_id, name = fields.get("id"), function.get("name")
+    arguments, raw, error = read_arguments(_decoded(function.get("arguments")) if fields else item)
+    if not isinstance(name, str) or not name.strip():
+        name, arguments, error = "", None, "the call names no tool"
+    extra = echoed(fields.get("extra_content"))
+    return ToolCall(
+        id=well_encoded(call_id) if isinstance(call_id, str) else "",
+        name=well_encoded(name),
+        arguments=arguments,
+        raw=raw,
+        parse_error=error,
+        echo={"extra_content": extra} if extra else None,
+    )
+
+
+def _decoded(value: object) -> object:
+    """Arguments that a server encoded twice, as vLLM's parser does with a string, are decoded once more."""
+    try:
+        inner = json.loads(value) if isinstance(value, str) and value.lstrip()[:1] == '"' else value
+    except (ValueError, RecursionError):
+        return value
+    return inner if isinstance(inner, str) else value
+
+
+def echoed(value: object) -> JSONObject | None:
+    """An object of the provider's as it came, if it can be sent again: bounded, finite, without lone surrogates."""
+    if not isinstance(value, dict) or deeper_than(value, DEEPEST_ARGUMENTS):
+        return None
+    try:
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    except (ValueError, RecursionError):
+        return None
+    if len(text) > LONGEST_ARGUMENTS:
+        return None
+    clean = well_encoded(text)
+    return value if clean == text else dict(json.loads(clean))
+
+
+def all_echoed(items: Iterable[JSONObject]) -> tuple[JSONObject, ...]:
+    """Objects that only go back together, as they came: none where one of them cannot be sent again."""
+    kept = [echoed(item) for item in items]
+    return tuple(item for item in kept if item is not None) if None not in kept else ()
+
+
+def count(value: object) -> int:
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**53 else 0
+
+
+def detail(usage: JSONObject, part: str, name: str) -> object:
+    """A figure inside a part of a usage; None where either is missing."""
+    details = usage.get(part)
+    return details.get(name) if isinstance(details, dict) else None
+
+
+# --- what comes back: errors -------------------------------------------------------------------------------------
+
+REPEATED = frozenset({408, 409, 429})
+EXHAUSTED = frozenset({"insufficient_quota", "billing_hard_limit_reached"})
+TOO_LONG = re.compile(
+    r"context[ _-]?(length|size|window)|maximum (context|prompt|model|input) length|(prompt|input|request) is too long"
+    r"|input token count|too many (input )?tokens|tokens exceed|exceed(s|ed)? (the )?context"
+    r"|reduce the length of the|max_new_tokens.{0,9} must be",
+    re.IGNORECASE,
+)
+"""How OpenAI, vLLM, SGLang, llama.cpp, TGI, Anthropic, Gemini and Mistral say that a prompt does not fit."""
+REFUSAL = re.compile(
+    r"unsupported|not support|unrecognized|unknown|unexpected|not permitted|not allowed|forbidden|deprecated"
+    r"|may only be set|must be verified",
+    re.IGNORECASE,
+)
+PARAMETER = re.compile(
+    r"\b(max_completion_tokens|max_tokens|temperature|seed|reasoning_effort|chat_template_kwargs|enable_thinking"
+    r"|reasoning_content|reasoning)\b"
+)
+PLACES = {
+    "enable_thinking": "chat_template_kwargs",
+    "reasoning": "messages.reasoning",
+    "reasoning_content": "messages.reasoning_content",
+}
+"""Where a parameter is in a body, if not at its top."""
+
+
+def status_trouble(status: int, headers: Mapping[str, str], text: str) -> Trouble:
+    """What an HTTP error means. Wrong keys and refused requests are final; limits and server errors are not."""
+    stop, sentence = http_stop(status), f"HTTP {status}: {provider_message(text)}"
+    fields = error_fields(text)
+    kinds = {kind for kind in (fields.get("code"), fields.get("type")) if isinstance(kind, str)}
+    if status == 402 or kinds & EXHAUSTED:
+        return Trouble("insufficient_quota", sentence, retry=False)
+    if status in REPEATED or status >= 500:
+        return Trouble(stop, sentence, wait=retry_after(headers, time.time()))
+    if status in {400, 413, 422} and ("context_length_exceeded" in kinds or TOO_LONG.search(sentence)):
+        return Trouble("context_length", sentence, "token_limit", retry=False)
+    named = refused_parameter(status, text, PARAMETER)
+    return Trouble(stop, sentence, "model_error", retry=False, refused=PLACES.get(named, named) if named else None)
+
+
+def refused_parameter(status: int, text: str, parameters: re.Pattern[str]) -> str | None:
+    """The one of `parameters` that an endpoint says it does not take; the first it names is the one it means."""
+    if status not in {400, 422} or not REFUSAL.search(text):
+        return None
+    named = parameters.search(texts(error_fields(text).get("param"))) or parameters.search(text)
+    return named[0] if named else None
+
+
+def error_fields(text: str) -> JSONObject:
+    """The error object of a body: {"error": {...}} by OpenAI, the body itself by others, {} if there is none."""
+    try:
+        payload = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    if isinstance(payload, list) and payload:
+        payload = payload[0]  # Gemini's compatible endpoint wraps its error in a list
+    fields = payload.get("error", payload) if isinstance(payload, dict) else {}
+    return fields if isinstance(fields, dict) else {"message": fields}
+
+
+def provider_message(text: str) -> str:
+    fields = error_fields(text)
+    said = fields.get("message") or fields.get("detail")
+    return said if isinstance(said, str) else text.strip() or "no message"
+
+
+def retry_after(headers: Mapping[str, str], now: float) -> float | None:
+    """Seconds the server wants us to wait, by retry-after-ms, or retry-after as seconds or as a date."""
+    for header, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
+        try:
+            seconds = float(headers.get(header, "")) * unit
+        except ValueError:
+            continue
+        if seconds >= 0:
+            return seconds
+    try:
+        date = parsedate_to_datetime(headers.get("retry-after", ""))
+        return max(0.0, date.replace(tzinfo=date.tzinfo or UTC).timestamp() - now)
+    except (ValueError, OverflowError):
+        return None

@@ -1,0 +1,172 @@
+"""A model in a directory: what is checked before anything is loaded, and its identity.
+
+Shared by hf/, vllm/ and vllm-server/ with a directory. Only safetensors are read and no code that came with a model is
+run: pickled weights and `auto_map` can both be programs. Nothing is fetched from a hub.
+
+Left out: adapters (merge them first), models with an image or audio encoder on hf/ (vLLM serves them).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from harness.data import jsonio
+from harness.errors import UsageError
+from harness.types import JSONObject
+
+PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt")
+
+
+TOKENIZERS = ("tokenizer.json", "tokenizer.model", "tekken.json", "vocab.json", "vocab.txt")
+
+
+TEMPLATES = ("chat_template.jinja", "chat_template.json", "additional_chat_templates")
+
+
+CAUSAL = ("ForCausalLM", "LMHeadModel")
+
+
+SERVED = (*CAUSAL, "ForConditionalGeneration")
+"""What vLLM generates text with: also models that see."""
+
+
+IDENTITY = (
+    "*.safetensors",
+    "*.safetensors.index.json",
+    "config.json",
+    "generation_config.json",
+    "tokenizer*",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.*",
+    "merges.txt",
+    "tekken.json",
+    "chat_template.*",
+    "additional_chat_templates/*",
+)
+"""The files that decide what a model says."""
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """A directory that passed the checks. `name` is the model's full name; `template` what --model-arg gave, or None;
+    `longest` a context that was set shorter than the model's own."""
+
+    name: str
+    path: Path
+    config: JSONObject
+    template: str | None = None
+    longest: int | None = None
+
+    @property
+    def context(self) -> int | None:
+        """Tokens that prompt and reply may have together, where anything says."""
+        if self.longest is not None:
+            return self.longest
+        for config in (self.config, self.config.get("text_config")):
+            for key in ("max_position_embeddings", "n_positions", "max_seq_len"):
+                if isinstance(config, dict) and isinstance(length := config.get(key), int) and length > 0:
+                    return length
+        return None
+
+
+def check_folder(name: str, path: Path, args: Mapping[str, str], kinds: Sequence[str] = CAUSAL) -> Folder:
+    """Reads names and small files only. Raises UsageError, one sentence each, for what is missing or not allowed."""
+    if not path.is_dir():
+        raise UsageError(f"{name}: there is no directory {path}.")
+    if not (path / "config.json").is_file():
+        raise UsageError(f"{name}: {path} has no config.json, so it is no model that transformers could load.")
+    config = _read_object(name, path / "config.json")
+    _check_architecture(name, config, kinds)
+    _check_weights(name, path)
+    if not any((path / file).is_file() for file in TOKENIZERS):
+        raise UsageError(f"{name}: {path} has no tokenizer (tokenizer.json or tokenizer.model).")
+    given = args.get("chat_template")
+    if given is None and not _has_template(name, path):
+        raise UsageError(
+            f"{name}: {path} has no chat template; give one with --model-arg chat_template=FILE, with --model-arg "
+            "format=react where it takes no tools."
+        )
+    return Folder(name, path, config, None if given is None else _read_template(Path(given)))
+
+
+def _read_object(name: str, path: Path) -> JSONObject:
+    try:
+        value = jsonio.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{name}: {path} cannot be read as JSON: {error}.") from None
+    if not isinstance(value, dict):
+        raise UsageError(f"{name}: {path} holds no JSON object.")
+    return value
+
+
+def _read_template(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise UsageError(f"The chat template {path} cannot be read: {error}.") from None
+
+
+def _check_architecture(name: str, config: JSONObject, kinds: Sequence[str]) -> None:
+    listed = config.get("architectures")
+    architectures = [kind for kind in listed if isinstance(kind, str)] if isinstance(listed, list) else []
+    if not any(kind.endswith(tuple(kinds)) for kind in architectures):
+        found = ", ".join(architectures) or "an unnamed architecture"
+        raise UsageError(f"{name} holds {found}, which is not a causal language model (...ForCausalLM).")
+
+
+def _check_weights(name: str, path: Path) -> None:
+    index = path / "model.safetensors.index.json"
+    if index.is_file():
+        listed = _read_object(name, index).get("weight_map")
+        shards = {str(file) for file in listed.values()} if isinstance(listed, dict) else set()
+        if missing := sorted(shard for shard in shards if not (path / shard).is_file()):
+            raise UsageError(f"{name}: {path} lacks {missing[0]}, which its index of weights names.")
+    if any(path.glob("*.safetensors")):
+        return
+    if pickled := sorted(file.name for pattern in PICKLED for file in path.glob(pattern)):
+        raise UsageError(
+            f"{name}: {path} has pickled weights only ({pickled[0]}), which can run code when they are loaded; convert "
+            "them to safetensors."
+        )
+    raise UsageError(f"{name}: {path} has no weights (*.safetensors).")
+
+
+def _has_template(name: str, path: Path) -> bool:
+    settings = path / "tokenizer_config.json"
+    return any((path / file).exists() for file in TEMPLATES) or (
+        settings.is_file() and bool(_read_object(name, settings).get("chat_template"))
+    )
+
+
+def folder_digest(path: Path) -> str:
+    """SHA-256 over names and contents of the files that decide what the model says; cached while they do not change."""
+    files = sorted({file for pattern in IDENTITY for file in path.glob(pattern) if file.is_file()})
+    stamps = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+    return _digest(str(path), tuple(stamps))
+
+
+@cache
+def _digest(folder: str, stamps: tuple[tuple[str, int, int], ...]) -> str:
+    total = hashlib.sha256()
+    for name, size, _ in stamps:
+        total.update(f"{Path(name).relative_to(folder)}\0{size}\0".encode())
+        with Path(name).open("rb") as file:
+            total.update(hashlib.file_digest(file, "sha256").digest())
+    return total.hexdigest()
+
+
+def _check_remote_code(folder: Folder) -> None:
+    """Architectures that transformers does not have itself would need the code that came with the model."""
+    known = importlib.import_module("transformers.models.auto.configuration_auto").CONFIG_MAPPING_NAMES
+    kind = folder.config.get("model_type")
+    if kind in known:
+        return
+    if folder.config.get("auto_map"):
+        raise UsageError(f"{folder.name} needs code that came with it ({kind}); code of models is never run.")
+    raise UsageError(f"{folder.name}: the installed transformers does not know the architecture {kind!r}.")

@@ -1,0 +1,362 @@
+"""hf/PATH: a model in a local directory, generated here by transformers, many episodes in one batch.
+
+    harness eval --model hf/PATH --tasks 'micro_*' --concurrency 64
+
+Two parts: the model, which turns requests into rows and rows into replies, and the network behind it, which is loaded
+at the first request. Rows are sorted by length and padded on the left. When memory runs out, what was kept of
+earlier turns is let go, and then the batch is halved for the rest of the run; the rows are generated again.
+
+Decoding is greedy at temperature 0. Above it, each row draws from a generator of its own, seeded by its episode and
+turn: what a sample is answered does not depend on which others are in the batch. Penalties and top-k/top-p of the
+model's own generation configuration are not applied, so that every backend decodes by the same rule.
+
+What was read of an episode is kept for its next turn (harness/models/local/kv_cache.py).
+
+Left out: several devices (use vllm/), a cap on reasoning tokens.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.batching import BatchModel
+from harness.errors import ModelFailure, UsageError
+from harness.models import ModelOptions
+from harness.models.local.folder import check_folder
+from harness.models.local.options import check_args, width_of
+from harness.models.local.packages import first_line, missing, prepare_environment, quietly_imported, require
+from harness.models.local.rows import Row, closed, to_reply, to_row
+from harness.models.local.tokenizer import Local, has_stop, open_local
+from harness.types import JSONObject, Model, ModelRequest, Reasoning, Reply, Usage
+
+if TYPE_CHECKING:
+    from harness.models.local.kv_cache import Memory
+
+log = logging.getLogger(__name__)
+
+HELP = "hf/PATH generates with transformers from a local directory (safetensors)"
+ARGS = ("batch_size", "chat_template", "device", "dtype", "format")
+PACKAGES = ("torch", "transformers", "safetensors")
+DTYPES = ("auto", "float32", "bfloat16", "float16")
+DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
+OUT_OF_MEMORY = re.compile(r"out of memory|can't allocate memory|not enough memory", re.IGNORECASE)
+
+Generate = Callable[[Sequence[Row]], list[list[int]]]
+"""Continues rows together: new token ids a row, in the same order; what follows a row's end is padding."""
+
+
+def ready(environ: Mapping[str, str]) -> str | None:
+    """None when this backend can run here, else one sentence with the command that mends it."""
+    return missing(PACKAGES, "local")
+
+
+def load(name: str, options: ModelOptions) -> Model:
+    """The model of the directory `name`; see `load_directory`."""
+    return load_directory(f"hf/{name}", name, options)
+
+
+def load_directory(name: str, path: str, options: ModelOptions) -> HFModel:
+    """A model called `name`, from a directory. Its weights are read at the first request.
+
+    Raises UsageError for whatever is missing in the directory, arguments, and packages that are not installed.
+    """
+    check_args(name, options.args, ARGS)
+    width = width_of(options)
+    dtype, device = options.args.get("dtype", "auto"), options.args.get("device", "auto")
+    if dtype not in DTYPES:
+        raise UsageError(f"--model-arg dtype={dtype!r} is none of {', '.join(DTYPES)}.")
+    if not DEVICE.fullmatch(device):
+        raise UsageError(f"--model-arg device={device!r} is none of auto, cpu, cuda, cuda:N.")
+    folder = check_folder(name, Path(path), options.args)
+    require(name, PACKAGES, "local")
+    local = open_local(folder, options.args)
+    dtype, device = placed(name, dtype, device)
+    return HFModel(
+        name, local, width, {"dtype": dtype, "device": device.partition(":")[0]}, network(local, dtype, device, width)
+    )
+
+
+def placed(name: str, dtype: str, device: str) -> tuple[str, str]:
+    """The dtype and device that `auto` means here: the first GPU in the weights' own dtype, else the CPU in float32."""
+    prepare_environment()
+    import torch
+
+    found = torch.cuda.is_available()
+    if device == "auto":
+        device = "cuda" if found else "cpu"
+    if device != "cpu" and not found:
+        raise UsageError(f"{name}: there is no CUDA device for --model-arg device={device}.")
+    return ("float32" if dtype == "auto" and device == "cpu" else dtype), device
+
+
+# --- the model ---------------------------------------------------------------------------------------------------
+
+
+class HFModel(BatchModel):
+    """A network that answers up to `width` requests together."""
+
+    def __init__(self, name: str, local: Local, width: int, settings: Mapping[str, str], generate: Generate) -> None:
+        self.name = name
+        self.width = width
+        self.fingerprint: Mapping[str, Any] = {"backend": "hf", **local.identity(**settings)}
+        self.prompter = local.prompter
+        self._local = local
+        self._generate = generate
+        self._size = width
+
+    def switch(self, reasoning: Reasoning) -> JSONObject:
+        """What the chat template is told. Raises UsageError where it has no such switch."""
+        return self.prompter.switch(reasoning)
+
+    def batch(self, requests: Sequence[ModelRequest]) -> list[Reply | ModelFailure]:
+        """One answer a request, in the same order. Raises UsageError where the weights cannot be loaded."""
+        answers: list[Reply | ModelFailure | Row] = [to_row(self._local, request) for request in requests]
+        places = [place for place, row in enumerate(answers) if isinstance(row, Row)]
+        # Longest first: where memory runs out at all, it runs out at once.
+        places.sort(key=lambda place: len(answers[place].ids), reverse=True)  # type: ignore[union-attr]
+        while places:
+            size = min(self._size, len(places))
+            rows = [row for place in places[:size] if isinstance(row := answers[place], Row)]
+            results = self._together(rows)
+            if results is not None:
+                for place, result in zip(places[:size], results, strict=True):
+                    answers[place] = result
+                places = places[size:]
+        return [answer for answer in answers if not isinstance(answer, Row)]
+
+    def close(self) -> None:
+        """Lets go of the weights."""
+        self._generate = closed
+        gc.collect()
+
+    def _together(self, rows: Sequence[Row]) -> list[Reply | ModelFailure] | None:
+        """Answers of rows that are generated together; None: memory ran out, and the next try takes fewer."""
+        try:
+            generated = self._generate(rows)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            trouble = first_line(error)
+        else:
+            return [to_reply(self._local, row, ids) for row, ids in zip(rows, generated, strict=True)]
+        # Outside of the handler: until it ends, the error's frames hold the tensors that are to be freed.
+        release_memory()
+        if len(rows) == 1:
+            text = f"{self.name}: out of memory for a single prompt of {len(rows[0].ids)} tokens: {trouble}"
+            return [ModelFailure(text, outcome="infrastructure_error", stop="out_of_memory", usage=Usage(requests=1))]
+        self._size = len(rows) // 2
+        log.warning("%s: out of memory with %d rows; from now on %d at once", self.name, len(rows), self._size)
+        return None
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """torch has an exception of its own for GPUs, and a RuntimeError by its text for the CPU."""
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and OUT_OF_MEMORY.search(str(error)) is not None
+    )
+
+
+def release_memory() -> None:
+    """Gives cached memory back to the device."""
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+# --- the network -------------------------------------------------------------------------------------------------
+
+
+def network(local: Local, dtype: str, device: str, width: int) -> Generate:
+    """What generates: loads the weights at its first use and keeps them, and what it has read of `width` episodes."""
+    from harness.models.local import kv_cache
+
+    loaded: list[Any] = []
+
+    def generate(rows: Sequence[Row]) -> list[list[int]]:
+        if not loaded:
+            model = load_weights(local, dtype, device)
+            loaded.extend((model, kv_cache.Memory(width if kv_cache.remembers_tokens(model) else 0)))
+        model, memory = loaded
+        try:
+            return continue_rows(model, local, rows, memory)
+        except Exception as error:
+            if not memory.capacity or not is_out_of_memory(error):
+                raise
+        log.warning("%s: out of memory; what was kept of earlier turns is let go", local.folder.name)
+        memory.forget()
+        release_memory()
+        return continue_rows(model, local, rows, memory)
+
+    return generate
+
+
+def load_weights(local: Local, dtype: str, device: str) -> Any:
+    """The network, ready to generate. Raises UsageError where the weights cannot be read."""
+    prepare_environment()
+    import torch
+
+    transformers = quietly_imported("transformers")
+    transformers.utils.logging.disable_progress_bar()
+    try:
+        model, found = transformers.AutoModelForCausalLM.from_pretrained(
+            str(local.folder.path),
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # told below, in one sentence
+            dtype=dtype if dtype == "auto" else getattr(torch, dtype),
+            local_files_only=True,
+            trust_remote_code=False,
+            use_safetensors=True,
+        )
+    except Exception as error:
+        raise UsageError(f"{local.folder.name}: its weights cannot be loaded: {first_line(error)}.") from None
+    check_fit(local.folder.name, found)
+    model = model.to(device)
+    padding = local.tokenizer.pad_token_id
+    padding = padding if padding is not None else (local.ends[0] if local.ends else 0)
+    # A fresh configuration: what the model brought (penalties, top-k) would change greedy decoding too.
+    ends = list(local.ends) or None
+    model.generation_config = transformers.GenerationConfig(eos_token_id=ends, pad_token_id=padding, do_sample=False)
+    return model.eval()
+
+
+def check_fit(name: str, found: Mapping[str, Any]) -> None:
+    """Raises UsageError where weights are missing or of another shape than config.json says: they would be random
+    numbers. Weights that the configuration has no place for are a warning, because some are only of use in training.
+
+    `found` is transformers' own account of the loading; tied weights are not in it.
+    """
+    for key, said in (("missing_keys", "is missing"), ("mismatched_keys", "has another shape")):
+        if names := sorted(one if isinstance(one, str) else str(one[0]) for one in found[key]):
+            more = f" (and {len(names) - 1} more)" if len(names) > 1 else ""
+            raise UsageError(f"{name}: its weights do not fit its config.json: {names[0]} {said}{more}.")
+    if names := sorted(found["unexpected_keys"]):
+        log.warning("%s: its config.json has no place for %d of its weights, such as %s", name, len(names), names[0])
+
+
+def continue_rows(model: Any, local: Local, rows: Sequence[Row], memory: Memory | None = None) -> list[list[int]]:
+    """New tokens of each row, generated together with left padding; `memory` is what is known of their episodes.
+
+    Whenever half of the rows are done, they leave the batch and the others go on with their cache: one reply that runs
+    to its limit would otherwise cost as much as if all did.
+    """
+    import torch
+
+    from harness.models.local import kv_cache
+
+    longest = max(len(row.ids) for row in rows)
+    padding = model.generation_config.pad_token_id
+    ids = torch.tensor([[padding] * (longest - len(row.ids)) + list(row.ids) for row in rows], device=model.device)
+    mask = torch.tensor([[0] * (longest - len(row.ids)) + [1] * len(row.ids) for row in rows], device=model.device)
+    live, generated = list(range(len(rows))), [list[int]() for _ in rows]
+    noise = Noise(rows)
+    memory = memory or kv_cache.Memory(0)
+    taken_as = kv_cache.cache_argument(model)
+    with torch.inference_mode():
+        cache = kv_cache.opened(model, rows, memory)
+        while live:
+            output = model.generate(
+                input_ids=ids,
+                attention_mask=mask,
+                **{taken_as: cache},
+                max_new_tokens=max(rows[place].room for place in live) - (ids.shape[1] - longest),
+                use_cache=True,
+                logits_processor=[noise] if noise.any else [],
+                stopping_criteria=[Enough(local, [rows[place] for place in live], longest, cache is not None)],
+                return_dict_in_generate=True,
+            )
+            left = []
+            for index, (place, new) in enumerate(zip(live, output.sequences[:, longest:].tolist(), strict=True)):
+                generated[place] = new
+                if not is_done(local, rows[place], new):
+                    left.append(index)
+                elif cache is not None:
+                    memory.keep(rows[place], new, cache, index, longest - len(rows[place].ids))
+            if cache is None or not left:
+                break
+            chosen = torch.tensor(left, device=model.device)
+            cache.batch_select_indices(chosen)
+            noise.select(left)
+            live, ids = [live[index] for index in left], output.sequences[chosen]
+            mask = torch.cat([mask[chosen], mask.new_ones(len(left), ids.shape[1] - mask.shape[1])], dim=1)
+    return generated
+
+
+def is_done(local: Local, row: Row, new: Sequence[int]) -> bool:
+    """Whether a row has its limit, an end of the turn, or a stop string of the format."""
+    return len(new) >= row.room or any(end in new for end in local.ends) or has_stop(local, new)
+
+
+class Noise:
+    """Sampling that a batch does not change: logits / temperature + Gumbel noise, of which the greatest is taken.
+
+    That is a draw from the softmax (the Gumbel-max trick), with each row's noise from its own generator. Rows of
+    temperature 0 keep their logits.
+    """
+
+    def __init__(self, rows: Sequence[Row]) -> None:
+        import torch
+
+        # On the CPU, so that a seed means the same on every device.
+        self._sources = [(torch.Generator().manual_seed(row.seed), row.request.sampling.temperature) for row in rows]
+
+    @property
+    def any(self) -> bool:
+        """Whether any row is drawn at all."""
+        return any(temperature > 0 for _, temperature in self._sources)
+
+    def select(self, places: Sequence[int]) -> None:
+        """Goes on with some of the rows."""
+        self._sources = [self._sources[place] for place in places]
+
+    def __call__(self, input_ids: Any, scores: Any) -> Any:
+        """Scores of shape (rows, vocabulary) with noise, in float32."""
+        import torch
+
+        noisy = scores.float()
+        for row, (generator, temperature) in enumerate(self._sources):
+            if temperature > 0:
+                waits = torch.empty(noisy.shape[1]).exponential_(generator=generator)
+                noisy[row] = noisy[row] / temperature - waits.log().to(noisy.device)
+        return noisy
+
+
+class Enough:
+    """Ends a row at its own token limit, or when a stop string of the format is among its last tokens; with `pauses`
+    ends them all when half are done.
+
+    It only saves time: what a row's reply is, is cut out of its tokens afterwards.
+    """
+
+    LAST = 16
+    """Tokens that are decoded to look for a stop string."""
+
+    def __init__(self, local: Local, rows: Sequence[Row], start: int, pauses: bool) -> None:
+        import torch
+
+        self._local = local
+        self._start = start
+        self._pauses = pauses
+        self._rooms = torch.tensor([row.room for row in rows])
+        self._ends = torch.tensor(local.ends)
+        self._done = torch.zeros(len(rows), dtype=torch.bool)
+
+    def __call__(self, input_ids: Any, scores: Any, **more: Any) -> Any:
+        """Which rows are done, as a boolean tensor of shape (rows,)."""
+        import torch
+
+        # Not the last token alone: on some devices the check comes some tokens late.
+        last = input_ids[:, max(self._start, input_ids.shape[1] - self.LAST) :].cpu()
+        self._done |= self._rooms <= input_ids.shape[1] - self._start
+        self._done |= torch.isin(last, self._ends).any(dim=1)
+        if self._local.format.stop:
+            self._done |= torch.tensor([has_stop(self._local, ids) for ids in last.tolist()])
+        if self._pauses and 2 * int(self._done.sum()) >= len(self._done):
+            return torch.ones_like(self._done).to(input_ids.device)
+        return self._done.to(input_ids.device)

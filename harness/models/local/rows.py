@@ -1,0 +1,67 @@
+"""A request as a row of token ids, and what was generated after it as a reply."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from harness.data import jsonio
+from harness.errors import ModelFailure
+from harness.models.local.prompting import Prompt
+from harness.models.local.tokenizer import Local, cut, reasoning_tokens
+from harness.stops import StopReason
+from harness.types import ModelRequest, Reply, Usage
+
+OUT_OF_CONTEXT: StopReason = "context_length"
+
+
+# --- identity ----------------------------------------------------------------------------------------------------
+
+
+# --- tokenizer and format ----------------------------------------------------------------------------------------
+
+
+# --- one turn ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One prompt to continue: its token ids, how many new tokens it may have, and how they are drawn."""
+
+    request: ModelRequest
+    prompt: Prompt
+    ids: tuple[int, ...]
+    room: int
+
+    @property
+    def seed(self) -> int:
+        """For this turn of this episode alone, so that what is drawn does not depend on who is in the batch."""
+        request = self.request
+        return int(jsonio.digest([request.sampling.seed or 0, request.sample.id, request.epoch, request.turn])[:8], 16)
+
+
+def to_row(local: Local, request: ModelRequest) -> Row | ModelFailure:
+    """A request as token ids. A prompt that leaves no room in the model's context is a token limit."""
+    try:
+        prompt = local.prompter.prompt(request)
+    except ModelFailure as failure:
+        return failure
+    ids, context = local.encode(prompt.text), local.folder.context
+    room = request.sampling.max_tokens if context is None else min(request.sampling.max_tokens, context - len(ids))
+    if room < 1:
+        text = f"the prompt has {len(ids)} tokens, and the model's context {context}"
+        return ModelFailure(f"{local.folder.name}: {text}", outcome="token_limit", stop=OUT_OF_CONTEXT)
+    return Row(request, prompt, tuple(ids), room)
+
+
+def to_reply(local: Local, row: Row, generated: Sequence[int]) -> Reply:
+    """New token ids, also with padding behind their end, as a reply. A row that never ended was cut: "length"."""
+    ids, text, finished = cut(local, generated[: row.room])
+    message = local.format.parse(text, turn=row.request.turn, thinking=row.prompt.thinking)
+    usage = Usage(len(row.ids), len(ids), reasoning_tokens(local, message), requests=1)
+    return Reply(replace(message, raw=text), usage, "stop" if finished else "length")
+
+
+def closed(rows: Sequence[Row]) -> list[list[int]]:
+    """What continues rows after a model was closed."""
+    raise ModelFailure("the model was closed", outcome="infrastructure_error", stop="closed")

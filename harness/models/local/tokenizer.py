@@ -1,0 +1,133 @@
+"""A model's tokenizer, chat template and format: text to token ids and back, and where a turn ends."""
+
+from __future__ import annotations
+
+import bisect
+import hashlib
+import importlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from harness import formats
+from harness.errors import UsageError
+from harness.models.local.folder import Folder, _check_remote_code, _read_object, folder_digest
+from harness.models.local.packages import first_line, prepare_environment, quietly_imported
+from harness.models.local.prompting import Prompter, Render
+from harness.types import JSONObject, Message
+
+TURN_ENDS = ("<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<end_of_turn>", "<turn|>", "<|end|>", "<|return|>", "<|call|>")
+"""Tokens that end a turn in the templates that name them, whatever the configuration says."""
+
+
+@dataclass(frozen=True, slots=True)
+class Local:
+    """A checked directory with its tokenizer, its prompter, and the tokens that end a turn."""
+
+    folder: Folder
+    tokenizer: Any
+    prompter: Prompter
+    format: formats.Format
+    ends: tuple[int, ...]
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids; templates write their own first token, so none is added."""
+        ids: list[int] = self.tokenizer.encode(text, add_special_tokens=False)
+        return ids
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of token ids with special tokens in it, because some formats are written with them."""
+        text: str = self.tokenizer.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False)
+        return text
+
+    def identity(self, **more: object) -> dict[str, Any]:
+        """What decides the replies, wherever the directory lies."""
+        template = hashlib.sha256(self.prompter.template.encode()).hexdigest()[:16]
+        return {
+            "sha256": folder_digest(self.folder.path),
+            "template": template,
+            "format": self.format.name,
+            **more,
+        }
+
+
+def open_local(folder: Folder, args: Mapping[str, str]) -> Local:
+    """Loads the tokenizer; needs transformers, not torch. Raises UsageError where it cannot be."""
+    prepare_environment()
+    transformers = quietly_imported("transformers")
+    _check_remote_code(folder)
+    try:
+        tokenizer = transformers.AutoTokenizer.from_pretrained(
+            str(folder.path), local_files_only=True, trust_remote_code=False
+        )
+        template = folder.template or tokenizer.get_chat_template(tools=[])
+    except Exception as error:
+        # Whatever is wrong with these files, transformers has dozens of exceptions for it.
+        raise UsageError(f"{folder.name}: its tokenizer cannot be loaded: {first_line(error)}.") from None
+    chosen = formats.choose(template, args.get("format"))
+    prompter = Prompter(folder.name, template, renderer(tokenizer, template), chosen)
+    _check_template(prompter)
+    return Local(folder, tokenizer, prompter, chosen, turn_ends(folder, tokenizer, template))
+
+
+def _check_template(prompter: Prompter) -> None:
+    """Raises UsageError for a template that is none. What it refuses of a conversation is seen when it is rendered."""
+    errors = importlib.import_module("jinja2.exceptions")
+    try:
+        prompter.render([{"role": "user", "content": "?"}], None, {})
+    except errors.TemplateSyntaxError as error:
+        raise UsageError(
+            f"{prompter.name}: its chat template has an error in line {error.lineno}: {error.message}."
+        ) from None
+    except Exception:
+        return
+
+
+def renderer(tokenizer: Any, template: str, opens: bool = True) -> Render:
+    """A chat template as a function; `opens`: with the words that begin the next turn."""
+
+    def render(messages: list[JSONObject], tools: list[JSONObject] | None, options: JSONObject) -> str:
+        text: str = tokenizer.apply_chat_template(
+            messages, tools=tools, chat_template=template, add_generation_prompt=opens, tokenize=False, **options
+        )
+        return text
+
+    return render
+
+
+def turn_ends(folder: Folder, tokenizer: Any, template: str) -> tuple[int, ...]:
+    """Every token that ends a turn: by the generation configuration, the tokenizer, and the template's own markers."""
+    path = folder.path / "generation_config.json"
+    configured = [_read_object(folder.name, path).get("eos_token_id")] if path.is_file() else []
+    configured += [folder.config.get("eos_token_id"), tokenizer.eos_token_id]
+    flat = [one for value in configured for one in (value if isinstance(value, list) else [value])]
+    vocabulary = tokenizer.get_vocab()
+    marked = [vocabulary[token] for token in TURN_ENDS if token in template and token in vocabulary]
+    return tuple(sorted({one for one in [*flat, *marked] if isinstance(one, int)}))
+
+
+def cut(local: Local, ids: Sequence[int]) -> tuple[Sequence[int], str, bool]:
+    """The tokens that count, their text up to the end of the turn, and whether there was an end.
+
+    The token that ends a turn counts but is no text. A stop string of the format is no text either, and the tokens
+    that spell it count.
+    """
+    end = next((place for place, token in enumerate(ids) if token in local.ends), None)
+    kept = ids if end is None else ids[: end + 1]
+    text = local.decode(ids if end is None else ids[:end])
+    stops = [place for stop in local.format.stop if (place := text.find(stop)) >= 0]
+    if not stops:
+        return kept, text, end is not None
+    short = text[: min(stops)]
+    needed = bisect.bisect_left(range(len(kept)), True, key=lambda n: has_stop(local, kept[:n]))
+    return kept[:needed], short, True
+
+
+def has_stop(local: Local, ids: Sequence[int]) -> bool:
+    """Whether a stop string of the format is in the text of some tokens."""
+    text = local.decode(ids)
+    return any(stop in text for stop in local.format.stop)
+
+
+def reasoning_tokens(local: Local, message: Message) -> int:
+    return len(local.encode(message.reasoning)) if message.reasoning else 0

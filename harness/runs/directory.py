@@ -1,0 +1,252 @@
+"""The run directory: manifest.json, samples.jsonl (one line an episode, appended and flushed), summary.json.
+
+Whatever happens to the process, what was written stays usable: the last line of a key counts, a torn last line is
+dropped, manifest and summary are replaced as a whole, and one process at a time writes (.lock). A summary is there
+only while the run is complete. A run that is put away may have samples.jsonl.xz instead: it can be read and rescored.
+"""
+
+from __future__ import annotations
+
+import json
+import lzma
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, cast
+
+from harness.data import jsonio
+from harness.runs.claims import claimed, hold, is_free
+from harness.errors import UsageError
+from harness.runs.identity import continued, differences, told
+from harness.data.schema import Manifest, Record, Summary
+from harness.runs.faults import manifest_fault, record_fault
+
+SCHEMA = 1
+
+
+def order(record: Record) -> tuple[str, str, int]:
+    """The order in which records are counted: task, sample, epoch."""
+    return record["task"], record["sample"], record["epoch"]
+
+
+def counting(attempts: Iterable[Record]) -> list[Record]:
+    """The episodes that count, in order: of several attempts with one key the last."""
+    return sorted({record["key"]: record for record in attempts}.values(), key=order)
+
+
+class RunDirectory:
+    """One run on disk. `open` reads one that is there; `claim` makes one or goes on with it, as its only writer."""
+
+    def __init__(self, path: Path, manifest: Manifest) -> None:
+        self.path = path
+        self.manifest = manifest
+
+    @property
+    def samples_path(self) -> Path:
+        return self.path / "samples.jsonl"
+
+    @property
+    def packed_path(self) -> Path:
+        return self.path / "samples.jsonl.xz"
+
+    @property
+    def summary_path(self) -> Path:
+        return self.path / "summary.json"
+
+    @property
+    def planned(self) -> int:
+        """How many episodes the run has when it is complete."""
+        samples = sum(len(task["clusters"]) for task in self.manifest["tasks"].values())
+        return samples * int(self.manifest["identity"]["epochs"])
+
+    @classmethod
+    def open(cls, path: Path) -> RunDirectory:
+        """A run to read. Raises UsageError where there is none, or where its manifest is damaged."""
+        file = path / "manifest.json"
+        manifest = read_object(file, f"{path} is no run directory: it has no manifest.json.")
+        if manifest.get("schema") != SCHEMA:
+            raise UsageError(f"{path} was written in another format than this version's ({SCHEMA}).")
+        if fault := manifest_fault(manifest):
+            raise UsageError(f"{file} is damaged: {fault}.")
+        return cls(path, cast(Manifest, manifest))
+
+    @classmethod
+    def check(cls, path: Path, manifest: Manifest, resume: bool) -> RunDirectory | None:
+        """The run that `path` holds already, if it is this very one and may be resumed. Raises UsageError where the
+        directory holds anything else."""
+        if (path / "manifest.json").exists():
+            earlier = cls.open(path)
+            differing = differences(earlier.manifest, manifest)
+            if set(differing) == {"verifier"}:
+                raise UsageError(f"{path} was scored by another verifier; bring it up to date by `harness rescore`.")
+            if differing:
+                raise UsageError(f"{path} holds another run ({told(differing)}); name another directory with --out.")
+            if not resume:
+                raise UsageError(f"{path} holds this run already; go on with it by --resume, or name another --out.")
+            if earlier.episodes_path() == earlier.packed_path:
+                raise UsageError(f"{earlier.packed_path} is packed: unpack it (xz -d) to go on with the run.")
+            return earlier
+        if not is_free(path, "manifest.json"):
+            raise UsageError(f"{path} exists and is no run directory; name another with --out.")
+        return None
+
+    @classmethod
+    @contextmanager
+    def claim(cls, path: Path, manifest: Manifest, resume: bool) -> Iterator[RunDirectory]:
+        """A run to write, for as long as the context lasts. Raises UsageError as `check` does, and while another
+        process writes there."""
+
+        def begin() -> RunDirectory:
+            jsonio.write_json(path / "manifest.json", manifest)
+            return cls(path, manifest)
+
+        with claimed(path, lambda: cls.check(path, manifest, resume), begin) as run:
+            if changes := continued(run.manifest, manifest):
+                run.summary_path.unlink(missing_ok=True)  # evaluation writes it again once the run is complete
+                run.update(**changes)
+            yield run
+
+    def episodes_path(self) -> Path | None:
+        """The file that holds the episodes; None where none was played. Raises UsageError where a run that has a
+        summary has lost it, and where there are two: nobody could say which counts."""
+        there = [path for path in (self.samples_path, self.packed_path) if path.exists()]
+        if len(there) > 1:
+            raise UsageError(f"{self.path} has samples.jsonl and samples.jsonl.xz; remove the one that does not count.")
+        if not there and self.summary_path.exists():
+            raise UsageError(self._cut)
+        return there[0] if there else None
+
+    @property
+    def _cut(self) -> str:
+        return f"{self.path} is cut: it has a summary but no episodes; its samples.jsonl is missing or empty."
+
+    def content(self) -> bytes:
+        """samples.jsonl as it stands, unpacked where it is packed. Raises UsageError where it cannot be read."""
+        if (path := self.episodes_path()) is None:
+            return b""
+        try:
+            with lzma.open(path) if path == self.packed_path else path.open("rb") as file:
+                return file.read()
+        except OSError as error:
+            raise UsageError(f"{path} cannot be read: {error.strerror}.") from None
+        except (lzma.LZMAError, EOFError) as error:
+            raise UsageError(f"{path} cannot be decompressed: {error}.") from None
+
+    def records(self) -> list[Record]:
+        """See `counting`. Raises UsageError as `attempts` does."""
+        return counting(self.attempts())
+
+    def attempts(self) -> list[Record]:
+        """Every episode that was played, also those that were played again, as they stand in the file. Raises
+        UsageError where a line other than the last is broken or lacks what some command reads of it, and where a run
+        with a summary has no episodes."""
+        path, lines = self.episodes_path(), self.content().split(b"\n")
+        found: list[Record] = []
+        keys: dict[tuple[str, str, int], str] = {}
+        for number, text in enumerate(lines[:-1], start=1):
+            try:
+                record = jsonio.loads(text)
+                fault = record_fault(record) or self._stranger(record)
+            except ValueError as error:
+                fault = f"it cannot be read as JSON: {error}"
+            if fault:
+                raise UsageError(f"{path}, line {number} is no episode record of this run: {fault}.")
+            if keys.setdefault(order(record), record["key"]) != record["key"]:
+                raise UsageError(f"{path}, line {number}: an earlier line has this episode of another run.")
+            found.append(record)
+        if not found and self.summary_path.exists():
+            raise UsageError(self._cut)
+        return found
+
+    def _stranger(self, record: Record) -> str | None:
+        """Why a record is none of this run's; None where it is."""
+        if record.get("schema") != SCHEMA:
+            return "it is of another format"
+        if (task := self.manifest["tasks"].get(record["task"])) is None:
+            return f"the run has no task {record['task']!r}"
+        if record["sample"] not in task["clusters"]:
+            return f"{record['task']} has no sample {record['sample']!r}"
+        if record["epoch"] >= self.manifest["identity"]["epochs"]:
+            return f"the run has no epoch {record['epoch']}"
+        return None
+
+    def summary(self) -> Summary:
+        """summary.json. Raises UsageError where the run has not got that far."""
+        missing = f"{self.path} has no summary yet; finish the run with --resume."
+        summary = read_object(self.summary_path, missing)
+        if not all(isinstance(summary.get(name), dict) for name in ("tasks", "groups")):
+            raise UsageError(f"{self.summary_path} is no summary.")
+        return cast(Summary, summary)
+
+    def write_summary(self, summary: Summary) -> None:
+        jsonio.write_json(self.summary_path, summary)
+
+    def update(self, **parts: Any) -> None:
+        """Replaces parts of the manifest that are not its identity."""
+        self.manifest = cast(Manifest, {**self.manifest, **parts})
+        jsonio.write_json(self.path / "manifest.json", self.manifest)
+
+    def rewrite(self, manifest: Manifest, records: Iterable[Record]) -> None:
+        """Replaces all episode records, for a rescore; only inside `locked`. What is packed stays packed."""
+        text = "".join(map(line, records))
+        if self.episodes_path() == self.packed_path:
+            jsonio.write_atomically(self.packed_path, packed(text.encode("utf-8", "replace")))
+        else:
+            jsonio.write_atomically(self.samples_path, text)
+        jsonio.write_json(self.path / "manifest.json", manifest)
+        self.manifest = manifest
+
+
+def packed(content: bytes) -> bytes:
+    """What samples.jsonl.xz holds: the same bytes for the same content."""
+    return lzma.compress(content, preset=9)
+
+
+def read_object(path: Path, missing: str) -> dict[str, Any]:
+    """The JSON object in a file. Raises UsageError, with the sentence `missing` where there is no file."""
+    try:
+        value = jsonio.loads(path.read_bytes())
+    except (FileNotFoundError, NotADirectoryError):
+        raise UsageError(missing) from None
+    except (ValueError, OSError) as error:
+        raise UsageError(f"{path} cannot be read: {error}.") from None
+    if not isinstance(value, dict):
+        raise UsageError(f"{path} cannot be read: it is no JSON object.")
+    return value
+
+
+class Appender:
+    """Appends records, each flushed as one line; a line that was torn by a crash is cut off first."""
+
+    def __init__(self, path: Path, redact: Callable[[str], str] = str) -> None:
+        self._redact = redact
+        self._file: IO[bytes] = path.open("a+b")
+        try:
+            hold(self._file, path.parent)
+        except UsageError:
+            self._file.close()
+            raise
+        self._file.truncate(_whole_lines(path))
+
+    def append(self, record: Mapping[str, Any]) -> None:
+        self._file.write(self._redact(line(record)).encode("utf-8", "replace"))
+        self._file.flush()
+
+    def __enter__(self) -> Appender:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+
+def line(record: Mapping[str, Any]) -> str:
+    """A record as it stands in samples.jsonl."""
+    return json.dumps(record, ensure_ascii=False, separators=(",", ":")) + "\n"
+
+
+def _whole_lines(path: Path) -> int:
+    """The length in bytes of a file up to its last newline."""
+    return path.read_bytes().rfind(b"\n") + 1

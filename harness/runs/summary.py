@@ -1,0 +1,178 @@
+"""From episode records to summary.json: metrics with intervals, outcomes counted by kind, groups as macro means.
+
+Every record counts, whatever its outcome: an episode that failed keeps what it solved and stays in the denominator.
+A metric that no episode has (the precision of a model that never calls) is null with n = 0, never 0 or 1.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+
+from harness.runs.averages import members, observations, table_entry, task_weights
+from harness.runs.record import usage_to_json
+from harness.metrics import bounds_of
+from harness.runs.prices import Price
+from harness.runs.directory import SCHEMA, order
+from harness.data.schema import Floor, Manifest, MetricJSON, PriceJSON, ReasoningSeen, Record, Summary, SummaryEntry, UsageJSON, UserIdentity, UserSummary
+from harness.stats import estimate, pass_at, pass_hat
+from harness.types import Usage
+
+NOT_SWITCHED = "not switched: "
+"""How a record's note begins where an endpoint refused what switches reasoning."""
+
+PASS = re.compile(r"(pass[@^])(\d+)")
+"""A metric over the epochs of a sample, and its k."""
+
+
+def summarise(manifest: Manifest, records: Sequence[Record]) -> Summary:
+    """The summary of a run: `manifest` names the tasks, their groups and every sample's cluster."""
+    records = sorted(records, key=order)
+    by_task: dict[str, list[Record]] = {name: [] for name in manifest["tasks"]}
+    for record in records:
+        by_task[record["task"]].append(record)
+    identity = manifest["identity"]
+    used = [record["usage"] for record in records]
+    summary: Summary = {
+        "schema": SCHEMA,
+        "model": identity["model"],
+        "reasoning": identity["reasoning"],
+        "verifier": identity["verifier"],
+        "tasks": {name: _entry(manifest, [name], by_task) for name in by_task},
+        "groups": {
+            group: _entry(manifest, names, by_task)
+            for group, names in manifest["groups"].items()
+            if _whole(manifest, names, by_task)
+        }
+        | {
+            table: table_entry(manifest, columns, by_task)
+            for table, columns in manifest.get("tables", {}).items()
+            if _whole(manifest, members(columns), by_task)
+        },
+        "usage": total_usage(used),
+        "cost": _cost(manifest.get("price"), used),
+        "reasoning_seen": reasoning_seen(records),
+        "sandbox": manifest["sandbox"],
+    }
+    if users := manifest["identity"].get("users"):
+        summary["user"] = _users(manifest, users, records)
+    return summary
+
+
+def _users(manifest: Manifest, users: Mapping[str, UserIdentity], records: Sequence[Record]) -> UserSummary:
+    """What simulated users took, apart from the model's own."""
+    used = [record["user_usage"] for record in records if "user_usage" in record]
+    return {
+        "model": sorted({user["model"] for user in users.values()}),
+        "usage": total_usage(used),
+        "cost": _cost(manifest.get("user_price"), used),
+    }
+
+
+def _whole(manifest: Manifest, names: Sequence[str], by_task: Mapping[str, Sequence[Record]]) -> bool:
+    """Whether every planned episode of these tasks is there."""
+    epochs = int(manifest["identity"]["epochs"])
+    return all(len(by_task[name]) == epochs * len(manifest["tasks"][name]["clusters"]) for name in names)
+
+
+def _entry(manifest: Manifest, names: Sequence[str], by_task: Mapping[str, Sequence[Record]]) -> SummaryEntry:
+    records = [record for name in names for record in by_task[name]]
+    metrics = dict.fromkeys(metric for record in records for metric in record["scores"])
+    epochs = int(manifest["identity"]["epochs"])
+    weights = task_weights(manifest, names)
+    passes = _passes(manifest, names, by_task, epochs) if epochs > 1 else {}
+    return {
+        "n": len(records),
+        "headline": manifest["tasks"][names[0]]["headline"],
+        **_floor(manifest, names, weights),
+        "metrics": {
+            metric: estimate(
+                [observations(manifest["tasks"][name]["clusters"], by_task[name], metric) for name in names],
+                bounds=_bounds(metric, records),
+                weights=weights,
+            ).as_json()
+            for metric in metrics
+        }
+        | passes,
+        "outcomes": dict(sorted(Counter(record["outcome"] for record in records).items())),
+    }
+
+
+def _bounds(metric: str, records: Sequence[Record]) -> tuple[float, float] | None:
+    return bounds_of(metric, (value for record in records if (value := record["scores"].get(metric)) is not None))
+
+
+def _floor(manifest: Manifest, names: Sequence[str], weights: Sequence[float] | None) -> Floor:
+    """What the silent policy reaches, by the tasks' own account; nothing where that is 0."""
+    floors = [float(manifest["tasks"][name].get("floor", 0.0)) for name in names]
+    shares = weights or [1.0] * len(names)
+    reached = math.fsum(map(operator.mul, shares, floors)) / math.fsum(shares) if any(floors) else 0.0
+    return {"floor": reached} if reached else {}
+
+
+def _passes(
+    manifest: Manifest, names: Sequence[str], by_task: Mapping[str, Sequence[Record]], epochs: int
+) -> dict[str, MetricJSON]:
+    """pass@k and pass^k for k = 1, 2, 4 ... and the number of epochs, over the samples that have all their epochs."""
+    played: list[tuple[Mapping[str, str], dict[str, list[bool]]]] = []
+    for name in names:
+        entry = manifest["tasks"][name]
+        metric = next((m for m in entry.get("success", ()) if any(m in r["scores"] for r in by_task[name])), None)
+        successes: dict[str, list[bool]] = defaultdict(list)
+        for record in by_task[name]:
+            if metric and (value := record["scores"].get(metric)) is not None:
+                successes[record["sample"]].append(value == 1)
+        played.append((entry["clusters"], {s: found for s, found in successes.items() if len(found) == epochs}))
+    passes: dict[str, MetricJSON] = {}
+    for k in sorted({*(2**power for power in range(epochs.bit_length())), epochs}):
+        for metric, estimator in ((f"pass@{k}", pass_at), (f"pass^{k}", pass_hat)):
+            passes[metric] = estimate(
+                [
+                    [(clusters[sample], estimator(epochs, sum(found), k)) for sample, found in successes.items()]
+                    for clusters, successes in played
+                ],
+                bounds=(0.0, 1.0),
+                weights=task_weights(manifest, names),
+            ).as_json()
+    return passes
+
+
+def _cost(price: PriceJSON | None, used: Sequence[UsageJSON]) -> float | None:
+    """US dollars; None where the model's price is not known."""
+    if price is None:
+        return None
+    return Price(**price).of(Usage(**total_usage(used)))
+
+
+def reasoning_seen(records: Sequence[Record]) -> ReasoningSeen:
+    """In how many episodes the model reasoned, by its texts or by the provider's count, of those in which it spoke."""
+    spoke = [r for r in records if any(message["role"] == "assistant" for message in r["messages"])]
+    seen = [record.get("reasoning", {}) for record in spoke]
+    refused = sum(any(NOT_SWITCHED in note for note in record.get("notes", ())) for record in spoke)
+    found: ReasoningSeen = {
+        "episodes": sum(bool(entry.get("turns") or entry.get("tokens")) for entry in seen),
+        "of": len(spoke),
+        "characters": sum(entry.get("characters", 0) for entry in seen),
+        "tokens": sum(entry.get("tokens", 0) for entry in seen),
+    }
+    if refused:
+        found["refused"] = refused
+    return found
+
+
+def heeded(summary: Summary) -> bool | None:
+    """Whether the model reasoned as it was asked: never where it was switched off, and at all where it was switched
+    on. Not where its endpoint refused the switch, whatever was seen. None where nothing was asked or nothing was said.
+    """
+    seen = summary.get("reasoning_seen", {"episodes": 0, "of": 0})
+    if summary["reasoning"] == "default" or not seen["of"]:
+        return None
+    return not seen.get("refused") and (seen["episodes"] > 0) is not (summary["reasoning"] == "off")
+
+
+def total_usage(used: Iterable[UsageJSON]) -> UsageJSON:
+    """Tokens by kind, requests and retries over several episodes."""
+    return usage_to_json(sum((Usage(**one) for one in used), Usage()))
