@@ -59,20 +59,22 @@ def measured(steps: int, out: Path) -> list[dict[str, float]]:
 
     prepare_environment()
     from harness.models.local.hf import load_weights
-    from trainer import bundled, policy, recipe, reinforce, rl
-    from trainer.course import prepare
-    from trainer.generation import Episodes
-    from trainer.settings import Training
+    from trainer import bundled
+    from trainer.recipes import load
+    from trainer.rl import actor, run, trl_trainer
+    from trainer.rl.data import prepare
+    from trainer.rl.generation import Episodes
+    from trainer.rl.settings import Training
 
-    settings = recipe.load("tiny", {"steps": str(steps), "validation": "0", "test": "0", "environments": "100"})
+    settings = load.load("tiny", {"steps": str(steps), "validation": "0", "test": "0", "environments": "100"})
     assert isinstance(settings, Training)
     path = bundled.path("tiny-base")
     check_folder("bundled/tiny-base", path, {})
-    model = reinforce.checked_model(settings, "bundled/tiny-base", path)
+    model = run.checked_model(settings, "bundled/tiny-base", path)
     course = prepare(settings, [], {}, out, lambda *told: None)
     network: list[float] = []
     playing: list[float] = []
-    policy.continue_rows = clocked(policy.continue_rows, network)  # type: ignore[attr-defined]
+    actor.continue_rows = clocked(actor.continue_rows, network)  # type: ignore[attr-defined]
     Episodes.generate = clocked(Episodes.generate, playing)  # type: ignore[method-assign]
     found: list[dict[str, float]] = []
 
@@ -87,31 +89,33 @@ def measured(steps: int, out: Path) -> list[dict[str, float]]:
         began[0] = now
 
     began = [time.perf_counter()]
-    rl.fit(course, model, load_weights(model, settings.dtype, "cpu"), out, watch)
+    trl_trainer.fit(course, model, load_weights(model, settings.dtype, "cpu"), out, watch)
     return found
 
 
 def beside_trl(steps: int, rounds: int, out: Path) -> tuple[float, float]:
     """Median seconds of a step: the harness's step regime, and plain TRL."""
     from harness.models.local.hf import load_weights
-    from trainer import bundled, recipe, reinforce, rl
-    from trainer.course import prepare
-    from trainer.generation import Steps
-    from trainer.settings import Training
+    from trainer import bundled
+    from trainer.recipes import load
+    from trainer.rl import run, trl_trainer
+    from trainer.rl.data import prepare
+    from trainer.rl.generation import Steps
+    from trainer.rl.settings import Training
 
     changes = {"steps": str(steps), "validation": "0", "test": "0", "prefixes": "given", "reward": "paper_f1"}
-    settings = recipe.load("tiny-step", changes)
+    settings = load.load("tiny-step", changes)
     assert isinstance(settings, Training)
-    model = reinforce.checked_model(settings, "bundled/tiny-base", bundled.path("tiny-base"))
+    model = run.checked_model(settings, "bundled/tiny-base", bundled.path("tiny-base"))
     (out / "step").mkdir()
     course = prepare(settings, [str(collected(out))], {}, out / "step", lambda *told: None)
     source = Steps(course, model, out / "step")
-    texts = [source.texts()[int(place)] for place in rl.passes(source.rows(), settings)]
+    texts = [source.texts()[int(place)] for place in trl_trainer.passes(source.rows(), settings)]
     found: dict[str, list[float]] = {"ours": [], "plain": []}
     for _ in range(rounds):
-        trainer = rl.build(course, source, model, load_weights(model, "float32", "cpu"), out / "ours", [])
+        trainer = trl_trainer.build(course, source, model, load_weights(model, "float32", "cpu"), out / "ours", [])
         found["ours"] += timed_steps(trainer)
-        found["plain"] += timed_steps(plain_trl(rl.config(settings, out / "plain"), model, texts))
+        found["plain"] += timed_steps(plain_trl(trl_trainer.config(settings, out / "plain"), model, texts))
     return statistics.median(found["ours"]), statistics.median(found["plain"])
 
 

@@ -18,12 +18,12 @@ from itertools import count, islice
 from multiprocessing import get_context
 from pathlib import Path
 
-from envbuilder import procedural
-from envbuilder.corpus import CorpusAudit
+from envbuilder.audit.corpus import CorpusAudit
+from envbuilder.audit.environment import audit
 from envbuilder.plan import Plan, Report
-from envbuilder.probes import audit
 from envbuilder.records import JSONObject, environment_record, to_json
 from envbuilder.spec import Spec
+from envbuilder.stages import procedural
 from harness.data import files as datafiles
 from harness.data.records import sample_from_record
 from harness.errors import HarnessError, UsageError

@@ -23,7 +23,7 @@ from typing import Any
 from harness.data import jsonio
 from harness.errors import HarnessError, UsageError
 from harness.runs.directory import RunDirectory, packed
-from results.reading import read_run
+from results.runs import read_run
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "results" / "published"

@@ -30,10 +30,10 @@ from harness.data.messages import message_from_json, message_to_json
 from harness.data.records import sample_from_record
 from harness.data.schema import MessageJSON
 from harness.errors import MissingData, UsageError
+from harness.models.api.chat import wire_tool
 from harness.registry import find_entry_points, load_entry_point
 from harness.scoring import paper, strict
 from harness.types import CallRecord, JSONObject, Message, Sample, Task, ToolCall, Trajectory
-from trainer.network import wire_tools
 from trainer.rewards import Context, Turn
 
 Rule = Literal["strict", "paper"]
@@ -74,7 +74,7 @@ class Prefix:
         """The prompt's length: everything said and called so far, and the tools' schemas as JSON."""
         said = (message.content + (message.reasoning or "") for message in self.messages)
         called = (call.name + call.raw for message in self.messages for call in message.tool_calls)
-        tools = json.dumps(wire_tools(self.sample.tools), ensure_ascii=False)
+        tools = json.dumps([wire_tool(tool) for tool in self.sample.tools], ensure_ascii=False)
         return sum(map(len, said)) + sum(map(len, called)) + len(tools)
 
     def answered(self, response: str, format: str = "hermes", thinking: bool = False) -> Turn:
@@ -212,7 +212,7 @@ def to_record(prefix: Prefix) -> JSONObject:
         "data_source": str(sample.metadata.get("data_source") or prefix.task),
         "split": str(sample.metadata.get("split") or "train"),
         "messages": [_message_to_json(message) for message in prefix.messages],
-        "tools": _text(wire_tools(sample.tools)),
+        "tools": _text([wire_tool(tool) for tool in sample.tools]),
         "codes": _text(dict(sample.codes)),
         "unsolved_set": _text(prefix.unsolved_set),
         "solve_rate": prefix.solve_rate,

@@ -32,7 +32,7 @@ from harness.registry import find_entry_points, load_entry_point, near
 from harness.scoring import paper, strict
 from harness.scoring.answer import answer_scores
 from harness.types import CallRecord, Gold, Message, Sample, Trajectory, Usage, Verdict
-from trainer.verify import run_turn, side_by_side
+from trainer.tool_runner import run_turn, side_by_side
 
 GROUP = "harness.rewards"
 SILENT, FAILED_CALL, ALL_SOLVED = -0.5, -0.3, 0.5

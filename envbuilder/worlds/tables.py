@@ -11,9 +11,9 @@ from collections.abc import Iterable, Sequence
 from random import Random
 from typing import Any
 
-from envbuilder.names import Namer
 from envbuilder.records import JSONObject
 from envbuilder.worlds.catalogue import KINDS
+from envbuilder.worlds.names import Namer
 from envbuilder.worlds.schema import Relation, Value
 
 LIST_LENGTH = 3

@@ -156,6 +156,7 @@ class Manifest(TypedDict):
     model: NotRequired[JSONObject]
     reasoning_switch: NotRequired[JSONObject]
     price: NotRequired[PriceJSON | None]
+    base_urls: NotRequired[list[str]]
     user: NotRequired[JSONObject]
     user_price: NotRequired[PriceJSON | None]
     tasks: dict[str, TaskEntry]

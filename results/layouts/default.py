@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from harness.console.tables import DASH, legend, mode, rows, verifier_marks
-from results.reading import Run
 from results.render import Cell, Column, Grid, Row, dump
+from results.runs import Run
 
 TEXTS = ("model", "reasoning", "tasks")
 

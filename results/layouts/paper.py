@@ -22,8 +22,8 @@ from harness.registry import near
 from harness.runs.summary import heeded
 from harness.stats import mean
 from results.layouts.scenario import value_of
-from results.reading import Run
 from results.render import Cell, Column, Grid, Row, text
+from results.runs import Run
 
 ENVIRONMENTS = ("paper", "ftrl", "micro")
 """Groups that can fill the Solve columns, the paper's own first."""

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from harness.console.tables import verifier_marks, verifier_note
 from harness.data.schema import Summary, SummaryEntry
 from harness.metrics import RULES, shown_by_rule
-from results.reading import Run
 from results.render import Cell, Column, Grid, Row, number, text
+from results.runs import Run
 
 SCENARIOS = {
     "single_hop": "single-hop",

@@ -1,6 +1,6 @@
 """What a report is made of: runs read from disk, their samples found again, and what is wrong with either, in words.
 
-Runs are read as tables read them (results.reading), finished or not. A run that cannot be read is left out and named.
+Runs are read as tables read them (results.runs), finished or not. A run that cannot be read is left out and named.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from harness.metrics import HEADLINE
 from harness.runs.directory import RunDirectory
 from harness.runs.record import to_trajectory
 from harness.types import Sample
-from results import reading
+from results import runs as reading
 from results.causes import Diagnosis, diagnose
 from results.report.curves import Curves, read_curves
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from harness.errors import UsageError
 from harness.metrics import ANSWERS, METRICS, RULES, find_metric, shown_in
-from results.comparison import Change, changes, scopes
-from results.pairing import pair_up
+from results.comparison.changes import Change, changes, scopes
+from results.comparison.pairs import pair_up
 from results.report.data import Run
 
 

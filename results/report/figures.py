@@ -11,7 +11,7 @@ from harness.metrics import HEADLINE, title_of
 from harness.runs.summary import PASS
 from harness.stats import Estimate, Observation, estimate
 from results.causes import LABELS
-from results.comparison import shown_p
+from results.comparison.changes import shown_p
 from results.report.curves import Curves
 from results.report.data import Report, Run
 from results.report.differences import Difference

@@ -13,7 +13,7 @@ from harness.metrics import ANSWERS, title_of
 from harness.runs import averages
 from harness.runs.summary import PASS, heeded
 from results.causes import LABELS, counted
-from results.comparison import DETECTABLE, Change, shown_p
+from results.comparison.changes import DETECTABLE, Change, shown_p
 from results.report.data import Report, Run
 from results.report.differences import Difference, differences
 from results.report.figures import Figure, causes_figure, colours, figures

@@ -19,8 +19,8 @@ from pathlib import Path
 from harness.scoring import call_counts, call_rates
 from harness.types import Sample, Task, Trajectory, Verdict
 from tasks.bfcl import wheel
-from tasks.bfcl.playing import Conversation, SingleTurn
-from tasks.bfcl.reading import CONVERSATIONS, IRRELEVANCE, WANTED, load
+from tasks.bfcl.environments import Conversation, SingleTurn
+from tasks.bfcl.samples import CONVERSATIONS, IRRELEVANCE, WANTED, load
 
 SIMPLE = ("simple_python", "simple_java", "simple_javascript")
 OTHERS = ("multiple", "parallel", "parallel_multiple")

@@ -16,9 +16,9 @@ def train(folder: Path, tasks: Path, out: Path, algorithm: str, micro_batch: int
     from harness.models.local.folder import check_folder
     from harness.models.local.hf import load_weights
     from harness.models.local.tokenizer import open_local
-    from trainer import course, generation, rl
-    from trainer.policy import NOT_OURS, Track
-    from trainer.settings import Training
+    from trainer.rl import data, generation, trl_trainer
+    from trainer.rl.actor import NOT_OURS, Track
+    from trainer.rl.settings import Training
 
     model = open_local(check_folder("tiny", folder, {}), {})
     settings = Training(
@@ -33,7 +33,7 @@ def train(folder: Path, tasks: Path, out: Path, algorithm: str, micro_batch: int
         validation=0,
         test=0,
     )
-    made = course.prepare(settings, [str(tasks)], {}, out, lambda *told: None)
+    made = data.prepare(settings, [str(tasks)], {}, out, lambda *told: None)
     made_up = []
     for number in range(8):
         track = Track(model.encode("How many?" * (number + 1)))
@@ -48,7 +48,7 @@ def train(folder: Path, tasks: Path, out: Path, algorithm: str, micro_batch: int
             return [made_up[place] for place, _ in trainer.places(prompts)]
 
     network = load_weights(model, "float32", "cpu")
-    trainer = rl.build(made, Replay(made, model), model, network, out / "checkpoints", [])
+    trainer = trl_trainer.build(made, Replay(made, model), model, network, out / "checkpoints", [])
     trainer.train()
     return [line["loss"] for line in trainer.state.log_history if "loss" in line], network.state_dict()
 

@@ -15,8 +15,8 @@ from harness.rollout import Episode, drive
 from harness.sandbox import Sandbox, SandboxConfig
 from harness.types import Limits
 from tasks.bfcl import LIVE, OTHERS, SIMPLE, TURNS, tasks
-from tasks.bfcl.playing import CODES
-from tasks.bfcl.reading import CONVERSATIONS, WANTED
+from tasks.bfcl.environments import CODES
+from tasks.bfcl.samples import CONVERSATIONS, WANTED
 from tasks.bfcl.schemas import tool_name
 
 COMPARED = (*SIMPLE, *OTHERS, *LIVE)

@@ -10,7 +10,7 @@ import pytest
 from builders import ROOT
 from commands import command, environment, harness, one_sentence
 
-from envbuilder.build import RESERVED_SEED
+from envbuilder.commands.build import RESERVED_SEED
 from harness.data.files import read_rows
 from tasks.synthesised import FOLDER, LEVELS, SEED, SIZE
 

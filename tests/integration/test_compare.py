@@ -9,7 +9,7 @@ from result_runs import group, one_task, solved, write_run
 from harness.errors import UsageError
 from harness.runs.averages import compare_records
 from harness.runs.directory import RunDirectory
-from results import compare
+from results.commands import compare
 
 LOW = ((0.2, 0.4, 0.3), (0.4, 0.5, 0.6), (0.3, 0.2, 0.4), (0.6, 0.5, 0.7))
 HIGH = ((0.4, 0.4, 0.6), (0.5, 0.8, 0.6), (0.5, 0.3, 0.4), (0.5, 0.5, 0.6))

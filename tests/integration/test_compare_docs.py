@@ -6,7 +6,7 @@ import shlex
 from commands import harness
 from documents import block, page
 
-from results import compare
+from results.commands import compare
 
 PAGE = page("docs/comparing.md")
 

@@ -10,8 +10,8 @@ import torch
 from fakes import tiny_model
 from transformers import AutoModelForCausalLM
 
-from trainer.network import IGNORED
-from trainer.said_loss import SaidTrainer, said
+from trainer.sft.loss import SaidTrainer, said
+from trainer.sft.network import IGNORED
 
 
 @pytest.fixture(scope="module")

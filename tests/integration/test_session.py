@@ -15,7 +15,7 @@ from harness.registry import load_samples, select_tasks
 from harness.runs.prices import Budget, Price
 from harness.runs.summary import NOT_SWITCHED
 from harness.types import Message, Model, Reasoning, Reply, Usage
-from results import compare
+from results.commands import compare
 
 OFF, ON = Reasoning("off"), Reasoning("on")
 

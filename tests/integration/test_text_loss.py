@@ -11,7 +11,7 @@ from commands import harness, one_sentence
 from harness.errors import UsageError
 from harness.registry import load_samples, select_tasks
 from trainer import bundled
-from trainer.text_loss import losses, text_losses, warm_up
+from trainer.analysis.text_loss import losses, text_losses, warm_up
 
 BASE = bundled.path("tiny-base")
 HEADERS = ["loss on demonstrations", "base", "trained", "difference", "95 %", "n"]

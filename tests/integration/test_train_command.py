@@ -16,10 +16,11 @@ from commands import command, environment, harness, one_sentence
 from fakes import tiny_model
 from safetensors.torch import load_file
 
-from trainer import recipe as recipes
-from trainer import reinforce, train
-from trainer.network import TEMPLATE
-from trainer.settings import Training
+from trainer.commands import train
+from trainer.recipes import load as recipes
+from trainer.rl import run as reinforce
+from trainer.rl.settings import Training
+from trainer.sft.network import TEMPLATE
 
 FEW = ["steps=4", "prompts=2", "samples=2", "max_turns=3", "max_tokens=24", "learning_rate=1e-2", "save_every=2"]
 NOTHING = [*FEW, "validation=0", "test=0", "temperature=2.0"]

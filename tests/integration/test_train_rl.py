@@ -28,11 +28,12 @@ from harness.sandbox import Sandbox, SandboxConfig
 from harness.task import environment_task, file_task
 from harness.types import Limits, Message, Reasoning, RunKey, Sampling, Trajectory, Usage
 from harness.user import ScriptedUser
-from trainer import batches, checkpoints, course, generation, rl
-from trainer.network import TEMPLATE
-from trainer.policy import Job, Manner, Policy, Track, for_episodes, play
+from trainer import run_directory
 from trainer.rewards import REWARDS, Reward
-from trainer.settings import Training
+from trainer.rl import batches, data, generation, trl_trainer
+from trainer.rl.actor import Job, Manner, Policy, Track, for_episodes, play
+from trainer.rl.settings import Training
+from trainer.sft.network import TEMPLATE
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*rollout_func.*:UserWarning"),
@@ -96,11 +97,11 @@ def towns(tmp_path_factory) -> Path:
     return write_records(path, [record(id=f"town-{number}", split="train") for number in range(4)])
 
 
-def lessons(towns: Path, out: Path, instead: Reward | None = None, **changes) -> course.Course:
+def lessons(towns: Path, out: Path, instead: Reward | None = None, **changes) -> data.Course:
     """A course on these environments, with a reward `instead` of the recipe's."""
     settings = Training(**{"regime": "episode", **THREE, **changes})
     out.mkdir(parents=True, exist_ok=True)
-    made = course.prepare(settings, [str(towns)], {}, out, nothing)
+    made = data.prepare(settings, [str(towns)], {}, out, nothing)
     return made if instead is None else replace(made, reward=instead)
 
 
@@ -128,7 +129,7 @@ REGIMES = [("episode", "turn"), ("step", "turn"), ("step", "return")]
 def test_three_steps_move_the_policy(regime, credit, algorithm, random_network, towns, tmp_path):
     made = lessons(towns, tmp_path, VARIED[regime], regime=regime, credit=credit, algorithm=algorithm)
     network = weights(random_network)
-    rl.fit(made, random_network, network, tmp_path, nothing)
+    trl_trainer.fit(made, random_network, network, tmp_path, nothing)
     steps = lines(tmp_path)
     assert [line["step"] for line in steps] == [1, 2, 3]
     assert all(math.isfinite(line["loss"]) and 0 < line["grad_norm"] < math.inf for line in steps)
@@ -143,7 +144,7 @@ def test_the_same_seed_gives_the_same_run(random_network, towns, tmp_path):
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
         network = weights(random_network)
         made = lessons(towns, tmp_path / name, VARIED["episode"], steps=1, seed=seed)
-        rl.fit(made, random_network, network, tmp_path / name, nothing)
+        trl_trainer.fit(made, random_network, network, tmp_path / name, nothing)
         networks.append(network.state_dict())
     key = "model.embed_tokens.weight"
     torch.testing.assert_close(networks[0][key], networks[1][key])
@@ -153,7 +154,7 @@ def test_the_same_seed_gives_the_same_run(random_network, towns, tmp_path):
 def test_kl_entropy_clipping_and_adapters_are_trls(random_network, towns, tmp_path):
     changes = {"kl": 0.1, "entropy": 0.01, "clip": 0.1, "clip_high": 0.3, "lora_rank": 2, "updates": 2}
     made = lessons(towns, tmp_path, VARIED["episode"], **changes, save_every=2, steps=2)
-    rl.fit(made, random_network, weights(random_network), tmp_path, nothing)
+    trl_trainer.fit(made, random_network, weights(random_network), tmp_path, nothing)
     first, second = lines(tmp_path)
     assert first["kl"] == pytest.approx(0, abs=1e-5)
     assert second["kl"] > 0
@@ -195,7 +196,7 @@ def test_the_trainer_reads_what_an_evaluation_would(trained_network, towns):
     """Prompt and completion are, token by token, the prompt of the turn after the last in an evaluation."""
     jobs, played, tracks = tracked(trained_network, towns)
     for job, done, track in zip(jobs, played, tracks, strict=True):
-        request = course.first_request(job.task, job.sample, MANNER.reasoning)
+        request = data.first_request(job.task, job.sample, MANNER.reasoning)
         for turn, end in ((0, 1), (1, 3)):
             asked = replace(request, messages=done.messages[:end], turn=turn)
             ids = trained_network.encode(trained_network.prompter.prompt(asked).text)
@@ -205,7 +206,7 @@ def test_the_trainer_reads_what_an_evaluation_would(trained_network, towns):
 def test_tools_outputs_have_no_part_in_the_loss(trained_network, towns, tmp_path):
     made = lessons(towns, tmp_path, VARIED["episode"], samples=2, prompts=2, max_tokens=40)
     source = generation.Episodes(made, trained_network)
-    trainer = rl.build(made, source, trained_network, weights(trained_network), tmp_path / "checkpoints", [])
+    trainer = trl_trainer.build(made, source, trained_network, weights(trained_network), tmp_path / "checkpoints", [])
     batch = trainer._generate_and_score_completions([{"prompt": name} for name in source.rows()[:2] for _ in range(2)])
     batch["advantages"] = torch.ones(4)
     logps = torch.zeros(batch["completion_ids"].shape, requires_grad=True)
@@ -254,7 +255,7 @@ def test_a_template_that_rewrites_turns_is_replaced_or_refused(tmp_path):
 def test_an_episodes_reward_is_the_evaluations(trained_network, towns, tmp_path):
     made = lessons(towns, tmp_path, samples=2, prompts=2, max_tokens=40)
     source = generation.Episodes(made, trained_network)
-    trainer = rl.build(made, source, trained_network, weights(trained_network), tmp_path / "checkpoints", [])
+    trainer = trl_trainer.build(made, source, trained_network, weights(trained_network), tmp_path / "checkpoints", [])
     names = [name for name in source.rows()[:2] for _ in range(2)]
     scored = source.generate(names, trainer)
     for name, one in zip(names, scored, strict=True):
@@ -295,14 +296,14 @@ def test_every_episode_has_a_state_of_its_own(trained_network, tmp_path):
     path = counted(tmp_path / "counted.jsonl")
     made = lessons(path, tmp_path, samples=2, prompts=2, max_tokens=40, reward="episode_success")
     source = generation.Episodes(made, trained_network)
-    trainer = rl.build(made, source, trained_network, weights(trained_network), tmp_path / "checkpoints", [])
+    trainer = trl_trainer.build(made, source, trained_network, weights(trained_network), tmp_path / "checkpoints", [])
     scored = source.generate([name for name in source.rows() for _ in range(2)], trainer)
     assert [one.rewards for one in scored] == [(1.0,)] * 4
 
 
 def test_success_is_logged_where_it_is_what_counts(trained_network, tmp_path):
     made = lessons(counted(tmp_path / "counted.jsonl"), tmp_path, steps=1, max_tokens=40, reward="episode_success")
-    rl.fit(made, trained_network, weights(trained_network), tmp_path, nothing)
+    trl_trainer.fit(made, trained_network, weights(trained_network), tmp_path, nothing)
     (line,) = [line for line in lines(tmp_path) if "loss" in line]
     assert (line["reward"], line["success"]) == (1.0, 1.0)
 
@@ -337,7 +338,7 @@ def test_a_task_whose_data_is_missing_is_left_out_aloud(capsys):
         raise MissingData("There is no file.")
 
     towns = environment_task("towns", lambda: [sample(split="train")])
-    found = course.material(Training("episode"), [towns, replace(towns, name="gone", load=nothing_there)], [], {})
+    found = data.material(Training("episode"), [towns, replace(towns, name="gone", load=nothing_there)], [], {})
     assert list(found.items) == ["towns/towns"]
     assert "Skipped gone" in capsys.readouterr().err
 
@@ -345,7 +346,7 @@ def test_a_task_whose_data_is_missing_is_left_out_aloud(capsys):
 def test_nobody_plays_a_simulated_user():
     towns = environment_task("towns", lambda: [sample()])
     with pytest.raises(UsageError, match="towns simulates a user"):
-        course.check(Training("episode"), [(replace(towns, scripted_user=ScriptedUser()), sample())])
+        data.check(Training("episode"), [(replace(towns, scripted_user=ScriptedUser()), sample())])
 
 
 def key(job: Job) -> RunKey:
@@ -355,7 +356,7 @@ def key(job: Job) -> RunKey:
 def test_a_turns_reward_is_the_plain_functions(trained_network, towns, tmp_path):
     made = lessons(towns, tmp_path, regime="step", credit="turn", samples=2, prompts=2, max_tokens=40)
     source = generation.Steps(made, trained_network, tmp_path)
-    trainer = rl.build(made, source, trained_network, weights(trained_network), tmp_path / "checkpoints", [])
+    trainer = trl_trainer.build(made, source, trained_network, weights(trained_network), tmp_path / "checkpoints", [])
     scored = source.generate([str(place) for place in range(4)], trainer)
     for place, one in enumerate(scored):
         prefix = source.prefix(place)
@@ -369,7 +370,7 @@ def test_a_turns_reward_is_the_plain_functions(trained_network, towns, tmp_path)
 def test_turns_that_earn_their_returns(trained_network, towns, tmp_path):
     made = lessons(towns, tmp_path, regime="step", credit="return", samples=2, prompts=2, max_tokens=40)
     source = generation.Episodes(made, trained_network)
-    trainer = rl.build(made, source, trained_network, weights(trained_network), tmp_path / "checkpoints", [])
+    trainer = trl_trainer.build(made, source, trained_network, weights(trained_network), tmp_path / "checkpoints", [])
     scored = source.generate([name for name in source.rows()[:2] for _ in range(2)], trainer)
     assert {one.rewards for one in scored} == {(1.0, 1.0)}
     rewards, tokens = batches.tables(scored, 3)
@@ -394,14 +395,14 @@ def test_a_call_within_reasoning_earns_nothing_where_vllm_generates(template, te
     model = opened(tiny_model.random_model(tmp_path / "model", template))
     settings = {"regime": "step", "credit": "turn", "prefixes": "given", "reward": "strict_f1"}
     source = generation.Steps(lessons(towns, tmp_path, **settings), model, tmp_path)
-    judge = rl.earned_elsewhere(source, model)
+    judge = trl_trainer.earned_elsewhere(source, model)
     assert judge(source.texts()[:1], [model.encode(text)], ["0"], trainer_state=None) == [reward]
 
 
 def test_fresh_prefixes_have_their_share_of_solved_ones(trained_network, towns, tmp_path):
     made = lessons(towns, tmp_path, regime="step", credit="turn", solved=0.75, max_tokens=40)
     source = generation.Steps(made, trained_network, tmp_path)
-    trainer = rl.build(made, source, trained_network, weights(trained_network), tmp_path / "checkpoints", [])
+    trainer = trl_trainer.build(made, source, trained_network, weights(trained_network), tmp_path / "checkpoints", [])
     source.generate(["0"], trainer)
     found = [source.prefix(place) for place in range(4)]
     assert sum(not prefix.still_open for prefix in found) == 3
@@ -427,7 +428,7 @@ def test_a_network_in_shards_does_not_play(changes, refused):
     settings = Training("step", **{"validation": 0, **changes})
     trainer = SimpleNamespace(is_fsdp_enabled=True, course=SimpleNamespace(settings=settings))
     with pytest.raises(UsageError, match="Under FSDP") if refused else nullcontext():
-        rl.check_sharding(trainer)
+        trl_trainer.check_sharding(trainer)
 
 
 @pytest.mark.slow
@@ -496,10 +497,10 @@ def test_what_was_interrupted_ends_as_if_it_had_not_been(regime, credit, random_
                     raise KeyboardInterrupt
 
             with pytest.raises(KeyboardInterrupt):
-                rl.fit(made, random_network, weights(random_network), out, interrupt)
+                trl_trainer.fit(made, random_network, weights(random_network), out, interrupt)
             (out / "checkpoints" / "checkpoint-3").mkdir()  # torn
         network = weights(random_network)
-        rl.fit(made, random_network, network, out, nothing)
+        trl_trainer.fit(made, random_network, network, out, nothing)
         ends.append((network.state_dict(), [(line["step"], line["loss"]) for line in lines(out)]))
     assert [step for step, _ in ends[1][1]] == [1, 2, 3, 4]
     assert dict(ends[1][1]) == pytest.approx(dict(ends[0][1]), rel=1e-3, abs=1e-5)
@@ -512,9 +513,9 @@ def test_the_best_weights_are_kept(trained_network, towns, tmp_path):
     made = lessons(
         towns, tmp_path, Reward("episode", lambda *given: varied_episode(*given) - 5), steps=2, temperature=5.0
     )
-    exam = course.Exam(towns, Limits(max_turns=4), Reasoning("off"), 40)
+    exam = data.Exam(towns, Limits(max_turns=4), Reasoning("off"), 40)
     made = replace(made, validation=exam, settings=replace(made.settings, validate_every=1, learning_rate=0.3))
-    diary = rl.fit(made, trained_network, weights(trained_network), tmp_path, nothing)
+    diary = trl_trainer.fit(made, trained_network, weights(trained_network), tmp_path, nothing)
     validated = {line["step"]: line["validation"] for line in lines(tmp_path) if "validation" in line}
     assert validated[0]["solve_f1"] == 1.0
     assert validated[2]["solve_f1"] < 1.0
@@ -530,7 +531,7 @@ def test_no_number_stops_the_run(random_network, towns, tmp_path):
     network = weights(random_network)
     made = lessons(towns, tmp_path, VARIED["episode"])
     source = generation.Episodes(made, random_network)
-    trainer = rl.build(made, source, random_network, network, tmp_path / "checkpoints", [])
+    trainer = trl_trainer.build(made, source, random_network, network, tmp_path / "checkpoints", [])
     whole = trainer._compute_loss
     trainer._compute_loss = lambda *given: whole(*given) * math.nan
     with pytest.raises(HarnessError, match=r"The loss of step 1 is nan.*learning_rate"):
@@ -541,7 +542,7 @@ def test_a_full_disk_stops_the_run_before_it_writes(random_network, towns, tmp_p
     made = lessons(towns, tmp_path, VARIED["episode"])
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**9, 10**9, 1000))
     with pytest.raises(HarnessError, match=r"0\.0 GB of disk left.*--resume"):
-        rl.fit(made, random_network, weights(random_network), tmp_path, nothing)
+        trl_trainer.fit(made, random_network, weights(random_network), tmp_path, nothing)
 
 
 def test_prompts_that_do_not_fit_are_refused_or_dropped(random_network, tmp_path):
@@ -568,7 +569,7 @@ def test_data_that_nothing_can_be_learnt_from(regime, tmp_path):
 
 def test_a_reward_of_the_other_regime(towns, tmp_path):
     with pytest.raises(UsageError, match="paper_f1 judges steps"):
-        course.prepare(Training("episode", reward="paper_f1"), [str(towns)], {}, tmp_path, nothing)
+        data.prepare(Training("episode", reward="paper_f1"), [str(towns)], {}, tmp_path, nothing)
 
 
 @pytest.mark.parametrize(
@@ -618,19 +619,19 @@ def test_torn_checkpoints_are_no_checkpoints(tmp_path):
         folder.mkdir()
         if text is not None:
             (folder / "trainer_state.json").write_text(text)
-    assert checkpoints.last(tmp_path) == tmp_path / "checkpoint-5"
+    assert run_directory.last(tmp_path) == tmp_path / "checkpoint-5"
     assert not (tmp_path / "checkpoint-15").exists()
 
 
 def test_no_prompt_comes_twice_in_a_generation():
     rows = [str(place) for place in range(7)]
     settings = Training("episode", prompts=3, steps=10, updates=2, save_every=2, refresh=2)
-    order = rl.passes(rows, settings)
+    order = trl_trainer.passes(rows, settings)
     assert len(order) == 5 * 3
     assert all(len(set(order[start : start + 3])) == 3 for start in range(0, 15, 3))
     assert len(set(order[:6])) == 6
-    assert order == rl.passes(rows, settings)
-    assert order != rl.passes(rows, replace(settings, seed=2))
+    assert order == trl_trainer.passes(rows, settings)
+    assert order != trl_trainer.passes(rows, replace(settings, seed=2))
 
 
 def test_a_task_of_ones_own(random_network, tmp_path):
@@ -645,6 +646,6 @@ def test_a_task_of_ones_own(random_network, tmp_path):
     mine = replace(plain, score=score)
     settings = Training("episode", **{**THREE, "steps": 1})
     items = {f"mine/{one.id}": (mine, one) for one in mine.load()}
-    made = course.Course(settings, VARIED["episode"], items, [], None, None)
-    rl.fit(made, random_network, weights(random_network), tmp_path, nothing)
+    made = data.Course(settings, VARIED["episode"], items, [], None, None)
+    trl_trainer.fit(made, random_network, weights(random_network), tmp_path, nothing)
     assert len(scored) == 8

@@ -160,9 +160,9 @@ def test_help_offers_the_regimes():
 
 def test_without_the_extra_the_command_that_installs_it_is_named(monkeypatch, capsys, tmp_path):
     from harness import cli
-    from harness.models.local import rows as local
+    from harness.models.local import packages
 
-    monkeypatch.setattr(local, "find_spec", lambda name: None if name == "trl" else object())
+    monkeypatch.setattr(packages, "find_spec", lambda name: None if name == "trl" else object())
     assert cli.main(["train", "--regime", "sft", "--recipe", "tiny-base", "--out", str(tmp_path / "out")]) == 2
     assert "pip install 'tool-harness[train]'" in capsys.readouterr().err
 

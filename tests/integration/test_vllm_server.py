@@ -22,8 +22,7 @@ from fakes import tiny_model, vllm_api_server
 
 from harness.errors import ModelFailure, UsageError
 from harness.models import ModelOptions
-from harness.models.local import rows as local
-from harness.models.local import vllm, vllm_server
+from harness.models.local import packages, vllm, vllm_server
 from harness.models.local.vllm_server import VLLMServerModel
 from harness.types import Message, ModelRequest, Reasoning, Reply, Sampling
 
@@ -427,7 +426,7 @@ def until(holds: Callable[[], bool], seconds: float = 60.0) -> None:
 
 def test_readiness_names_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     assert vllm_server.ready({}) is None
-    monkeypatch.setattr(local, "find_spec", lambda package: None)
+    monkeypatch.setattr(packages, "find_spec", lambda package: None)
     assert "pip install 'tool-harness[vllm]'" in (vllm_server.ready({}) or "")
     with pytest.raises(UsageError, match="pip install"):
-        local.require("vllm/x", ("vllm",), "vllm")
+        packages.require("vllm/x", ("vllm",), "vllm")

@@ -6,7 +6,7 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from trainer.advantages import advantages, leave_one_out, local, normalised, on_tokens, returns_to_go, whitened
+from trainer.rl.algorithms import advantages, leave_one_out, local, normalised, on_tokens, returns_to_go, whitened
 
 GROUP = 4
 rewards = st.lists(st.floats(-1, 2, width=32), min_size=GROUP, max_size=6 * GROUP).map(

@@ -9,11 +9,11 @@ import builders
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from envbuilder import procedural
-from envbuilder.names import split_of
 from envbuilder.records import KINDS, deployed_from_json, environment_record, to_json
-from envbuilder.scaling import DISTRACTOR_SHARE
 from envbuilder.spec import PRESETS, Levels, Spec
+from envbuilder.stages import procedural
+from envbuilder.stages.scaling import DISTRACTOR_SHARE
+from envbuilder.worlds.names import split_of
 from harness.data.records import sample_from_record
 from harness.data.schema_values import RandomValues
 from harness.sandbox.screen import is_plain

@@ -8,7 +8,7 @@ import pytest
 import scipy.stats
 
 from harness.stats import estimate
-from results.statistics import bootstrap_interval, mcnemar_p, permutation_p, rate_interval
+from results.comparison.significance import bootstrap_interval, mcnemar_p, permutation_p, rate_interval
 
 DRAWS = 2000
 RESAMPLES = 399

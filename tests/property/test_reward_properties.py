@@ -16,7 +16,7 @@ from harness.scoring import score
 from harness.types import Limits, Reply
 from trainer.prefixes import cut, distinct, from_record, start, to_record
 from trainer.rewards import REWARDS, episode_f1
-from trainer.verify import shared_sandbox
+from trainer.tool_runner import shared_sandbox
 
 ECHO = "def echo(text):\n    return text\n"
 FACTS = "def facts(which):\n    return {'oaks': ['Oak of Arden', 'Oak of Brill'], 'both': '998 and 1,204'}[which]\n"

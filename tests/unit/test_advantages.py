@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from harness.errors import UsageError
-from trainer import train
-from trainer.advantages import (
+from trainer.commands import train
+from trainer.rl.algorithms import (
     ALGORITHMS,
     LEAST,
     Algorithm,
@@ -23,7 +23,7 @@ from trainer.advantages import (
     returns_to_go,
     whitened,
 )
-from trainer.settings import Training
+from trainer.rl.settings import Training
 
 NAN = math.nan
 
@@ -116,5 +116,9 @@ def test_the_docs_say_what_each_algorithm_is():
 
 
 def test_algorithms_can_be_listed_without_torch():
-    done = [sys.executable, "-c", "import sys, trainer.settings, trainer.train; print('torch' in sys.modules)"]
+    done = [
+        sys.executable,
+        "-c",
+        "import sys, trainer.rl.settings, trainer.commands.train; print('torch' in sys.modules)",
+    ]
     assert subprocess.run(done, capture_output=True, text=True, check=True).stdout == "False\n"

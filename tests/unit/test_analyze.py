@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.errors import UsageError
-from trainer.analyze import short
-from trainer.changes import Change, analysis, measure, pairs, place
-from trainer.heatmap import svg
-from trainer.weights import Weights, open_weights
+from trainer.analysis.changes import Change, analysis, measure, pairs, place
+from trainer.analysis.heatmap import svg
+from trainer.analysis.weights import Weights, open_weights
+from trainer.commands.analyze import short
 
 LAYERS = 4
 MODULES = {

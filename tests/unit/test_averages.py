@@ -11,7 +11,7 @@ from harness.registry import all_tasks, tables_of
 from harness.runs.directory import RunDirectory
 from harness.stats import mean
 from results.layouts.paper import Choice, paper
-from results.reading import read_runs
+from results.runs import read_runs
 
 TASKS = [name for name in all_tasks({}) if name.startswith(("paper_", "rotbench_", "taubench_", "toolhop_"))]
 COLUMNS = tables_of([all_tasks({})[name] for name in TASKS], {})["paper_table"]

@@ -17,9 +17,9 @@ from harness.rollout import Episode, drive
 from harness.sandbox import Sandbox, SandboxConfig
 from harness.types import Limits, Reply
 from tasks.bfcl import WEIGHTS, gold, schemas, tasks, wheel
+from tasks.bfcl.environments import MORE_TOOLS, STEPS
 from tasks.bfcl.inside import as_text
-from tasks.bfcl.playing import MORE_TOOLS, STEPS
-from tasks.bfcl.reading import CONVERSATIONS
+from tasks.bfcl.samples import CONVERSATIONS
 
 
 @pytest.fixture(scope="module")

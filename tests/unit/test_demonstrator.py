@@ -9,7 +9,7 @@ from harness.data.records import read_samples
 from harness.errors import HarnessError
 from harness.sandbox import Sandbox, SandboxConfig
 from tasks.synthesised import FOLDER
-from trainer.demonstrator import Demonstrator, Flaws, play
+from trainer.sft.demonstrator import Demonstrator, Flaws, play
 
 
 @pytest.fixture(scope="module")

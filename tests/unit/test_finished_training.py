@@ -5,9 +5,10 @@ import json
 import pytest
 
 from harness.errors import UsageError
-from trainer import reinforce, sft
+from trainer.rl import run
+from trainer.sft import train
 
-PLACES = [(reinforce, "result.json"), (sft, "model/manifest.json")]
+PLACES = [(run, "result.json"), (train, "model/manifest.json")]
 
 
 @pytest.mark.parametrize(("regime", "place"), PLACES)

@@ -12,8 +12,8 @@ from harness.console.tables import legend, table
 from harness.metrics import METRICS, ROWS, Metric, bounds_of, find_metric, shown_by_rule
 from harness.runs.directory import RunDirectory
 from harness.scoring import call_counts, call_rates, score
-from results import compare
-from results.report import command as report
+from results.commands import compare
+from results.commands import report as report
 
 WASTED = Metric(
     "wasted",
@@ -80,8 +80,8 @@ def test_one_row_is_a_column_of_tables_comparisons_and_reports(runs, headline, m
 
 def test_one_row_is_a_line_of_training_logs_and_of_before_and_after(runs, monkeypatch):
     pytest.importorskip("torch")
-    from trainer.generation import logged
-    from trainer.validation import differences, table
+    from trainer.rl.generation import logged
+    from trainer.rl.validation import differences, table
 
     assert "wasted" not in table(differences(*runs["success"]), 3)
     monkeypatch.setitem(metrics.METRICS, "wasted", WASTED)

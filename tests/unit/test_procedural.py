@@ -15,15 +15,16 @@ from typing import Any
 import builders
 import pytest
 
-from envbuilder import compare, procedural
-from envbuilder.deployment import deploy
-from envbuilder.documents import write
-from envbuilder.integration import integrate
-from envbuilder.names import split_of
+from envbuilder.audit import compare
 from envbuilder.records import KINDS, Deployed, Document, deployed_from_json, environment_record, to_json
-from envbuilder.scaling import scale
-from envbuilder.scenario import decompose
 from envbuilder.spec import PRESETS, Levels, Spec
+from envbuilder.stages import procedural
+from envbuilder.stages.deployment import deploy
+from envbuilder.stages.documents import write
+from envbuilder.stages.integration import integrate
+from envbuilder.stages.scaling import scale
+from envbuilder.stages.scenario import decompose
+from envbuilder.worlds.names import split_of
 from envbuilder.worlds.operations import OPERATIONS
 from harness.data.records import sample_from_record
 from harness.models import policies
@@ -87,7 +88,7 @@ def visible(deployed: Deployed) -> list[str]:
 
 DIGEST = """
 import hashlib, json
-from envbuilder.procedural import build
+from envbuilder.stages.procedural import build
 from envbuilder.records import KINDS, to_json
 from envbuilder.spec import Spec
 made = [to_json(build(Spec(kind, 3, 4, "test", preset=preset))) for kind in KINDS for preset in ("micro", "paper")]

@@ -5,7 +5,9 @@ import json
 import pytest
 
 from harness.errors import UsageError
-from trainer import bundled, recipe, settings
+from trainer import bundled
+from trainer.recipes import load as recipe
+from trainer.rl import settings
 
 
 def load(text, tmp_path, **changes):

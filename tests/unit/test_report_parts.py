@@ -10,9 +10,9 @@ from report_runs import ASK, SIZED, chain_sample, play, record_of, towns, varied
 
 from harness.errors import UsageError
 from results.causes import diagnose, sub_answers
-from results.comparison import changes
-from results.pairing import pair_up
-from results.report import command
+from results.commands import report as command
+from results.comparison.changes import changes
+from results.comparison.pairs import pair_up
 from results.report.curves import read_curves
 from results.report.data import read
 from results.report.episodes import transcript

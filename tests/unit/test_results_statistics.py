@@ -7,7 +7,14 @@ import pytest
 import scipy.stats
 
 from harness.stats import Estimate, estimate
-from results.statistics import bootstrap_interval, detectable, holm, mcnemar_p, permutation_p, rate_interval
+from results.comparison.significance import (
+    bootstrap_interval,
+    detectable,
+    holm,
+    mcnemar_p,
+    permutation_p,
+    rate_interval,
+)
 
 
 def alone(values):

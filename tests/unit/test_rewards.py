@@ -10,7 +10,7 @@ from builders import COUNTER, call, sample, says
 from harness.errors import UsageError
 from harness.scoring import score
 from harness.types import CallRecord, Message, Trajectory, Usage, Verdict
-from trainer import rewards, verify
+from trainer import rewards, tool_runner
 from trainer.rewards import (
     DEFAULTS,
     REWARDS,
@@ -184,12 +184,12 @@ def test_a_batch_keeps_its_order():
 
 
 def test_the_process_has_one_sandbox():
-    assert verify.shared_sandbox() is verify.shared_sandbox()
+    assert tool_runner.shared_sandbox() is tool_runner.shared_sandbox()
 
 
 def test_a_call_that_fails_earns_nothing_whatever_its_error_says():
     wrong = {"population": "def population(town):\n    raise ValueError('45,210')\n"}
-    assert verify.run_turn(says("", call("population", {"town": "Corrie"})), wrong).calls[0].status == "raised"
+    assert tool_runner.run_turn(says("", call("population", {"town": "Corrie"})), wrong).calls[0].status == "raised"
     assert strict_f1(said(ask("Corrie")), wrong, OPEN, 0.0, "") == 0.0
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from builders import COUNTER, sample
 
-from envbuilder.corpus import CorpusAudit, asked, entity_names
+from envbuilder.audit.corpus import CorpusAudit, asked, entity_names
 from harness.types import Message, Sample
 
 QUESTION = (

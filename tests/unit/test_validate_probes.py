@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from builders import ROOT
 
-from envbuilder.audit_code import remarks
-from envbuilder.audit_values import Sentinels, wrong
-from envbuilder.probes import CHECKS, audit
+from envbuilder.audit.arguments import Sentinels, wrong
+from envbuilder.audit.code import remarks
+from envbuilder.audit.environment import CHECKS, audit
 from harness.data.records import sample_from_record
 from harness.sandbox import Sandbox, SandboxConfig
 from tasks import demo

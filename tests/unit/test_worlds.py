@@ -8,10 +8,10 @@ from random import Random
 
 import pytest
 
-from envbuilder.names import SPLITS, Namer, alternatives_of, split_of
 from envbuilder.worlds import catalogue
 from envbuilder.worlds.catalogue import DOMAINS, KINDS, RELATIONS, of_kind
 from envbuilder.worlds.columns import ENUMS, LOCALS, TEXTS
+from envbuilder.worlds.names import SPLITS, Namer, alternatives_of, split_of
 from envbuilder.worlds.operations import OPERATIONS
 from envbuilder.worlds.schema import read_domain
 from envbuilder.worlds.tables import World, pair_key, tokens_of

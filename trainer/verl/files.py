@@ -25,8 +25,8 @@ from harness.errors import UsageError
 from harness.models.api.chat import wire_tool
 from harness.models.local.prompting import chat_messages, is_torn
 from harness.types import JSONObject, Message
-from trainer.advantages import ALGORITHMS
 from trainer.prefixes import Prefix, to_record
+from trainer.rl.algorithms import ALGORITHMS
 
 ESTIMATORS = {name: algorithm.verl for name, algorithm in ALGORITHMS.items() if algorithm.verl}
 """verl's names of those algorithms that it has."""

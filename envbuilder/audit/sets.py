@@ -1,0 +1,199 @@
+"""The audit of whole sets: every environment's findings, what reference policies get, and what sets share.
+
+Floors say what a score is worth: what doing nothing, guessing, spelling and echoing get on the same environments. With
+`search`, rows without gold calls are given the calls that a search finds, so that the checks that need gold can run.
+Left out: how the report is shown and when it falls short (validate.py).
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import fmean
+from typing import Any, Literal
+
+from envbuilder.audit.arguments import default_arguments
+from envbuilder.audit.checks import CHECKS, Finding
+from envbuilder.audit.corpus import CorpusAudit
+from envbuilder.audit.environment import audit, play, with_gold
+from envbuilder.audit.search import search
+from harness.environment import ToolEnvironment
+from harness.metrics import shown_in
+from harness.models.policies import Policy
+from harness.rollout import Episode, ToolRunner, drive
+from harness.sandbox import Sandbox
+from harness.scoring import paper, score, strict
+from harness.types import Message, Model, ModelRequest, Reply, Sample, Scores, ToolCall
+
+POLICIES = ("silent", "random", "default", "shotgun", "echo")
+
+
+@dataclass(frozen=True)
+class Options:
+    """What is audited. `names`: whether splits promise to share no entity name."""
+
+    search: bool = False
+    floors: bool = True
+    names: Literal["disjoint", "shared"] = "disjoint"
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Solved:
+    """How many of an environment's sub-answers its gold (or the search) reaches."""
+
+    sub_answers: int
+    strict: int
+    paper: int
+    either: int
+    gold: bool
+    """Whether the record has gold calls that solve everything, P = R = F1 = 1 under both rules."""
+
+
+@dataclass(frozen=True)
+class Audited:
+    """One environment's results."""
+
+    label: str
+    scenario: str
+    findings: tuple[Finding, ...]
+    solved: Solved
+    floors: Mapping[str, Scores] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything that was found, in the order of the samples."""
+
+    audited: tuple[Audited, ...]
+    shared: tuple[tuple[str, Finding], ...]
+
+    def findings(self) -> Iterator[tuple[str, Finding]]:
+        """(environment, finding)."""
+        for one in self.audited:
+            yield from ((one.label, found) for found in one.findings)
+        yield from self.shared
+
+    @property
+    def solvable(self) -> int:
+        """Environments whose gold calls, or those that were found, solve everything."""
+        return sum(not any(f.check in ("no_gold", "unsolvable") for f in one.findings) for one in self.audited)
+
+    def checks(self) -> dict[str, dict[str, Any]]:
+        """By check: environments, findings, share of all environments, and the worst environment's first finding."""
+        by_check: dict[str, list[tuple[str, Finding]]] = defaultdict(list)
+        for label, found in self.findings():
+            by_check[found.check].append((label, found))
+        return {name: self._row(name, by_check[name]) for name in CHECKS}
+
+    def _row(self, name: str, found: list[tuple[str, Finding]]) -> dict[str, Any]:
+        counts = Counter(label for label, _ in found)
+        worst = counts.most_common(1)[0][0] if counts else None
+        example = next((one for label, one in found if label == worst), None)
+        return {
+            "environments": len(counts),
+            "share": len(counts) / len(self.audited),
+            "findings": len(found),
+            "fatal": CHECKS[name].fatal,
+            "meaning": CHECKS[name].meaning,
+            "example": example and {"environment": worst, "where": example.where, "detail": example.detail},
+        }
+
+    def floors(self) -> dict[str, dict[str, Any]]:
+        """By scenario and policy: the mean of each metric."""
+        scenarios: dict[str, list[Audited]] = defaultdict(list)
+        for one in self.audited:
+            if one.floors:
+                scenarios[one.scenario].append(one)
+        return {
+            scenario: {
+                "environments": len(members),
+                **{policy: _means([one.floors[policy] for one in members]) for policy in POLICIES},
+            }
+            for scenario, members in scenarios.items()
+        }
+
+
+def _means(scores: Sequence[Scores]) -> dict[str, float | None]:
+    names = [row.name for row in shown_in("validate")]
+    values = {metric: [value for one in scores if (value := one.get(metric)) is not None] for metric in names}
+    return {metric: fmean(found) if found else None for metric, found in values.items()}
+
+
+class Auditor:
+    """Audits samples one by one, in two sandboxes of one worker each: what differs between them is chance."""
+
+    def __init__(self, first: Sandbox, second: Sandbox, options: Options) -> None:
+        self._sandboxes = first, second
+        self._options = options
+        self._corpus = CorpusAudit(options.names)
+        self._audited: list[Audited] = []
+
+    def add(self, task: str, sample: Sample) -> Audited:
+        """Audits one sample of a task. Raises SandboxError where tools cannot be run."""
+        first, second = self._sandboxes
+        with first.episode() as episode, second.episode() as again:
+            solved, player = self._solved(sample, episode)
+            findings = audit(player, episode, again)
+            stopped = any(one.check == "stopped" for one in findings)  # each of many calls would have to be
+            floors = _floors(task, sample, episode, self._options.seed) if self._options.floors and not stopped else {}
+        self._corpus.add(sample, task)
+        scenario = str(sample.metadata.get("data_source") or task).rpartition("/")[2]
+        self._audited.append(Audited(f"{task}/{sample.id}", scenario, tuple(findings), solved, floors))
+        return self._audited[-1]
+
+    def report(self) -> Report:
+        return Report(tuple(self._audited), tuple(self._corpus.findings()))
+
+    def _solved(self, sample: Sample, episode: ToolRunner) -> tuple[Solved, Sample]:
+        """What gold reaches, and the sample with gold calls where a search found some for a row without."""
+        wanted = sample.gold.sub_answers
+        n = sum(len(answers) for answers in wanted.values())
+        records = play(sample, [(call.name, call.arguments) for call in sample.gold.calls or ()], episode)
+        by_strict, by_paper = strict.solves(records, wanted), paper.solves(records, wanted)
+        whole = len(records) == n and None not in by_strict and None not in by_paper
+        if sample.gold.calls is not None and (whole or not self._options.search):
+            counted = [_places(records, solves) for solves in (by_strict, by_paper)]
+            return Solved(n, len(counted[0]), len(counted[1]), len(counted[0] | counted[1]), whole), sample
+        if not self._options.search:
+            return Solved(n, 0, 0, 0, False), sample
+        found = search(sample, episode)
+        solved = Solved(
+            n,
+            sum(one.strict is not None for one in found.reached),
+            sum(one.paper is not None for one in found.reached),
+            sum(one.arguments is not None for one in found.reached),
+            False,
+        )
+        return solved, with_gold(sample, found.calls) if sample.gold.calls is None else sample
+
+
+def _places(records: Sequence[Any], solves: Sequence[int | None]) -> set[tuple[str, int]]:
+    return {(record.call.name, place) for record, place in zip(records, solves, strict=True) if place is not None}
+
+
+# --- floors ------------------------------------------------------------------------------------------------------
+
+
+class DefaultCalls(Model):
+    """A model that calls each tool once, with the dullest valid values."""
+
+    name = "policy/default"
+    fingerprint: Mapping[str, Any] = {}
+
+    def __call__(self, request: ModelRequest) -> Reply:
+        calls = tuple(
+            ToolCall(f"call_{number}", tool.name, default_arguments(tool), "")
+            for number, tool in enumerate(() if request.turn else request.tools)
+        )
+        return Reply(Message("assistant", tool_calls=calls))
+
+
+def _floors(task: str, sample: Sample, episode: ToolRunner, seed: int) -> dict[str, Scores]:
+    found: dict[str, Scores] = {}
+    for name in POLICIES:
+        model = DefaultCalls() if name == "default" else Policy(name, seed)
+        trajectory = drive(Episode(sample, task=task), ToolEnvironment(sample), model, episode)
+        found[name] = score(sample, trajectory).scores
+    return found

@@ -1,0 +1,1 @@
+"""The commands of the builder: options, and one late import each."""

@@ -1,0 +1,177 @@
+"""Build environments: from fictional worlds without any model, or by a model that writes them.
+
+Every environment is validated before it is written. An interrupted build goes on with the same command.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.commands.options import at_least, pairs
+from harness.console.text import printable
+from harness.errors import UsageError
+
+if TYPE_CHECKING:
+    from envbuilder.plan import Plan, Report
+    from envbuilder.records import Kind
+
+HELP = "build environments: five stages, each one validated before it is written"
+PROCEDURAL = "procedural"
+SCENARIOS: tuple[Kind, ...] = ("single_hop", "parallel_single_hop", "multi_hop", "parallel_multi_hop")
+LEVELS = ("micro", "easy", "paper", "hard")
+STRATEGIES = ("generalise", "parameters", "types", "distractors")
+RESERVED_SEED = 20250811
+"""The seed of the test environments that ship with the package."""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--generator", default=PROCEDURAL, metavar="procedural|MODEL", help="what writes them (default procedural)")
+    add(
+        "--scenario", nargs="+", choices=[*SCENARIOS, "all"], default=["all"], help="which kinds, in turn (default all)"
+    )
+    add("--n", type=at_least(1), required=True, metavar="N", help="environments in all")
+    add("--level", choices=LEVELS, default="paper", help="how large and hard (default paper)")
+    add(
+        "--scale",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="STRATEGY=0..3",
+        help=f"one of the four strategies otherwise than the level has it: {', '.join(STRATEGIES)}",
+    )
+    add("--seed", type=int, default=0, metavar="S", help="another seed, other environments (default 0)")
+    add(
+        "--split",
+        choices=["train", "validation", "test"],
+        default="train",
+        help="splits share no world (default train)",
+    )
+    add("--names", choices=["disjoint", "shared"], default="disjoint", help="whether splits may share entity names")
+    add("--out", type=Path, required=True, metavar="FILE", help="FILE.jsonl, .jsonl.gz, .jsonl.xz or .parquet")
+    add("--keep-stages", type=Path, metavar="DIR", help="what each stage made of every environment")
+    add("--workers", type=at_least(1), metavar="N", help="processes of the procedural generator (default: all cores)")
+    add("--topics", type=Path, metavar="FILE", help="a model's topics, one a line (default: a bundled list)")
+    add(
+        "--questions",
+        type=Path,
+        metavar="FILE",
+        help="a model's questions: one a line, or JSON {question, answer, kind}",
+    )
+    add(
+        "--tries",
+        type=at_least(1),
+        default=3,
+        metavar="N",
+        help="replies a model gets for each thing asked (default 3)",
+    )
+    add("--temperature", type=float, default=0.0, metavar="T", help="a model's sampling temperature (default 0)")
+    add("--max-tokens", type=at_least(1), default=8192, metavar="N", help="a model's new tokens a reply (8192)")
+    add("--concurrency", type=at_least(1), default=8, metavar="N", help="environments a model works on at once (8)")
+    add("--base-url", metavar="URL", help="an OpenAI-compatible endpoint (also OPENAI_BASE_URL)")
+    add("--model-arg", nargs="+", action="extend", default=[], metavar="K=V", help="options of the model's backend")
+    add("--quiet", action="store_true", help="no progress bar")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Raises UsageError before anything is built if the input is bad."""
+    from harness.data import files as datafiles
+
+    if datafiles.suffix(args.out) is None:
+        raise UsageError(f"--out {args.out} must end in {', '.join(datafiles.SUFFIXES)}.")
+    if args.out.exists():
+        raise UsageError(f"{args.out} is there already; name another file, or delete it.")
+    if args.seed == RESERVED_SEED and args.split != "test":
+        raise UsageError(f"The seed {RESERVED_SEED} is reserved for the bundled test environments; choose another.")
+    if not args.out.parent.is_dir():
+        raise UsageError(f"There is no folder {args.out.parent} for --out.")
+    plan = _plan(args)
+    try:
+        report = _procedural(plan, args) if args.generator == PROCEDURAL else _modelled(plan, args)
+    except KeyboardInterrupt:
+        print("Interrupted. What was built is kept; the same command goes on.", file=sys.stderr)
+        raise
+    print(printable(_described(report, args)))
+    return 0 if sum(report.built.values()) == args.n else 1
+
+
+def _plan(args: argparse.Namespace) -> Plan:
+    from envbuilder.plan import Plan
+    from envbuilder.spec import PRESETS, Levels
+
+    levels = {name: getattr(PRESETS[args.level].levels, name) for name in STRATEGIES}
+    for name, text in pairs(args.scale, "--scale").items():
+        if name not in STRATEGIES or text not in ("0", "1", "2", "3"):
+            raise UsageError(
+                f"--scale takes one of {', '.join(STRATEGIES)} and a level from 0 to 3, not {name}={text}."
+            )
+        levels[name] = int(text)
+    return Plan(
+        kinds=tuple(kind for kind in SCENARIOS if kind in args.scenario or "all" in args.scenario),
+        n=args.n,
+        preset=args.level,
+        levels=Levels(**levels),
+        seed=args.seed,
+        split=args.split,
+        names=args.names,
+    )
+
+
+def _procedural(plan: Plan, args: argparse.Namespace) -> Report:
+    from envbuilder.pipeline import build
+    from harness.console.progress import Progress
+
+    with Progress("environment", args.quiet) as progress:
+        progress.begin("build", args.n)
+
+        def watch(refused: Counter[str]) -> None:
+            progress.advance(note=f"refused {refused.total()}")
+
+        return build(plan, args.out, workers=args.workers, keep_stages=args.keep_stages, watch=watch)
+
+
+def _modelled(plan: Plan, args: argparse.Namespace) -> Report:
+    from envbuilder.model.build import ModelBuild, build
+    from harness.console.progress import Progress
+    from harness.models import ModelOptions, expand, load
+    from harness.redaction import Redactor
+
+    redact = Redactor()
+    options = ModelOptions(
+        args=pairs(args.model_arg, "--model-arg"),
+        base_url=args.base_url,
+        concurrency=args.concurrency,
+        seed=args.seed,
+        redact=redact,
+    )
+    [name] = expand([args.generator])
+    work = ModelBuild(
+        model=load(name, options),
+        tries=args.tries,
+        concurrency=args.concurrency,
+        temperature=args.temperature,
+        max_tokens=args.max_tokens,
+        topics=args.topics,
+        questions=args.questions,
+        redact=redact,
+    )
+    with Progress("environment", args.quiet) as progress:
+        progress.begin("build", args.n)
+        return build(plan, work, args.out, args.keep_stages, lambda result: progress.advance())
+
+
+def _described(report: Report, args: argparse.Namespace) -> str:
+    from tabulate import tabulate
+
+    built = tabulate(sorted(report.built.items()), headers=["scenario", "environments"])
+    refused = tabulate(report.refused.most_common(), headers=["refused because", "attempts"])
+    lines = [built, ""]
+    if report.refused:
+        lines += [refused, ""]
+    if report.text:
+        lines += [report.text, ""]
+    return "\n".join([*lines, f"{sum(report.built.values())} environments in {args.out}"])

@@ -1,0 +1,61 @@
+"""The procedural generator: environments without a model, in any number, the same ones for the same spec.
+
+`stages` runs the five stages; the pipeline audits what they make. `build` asks for less, without running any code:
+a scenario is drawn again where a text that the model can read states a sub-answer. Facts of the world cannot leak,
+because no two cells hold a sub-answer.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+
+from envbuilder.records import Deployed, Scenario, Toolset
+from envbuilder.spec import Spec
+from envbuilder.stages.deployment import deploy
+from envbuilder.stages.documents import write
+from envbuilder.stages.integration import integrate
+from envbuilder.stages.scaling import scale
+from envbuilder.stages.scenario import decompose
+from harness.scoring.normalise import leaf
+from harness.scoring.strict import states
+
+TRIES = 50
+
+Stages = tuple[Scenario, Toolset, Toolset, Toolset, Deployed]
+
+
+def stages(spec: Spec) -> Stages:
+    """What each of the five stages makes of a spec. Raises LookupError where nothing fits it."""
+    decomposed = decompose(spec)
+    documented = write(decomposed)
+    integrated = integrate(documented)
+    scaled = scale(integrated, spec)
+    return decomposed, documented, integrated, scaled, deploy(scaled)
+
+
+def build(spec: Spec) -> Deployed:
+    """The environment of a spec, or of its next attempt that leaks nothing. Raises LookupError where none is found."""
+    for attempt in range(spec.attempt, spec.attempt + TRIES):
+        *_, scaled, deployed = stages(replace(spec, attempt=attempt))
+        if not leaks(scaled):
+            return deployed
+    raise LookupError(f"{TRIES} scenarios were drawn for {spec}, and every one leaks a sub-answer")
+
+
+def leaks(toolset: Toolset) -> list[str]:
+    """The sub-answers that the question, a description or a schema states, or that their own gold arguments state."""
+    visible = list(_visible(toolset))
+    text = "\n".join(visible).casefold().replace(",", "")
+    answers = [hop.answer for hop in toolset.scenario.hops]
+    suspects = [answer for answer in answers if answer.casefold().replace(",", "")[:4] in text]
+    found = [answer for answer in suspects if states(map(leaf, visible), answer)]
+    return found + [answer for answer in answers if answers.count(answer) > 1]
+
+
+def _visible(toolset: Toolset) -> Iterator[str]:
+    yield toolset.scenario.question
+    for document in toolset.documents:
+        yield document.description
+        yield json.dumps(document.parameters, ensure_ascii=False)

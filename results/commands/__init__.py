@@ -1,0 +1,1 @@
+"""The commands that read runs: options, and one late import each."""

@@ -1,0 +1,180 @@
+"""Two runs of the same samples: what changed, by how much, and whether chance would do as well.
+
+Weights of tasks and clusters are those of the base's manifest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from typing import Any, Literal
+
+from harness.errors import UsageError
+from harness.metrics import bounds_of, shown_in
+from harness.stats import Estimate, PairedObservation, differences, estimate, paired_difference, weights_of
+from results.comparison.pairs import Pair
+from results.comparison.significance import bootstrap_interval, detectable, holm, mcnemar_p, permutation_p
+from results.runs import Run
+
+DETECTABLE = "detectable: the smallest true difference that a test at .05 would have found in 80 % of such runs."
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One metric over one group or task: means of both runs over the pairs that have it, and their difference.
+
+    `n` counts pairs; `mcnemar` is there for metrics of 0 and 1 whose episodes are all independent.
+    """
+
+    scope: str
+    metric: str
+    before: float
+    after: float
+    difference: Estimate
+    bootstrap: tuple[float, float] | None
+    p: float
+    p_holm: float
+    mcnemar: float | None
+    detectable: float | None
+
+    @property
+    def n(self) -> int:
+        return self.difference.n
+
+    @property
+    def value(self) -> float:
+        """after - before."""
+        return self.after - self.before
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "tasks": self.scope,
+            "metric": self.metric,
+            "base": self.before,
+            "run": self.after,
+            "difference": {**self.difference.as_json(), "bootstrap95": self.bootstrap and list(self.bootstrap)},
+            "p": self.p,
+            "p_holm": self.p_holm,
+            "p_mcnemar": self.mcnemar,
+            "detectable": self.detectable,
+        }
+
+
+def shown_p(p: float) -> str:
+    """A p for people."""
+    return "<.001" if p < 0.001 else f"{p:.3f}"
+
+
+def scopes(base: Run, run: Run, by_task: bool) -> dict[str, list[str]]:
+    """What is shown: groups that both runs have with the same tasks, then tasks in none of them, or all tasks."""
+    tasks = [task for task in base.manifest["tasks"] if task in run.manifest["tasks"]]
+    groups = {name: list(members) for name, members in base.groups.items() if members == run.groups.get(name)}
+    grouped = {task for members in groups.values() for task in members}
+    return groups | {task: [task] for task in tasks if by_task or task not in grouped}
+
+
+def metrics_of(pairs: Sequence[Pair], wanted: Sequence[str], headlines: Sequence[str]) -> list[str]:
+    """The metrics to show: those that both runs have and a glob of `wanted` means, or the usual ones and the headlines.
+    Raises UsageError for a glob that means none."""
+    before, after = (
+        {name for record in side for name in record["scores"]}
+        for side in zip(*((p.before, p.after) for p in pairs), strict=True)
+    )
+    known = sorted(before & after)
+    if not wanted:
+        usual = [metric.name for metric in shown_in("compare")]
+        return [name for name in dict.fromkeys([*usual, *headlines]) if name in known]
+    for glob in wanted:
+        if not any(fnmatchcase(name, glob) for name in known):
+            raise UsageError(f"No metric of both runs matches {glob!r}; they have {', '.join(known)}.")
+    return list(dict.fromkeys(name for glob in wanted for name in known if fnmatchcase(name, glob)))
+
+
+def changes(pairs: Sequence[Pair], parts: Mapping[str, Sequence[str]], metrics: Sequence[str]) -> list[Change]:
+    """A Change for every part and metric that it has; Holm's family is the metrics of one part."""
+    found: list[Change] = []
+    for scope, tasks in parts.items():
+        measured = [change for metric in metrics if (change := _change(pairs, scope, tasks, metric)) is not None]
+        adjusted = holm([change.p for change in measured])
+        found += [replace(change, p_holm=p) for change, p in zip(measured, adjusted, strict=True)]
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Strata:
+    """For every task the pairs that have a metric in both runs, and what the tasks count (None: all the same)."""
+
+    pairs: Sequence[Sequence[PairedObservation]]
+    weights: Sequence[float] | None
+
+    def mean(self, place: Literal[1, 2]) -> float:
+        """The macro mean of the values before or after."""
+        values = [[(pair[0], pair[place]) for pair in found] for found in self.pairs]
+        return estimate(values, weights=self.weights).value or 0.0
+
+    def difference(self, metric: str) -> Estimate:
+        bounds = bounds_of(metric, (value for found in self.pairs for _, *both in found for value in both))
+        return paired_difference(self.pairs, bounds, self.weights)
+
+
+def _strata(pairs: Sequence[Pair], tasks: Sequence[str], metric: str) -> _Strata:
+    found: dict[str, list[PairedObservation]] = {task: [] for task in tasks}
+    given = dict.fromkeys(tasks, 1.0) | {pair.task: pair.weight for pair in pairs if pair.task in found}
+    for pair in pairs:
+        before, after = (record["scores"].get(metric) for record in (pair.before, pair.after))
+        if pair.task in found and before is not None and after is not None:
+            found[pair.task].append((pair.cluster, float(before), float(after)))
+    return _Strata(list(found.values()), weights_of([given[task] for task in found]))
+
+
+def _change(pairs: Sequence[Pair], scope: str, tasks: Sequence[str], metric: str) -> Change | None:
+    """None where a task has no pair with the metric."""
+    strata = _strata(pairs, tasks, metric)
+    changed = differences(strata.pairs)
+    p = permutation_p(changed, weights=strata.weights)
+    if p is None:
+        return None
+    difference = strata.difference(metric)
+    return Change(
+        scope=scope,
+        metric=metric,
+        before=strata.mean(1),
+        after=strata.mean(2),
+        difference=difference,
+        bootstrap=bootstrap_interval(changed, weights=strata.weights),
+        p=p,
+        p_holm=p,
+        mcnemar=_mcnemar([pair for found in strata.pairs for pair in found]),
+        detectable=detectable(difference),
+    )
+
+
+def _mcnemar(triples: Sequence[PairedObservation]) -> float | None:
+    """None where values are not all 0 and 1, or episodes share a cluster."""
+    alone = len({cluster for cluster, *_ in triples}) == len(triples)
+    if not alone or any(value not in (0.0, 1.0) for _, *both in triples for value in both):
+        return None
+    return mcnemar_p(sum(b > a for _, a, b in triples), sum(b < a for _, a, b in triples))
+
+
+@dataclass(frozen=True, slots=True)
+class Contrary:
+    """A task in which a metric went the other way than in its group."""
+
+    task: str
+    metric: str
+    difference: Estimate
+
+    def as_json(self) -> dict[str, Any]:
+        return {"task": self.task, "metric": self.metric, "difference": self.difference.as_json()}
+
+
+def contrary(pairs: Sequence[Pair], parts: Mapping[str, Sequence[str]], found: Sequence[Change]) -> list[Contrary]:
+    """The tasks of each changed group whose difference has the other sign."""
+    single = [
+        (change, Contrary(task, change.metric, _strata(pairs, [task], change.metric).difference(change.metric)))
+        for change in found
+        for task in parts[change.scope]
+    ]
+    return [one for change, one in single if (one.difference.value or 0.0) * change.value < 0]

@@ -1,0 +1,108 @@
+"""The episodes that two runs have in common, or why they cannot be compared.
+
+Episodes are paired by task, sample and epoch. Runs that did not play the same thing are not paired: they are refused
+with what differs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from harness.data.schema import Record
+from harness.errors import UsageError
+from harness.runs.directory import order
+from results.runs import Run
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """One episode of both runs; `weight` is what its task counts in the mean of its group."""
+
+    cluster: str
+    before: Record
+    after: Record
+    weight: float = 1.0
+
+    @property
+    def task(self) -> str:
+        return str(self.before["task"])
+
+    @property
+    def where(self) -> tuple[str, str, int]:
+        """Task, sample, epoch."""
+        return order(self.before)
+
+
+def pair_up(base: Run, run: Run, shared: bool) -> list[Pair]:
+    """The episodes of both runs, in order. Raises UsageError where they did not play the same tasks, samples and
+    epochs under the same verifier, and says how they differ; `shared` leaves out tasks that only one of them has."""
+    mine, other = (one.manifest["identity"] for one in (base, run))
+    where = f"{base.path} and {run.path} cannot be paired"
+    name: Literal["epochs", "verifier"]
+    for name, hint in (("epochs", ""), ("verifier", " (harness rescore brings both up to date)")):
+        if mine[name] != other[name]:
+            raise UsageError(f"{where}: {name} {mine[name]} there, {other[name]} here{hint}.")
+    common = [task for task in base.manifest["tasks"] if task in run.manifest["tasks"]]
+    if not common:
+        raise UsageError(f"{where}: they have no task in common.")
+    for one in (base, run):
+        only = [task for task in one.manifest["tasks"] if task not in common]
+        if only and not shared:
+            raise UsageError(f"{where}: only {one.path} played {_listed(only)}; --shared leaves such tasks out.")
+    for task in common:
+        if how := _differs(base, run, task):
+            raise UsageError(f"{where}: {task} {how}.")
+    return _pairs(base, run, set(common), where)
+
+
+def _pairs(base: Run, run: Run, tasks: set[str], where: str) -> list[Pair]:
+    after = {order(record): record for record in run.records}
+    entries = {task: base.manifest["tasks"][task] for task in tasks}
+    weights = {task: float(entry.get("weight", 1.0)) for task, entry in entries.items()}
+    pairs = [
+        Pair(
+            entries[record["task"]]["clusters"][record["sample"]],
+            record,
+            after[order(record)],
+            weights[record["task"]],
+        )
+        for record in base.records
+        if record["task"] in tasks and order(record) in after
+    ]
+    if not pairs:
+        raise UsageError(f"{where}: they have no episode in common.")
+    return pairs
+
+
+def _differs(base: Run, run: Run, task: str) -> str | None:
+    """How a task of the same name is another one, or None."""
+    mine, other = (one.manifest["tasks"][task]["clusters"] for one in (base, run))
+    if set(mine) != set(other):
+        common = len(set(mine) & set(other))
+        return f"has {len(mine)} samples there and {len(other)} here, {common} of them the same"
+    prints = [one.manifest["identity"]["tasks"].get(task) for one in (base, run)]
+    if prints[0] != prints[1]:
+        return f"has the same sample ids but other content (fingerprints {prints[0]} there, {prints[1]} here)"
+    return "has the same samples in other clusters" if mine != other else None
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more tasks" if len(names) > 3 else "")
+
+
+def also_different(base: Run, run: Run) -> dict[str, tuple[Any, Any]]:
+    """What else the runs' configurations differ in, besides model and reasoning: name to both values."""
+    expected = {"model", "model_fingerprint", "reasoning", "reasoning_history", "tasks", "verifier", "epochs"}
+    mine, other = (dict(_flat(one.manifest["identity"])) for one in (base, run))
+    names = [name for name in {**mine, **other} if name.partition(".")[0] not in expected]
+    return {name: (mine.get(name), other.get(name)) for name in names if mine.get(name) != other.get(name)}
+
+
+def _flat(value: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    return [
+        (f"{name}.{key}" if key else name, part)
+        for name, whole in value.items()
+        for key, part in (whole.items() if isinstance(whole, dict) else [("", whole)])
+    ]

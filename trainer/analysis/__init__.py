@@ -1,0 +1,1 @@
+"""Where a network changed, and what it cost elsewhere: docs/analysis.md"""

@@ -1,0 +1,146 @@
+"""Export for other tools: training prompts for verl, a set of environments for inspect_ai.
+
+`harness export verl` writes what verl 0.9 needs to train with the paper's settings (docs/verl.md), `harness export
+inspect` a task file that inspect_ai plays (docs/interoperability.md).
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.commands.options import add_data_option, data_paths
+from harness.console.text import printable
+from harness.errors import UsageError
+from trainer.rl.algorithms import ALGORITHMS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from harness.types import Task
+    from trainer.prefixes import Prefix
+
+HELP = "training prompts for verl, or environments for inspect_ai"
+MODEL = "Qwen/Qwen3-8B"
+VERL = """\
+Training prompts for verl 0.9: DIR gets train.parquet, reward.py, agent_loop.yaml and launch.sh.
+
+The prompts are files that `harness collect` wrote, or environments, whose first prompts they are then. Test
+environments are refused. docs/verl.md
+"""
+INSPECT = """\
+A set of environments for inspect_ai: DIR gets task.py, which is small and made to be read, and environments.jsonl.
+
+The tools run in the harness's sandbox, and the rollout and the verifier are the harness's: it must be installed beside
+inspect_ai. docs/interoperability.md
+"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    kinds = parser.add_subparsers(metavar="KIND", required=True, title="for what")
+    for name, text, options, export in (
+        ("verl", VERL, configure_verl, export_verl),
+        ("inspect", INSPECT, configure_inspect, export_inspect),
+    ):
+        kind = kinds.add_parser(
+            name,
+            help=text.partition(":")[0],
+            description=text,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        options(kind)
+        kind.set_defaults(export=export)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Raises UsageError for what cannot be exported; then nothing is written."""
+    return int(args.export(args))
+
+
+def configure_verl(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--tasks", nargs="+", action="extend", required=True, metavar="GLOB|FILE", help="prompts, or environments")
+    add_data_option(parser)
+    add("--out", type=Path, required=True, metavar="DIR", help="where the files go: a folder that every node can read")
+    add("--model", default=MODEL, metavar="M", help=f"what verl trains, a path or a name (default: {MODEL})")
+    exported = [name for name, algorithm in ALGORITHMS.items() if algorithm.verl]
+    add("--algorithm", choices=exported, default="grpo", help="(default: grpo)")
+    add("--reward", default="paper_f1", metavar="R", help="a step reward (default: paper_f1, the paper's)")
+    add("--reasoning", choices=["off", "on"], default="off", help="whether the model thinks (default: off)")
+
+
+def export_verl(args: argparse.Namespace) -> int:
+    """Raises UsageError for prompts, a reward or a model that cannot be exported; then nothing is written."""
+    from trainer.verl.files import BATCH, MODEL, Export, write_export
+    from trainer.verl.reward import step_reward
+
+    step_reward(args.reward)
+    if not MODEL.fullmatch(args.model):
+        raise UsageError(f"--model {args.model!r} has characters that verl's command line does not take as they are.")
+    if args.out.exists() and not args.out.is_dir():
+        raise UsageError(f"--out names {args.out}, which is a file; name a folder.")
+    prefixes = training_prompts(args.tasks, data_paths(args.data))
+    write_export(args.out, prefixes, Export(args.model, args.algorithm, args.reward, args.reasoning == "on"))
+    print(printable(f"{len(prefixes):,} prompts for verl: {args.out}; start with {args.out / 'launch.sh'}"))
+    if len(prefixes) < BATCH:
+        print(
+            f"verl takes {BATCH} prompts a step and starts with no fewer: collect more, or hand "
+            "data.train_batch_size=N and actor_rollout_ref.actor.ppo_mini_batch_size=M to launch.sh.",
+            file=sys.stderr,
+        )
+    return 0
+
+
+def training_prompts(patterns: Sequence[str], data: Mapping[str, Path]) -> list[Prefix]:
+    """The prompts of files and the first prompts of tasks. Raises UsageError for test data and what is no tool task."""
+    from harness.data import files as datafiles
+    from harness.registry import load_samples, select_tasks, split_patterns
+    from harness.task import file_task
+    from trainer.prefixes import read_prefixes, refuse_test_data, start
+
+    named = split_patterns(patterns)
+    files = [Path(name) for name in named if datafiles.suffix(Path(name))]
+    others = [name for name in named if not datafiles.suffix(Path(name))]
+    found = {file_task(path).name: read_prefixes(path) for path in files}
+    if len(found) < len(files):
+        raise UsageError("Two of these files have the same name; rename one.")
+    tasks = select_tasks(others, data) if others else []
+    found |= {name: [start(name, sample) for sample in samples] for name, samples in load_samples(tasks).items()}
+    all_tasks = [*map(file_task, files), *(task for task in tasks if task.name in found)]
+    refuse_test_data(all_tasks, {name: [prefix.sample for prefix in some] for name, some in found.items()}, data)
+    for task in all_tasks:
+        _check(task, found[task.name])
+    return [prefix for task in all_tasks for prefix in found[task.name]]
+
+
+def _check(task: Task, prefixes: Sequence[Prefix]) -> None:
+    """A prompt must hold all that its turn depends on, and something must be there to reward."""
+    from harness.environment import ToolEnvironment
+
+    for prefix in prefixes:
+        if not isinstance(task.environment(prefix.sample), ToolEnvironment):
+            raise UsageError(f"{task.name} has an environment with a state, which no prompt holds; leave it out.")
+        if not prefix.sample.codes or not any(prefix.sample.gold.sub_answers.values()):
+            raise UsageError(f"{task.name}, {prefix.id!r} has no tools or no sub-answers; leave it out.")
+
+
+def configure_inspect(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("set", metavar="FILE|TASK", help="a file of environment records, or a task's name")
+    add_data_option(parser)
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the two files go")
+
+
+def export_inspect(args: argparse.Namespace) -> int:
+    """Raises UsageError for a set that cannot be exported; then nothing is written."""
+    from harness.interop.inspect_files import one_set, write_export
+
+    if args.out.exists() and not args.out.is_dir():
+        raise UsageError(f"--out names {args.out}, which is a file; name a folder.")
+    task, samples = one_set(args.set, data_paths(args.data))
+    write_export(args.out, task.name, samples)
+    command = f"cd {shlex.quote(str(args.out))} && inspect eval task.py --model MODEL"
+    print(printable(f"{len(samples):,} environments for inspect_ai: {command}"))
+    return 0

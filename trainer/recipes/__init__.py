@@ -1,0 +1,1 @@
+"""Recipes: TOML files, and how they are read."""

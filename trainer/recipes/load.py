@@ -1,0 +1,97 @@
+"""Recipes: everything that decides a training run, in one small TOML file and one frozen dataclass.
+
+`--recipe` takes the name of a file in trainer/recipes or a path; `--set` replaces single values. What results is
+written into the run directory, so that a run can be repeated from what it left.
+"""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+from harness.errors import UsageError
+from harness.registry import near
+from trainer.rl.settings import REWARD_OPTIONS, Training
+from trainer.sft.settings import Recipe
+
+FOLDER = Path(__file__).parent
+SUFFIX = ".toml"
+
+
+KINDS: Mapping[str, type[Recipe] | type[Training]] = {"sft": Recipe, "step": Training, "episode": Training}
+"""What the recipes of each regime are."""
+WORDS = {"int": "a whole number", "float": "a number", "str": "a text", "bool": "true or false"}
+SWITCH = {"true": True, "false": False}
+
+
+def names() -> list[str]:
+    """The recipes that ship with the package."""
+    return sorted(path.stem for path in FOLDER.glob(f"*{SUFFIX}"))
+
+
+def text(recipe: Recipe | Training) -> str:
+    """A recipe as the TOML file that gives it again."""
+    said = {name: value for name, value in asdict(recipe).items() if value is not None}
+    return "".join(f"{name} = {json.dumps(value)}\n" for name, value in said.items())
+
+
+def load(name: str | None, changes: Mapping[str, str], regime: str | None = None) -> Recipe | Training:
+    """The recipe of a name or path, with `changes` (--set) applied; without a name, the regime's defaults.
+
+    Raises UsageError for anything wrong in either, and for a recipe of another regime than `regime`.
+    """
+    where = "--set" if name is None else f"The recipe {_path(name)}"
+    values = {} if name is None else _read(_path(name), name)
+    found = values.setdefault("regime", regime)
+    if regime not in (None, found):
+        raise UsageError(f"{where} is one for --regime {str(found)[:60]}, not {regime}.")
+    if not isinstance(found, str) or found not in KINDS:
+        raise UsageError(f"--regime is missing: one of {', '.join(KINDS)}, or a recipe that names one.")
+    if changes.get("reward", values.get("reward")) != values.get("reward"):
+        values = {key: value for key, value in values.items() if key not in REWARD_OPTIONS}  # they were the other's
+    kind = KINDS[found]
+    types = {field.name: str(field.type).removesuffix(" | None") for field in fields(kind)}
+    values |= {key: _parsed(types, key, text) for key, text in changes.items()}
+    checked = {key: _checked(types, key, value, "--set" if key in changes else where) for key, value in values.items()}
+    return kind(**checked)
+
+
+def _path(name: str) -> Path:
+    return Path(name) if name.endswith(SUFFIX) else FOLDER / f"{name}{SUFFIX}"
+
+
+def _read(path: Path, name: str) -> dict[str, Any]:
+    if not path.is_file():
+        if name.endswith(SUFFIX):
+            raise UsageError(f"There is no recipe at {path}.")
+        raise UsageError(f"There is no recipe {name!r}; there is {', '.join(names())}.{near(name, names())}")
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise UsageError(f"The recipe {path} cannot be read: {error}.") from None
+
+
+def _parsed(types: Mapping[str, str], key: str, text: str) -> Any:
+    """A text of the command line as what its key wants, where it can be that."""
+    kind = types.get(key, "")
+    if kind == "bool":
+        return SWITCH.get(text, text)
+    try:
+        return {"int": int, "float": float}.get(kind, str)(text)
+    except ValueError:
+        return text
+
+
+def _checked(types: Mapping[str, str], key: str, value: Any, where: str) -> Any:
+    if key not in types:
+        raise UsageError(f"{where} knows no {key!r}.{near(key, types)}")
+    kind = types[key]
+    if kind == "float" and type(value) is int:
+        return float(value)
+    if type(value).__name__ != kind:
+        raise UsageError(f"{where} gives {key} = {str(value)[:60]!r}, which is not {WORDS[kind]}.")
+    return value

@@ -1,0 +1,1 @@
+"""Reinforcement learning on the reward that the evaluation measures: docs/training.md"""

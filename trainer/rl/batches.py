@@ -1,0 +1,57 @@
+"""A step's sequences as tensors: rewards by turn, pieces of equal lengths, no columns of padding alone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+
+from trainer.rl.actor import NOT_OURS
+from trainer.rl.generation import Scored
+
+
+def tables(scored: Sequence[Scored], turns: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """(B, turns) rewards, NaN where there is none, and generated tokens of each; with `turns` 1, of the whole."""
+    rewards = torch.full((len(scored), turns), math.nan)
+    tokens = torch.zeros(len(scored), turns)
+    for row, one in enumerate(scored):
+        for turn in one.track.turns:
+            if turn != NOT_OURS:
+                tokens[row, min(turn, turns - 1)] += 1
+        for turn, value in enumerate(one.rewards[:turns]):
+            rewards[row, turn] = math.nan if value is None else value
+    return rewards, tokens
+
+
+def by_length(pieces: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The same rows in as many pieces of the same size, the shortest sequences first."""
+    whole = {
+        name: torch.cat([piece[name] for piece in pieces]) if is_rows(value) else value
+        for name, value in pieces[0].items()
+    }
+    order = (whole["prompt_mask"].sum(1) + whole["completion_mask"].sum(1)).argsort(stable=True)
+    parts = order.chunk(len(pieces))
+    return [{name: value[part] if is_rows(value) else value for name, value in whole.items()} for part in parts]
+
+
+def trimmed(piece: Mapping[str, Any]) -> dict[str, Any]:
+    """A piece without the columns that are padding in all of its rows: on the prompts' left and on the right."""
+    left = piece["prompt_mask"].shape[1] - int(piece["prompt_mask"].sum(1).max())
+    wide = piece["completion_mask"].shape[1]
+    right = max(1, int(piece["completion_mask"].sum(1).max()))
+    short = {}
+    for name, value in piece.items():
+        if name in ("prompt_ids", "prompt_mask"):
+            short[name] = value[:, left:]
+        elif is_rows(value) and value.ndim == 2 and value.shape[1] == wide:
+            short[name] = value[:, :right]
+        else:
+            short[name] = value
+    return short
+
+
+def is_rows(value: Any) -> bool:
+    """Whether a part of a batch has a row a sequence."""
+    return isinstance(value, torch.Tensor) and value.ndim > 0

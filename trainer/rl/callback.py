@@ -1,0 +1,137 @@
+"""What a person sees of a run while it trains: metrics, validations, the best weights, progress.
+
+The best weights are those with the most strict Solve-F1 + 0.3 x right answers in validation, whatever the reward's own
+bonus is: by F1 alone a model that stops before it answers would be chosen.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import resource
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from harness.models.local.packages import quietly_imported
+from harness.models.local.tokenizer import Local
+from trainer import run_directory
+from trainer.rewards import ANSWER_BONUS
+from trainer.rl.data import Course, Watch
+from trainer.rl.generation import Asker, logged
+from trainer.rl.validation import validate
+from trainer.tool_runner import shared_sandbox
+
+transformers: Any = quietly_imported("transformers")
+
+
+class Diary(transformers.TrainerCallback):  # type: ignore[misc]
+    """Metrics, validation, the best weights, progress: what a person sees of a run."""
+
+    def __init__(
+        self, course: Course, model: Local, out: Path, lines: Sequence[Mapping[str, Any]], watch: Watch
+    ) -> None:
+        self._course = course
+        self._model = model
+        self._out = out
+        self._watch = watch
+        self._began = time.monotonic()
+        self._before = max((line.get("cpu_seconds", 0.0) for line in lines), default=0.0)
+        self._cpu = cpu_seconds()
+        self._validated = {line["step"]: line["validation"] for line in lines if "validation" in line}
+        self.trainer: Asker | None = None
+
+    @property
+    def cpu(self) -> float:
+        """CPU seconds of this run, those before an interruption included."""
+        return self._before + cpu_seconds() - self._cpu
+
+    @property
+    def best(self) -> tuple[int, float] | None:
+        """The step with the best validation, and its mark."""
+        marks = [(step, mark(scores)) for step, scores in self._validated.items()]
+        return max(marks, key=lambda one: (one[1], -one[0]), default=None)
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if state.global_step == 0:
+            self._validate(0)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        step = state.global_step
+        if step % self._course.settings.validate_every == 0 or step == self._course.settings.steps:
+            self._validate(step)
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
+        if logs and "loss" in logs and state.is_world_process_zero:
+            self._write({"step": state.global_step, **{name: _short(value) for name, value in logs.items()}})
+            self._watch(f"train, reward {logs.get('reward') or 0:.3f}", state.global_step, self._course.settings.steps)
+
+    def _validate(self, step: int) -> None:
+        trainer, exam = self.trainer, self._course.validation
+        if trainer is None or exam is None or step in self._validated:
+            return
+        if trainer.accelerator.is_main_process:
+            with trainer.generating() as network:
+                folder = self._out / "validation" / f"{step:06d}"
+                scores = validate(exam, self._model, network, step, shared_sandbox(), folder)
+            self._validated[step] = scores
+            found = {name: _short(value) for name, value in logged(scores).items()}
+            self._write({"step": step, "validation": found})
+            if self.best is not None and self.best[0] == step:
+                self.keep(trainer)
+        trainer.accelerator.wait_for_everyone()
+
+    def keep(self, trainer: Asker) -> None:
+        """Writes the weights as they are to DIR/model, whole or not at all. Only the leading process writes; where
+        weights are in shards (FSDP) all processes must come here."""
+        sharded = trainer.is_fsdp_enabled
+        weights = trainer.accelerator.get_state_dict(trainer.model_wrapped) if sharded else None
+        if trainer.accelerator.is_main_process:
+            save(trainer.accelerator.unwrap_model(trainer.model), self._model, self._out / "model", weights)
+
+    def _write(self, line: Mapping[str, Any]) -> None:
+        timed = {**line, "seconds": round(time.monotonic() - self._began, 1), "cpu_seconds": round(self.cpu, 1)}
+        with (self._out / "metrics.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(timed) + "\n")
+
+
+def mark(scores: Mapping[str, float]) -> float:
+    """By which validations are compared: strict Solve-F1 + 0.3 x right answers."""
+    return scores.get("solve_f1", 0.0) + ANSWER_BONUS * scores.get("answer_accuracy", 0.0)
+
+
+def cpu_seconds() -> float:
+    """CPU time of this process and of its children that have ended."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(one.ru_utime + one.ru_stime for one in used)
+
+
+def save(network: Any, model: Local, folder: Path, weights: Mapping[str, Any] | None = None) -> None:
+    """A model directory with the network's weights, adapters merged in, or with `weights` where they were gathered, and
+    the tokenizer that training began with."""
+    partial = folder.with_name(f".{folder.name}")
+    shutil.rmtree(partial, ignore_errors=True)
+    run_directory.require_space(folder.parent, bytes_of(network))
+    if hasattr(network, "merge_adapter"):
+        import copy
+
+        network = copy.deepcopy(network).merge_and_unload()
+    network.save_pretrained(partial, state_dict=weights)
+    model.tokenizer.save_pretrained(partial)
+    for file in partial.iterdir():
+        file.chmod(0o644)
+    shutil.rmtree(folder, ignore_errors=True)
+    partial.replace(folder)
+
+
+def _short(value: Any) -> Any:
+    return round(value, 6) if isinstance(value, float) and math.isfinite(value) else value
+
+
+def bytes_of(model: Any) -> int:
+    """What a checkpoint takes: weights, and two moments of every weight that is trained."""
+    weights = sum(one.numel() * one.element_size() for one in model.parameters())
+    moments = sum(2 * one.numel() * one.element_size() for one in model.parameters() if one.requires_grad)
+    return int(1.1 * (weights + moments)) + (1 << 20)

@@ -1,0 +1,154 @@
+"""`harness train` in the regimes step and episode: checks, the run, and the table of before and after.
+
+The test environments at the end are played once, by the model that training began with and by the best one, from their
+directories, as `harness eval` would.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import harness
+from harness.data import jsonio
+from harness.errors import UsageError
+from harness.models.local.folder import check_folder, folder_digest
+from harness.models.local.tokenizer import Local, open_local
+from harness.types import JSONObject
+from trainer import distributed, run_directory
+from trainer.rl.data import Course, Watch, reasoning_of
+from trainer.rl.settings import Training
+
+if TYPE_CHECKING:
+    from trainer.rl.validation import Difference
+
+SCHEMA = 1
+RESULT = "result.json"
+TOLD = ("recipe", "seed", "from", "parameters", "best_step", "test", "cpu_seconds")
+"""What of a result is told to a person."""
+PACKAGES = ("torch", "transformers", "trl", "datasets", "accelerate", "tokenizers")
+
+
+def identity(settings: Training, name: str, path: Path, patterns: Sequence[str]) -> JSONObject:
+    """What makes a run this one and no other."""
+    return {
+        "schema": SCHEMA,
+        "recipe": asdict(settings),
+        "model": name,
+        "weights": folder_digest(path),
+        "tasks": list(patterns),
+    }
+
+
+def checked_model(settings: Training, name: str, path: Path) -> Local:
+    """The model's tokenizer and template, fit for the regime. Raises UsageError in one sentence where they are not."""
+    from trainer.rl.actor import for_episodes
+
+    _check_vllm(settings)
+    model = open_local(check_folder(name, path, {}), {})
+    if settings.thinking != "default":
+        model.prompter.switch(reasoning_of(settings))
+    if settings.regime == "episode" or settings.credit == "return":
+        return for_episodes(model, reasoning_of(settings))
+    return model
+
+
+def _check_vllm(settings: Training) -> None:
+    import torch
+
+    if settings.vllm == "off":
+        return
+    if settings.regime != "step" or settings.prefixes != "given" or settings.credit != "turn":
+        raise UsageError("vLLM generates single turns only: regime step with prefixes = given; else set vllm=off.")
+    if not torch.cuda.is_available():
+        raise UsageError(f"vllm = {settings.vllm} needs a GPU, and there is none here; set vllm=off.")
+    if settings.vllm == "server" and not settings.vllm_server:
+        raise UsageError("vllm = server needs the server's address in vllm_server.")
+
+
+def train(
+    settings: Training,
+    model: Local,
+    patterns: Sequence[str],
+    data: Mapping[str, Path],
+    out: Path,
+    command: Sequence[str],
+    watch: Watch,
+) -> JSONObject:
+    """Runs what is left of a run in `out`, and returns its result."""
+    from harness.models.local.hf import load_weights
+    from trainer.rl import trl_trainer
+    from trainer.rl.data import prepare
+
+    with distributed.leader_first():
+        course = prepare(settings, patterns, data, out, watch)
+    network = load_weights(model, settings.dtype, device())
+    diary = trl_trainer.fit(course, model, network, out, watch)
+    best = diary.best
+    result: JSONObject = {
+        "schema": SCHEMA,
+        "recipe": asdict(settings),
+        "seed": settings.seed,
+        "from": model.folder.name,
+        "command": list(command),
+        "parameters": sum(weights.numel() for weights in network.parameters()),
+        "best_step": settings.steps if best is None else best[0],
+        "versions": {"harness": harness.__version__, "python": platform.python_version(), "platform": sys.platform}
+        | {package: version(package) for package in PACKAGES},
+    }
+    if distributed.leads():
+        jsonio.write_json(out / "model" / "manifest.json", {**result, "metrics": {"cpu_seconds": round(diary.cpu, 1)}})
+        result["test"] = [asdict(one) for one in examined(course, model, out, watch)]
+        result["cpu_seconds"] = round(diary.cpu, 1)
+        jsonio.write_json(out / RESULT, result)
+    return result
+
+
+def device() -> str:
+    """Where this process's weights go: its own GPU under accelerate, else the first, else the CPU."""
+    import torch
+
+    return f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if torch.cuda.is_available() else "cpu"
+
+
+def examined(course: Course, model: Local, out: Path, watch: Watch) -> list[Difference]:
+    """The test environments before and after; nothing where the recipe has none."""
+    from trainer.rl.validation import differences, examine
+    from trainer.tool_runner import shared_sandbox
+
+    if course.test is None:
+        return []
+    trained = out / "model"
+    runs = {"before": (model.folder.name, model.folder.path), "after": (f"hf/{trained}", trained)}
+    for done, (run, (name, path)) in enumerate(runs.items()):
+        watch("test", done, len(runs))
+        examine(course.test, name, path, shared_sandbox(), out / "test" / run)
+    return differences(out / "test" / "before", out / "test" / "after")
+
+
+def finished(out: Path) -> JSONObject | None:
+    """The result of a run that is complete. Raises UsageError for one that cannot be read."""
+    path = out / RESULT
+    return run_directory.read_result(path, TOLD) if path.is_file() else None
+
+
+def described(result: JSONObject, out: Path) -> str:
+    """What a person is told at the end."""
+    from trainer.rl.validation import Difference, table
+
+    test = [Difference(**{**one, "ci95": one["ci95"] and tuple(one["ci95"])}) for one in result["test"]]
+    recipe = result["recipe"]
+    lines = [table(test, recipe["test"]), ""] if test else []
+    lines += [
+        f"from {result['from']}, {result['parameters']:,} parameters; {recipe['regime']} regime, "
+        f"{recipe['algorithm']}, seed {recipe['seed']}; best at step {result['best_step']} of {recipe['steps']}; "
+        f"{result['cpu_seconds']:.0f} CPU seconds",
+        f"{out / 'model'} is the model; `harness eval --model hf/{out / 'model'}` evaluates it.",
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,328 @@
+"""Reinforcement learning: TRL's GRPOTrainer on the harness's rollout, environments and verifier.
+
+    DIR/run.json, recipe.toml   what this run is, with everything resolved
+    DIR/environments/           what the recipe built: train, validation, test
+    DIR/prefixes/               the step regime's prompts, a file each time they were collected afresh
+    DIR/checkpoints/            what --resume goes on from: weights, optimiser, schedule, random states
+    DIR/metrics.jsonl           a line a step and a line a validation
+    DIR/validation/STEP/        the run directory of each validation
+    DIR/model/                  the result: the weights that were best in validation
+    DIR/test/{before,after}/    the run directories of the test at the end
+
+The trainer is TRL's; what is replaced is who generates, which draws the same samples whatever the
+batch (trainer.rl.generation), and what the advantages are (trainer.rl.algorithms). Several processes share a step
+(accelerate's DDP); the result is that of one.
+
+Left out: FSDP where the network itself plays or is validated, because its processes would have to say equally many
+words; a learning rate that differs by layer.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import random
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import Dataset
+
+from harness.data import jsonio
+from harness.errors import HarnessError, UsageError
+from harness.models.local.packages import quietly_imported
+from harness.models.local.prompting import OPENED
+from harness.models.local.tokenizer import Local
+from harness.types import Sampling
+from trainer import run_directory
+from trainer.rl.actor import NOT_OURS, Track
+from trainer.rl.algorithms import ALGORITHMS, advantages, local, on_tokens, returns_to_go
+from trainer.rl.batches import by_length, tables, trimmed
+from trainer.rl.callback import Diary, bytes_of
+from trainer.rl.data import Course, Watch
+from trainer.rl.generation import Episodes, Scored, Steps
+from trainer.rl.settings import Training
+
+transformers: Any = quietly_imported("transformers")
+trl: Any = quietly_imported("trl")
+
+# --- the trainer -------------------------------------------------------------------------------------------------
+
+
+class Trainer(trl.GRPOTrainer):  # type: ignore[misc]
+    """TRL's, with advantages of our own where the algorithm is not its own, batches sorted by length, and a stop at a
+    loss that is no number."""
+
+    _buffered_inputs: Any
+
+    def __init__(self, course: Course, source: Episodes | Steps, **more: Any) -> None:
+        self.course = course
+        self.source = source
+        self.scored: list[Scored] = []
+        super().__init__(**more)
+
+    def sampling(self) -> Sampling:
+        """How this generation is drawn: its seed is the recipe's and the step's."""
+        settings = self.course.settings
+        seed = int(jsonio.digest([settings.seed, self.state.global_step])[:7], 16)
+        return Sampling(settings.temperature, settings.max_tokens, seed)
+
+    def places(self, prompts: Sequence[str]) -> Iterator[tuple[int, str]]:
+        """This process's prompts with their places among those of all processes."""
+        return enumerate(prompts, self.accelerator.process_index * len(prompts))
+
+    @contextmanager
+    def generating(self) -> Iterator[Any]:
+        """The network, unwrapped and set to generate."""
+        network = self.accelerator.unwrap_model(self.model_wrapped)
+        training = network.training
+        network.eval()
+        try:
+            yield network
+        finally:
+            network.train(training)
+
+    def create_model_card(self, *given: Any, **more: Any) -> None:
+        """None is written: run.json and recipe.toml say what a run is."""
+
+    def training_step(self, *given: Any, **more: Any) -> Any:
+        loss = super().training_step(*given, **more)
+        if not torch.isfinite(loss):
+            raise HarnessError(
+                f"The loss of step {self.state.global_step + 1} is {loss.item()}, so training has stopped; lower "
+                "learning_rate or raise kl and train anew, or go on from the last checkpoint with --resume."
+            )
+        return loss
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        run_directory.require_space(Path(self.args.output_dir), bytes_of(model))
+        super()._save_checkpoint(model, trial)
+
+    def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+        output: dict[str, Any] = super()._generate_and_score_completions(inputs)
+        if ALGORITHMS[self.course.settings.algorithm].ours or self.course.settings.credit == "return":
+            output["advantages"] = self._advantages(output["completion_ids"].shape[1])
+        return output
+
+    def _advantages(self, width: int) -> torch.Tensor:
+        """(B,) where a sequence has one reward; (B, T) on tokens where turns have their own."""
+        settings = self.course.settings
+        by_turn = settings.credit == "return"
+        rewards, tokens = tables(self.scored, settings.max_turns if by_turn else 1)
+        everybody = [self.accelerator.gather(table.to(self.accelerator.device)) for table in (rewards, tokens)]
+        if by_turn:
+            everybody[0] = returns_to_go(everybody[0])
+        found = advantages(settings.algorithm, everybody[0], everybody[1], settings.samples)
+        ours = local(found, self.accelerator.process_index, len(self.scored))
+        if not by_turn:
+            return ours[:, 0]
+        turns = torch.full((len(self.scored), width), NOT_OURS)
+        for row, scored in enumerate(self.scored):
+            turns[row, : len(scored.track.turns)] = torch.tensor(scored.track.turns)
+        return on_tokens(ours, turns.to(ours.device))
+
+    def _prepare_inputs(self, generation_batch: Any) -> Any:
+        """Pieces of one update are sorted by length, so that a piece is padded to its own longest."""
+        before = self._buffered_inputs
+        inputs = super()._prepare_inputs(generation_batch)
+        if not self.model.training or self._buffered_inputs is before:
+            return inputs
+        pieces, each = self._buffered_inputs, self.args.gradient_accumulation_steps
+        self._buffered_inputs = [
+            piece for start in range(0, len(pieces), each) for piece in by_length(pieces[start : start + each])
+        ]
+        return self._buffered_inputs[self._step % self.args.steps_per_generation]
+
+    def _compute_loss(self, model: Any, inputs: Mapping[str, Any]) -> Any:
+        return super()._compute_loss(model, trimmed(inputs))
+
+
+# --- a run -------------------------------------------------------------------------------------------------------
+
+
+def fit(course: Course, model: Local, network: Any, out: Path, watch: Watch) -> Diary:
+    """Trains from the last checkpoint in `out`, or from `network`; DIR/model is the best of it.
+
+    Raises HarnessError with one sentence where it must stop early: no room on the disk, a loss that is no number.
+    """
+    settings = course.settings
+    source: Episodes | Steps
+    if settings.regime == "episode" or settings.credit == "return":
+        source = Episodes(course, model)
+    else:
+        source = Steps(course, model, out)
+    resumed = run_directory.last(out / "checkpoints")
+    lines = run_directory.keep_lines(out / "metrics.jsonl", 0 if resumed is None else run_directory.step_of(resumed))
+    if resumed is None:
+        lines = run_directory.keep_lines(out / "metrics.jsonl", -1)
+    run_directory.require_space(out, 2 * bytes_of(network))
+    diary = Diary(course, model, out, lines, watch)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the libraries', which are for their authors
+        trainer = build(course, source, model, network, out / "checkpoints", [diary])
+        diary.trainer = trainer
+        check_sharding(trainer)
+        trainer.train(resume_from_checkpoint=None if resumed is None else str(resumed))
+    if course.validation is None:
+        diary.keep(trainer)
+    return diary
+
+
+def build(
+    course: Course, source: Episodes | Steps, model: Local, network: Any, folder: Path, callbacks: Sequence[Any]
+) -> Trainer:
+    """The trainer of a course."""
+    settings = course.settings
+    vllm = settings.vllm != "off"
+    os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
+    rows = source.rows()
+    if len(rows) < settings.prompts:
+        raise UsageError(f"A generation takes {settings.prompts} prompts, and there are {len(rows)}; lower prompts.")
+    order = passes(rows, settings)
+    texts = [source.texts()[int(place)] for place in order] if vllm and isinstance(source, Steps) else order
+    trainer = Trainer(
+        course,
+        source,
+        model=network,
+        reward_funcs=[earned if not vllm else earned_elsewhere(source, model)],
+        args=config(settings, folder),
+        train_dataset=Dataset.from_dict({"prompt": texts, "place": order}),
+        processing_class=model.tokenizer,
+        peft_config=adapters(settings),
+        callbacks=list(callbacks),
+        rollout_func=None if vllm else rollout,
+    )
+    trainer.remove_callback(transformers.PrinterCallback)
+    return trainer
+
+
+def check_sharding(trainer: Trainer) -> None:
+    """Raises UsageError where a sharded network would have to play."""
+    settings = trainer.course.settings
+    if trainer.is_fsdp_enabled and (settings.vllm == "off" or settings.validation):
+        raise UsageError(
+            "Under FSDP no process has the whole network, so it cannot play: set vllm=colocate (or server) and "
+            "validation=0, or launch with DDP."
+        )
+
+
+def passes(rows: Sequence[str], settings: Training) -> list[str]:
+    """The prompts of all generations in order: passes through the rows, each shuffled, as one long data set.
+
+    One epoch of the Trainer's, because it does not resume the order of a later one. What a pass leaves over for less
+    than a generation is left out, so that no prompt comes twice in one.
+    """
+    whole = len(rows) // settings.prompts * settings.prompts
+    wanted = math.ceil(settings.steps / settings.updates) * settings.prompts
+    order: list[str] = []
+    while len(order) < wanted:
+        order += random.Random(f"{settings.seed}:{len(order)}:order").sample(rows, len(rows))[:whole]
+    return order[:wanted]
+
+
+def rollout(prompts: list[str], trainer: Trainer) -> dict[str, Any]:
+    """TRL's rollout_func: what was generated for each prompt, and what it earned."""
+    trainer.scored = trainer.source.generate(prompts, trainer)
+    padding = trainer.processing_class.pad_token_id
+    ids = [one.track.ids or [padding] for one in trainer.scored]
+    return {
+        "prompt_ids": [one.track.prompt for one in trainer.scored],
+        "completion_ids": ids,
+        "logprobs": None,
+        "env_mask": [one.track.mask or [0] for one in trainer.scored],
+        "earned": [one.total for one in trainer.scored],
+        "scores": [dict(one.scores) for one in trainer.scored],
+    }
+
+
+def earned(
+    prompts: Sequence[str], earned: Sequence[float | None], scores: Sequence[Mapping[str, float]], **more: Any
+) -> list[float | None]:
+    """TRL's reward function: the rewards that came with the rollout. The episodes' own metrics are logged."""
+    for name in sorted({name for one in scores for name in one}):
+        values = [one[name] for one in scores if name in one]
+        more["log_metric"](name, sum(values) / len(values))
+    return list(earned)
+
+
+def earned_elsewhere(source: Episodes | Steps, model: Local) -> Any:
+    """TRL's reward function where a server generated the turns."""
+
+    def judge(
+        prompts: Sequence[str], completion_ids: Sequence[Sequence[int]], place: Sequence[str], **more: Any
+    ) -> list[float | None]:
+        assert isinstance(source, Steps)
+        tracks = []
+        for text, ids in zip(prompts, completion_ids, strict=True):
+            track = Track(model.encode(text), thinking=OPENED.search(text) is not None)
+            track.add(list(ids), 0)
+            tracks.append(track)
+        scored = source.scored([source.prefix(int(name)) for name in place], tracks)
+        return [one.total for one in scored]
+
+    judge.__name__ = "earned"
+    return judge
+
+
+def config(settings: Training, folder: Path) -> Any:
+    """The recipe in TRL's words."""
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    size, pieces = settings.pieces(processes)
+    gpu = torch.cuda.is_available()
+    return trl.GRPOConfig(
+        output_dir=str(folder),
+        max_steps=settings.steps,
+        per_device_train_batch_size=size,
+        gradient_accumulation_steps=pieces,
+        steps_per_generation=pieces * settings.updates,
+        num_generations=settings.samples,
+        learning_rate=settings.learning_rate,
+        lr_scheduler_type="constant_with_warmup" if settings.schedule == "constant" else settings.schedule,
+        warmup_steps=settings.warmup,
+        weight_decay=settings.weight_decay,
+        max_grad_norm=settings.max_grad_norm,
+        loss_type=settings.loss,
+        beta=settings.kl,
+        use_bias_correction_kl=False,
+        entropy_coef=settings.entropy,
+        epsilon=settings.clip,
+        epsilon_high=settings.clip_high or None,
+        temperature=settings.temperature,
+        top_p=1.0,
+        top_k=0,
+        max_completion_length=settings.max_tokens,
+        bf16=settings.dtype == "bfloat16" and gpu,
+        gradient_checkpointing=settings.checkpointing,
+        use_cpu=not gpu,
+        seed=settings.seed,
+        shuffle_dataset=False,
+        data_seed=settings.seed,
+        save_steps=settings.save_every,
+        save_total_limit=settings.keep,
+        logging_steps=1,
+        logging_nan_inf_filter=False,
+        report_to=[name for name in ("tensorboard", "wandb") if getattr(settings, name)] or "none",
+        disable_tqdm=True,
+        dataloader_pin_memory=False,
+        remove_unused_columns=False,
+        use_vllm=settings.vllm != "off",
+        vllm_mode="server" if settings.vllm == "server" else "colocate",
+        vllm_server_base_url=settings.vllm_server or None,
+        vllm_gpu_memory_utilization=settings.vllm_memory,
+    )
+
+
+def adapters(settings: Training) -> Any:
+    """LoRA's configuration; None where all weights are trained. Raises UsageError where peft is missing."""
+    if not settings.lora_rank:
+        return None
+    try:
+        from peft import LoraConfig
+    except ImportError:
+        raise UsageError("lora_rank needs peft: pip install peft.") from None
+    return LoraConfig(
+        r=settings.lora_rank, lora_alpha=settings.lora_alpha, target_modules="all-linear", task_type="CAUSAL_LM"
+    )

@@ -1,0 +1,1 @@
+"""Supervised training: a warm-up on demonstrations, and imitation of successes."""

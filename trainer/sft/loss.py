@@ -1,0 +1,52 @@
+"""The loss of warm-up: cross entropy of what the assistant says, computed there and nowhere else.
+
+Three quarters of an episode's tokens are the prompt's and the tools'. The network reads them all, but logits are made
+only for the tokens that count; on a CPU, TRL's own loss makes them for every token, which costs as much as the network.
+Rows are padded on the right, where nothing that counts ever looks, so the attention needs no mask.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from harness.models.local.packages import quietly_imported
+from trainer.sft.network import IGNORED
+
+trl: Any = quietly_imported("trl")
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """The n said tokens of a batch, row after row: the row of each, its loss in nats, whether it was the likeliest."""
+
+    rows: torch.Tensor
+    losses: torch.Tensor
+    likeliest: torch.Tensor
+
+
+def said(model: Any, ids: torch.Tensor, labels: torch.Tensor) -> Said:
+    """What a causal model makes of token ids (B, L), padded on the right, where labels (B, L) are not IGNORED.
+
+    Its head must only multiply: scaled or capped logits, as Cohere's and Gemma's, are not known here.
+    """
+    hidden = model.base_model(input_ids=ids, use_cache=False).last_hidden_state[:, :-1]
+    rows, places = (labels[:, 1:] != IGNORED).nonzero(as_tuple=True)
+    logits = model.get_output_embeddings()(hidden[rows, places]).float()
+    wanted = labels[rows, places + 1]
+    losses = torch.nn.functional.cross_entropy(logits, wanted, reduction="none")
+    return Said(rows, losses, logits.argmax(dim=1) == wanted)
+
+
+class SaidTrainer(trl.SFTTrainer):  # type: ignore[misc]
+    """TRL's trainer with `said` as its loss: the mean over all said tokens of a step."""
+
+    def compute_loss(
+        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        """The loss, a scalar."""
+        found = said(model, inputs["input_ids"], inputs["labels"])
+        self._metrics["train"]["mean_token_accuracy"].append(found.likeliest.float().mean().item())
+        return found.losses.sum() / num_items_in_batch

@@ -1,0 +1,86 @@
+"""What decides a supervised run: one frozen dataclass, read from a recipe."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from harness.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """A supervised warm-up. All seeds come from `seed`.
+
+    environments     training environments that are built; `level` is their preset (`harness build --level`)
+    train_file       a file of environment records to use instead of building; "" builds
+    trajectories     a run directory whose successful episodes are imitated instead of the demonstrator ("" for none)
+    draws            how many times each environment is demonstrated, every time with flaws drawn anew
+    repeat           probability that an episode makes its first call twice
+    skip_last        probability that an episode of two or more calls leaves the last one out
+    thinking         share of episodes with a line of reasoning a turn
+    vocabulary       entries of the tokenizer
+    width, inner, layers, heads, head    the network's size (trainer.sft.network.Shape)
+    steps            optimiser steps of `batch` episodes each
+    learning_rate    its peak, after `warmup` steps; a cosine takes it to 0
+    save_every       steps between checkpoints that --resume goes on from
+    log_every        steps between lines of metrics.jsonl
+    """
+
+    regime: str
+    seed: int = 1
+    level: str = "micro"
+    environments: int = 8000
+    train_file: str = ""
+    trajectories: str = ""
+    draws: int = 1
+    repeat: float = 0.7
+    skip_last: float = 0.7
+    thinking: float = 0.33
+    vocabulary: int = 2048
+    width: int = 128
+    inner: int = 320
+    layers: int = 4
+    heads: int = 2
+    head: int = 64
+    steps: int = 1000
+    batch: int = 16
+    learning_rate: float = 2e-3
+    warmup: int = 50
+    weight_decay: float = 0.1
+    save_every: int = 200
+    log_every: int = 20
+
+    def __post_init__(self) -> None:
+        for name in (
+            "environments",
+            "draws",
+            "width",
+            "inner",
+            "layers",
+            "heads",
+            "head",
+            "steps",
+            "batch",
+            "save_every",
+        ):
+            _require(getattr(self, name) >= 1, name, "at least 1")
+        for name in ("repeat", "skip_last", "thinking"):
+            _require(0 <= getattr(self, name) <= 1, name, "from 0 to 1")
+        _require(self.regime == "sft", "regime", "sft, the only one there is")
+        _require(self.level in ("micro", "easy", "paper", "hard"), "level", "micro, easy, paper or hard")
+        _require(0 < self.learning_rate < math.inf, "learning_rate", "above 0")
+        _require(0 <= self.weight_decay < math.inf, "weight_decay", "0 or more")
+        _require(not (self.train_file and self.trajectories), "trajectories", "left out where there is a train_file")
+        _require(self.warmup >= 0, "warmup", "0 or more")
+        _require(self.log_every >= 1, "log_every", "at least 1")
+        _require(self.vocabulary >= 400, "vocabulary", "at least 400, for bytes and scaffolding")
+        _require(self.layers >= 2, "layers", "at least 2")
+        _require(self.head >= 32 and self.head % 2 == 0, "head", "even and at least 32")
+        _require(self.heads >= 2 and self.heads % 2 == 0, "heads", "even and at least 2")
+        _require(self.width > 3 * self.head // 2, "width", "more than one and a half times head")
+
+
+def _require(fits: bool, name: str, what: str) -> None:
+    if not fits:
+        raise UsageError(f"The recipe's {name} must be {what}.")

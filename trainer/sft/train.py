@@ -1,0 +1,339 @@
+"""Supervised warm-up: from a recipe to a model directory, in stages that each leave a file behind.
+
+    DIR/run.json            what this run is; another recipe or model in the same directory is refused
+    DIR/recipe.toml         the recipe with everything resolved
+    DIR/environments.jsonl  the training environments, where the recipe builds them
+    DIR/tokenizer/          the tokenizer, where the network is new
+    DIR/checkpoints/        what --resume goes on from
+    DIR/metrics.jsonl       a line every `log_every` steps
+    DIR/model/              the result: weights in half precision, tokenizer, chat template, manifest.json
+
+TRL's SFTTrainer trains on token ids made here: its own preparation goes through a data set whose columns must have one
+type, which tools with different schemas have not. Loss is taken on what the assistant says, the end of its turn
+included, and on nothing else. Left out: several devices, packing (an episode is short), evaluation while training.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import random
+import shutil
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import harness
+from harness.data import jsonio
+from harness.data.records import fingerprint, read_samples
+from harness.errors import UsageError
+from harness.evaluation.run_tasks import tasks_of
+from harness.metrics import ANSWERS, HEADLINE
+from harness.models.local.folder import folder_digest
+from harness.models.local.packages import quietly_imported
+from harness.runs.directory import RunDirectory
+from harness.runs.record import to_trajectory
+from harness.sandbox import Sandbox
+from harness.types import JSONObject, Sample
+from trainer.prefixes import refuse_test_data
+from trainer.run_directory import keep_lines, last, read_result, step_of
+from trainer.sft import network
+from trainer.sft.demonstrator import Flaws, play
+from trainer.sft.settings import Recipe
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+SCHEMA = 1
+MODEL, MANIFEST = "model", "manifest.json"
+PACKAGES = ("torch", "transformers", "trl", "datasets", "accelerate")
+TOLD = ("recipe", "from", "parameters", "data", "metrics")
+"""What of a manifest is told to a person."""
+HELD_OUT = "test"
+SORTED = 16
+"""Batches whose rows are sorted by length together."""
+
+Watch = Callable[[str, int, int], None]
+"""Told what is being done, how many steps of it are done, and of how many."""
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Where the weights come from: a directory and its name, or neither for a new network."""
+
+    path: Path | None = None
+    name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """What is trained on: token ids and labels by episode, and where they come from."""
+
+    rows: list[dict[str, list[int]]]
+    fingerprint: str
+
+    @property
+    def tokens(self) -> tuple[int, int]:
+        """All tokens, and those that loss is taken on."""
+        said = sum(label != network.IGNORED for row in self.rows for label in row["labels"])
+        return sum(len(row["input_ids"]) for row in self.rows), said
+
+
+def identity(recipe: Recipe, start: Start) -> JSONObject:
+    """What makes a run this one and no other."""
+    weights = None if start.path is None else folder_digest(start.path)
+    return {"schema": SCHEMA, "recipe": asdict(recipe), "model": start.name, "weights": weights}
+
+
+def finished(out: Path) -> JSONObject | None:
+    """The manifest of a run that is complete. Raises UsageError for one that cannot be read."""
+    path = out / MODEL / MANIFEST
+    return read_result(path, TOLD) if path.is_file() else None
+
+
+def train(recipe: Recipe, start: Start, out: Path, command: Sequence[str], watch: Watch) -> JSONObject:
+    """Runs what is left of a run in `out`, and returns its manifest. Raises UsageError for data that cannot be used."""
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()  # type: ignore[no-untyped-call]
+    began = time.monotonic()
+    samples, texts = _recorded(Path(recipe.trajectories)) if recipe.trajectories else _demonstrated(recipe, out, watch)
+    tokenizer = _tokenizer(recipe, start, out, texts)
+    data = Data([network.encode(tokenizer, text) for text in texts], fingerprint(samples))
+    model = _model(recipe, start, tokenizer)
+    metrics = _fit(recipe, model, tokenizer, data, out, watch)
+    manifest = {
+        "schema": SCHEMA,
+        "recipe": asdict(recipe),
+        "seed": recipe.seed,
+        "from": start.name,
+        "command": list(command),
+        "data": {"episodes": len(data.rows), "tokens": data.tokens[0], "said": data.tokens[1]}
+        | {"fingerprint": data.fingerprint},
+        "parameters": sum(weights.numel() for weights in model.parameters()),
+        "metrics": {**metrics, "seconds": round(time.monotonic() - began, 1)},
+        "versions": {"harness": harness.__version__, "python": platform.python_version(), "platform": sys.platform}
+        | {package: version(package) for package in (*PACKAGES, "tokenizers")},
+    }
+    _save(model, tokenizer, manifest, out)
+    return manifest
+
+
+# --- data --------------------------------------------------------------------------------------------------------
+
+
+def training_samples(recipe: Recipe, out: Path, watch: Watch) -> list[Sample]:
+    """The recipe's environments, built where they are not there yet. Raises UsageError for held-out ones."""
+    if not recipe.train_file:
+        path = out / "environments.jsonl"
+        if not path.exists():
+            _build(recipe, path, watch)
+        return read_samples(path)
+    samples = read_samples(Path(recipe.train_file))
+    for sample in samples:
+        if sample.metadata.get("split") == HELD_OUT:
+            raise UsageError(f"{recipe.train_file} holds {sample.id!r} of the test split, which nothing is trained on.")
+        if not sample.gold.calls or sample.gold.answer is None:
+            raise UsageError(f"{recipe.train_file}: {sample.id!r} has no gold calls with an answer to demonstrate.")
+    return samples
+
+
+def _build(recipe: Recipe, path: Path, watch: Watch) -> None:
+    from envbuilder.pipeline import build
+    from envbuilder.plan import Plan
+    from envbuilder.records import KINDS
+    from envbuilder.spec import PRESETS
+
+    plan = Plan(KINDS, recipe.environments, recipe.level, PRESETS[recipe.level].levels, recipe.seed, "train")  # type: ignore[arg-type]
+    done = 0
+
+    def built(refused: object) -> None:
+        nonlocal done
+        done += 1
+        watch("build", done, recipe.environments)
+
+    build(plan, path, watch=built)
+
+
+def _demonstrated(recipe: Recipe, out: Path, watch: Watch) -> tuple[list[Sample], list[str]]:
+    """The recipe's environments, and what the demonstrator played on them, rendered."""
+    samples = training_samples(recipe, out, watch)
+    flaws = Flaws(recipe.repeat, recipe.skip_last)
+    texts = []
+    with Sandbox() as sandbox:
+        for sample, trajectory in play(samples, flaws, recipe.seed, recipe.thinking, sandbox, recipe.draws):
+            texts.append(network.rendered(sample.tools, trajectory))
+            watch("play", len(texts), recipe.draws * len(samples))
+    return samples, texts
+
+
+def _recorded(path: Path) -> tuple[list[Sample], list[str]]:
+    """The samples of a run and its successful episodes, rendered: every sub-answer solved, no call in vain, and the
+    right answer. Imitating one's own is rejection sampling, a better model's is distillation.
+
+    Raises UsageError for test data, and where no episode succeeded.
+    """
+    directory = RunDirectory.open(path)
+    tasks = tasks_of(directory)
+    refuse_test_data(
+        [task for task, _ in tasks.values()], {n: list(found.values()) for n, (_, found) in tasks.items()}, {}
+    )
+    samples = {(name, sample.id): sample for name, (_, found) in tasks.items() for sample in found.values()}
+    texts = [
+        network.rendered(samples[record["task"], record["sample"]].tools, to_trajectory(record))
+        for record in directory.records()
+        if succeeded(record["scores"])
+    ]
+    if not texts:
+        raise UsageError(f"{path} has no successful episode to imitate; collect more, or train on the reward.")
+    return list(samples.values()), texts
+
+
+def succeeded(scores: Mapping[str, float | None]) -> bool:
+    """Whether an episode is one to imitate: strict Solve-F1 of 1 and the right answer."""
+    return scores.get(HEADLINE) == 1 and 1 in map(scores.get, ANSWERS)
+
+
+# --- network -----------------------------------------------------------------------------------------------------
+
+
+def _tokenizer(recipe: Recipe, start: Start, out: Path, texts: Sequence[str]) -> PreTrainedTokenizerFast:
+    """The tokenizer of the model to go on with, the run's own, or a new one."""
+    from transformers import AutoTokenizer
+
+    path = start.path or out / "tokenizer"
+    if not path.exists():
+        partial = out / ".tokenizer"
+        network.train_tokenizer(texts, recipe.vocabulary).save_pretrained(partial)
+        partial.replace(path)
+    tokenizer = cast("PreTrainedTokenizerFast", AutoTokenizer.from_pretrained(path, local_files_only=True))
+    if tokenizer.chat_template != network.TEMPLATE:
+        raise UsageError(f"{path} has another chat template than networks made here; they alone can be warmed up.")
+    return tokenizer
+
+
+def _model(recipe: Recipe, start: Start, tokenizer: PreTrainedTokenizerFast) -> PreTrainedModel:
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    if start.path is None:
+        shape = network.Shape(recipe.width, recipe.inner, recipe.layers, recipe.heads, recipe.head)
+        return network.new_model(shape, tokenizer, recipe.seed)
+    model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
+        start.path, dtype=torch.float32, local_files_only=True, use_safetensors=True
+    )
+    return model
+
+
+def _save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, manifest: JSONObject, out: Path) -> None:
+    """The model directory, whole or not at all."""
+    partial = out / f".{MODEL}"
+    shutil.rmtree(partial, ignore_errors=True)
+    model.half().save_pretrained(partial)  # type: ignore[no-untyped-call]
+    tokenizer.save_pretrained(partial)
+    jsonio.write_json(partial / MANIFEST, manifest)
+    for file in partial.iterdir():
+        file.chmod(0o644)  # weights are written for their owner alone, and a bundled network is for everybody
+    shutil.rmtree(out / MODEL, ignore_errors=True)
+    partial.replace(out / MODEL)
+
+
+# --- training ----------------------------------------------------------------------------------------------------
+
+
+def _fit(
+    recipe: Recipe, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, data: Data, out: Path, watch: Watch
+) -> JSONObject:
+    """Trains `model` in place, from the last whole checkpoint where there is one; returns the last line of metrics."""
+    from datasets import Dataset
+    from transformers import PrinterCallback, TrainerCallback, set_seed
+
+    quietly_imported("transformers")
+    from trainer.sft.loss import SaidTrainer
+
+    checkpoints, lines = out / "checkpoints", out / "metrics.jsonl"
+    resumed = last(checkpoints)
+    if resumed is None:
+        shutil.rmtree(checkpoints, ignore_errors=True)
+    done = 0 if resumed is None else step_of(resumed)
+    keep_lines(lines, done)
+
+    class Metrics(TrainerCallback):
+        """Writes a line of metrics and moves the progress bar."""
+
+        def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **_: Any) -> None:
+            if logs and "loss" in logs:
+                row = {
+                    "step": state.global_step,
+                    "loss": logs["loss"],
+                    "token_accuracy": logs["mean_token_accuracy"],
+                    "learning_rate": logs["learning_rate"],
+                }
+                with lines.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps(row) + "\n")
+
+        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            watch("train", state.global_step, recipe.steps)
+
+    set_seed(recipe.seed)
+    trainer = SaidTrainer(
+        model=model,
+        args=_settings(recipe, checkpoints),
+        train_dataset=Dataset.from_list(data.rows).select(order(data.rows, recipe)),
+        processing_class=tokenizer,
+        callbacks=[Metrics()],
+    )
+    trainer.remove_callback(PrinterCallback)
+    trainer.train(resume_from_checkpoint=None if resumed is None else str(resumed))
+    written = lines.read_text(encoding="utf-8").splitlines() if lines.exists() else []
+    return jsonio.loads(written[-1]) if written else {"step": recipe.steps}
+
+
+def order(rows: Sequence[Mapping[str, Sequence[int]]], recipe: Recipe) -> list[int]:
+    """Which rows the steps train on, batch after batch: all of them shuffled anew for every pass.
+
+    Rows of a batch are of similar length, because padding costs as much as text. The order is decided here and not by
+    the Trainer's sampler, whose grouping by length draws another order when a run is resumed within a pass.
+    """
+    source, needed = random.Random(recipe.seed), recipe.steps * recipe.batch
+    chosen: list[int] = []
+    while len(chosen) < needed:
+        shuffled = source.sample(range(len(rows)), len(rows))
+        for at in range(0, len(rows), SORTED * recipe.batch):
+            near = sorted(shuffled[at : at + SORTED * recipe.batch], key=lambda row: len(rows[row]["input_ids"]))
+            batches = [near[first : first + recipe.batch] for first in range(0, len(near), recipe.batch)]
+            source.shuffle(batches)
+            chosen += (row for batch in batches for row in batch)
+    return chosen[:needed]
+
+
+def _settings(recipe: Recipe, checkpoints: Path) -> Any:
+    return quietly_imported("trl").SFTConfig(
+        output_dir=str(checkpoints),
+        max_steps=recipe.steps,
+        per_device_train_batch_size=recipe.batch,
+        learning_rate=recipe.learning_rate,
+        lr_scheduler_type="cosine",
+        warmup_steps=recipe.warmup,
+        weight_decay=recipe.weight_decay,
+        adam_beta2=0.95,
+        max_grad_norm=1.0,
+        train_sampling_strategy="sequential",
+        dataset_kwargs={"skip_prepare_dataset": True},
+        max_length=None,
+        activation_checkpointing=False,
+        bf16=False,
+        logging_steps=recipe.log_every,
+        logging_nan_inf_filter=False,
+        save_steps=recipe.save_every,
+        save_total_limit=2,
+        seed=recipe.seed,
+        data_seed=recipe.seed,
+        report_to="none",
+        disable_tqdm=True,
+        dataloader_pin_memory=False,
+    )
