@@ -27,7 +27,7 @@ from typing import Any
 
 from tabulate import tabulate
 
-from harness.models import ModelOptions, load
+from harness.models import ModelOptions, load_model
 from harness.types import Gold, Message, ModelRequest, Sample, Sampling
 
 CONCURRENCY = 256
@@ -110,7 +110,7 @@ class Server:
 
 async def send_for(seconds: float, url: str) -> None:
     """So many callers of one model, each with a next request as soon as it has a reply."""
-    model: Any = load("openai/m", ModelOptions(base_url=f"{url}/v1", concurrency=CONCURRENCY, environ={}))
+    model: Any = load_model("openai/m", ModelOptions(base_url=f"{url}/v1", concurrency=CONCURRENCY, environ={}))
     numbers = count()
 
     async def work() -> None:

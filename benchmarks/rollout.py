@@ -27,7 +27,7 @@ from tabulate import tabulate
 
 from harness.evaluation.evaluate import evaluate
 from harness.evaluation.plan import Plan, Player
-from harness.models import ModelOptions, load
+from harness.models import ModelOptions, load_model
 from harness.sandbox import Sandbox
 from harness.types import JSONObject, ToolResult
 from tasks.demo import tasks
@@ -108,7 +108,7 @@ def gold_outputs(samples: Plan) -> dict[str, ToolResult]:
 
 def cpu_a_turn(rounds: int) -> float:
     """Milliseconds of CPU a turn, the median of the rounds."""
-    model = load("policy/oracle", ModelOptions())
+    model = load_model("policy/oracle", ModelOptions())
     player = Player(model, RecordedTools(gold_outputs(plan(1))), CONCURRENCY)  # type: ignore[arg-type]
     work = plan(50)
     turns = sum(len(sample.gold.calls or ()) + 1 for _, sample, _ in work)
@@ -137,7 +137,7 @@ class Server:
 
 def through_harness(url: str, work: Plan, sandbox: Sandbox, folder: Path) -> tuple[float, float]:
     """Wall clock and CPU seconds of an evaluation; leaves its records in `folder`."""
-    model = load("openai/m", ModelOptions(base_url=url, concurrency=CONCURRENCY, environ={}))
+    model = load_model("openai/m", ModelOptions(base_url=url, concurrency=CONCURRENCY, environ={}))
     wall, cpu = time.perf_counter(), time.process_time()
     evaluate(work, Player(model, sandbox, CONCURRENCY), folder)
     return time.perf_counter() - wall, time.process_time() - cpu

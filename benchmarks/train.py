@@ -55,27 +55,27 @@ def main() -> int:
 def measured(steps: int, out: Path) -> list[dict[str, float]]:
     """The seconds of every step by part."""
     from harness.models.local.folder import check_folder
-    from harness.models.local.packages import prepare_environment
+    from harness.models.local.packages import set_library_defaults
 
-    prepare_environment()
+    set_library_defaults()
     from harness.models.local.hf import load_weights
     from trainer import bundled
     from trainer.recipes import load
     from trainer.rl import actor, run, trl_trainer
-    from trainer.rl.data import prepare
-    from trainer.rl.generation import Episodes
-    from trainer.rl.settings import Training
+    from trainer.rl.data import prepare_training
+    from trainer.rl.generation import EpisodeGenerator
+    from trainer.rl.settings import RLRecipe
 
-    settings = load.load("tiny", {"steps": str(steps), "validation": "0", "test": "0", "environments": "100"})
-    assert isinstance(settings, Training)
-    path = bundled.path("tiny-base")
+    settings = load.load_recipe("tiny", {"steps": str(steps), "validation": "0", "test": "0", "environments": "100"})
+    assert isinstance(settings, RLRecipe)
+    path = bundled.model_path("tiny-base")
     check_folder("bundled/tiny-base", path, {})
-    model = run.checked_model(settings, "bundled/tiny-base", path)
-    course = prepare(settings, [], {}, out, lambda *told: None)
+    model = run.check_model(settings, "bundled/tiny-base", path)
+    course = prepare_training(settings, [], {}, out, lambda *told: None)
     network: list[float] = []
     playing: list[float] = []
-    actor.continue_rows = clocked(actor.continue_rows, network)  # type: ignore[attr-defined]
-    Episodes.generate = clocked(Episodes.generate, playing)  # type: ignore[method-assign]
+    actor.generate_rows = clocked(actor.generate_rows, network)  # type: ignore[attr-defined]
+    EpisodeGenerator.generate = clocked(EpisodeGenerator.generate, playing)  # type: ignore[method-assign]
     found: list[dict[str, float]] = []
 
     def watch(*told: Any) -> None:
@@ -89,7 +89,7 @@ def measured(steps: int, out: Path) -> list[dict[str, float]]:
         began[0] = now
 
     began = [time.perf_counter()]
-    trl_trainer.fit(course, model, load_weights(model, settings.dtype, "cpu"), out, watch)
+    trl_trainer.train_network(course, model, load_weights(model, settings.dtype, "cpu"), out, watch)
     return found
 
 
@@ -99,23 +99,27 @@ def beside_trl(steps: int, rounds: int, out: Path) -> tuple[float, float]:
     from trainer import bundled
     from trainer.recipes import load
     from trainer.rl import run, trl_trainer
-    from trainer.rl.data import prepare
-    from trainer.rl.generation import Steps
-    from trainer.rl.settings import Training
+    from trainer.rl.data import prepare_training
+    from trainer.rl.generation import TurnGenerator
+    from trainer.rl.settings import RLRecipe
 
     changes = {"steps": str(steps), "validation": "0", "test": "0", "prefixes": "given", "reward": "paper_f1"}
-    settings = load.load("tiny-step", changes)
-    assert isinstance(settings, Training)
-    model = run.checked_model(settings, "bundled/tiny-base", bundled.path("tiny-base"))
+    settings = load.load_recipe("tiny-step", changes)
+    assert isinstance(settings, RLRecipe)
+    model = run.check_model(settings, "bundled/tiny-base", bundled.model_path("tiny-base"))
     (out / "step").mkdir()
-    course = prepare(settings, [str(collected(out))], {}, out / "step", lambda *told: None)
-    source = Steps(course, model, out / "step")
-    texts = [source.texts()[int(place)] for place in trl_trainer.passes(source.rows(), settings)]
+    course = prepare_training(settings, [str(collected(out))], {}, out / "step", lambda *told: None)
+    source = TurnGenerator(course, model, out / "step")
+    texts = [
+        source.render_prompts()[int(place)] for place in trl_trainer.order_prompts(source.dataset_rows(), settings)
+    ]
     found: dict[str, list[float]] = {"ours": [], "plain": []}
     for _ in range(rounds):
-        trainer = trl_trainer.build(course, source, model, load_weights(model, "float32", "cpu"), out / "ours", [])
+        trainer = trl_trainer.make_trainer(
+            course, source, model, load_weights(model, "float32", "cpu"), out / "ours", []
+        )
         found["ours"] += timed_steps(trainer)
-        found["plain"] += timed_steps(plain_trl(trl_trainer.config(settings, out / "plain"), model, texts))
+        found["plain"] += timed_steps(plain_trl(trl_trainer.make_grpo_config(settings, out / "plain"), model, texts))
     return statistics.median(found["ours"]), statistics.median(found["plain"])
 
 
@@ -134,12 +138,12 @@ def plain_trl(config: Any, model: Any, texts: Sequence[str]) -> Any:
     from datasets import Dataset
 
     from harness.models.local.hf import load_weights
-    from harness.models.local.packages import quietly_imported
+    from harness.models.local.packages import import_quietly
 
     def parity(completion_ids: Sequence[Sequence[int]], **more: Any) -> list[float]:
         return [float(len(ids) % 2) for ids in completion_ids]
 
-    return quietly_imported("trl").GRPOTrainer(
+    return import_quietly("trl").GRPOTrainer(
         model=load_weights(model, "float32", "cpu"),
         reward_funcs=[parity],
         args=config,

@@ -9,8 +9,8 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from results.report.curves import Curves, read_curves
-from results.report.svg import WIDTH, Line, element, lines, words
+from results.report.curves import TrainingCurves, read_curves
+from results.report.svg import PLOT_WIDTH, PlotLine, element, plot_lines, text_element
 
 DOCS = Path(__file__).parent
 IMAGE = DOCS / "images" / "training-curves.svg"
@@ -25,32 +25,32 @@ STYLE = """svg { font-family: system-ui, sans-serif; background: #fff; } text { 
 """
 
 
-def published(folder: Path) -> dict[str, list[Curves]]:
+def published(folder: Path) -> dict[str, list[TrainingCurves]]:
     """The curves of each arm of the experiment: seeds (NAME-1, NAME-2 ...) belong together."""
-    arms: dict[str, list[Curves]] = {}
+    arms: dict[str, list[TrainingCurves]] = {}
     for path in sorted(folder.iterdir()):
         if (curves := read_curves(path)) is not None and curves.validated:
             arms.setdefault(re.sub(r"-\d+$", "", path.name), []).append(curves)
     return arms
 
 
-def drawn(arms: Mapping[str, Sequence[Curves]]) -> str:
+def drawn(arms: Mapping[str, Sequence[TrainingCurves]]) -> str:
     """Both plots, one below the other, and a legend."""
     parts = [element("style", STYLE + "".join(f".c{i} {{ --own: {colour}; }}\n" for i, colour in enumerate(COLOURS)))]
     for place, (metric, (reach, name)) in enumerate(PLOTS.items()):
         series = [
-            Line([(x, y, None) for x, y in one.validated[metric]], f"c{number}", one.label)
+            PlotLine([(x, y, None) for x, y in one.validated[metric]], f"c{number}", one.label)
             for number, curves in enumerate(arms.values())
             for one in curves
         ]
-        plot = lines(series, reach, f"{name} on validation, by step", ("step", name), height=HEIGHT)
-        parts.append(plot.replace("<svg ", f'<svg y="{place * HEIGHT}" width="{WIDTH}" height="{HEIGHT}" ', 1))
+        plot = plot_lines(series, reach, f"{name} on validation, by step", ("step", name), height=HEIGHT)
+        parts.append(plot.replace("<svg ", f'<svg y="{place * HEIGHT}" width="{PLOT_WIDTH}" height="{HEIGHT}" ', 1))
     for number, name in enumerate(arms):
         x, y = 60 + 165 * (number % 3), 2 * HEIGHT + 16 + 20 * (number // 3)
-        parts.append(element("circle", cx=x, cy=y - 4, r=5, class_=f"c{number} dot") + words(x + 10, y, name))
+        parts.append(element("circle", cx=x, cy=y - 4, r=5, class_=f"c{number} dot") + text_element(x + 10, y, name))
     height = 2 * HEIGHT + 26 + 20 * ((len(arms) - 1) // 3)
     says = "Strict Solve-F1 and right answers on validation while training, by step"
-    size = {"viewBox": f"0 0 {WIDTH} {height}", "role": "img", "aria_label": says}
+    size = {"viewBox": f"0 0 {PLOT_WIDTH} {height}", "role": "img", "aria_label": says}
     return element("svg", "".join(parts), xmlns="http://www.w3.org/2000/svg", **size) + "\n"
 
 

@@ -19,15 +19,15 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from envbuilder.audit.corpus import CorpusAudit
-from envbuilder.audit.environment import audit
-from envbuilder.plan import Plan, Report
-from envbuilder.records import JSONObject, environment_record, to_json
+from envbuilder.audit.environment import audit_environment
+from envbuilder.plan import BuildPlan, BuildReport
+from envbuilder.records import JSONObject, environment_record, stage_to_json
 from envbuilder.spec import Spec
 from envbuilder.stages import procedural
-from harness.data import files as datafiles
+from harness.data.files import read_rows, write_rows
 from harness.data.records import sample_from_record
 from harness.errors import HarnessError, UsageError
-from harness.runs.directory import Appender
+from harness.runs.directory import RecordAppender
 from harness.sandbox import Sandbox, SandboxConfig
 
 MAX_ATTEMPTS = 50
@@ -37,7 +37,7 @@ STAGES = ("1-scenario", "2-documents", "3-integration", "4-scaling", "5-deployme
 
 
 @dataclass(frozen=True)
-class Made:
+class BuiltEnvironment:
     """An environment that passed: what each stage made, if that is wanted, and the checks that earlier attempts
     failed."""
 
@@ -58,21 +58,21 @@ def _start_worker() -> None:
     _sandbox = Sandbox(SandboxConfig(workers=1))
 
 
-def make(spec: Spec, keep: bool = False) -> Made:
+def build_environment_record(spec: Spec, keep: bool = False) -> BuiltEnvironment:
     """Runs the five stages and audits what came out; an attempt that fails is drawn again."""
     failed: Counter[str] = Counter()
     for attempt in range(spec.attempt, MAX_ATTEMPTS):
         drawn = replace(spec, attempt=attempt)
         try:
-            stages = procedural.stages(drawn)
+            stages = procedural.run_stages(drawn)
         except LookupError:
             failed["nothing fits"] += 1
             continue
         record = environment_record(stages[-1], spec.split)
         faults = _faults(record, spec.index)
         if not faults:
-            kept = tuple(to_json(stage) for stage in stages) if keep else ()
-            return Made(drawn, record, kept, tuple(failed.elements()))
+            kept = tuple(stage_to_json(stage) for stage in stages) if keep else ()
+            return BuiltEnvironment(drawn, record, kept, tuple(failed.elements()))
         failed.update(faults)
     raise HarnessError(
         f"{MAX_ATTEMPTS} attempts at environment {spec.index} ({spec.kind}) failed: {dict(failed)}; this is a fault of "
@@ -88,22 +88,22 @@ def _faults(record: JSONObject, line: int) -> set[str]:
     except UsageError:
         return {"record"}
     with _sandbox.episode() as tools:
-        return {finding.check for finding in audit(sample, tools) if finding.fatal}
+        return {finding.check for finding in audit_environment(sample, tools) if finding.fatal}
 
 
 # --- a whole build -----------------------------------------------------------------------------------------------
 
 
-class Progressing:
+class PartialFile:
     """The file beside the output that a build grows: its plan, then a line an environment."""
 
-    def __init__(self, out: Path, plan: Plan) -> None:
+    def __init__(self, out: Path, plan: BuildPlan) -> None:
         self.path = out.with_name(f".{out.name}.partial")
         self._plan = {"plan": asdict(plan) | {"kinds": list(plan.kinds)}}
 
-    def resume(self, lines: Appender) -> list[JSONObject]:
+    def resume(self, lines: RecordAppender) -> list[JSONObject]:
         """The environments that are there already. Raises UsageError where they belong to another build."""
-        first, *rows = [*datafiles.read_rows(self.path)] or [None]
+        first, *rows = [*read_rows(self.path)] or [None]
         if first is None:
             lines.append(self._plan)
         elif first != self._plan:
@@ -111,21 +111,21 @@ class Progressing:
         return rows
 
     def rows(self) -> Iterator[JSONObject]:
-        return islice(datafiles.read_rows(self.path), 1, None)
+        return islice(read_rows(self.path), 1, None)
 
 
-def build(
-    plan: Plan,
+def build_file(
+    plan: BuildPlan,
     out: Path,
     *,
     workers: int | None = None,
     keep_stages: Path | None = None,
     watch: Callable[[Counter[str]], None] = lambda refused: None,
-) -> Report:
+) -> BuildReport:
     """Builds `plan` into `out`. Raises UsageError for a file of another build, HarnessError for a broken generator."""
-    progress, report, corpus = Progressing(out, plan), Report(), CorpusAudit()
+    progress, report, corpus = PartialFile(out, plan), BuildReport(), CorpusAudit()
     with (
-        Appender(progress.path) as lines,
+        RecordAppender(progress.path) as lines,
         _Pool(workers or os.cpu_count() or 1, keep_stages is not None) as pool,
     ):
         there = progress.resume(lines)
@@ -141,7 +141,7 @@ def build(
             report.built[made.record["data_source"]] += 1
             report.refused.update(made.failed)
             watch(report.refused)
-        datafiles.write_rows(out, progress.rows())
+        write_rows(out, progress.rows())
         progress.path.unlink()
     return report
 
@@ -160,19 +160,21 @@ class _Pool:
     def __exit__(self, *error: object) -> None:
         self._executor.shutdown(cancel_futures=True)
 
-    def in_order(self, plan: Plan, first: int, corpus: CorpusAudit, report: Report) -> Iterator[Made]:
+    def in_order(
+        self, plan: BuildPlan, first: int, corpus: CorpusAudit, report: BuildReport
+    ) -> Iterator[BuiltEnvironment]:
         """Every environment from `first` on that repeats none before it."""
-        waiting: list[Future[Made]] = []
+        waiting: list[Future[BuiltEnvironment]] = []
         coming = iter(range(first, plan.n))
         for index in range(first, plan.n):
             while len(waiting) < self._ahead and (following := next(coming, None)) is not None:
-                waiting.append(self._executor.submit(make, plan.spec(following), self._keep))
+                waiting.append(self._executor.submit(build_environment_record, plan.spec(following), self._keep))
             made = waiting.pop(0).result()
             for attempt in count(made.spec.attempt + 1):
-                if corpus.accepts(sample_from_record(made.record, index, made.record["id"])):
+                if corpus.add_unless_duplicate(sample_from_record(made.record, index, made.record["id"])):
                     break
                 report.refused["duplicate"] += 1
-                made = self._executor.submit(make, plan.spec(index, attempt), self._keep).result()
+                made = self._executor.submit(build_environment_record, plan.spec(index, attempt), self._keep).result()
             yield made
 
 
@@ -184,7 +186,7 @@ def _cut(folder: Path, environments: int) -> None:
             os.truncate(path, sum(map(len, path.read_bytes().splitlines(keepends=True)[:environments])))
 
 
-def _keep(folder: Path, made: Made) -> None:
+def _keep(folder: Path, made: BuiltEnvironment) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name, stage in zip(STAGES, made.stages, strict=True):
         with (folder / f"{name}.jsonl").open("a", encoding="utf-8") as lines:

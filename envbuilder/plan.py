@@ -5,21 +5,21 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
-from envbuilder.records import Kind, Split
-from envbuilder.spec import PRESETS, Levels, Names, Preset, Spec
+from envbuilder.records import QuestionKind, Split
+from envbuilder.spec import PRESETS, Levels, NamePolicy, Preset, Spec
 
 
 @dataclass(frozen=True)
-class Plan:
+class BuildPlan:
     """What is built. `n` environments in all, the kinds in turn."""
 
-    kinds: tuple[Kind, ...]
+    kinds: tuple[QuestionKind, ...]
     n: int
     preset: Preset
     levels: Levels
     seed: int
     split: Split
-    names: Names = "disjoint"
+    names: NamePolicy = "disjoint"
 
     def spec(self, index: int, attempt: int = 0) -> Spec:
         return Spec(
@@ -35,7 +35,7 @@ class Plan:
 
 
 @dataclass
-class Report:
+class BuildReport:
     """What a build did: environments by kind, attempts, and why attempts were refused."""
 
     built: Counter[str] = field(default_factory=Counter)

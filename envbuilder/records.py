@@ -13,13 +13,13 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-Kind = Literal["single_hop", "parallel_single_hop", "multi_hop", "parallel_multi_hop"]
+QuestionKind = Literal["single_hop", "parallel_single_hop", "multi_hop", "parallel_multi_hop"]
 Split = Literal["train", "validation", "test"]
 JSONObject = dict[str, Any]
 
-KINDS: tuple[Kind, ...] = ("single_hop", "parallel_single_hop", "multi_hop", "parallel_multi_hop")
+QUESTION_KINDS: tuple[QuestionKind, ...] = ("single_hop", "parallel_single_hop", "multi_hop", "parallel_multi_hop")
 
-PROMPT = """\
+QUESTION_PROMPT = """\
 The facts you need are only in the tools: answer by calling them, and do not rely on memory. When a call fails, read \
 its message and try again with better arguments.
 Question: {question}
@@ -41,7 +41,7 @@ class Scenario:
 
     id: str
     world: str
-    kind: Kind
+    kind: QuestionKind
     question: str
     answer: str
     hops: tuple[Hop, ...]
@@ -60,7 +60,7 @@ class Document:
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class HopCall:
     """The gold call of one hop."""
 
     name: str
@@ -74,18 +74,18 @@ class Toolset:
 
     scenario: Scenario
     documents: tuple[Document, ...]
-    calls: tuple[Call, ...] = ()
+    calls: tuple[HopCall, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Deployed:
+class DeployedToolset:
     """Stage 5: every document's Python source by tool name."""
 
     toolset: Toolset
     codes: Mapping[str, str]
 
 
-def to_json(value: Scenario | Toolset | Deployed) -> JSONObject:
+def stage_to_json(value: Scenario | Toolset | DeployedToolset) -> JSONObject:
     """A record as plain JSON."""
     return asdict(value)
 
@@ -99,15 +99,15 @@ def scenario_from_json(value: JSONObject) -> Scenario:
 def toolset_from_json(value: JSONObject) -> Toolset:
     """The inverse of to_json."""
     documents = tuple(Document(**{**document, "serves": tuple(document["serves"])}) for document in value["documents"])
-    return Toolset(scenario_from_json(value["scenario"]), documents, tuple(Call(**call) for call in value["calls"]))
+    return Toolset(scenario_from_json(value["scenario"]), documents, tuple(HopCall(**call) for call in value["calls"]))
 
 
-def deployed_from_json(value: JSONObject) -> Deployed:
+def deployed_toolset_from_json(value: JSONObject) -> DeployedToolset:
     """The inverse of to_json."""
-    return Deployed(toolset_from_json(value["toolset"]), dict(value["codes"]))
+    return DeployedToolset(toolset_from_json(value["toolset"]), dict(value["codes"]))
 
 
-def environment_record(deployed: Deployed, split: Split) -> JSONObject:
+def environment_record(deployed: DeployedToolset, split: Split) -> JSONObject:
     """The environment as the paper's tools read it (tools, codes and unsolved_set as JSON strings), plus our fields."""
     toolset, scenario = deployed.toolset, deployed.toolset.scenario
     serving = {hop: document.name for document in toolset.documents for hop in document.serves}
@@ -123,7 +123,7 @@ def environment_record(deployed: Deployed, split: Split) -> JSONObject:
         "world": scenario.world,
         "data_source": f"self/{scenario.kind}",
         "split": split,
-        "messages": [{"role": "user", "content": PROMPT.format(question=scenario.question)}],
+        "messages": [{"role": "user", "content": QUESTION_PROMPT.format(question=scenario.question)}],
         "tools": json.dumps(tools, ensure_ascii=False),
         "codes": json.dumps({d.name: deployed.codes[d.name] for d in toolset.documents}, ensure_ascii=False),
         "unsolved_set": json.dumps(unsolved, ensure_ascii=False),

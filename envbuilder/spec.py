@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Literal
 
-from envbuilder.records import KINDS, Kind, Split
+from envbuilder.records import QUESTION_KINDS, QuestionKind, Split
 
-Names = Literal["disjoint", "shared"]
+NamePolicy = Literal["disjoint", "shared"]
 Preset = Literal["micro", "easy", "paper", "hard"]
 Weights = tuple[tuple[int, float], ...]
 """(number, weight) pairs."""
@@ -46,8 +46,8 @@ class Size:
     """
 
     rows: tuple[int, int]
-    hops: Mapping[Kind, Weights]
-    distractors: Mapping[Kind, Weights] = field(default_factory=dict)
+    hops: Mapping[QuestionKind, Weights]
+    distractors: Mapping[QuestionKind, Weights] = field(default_factory=dict)
     tools: int | None = None
     terse: bool = False
     kinds: tuple[str, ...] = ()
@@ -57,17 +57,17 @@ class Size:
 class Spec:
     """One environment. `levels` None means the preset's own; `attempt` is raised when an earlier one was rejected."""
 
-    kind: Kind
+    kind: QuestionKind
     index: int
     seed: int
     split: Split
-    names: Names = "disjoint"
+    names: NamePolicy = "disjoint"
     preset: Preset = "paper"
     levels: Levels | None = None
     attempt: int = 0
 
     def __post_init__(self) -> None:
-        if self.kind not in KINDS or self.preset not in PRESETS or self.index < 0 or self.attempt < 0:
+        if self.kind not in QUESTION_KINDS or self.preset not in PRESETS or self.index < 0 or self.attempt < 0:
             raise ValueError(f"no such environment: {self}")
 
     @property
@@ -77,12 +77,12 @@ class Spec:
         return f"{self.preset}-{self.seed}{names}-{self.split}-{self.kind}-{self.index}"
 
     @property
-    def source(self) -> str:
+    def seed_text(self) -> str:
         """What all randomness of the environment is seeded with."""
         levels = "" if self.levels is None else repr(self.levels)
         return f"{self.seed}|{self.split}|{self.names}|{self.index}|{self.attempt}|{self.kind}|{self.preset}|{levels}"
 
-    def even(self, what: str) -> float:
+    def spread_draw(self, what: str) -> float:
         """A number from 0 to 1, spread evenly over consecutive indices and the same for every attempt.
 
         Sizes are drawn with it, so that a few dozen environments already have the sizes of the preset, whatever was
@@ -92,7 +92,7 @@ class Spec:
         return (start + self.index * _STEPS[what]) % 1.0
 
     @property
-    def scaling(self) -> Levels:
+    def effective_levels(self) -> Levels:
         return self.levels or PRESETS[self.preset].levels
 
     @property
@@ -101,7 +101,7 @@ class Spec:
 
 
 @dataclass(frozen=True, slots=True)
-class Setting:
+class PresetDefinition:
     """A preset: a size and the levels that go with it."""
 
     size: Size
@@ -109,7 +109,7 @@ class Setting:
     about: str = field(default="")
 
 
-def pick(weights: Weights, draw: float) -> int:
+def pick_weighted(weights: Weights, draw: float) -> int:
     """The number at `draw`, from 0 to 1, when each takes as much room as its weight."""
     left = draw * sum(weight for _, weight in weights)
     for number, weight in weights:
@@ -119,11 +119,13 @@ def pick(weights: Weights, draw: float) -> int:
     return weights[-1][0]
 
 
-def _by_kind(single: Weights, parallel: Weights, multi: Weights, parallel_multi: Weights) -> dict[Kind, Weights]:
-    return dict(zip(KINDS, (single, parallel, multi, parallel_multi), strict=True))
+def _by_kind(
+    single: Weights, parallel: Weights, multi: Weights, parallel_multi: Weights
+) -> dict[QuestionKind, Weights]:
+    return dict(zip(QUESTION_KINDS, (single, parallel, multi, parallel_multi), strict=True))
 
 
-MICRO = Setting(
+MICRO = PresetDefinition(
     Size(
         rows=(3, 4),
         hops=_by_kind(((1, 1),), ((2, 1),), ((2, 1),), ((3, 1),)),
@@ -134,7 +136,7 @@ MICRO = Setting(
     Levels(generalise=0, parameters=0, types=0, distractors=2),
     "four tools of one or two parameters about a few kinds of things: for models of a few million parameters",
 )
-EASY = Setting(
+EASY = PresetDefinition(
     Size(
         rows=(5, 7),
         hops=_by_kind(((1, 1),), ((2, 1),), ((2, 0.6), (3, 0.4)), ((4, 0.5), (5, 0.5))),
@@ -143,7 +145,7 @@ EASY = Setting(
     Levels(generalise=1, parameters=1, types=1, distractors=1),
     "short chains, few parameters",
 )
-PAPER = Setting(
+PAPER = PresetDefinition(
     Size(
         rows=(5, 7),
         hops=_by_kind(
@@ -162,7 +164,7 @@ PAPER = Setting(
     Levels(generalise=2, parameters=2, types=2, distractors=2),
     "as large and as varied as the paper's released environments",
 )
-HARD = Setting(
+HARD = PresetDefinition(
     Size(
         rows=(9, 12),
         hops=_by_kind(
@@ -176,7 +178,7 @@ HARD = Setting(
     Levels(generalise=3, parameters=3, types=3, distractors=3),
     "longer chains, wider schemas and more distractors than the paper's",
 )
-PRESETS: Mapping[str, Setting] = {"micro": MICRO, "easy": EASY, "paper": PAPER, "hard": HARD}
+PRESETS: Mapping[str, PresetDefinition] = {"micro": MICRO, "easy": EASY, "paper": PAPER, "hard": HARD}
 
 DISTRACTOR_SHARE = (0.0, 0.5, 1.0, 1.5)
 """By level of the distractor strategy: which share of the size's distractors is added."""

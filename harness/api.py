@@ -19,19 +19,19 @@ from harness.data import jsonio
 from harness.data.schema import Record
 from harness.errors import UsageError
 from harness.evaluation.evaluate import evaluate as play_plan
-from harness.evaluation.plan import Plan, Player, choose
+from harness.evaluation.plan import Plan, Player, select_subset
 from harness.evaluation.run import Run, read_run
 from harness.evaluation.run_tasks import score_anew
-from harness.models import ModelOptions, expand, load_all
-from harness.models.api.wire import number
+from harness.models import ModelOptions, expand_names, load_models
+from harness.models.api.wire import assign_call_ids
 from harness.models.base import adapted
 from harness.redaction import Redactor
 from harness.registry import groups_of, is_path, load_samples, select_tasks, tables_of
-from harness.rollout import Episode, adrive
-from harness.runs.claims import locked
+from harness.rollout import Episode, play_episode_async
+from harness.runs.claims import lock_directory
 from harness.runs.directory import RunDirectory
 from harness.sandbox import Sandbox, SandboxConfig
-from harness.scoring.verdict import blamed, verdict_of
+from harness.scoring.verdict import blame_task, score_trajectory
 from harness.types import (
     Limits,
     Message,
@@ -90,7 +90,7 @@ def evaluate(
     seed = sampling.seed or 0
     plan = replace(
         plan,
-        samples={name: choose(found, name, limit, seed) for name, found in plan.samples.items()},
+        samples={name: select_subset(found, name, limit, seed) for name, found in plan.samples.items()},
         sampling=sampling,
         limits=limits or Limits(),
         epochs=epochs,
@@ -126,10 +126,10 @@ def play(
 
     async def played() -> Trajectory:
         try:
-            with Sandbox() as jail, blamed(f"The task {task.name} cannot play {sample.id!r}"):
+            with Sandbox() as jail, blame_task(f"The task {task.name} cannot play {sample.id!r}"):
                 state = None if task.state is None else jail.preload(task.state(sample))
                 with jail.episode(state) as tools:
-                    return await adrive(episode, task.environment(sample), loaded, tools)
+                    return await play_episode_async(episode, task.environment(sample), loaded, tools)
         finally:
             await loaded.aclose()
 
@@ -139,24 +139,24 @@ def play(
 def score(task: Task, sample: Sample, trajectory: Trajectory) -> Verdict:
     """What a task says of an episode: `scores` (metric to a number or None), and for every call the sub-answer that it
     solves. Raises HarnessError where the task's own code fails."""
-    return verdict_of(task, sample, trajectory)
+    return score_trajectory(task, sample, trajectory)
 
 
 def rescore(run: Path | str, tasks: Task | Sequence[Task] = ()) -> Run:
     """Scores the stored episodes of a run directory anew, in place, without a model. `tasks`: the Task values that it
     was played on, where it was not by name. Raises UsageError where they are gone or have changed."""
     directory = RunDirectory.open(Path(run))
-    with locked(directory.path):
+    with lock_directory(directory.path):
         score_anew(directory, [tasks] if isinstance(tasks, Task) else tasks)
     return read_run(run)
 
 
 def load_model(name: str, *, base_url: str | None = None, concurrency: int = 16, **args: str) -> Model:
     """The model that `--model NAME --base-url URL --model-arg K=V` means. Raises UsageError."""
-    full_names = expand([name])
+    full_names = expand_names([name])
     if len(full_names) != 1:
         raise UsageError(f"{name!r} names {len(full_names)} models; load them one by one: {', '.join(full_names)}.")
-    return load_all(full_names, ModelOptions(args, base_url, concurrency, redact=REDACT))[0]
+    return load_models(full_names, ModelOptions(args, base_url, concurrency, redact=REDACT))[0]
 
 
 def load_tasks(*patterns: str, data: Mapping[str, Path | str] | None = None) -> list[Task]:
@@ -191,14 +191,14 @@ def _reply(said: Said, request: ModelRequest) -> Reply:
         said = Reply(said, Usage(requests=1))
     if not isinstance(said, Reply):
         raise TypeError(f"the model returned {type(said).__name__}, not a Reply, Message, ToolCall or str")
-    numbered = number(said.message.tool_calls, request.messages)
+    numbered = assign_call_ids(said.message.tool_calls, request.messages)
     return replace(said, message=replace(said.message, tool_calls=numbered))
 
 
 def _model(model: str | Model | Speaker, concurrency: int, seed: int | None) -> Model:
     if isinstance(model, str):
-        (name,) = expand([model])
-        return load_all([name], ModelOptions({}, None, concurrency, seed, redact=REDACT))[0]
+        (name,) = expand_names([model])
+        return load_models([name], ModelOptions({}, None, concurrency, seed, redact=REDACT))[0]
     name = getattr(model, "__name__", type(model).__name__)
     if hasattr(model, "fingerprint"):
         return adapted(model, name)

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.data import jsonio
-from harness.data.files import read_rows, stem
+from harness.data.files import file_stem, read_rows
 from harness.data.records import read_samples, sample_from_record
 from harness.environment import ToolEnvironment
 from harness.errors import UsageError
@@ -41,7 +41,7 @@ KINDS = ("tool_output_contains", "final_answer", "state_eq")
 TEXT_KINDS = KINDS[:2]
 
 
-def first_row(path: Path) -> Any:
+def read_first_row(path: Path) -> Any:
     """A file's first row, by which it is known what it holds; None where there is no file or no row."""
     return next(iter(read_rows(path)), None) if path.is_file() else None
 
@@ -50,11 +50,11 @@ def has_checks(row: Any) -> bool:
     return isinstance(row, dict) and row.get("checks") is not None
 
 
-def checked_task(path: Path, stateful: bool) -> Task:
+def task_with_checks(path: Path, stateful: bool) -> Task:
     """A file of rows with checks, named by its stem; `stateful`: they have a state, all of them."""
     return Task(
-        name=stem(path),
-        load=lambda: read_samples(path, read=lambda row, line, where: checked_sample(row, line, where, stateful)),
+        name=file_stem(path),
+        load=lambda: read_samples(path, read=lambda row, line, where: sample_with_checks(row, line, where, stateful)),
         environment=StatefulEnvironment if stateful else ToolEnvironment,
         score=score,
         headline="success",
@@ -72,7 +72,7 @@ def _state(sample: Sample) -> str:
 # --- reading -----------------------------------------------------------------------------------------------------
 
 
-def checked_sample(row: Any, line: int, where: str, stateful: bool) -> Sample:
+def sample_with_checks(row: Any, line: int, where: str, stateful: bool) -> Sample:
     """A checked sample; its checks and its state, as canonical JSON, are in the metadata."""
     if not has_checks(row):
         raise UsageError(f"{where} has no checks, which the file's first row has.")
@@ -93,7 +93,7 @@ def checked_sample(row: Any, line: int, where: str, stateful: bool) -> Sample:
             **sample.metadata,
             "checks": tuple(checks),
             "digest": jsonio.digest([checks, state]),
-            **({"state": jsonio.canonical(state)} if stateful else {}),
+            **({"state": jsonio.canonical_json(state)} if stateful else {}),
         },
     )
 
@@ -103,7 +103,7 @@ def _json(value: Any, name: str, where: str) -> Any:
     if not isinstance(value, str):
         return value
     try:
-        return jsonio.loads(value)
+        return jsonio.parse_json(value)
     except ValueError as error:
         raise UsageError(f"{where}: the field {name!r} is not JSON: {error}.") from None
 
@@ -155,7 +155,7 @@ class StatefulEnvironment:
 
 def score(sample: Sample, trajectory: Trajectory) -> Verdict:
     """success: every check holds; checks: the share that does. Never raises, whatever the tools printed."""
-    held = [holds for _, holds in judged(sample, trajectory)]
+    held = [holds for _, holds in judge_checks(sample, trajectory)]
     nothing = (None,) * len(trajectory.calls)
     return Verdict(
         nothing,
@@ -169,7 +169,7 @@ def score(sample: Sample, trajectory: Trajectory) -> Verdict:
     )
 
 
-def judged(sample: Sample, trajectory: Trajectory) -> list[tuple[Mapping[str, Any], bool]]:
+def judge_checks(sample: Sample, trajectory: Trajectory) -> list[tuple[Mapping[str, Any], bool]]:
     """Every check of a sample, and whether it holds; none where the sample has no checks."""
     return [(check, _holds(check, sample, trajectory)) for check in sample.metadata.get("checks", ())]
 

@@ -16,7 +16,7 @@ from typing import NoReturn
 import harness
 from harness.console.text import printable
 from harness.errors import HarnessError
-from harness.registry import find_entry_points, load_entry_point, near
+from harness.registry import find_entry_points, load_entry_point, suggest_names
 
 EPILOG = (
     """`harness COMMAND --help` explains a command. A first look: `harness eval --model 'policy/*' --tasks 'demo_*'`."""
@@ -64,7 +64,7 @@ def _parser(arguments: Sequence[str]) -> tuple[Parser, ModuleType | None]:
     points = find_entry_points("harness.commands")
     wanted = next((argument for argument in arguments if not argument.startswith("-")), None)
     if wanted is not None and wanted not in points:
-        raise HarnessError(f"there is no such command.{near(wanted, points)} `harness --help` lists them.")
+        raise HarnessError(f"there is no such command.{suggest_names(wanted, points)} `harness --help` lists them.")
     commands = parser.add_subparsers(metavar="COMMAND", title="commands")
     chosen: ModuleType | None = None
     for name in [wanted] if wanted else points:

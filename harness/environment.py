@@ -28,7 +28,7 @@ class ToolEnvironment:
         runnable = tuple((call.name, call.arguments) for call in message.tool_calls if call.arguments is not None)
         results = iter((yield RunTools(self.sample.codes, runnable)) if runnable else ())
         records = tuple(
-            answered(turn, call, next(results) if call.arguments is not None else malformed(call))
+            make_call_record(turn, call, next(results) if call.arguments is not None else malformed_result(call))
             for call in message.tool_calls
         )
         return Step(
@@ -52,12 +52,12 @@ class TextEnvironment:
         return Step(done=True)
 
 
-def malformed(call: ToolCall) -> ToolResult:
+def malformed_result(call: ToolCall) -> ToolResult:
     """The result of a call that is no JSON object: nothing was run."""
     return ToolResult("malformed", call.parse_error or "the arguments are not a JSON object")
 
 
-def answered(turn: int, call: ToolCall, result: ToolResult) -> CallRecord:
+def make_call_record(turn: int, call: ToolCall, result: ToolResult) -> CallRecord:
     """A call with what is fed back. The sentence about errors is the paper's, with its spelling (method: interaction
     and score)."""
     output = result.output

@@ -20,7 +20,7 @@ from typing import Any
 from urllib.parse import parse_qsl, quote, quote_plus, unquote, urlsplit
 
 REDACTED = "[redacted]"
-SHORTEST = 6
+MIN_SECRET_CHARS = 6
 NUMBER = re.compile(r"\d{1,15}")
 """Shorter secrets, and short numbers, are left alone: replacing every "1204" would change what tools said."""
 
@@ -53,9 +53,9 @@ class Redactor:
         """Registers a secret; None, a placeholder and anything shorter than 6 characters or a short number are
         ignored."""
         secret = (secret or "").strip()
-        if len(secret) < SHORTEST or secret.lower() in PLACEHOLDERS or NUMBER.fullmatch(secret):
+        if len(secret) < MIN_SECRET_CHARS or secret.lower() in PLACEHOLDERS or NUMBER.fullmatch(secret):
             return
-        self._forms.update(form for form in spellings(secret) if len(form) >= SHORTEST)
+        self._forms.update(form for form in spellings(secret) if len(form) >= MIN_SECRET_CHARS)
         self._pattern = None
 
     def add_url(self, url: str | None) -> None:
@@ -79,7 +79,7 @@ class Redactor:
             self._pattern = re.compile("|".join(map(re.escape, longest_first)))
         return self._pattern.sub(REDACTED, text)
 
-    def within(self, value: Any, keys: bool = False) -> Any:
+    def redact_json(self, value: Any, keys: bool = False) -> Any:
         """A JSON value with every secret replaced in its texts; numbers stay as they are, and so do keys unless asked:
         those of our own records are no secrets, those that a model wrote may be."""
         if not self._forms:
@@ -87,9 +87,9 @@ class Redactor:
         if isinstance(value, str):
             return self(value)
         if isinstance(value, dict):
-            free = {key: self.within(item, keys) for key, item in value.items()}
+            free = {key: self.redact_json(item, keys) for key, item in value.items()}
             return self._keys(free) if keys else free
-        return [self.within(item, keys) for item in value] if isinstance(value, list | tuple) else value
+        return [self.redact_json(item, keys) for item in value] if isinstance(value, list | tuple) else value
 
     def _keys(self, value: dict[str, Any]) -> dict[str, Any]:
         """The same with redacted keys; those that become equal are numbered, so that nothing is lost."""
@@ -121,12 +121,12 @@ def userinfo(url: str) -> str:
     match = SCHEME.match(url)
     rest = url[match.end() :] if match else url
     authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
-    if not match or not well_formed(url):
+    if not match or not is_well_formed_url(url):
         authority = rest  # a password with a slash in it, or a URL without its scheme
     return authority.rpartition("@")[0]
 
 
-def well_formed(url: str) -> bool:
+def is_well_formed_url(url: str) -> bool:
     """Whether a URL has a scheme, a host and, if any, a port that is a number."""
     try:
         parts = urlsplit(url)
@@ -137,7 +137,7 @@ def well_formed(url: str) -> bool:
 
 def public_url(url: str) -> str:
     """The URL without userinfo, query and fragment: what may be printed and written."""
-    if not well_formed(url):
+    if not is_well_formed_url(url):
         return "[malformed URL]"
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"

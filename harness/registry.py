@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from harness.console.text import printable
-from harness.data import files as datafiles
+from harness.data.files import file_suffix
 from harness.errors import HarnessError, MissingData, UsageError
 from harness.types import Sample, Task
 
-TASK_FILE = ".py"
+TASK_FILE_SUFFIX = ".py"
 
 
 @cache
@@ -56,7 +56,7 @@ def load_entry_points(group: str) -> dict[str, Any]:
     return found
 
 
-def near(name: str, known: Iterable[str]) -> str:
+def suggest_names(name: str, known: Iterable[str]) -> str:
     """` Did you mean a, b?`, to follow a sentence, or nothing where no known name is close."""
     close = difflib.get_close_matches(name, list(known), n=3, cutoff=0.5)
     return f" Did you mean {', '.join(close)}?" if close else ""
@@ -89,7 +89,7 @@ def split_patterns(patterns: Sequence[str]) -> list[str]:
 
 def is_path(pattern: str) -> bool:
     """Whether a task is named by the path of its data or of a Python file."""
-    return datafiles.suffix(Path(pattern)) is not None or Path(pattern).suffix == TASK_FILE
+    return file_suffix(Path(pattern)) is not None or Path(pattern).suffix == TASK_FILE_SUFFIX
 
 
 def select_tasks(patterns: Sequence[str], data: Mapping[str, Path]) -> list[Task]:
@@ -101,7 +101,7 @@ def select_tasks(patterns: Sequence[str], data: Mapping[str, Path]) -> list[Task
         if not is_path(pattern):
             matches = fnmatch.filter(known, pattern)
             if not matches:
-                hint = near(pattern.replace("*", ""), known) or " `harness list` shows what there is."
+                hint = suggest_names(pattern.replace("*", ""), known) or " `harness list` shows what there is."
                 raise UsageError(f"No task matches {pattern!r}.{hint}")
             chosen.update({name: known[name] for name in matches})
         elif paths.setdefault(Path(pattern).resolve(), pattern) == pattern:
@@ -148,7 +148,7 @@ def _tasks_of_file(path: Path, data: Mapping[str, Path]) -> list[Task]:
     """The tasks of a path to environment records or to a Python file."""
     from harness.task import file_task
 
-    if path.suffix != TASK_FILE:
+    if path.suffix != TASK_FILE_SUFFIX:
         return [file_task(path)]
     if not path.is_file():
         raise UsageError(f"There is no task file at {path}.")

@@ -45,7 +45,7 @@ T = TypeVar("T")
 Wish = ModelRequest | EnvironmentWish
 W = TypeVar("W", bound=Wish)
 Answer = Reply | list[ToolResult] | str | None
-Speaks = Callable[[ModelRequest], Reply | Awaitable[Reply]]
+SpeakFunction = Callable[[ModelRequest], Reply | Awaitable[Reply]]
 """A model, as far as a driver knows it."""
 Rollout = Generator[Wish, Answer, Trajectory]
 
@@ -82,7 +82,7 @@ class Episode:
 
 
 @dataclass
-class _Progress:
+class _EpisodeState:
     """An episode on its way."""
 
     messages: list[Message]
@@ -119,7 +119,7 @@ class _Progress:
 def rollout(episode: Episode, environment: Environment) -> Rollout:
     """Plays one episode. Send a Reply for a ModelRequest or AskUser, a list of ToolResult for RunTools and a digest
     for DigestState, or throw ModelFailure or SandboxError; returns the Trajectory."""
-    progress = _Progress(list(environment.reset()))
+    progress = _EpisodeState(list(environment.reset()))
     ended = yield from _play(progress, episode, environment)
     if isinstance(environment, ClosingEnvironment):
         try:
@@ -130,7 +130,7 @@ def rollout(episode: Episode, environment: Environment) -> Rollout:
     return ended
 
 
-def _play(progress: _Progress, episode: Episode, environment: Environment) -> Rollout:
+def _play(progress: _EpisodeState, episode: Episode, environment: Environment) -> Rollout:
     try:
         if isinstance(environment, OpeningEnvironment):
             step = yield from _served(progress, environment.opening())
@@ -159,7 +159,7 @@ def _play(progress: _Progress, episode: Episode, environment: Environment) -> Ro
     return progress.end("turn_limit", "max_turns")
 
 
-def _speak(progress: _Progress, episode: Episode, environment: Environment) -> Generator[Wish, object, Reply]:
+def _speak(progress: _EpisodeState, episode: Episode, environment: Environment) -> Generator[Wish, object, Reply]:
     request = ModelRequest(
         messages=progress.messages,
         tools=environment.tools,
@@ -183,14 +183,14 @@ def _speak(progress: _Progress, episode: Episode, environment: Environment) -> G
     return reply
 
 
-def _act(progress: _Progress, reply: Reply, environment: Environment) -> Generator[Wish, Any, Step]:
+def _act(progress: _EpisodeState, reply: Reply, environment: Environment) -> Generator[Wish, Any, Step]:
     step = yield from _served(progress, environment.step(reply.message, progress.turns - 1))
     if not isinstance(step, Step):
         raise TypeError(f"its step returned {type(step).__name__}, not a Step")
     return step
 
 
-def _served(progress: _Progress, wishes: Generator[EnvironmentWish, Any, T]) -> Generator[Wish, Any, T]:
+def _served(progress: _EpisodeState, wishes: Generator[EnvironmentWish, Any, T]) -> Generator[Wish, Any, T]:
     """Passes an environment's wishes on, and keeps account of what its tools and its simulated user took."""
     try:
         wish = next(wishes)
@@ -215,13 +215,13 @@ def _served(progress: _Progress, wishes: Generator[EnvironmentWish, Any, T]) -> 
         wishes.close()
 
 
-def _of_user(progress: _Progress, failure: ModelFailure) -> ModelFailure:
+def _of_user(progress: _EpisodeState, failure: ModelFailure) -> ModelFailure:
     """A failure of the simulated user says nothing about the model: whatever it was, the episode is played again."""
     progress.user_usage = (progress.user_usage or Usage()) + failure.usage
     return ModelFailure(f"the simulated user: {failure}", outcome="infrastructure_error", stop=user_stop(failure.stop))
 
 
-def _cut_short(progress: _Progress, reply: Reply) -> Trajectory | None:
+def _cut_short(progress: _EpisodeState, reply: Reply) -> Trajectory | None:
     """A reply that ended for a reason of the provider's. One cut at the token cap goes on if it holds calls: those
     that were complete run, and a torn one is malformed."""
     if reply.message.tool_calls:
@@ -233,12 +233,12 @@ def _cut_short(progress: _Progress, reply: Reply) -> Trajectory | None:
     return None
 
 
-def _unanswered(progress: _Progress, reason: str) -> list[CallRecord]:
+def _unanswered(progress: _EpisodeState, reason: str) -> list[CallRecord]:
     """The calls of a last turn whose tools could not be run: attempted, and so counted."""
     return [CallRecord(progress.turns - 1, call, "killed", reason) for call in progress.messages[-1].tool_calls]
 
 
-def _out_of_budget(progress: _Progress, limits: Limits) -> Trajectory | None:
+def _out_of_budget(progress: _EpisodeState, limits: Limits) -> Trajectory | None:
     if limits.max_episode_tokens is not None and progress.usage.output_tokens >= limits.max_episode_tokens:
         return progress.end("token_limit", "max_episode_tokens")
     if time.monotonic() - progress.started >= limits.max_episode_seconds:
@@ -253,7 +253,7 @@ def _too_long(limits: Limits) -> str:
 # --- drivers -----------------------------------------------------------------------------------------------------
 
 
-def drive(episode: Episode, environment: Environment, model: Speaks, tools: ToolRunner) -> Trajectory:
+def play_episode(episode: Episode, environment: Environment, model: SpeakFunction, tools: ToolRunner) -> Trajectory:
     """Plays one episode from synchronous code, with a model that answers synchronously."""
 
     def answer(wish: Wish) -> Answer:
@@ -304,7 +304,9 @@ def _run_now(wish: RunTools | DigestState, tools: ToolRunner) -> Answer:
         return cast("str | None", other.state_digest())
 
 
-async def adrive(episode: Episode, environment: Environment, model: Speaks, tools: ToolRunner) -> Trajectory:
+async def play_episode_async(
+    episode: Episode, environment: Environment, model: SpeakFunction, tools: ToolRunner
+) -> Trajectory:
     """Plays one episode beside others: models may be plain or async, and no wait for one outlasts the episode's
     seconds; tools have a limit of their own."""
     steps = rollout(episode, environment)
@@ -336,7 +338,7 @@ async def _run(wish: RunTools | DigestState, tools: ToolRunner) -> Answer:
         return cast("str | None", await other.astate_digest())
 
 
-def _spoken(wish: ModelRequest | AskUser, episode: Episode, model: Speaks) -> Reply | Awaitable[Reply]:
+def _spoken(wish: ModelRequest | AskUser, episode: Episode, model: SpeakFunction) -> Reply | Awaitable[Reply]:
     """What the model says, or the simulated user."""
     if isinstance(wish, ModelRequest):
         return model(wish)

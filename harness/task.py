@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from harness.checks import checked_task, first_row, has_checks
-from harness.data.files import stem
+from harness.checks import has_checks, read_first_row, task_with_checks
+from harness.data.files import file_stem
 from harness.data.records import read_samples
 from harness.environment import ToolEnvironment
 from harness.scoring import score
@@ -38,9 +38,9 @@ def environment_task(
 def file_task(path: Path) -> Task:
     """A file of environment records or of rows with checks (JSONL, plain or compressed, or Parquet), named by its
     stem; its first row says which."""
-    row = first_row(path)
+    row = read_first_row(path)
     if has_checks(row):
-        return checked_task(path, stateful=row.get("state") is not None)
+        return task_with_checks(path, stateful=row.get("state") is not None)
     return environment_task(
-        stem(path), lambda: read_samples(path), description="environment records from a file", source=str(path)
+        file_stem(path), lambda: read_samples(path), description="environment records from a file", source=str(path)
     )

@@ -14,7 +14,7 @@ from typing import Any
 from harness.errors import ModelFailure
 from harness.types import Message, Model, ModelRequest, Reply, Usage
 
-STOP = "###STOP###"
+USER_STOP = "###STOP###"
 GREETING = "Hi! How can I help you today?"
 """What a user answers first; the agent never sees it."""
 
@@ -39,12 +39,12 @@ AGENT_SPEAKS = re.compile(
 """What no customer says."""
 
 
-def conversation(instruction: str) -> list[Message]:
+def begin_conversation(instruction: str) -> list[Message]:
     """How the conversation begins for the user."""
-    return [Message("system", INSTRUCTIONS.format(instruction=instruction, stop=STOP)), Message("user", GREETING)]
+    return [Message("system", INSTRUCTIONS.format(instruction=instruction, stop=USER_STOP)), Message("user", GREETING)]
 
 
-def said(reply: Reply) -> str:
+def read_user_message(reply: Reply) -> str:
     """The user's message without its reasoning. Raises ModelFailure where there is none: nobody could go on."""
     text = reply.message.content.rpartition("</think>")[2].strip()
     if not text:
@@ -52,7 +52,7 @@ def said(reply: Reply) -> str:
     return text
 
 
-def fault(reply: Reply, text: str) -> str | None:
+def find_role_fault(reply: Reply, text: str) -> str | None:
     """How a reply breaks the role, in words; None where it does not."""
     if reply.message.tool_calls:
         return "the simulated user called a tool"
@@ -70,11 +70,11 @@ class ScriptedUser(Model):
     fingerprint: Mapping[str, Any] = {"backend": "scripted", "version": 1}
 
     def __call__(self, request: ModelRequest) -> Reply:
-        text = STOP if request.turn else str(request.sample.metadata["instruction"])
+        text = USER_STOP if request.turn else str(request.sample.metadata["instruction"])
         return Reply(Message("assistant", text), Usage(requests=1))
 
 
-def only_talk(messages: Sequence[Message]) -> int:
+def count_talk_only(messages: Sequence[Message]) -> int:
     """How many messages in a row, at the end of an episode, the agent wrote to the user without doing anything."""
     count = 0
     for message in reversed([message for message in messages if message.role in ("assistant", "tool")]):

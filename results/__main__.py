@@ -25,7 +25,7 @@ def main() -> int:
         parser.error("--add needs --command: what made the run.")
     try:
         if args.add:
-            published_runs.add(Path(args.add[0]), args.add[1], args.command)
+            published_runs.add_run(Path(args.add[0]), args.add[1], args.command)
             return 0
         return _check() if args.check else _write()
     except HarnessError as error:
@@ -34,18 +34,18 @@ def main() -> int:
 
 
 def _check() -> int:
-    found = published_runs.faults()
-    tables = published_runs.blocks()
+    found = published_runs.find_faults()
+    tables = published_runs.read_tables()
     found += [block.difference for block in tables if block.difference]
     for fault in found:
         print(fault, file=sys.stderr)
     if not found:
-        print(f"{len(published_runs.published())} committed runs, {len(tables)} tables made from them: all agree.")
+        print(f"{len(published_runs.list_runs())} committed runs, {len(tables)} tables made from them: all agree.")
     return 1 if found else 0
 
 
 def _write() -> int:
-    for block in published_runs.write():
+    for block in published_runs.update_pages():
         print(f"{block.page.name}: {block.command}")
     return 0
 

@@ -37,7 +37,7 @@ Cause = Literal[
     "unexplained",
 ]
 
-LABELS: Mapping[Cause, str] = {
+CAUSE_LABELS: Mapping[Cause, str] = {
     "infrastructure": "infrastructure",
     "model_error": "model error",
     "token_limit": "token limit",
@@ -83,7 +83,7 @@ class Diagnosis:
     marks: tuple[Cause, ...] = ()
 
 
-def failed(record: Record, headline: str = HEADLINE) -> bool:
+def is_failed(record: Record, headline: str = HEADLINE) -> bool:
     """Whether an episode is short of perfect in its headline metric or in its answer."""
     return any(_below_one(record, metric) for metric in (headline, *ANSWERS))
 
@@ -94,12 +94,12 @@ def diagnose(record: Record, sample: Sample | None = None, headline: str = HEADL
     Without its sample, or where the sample has no sub-answers (a benchmark that judges whole episodes), what needs them
     (wrong tool, wrong argument, stopped early after a call) becomes `unexplained`.
     """
-    if not failed(record, headline):
+    if not is_failed(record, headline):
         return None
-    episode = _Episode.of(record, sub_answers(sample) or None if sample is not None else None)
+    episode = _FailedEpisode.of(record, sub_answers(sample) or None if sample is not None else None)
     cause = _cause(episode)
     seen = _seen(episode)
-    return Diagnosis(cause, tuple(label for label in LABELS if label in seen and label != cause))
+    return Diagnosis(cause, tuple(label for label in CAUSE_LABELS if label in seen and label != cause))
 
 
 def sub_answers(sample: Sample) -> tuple[SubAnswer, ...]:
@@ -123,7 +123,7 @@ def sub_answers(sample: Sample) -> tuple[SubAnswer, ...]:
     return tuple(found)
 
 
-def counted(entries: Iterable[tuple[Hashable, Diagnosis | None]]) -> dict[Any, Counter[Cause | None]]:
+def count_causes(entries: Iterable[tuple[Hashable, Diagnosis | None]]) -> dict[Any, Counter[Cause | None]]:
     """How many episodes of each group have each cause; None counts those that did not fail."""
     found: dict[Any, Counter[Cause | None]] = {}
     for group, diagnosis in entries:
@@ -135,7 +135,7 @@ def counted(entries: Iterable[tuple[Hashable, Diagnosis | None]]) -> dict[Any, C
 
 
 @dataclass(frozen=True, slots=True)
-class _Episode:
+class _FailedEpisode:
     """A record and what the rules ask of it: which calls repeat an earlier one, and each tool's last turn."""
 
     record: Record
@@ -145,7 +145,7 @@ class _Episode:
     last_turn: Mapping[str, int]
 
     @classmethod
-    def of(cls, record: Record, wanted: tuple[SubAnswer, ...] | None) -> _Episode:
+    def of(cls, record: Record, wanted: tuple[SubAnswer, ...] | None) -> _FailedEpisode:
         calls = record["calls"]
         keys = [_key(call) for call in calls]
         first = {key: index for index, key in reversed(list(enumerate(keys)))}
@@ -158,7 +158,7 @@ class _Episode:
         return is_error(call["status"], call["output"]) and self.last_turn[call["name"]] <= call["turn"]
 
 
-def _cause(episode: _Episode) -> Cause:
+def _cause(episode: _FailedEpisode) -> Cause:
     record, wanted = episode.record, episode.wanted
     if record["outcome"] in ENDED:
         return ENDED[record["outcome"]]
@@ -169,7 +169,7 @@ def _cause(episode: _Episode) -> Cause:
     return _without_gold(episode) if wanted is None else _missing(episode, wanted)
 
 
-def _missing(episode: _Episode, wanted: Sequence[SubAnswer]) -> Cause:
+def _missing(episode: _FailedEpisode, wanted: Sequence[SubAnswer]) -> Cause:
     """What went wrong with the next sub-answer: the first unsolved one whose dependencies are solved, one that was
     tried before one that was not."""
     calls = episode.calls
@@ -183,7 +183,7 @@ def _missing(episode: _Episode, wanted: Sequence[SubAnswer]) -> Cause:
     return _untried(episode)
 
 
-def _tried(episode: _Episode, tries: Sequence[int]) -> Cause:
+def _tried(episode: _FailedEpisode, tries: Sequence[int]) -> Cause:
     """Its tool was called, and no such call solved it: the last that is no repeat says why."""
     fresh = [index for index in tries if not episode.repeats[index]]
     if not fresh:
@@ -194,7 +194,7 @@ def _tried(episode: _Episode, tries: Sequence[int]) -> Cause:
     return "ignored_error" if once and episode.dropped(fresh[-1]) else "wrong_argument"
 
 
-def _untried(episode: _Episode) -> Cause:
+def _untried(episode: _FailedEpisode) -> Cause:
     """Its tool was never called: what was called after the last call that solved something says what came instead."""
     last = max((i for i, call in enumerate(episode.calls) if call["solves"] is not None), default=-1)
     rest = [i for i in range(last + 1, len(episode.calls)) if not episode.repeats[i]]
@@ -203,19 +203,19 @@ def _untried(episode: _Episode) -> Cause:
     return "malformed_call" if rest else "stopped_early"
 
 
-def _waste(episode: _Episode) -> Cause:
+def _waste(episode: _FailedEpisode) -> Cause:
     """Everything was found, with calls besides: the first of those."""
     spare = next((index for index, call in enumerate(episode.calls) if call["solves"] is None), None)
     return "unexplained" if spare is None else _fault(episode, spare) or "unexplained"
 
 
-def _without_gold(episode: _Episode) -> Cause:
+def _without_gold(episode: _FailedEpisode) -> Cause:
     """What the last call alone tells."""
     last = len(episode.calls) - 1
     return _fault(episode, last) or ("ignored_error" if episode.dropped(last) else "unexplained")
 
 
-def _fault(episode: _Episode, index: int) -> Cause | None:
+def _fault(episode: _FailedEpisode, index: int) -> Cause | None:
     """What is wrong with one call that solves nothing; None where only gold could tell."""
     call = episode.calls[index]
     if call["status"] == "malformed":
@@ -229,7 +229,7 @@ def _fault(episode: _Episode, index: int) -> Cause | None:
     return "wrong_argument" if any(sub.tool == call["name"] for sub in episode.wanted) else "wrong_tool"
 
 
-def _seen(episode: _Episode) -> set[Cause]:
+def _seen(episode: _FailedEpisode) -> set[Cause]:
     """Everything that went wrong with a call, whether or not it decided."""
     faults = {_fault(episode, index) for index in range(len(episode.calls))}
     ignored = any(episode.dropped(i) for i, call in enumerate(episode.calls) if call["status"] != "malformed")
@@ -246,6 +246,6 @@ def _key(call: CallJSON) -> tuple[str, str]:
     if call["arguments"] is None:
         return call["name"], f"malformed {call['raw']}"
     try:
-        return call["name"], jsonio.canonical(call["arguments"])
+        return call["name"], jsonio.canonical_json(call["arguments"])
     except (RecursionError, TypeError, ValueError):
         return call["name"], call["raw"]

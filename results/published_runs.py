@@ -28,14 +28,14 @@ from results.runs import read_run
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "results" / "published"
 PAGES = ("README.md", "docs/*.md", "results/published/*/README.md")
-PACKED, COMMAND = "samples.jsonl.xz", "command"
+PACKED_SAMPLES, COMMAND = "samples.jsonl.xz", "command"
 BLOCK = re.compile(
     r"(<!-- published: (?P<command>[^\n]+?) -->\n(?:<!--[^\n]*-->\n)*```text\n)(?P<text>.*?)(?=```)", re.DOTALL
 )
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
+class PublishedTable:
     """One table in a page: what it shows, and what its command prints today."""
 
     page: Path
@@ -51,17 +51,17 @@ class Block:
         return "\n".join(difflib.unified_diff(*pair, f"{where}, on the page", "by its runs", lineterm="", n=0))
 
 
-def add(run: Path, name: str, command: str, folder: Path = FOLDER) -> None:
+def add_run(run: Path, name: str, command: str, folder: Path = FOLDER) -> None:
     """Takes a finished run in under a name; of the paths where its data was, names alone are kept. Raises UsageError
     where it is not finished or disagrees with itself."""
     if read_run(run).remarks:
         raise UsageError(f"{run} is cut, or its summary disagrees with its episodes; finish or rescore it first.")
     target = folder / name
     target.mkdir(parents=True, exist_ok=True)
-    manifest = jsonio.loads((run / "manifest.json").read_bytes())
+    manifest = jsonio.parse_json((run / "manifest.json").read_bytes())
     jsonio.write_json(target / "manifest.json", {**manifest, "sources": _without_places(manifest["sources"])})
     shutil.copyfile(run / "summary.json", target / "summary.json")
-    (target / PACKED).write_bytes(packed(RunDirectory.open(run).content()))
+    (target / PACKED_SAMPLES).write_bytes(packed(RunDirectory.open(run).content()))
     (target / COMMAND).write_text(command + "\n", encoding="utf-8")
 
 
@@ -75,15 +75,15 @@ def _without_places(sources: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def published(folder: Path = FOLDER) -> list[Path]:
+def list_runs(folder: Path = FOLDER) -> list[Path]:
     """The directories of all committed runs."""
-    return sorted(path.parent for path in folder.rglob(PACKED))
+    return sorted(path.parent for path in folder.rglob(PACKED_SAMPLES))
 
 
-def faults(folder: Path = FOLDER) -> list[str]:
+def find_faults(folder: Path = FOLDER) -> list[str]:
     """What is wrong with the committed runs, a sentence each."""
     found = []
-    for run in published(folder):
+    for run in list_runs(folder):
         try:
             if read_run(run).remarks:
                 found.append(f"{run.relative_to(folder)}: its summary disagrees with its episodes.")
@@ -92,17 +92,17 @@ def faults(folder: Path = FOLDER) -> list[str]:
     return found
 
 
-def blocks(folder: Path = FOLDER, root: Path = ROOT) -> list[Block]:
+def read_tables(folder: Path = FOLDER, root: Path = ROOT) -> list[PublishedTable]:
     """The tables of all pages. Raises UsageError for a command that cannot be run on these runs."""
     pages = [page for pattern in PAGES for page in sorted(root.glob(pattern))]
     return [
-        Block(page, found["command"], found["text"], printed(found["command"], folder))
+        PublishedTable(page, found["command"], found["text"], run_command(found["command"], folder))
         for page in pages
         for found in BLOCK.finditer(page.read_text(encoding="utf-8"))
     ]
 
 
-def printed(command: str, folder: Path = FOLDER) -> str:
+def run_command(command: str, folder: Path = FOLDER) -> str:
     """What `harness COMMAND` prints in a folder of runs. Raises UsageError where it fails."""
     from harness.cli import main
 
@@ -118,9 +118,9 @@ def printed(command: str, folder: Path = FOLDER) -> str:
     return "\n".join(line.rstrip() for line in output.getvalue().splitlines()) + "\n"
 
 
-def write(folder: Path = FOLDER, root: Path = ROOT) -> list[Block]:
+def update_pages(folder: Path = FOLDER, root: Path = ROOT) -> list[PublishedTable]:
     """Replaces the tables that differ, and returns them."""
-    changed = [block for block in blocks(folder, root) if block.difference]
+    changed = [block for block in read_tables(folder, root) if block.difference]
     for page in {block.page for block in changed}:
         fresh = {block.command: block.printed for block in changed if block.page == page}
         page.write_text(_replaced(page.read_text(encoding="utf-8"), fresh), encoding="utf-8")

@@ -24,7 +24,7 @@ from harness.console.text import printable
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
+class TableCell:
     """`text` for people, `value` for JSON; `mark` is its place in the column, `trend` its side of the base model."""
 
     text: str = DASH
@@ -34,7 +34,7 @@ class Cell:
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
+class TableColumn:
     """`over` is a heading that neighbouring columns share; `left`: a column of texts."""
 
     heading: str
@@ -47,30 +47,30 @@ class Column:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class TableRow:
     """Cells, as many as there are columns; a rule is drawn where `block` changes."""
 
-    cells: Sequence[Cell]
+    cells: Sequence[TableCell]
     block: int = 0
 
 
 @dataclass(frozen=True, slots=True)
-class Grid:
+class Table:
     """A table and the sentences below it."""
 
-    columns: Sequence[Column]
-    rows: Sequence[Row]
+    columns: Sequence[TableColumn]
+    rows: Sequence[TableRow]
     notes: Sequence[str] = ()
 
 
-def text(value: object) -> Cell:
+def text_cell(value: object) -> TableCell:
     """A cell of a text, as it is in JSON too."""
-    return Cell(str(value), str(value))
+    return TableCell(str(value), str(value))
 
 
-def number(value: float | None, form: str = ".3f") -> Cell:
+def number_cell(value: float | None, form: str = ".3f") -> TableCell:
     """A cell of a number in this format, whole in JSON; None is missing."""
-    return Cell() if value is None else Cell(format(value, form), value)
+    return TableCell() if value is None else TableCell(format(value, form), value)
 
 
 def _one_line(said: str) -> str:
@@ -85,7 +85,7 @@ WIDTH = 118
 MARKED = "** best of its column, * second; ↑ ↓ above and below its base model."
 
 
-def simple(grid: Grid) -> str:
+def simple(grid: Table) -> str:
     """For a terminal: stars in front of the best of a column and the second, so that digits stay in line."""
     body: list[Any] = []
     for index, row in enumerate(grid.rows):
@@ -104,7 +104,7 @@ def _wrapped(note: str) -> str:
     return lines.fill(_one_line(note))
 
 
-def markdown(grid: Grid) -> str:
+def markdown(grid: Table) -> str:
     """Best in bold, second underlined."""
     marks = {"": "{}", "best": "**{}**", "second": "<u>{}</u>"}
     body = [
@@ -115,7 +115,7 @@ def markdown(grid: Grid) -> str:
     return _tabulated(grid, body, "github") + "".join(f"\n\n{note}" for note in notes)
 
 
-def _tabulated(grid: Grid, body: list[Any], style: str) -> str:
+def _tabulated(grid: Table, body: list[Any], style: str) -> str:
     return tabulate(
         body,
         headers=[column.name for column in grid.columns],
@@ -157,7 +157,7 @@ _LATEX_MARKS = {"": "{}", "best": r"\textbf{{{}}}", "second": r"\underline{{{}}}
 _LATEX_TRENDS = {"": "", "up": r"\rlap{$\uparrow$}", "down": r"\rlap{$\downarrow$}"}  # so that digits stay in line
 
 
-def latex(grid: Grid) -> str:
+def latex(grid: Table) -> str:
     """A tabular with booktabs' rules; the sentences follow as comments."""
     lines = [rf"\begin{{tabular}}{{{''.join('l' if column.left else 'r' for column in grid.columns)}}}", r"\toprule"]
     if any(column.over for column in grid.columns):
@@ -171,7 +171,7 @@ def latex(grid: Grid) -> str:
     return "\n".join([*lines, *(f"% {_one_line(note)}" for note in grid.notes)])
 
 
-def _latex_over(columns: Sequence[Column]) -> list[str]:
+def _latex_over(columns: Sequence[TableColumn]) -> list[str]:
     """The row of shared headings, and the rules under them."""
     cells, rules, first = [], [], 1
     for over, members in groupby(columns, key=lambda column: column.over):
@@ -187,7 +187,7 @@ def _latex_row(cells: Sequence[str]) -> str:
     return " & ".join(cells) + r" \\"
 
 
-def _latex_cell(cell: Cell) -> str:
+def _latex_cell(cell: TableCell) -> str:
     said = "--" if cell.text == DASH else _latex_text(cell.text)
     return _LATEX_MARKS[cell.mark].format(said) + _LATEX_TRENDS[cell.trend]
 
@@ -205,7 +205,7 @@ def _latex_text(said: str) -> str:
 _HTML_MARKS = {"": "{}", "best": "<strong>{}</strong>", "second": "<u>{}</u>"}
 
 
-def as_html(grid: Grid) -> str:
+def as_html(grid: Table) -> str:
     """A table element, a body for every block, and a paragraph for every sentence; no styles, no scripts."""
     lines = ["<table>", "<thead>"]
     if any(column.over for column in grid.columns):
@@ -219,7 +219,7 @@ def as_html(grid: Grid) -> str:
     return "\n".join([*lines, "</table>", *(f"<p>{_html_text(note)}</p>" for note in grid.notes)])
 
 
-def _html_row(row: Row, columns: Sequence[Column]) -> str:
+def _html_row(row: TableRow, columns: Sequence[TableColumn]) -> str:
     cells = []
     for cell, column in zip(row.cells, columns, strict=True):
         said = _HTML_MARKS[cell.mark].format(_html_text(cell.text)) + _TRENDS[cell.trend]
@@ -234,7 +234,7 @@ def _html_text(said: str) -> str:
 # --- for machines ------------------------------------------------------------------------------------------------
 
 
-def as_csv(grid: Grid) -> str:
+def as_csv(grid: Table) -> str:
     """Names and texts without marks. What a spreadsheet would take for a formula gets an apostrophe in front."""
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
@@ -249,7 +249,7 @@ def _csv_text(said: str) -> str:
     return f"'{said}" if formula else said
 
 
-def as_json(grid: Grid) -> str:
+def as_json(grid: Table) -> str:
     """Columns and rows of values; `marks` and `trends` by column where there are any."""
     names = [column.name for column in grid.columns]
     rows: list[dict[str, Any]] = []
@@ -263,15 +263,15 @@ def as_json(grid: Grid) -> str:
                 "trends": {name: cell.trend for name, cell in named.items() if cell.trend},
             }
         )
-    return dump({"columns": names, "rows": rows, "notes": list(grid.notes)})
+    return dump_json({"columns": names, "rows": rows, "notes": list(grid.notes)})
 
 
-def dump(value: Any) -> str:
+def dump_json(value: Any) -> str:
     """JSON for people and machines; control characters are escaped by JSON itself."""
     return json.dumps(value, indent=2, ensure_ascii=True, allow_nan=False)
 
 
-FORMATS: dict[str, Callable[[Grid], str]] = {
+TABLE_FORMATS: dict[str, Callable[[Table], str]] = {
     "simple": simple,
     "markdown": markdown,
     "latex": latex,

@@ -16,18 +16,18 @@ from harness.console.text import printable
 from harness.data.schema import Summary
 from harness.errors import UsageError
 from harness.evaluation.run import Run
-from harness.runs.claims import LOCK
-from harness.runs.directory import SCHEMA, RunDirectory
-from harness.runs.summary import summarise
+from harness.runs.claims import LOCK_FILE
+from harness.runs.directory import RUN_SCHEMA, RunDirectory
+from harness.runs.summary import summarise_run
 
-__all__ = ["Run", "found_runs", "read_run", "read_runs"]
+__all__ = ["Run", "find_runs", "read_run", "read_runs"]
 
 ANEW = "what is shown was computed anew from its episodes"
 COMPARED = ("tasks", "groups")
 """The parts of a summary that must be what the episodes give."""
 
 
-def found_runs(paths: Sequence[Path]) -> tuple[list[Path], list[str]]:
+def find_runs(paths: Sequence[Path]) -> tuple[list[Path], list[str]]:
     """The run directories among the paths and, for a folder that is none itself, the finished ones below it; and a
     sentence for each that was left out."""
     found: list[Path] = []
@@ -42,7 +42,7 @@ def found_runs(paths: Sequence[Path]) -> tuple[list[Path], list[str]]:
 
 def _runs_below(folder: Path) -> list[Path]:
     """Model directories have a manifest.json too, but nothing of a run beside it."""
-    marks = ("samples.jsonl", "samples.jsonl.xz", "summary.json", LOCK)
+    marks = ("samples.jsonl", "samples.jsonl.xz", "summary.json", LOCK_FILE)
     beside = sorted(path.parent for path in folder.rglob("manifest.json"))
     return [path for path in beside if any((path / mark).exists() for mark in marks)]
 
@@ -50,7 +50,7 @@ def _runs_below(folder: Path) -> list[Path]:
 def read_runs(paths: Sequence[Path]) -> list[Run]:
     """The runs that the paths mean, in order; remarks go to stderr. Raises UsageError for a path that is no finished
     run of this format; one that was only found in a folder is left out aloud, unless nothing remains."""
-    found, remarks = found_runs(paths)
+    found, remarks = find_runs(paths)
     _say(remarks)
     runs: list[Run] = []
     reason: UsageError | None = None
@@ -79,11 +79,11 @@ def read_run(path: Path, unfinished: bool = False) -> Run:
     takes a run without a summary.json that can be read too, and says so in its remarks."""
     directory = RunDirectory.open(path)
     stored = _stored(directory, unfinished)
-    records = directory.records()
-    summary = summarise(directory.manifest, records)
+    records = directory.read_records()
+    summary = summarise_run(directory.manifest, records)
     if not records:
         raise UsageError(f"nothing of {path} has been played yet; go on with the run by --resume.")
-    incomplete = _incomplete(path, stored, len(records), directory.planned)
+    incomplete = _incomplete(path, stored, len(records), directory.planned_episodes)
     remark = incomplete or _disagreement(directory, stored, summary)
     return Run(path, directory.manifest, records, summary, [remark] if remark else [])
 
@@ -91,7 +91,7 @@ def read_run(path: Path, unfinished: bool = False) -> Run:
 def _stored(directory: RunDirectory, unfinished: bool) -> Summary | str:
     """What summary.json holds, or a sentence why that cannot be said."""
     try:
-        return directory.summary()
+        return directory.read_summary()
     except UsageError as error:
         if not unfinished:
             raise
@@ -113,8 +113,8 @@ def _disagreement(directory: RunDirectory, stored: Summary | str, summary: Summa
     """How summary.json is not what the episodes give, in one sentence."""
     if isinstance(stored, str):
         return f"{stored.rstrip('.')}; {ANEW}."
-    if stored.get("schema") != SCHEMA:
-        return f"{directory.summary_path} was written in another format than this version's ({SCHEMA}); {ANEW}."
+    if stored.get("schema") != RUN_SCHEMA:
+        return f"{directory.summary_path} was written in another format than this version's ({RUN_SCHEMA}); {ANEW}."
     if (difference := _first_difference(stored, summary)) is not None:
         return f"{directory.path}: its summary.json disagrees with its episodes ({difference}); {ANEW}."
     return None

@@ -22,17 +22,17 @@ from harness.types import Environment, Sample, Scores, Task, Trajectory, Verdict
 from tasks.lmeval import suite
 from tasks.lmeval.benchmarks import BENCHMARKS, PASSED, Benchmark
 from tasks.lmeval.code import CodeEnvironment
-from tasks.lmeval.suite import Load
+from tasks.lmeval.suite import LoadSuite
 
 
 def _tasks(benchmark: Benchmark, data: Mapping[str, Path]) -> list[Task]:
     """The one task of a data set; loading it without the data raises MissingData."""
     path = data.get(benchmark.data)
-    load = cache(partial(suite.load, benchmark, path))
+    load = cache(partial(suite.load_suite, benchmark, path))
     return [
         Task(
             name=benchmark.name,
-            load=lambda: suite.samples(load()),
+            load=lambda: suite.make_samples(load()),
             environment=partial(_environment, benchmark, load),
             score=partial(score, benchmark, load),
             headline=benchmark.headline,
@@ -52,19 +52,19 @@ humaneval = partial(_tasks, BENCHMARKS["humaneval"])
 mbpp = partial(_tasks, BENCHMARKS["mbpp"])
 
 
-def _environment(benchmark: Benchmark, load: Load, sample: Sample) -> Environment:
+def _environment(benchmark: Benchmark, load: LoadSuite, sample: Sample) -> Environment:
     if benchmark.code:
-        return CodeEnvironment(sample, lambda sample, spoken: suite.program(load(), sample, spoken))
+        return CodeEnvironment(sample, lambda sample, spoken: suite.make_program(load(), sample, spoken))
     return TextEnvironment(sample)
 
 
-def score(benchmark: Benchmark, load: Load, sample: Sample, trajectory: Trajectory) -> Verdict:
+def score(benchmark: Benchmark, load: LoadSuite, sample: Sample, trajectory: Trajectory) -> Verdict:
     """lm-eval's metrics; for code, whether its tests passed when the episode ended. A failed episode scores what an
     empty reply does."""
     scores: Scores
     if benchmark.code:
         scores = {PASSED: float(trajectory.facts.get("passed") is True)}
     else:
-        scores = suite.marks(load(), sample, trajectory)
+        scores = suite.score_reply(load(), sample, trajectory)
     none = (None,) * len(trajectory.calls)
     return Verdict(none, none, {**scores, **call_counts(trajectory)})

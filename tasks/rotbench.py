@@ -73,7 +73,7 @@ def load(folder: Path | None, level: str) -> list[Sample]:
     if not path.is_file():
         raise MissingData(f"rotbench_{level} looked for {DATA_SET} at {path}, where there is no file.")
     try:
-        rows = jsonio.loads(path.read_bytes())
+        rows = jsonio.parse_json(path.read_bytes())
     except (OSError, ValueError) as error:
         raise UsageError(f"{path} cannot be read as JSON: {error}.") from None
     if not isinstance(rows, list) or not rows:
@@ -292,7 +292,7 @@ def _by_script(text: str) -> Action | None:
 def _json(text: str) -> Any:
     """The value of a text that is JSON and nothing else; None for any other."""
     try:
-        return jsonio.loads(text)
+        return jsonio.parse_json(text)
     except ValueError:
         return None
 

@@ -21,7 +21,7 @@ from typing import Any
 from harness.data import jsonio
 from harness.data.files import read_rows
 from harness.data.records import sample_from_record
-from harness.environment import answered, malformed
+from harness.environment import make_call_record, malformed_result
 from harness.errors import MissingData, UsageError
 from harness.scoring import call_counts, call_rates
 from harness.scoring.normalise import leaf
@@ -41,7 +41,14 @@ from harness.types import (
     Trajectory,
     Verdict,
 )
-from harness.user import STOP, ScriptedUser, conversation, fault, only_talk, said
+from harness.user import (
+    USER_STOP,
+    ScriptedUser,
+    begin_conversation,
+    count_talk_only,
+    find_role_fault,
+    read_user_message,
+)
 
 DOMAINS = {"airline": "an airline's bookings", "retail": "an online shop's orders"}
 DATA_SET = "tau-bench (sierra-research/tau-bench, as packed by bytedance/FTRL)"
@@ -113,7 +120,7 @@ def read_domain(folder: Path | None, name: str) -> tuple[Domain, list[Sample]]:
         wiki=_text(paths[1]),
         tools=_json(paths[2]),
         codes=_json(paths[3]),
-        database=jsonio.canonical({path.stem: _json(path) for path in tables}),
+        database=jsonio.canonical_json({path.stem: _json(path) for path in tables}),
     )
     state = jsonio.digest(domain.database)
     rows = [
@@ -147,7 +154,7 @@ def _text(path: Path) -> str:
 
 def _json(path: Path) -> Any:
     try:
-        return jsonio.loads(path.read_bytes())
+        return jsonio.parse_json(path.read_bytes())
     except (OSError, ValueError) as error:
         raise UsageError(f"{path} cannot be read as JSON: {error}.") from None
 
@@ -204,7 +211,7 @@ class TauEnvironment:
     def __init__(self, sample: Sample) -> None:
         self.sample = sample
         self.tools = sample.tools
-        self._talk = conversation(sample.metadata["instruction"])
+        self._talk = begin_conversation(sample.metadata["instruction"])
         self._faults: list[str] = []
 
     def reset(self) -> Sequence[Message]:
@@ -220,7 +227,7 @@ class TauEnvironment:
         # Endpoints refuse an empty message.
         self._talk.append(Message("user", _spoken(message) or "(The agent says nothing.)"))
         step = yield from self._user_speaks()
-        done = STOP in step.messages[0].content
+        done = USER_STOP in step.messages[0].content
         return replace(step, done=done, stop="user_stop" if done else None)
 
     def closing(self) -> Generator[EnvironmentWish, Any, JSONObject]:
@@ -232,20 +239,20 @@ class TauEnvironment:
 
     def _user_speaks(self) -> Generator[EnvironmentWish, Any, Step]:
         reply = yield AskUser(tuple(self._talk))
-        text = said(reply)
+        text = read_user_message(reply)
         self._talk.append(Message("assistant", text))
-        if (wrong := fault(reply, text)) is not None:
+        if (wrong := find_role_fault(reply, text)) is not None:
             self._faults.append(wrong)
         return Step((Message("user", text),), note=wrong)
 
     def _act(self, calls: Sequence[ToolCall], turn: int) -> Generator[EnvironmentWish, Any, Step]:
         first = calls[0]
         if first.arguments is None:
-            result = malformed(first)
+            result = malformed_result(first)
         else:
             (result,) = yield RunTools(self.sample.codes, ((first.name, first.arguments),))
         results = [result, *[ToolResult("raised", ONE_CALL)] * (len(calls) - 1)]
-        records = tuple(answered(turn, call, result) for call, result in zip(calls, results, strict=True))
+        records = tuple(make_call_record(turn, call, result) for call, result in zip(calls, results, strict=True))
         messages = tuple(Message("tool", record.output, tool_call_id=record.call.id) for record in records)
         done = first.name == TRANSFER and first.arguments is not None
         return Step(messages, records, done=done, stop="transferred" if done else None)
@@ -302,7 +309,7 @@ def _told(messages: Sequence[Message], outputs: Sequence[str]) -> bool:
 
 def _user_at_fault(trajectory: Trajectory) -> bool:
     """A user that never stops cannot be told from an agent that never comes to an end: both talk in circles."""
-    if trajectory.outcome == "turn_limit" and only_talk(trajectory.messages) >= min(CIRCLES, trajectory.turns):
+    if trajectory.outcome == "turn_limit" and count_talk_only(trajectory.messages) >= min(CIRCLES, trajectory.turns):
         return True
     failed = trajectory.outcome == "infrastructure_error" and trajectory.stop.startswith("user_")
     return failed or bool(trajectory.facts.get("user_faults"))

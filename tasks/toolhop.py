@@ -20,9 +20,9 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from harness.data import files as datafiles
 from harness.data import jsonio
-from harness.data.records import decoded, sample_from_record
+from harness.data.files import file_suffix, read_rows
+from harness.data.records import decode_field, sample_from_record
 from harness.environment import TextEnvironment, ToolEnvironment
 from harness.errors import MissingData, UsageError
 from harness.scoring import call_counts, call_rates
@@ -88,7 +88,7 @@ def read(path: Path | None) -> list[Any]:
         raise MissingData(f"toolhop_* needs {DATA_SET}: --data toolhop=FILE, its data/ToolHop.json.")
     if not path.is_file():
         raise MissingData(f"toolhop_* looked for {DATA_SET} at {path}, where there is no file.")
-    rows = list(datafiles.read_rows(path)) if datafiles.suffix(path) else _array(path)
+    rows = list(read_rows(path)) if file_suffix(path) else _array(path)
     if not rows:
         raise UsageError(f"{path} holds no rows.")
     return rows
@@ -96,7 +96,7 @@ def read(path: Path | None) -> list[Any]:
 
 def _array(path: Path) -> list[Any]:
     try:
-        rows = jsonio.loads(path.read_bytes())
+        rows = jsonio.parse_json(path.read_bytes())
     except (OSError, ValueError) as error:
         raise UsageError(f"{path} cannot be read as JSON: {error}.") from None
     if not isinstance(rows, list):
@@ -140,7 +140,7 @@ def sample_of(row: Any, scenario: str, line: int, where: str) -> Sample:
 def _tools(row: JSONObject, where: str) -> Iterator[Tool]:
     """The schemas of all sub-questions, each name once: endpoints refuse two tools of one name."""
     seen: set[str] = set()
-    for schema in decoded(row, "tools", where, dict).values():
+    for schema in decode_field(row, "tools", where, dict).values():
         if not isinstance(schema, dict) or not isinstance(schema.get("name"), str):
             raise UsageError(f"{where}: every tool needs a name.")
         parameters = schema.get("parameters") or {"type": "object", "properties": {}}
@@ -154,7 +154,7 @@ def _tools(row: JSONObject, where: str) -> Iterator[Tool]:
 def _codes(row: JSONObject, where: str) -> dict[str, str]:
     """Source by the name it defines. A schema without a function is an unknown tool when it is called, as officially,
     and one that does not compile says so then: neither takes the row out of the benchmark."""
-    functions = decoded(row, "functions", where, (dict, list))
+    functions = decode_field(row, "functions", where, (dict, list))
     if isinstance(functions, dict):
         functions = list(functions.values())
     if not all(isinstance(source, str) for source in functions):

@@ -10,9 +10,9 @@ from builders import record, tool, write_records
 
 from harness.data import jsonio
 from harness.data.records import fingerprint, read_samples, sample_from_record
-from harness.runs.directory import SCHEMA, RunDirectory, line
+from harness.runs.directory import RUN_SCHEMA, RunDirectory, record_to_line
 from harness.runs.record import to_record
-from harness.runs.summary import summarise
+from harness.runs.summary import summarise_run
 from harness.scoring import score
 from harness.types import (
     CallRecord,
@@ -79,7 +79,7 @@ def play(sample: Sample, made: Sequence[Made], says: str = "Answer: 998", **abou
     calls = []
     for turn, (name, arguments, output, *status) in enumerate(made):
         given: CallStatus = status[0] if status else "malformed" if arguments is None else "ok"
-        raw = "{oops" if arguments is None else jsonio.canonical(arguments)
+        raw = "{oops" if arguments is None else jsonio.canonical_json(arguments)
         values = None if arguments is None else dict(arguments)
         call = ToolCall(f"call_{turn}", name, values, raw, "no JSON" if arguments is None else None)
         messages += [Message("assistant", reasoning=about.get("reasoning"), tool_calls=(call,))]
@@ -116,7 +116,7 @@ def write_run(
     ]
     success = ["answer_accuracy", "answer_accuracy_lenient"]
     manifest = {
-        "schema": SCHEMA,
+        "schema": RUN_SCHEMA,
         "created": "2026-01-02T03:04:05+00:00",
         "model": {"backend": model.partition("/")[0]},
         "identity": {
@@ -134,8 +134,8 @@ def write_run(
     }
     path.mkdir(parents=True)
     jsonio.write_json(path / "manifest.json", manifest)
-    (path / "samples.jsonl").write_text("".join(map(line, records)), encoding="utf-8")
-    RunDirectory.open(path).write_summary(summarise(manifest, records))
+    (path / "samples.jsonl").write_text("".join(map(record_to_line, records)), encoding="utf-8")
+    RunDirectory.open(path).write_summary(summarise_run(manifest, records))
     return path
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.data import jsonio
-from harness.runs.directory import SCHEMA, RunDirectory, line
-from harness.runs.summary import summarise
+from harness.runs.directory import RUN_SCHEMA, RunDirectory, record_to_line
+from harness.runs.summary import summarise_run
 
 Scores = Mapping[str, float | None]
 Tasks = Mapping[str, Mapping[str, Sequence[Scores]]]
@@ -22,7 +22,7 @@ def write_run(path: Path, tasks: Tasks, **about: Any) -> Path:
     epochs = len(next(iter(next(iter(tasks.values())).values())))
     model = about.get("model", "test/model")
     manifest = {
-        "schema": SCHEMA,
+        "schema": RUN_SCHEMA,
         "identity": {
             "model": model,
             "model_fingerprint": about.get("model_fingerprint", jsonio.digest(model)),
@@ -57,14 +57,14 @@ def write_run(path: Path, tasks: Tasks, **about: Any) -> Path:
     ]
     path.mkdir(parents=True)
     jsonio.write_json(path / "manifest.json", manifest)
-    (path / "samples.jsonl").write_text("".join(map(line, records)), encoding="utf-8")
-    RunDirectory.open(path).write_summary(summarise(manifest, records))
+    (path / "samples.jsonl").write_text("".join(map(record_to_line, records)), encoding="utf-8")
+    RunDirectory.open(path).write_summary(summarise_run(manifest, records))
     return path
 
 
 def _record(task: str, sample: str, epoch: int, scores: Scores) -> dict[str, Any]:
     return {
-        "schema": SCHEMA,
+        "schema": RUN_SCHEMA,
         "key": f"{task}/{sample}/{epoch}",
         "task": task,
         "sample": sample,

@@ -12,26 +12,26 @@ from contextlib import contextmanager
 from typing import Any
 
 
-def several() -> bool:
+def is_distributed() -> bool:
     """Whether a launcher started more processes than this one."""
     return int(os.environ.get("WORLD_SIZE", "1")) > 1
 
 
-def leads() -> bool:
+def is_main_process() -> bool:
     """Whether this is the only process of the run, or the first of several."""
     return int(os.environ.get("RANK", "0")) == 0
 
 
-def wait() -> None:
+def wait_for_everyone() -> None:
     """Until all processes are here."""
-    if several():
+    if is_distributed():
         _state().wait_for_everyone()
 
 
 @contextmanager
-def leader_first() -> Iterator[None]:
+def main_process_first() -> Iterator[None]:
     """The leader goes through the block alone, then the others do."""
-    if not several():
+    if not is_distributed():
         yield
         return
     with _state().main_process_first():

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from harness.data import jsonio
-from harness.data.files import read_rows, stem
+from harness.data.files import file_stem, read_rows
 from harness.data.messages import message_from_json, message_to_json
 from harness.data.records import sample_from_record
 from harness.data.schema import MessageJSON
@@ -36,9 +36,9 @@ from harness.scoring import paper, strict
 from harness.types import CallRecord, JSONObject, Message, Sample, Task, ToolCall, Trajectory
 from trainer.rewards import Context, Turn
 
-Rule = Literal["strict", "paper"]
+SolveRule = Literal["strict", "paper"]
 Keep = Literal["all", "unsolved", "solved"]
-_SOLVES: Mapping[Rule, Callable[..., tuple[int | None, ...]]] = {"strict": strict.solves, "paper": paper.solves}
+_SOLVES: Mapping[SolveRule, Callable[..., tuple[int | None, ...]]] = {"strict": strict.solves, "paper": paper.solves}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +52,14 @@ class Prefix:
     calls: tuple[CallRecord, ...] = ()
     epoch: int = 0
     turn: int = 0
-    rule: Rule = "strict"
+    rule: SolveRule = "strict"
 
     @property
     def id(self) -> str:
         return f"{self.task}/{self.sample.id}/{self.epoch}/{self.turn}"
 
     @property
-    def still_open(self) -> int:
+    def unsolved_count(self) -> int:
         """How many sub-answers nothing has surfaced yet."""
         return sum(map(len, self.unsolved_set.values()))
 
@@ -67,7 +67,7 @@ class Prefix:
     def solve_rate(self) -> float:
         """The share of the sample's sub-answers that are solved; 0 where it has none."""
         n = sum(map(len, self.sample.gold.sub_answers.values()))
-        return (n - self.still_open) / n if n else 0.0
+        return (n - self.unsolved_count) / n if n else 0.0
 
     @property
     def characters(self) -> int:
@@ -77,7 +77,7 @@ class Prefix:
         tools = json.dumps([wire_tool(tool) for tool in self.sample.tools], ensure_ascii=False)
         return sum(map(len, said)) + sum(map(len, called)) + len(tools)
 
-    def answered(self, response: str, format: str = "hermes", thinking: bool = False) -> Turn:
+    def to_turn(self, response: str, format: str = "hermes", thinking: bool = False) -> Turn:
         """This prefix with a generated text as its next turn, ready for a step reward; see rewards.Context."""
         return Turn(
             response=response,
@@ -92,12 +92,14 @@ class Prefix:
 # --- cutting -----------------------------------------------------------------------------------------------------
 
 
-def start(task: str, sample: Sample) -> Prefix:
+def first_prefix(task: str, sample: Sample) -> Prefix:
     """The prompt alone, with everything unsolved."""
     return Prefix(task, sample, sample.messages, unsolved(sample, (), "strict"))
 
 
-def cut(task: str, sample: Sample, trajectory: Trajectory, epoch: int = 0, rule: Rule = "strict") -> Iterator[Prefix]:
+def cut_prefixes(
+    task: str, sample: Sample, trajectory: Trajectory, epoch: int = 0, rule: SolveRule = "strict"
+) -> Iterator[Prefix]:
     """The prefixes of an episode, shortest first. A turn without calls, or whose calls were not all answered (the
     sandbox broke), is followed by none."""
     speaks = [index for index, message in enumerate(trajectory.messages) if message.role == "assistant"]
@@ -116,7 +118,7 @@ def _answered(turn: Sequence[Message]) -> bool:
     return made > 0 and made == sum(message.role == "tool" for message in turn)
 
 
-def unsolved(sample: Sample, calls: Sequence[CallRecord], rule: Rule) -> dict[str, tuple[str, ...]]:
+def unsolved(sample: Sample, calls: Sequence[CallRecord], rule: SolveRule) -> dict[str, tuple[str, ...]]:
     """What these calls leave open of a sample's sub-answers, in order; a tool with nothing left keeps an empty list."""
     wanted = sample.gold.sub_answers
     solved = {
@@ -128,7 +130,7 @@ def unsolved(sample: Sample, calls: Sequence[CallRecord], rule: Rule) -> dict[st
     }
 
 
-def distinct(prefixes: Iterable[Prefix]) -> Iterator[Prefix]:
+def drop_duplicates(prefixes: Iterable[Prefix]) -> Iterator[Prefix]:
     """The first of those prefixes of a sample that say the same; the ids of calls, which are arbitrary, aside."""
     seen = set()
     for prefix in prefixes:
@@ -143,7 +145,7 @@ def distinct(prefixes: Iterable[Prefix]) -> Iterator[Prefix]:
 
 
 @dataclass(frozen=True, slots=True)
-class Filters:
+class PrefixFilter:
     """Which prefixes are kept.
 
     keep            all, those with something unsolved, or those with nothing unsolved
@@ -162,14 +164,14 @@ class Filters:
         fitting = [prefix for prefix in prefixes if self._fits(prefix)]
         if not self.min_solved:
             return fitting
-        others = [prefix.id for prefix in fitting if prefix.still_open]
+        others = [prefix.id for prefix in fitting if prefix.unsolved_count]
         solved = len(fitting) - len(others)
         room = math.floor(solved * (1 - self.min_solved) / self.min_solved + 1e-9)
         left = set(sorted(others, key=lambda name: jsonio.digest([self.seed, name]))[:room])
-        return [prefix for prefix in fitting if not prefix.still_open or prefix.id in left]
+        return [prefix for prefix in fitting if not prefix.unsolved_count or prefix.id in left]
 
     def _fits(self, prefix: Prefix) -> bool:
-        if self.keep != "all" and bool(prefix.still_open) != (self.keep == "unsolved"):
+        if self.keep != "all" and bool(prefix.unsolved_count) != (self.keep == "unsolved"):
             return False
         return self.max_characters is None or prefix.characters <= self.max_characters
 
@@ -199,7 +201,7 @@ def _benchmarks(data: Mapping[str, Path]) -> set[str]:
 # --- records -----------------------------------------------------------------------------------------------------
 
 
-def to_record(prefix: Prefix) -> JSONObject:
+def prefix_to_record(prefix: Prefix) -> JSONObject:
     """The prefix as a row; tools, codes, unsolved_set, calls and sub_answers are JSON strings, as the paper has it."""
     sample = prefix.sample
     return {
@@ -256,20 +258,22 @@ def read_prefixes(path: Path) -> list[Prefix]:
         raise MissingData(f"There is no file of prefixes at {path}; `harness collect` writes one.")
     with closing(read_rows(path)) as rows:
         records = enumerate(rows)
-        prefixes = [from_record(record, line, f"{path}, record {line + 1}", stem(path)) for line, record in records]
+        prefixes = [
+            prefix_from_record(record, line, f"{path}, record {line + 1}", file_stem(path)) for line, record in records
+        ]
     if not prefixes:
         raise UsageError(f"{path} holds no records.")
     return prefixes
 
 
-def from_record(record: Any, line: int, where: str, task: str = "") -> Prefix:
+def prefix_from_record(record: Any, line: int, where: str, task: str = "") -> Prefix:
     """The inverse of to_record. `line` is the 0-based row, `where` names the record in errors (UsageError), and `task`
     is that of a plain environment record."""
     current = sample_from_record(record, line, where)
     if record.get("calls") is None or record.get("sub_answers") is None:
         if any(message.role == "assistant" for message in current.messages):
             raise UsageError(f"{where} is an episode's prefix without its calls and sub_answers; collect it anew.")
-        return start(task, current)
+        return first_prefix(task, current)
     whole = {**record, "id": record.get("sample"), "unsolved_set": record["sub_answers"]}
     try:
         messages = tuple(map(message_from_json, _decoded(record["messages"])))
@@ -289,7 +293,7 @@ def from_record(record: Any, line: int, where: str, task: str = "") -> Prefix:
 
 
 def _decoded(value: Any) -> Any:
-    return jsonio.loads(value) if isinstance(value, str) else value
+    return jsonio.parse_json(value) if isinstance(value, str) else value
 
 
 def _prompt(messages: Sequence[Message]) -> int:

@@ -28,11 +28,11 @@ from harness.errors import UsageError
 from harness.formats import FORMATS
 from harness.formats.paper import STRAY, parse_paper, without_end_tokens
 from harness.metrics import ANSWERS, HEADLINE
-from harness.registry import find_entry_points, load_entry_point, near
+from harness.registry import find_entry_points, load_entry_point, suggest_names
 from harness.scoring import paper, strict
 from harness.scoring.answer import answer_scores
 from harness.types import CallRecord, Gold, Message, Sample, Trajectory, Usage, Verdict
-from trainer.tool_runner import run_turn, side_by_side
+from trainer.tool_runner import map_concurrently, run_turn
 
 GROUP = "harness.rewards"
 SILENT, FAILED_CALL, ALL_SOLVED = -0.5, -0.3, 0.5
@@ -98,7 +98,7 @@ class Reward:
 
     def steps(self, turns: Sequence[Turn]) -> list[float]:
         """The rewards of turns, in order; their tools run side by side. Raises SandboxError where tools cannot run."""
-        return side_by_side(self._step, turns)
+        return map_concurrently(self._step, turns)
 
     def episode(self, sample: Sample, trajectory: Trajectory, verdict: Verdict) -> float:
         """The reward of an episode that its task has scored."""
@@ -301,7 +301,7 @@ def reward(name: str) -> Reward:
         return REWARDS[name]
     known = [*REWARDS, *find_entry_points(GROUP)]
     if name not in known:
-        hint = near(name, known) or f" There are {', '.join(known)}."
+        hint = suggest_names(name, known) or f" There are {', '.join(known)}."
         raise UsageError(f"No reward is called {name!r}.{hint}")
     found = load_entry_point(GROUP, name)
     if not isinstance(found, Reward):

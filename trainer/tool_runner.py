@@ -63,7 +63,7 @@ def run_turn(message: Message, codes: Mapping[str, str], turn: int = 0) -> Step:
         return take_turn(ToolEnvironment(Sample("", (), (), codes, Gold({}))), message, tools, turn)
 
 
-def side_by_side(function: Callable[[Item], Value], items: Sequence[Item]) -> list[Value]:
+def map_concurrently(function: Callable[[Item], Value], items: Sequence[Item]) -> list[Value]:
     """`function` of every item, in order, with as many at once as keep the sandbox's workers busy."""
     at_once = min(len(items), 2 * shared_sandbox().config.workers)
     if at_once < 2:

@@ -59,6 +59,6 @@ class Finding:
     fatal: bool
 
 
-def finding(check: str, where: str, detail: str) -> Finding:
+def make_finding(check: str, where: str, detail: str) -> Finding:
     """A finding as severe as its check."""
     return Finding(check, where, detail, CHECKS[check].fatal)

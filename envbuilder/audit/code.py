@@ -44,17 +44,17 @@ Remark = tuple[str, str]
 
 
 @lru_cache(maxsize=1 << 12)
-def remarks(source: str) -> tuple[Remark, ...]:
+def find_code_faults(source: str) -> tuple[Remark, ...]:
     """What the source does that a tool should not: (clock | random | unsafe | own_worker, what)."""
-    found = list(dict.fromkeys(_seen(parsed(source)))) if TELLING.search(source) else []
+    found = list(dict.fromkeys(_seen(parse_source(source)))) if TELLING.search(source) else []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        if not any(check == "unsafe" for check, _ in found) and not screen.is_plain(source):
+        if not any(check == "unsafe" for check, _ in found) and not screen.is_plain_source(source):
             found.append(("own_worker", "not known to be harmless"))
     return tuple(found)
 
 
-def parsed(source: str) -> ast.Module:
+def parse_source(source: str) -> ast.Module:
     """The source's tree; that its author wrote "\\d" without an r is no concern of ours."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -21,7 +21,7 @@ from tabulate import tabulate
 from harness.data.files import read_rows
 
 Record = Mapping[str, Any]
-Rule = Literal["within 15 %", "not lower", "at least half", ""]
+MeasurementRule = Literal["within 15 %", "not lower", "at least half", ""]
 
 TOLERANCE = 0.15
 RARE = 0.01
@@ -30,14 +30,14 @@ _WORD = re.compile(r"[A-Za-z]+(?:'[a-z]+)?|\d+")
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class Measurement:
     """One measurement on both sides; `rule` says what is asked of ours."""
 
     name: str
     kind: str
     ours: float
     theirs: float
-    rule: Rule = ""
+    rule: MeasurementRule = ""
 
     @property
     def holds(self) -> bool | None:
@@ -52,7 +52,7 @@ class Row:
                 return None
 
 
-def compare(ours: Sequence[Record], theirs: Sequence[Record]) -> list[Row]:
+def compare_sets(ours: Sequence[Record], theirs: Sequence[Record]) -> list[Measurement]:
     """All measurements of two lists of environment records."""
     kinds = sorted({kind_of(record) for record in theirs} & {kind_of(record) for record in ours})
     rows = [row for kind in kinds for row in _sizes(kind, _only(ours, kind), _only(theirs, kind))]
@@ -60,7 +60,7 @@ def compare(ours: Sequence[Record], theirs: Sequence[Record]) -> list[Row]:
     return [*rows, *_types(left, right), *_variety(left, right)]
 
 
-def table(rows: Iterable[Row]) -> str:
+def table(rows: Iterable[Measurement]) -> str:
     """The rows as text."""
     marks = {True: "yes", False: "NO", None: ""}
     cells = [[row.kind, row.name, row.ours, row.theirs, row.rule, marks[row.holds]] for row in rows]
@@ -80,9 +80,9 @@ def question_of(record: Record) -> str:
 # --- sizes -------------------------------------------------------------------------------------------------------
 
 
-def _sizes(kind: str, ours: Sequence[Record], theirs: Sequence[Record]) -> list[Row]:
+def _sizes(kind: str, ours: Sequence[Record], theirs: Sequence[Record]) -> list[Measurement]:
     left, right = _measure(ours), _measure(theirs)
-    return [Row(name, kind, left[name], right[name], "within 15 %" if name in MATCHED else "") for name in left]
+    return [Measurement(name, kind, left[name], right[name], "within 15 %" if name in MATCHED else "") for name in left]
 
 
 MATCHED = ("sub-questions", "tools", "distractors", "parameters a tool", "description length", "code length")
@@ -110,10 +110,10 @@ def _measure(records: Sequence[Record]) -> dict[str, float]:
 # --- types -------------------------------------------------------------------------------------------------------
 
 
-def _types(ours: Sequence[Record], theirs: Sequence[Record]) -> list[Row]:
+def _types(ours: Sequence[Record], theirs: Sequence[Record]) -> list[Measurement]:
     left, right = type_shares(ours), type_shares(theirs)
     return [
-        Row(f"parameters: {name}", "all", left.get(name, 0.0), share, "at least half" if share >= RARE else "")
+        Measurement(f"parameters: {name}", "all", left.get(name, 0.0), share, "at least half" if share >= RARE else "")
         for name, share in sorted(right.items(), key=lambda item: -item[1])
     ]
 
@@ -136,7 +136,7 @@ def _type(parameter: Mapping[str, Any]) -> str:
 # --- variety -----------------------------------------------------------------------------------------------------
 
 
-def _variety(ours: Sequence[Record], theirs: Sequence[Record]) -> list[Row]:
+def _variety(ours: Sequence[Record], theirs: Sequence[Record]) -> list[Measurement]:
     questions = [list(map(question_of, side)) for side in (ours, theirs)]
     descriptions = [[tool["description"] for record in side for tool in _tools(record)] for side in (ours, theirs)]
     explained = [
@@ -149,12 +149,12 @@ def _variety(ours: Sequence[Record], theirs: Sequence[Record]) -> list[Row]:
         for side in (ours, theirs)
     ]
     return [
-        Row("distinct tool schemas", "all", _distinct_schemas(ours), _distinct_schemas(theirs), "not lower"),
-        Row("distinct tool names", "all", _distinct_names(ours), _distinct_names(theirs)),
-        Row("distinct question openings", "all", _openings(questions[0]), _openings(questions[1]), "not lower"),
-        Row("type-token ratio of questions", "all", *_type_token(*questions), "not lower"),
-        Row("type-token ratio of descriptions", "all", *_type_token(*descriptions), "not lower"),
-        Row("type-token ratio of parameter descriptions", "all", *_type_token(*explained)),
+        Measurement("distinct tool schemas", "all", _distinct_schemas(ours), _distinct_schemas(theirs), "not lower"),
+        Measurement("distinct tool names", "all", _distinct_names(ours), _distinct_names(theirs)),
+        Measurement("distinct question openings", "all", _openings(questions[0]), _openings(questions[1]), "not lower"),
+        Measurement("type-token ratio of questions", "all", *_type_token(*questions), "not lower"),
+        Measurement("type-token ratio of descriptions", "all", *_type_token(*descriptions), "not lower"),
+        Measurement("type-token ratio of parameter descriptions", "all", *_type_token(*explained)),
     ]
 
 
@@ -235,7 +235,7 @@ def main() -> int:
         print("usage: python -m envbuilder.compare OURS THEIRS (files of environment records)", file=sys.stderr)
         return 2
     ours, theirs = (list(read_rows(Path(name))) for name in sys.argv[1:])
-    rows = compare(ours, theirs)
+    rows = compare_sets(ours, theirs)
     print(table(rows))
     return 0 if all(row.holds is not False for row in rows) else 1
 

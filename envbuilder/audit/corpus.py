@@ -15,9 +15,9 @@ from collections.abc import Iterator
 from hashlib import blake2b
 from typing import Literal, NamedTuple
 
-from envbuilder.audit.checks import Finding, finding
-from harness.data.schema_values import choices, properties
-from harness.models.policies import question
+from envbuilder.audit.checks import Finding, make_finding
+from harness.data.schema_values import declared_parameters, enum_values
+from harness.models.policies import question_of
 from harness.types import Sample
 
 NEAR = 0.8
@@ -74,7 +74,7 @@ class CorpusAudit:
         self._found += [(look.place.label, one) for one in found]
         return found
 
-    def accepts(self, sample: Sample, source: str = "") -> bool:
+    def add_unless_duplicate(self, sample: Sample, source: str = "") -> bool:
         """Takes a sample in if it repeats nothing fatal; else leaves everything as it was."""
         look = _Look(sample, source)
         if any(one.fatal for one in self._compared(look)):
@@ -103,16 +103,16 @@ class CorpusAudit:
     def _compared(self, look: _Look) -> Iterator[Finding]:
         same = self._questions.get(look.question)
         if same is not None:
-            yield finding("duplicate_question", self._places[same].label, _short(look.text))
+            yield make_finding("duplicate_question", self._places[same].label, _short(look.text))
         else:
             yield from self._near(look)
         world = self._worlds.get(look.world) if look.world else None
         if world is not None and self._places[world].split != look.place.split:
-            yield finding("shared_world", self._of(world), f"world {look.sample.metadata['world']!r}")
+            yield make_finding("shared_world", self._of(world), f"world {look.sample.metadata['world']!r}")
         for name, code in look.codes.items():
             if (other := self._codes.get(code)) is not None:
                 apart = self._places[other].split != look.place.split
-                yield finding("shared_code" if apart else "duplicate_code", self._of(other), f"the tool {name}")
+                yield make_finding("shared_code" if apart else "duplicate_code", self._of(other), f"the tool {name}")
         if self._names_apart:
             yield from self._shared_names(look)
 
@@ -122,7 +122,7 @@ class CorpusAudit:
             common = len(own.intersection(self._runs[number]))
             share = common / (len(own) + len(self._runs[number]) - common)
             if share >= NEAR:
-                yield finding(
+                yield make_finding(
                     "near_duplicate", self._places[number].label, f"{share:.0%} in common: {_short(look.text)}"
                 )
                 return
@@ -131,7 +131,7 @@ class CorpusAudit:
         for name in sorted(look.names):
             other = self._names.get(_hash(name.casefold()))
             if other is not None and self._places[other].split != look.place.split:
-                yield finding("shared_name", self._of(other), f"{name!r}")
+                yield make_finding("shared_name", self._of(other), f"{name!r}")
 
     def _of(self, number: int) -> str:
         place = self._places[number]
@@ -146,7 +146,7 @@ class _Look:
         self.place = _Place(
             str(sample.metadata.get("split") or source), f"{source}/{sample.id}" if source else sample.id
         )
-        self.text = asked(sample)
+        self.text = bare_question(sample)
         words = WORD.findall(self.text.casefold())
         self.question = _hash(" ".join(words))
         runs = {_hash(" ".join(words[start : start + RUN])) for start in range(max(1, len(words) - RUN + 1))}
@@ -161,14 +161,19 @@ class _Look:
         return entity_names(self.sample)
 
 
-def asked(sample: Sample) -> str:
+def bare_question(sample: Sample) -> str:
     """The question alone: without the prompt around it."""
-    return ASKS_FOR_LINE.sub("", question(sample)).strip()
+    return ASKS_FOR_LINE.sub("", question_of(sample)).strip()
 
 
 def entity_names(sample: Sample) -> set[str]:
     """Capitalised texts of the code that no schema enumerates, and the capitalised sub-answers."""
-    listed = {str(value) for tool in sample.tools for part in properties(tool).values() for value in choices(part)}
+    listed = {
+        str(value)
+        for tool in sample.tools
+        for part in declared_parameters(tool).values()
+        for value in enum_values(part)
+    }
     found = {name for source in sample.codes.values() for name in NAME.findall(source)}
     answers = {answer for all_ in sample.gold.sub_answers.values() for answer in all_}
     found |= {answer for answer in answers if answer[:1].isupper() and len(answer) > 2}

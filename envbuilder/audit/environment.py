@@ -15,27 +15,27 @@ from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
-from envbuilder.audit.arguments import Sentinels, default_arguments, mark, scalars, wrong
-from envbuilder.audit.checks import CHECKS, Finding, finding
-from envbuilder.audit.code import remarks
-from harness.data.schema_values import MAX_DEPTH, choices, properties, required, resolved
+from envbuilder.audit.arguments import Sentinels, default_arguments, iter_scalars, make_wrong_value, sentinel_core
+from envbuilder.audit.checks import CHECKS, Finding, make_finding
+from envbuilder.audit.code import find_code_faults
+from harness.data.schema_values import MAX_DEPTH, declared_parameters, enum_values, required_parameters, resolve_schema
 from harness.environment import ToolEnvironment
 from harness.rollout import ToolRunner, take_turn
 from harness.scoring import paper, strict
 from harness.scoring.normalise import Leaf, leaf, leaves
 from harness.types import CallRecord, GoldCall, JSONObject, Message, Sample, Tool, ToolCall
 
-__all__ = ["CHECKS", "Finding", "audit"]
+__all__ = ["CHECKS", "Finding", "audit_environment"]
 
 Calls = Sequence[tuple[str, JSONObject]]
-STOPPED = ("timeout", "killed")
+STOPPED_STATUSES = ("timeout", "killed")
 """How a call ends that the sandbox had to end."""
 
 
-def audit(sample: Sample, episode: ToolRunner, again: ToolRunner | None = None) -> list[Finding]:
+def audit_environment(sample: Sample, episode: ToolRunner, again: ToolRunner | None = None) -> list[Finding]:
     """All findings of one environment, worst checks first. `again`: where the calls run a second time (another
     sandbox shows more than the same one). Raises SandboxError where tools cannot be run."""
-    seen = look(sample, episode)
+    seen = observe_environment(sample, episode)
     found = [*_still(seen), *_probed(seen, _played(seen, episode))]
     found += _repeated(seen, again or episode)
     place = {name: index for index, name in enumerate(CHECKS)}
@@ -45,7 +45,7 @@ def audit(sample: Sample, episode: ToolRunner, again: ToolRunner | None = None) 
 # --- what is looked at -------------------------------------------------------------------------------------------
 
 
-class Hop(NamedTuple):
+class AuditedHop(NamedTuple):
     """A sub-answer with its tool, and the hops that it depends on; None where the record does not say."""
 
     tool: str
@@ -62,7 +62,7 @@ class Public(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Seen:
+class ObservedEnvironment:
     """An environment, and what its gold and default calls gave."""
 
     sample: Sample
@@ -74,10 +74,12 @@ class Seen:
         return {tool.name: tool for tool in self.sample.tools}
 
     @cached_property
-    def hops(self) -> tuple[Hop, ...]:
+    def hops(self) -> tuple[AuditedHop, ...]:
         """By sub_questions where they can be used, else by unsolved_set."""
         return _hops(self.sample) or tuple(
-            Hop(name, answer, None) for name, answers in self.sample.gold.sub_answers.items() for answer in answers
+            AuditedHop(name, answer, None)
+            for name, answers in self.sample.gold.sub_answers.items()
+            for answer in answers
         )
 
     @cached_property
@@ -91,7 +93,7 @@ class Seen:
     @cached_property
     def stopped(self) -> frozenset[str]:
         """Tools that had to be stopped: they are asked nothing more."""
-        return frozenset(r.call.name for r in (*self.gold, *self.defaults) if r.status in STOPPED)
+        return frozenset(r.call.name for r in (*self.gold, *self.defaults) if r.status in STOPPED_STATUSES)
 
     def hop_of(self, index: int) -> int | None:
         """Which hop the gold call with this index is for: as the record says, else by what it solves."""
@@ -114,11 +116,11 @@ class Seen:
         return known
 
 
-def _hops(sample: Sample) -> tuple[Hop, ...]:
+def _hops(sample: Sample) -> tuple[AuditedHop, ...]:
     """The record's sub_questions; none where they are missing or make no sense."""
     try:
         hops = tuple(
-            Hop(hop["tool"], hop["answer"], tuple(hop.get("depends_on") or ()))
+            AuditedHop(hop["tool"], hop["answer"], tuple(hop.get("depends_on") or ()))
             for hop in sample.metadata.get("sub_questions") or ()
         )
     except (TypeError, KeyError, AttributeError):
@@ -129,15 +131,15 @@ def _hops(sample: Sample) -> tuple[Hop, ...]:
     return hops if sound and Counter((hop.tool, hop.answer) for hop in hops) == listed else ()
 
 
-def look(sample: Sample, episode: ToolRunner) -> Seen:
+def observe_environment(sample: Sample, episode: ToolRunner) -> ObservedEnvironment:
     """Plays the gold and the default calls."""
     gold = [(call.name, call.arguments) for call in sample.gold.calls or ()]
     defaults = [(tool.name, default_arguments(tool)) for tool in sample.tools]
-    records = play(sample, [*gold, *defaults], episode)
-    return Seen(sample, records[len(gold) :], records[: len(gold)])
+    records = play_calls(sample, [*gold, *defaults], episode)
+    return ObservedEnvironment(sample, records[len(gold) :], records[: len(gold)])
 
 
-def play(sample: Sample, calls: Calls, episode: ToolRunner) -> tuple[CallRecord, ...]:
+def play_calls(sample: Sample, calls: Calls, episode: ToolRunner) -> tuple[CallRecord, ...]:
     """The calls as one turn of an episode: each with the exact text that a model would read."""
     if not calls:
         return ()
@@ -145,7 +147,7 @@ def play(sample: Sample, calls: Calls, episode: ToolRunner) -> tuple[CallRecord,
     return take_turn(ToolEnvironment(sample), Message("assistant", tool_calls=said), episode).calls
 
 
-def states(text: str, answer: str) -> bool:
+def states_answer(text: str, answer: str) -> bool:
     """Whether an output states an answer, in the strict verifier's sense."""
     return strict.states(_leaves(text), answer)
 
@@ -155,13 +157,13 @@ def _leaves(text: str) -> tuple[Leaf, ...]:
     return tuple(leaves(text))
 
 
-def gives(record: CallRecord, answer: str) -> bool:
+def solves_answer(record: CallRecord, answer: str) -> bool:
     """Whether a call alone would be credited with an answer of its tool by the strict rule."""
     return strict.solves([record], {record.call.name: [answer]}) == (0,)
 
 
 def _in_arguments(record: CallRecord, answer: str) -> bool:
-    return strict.states(map(leaf, scalars(record.call.arguments)), answer)
+    return strict.states(map(leaf, iter_scalars(record.call.arguments)), answer)
 
 
 def _public(sample: Sample) -> Iterator[Public]:
@@ -169,19 +171,19 @@ def _public(sample: Sample) -> Iterator[Public]:
         yield Public("leak_question", f"the {message.role} message", leaf(message.content))
     for tool in sample.tools:
         yield Public("leak_description", tool.name, leaf(f"{tool.name}: {tool.description}"))
-        for name, schema in properties(tool).items():
+        for name, schema in declared_parameters(tool).items():
             yield from _public_schema(schema, f"{tool.name}({name})", name)
 
 
 def _public_schema(schema: JSONObject, where: str, name: str, depth: int = 0) -> Iterator[Public]:
-    schema = resolved(schema)
+    schema = resolve_schema(schema)
     yield Public("leak_description", where, leaf(f"{name}: {schema.get('description') or ''}"))
     examples = schema.get("examples")
-    values = [*choices(schema), schema.get("default"), schema.get("example")]
-    for text in scalars([*values, *(examples if isinstance(examples, list) else [])]):
+    values = [*enum_values(schema), schema.get("default"), schema.get("example")]
+    for text in iter_scalars([*values, *(examples if isinstance(examples, list) else [])]):
         yield Public("leak_choice", where, leaf(text))
     if depth < MAX_DEPTH:
-        inner = [*properties(Tool("", "", schema)).items(), ("", schema.get("items"))]
+        inner = [*declared_parameters(Tool("", "", schema)).items(), ("", schema.get("items"))]
         for inner_name, part in inner:
             if isinstance(part, dict):
                 yield from _public_schema(part, where, inner_name, depth + 1)
@@ -190,79 +192,91 @@ def _public_schema(schema: JSONObject, where: str, name: str, depth: int = 0) ->
 # --- the checks that need no more calls --------------------------------------------------------------------------
 
 
-def _still(seen: Seen) -> Iterator[Finding]:
+def _still(seen: ObservedEnvironment) -> Iterator[Finding]:
     for check in (_solvable, _answers, _told, _by_default, _by_others, _order, _code, _ends):
         yield from check(seen)
 
 
-def _solvable(seen: Seen) -> Iterator[Finding]:
+def _solvable(seen: ObservedEnvironment) -> Iterator[Finding]:
     gold = seen.sample.gold
     if seen.sample.metadata.get("sub_questions") and not _hops(seen.sample):
-        yield finding("mismatch", "sub_questions", "their tools, answers or dependencies are not those of unsolved_set")
+        yield make_finding(
+            "mismatch", "sub_questions", "their tools, answers or dependencies are not those of unsolved_set"
+        )
     if gold.calls is None:
-        yield finding("no_gold", "gold_calls", "the record has none")
+        yield make_finding("no_gold", "gold_calls", "the record has none")
         return
     by_paper = paper.solves(seen.gold, gold.sub_answers)
     reasons = strict.reject_reasons(seen.gold, gold.sub_answers)
     for index, (record, reason) in enumerate(zip(seen.gold, reasons, strict=True)):
         where = f"gold call {index}, {record.call.name}"
         if reason is not None:
-            yield finding("unsolvable", where, f"{reason}: {_short(record.output)}")
+            yield make_finding("unsolvable", where, f"{reason}: {_short(record.output)}")
         elif by_paper[index] is None:
-            yield finding("unsolvable", where, f"not by the paper's rule: {_short(record.output)}")
-        elif (hop := seen.hop_of(index)) is not None and not states(record.output, seen.hops[hop].answer):
-            yield finding("unsolvable", where, f"does not give {seen.hops[hop].answer!r}, which it is said to solve")
+            yield make_finding("unsolvable", where, f"not by the paper's rule: {_short(record.output)}")
+        elif (hop := seen.hop_of(index)) is not None and not states_answer(record.output, seen.hops[hop].answer):
+            yield make_finding(
+                "unsolvable", where, f"does not give {seen.hops[hop].answer!r}, which it is said to solve"
+            )
     for name, answers in gold.sub_answers.items():
         solved = {place for place, r in zip(seen.solves, seen.gold, strict=True) if r.call.name == name}
         for place in sorted(set(range(len(answers))) - solved):
-            yield finding("unsolvable", name, f"no gold call gives {answers[place]!r}")
+            yield make_finding("unsolvable", name, f"no gold call gives {answers[place]!r}")
 
 
-def _answers(seen: Seen) -> Iterator[Finding]:
+def _answers(seen: ObservedEnvironment) -> Iterator[Finding]:
     for hop in seen.hops:
         raw = leaf(hop.answer)
         if strict.is_empty(hop.answer) or not raw.tokens:
-            yield finding("empty_answer", hop.tool, repr(hop.answer))
+            yield make_finding("empty_answer", hop.tool, repr(hop.answer))
         elif len(hop.answer.strip()) < 3:
-            yield finding("short_answer", hop.tool, repr(hop.answer))
+            yield make_finding("short_answer", hop.tool, repr(hop.answer))
     for number, one in enumerate(seen.hops):
         for other in seen.hops[number + 1 :]:
             if leaf(one.answer).tokens == leaf(other.answer).tokens:
-                yield finding("same_answer", f"{one.tool}, {other.tool}", repr(one.answer))
-            elif one.tool == other.tool and (states(one.answer, other.answer) or states(other.answer, one.answer)):
-                yield finding("same_answer", one.tool, f"{one.answer!r} and {other.answer!r} state each other")
+                yield make_finding("same_answer", f"{one.tool}, {other.tool}", repr(one.answer))
+            elif one.tool == other.tool and (
+                states_answer(one.answer, other.answer) or states_answer(other.answer, one.answer)
+            ):
+                yield make_finding("same_answer", one.tool, f"{one.answer!r} and {other.answer!r} state each other")
 
 
-def _told(seen: Seen) -> Iterator[Finding]:
+def _told(seen: ObservedEnvironment) -> Iterator[Finding]:
     for answer in dict.fromkeys(hop.answer for hop in seen.hops):
         for public in seen.public:
             if strict.states((public.leaf,), answer):
-                yield finding(public.check, public.where, f"states {answer!r}")
+                yield make_finding(public.check, public.where, f"states {answer!r}")
 
 
-def _by_default(seen: Seen) -> Iterator[Finding]:
+def _by_default(seen: ObservedEnvironment) -> Iterator[Finding]:
     for record in seen.defaults:
         for tool, answer in dict.fromkeys((hop.tool, hop.answer) for hop in seen.hops):
-            if states(record.output, answer) and not _in_arguments(record, answer):
+            if states_answer(record.output, answer) and not _in_arguments(record, answer):
                 whose = "its own" if tool == record.call.name else f"{tool}'s"
-                yield finding("leak_default", record.call.name, f"states {whose} {answer!r}: {_short(record.output)}")
+                yield make_finding(
+                    "leak_default", record.call.name, f"states {whose} {answer!r}: {_short(record.output)}"
+                )
 
 
-def _by_others(seen: Seen) -> Iterator[Finding]:
+def _by_others(seen: ObservedEnvironment) -> Iterator[Finding]:
     for index, record in enumerate(seen.gold):
         own = seen.hop_of(index)
         if own is None:
             continue
         before = seen.ancestors(own)
         for number, hop in enumerate(seen.hops):
-            if number in before or states(seen.hops[own].answer, hop.answer) or _in_arguments(record, hop.answer):
+            if (
+                number in before
+                or states_answer(seen.hops[own].answer, hop.answer)
+                or _in_arguments(record, hop.answer)
+            ):
                 continue
-            if states(record.output, hop.answer):
+            if states_answer(record.output, hop.answer):
                 detail = f"its gold output for {seen.hops[own].answer!r} states {hop.tool}'s {hop.answer!r}"
-                yield finding("leak_other", record.call.name, detail)
+                yield make_finding("leak_other", record.call.name, detail)
 
 
-def _order(seen: Seen) -> Iterator[Finding]:
+def _order(seen: ObservedEnvironment) -> Iterator[Finding]:
     outputs = {seen.hop_of(index): record for index, record in enumerate(seen.gold)}
     for number, hop in enumerate(seen.hops):
         if hop.depends_on and number in outputs:
@@ -270,47 +284,49 @@ def _order(seen: Seen) -> Iterator[Finding]:
                 yield from _link(seen, outputs, number, earlier)
 
 
-def _link(seen: Seen, outputs: Mapping[int | None, CallRecord], number: int, earlier: int) -> Iterator[Finding]:
+def _link(
+    seen: ObservedEnvironment, outputs: Mapping[int | None, CallRecord], number: int, earlier: int
+) -> Iterator[Finding]:
     """Something among the arguments must come from the earlier hop, and from nowhere else."""
     where, record = f"{seen.hops[number].tool} (hop {number})", outputs[number]
-    values = [value for value in scalars(record.call.arguments) if not strict.is_empty(value)]
+    values = [value for value in iter_scalars(record.call.arguments) if not strict.is_empty(value)]
     before = seen.hops[earlier].answer
-    linked = [value for value in values if states(value, before) or states(before, value)]
+    linked = [value for value in values if states_answer(value, before) or states_answer(before, value)]
     if not linked and earlier in outputs:
-        linked = [value for value in values if states(outputs[earlier].output, value)]
+        linked = [value for value in values if states_answer(outputs[earlier].output, value)]
     if not linked:
-        yield finding("order", where, f"its gold arguments take nothing from hop {earlier}, {before!r}")
+        yield make_finding("order", where, f"its gold arguments take nothing from hop {earlier}, {before!r}")
         return
     sources = {value: next((p for p in seen.public if strict.states((p.leaf,), value)), None) for value in linked}
     if all(sources.values()):
         value, public = next(iter(sources.items()))
         place = public.where if public else ""
-        yield finding("order", where, f"its argument {value!r} from hop {earlier} is known from {place}")
+        yield make_finding("order", where, f"its argument {value!r} from hop {earlier} is known from {place}")
 
 
-def _code(seen: Seen) -> Iterator[Finding]:
+def _code(seen: ObservedEnvironment) -> Iterator[Finding]:
     for name in seen.tools:
-        for check, what in remarks(seen.sample.codes[name]):
-            yield finding(check, name, what)
+        for check, what in find_code_faults(seen.sample.codes[name]):
+            yield make_finding(check, name, what)
 
 
-def _ends(seen: Seen) -> Iterator[Finding]:
+def _ends(seen: ObservedEnvironment) -> Iterator[Finding]:
     for record in (*seen.gold, *seen.defaults):
-        if record.status in (*STOPPED, "truncated"):
-            yield finding("stopped", record.call.name, record.status)
+        if record.status in (*STOPPED_STATUSES, "truncated"):
+            yield make_finding("stopped", record.call.name, record.status)
     for record in seen.defaults:
         if record.status == "raised":
             check = "signature" if "required positional argument" in record.output else "raises"
-            yield finding(check, record.call.name, _short(record.output))
+            yield make_finding(check, record.call.name, _short(record.output))
 
 
-def _repeated(seen: Seen, again: ToolRunner) -> Iterator[Finding]:
+def _repeated(seen: ObservedEnvironment, again: ToolRunner) -> Iterator[Finding]:
     """The same calls in reverse order, so that they meet a process in another state."""
     first = [record for record in (*seen.gold, *seen.defaults) if record.call.name not in seen.stopped][::-1]
-    second = play(seen.sample, [(record.call.name, record.call.arguments or {}) for record in first], again)
+    second = play_calls(seen.sample, [(record.call.name, record.call.arguments or {}) for record in first], again)
     for one, other in zip(first, second, strict=True):
         if (one.status, one.output) != (other.status, other.output):
-            yield finding(
+            yield make_finding(
                 "nondeterministic", one.call.name, f"{_short(one.output, 60)} then {_short(other.output, 60)}"
             )
 
@@ -328,7 +344,7 @@ class Probe(NamedTuple):
     gold: int = -1
 
 
-def _probes(seen: Seen) -> Iterator[Probe]:
+def _probes(seen: ObservedEnvironment) -> Iterator[Probe]:
     gold = [(record.call.name, record.call.arguments or {}) for record in seen.gold]
     bases = {**{name: default_arguments(tool) for name, tool in seen.tools.items()}, **dict(reversed(gold))}
     for name, tool in seen.tools.items():
@@ -338,43 +354,46 @@ def _probes(seen: Seen) -> Iterator[Probe]:
             yield from _wrong_probes(seen.tools[name], arguments, index)
 
 
-def _played(seen: Seen, episode: ToolRunner) -> list[tuple[Probe, CallRecord]]:
+def _played(seen: ObservedEnvironment, episode: ToolRunner) -> list[tuple[Probe, CallRecord]]:
     """Every probe with its result. A tool that had to be stopped is asked no more: each time would cost as much."""
     stopped = set(seen.stopped)
     results: list[tuple[Probe, CallRecord]] = []
     probes = list(_probes(seen))
     for first in (True, False):
         batch = [probe for probe in probes if (probe.kind == "all") == first and probe.call[0] not in stopped]
-        records = play(seen.sample, [probe.call for probe in batch], episode)
-        stopped |= {record.call.name for record in records if record.status in STOPPED}
+        records = play_calls(seen.sample, [probe.call for probe in batch], episode)
+        stopped |= {record.call.name for record in records if record.status in STOPPED_STATUSES}
         results += zip(batch, records, strict=True)
     return results
 
 
 def _sentinel_probes(tool: Tool, base: JSONObject) -> Iterator[Probe]:
-    declared, sentinels = properties(tool), Sentinels()
-    everything = {name: sentinels.value(schema) for name, schema in declared.items()}
+    declared, sentinels = declared_parameters(tool), Sentinels()
+    everything = {name: sentinels.make_value(schema) for name, schema in declared.items()}
     yield Probe("all", tool.name, (tool.name, everything), tuple(sentinels.texts))
     for name, schema in declared.items():
         sentinels = Sentinels()
-        value = sentinels.value(schema)
+        value = sentinels.make_value(schema)
         if sentinels.texts:
             yield Probe("echo", f"{tool.name}({name})", (tool.name, {**base, name: value}), tuple(sentinels.texts))
-    word = Sentinels().word()
+    word = Sentinels().make_word()
     yield Probe("keyword", tool.name, (tool.name, {**base, word: word}), (word,))
 
 
 def _wrong_probes(tool: Tool, arguments: JSONObject, index: int) -> Iterator[Probe]:
-    declared = properties(tool)
-    others = {name: wrong(value, declared.get(name, {}), salt) for salt, (name, value) in enumerate(arguments.items())}
+    declared = declared_parameters(tool)
+    others = {
+        name: make_wrong_value(value, declared.get(name, {}), salt)
+        for salt, (name, value) in enumerate(arguments.items())
+    }
     for name, other in others.items():
         yield Probe("wrong", name, (tool.name, {**arguments, name: other}), gold=index)
     if len(others) > 1:
         yield Probe("all_wrong", "", (tool.name, others), gold=index)
 
 
-def _probed(seen: Seen, results: Sequence[tuple[Probe, CallRecord]]) -> Iterator[Finding]:
-    readers: dict[str, Callable[[Seen, Probe, CallRecord], Iterator[Finding]]] = {
+def _probed(seen: ObservedEnvironment, results: Sequence[tuple[Probe, CallRecord]]) -> Iterator[Finding]:
+    readers: dict[str, Callable[[ObservedEnvironment, Probe, CallRecord], Iterator[Finding]]] = {
         "all": _echo,
         "echo": _echo,
         "wrong": _wrong,
@@ -382,57 +401,59 @@ def _probed(seen: Seen, results: Sequence[tuple[Probe, CallRecord]]) -> Iterator
     }
     keyword = []
     for probe, record in results:
-        if record.status in STOPPED:
-            yield finding("stopped", probe.call[0], f"{record.status} when called with {_short(str(probe.call[1]))}")
+        if record.status in STOPPED_STATUSES:
+            yield make_finding(
+                "stopped", probe.call[0], f"{record.status} when called with {_short(str(probe.call[1]))}"
+            )
         elif probe.kind != "keyword":
             yield from readers[probe.kind](seen, probe, record)
         elif any(_repeats(record.output, text) for text in probe.texts):
             if record.status == "ok":
-                yield finding("echo", probe.call[0], f"an unknown keyword comes back: {_short(record.output)}")
+                yield make_finding("echo", probe.call[0], f"an unknown keyword comes back: {_short(record.output)}")
             else:
                 keyword.append(probe.call[0])
     if keyword:
-        yield finding("echo_keyword", keyword[0], f"{len(keyword)} of {len(seen.tools)} tools")
+        yield make_finding("echo_keyword", keyword[0], f"{len(keyword)} of {len(seen.tools)} tools")
 
 
-def _echo(seen: Seen, probe: Probe, record: CallRecord) -> Iterator[Finding]:
+def _echo(seen: ObservedEnvironment, probe: Probe, record: CallRecord) -> Iterator[Finding]:
     if "unexpected keyword argument" in record.output and record.status == "raised":
-        yield finding("signature", probe.call[0], _short(record.output))
+        yield make_finding("signature", probe.call[0], _short(record.output))
     elif text := next((text for text in probe.texts if _repeats(record.output, text)), ""):
         check = "echo_error" if strict.is_error(record.status, record.output) else "echo"
-        start = max(0, record.output.casefold().find(mark(text)) - 60)
-        yield finding(check, probe.where, f"{text!r} comes back: {_short(record.output[start:])}")
+        start = max(0, record.output.casefold().find(sentinel_core(text)) - 60)
+        yield make_finding(check, probe.where, f"{text!r} comes back: {_short(record.output[start:])}")
 
 
 def _repeats(output: str, text: str) -> bool:
-    return mark(text) in output.casefold().replace(",", "") and (
-        states(output, text) or mark(text) != "1801"
+    return sentinel_core(text) in output.casefold().replace(",", "") and (
+        states_answer(output, text) or sentinel_core(text) != "1801"
     )  # a date may be written in another way, but 1801 alone is no date
 
 
-def _wrong(seen: Seen, probe: Probe, record: CallRecord) -> Iterator[Finding]:
+def _wrong(seen: ObservedEnvironment, probe: Probe, record: CallRecord) -> Iterator[Finding]:
     hop = seen.hop_of(probe.gold)
-    if hop is None or not gives(record, seen.hops[hop].answer):
+    if hop is None or not solves_answer(record, seen.hops[hop].answer):
         return
     name, arguments = seen.gold[probe.gold].call.name, seen.gold[probe.gold].call.arguments or {}
     detail = f"{probe.where} = {_short(str(record.call.arguments[probe.where] if record.call.arguments else ''), 40)}"
     detail += f" still gives {seen.hops[hop].answer!r}"
     if len(arguments) == 1:
-        yield finding("constant", name, detail)
+        yield make_finding("constant", name, detail)
         return
-    if probe.where in required(seen.tools[name]):
-        yield finding("loose_argument", f"{name}({probe.where})", detail)
+    if probe.where in required_parameters(seen.tools[name]):
+        yield make_finding("loose_argument", f"{name}({probe.where})", detail)
     for earlier in seen.hops[hop].depends_on or ():
         before = seen.hops[earlier].answer
-        if any(states(value, before) for value in scalars(arguments[probe.where])):
-            yield finding("order", f"{name} (hop {hop})", f"{detail}, so hop {earlier} is not needed")
+        if any(states_answer(value, before) for value in iter_scalars(arguments[probe.where])):
+            yield make_finding("order", f"{name} (hop {hop})", f"{detail}, so hop {earlier} is not needed")
 
 
-def _all_wrong(seen: Seen, probe: Probe, record: CallRecord) -> Iterator[Finding]:
+def _all_wrong(seen: ObservedEnvironment, probe: Probe, record: CallRecord) -> Iterator[Finding]:
     hop = seen.hop_of(probe.gold)
-    if hop is not None and gives(record, seen.hops[hop].answer):
+    if hop is not None and solves_answer(record, seen.hops[hop].answer):
         arguments = _short(json.dumps(record.call.arguments, ensure_ascii=False))
-        yield finding("constant", record.call.name, f"{arguments} still gives {seen.hops[hop].answer!r}")
+        yield make_finding("constant", record.call.name, f"{arguments} still gives {seen.hops[hop].answer!r}")
 
 
 def _short(text: Any, limit: int = 120) -> str:
@@ -440,6 +461,6 @@ def _short(text: Any, limit: int = 120) -> str:
     return text if len(text) <= limit else f"{text[: limit - 3]}..."
 
 
-def with_gold(sample: Sample, calls: Sequence[GoldCall]) -> Sample:
+def with_gold_calls(sample: Sample, calls: Sequence[GoldCall]) -> Sample:
     """The sample with other gold calls."""
     return replace(sample, gold=replace(sample.gold, calls=tuple(calls)))

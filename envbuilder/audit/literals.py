@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
-from envbuilder.audit.code import parsed
+from envbuilder.audit.code import parse_source
 
 Values = dict[str, Any]
 MAX_DEPTH = 6
@@ -24,12 +24,12 @@ COMMENT = re.compile(r"#.*")
 DATE_TEXT = re.compile(r"\b\d{4}-\d\d-\d\d\b")
 
 
-ANY = object()
+ANY_ARGUMENT = object()
 """Stands for any value that counts as true."""
 
 
 @dataclass
-class Hints:
+class ArgumentHints:
     """`near`: values that the code holds against a parameter; `joint`: values for several at once; `all`: the rest."""
 
     parameters: list[str] = field(default_factory=list)
@@ -42,14 +42,14 @@ class Hints:
 
 
 @lru_cache(maxsize=256)
-def hints(source: str, name: str) -> Hints:
+def read_hints(source: str, name: str) -> ArgumentHints:
     """The hints in the source of the function `name`."""
-    tree = parsed(source)
+    tree = parse_source(source)
     function = next((n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef) and n.name == name), None)
     if function is None:
-        return Hints()
+        return ArgumentHints()
     arguments = [*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs]
-    found = Hints([argument.arg for argument in arguments])
+    found = ArgumentHints([argument.arg for argument in arguments])
     _Reader(tree, function, found).read()
     found.all += [date for comment in COMMENT.findall(source) for date in DATE_TEXT.findall(comment)]
     return found
@@ -58,7 +58,7 @@ def hints(source: str, name: str) -> Hints:
 class _Reader:
     """One pass over a source. `tables`: literals by name; `means`: the parameters that a name was made from."""
 
-    def __init__(self, tree: ast.Module, function: ast.FunctionDef, found: Hints) -> None:
+    def __init__(self, tree: ast.Module, function: ast.FunctionDef, found: ArgumentHints) -> None:
         self.tree, self.function, self.found = tree, function, found
         self.tables: dict[str, Any] = {}
         self.tuples: dict[str, ast.Tuple] = {}
@@ -177,7 +177,7 @@ class _Reader:
         if isinstance(test, ast.Compare) and len(test.ops) == 1 and isinstance(test.ops[0], ast.Eq | ast.In):
             return self._equal(test.left, test.comparators[0]) or self._equal(test.comparators[0], test.left) or [{}]
         if isinstance(test, ast.Name) and test.id in self.found.parameters:
-            return [{test.id: ANY}]
+            return [{test.id: ANY_ARGUMENT}]
         if isinstance(test, ast.Call) and isinstance(test.func, ast.Attribute) and len(test.args) == 1:
             return self._equal(test.func.value, test.args[0]) or [{}]  # x.startswith("...")
         return [{}]

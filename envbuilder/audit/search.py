@@ -16,11 +16,17 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from envbuilder.audit.arguments import default_arguments, scalars
-from envbuilder.audit.environment import STOPPED, gives, play, states
-from envbuilder.audit.literals import ANY, Hints, hints
-from harness.data.schema_values import choices, kind, properties, required, resolved
-from harness.models.policies import NUMBER, question, spans
+from envbuilder.audit.arguments import default_arguments, iter_scalars
+from envbuilder.audit.environment import STOPPED_STATUSES, play_calls, solves_answer, states_answer
+from envbuilder.audit.literals import ANY_ARGUMENT, ArgumentHints, read_hints
+from harness.data.schema_values import (
+    declared_parameters,
+    enum_values,
+    required_parameters,
+    resolve_schema,
+    schema_type,
+)
+from harness.models.policies import NUMBER_PATTERN, find_spans, question_of
 from harness.rollout import ToolRunner
 from harness.scoring import paper, strict
 from harness.types import CallRecord, GoldCall, JSONObject, Sample, Tool
@@ -38,7 +44,7 @@ EXPRESSION = re.compile(r"expression|equation|formula|calculation", re.IGNORECAS
 
 
 @dataclass
-class Reached:
+class SearchedAnswer:
     """A sub-answer, and the calls that reach it: by the strict rule and by the paper's (on an output that is ok)."""
 
     tool: str
@@ -53,10 +59,10 @@ class Reached:
 
 
 @dataclass
-class Found:
+class SearchResult:
     """What a search reached, in the order of unsolved_set; `calls` in the order found, which follows chains."""
 
-    reached: list[Reached]
+    reached: list[SearchedAnswer]
     calls: list[GoldCall] = field(default_factory=list)
     tries: int = 0
 
@@ -65,9 +71,11 @@ class Found:
         return all(one.arguments is not None for one in self.reached)
 
 
-def search(sample: Sample, episode: ToolRunner, budget: int = BUDGET) -> Found:
+def search_arguments(sample: Sample, episode: ToolRunner, budget: int = BUDGET) -> SearchResult:
     """Searches arguments for every sub-answer. Raises SandboxError where tools cannot be run."""
-    found = Found([Reached(n, place, a) for n, all_ in sample.gold.sub_answers.items() for place, a in enumerate(all_)])
+    found = SearchResult(
+        [SearchedAnswer(n, place, a) for n, all_ in sample.gold.sub_answers.items() for place, a in enumerate(all_)]
+    )
     known = _Known(sample)
     place = _Place(sample, episode, known, found, budget)
     tools = {tool.name: _Hunt(place, tool) for tool in sample.tools if tool.name in sample.gold.sub_answers}
@@ -92,8 +100,8 @@ class _Known:
     """Texts from the question, and from the outputs of found calls; the latest first."""
 
     def __init__(self, sample: Sample) -> None:
-        text = question(sample)
-        self.asked = [*spans(text), *QUOTED.findall(text), *DATE_TEXT.findall(text), *NUMBER.findall(text)]
+        text = question_of(sample)
+        self.asked = [*find_spans(text), *QUOTED.findall(text), *DATE_TEXT.findall(text), *NUMBER_PATTERN.findall(text)]
         self.asked = list(dict.fromkeys(_flat(self.asked)))
         words = re.findall(r"[\w'-]+", text)
         self.words = list(
@@ -104,16 +112,16 @@ class _Known:
 
     def learn(self, record: CallRecord, answer: str) -> None:
         try:
-            leaves = list(scalars(json.loads(record.output)))
+            leaves = list(iter_scalars(json.loads(record.output)))
         except ValueError:
             leaves = []
-        dates, numbers = DATE_TEXT.findall(record.output), NUMBER.findall(record.output)
+        dates, numbers = DATE_TEXT.findall(record.output), NUMBER_PATTERN.findall(record.output)
         new = [answer, *(text for text in leaves if len(text) <= 80), *dates, *numbers[:4]]
         self.texts = list(dict.fromkeys([*self.texts, *new]))[:60]
 
     def numbers(self) -> list[float]:
         """The numbers of answers and of the question."""
-        texts = [number for text in [*self.texts, *self.asked] for number in NUMBER.findall(text)]
+        texts = [number for text in [*self.texts, *self.asked] for number in NUMBER_PATTERN.findall(text)]
         return list(dict.fromkeys(float(text.replace(",", "")) for text in texts))
 
 
@@ -122,13 +130,20 @@ def _flat(values: Iterable[Any]) -> Iterator[str]:
         yield from (part for part in value if part) if isinstance(value, tuple) else (value,)
 
 
-def _candidates(name: str, schema: JSONObject, hint: Hints, known: _Known) -> list[Any]:
+def _candidates(name: str, schema: JSONObject, hint: ArgumentHints, known: _Known) -> list[Any]:
     """Values for one parameter, the likeliest first, each of the parameter's type."""
-    schema = resolved(schema)
+    schema = resolve_schema(schema)
     quoted = list(_flat(QUOTED.findall(str(schema.get("description") or ""))))
-    values = [*hint.near.get(name, []), *choices(schema), schema.get("default"), *known.texts, *known.asked, *quoted]
+    values = [
+        *hint.near.get(name, []),
+        *enum_values(schema),
+        schema.get("default"),
+        *known.texts,
+        *known.asked,
+        *quoted,
+    ]
     values += [*hint.all, known.question, *known.words]
-    match kind(schema):
+    match schema_type(schema):
         case "array":
             fitted = _arrays(name, schema, values, hint, known)
         case "object":
@@ -139,7 +154,9 @@ def _candidates(name: str, schema: JSONObject, hint: Hints, known: _Known) -> li
             fitted = [fit for value in values for fit in _fit(value, other)]
             if other == "string" and EXPRESSION.search(name):
                 fitted = [*_expressions(known.numbers()), *fitted]
-    return _distinct([*(fit for value in hint.near.get(name, []) for fit in _fit(value, kind(schema))), *fitted])[:MOST]
+    return _distinct(
+        [*(fit for value in hint.near.get(name, []) for fit in _fit(value, schema_type(schema))), *fitted]
+    )[:MOST]
 
 
 def _fit(value: Any, type_: str) -> Iterator[Any]:
@@ -149,7 +166,7 @@ def _fit(value: Any, type_: str) -> Iterator[Any]:
     if type_ in ("integer", "number"):
         if isinstance(value, int | float) and not isinstance(value, bool):
             yield value
-        elif isinstance(value, str) and len(value) < 40 and (number := NUMBER.search(value)):
+        elif isinstance(value, str) and len(value) < 40 and (number := NUMBER_PATTERN.search(value)):
             text = number.group().replace(",", "")
             yield float(text) if "." in text else int(text)
     elif type_ == "string":
@@ -162,24 +179,26 @@ def _fit(value: Any, type_: str) -> Iterator[Any]:
         yield value
 
 
-def _arrays(name: str, schema: JSONObject, values: list[Any], hint: Hints, known: _Known) -> list[Any]:
+def _arrays(name: str, schema: JSONObject, values: list[Any], hint: ArgumentHints, known: _Known) -> list[Any]:
     items = schema.get("items")
-    inner = resolved(items if isinstance(items, dict) else {})
-    if kind(inner) == "object":
+    inner = resolve_schema(items if isinstance(items, dict) else {})
+    if schema_type(inner) == "object":
         return [[value] for value in _objects(inner, values, hint, known)]
     lists = [value for value in values if isinstance(value, list)]
-    if kind(inner) in ("integer", "number"):
+    if schema_type(inner) in ("integer", "number"):
         numbers = known.numbers()[:9]
         lists += [list(some) for n in (2, 3) for some in itertools.permutations(numbers, n)][:MOST]
         lists.append(numbers)
-    flat = [fit for value in [*choices(inner), *values] for fit in _fit(value, kind(inner))]
-    texts = [list(pair) for pair in itertools.permutations(known.texts[:5], 2)] if kind(inner) == "string" else []
+    flat = [fit for value in [*enum_values(inner), *values] for fit in _fit(value, schema_type(inner))]
+    texts = (
+        [list(pair) for pair in itertools.permutations(known.texts[:5], 2)] if schema_type(inner) == "string" else []
+    )
     return [*lists[: MOST // 2], *[[value] for value in _distinct(flat)[: MOST // 2]], *texts, []]
 
 
-def _objects(schema: JSONObject, values: list[Any], hint: Hints, known: _Known) -> list[Any]:
+def _objects(schema: JSONObject, values: list[Any], hint: ArgumentHints, known: _Known) -> list[Any]:
     """Literal objects first; then the parts' candidates, all first ones, and one part varied at a time."""
-    parts = properties(Tool("", "", schema))
+    parts = declared_parameters(Tool("", "", schema))
     made = [value for value in values if isinstance(value, dict)]
     own = {name: _candidates(name, part, hint, known)[:12] for name, part in parts.items()}
     first = {name: found[0] for name, found in own.items() if found}
@@ -211,7 +230,7 @@ class _Place:
     sample: Sample
     episode: ToolRunner
     known: _Known
-    found: Found
+    found: SearchResult
     budget: int
 
 
@@ -221,8 +240,8 @@ class _Hunt:
 
     def __init__(self, place: _Place, tool: Tool) -> None:
         self.place, self.tool = place, tool
-        self.hint = hints(place.sample.codes[tool.name], tool.name)
-        self.schemas = {n: s for n, s in properties(tool).items() if n in self.hint.parameters}
+        self.hint = read_hints(place.sample.codes[tool.name], tool.name)
+        self.schemas = {n: s for n, s in declared_parameters(tool).items() if n in self.hint.parameters}
         self.tried: set[str] = set()
         self.outputs: set[str] = set()
         self.stopped = False
@@ -254,9 +273,9 @@ class _Hunt:
         yield likely
         for joint in self.hint.joint:
             fitted = {
-                name: values[name][0] if value is ANY else next(_fit_any(value, self.schemas[name]), value)
+                name: values[name][0] if value is ANY_ARGUMENT else next(_fit_any(value, self.schemas[name]), value)
                 for name, value in joint.items()
-                if name in self.schemas and (value is not ANY or values[name])
+                if name in self.schemas and (value is not ANY_ARGUMENT or values[name])
             }
             yield {**likely, **fitted}
             yield {**base, **fitted}
@@ -273,7 +292,7 @@ class _Hunt:
 
     def _product(self, values: dict[str, list[Any]]) -> Iterator[JSONObject]:
         """Required parameters, and then optional ones that the code compares with something, all with all."""
-        needed = [name for name in required(self.tool) if name in values] or list(values)[:2]
+        needed = [name for name in required_parameters(self.tool) if name in values] or list(values)[:2]
         yield from _combined(needed, values, 2500)
         compared = [name for name in values if name not in needed and self.hint.near.get(name)]
         for extra in itertools.combinations(compared, 1):
@@ -288,8 +307,10 @@ class _Hunt:
             if key not in self.tried:
                 self.tried.add(key)
                 new.append(arguments)
-        for record in play(self.place.sample, [(self.tool.name, arguments) for arguments in new], self.place.episode):
-            self.stopped |= record.status in STOPPED
+        for record in play_calls(
+            self.place.sample, [(self.tool.name, arguments) for arguments in new], self.place.episode
+        ):
+            self.stopped |= record.status in STOPPED_STATUSES
             self._read(record)
         self.place.found.tries += len(new)
         return len(new)
@@ -307,13 +328,13 @@ class _Hunt:
                 one.paper = arguments
                 self._keep(record, one)
         for one in self.mine:  # a repeated call solves nothing, so each sub-answer needs a call of its own
-            if one.strict is None and states(record.output, one.answer) and gives(record, one.answer):
+            if one.strict is None and states_answer(record.output, one.answer) and solves_answer(record, one.answer):
                 if all(other.strict != arguments for other in self.mine):
                     one.strict = arguments
                     self._keep(record, one)
                 return
 
-    def _keep(self, record: CallRecord, one: Reached) -> None:
+    def _keep(self, record: CallRecord, one: SearchedAnswer) -> None:
         self.place.found.calls.append(GoldCall(self.tool.name, record.call.arguments or {}))
         self.place.known.learn(record, one.answer)
 
@@ -347,7 +368,7 @@ def _combined(names: list[str], values: dict[str, list[Any]], most: int) -> Iter
 
 
 def _fit_any(value: Any, schema: JSONObject) -> Iterator[Any]:
-    type_ = kind(resolved(schema))
+    type_ = schema_type(resolve_schema(schema))
     yield from _fit(value, type_)
     if type_ == "array" and not isinstance(value, list):
         yield [value]
@@ -356,6 +377,6 @@ def _fit_any(value: Any, schema: JSONObject) -> Iterator[Any]:
 def _shape(record: CallRecord) -> str:
     """An output without what only repeats the arguments."""
     text = record.output
-    for value in sorted(scalars(record.call.arguments or {}), key=len, reverse=True):
+    for value in sorted(iter_scalars(record.call.arguments or {}), key=len, reverse=True):
         text = text.replace(value, "_") if len(value) > 1 else text
     return text

@@ -16,21 +16,21 @@ from typing import Any, Literal
 from envbuilder.audit.arguments import default_arguments
 from envbuilder.audit.checks import CHECKS, Finding
 from envbuilder.audit.corpus import CorpusAudit
-from envbuilder.audit.environment import audit, play, with_gold
-from envbuilder.audit.search import search
+from envbuilder.audit.environment import audit_environment, play_calls, with_gold_calls
+from envbuilder.audit.search import search_arguments
 from harness.environment import ToolEnvironment
 from harness.metrics import shown_in
 from harness.models.policies import Policy
-from harness.rollout import Episode, ToolRunner, drive
+from harness.rollout import Episode, ToolRunner, play_episode
 from harness.sandbox import Sandbox
 from harness.scoring import paper, score, strict
 from harness.types import Message, Model, ModelRequest, Reply, Sample, Scores, ToolCall
 
-POLICIES = ("silent", "random", "default", "shotgun", "echo")
+FLOOR_POLICIES = ("silent", "random", "default", "shotgun", "echo")
 
 
 @dataclass(frozen=True)
-class Options:
+class AuditOptions:
     """What is audited. `names`: whether splits promise to share no entity name."""
 
     search: bool = False
@@ -40,7 +40,7 @@ class Options:
 
 
 @dataclass(frozen=True)
-class Solved:
+class SolvedCounts:
     """How many of an environment's sub-answers its gold (or the search) reaches."""
 
     sub_answers: int
@@ -52,35 +52,35 @@ class Solved:
 
 
 @dataclass(frozen=True)
-class Audited:
+class EnvironmentAudit:
     """One environment's results."""
 
     label: str
     scenario: str
     findings: tuple[Finding, ...]
-    solved: Solved
+    solved: SolvedCounts
     floors: Mapping[str, Scores] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
-class Report:
+class AuditReport:
     """Everything that was found, in the order of the samples."""
 
-    audited: tuple[Audited, ...]
+    environments: tuple[EnvironmentAudit, ...]
     shared: tuple[tuple[str, Finding], ...]
 
     def findings(self) -> Iterator[tuple[str, Finding]]:
         """(environment, finding)."""
-        for one in self.audited:
+        for one in self.environments:
             yield from ((one.label, found) for found in one.findings)
         yield from self.shared
 
     @property
-    def solvable(self) -> int:
+    def solvable_count(self) -> int:
         """Environments whose gold calls, or those that were found, solve everything."""
-        return sum(not any(f.check in ("no_gold", "unsolvable") for f in one.findings) for one in self.audited)
+        return sum(not any(f.check in ("no_gold", "unsolvable") for f in one.findings) for one in self.environments)
 
-    def checks(self) -> dict[str, dict[str, Any]]:
+    def count_findings(self) -> dict[str, dict[str, Any]]:
         """By check: environments, findings, share of all environments, and the worst environment's first finding."""
         by_check: dict[str, list[tuple[str, Finding]]] = defaultdict(list)
         for label, found in self.findings():
@@ -93,23 +93,23 @@ class Report:
         example = next((one for label, one in found if label == worst), None)
         return {
             "environments": len(counts),
-            "share": len(counts) / len(self.audited),
+            "share": len(counts) / len(self.environments),
             "findings": len(found),
             "fatal": CHECKS[name].fatal,
             "meaning": CHECKS[name].meaning,
             "example": example and {"environment": worst, "where": example.where, "detail": example.detail},
         }
 
-    def floors(self) -> dict[str, dict[str, Any]]:
+    def mean_floors(self) -> dict[str, dict[str, Any]]:
         """By scenario and policy: the mean of each metric."""
-        scenarios: dict[str, list[Audited]] = defaultdict(list)
-        for one in self.audited:
+        scenarios: dict[str, list[EnvironmentAudit]] = defaultdict(list)
+        for one in self.environments:
             if one.floors:
                 scenarios[one.scenario].append(one)
         return {
             scenario: {
                 "environments": len(members),
-                **{policy: _means([one.floors[policy] for one in members]) for policy in POLICIES},
+                **{policy: _means([one.floors[policy] for one in members]) for policy in FLOOR_POLICIES},
             }
             for scenario, members in scenarios.items()
         }
@@ -124,49 +124,49 @@ def _means(scores: Sequence[Scores]) -> dict[str, float | None]:
 class Auditor:
     """Audits samples one by one, in two sandboxes of one worker each: what differs between them is chance."""
 
-    def __init__(self, first: Sandbox, second: Sandbox, options: Options) -> None:
+    def __init__(self, first: Sandbox, second: Sandbox, options: AuditOptions) -> None:
         self._sandboxes = first, second
         self._options = options
         self._corpus = CorpusAudit(options.names)
-        self._audited: list[Audited] = []
+        self._audited: list[EnvironmentAudit] = []
 
-    def add(self, task: str, sample: Sample) -> Audited:
+    def audit_sample(self, task: str, sample: Sample) -> EnvironmentAudit:
         """Audits one sample of a task. Raises SandboxError where tools cannot be run."""
         first, second = self._sandboxes
         with first.episode() as episode, second.episode() as again:
             solved, player = self._solved(sample, episode)
-            findings = audit(player, episode, again)
+            findings = audit_environment(player, episode, again)
             stopped = any(one.check == "stopped" for one in findings)  # each of many calls would have to be
             floors = _floors(task, sample, episode, self._options.seed) if self._options.floors and not stopped else {}
         self._corpus.add(sample, task)
         scenario = str(sample.metadata.get("data_source") or task).rpartition("/")[2]
-        self._audited.append(Audited(f"{task}/{sample.id}", scenario, tuple(findings), solved, floors))
+        self._audited.append(EnvironmentAudit(f"{task}/{sample.id}", scenario, tuple(findings), solved, floors))
         return self._audited[-1]
 
-    def report(self) -> Report:
-        return Report(tuple(self._audited), tuple(self._corpus.findings()))
+    def report(self) -> AuditReport:
+        return AuditReport(tuple(self._audited), tuple(self._corpus.findings()))
 
-    def _solved(self, sample: Sample, episode: ToolRunner) -> tuple[Solved, Sample]:
+    def _solved(self, sample: Sample, episode: ToolRunner) -> tuple[SolvedCounts, Sample]:
         """What gold reaches, and the sample with gold calls where a search found some for a row without."""
         wanted = sample.gold.sub_answers
         n = sum(len(answers) for answers in wanted.values())
-        records = play(sample, [(call.name, call.arguments) for call in sample.gold.calls or ()], episode)
+        records = play_calls(sample, [(call.name, call.arguments) for call in sample.gold.calls or ()], episode)
         by_strict, by_paper = strict.solves(records, wanted), paper.solves(records, wanted)
         whole = len(records) == n and None not in by_strict and None not in by_paper
         if sample.gold.calls is not None and (whole or not self._options.search):
             counted = [_places(records, solves) for solves in (by_strict, by_paper)]
-            return Solved(n, len(counted[0]), len(counted[1]), len(counted[0] | counted[1]), whole), sample
+            return SolvedCounts(n, len(counted[0]), len(counted[1]), len(counted[0] | counted[1]), whole), sample
         if not self._options.search:
-            return Solved(n, 0, 0, 0, False), sample
-        found = search(sample, episode)
-        solved = Solved(
+            return SolvedCounts(n, 0, 0, 0, False), sample
+        found = search_arguments(sample, episode)
+        solved = SolvedCounts(
             n,
             sum(one.strict is not None for one in found.reached),
             sum(one.paper is not None for one in found.reached),
             sum(one.arguments is not None for one in found.reached),
             False,
         )
-        return solved, with_gold(sample, found.calls) if sample.gold.calls is None else sample
+        return solved, with_gold_calls(sample, found.calls) if sample.gold.calls is None else sample
 
 
 def _places(records: Sequence[Any], solves: Sequence[int | None]) -> set[tuple[str, int]]:
@@ -192,8 +192,8 @@ class DefaultCalls(Model):
 
 def _floors(task: str, sample: Sample, episode: ToolRunner, seed: int) -> dict[str, Scores]:
     found: dict[str, Scores] = {}
-    for name in POLICIES:
+    for name in FLOOR_POLICIES:
         model = DefaultCalls() if name == "default" else Policy(name, seed)
-        trajectory = drive(Episode(sample, task=task), ToolEnvironment(sample), model, episode)
+        trajectory = play_episode(Episode(sample, task=task), ToolEnvironment(sample), model, episode)
         found[name] = score(sample, trajectory).scores
     return found

@@ -11,17 +11,17 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.commands.options import at_least, pairs
+from harness.commands.options import at_least, parse_pairs
 from harness.console.text import printable
 from harness.errors import UsageError
 
 if TYPE_CHECKING:
-    from envbuilder.plan import Plan, Report
-    from envbuilder.records import Kind
+    from envbuilder.plan import BuildPlan, BuildReport
+    from envbuilder.records import QuestionKind
 
 HELP = "build environments: five stages, each one validated before it is written"
 PROCEDURAL = "procedural"
-SCENARIOS: tuple[Kind, ...] = ("single_hop", "parallel_single_hop", "multi_hop", "parallel_multi_hop")
+SCENARIOS: tuple[QuestionKind, ...] = ("single_hop", "parallel_single_hop", "multi_hop", "parallel_multi_hop")
 LEVELS = ("micro", "easy", "paper", "hard")
 STRATEGIES = ("generalise", "parameters", "types", "distractors")
 RESERVED_SEED = 20250811
@@ -79,10 +79,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Raises UsageError before anything is built if the input is bad."""
-    from harness.data import files as datafiles
+    from harness.data.files import SUFFIXES, file_suffix
 
-    if datafiles.suffix(args.out) is None:
-        raise UsageError(f"--out {args.out} must end in {', '.join(datafiles.SUFFIXES)}.")
+    if file_suffix(args.out) is None:
+        raise UsageError(f"--out {args.out} must end in {', '.join(SUFFIXES)}.")
     if args.out.exists():
         raise UsageError(f"{args.out} is there already; name another file, or delete it.")
     if args.seed == RESERVED_SEED and args.split != "test":
@@ -99,18 +99,18 @@ def run(args: argparse.Namespace) -> int:
     return 0 if sum(report.built.values()) == args.n else 1
 
 
-def _plan(args: argparse.Namespace) -> Plan:
-    from envbuilder.plan import Plan
+def _plan(args: argparse.Namespace) -> BuildPlan:
+    from envbuilder.plan import BuildPlan
     from envbuilder.spec import PRESETS, Levels
 
     levels = {name: getattr(PRESETS[args.level].levels, name) for name in STRATEGIES}
-    for name, text in pairs(args.scale, "--scale").items():
+    for name, text in parse_pairs(args.scale, "--scale").items():
         if name not in STRATEGIES or text not in ("0", "1", "2", "3"):
             raise UsageError(
                 f"--scale takes one of {', '.join(STRATEGIES)} and a level from 0 to 3, not {name}={text}."
             )
         levels[name] = int(text)
-    return Plan(
+    return BuildPlan(
         kinds=tuple(kind for kind in SCENARIOS if kind in args.scenario or "all" in args.scenario),
         n=args.n,
         preset=args.level,
@@ -121,36 +121,36 @@ def _plan(args: argparse.Namespace) -> Plan:
     )
 
 
-def _procedural(plan: Plan, args: argparse.Namespace) -> Report:
-    from envbuilder.pipeline import build
-    from harness.console.progress import Progress
+def _procedural(plan: BuildPlan, args: argparse.Namespace) -> BuildReport:
+    from envbuilder.pipeline import build_file
+    from harness.console.progress import ProgressBar
 
-    with Progress("environment", args.quiet) as progress:
+    with ProgressBar("environment", args.quiet) as progress:
         progress.begin("build", args.n)
 
         def watch(refused: Counter[str]) -> None:
             progress.advance(note=f"refused {refused.total()}")
 
-        return build(plan, args.out, workers=args.workers, keep_stages=args.keep_stages, watch=watch)
+        return build_file(plan, args.out, workers=args.workers, keep_stages=args.keep_stages, watch=watch)
 
 
-def _modelled(plan: Plan, args: argparse.Namespace) -> Report:
-    from envbuilder.model.build import ModelBuild, build
-    from harness.console.progress import Progress
-    from harness.models import ModelOptions, expand, load
+def _modelled(plan: BuildPlan, args: argparse.Namespace) -> BuildReport:
+    from envbuilder.model.build import ModelBuildOptions, build_file_with_model
+    from harness.console.progress import ProgressBar
+    from harness.models import ModelOptions, expand_names, load_model
     from harness.redaction import Redactor
 
     redact = Redactor()
     options = ModelOptions(
-        args=pairs(args.model_arg, "--model-arg"),
+        args=parse_pairs(args.model_arg, "--model-arg"),
         base_url=args.base_url,
         concurrency=args.concurrency,
         seed=args.seed,
         redact=redact,
     )
-    [name] = expand([args.generator])
-    work = ModelBuild(
-        model=load(name, options),
+    [name] = expand_names([args.generator])
+    work = ModelBuildOptions(
+        model=load_model(name, options),
         tries=args.tries,
         concurrency=args.concurrency,
         temperature=args.temperature,
@@ -159,12 +159,12 @@ def _modelled(plan: Plan, args: argparse.Namespace) -> Report:
         questions=args.questions,
         redact=redact,
     )
-    with Progress("environment", args.quiet) as progress:
+    with ProgressBar("environment", args.quiet) as progress:
         progress.begin("build", args.n)
-        return build(plan, work, args.out, args.keep_stages, lambda result: progress.advance())
+        return build_file_with_model(plan, work, args.out, args.keep_stages, lambda result: progress.advance())
 
 
-def _described(report: Report, args: argparse.Namespace) -> str:
+def _described(report: BuildReport, args: argparse.Namespace) -> str:
     from tabulate import tabulate
 
     built = tabulate(sorted(report.built.items()), headers=["scenario", "environments"])

@@ -12,14 +12,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from harness.commands.options import add_data_option, at_least, data_paths, share
-from harness.console.text import printable, shortened
+from harness.commands.options import add_data_option, at_least, parse_data_paths, parse_share
+from harness.console.text import printable, shorten_text
 from harness.errors import UsageError
 from harness.metrics import HEADLINE, shown_in
 from harness.types import Sample, Task
 
 if TYPE_CHECKING:
-    from envbuilder.audit.sets import Report
+    from envbuilder.audit.sets import AuditReport
 
 HELP = "audit environments: solvable, hard to game, no leaks, no duplicates"
 FLOORS = {
@@ -46,8 +46,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--seed", type=int, default=0, metavar="S", help="seeds subsets and policy/random (default 0)")
     add("--names", choices=["disjoint", "shared"], default="disjoint", help="whether splits may share entity names")
     add("--no-floors", action="store_true", help="do not play the reference policies")
-    add("--min-solvable", type=share, default=1.0, metavar="X", help="share of environments solved by gold (default 1)")
-    add("--min-reached", type=share, metavar="X", help="share of sub-answers reached under either rule")
+    add(
+        "--min-solvable",
+        type=parse_share,
+        default=1.0,
+        metavar="X",
+        help="share of environments solved by gold (default 1)",
+    )
+    add("--min-reached", type=parse_share, metavar="X", help="share of sub-answers reached under either rule")
     add(
         "--max-floor",
         nargs="+",
@@ -73,7 +79,7 @@ def run(args: argparse.Namespace) -> int:
     from harness.registry import select_tasks
 
     limits = Thresholds.of(args)
-    samples = _samples(select_tasks(args.tasks, data_paths(args.data)), args)
+    samples = _samples(select_tasks(args.tasks, parse_data_paths(args.data)), args)
     report = _audited(samples, args)
     short = limits.shortfalls(report)
     if args.json:
@@ -86,7 +92,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _samples(tasks: Sequence[Task], args: argparse.Namespace) -> dict[str, list[Sample]]:
-    from harness.evaluation.plan import choose
+    from harness.evaluation.plan import select_subset
     from harness.registry import load_samples
 
     for task in tasks:
@@ -95,23 +101,23 @@ def _samples(tasks: Sequence[Task], args: argparse.Namespace) -> dict[str, list[
                 f"`harness validate` is for environments with sub-answers, and {task.name} is told by {task.headline}; "
                 "play it by policy/oracle and policy/silent instead."
             )
-    return {name: choose(samples, name, args.limit, args.seed) for name, samples in load_samples(tasks).items()}
+    return {name: select_subset(samples, name, args.limit, args.seed) for name, samples in load_samples(tasks).items()}
 
 
-def _audited(samples: Mapping[str, Sequence[Sample]], args: argparse.Namespace) -> Report:
-    from envbuilder.audit.sets import Auditor, Options
-    from harness.console.progress import Progress
+def _audited(samples: Mapping[str, Sequence[Sample]], args: argparse.Namespace) -> AuditReport:
+    from envbuilder.audit.sets import AuditOptions, Auditor
+    from harness.console.progress import ProgressBar
     from harness.sandbox import Sandbox, SandboxConfig
 
-    options = Options(args.search, not args.no_floors, args.names, args.seed)
+    options = AuditOptions(args.search, not args.no_floors, args.names, args.seed)
     config = SandboxConfig(workers=1, call_timeout=2.0)
     with Sandbox(config) as first, Sandbox(config) as second:
         auditor = Auditor(first, second, options)
-        with Progress("environment", args.quiet) as progress:
+        with ProgressBar("environment", args.quiet) as progress:
             progress.begin("validate", sum(len(chosen) for chosen in samples.values()))
             for task, chosen in samples.items():
                 for sample in chosen:
-                    auditor.add(task, sample)
+                    auditor.audit_sample(task, sample)
                     progress.advance()
     return auditor.report()
 
@@ -132,12 +138,12 @@ class Thresholds:
     def of(cls, args: argparse.Namespace) -> Thresholds:
         """Raises UsageError for a policy or check that does not exist."""
         from envbuilder.audit.checks import CHECKS
-        from envbuilder.audit.sets import POLICIES
+        from envbuilder.audit.sets import FLOOR_POLICIES
 
         floors = dict(FLOORS)
         for name, value in sorted(_pairs(args.max_floor, "--max-floor")):
             policy, _, scenario = name.partition(":")
-            _known(policy, POLICIES, "policy")
+            _known(policy, FLOOR_POLICIES, "policy")
             if not scenario:
                 floors = {key: most for key, most in floors.items() if key.partition(":")[0] != policy}
             floors[name] = value
@@ -148,19 +154,21 @@ class Thresholds:
     def floor(self, policy: str, scenario: str) -> float:
         return self.floors.get(f"{policy}:{scenario}", self.floors[policy])
 
-    def shortfalls(self, report: Report) -> list[str]:
+    def shortfalls(self, report: AuditReport) -> list[str]:
         """One sentence for each threshold that the report does not keep."""
-        n = len(report.audited)
+        n = len(report.environments)
         short = []
-        if report.solvable < self.solvable * n:
-            short.append(f"{report.solvable} of {n} environments are solvable; --min-solvable is {self.solvable:g}.")
+        if report.solvable_count < self.solvable * n:
+            short.append(
+                f"{report.solvable_count} of {n} environments are solvable; --min-solvable is {self.solvable:g}."
+            )
         wanted, reached = _total(report, "sub_answers"), _total(report, "either")
         if self.reached is not None and reached < self.reached * wanted:
             short.append(f"{reached} of {wanted} sub-answers are reached; --min-reached is {self.reached:g}.")
-        for name, row in report.checks().items():
+        for name, row in report.count_findings().items():
             if row["share"] > self.allowed.get(name, 1.0):
                 short.append(f"{name} in {row['environments']} of {n} environments; {self.allowed[name]:.0%} allowed.")
-        for scenario, policies in report.floors().items():
+        for scenario, policies in report.mean_floors().items():
             for policy in (policy for policy in policies if policy != "environments"):
                 f1, most = policies[policy][HEADLINE], self.floor(policy, scenario)
                 if f1 is not None and f1 > most:
@@ -173,7 +181,7 @@ def _pairs(texts: Sequence[str], option: str) -> list[tuple[str, float]]:
     for text in texts:
         name, equals, value = text.rpartition("=")
         try:
-            found.append((name, share(value)))
+            found.append((name, parse_share(value)))
         except argparse.ArgumentTypeError as error:
             raise UsageError(f"{option} {text}: the value {error}.") from None
         if not equals or not name:
@@ -182,22 +190,22 @@ def _pairs(texts: Sequence[str], option: str) -> list[tuple[str, float]]:
 
 
 def _known(name: str, known: Sequence[str] | Mapping[str, Any], what: str) -> str:
-    from harness.registry import near
+    from harness.registry import suggest_names
 
     if name not in known:
-        hint = near(name, known) or f" There are {', '.join(known)}."
+        hint = suggest_names(name, known) or f" There are {', '.join(known)}."
         raise UsageError(f"There is no {what} {name!r}.{hint}")
     return name
 
 
-def _total(report: Report, name: str) -> int:
-    return sum(getattr(one.solved, name) for one in report.audited)
+def _total(report: AuditReport, name: str) -> int:
+    return sum(getattr(one.solved, name) for one in report.environments)
 
 
 # --- as text and as JSON -----------------------------------------------------------------------------------------
 
 
-def _as_text(report: Report, limits: Thresholds, args: argparse.Namespace) -> str:
+def _as_text(report: AuditReport, limits: Thresholds, args: argparse.Namespace) -> str:
     from tabulate import tabulate
 
     checks = [
@@ -208,7 +216,7 @@ def _as_text(report: Report, limits: Thresholds, args: argparse.Namespace) -> st
             "findings": row["findings"],
             "worst example": _example(row["example"]),
         }
-        for name, row in report.checks().items()
+        for name, row in report.count_findings().items()
     ]
     floors = [
         {
@@ -217,7 +225,7 @@ def _as_text(report: Report, limits: Thresholds, args: argparse.Namespace) -> st
             **{row.heading: _number(policies[policy][row.name]) for row in shown_in("validate")},
             "allowed": f"{limits.floor(policy, scenario):g}",
         }
-        for scenario, policies in report.floors().items()
+        for scenario, policies in report.mean_floors().items()
         for policy in policies
         if policy != "environments"
     ]
@@ -231,16 +239,16 @@ def _as_text(report: Report, limits: Thresholds, args: argparse.Namespace) -> st
     return "\n\n".join(parts)
 
 
-def _summary(report: Report, searched: bool) -> str:
-    n, answers = len(report.audited), _total(report, "sub_answers")
+def _summary(report: AuditReport, searched: bool) -> str:
+    n, answers = len(report.environments), _total(report, "sub_answers")
     reached = [
         f"{rule} {_total(report, name)} ({_total(report, name) / max(1, answers):.1%})"
         for rule, name in (("strict", "strict"), ("paper", "paper"), ("either", "either"))
     ]
     how = "gold calls, or calls that the search found" if searched else "gold calls"
-    proven = sum(one.solved.gold for one in report.audited)
+    proven = sum(one.solved.gold for one in report.environments)
     return (
-        f"{n} environments: {report.solvable} solvable (P = R = F1 = 1 under both rules) by {how}; "
+        f"{n} environments: {report.solvable_count} solvable (P = R = F1 = 1 under both rules) by {how}; "
         f"{proven} by their own gold calls.\n{answers} sub-answers reached: {', '.join(reached)}."
     )
 
@@ -248,22 +256,22 @@ def _summary(report: Report, searched: bool) -> str:
 def _example(example: Mapping[str, str] | None) -> str:
     if example is None:
         return ""
-    return shortened(f"{example['environment']}: {example['where']}: {example['detail']}", 90).partition(" ... (")[0]
+    return shorten_text(f"{example['environment']}: {example['where']}: {example['detail']}", 90).partition(" ... (")[0]
 
 
 def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
 
 
-def _as_json(report: Report, limits: Thresholds, short: Sequence[str]) -> dict[str, Any]:
+def _as_json(report: AuditReport, limits: Thresholds, short: Sequence[str]) -> dict[str, Any]:
     return {
         "schema": 1,
-        "environments": len(report.audited),
-        "solvable": report.solvable,
-        "proven": sum(one.solved.gold for one in report.audited),
+        "environments": len(report.environments),
+        "solvable": report.solvable_count,
+        "proven": sum(one.solved.gold for one in report.environments),
         "sub_answers": {name: _total(report, name) for name in ("sub_answers", "strict", "paper", "either")},
-        "checks": report.checks(),
-        "floors": report.floors(),
+        "checks": report.count_findings(),
+        "floors": report.mean_floors(),
         "thresholds": {
             "min_solvable": limits.solvable,
             "min_reached": limits.reached,

@@ -10,18 +10,18 @@ report      the account of a build
 generator   many environments at once
 """
 
-from envbuilder.model.checkpoint import Checkpoint, Rejection
+from envbuilder.model.checkpoint import BuildDirectory, Rejection
 from envbuilder.model.generator import ModelGenerator
-from envbuilder.model.report import Report
-from envbuilder.model.requests import TOPICS, Request, from_topics, read_questions
+from envbuilder.model.report import ModelReport
+from envbuilder.model.requests import TOPICS, EnvironmentRequest, read_questions, requests_from_topics
 
 __all__ = [
     "TOPICS",
-    "Checkpoint",
+    "BuildDirectory",
+    "EnvironmentRequest",
     "ModelGenerator",
+    "ModelReport",
     "Rejection",
-    "Report",
-    "Request",
-    "from_topics",
     "read_questions",
+    "requests_from_topics",
 ]

@@ -19,7 +19,7 @@ from importlib import resources
 from string import Template
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from harness.data.arguments import deeper_than, json_object
+from harness.data.arguments import is_deeper_than, parse_json_object
 from harness.errors import HarnessError, ModelFailure, UsageError
 from harness.types import Gold, JSONObject, Message, Model, ModelRequest, Reply, Sample, Sampling, Usage
 
@@ -38,7 +38,7 @@ MOST_OPENINGS = 50
 """Braces of a reply at which an object is looked for."""
 
 
-class Invalid(Exception):
+class InvalidReply(Exception):
     """A reply that cannot be used: a reason in a word for the table, and a sentence for the model."""
 
     def __init__(self, reason: str, sentence: str) -> None:
@@ -48,7 +48,7 @@ class Invalid(Exception):
 
 
 @dataclass
-class Ledger:
+class StageUsage:
     """What one stage of one environment has cost so far, and the reasons of the replies that were refused."""
 
     usage: Usage = Usage()
@@ -61,27 +61,29 @@ class Author:
     def __init__(self, model: Model, sampling: Sampling, tries: int) -> None:
         if tries < 1:
             raise UsageError("A build needs at least one try for each thing that the model is asked.")
-        validator("code")  # so that a missing package is said before anything is asked
+        schema_validator("code")  # so that a missing package is said before anything is asked
         self._model = model
         self._sampling = sampling
         self._tries = tries
 
-    async def ask(self, prompt: str, schema: str, accept: Callable[[JSONObject], Awaitable[T]], ledger: Ledger) -> T:
+    async def ask(
+        self, prompt: str, schema: str, accept: Callable[[JSONObject], Awaitable[T]], ledger: StageUsage
+    ) -> T:
         """What `accept` makes of the first good reply. Raises the last Invalid when none was good, and ModelFailure."""
         messages = [Message("user", prompt)]
         for left in reversed(range(self._tries)):
             reply = await self._speak(messages, ledger)
             try:
                 return await accept(checked(reply, schema))
-            except Invalid as invalid:
+            except InvalidReply as invalid:
                 ledger.faults.append(invalid.reason)
                 if not left:
                     raise
                 said = reply.message.content[:LONGEST_ECHO] or "(nothing)"
-                messages += [Message("assistant", said), Message("user", prompt_of("repair", sentence=str(invalid)))]
+                messages += [Message("assistant", said), Message("user", fill_prompt("repair", sentence=str(invalid)))]
         raise AssertionError("unreachable")
 
-    async def _speak(self, messages: Sequence[Message], ledger: Ledger) -> Reply:
+    async def _speak(self, messages: Sequence[Message], ledger: StageUsage) -> Reply:
         request = ModelRequest(tuple(messages), (), self._sampling, sample_of(messages), turn=len(messages) // 2)
         try:
             spoken = self._model(request)
@@ -106,13 +108,13 @@ def sample_of(messages: Sequence[Message]) -> Sample:
 # --- prompts -----------------------------------------------------------------------------------------------------
 
 
-def prompt_of(name: str, **values: object) -> str:
+def fill_prompt(name: str, **values: object) -> str:
     """A prompt with its fields filled in; what is filled in is never read as a field."""
-    return Template(file_text(f"prompts/{name}.md")).substitute(values).strip()
+    return Template(read_package_text(f"prompts/{name}.md")).substitute(values).strip()
 
 
 @cache
-def file_text(path: str) -> str:
+def read_package_text(path: str) -> str:
     return resources.files("envbuilder.model").joinpath(path).read_text(encoding="utf-8")
 
 
@@ -122,28 +124,28 @@ def file_text(path: str) -> str:
 def checked(reply: Reply, schema: str) -> JSONObject:
     """The reply's object, valid by the schema. Raises Invalid."""
     if reply.finish_reason == "length":
-        raise Invalid("cut_off", "it was cut off at the limit of tokens; write less.")
-    value = read_object(reply.message.content)
+        raise InvalidReply("cut_off", "it was cut off at the limit of tokens; write less.")
+    value = extract_json_object(reply.message.content)
     error = next(iter(best_errors(schema, value)), None)
     if error is not None:
-        raise Invalid("schema", error)
+        raise InvalidReply("schema", error)
     return value
 
 
-def read_object(text: str) -> JSONObject:
+def extract_json_object(text: str) -> JSONObject:
     """The first JSON object of a text: in a code fence if it has one, else wherever it begins. Raises Invalid."""
     if len(text) > LONGEST_REPLY:
-        raise Invalid("not_json", f"it is longer than {LONGEST_REPLY:,} characters.")
+        raise InvalidReply("not_json", f"it is longer than {LONGEST_REPLY:,} characters.")
     troubles: list[str] = []
     for start in openings(text):
         try:
             value, _ = DECODER.raw_decode(text, start)
-            if deeper_than(value, DEEPEST_REPLY):
-                raise Invalid("not_json", f"its JSON is nested deeper than {DEEPEST_REPLY} levels.")
-            return json_object(json.dumps(value, ensure_ascii=True))
+            if is_deeper_than(value, DEEPEST_REPLY):
+                raise InvalidReply("not_json", f"its JSON is nested deeper than {DEEPEST_REPLY} levels.")
+            return parse_json_object(json.dumps(value, ensure_ascii=True))
         except (ValueError, RecursionError) as error:
             troubles.append(str(error))
-    raise Invalid("not_json", f"it holds no JSON object ({troubles[0] if troubles else 'there is no { in it'}).")
+    raise InvalidReply("not_json", f"it holds no JSON object ({troubles[0] if troubles else 'there is no { in it'}).")
 
 
 DECODER = json.JSONDecoder(strict=False)  # models write line breaks into strings
@@ -163,16 +165,16 @@ def best_errors(schema: str, value: Any) -> Iterator[str]:
     """What is wrong by the schema, the most telling first."""
     from jsonschema.exceptions import best_match
 
-    error = best_match(validator(schema).iter_errors(value))
+    error = best_match(schema_validator(schema).iter_errors(value))
     if error is not None:
         yield f"at {error.json_path}: {error.message}"
 
 
 @cache
-def validator(schema: str) -> Draft202012Validator:
+def schema_validator(schema: str) -> Draft202012Validator:
     """The validator of schemas/NAME.json. Raises UsageError where jsonschema is not installed."""
     try:
         from jsonschema import Draft202012Validator
     except ImportError:
         raise UsageError("Building with a model needs the build extra: pip install 'tool-harness[build]'.") from None
-    return Draft202012Validator(json.loads(file_text(f"schemas/{schema}.json")))
+    return Draft202012Validator(json.loads(read_package_text(f"schemas/{schema}.json")))

@@ -13,23 +13,31 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from envbuilder.audit.corpus import CorpusAudit
-from envbuilder.audit.environment import audit
-from envbuilder.model import TOPICS, Checkpoint, ModelGenerator, Rejection, Request, from_topics, read_questions
-from envbuilder.model import Report as ModelReport
-from envbuilder.plan import Plan, Report
-from envbuilder.records import Deployed, JSONObject, environment_record
+from envbuilder.audit.environment import audit_environment
+from envbuilder.model import (
+    TOPICS,
+    BuildDirectory,
+    EnvironmentRequest,
+    ModelGenerator,
+    Rejection,
+    read_questions,
+    requests_from_topics,
+)
+from envbuilder.model import ModelReport as ModelReport
+from envbuilder.plan import BuildPlan, BuildReport
+from envbuilder.records import DeployedToolset, JSONObject, environment_record
 from envbuilder.spec import PRESETS
-from harness.data import files as datafiles
+from harness.data.files import write_rows
 from harness.data.records import sample_from_record
 from harness.errors import UsageError
 from harness.sandbox import Sandbox
 from harness.types import Model, Sampling
 
-Watch = Callable[[Deployed | Rejection], None]
+Watch = Callable[[DeployedToolset | Rejection], None]
 
 
 @dataclass(frozen=True)
-class ModelBuild:
+class ModelBuildOptions:
     """How a model is asked, and for what: `questions`, or else `topics`, or else the bundled topics."""
 
     model: Model
@@ -41,7 +49,7 @@ class ModelBuild:
     questions: Path | None
     redact: Callable[[str], str]
 
-    def requests(self, plan: Plan) -> tuple[Request, ...]:
+    def requests(self, plan: BuildPlan) -> tuple[EnvironmentRequest, ...]:
         """Raises UsageError where a file cannot be used or has too few questions."""
         if self.questions is not None:
             found = read_questions(self.questions)
@@ -50,19 +58,21 @@ class ModelBuild:
             return found[: plan.n]
         topics = TOPICS if self.topics is None else _lines(self.topics)
         start = ("train", "validation", "test").index(plan.split) * 1_000_000
-        return from_topics(plan.n, plan.kinds, topics, PRESETS[plan.preset].size, plan.seed, start)
+        return requests_from_topics(plan.n, plan.kinds, topics, PRESETS[plan.preset].size, plan.seed, start)
 
 
-def build(plan: Plan, work: ModelBuild, out: Path, keep_stages: Path | None, watch: Watch) -> Report:
+def build_file_with_model(
+    plan: BuildPlan, work: ModelBuildOptions, out: Path, keep_stages: Path | None, watch: Watch
+) -> BuildReport:
     """Builds `plan` into `out` and says what was refused, by the generator and by the audit."""
     folder = keep_stages or out.with_name(f".{out.name}.stages")
     with Sandbox() as sandbox:
         results = asyncio.run(_generate(plan, work, folder, sandbox, watch))
-        report = Report(text=ModelReport.of(folder).table())
+        report = BuildReport(text=ModelReport.from_directory(folder).format_tables())
         rows = list(_accepted(results, plan, sandbox, report))
     if not rows:
         raise UsageError(f"No environment passed; {folder} holds what each stage made.\n{report.text}")
-    datafiles.write_rows(out, rows)
+    write_rows(out, rows)
     if keep_stages is None:
         with suppress(OSError):
             shutil.rmtree(folder)
@@ -70,8 +80,8 @@ def build(plan: Plan, work: ModelBuild, out: Path, keep_stages: Path | None, wat
 
 
 async def _generate(
-    plan: Plan, work: ModelBuild, folder: Path, sandbox: Sandbox, watch: Watch
-) -> list[Deployed | Rejection]:
+    plan: BuildPlan, work: ModelBuildOptions, folder: Path, sandbox: Sandbox, watch: Watch
+) -> list[DeployedToolset | Rejection]:
     generator = ModelGenerator(
         work.model,
         sandbox,
@@ -82,14 +92,14 @@ async def _generate(
         sampling=Sampling(work.temperature, work.max_tokens),
     )
     try:
-        checkpoint = Checkpoint(folder, work.redact)
+        checkpoint = BuildDirectory(folder, work.redact)
         return await generator.build(work.requests(plan), checkpoint, watch)
     finally:
         await work.model.aclose()
 
 
 def _accepted(
-    results: list[Deployed | Rejection], plan: Plan, sandbox: Sandbox, report: Report
+    results: list[DeployedToolset | Rejection], plan: BuildPlan, sandbox: Sandbox, report: BuildReport
 ) -> Iterator[JSONObject]:
     corpus = CorpusAudit()
     for line, result in enumerate(results):
@@ -99,8 +109,8 @@ def _accepted(
         record = environment_record(result, plan.split)
         sample = sample_from_record(record, line, record["id"])
         with sandbox.episode() as tools:
-            fatal = {finding.check for finding in audit(sample, tools) if finding.fatal}
-        if not fatal and not corpus.accepts(sample):
+            fatal = {finding.check for finding in audit_environment(sample, tools) if finding.fatal}
+        if not fatal and not corpus.add_unless_duplicate(sample):
             fatal = {"duplicate"}
         report.refused.update(f"audit: {check}" for check in fatal)
         if not fatal:

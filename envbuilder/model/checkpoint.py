@@ -19,29 +19,29 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from envbuilder.model.author import Invalid, Ledger
-from envbuilder.model.requests import Request
+from envbuilder.model.author import InvalidReply, StageUsage
+from envbuilder.model.requests import EnvironmentRequest
 from envbuilder.model.stages import STAGES
 from envbuilder.records import (
-    Deployed,
+    DeployedToolset,
     Scenario,
     Toolset,
-    deployed_from_json,
+    deployed_toolset_from_json,
     scenario_from_json,
-    to_json,
+    stage_to_json,
     toolset_from_json,
 )
 from harness.data import jsonio
 from harness.errors import UsageError
 from harness.runs.claims import claimed, is_free
-from harness.runs.directory import Appender, line
+from harness.runs.directory import RecordAppender, record_to_line
 from harness.types import Usage
 
 SCHEMA = 1
 MANIFEST = "manifest.json"
 REJECTED = "rejected.jsonl"
-FILES = {stage: f"{number}-{stage}.jsonl" for number, stage in enumerate(STAGES, start=1)}
-Product = Scenario | Toolset | Deployed
+STAGE_FILES = {stage: f"{number}-{stage}.jsonl" for number, stage in enumerate(STAGES, start=1)}
+StageProduct = Scenario | Toolset | DeployedToolset
 Line = dict[str, Any]
 
 
@@ -56,14 +56,14 @@ class Rejection:
 
 
 @dataclass(frozen=True, slots=True)
-class Reached:
+class BuildProgress:
     """Where an environment stands: how many stages are behind it, and what the last of them made."""
 
     stages: int = 0
-    product: Product | None = None
+    product: StageProduct | None = None
 
 
-class Checkpoint:
+class BuildDirectory:
     """One build's directory. Inside its context this process is the one that writes.
 
     `redact` takes secrets out of all that is written. Raises UsageError where the directory holds anything else, where
@@ -74,18 +74,18 @@ class Checkpoint:
         self.directory = directory
         self._redact = redact
         self._open = ExitStack()
-        self._files: dict[str, Appender] = {}
+        self._files: dict[str, RecordAppender] = {}
         self._latest: dict[int, tuple[str, Line]] = {}
 
     def start(self, identity: Mapping[str, Any]) -> None:
         """Begins a build, or goes on with one that the same `identity` decides; `close` or the end of the context
         gives it up."""
-        own = jsonio.loads(self._redact(jsonio.canonical({"schema": SCHEMA, "identity": dict(identity)})))
+        own = jsonio.parse_json(self._redact(jsonio.canonical_json({"schema": SCHEMA, "identity": dict(identity)})))
         self._open.enter_context(claimed(self.directory, partial(self._check, own), partial(self._begin, own)))
         self._latest.clear()
-        for stage, name in (*FILES.items(), (REJECTED, REJECTED)):
+        for stage, name in (*STAGE_FILES.items(), (REJECTED, REJECTED)):
             path = self.directory / name
-            self._files[stage] = self._open.enter_context(Appender(path, self._redact))
+            self._files[stage] = self._open.enter_context(RecordAppender(path, self._redact))
             self._latest.update((line["index"], (stage, line)) for line in read_lines(path))
 
     def _check(self, own: Line) -> Line | None:
@@ -103,20 +103,24 @@ class Checkpoint:
         jsonio.write_json(self.directory / MANIFEST, own)
         return own
 
-    def reached(self, request: Request) -> Reached | Rejection:
+    def find_progress(self, request: EnvironmentRequest) -> BuildProgress | Rejection:
         """Where this environment stands. Raises UsageError where its number was another request's."""
         stage, line = self._latest.pop(request.index, ("", {}))
         if not line:
-            return Reached()
+            return BuildProgress()
         if line["request"] != digest(request):
             raise UsageError(f"{self.directory}: environment {request.index} was made for another request.")
         return standing(stage, line)
 
-    def keep(self, request: Request, stage: str, product: Product, ledger: Ledger) -> None:
+    def append_product(
+        self, request: EnvironmentRequest, stage: str, product: StageProduct, ledger: StageUsage
+    ) -> None:
         """An environment has come through a stage."""
-        self._files[stage].append({**account(request, ledger), "product": to_json(product)})
+        self._files[stage].append({**account(request, ledger), "product": stage_to_json(product)})
 
-    def reject(self, request: Request, stage: str, invalid: Invalid, ledger: Ledger) -> Rejection:
+    def append_rejection(
+        self, request: EnvironmentRequest, stage: str, invalid: InvalidReply, ledger: StageUsage
+    ) -> Rejection:
         """An environment is given up."""
         rejection = Rejection(request.index, stage, invalid.reason, self._redact(str(invalid)))
         verdict = {"stage": stage, "reason": rejection.reason, "message": rejection.message}
@@ -125,17 +129,17 @@ class Checkpoint:
 
     def finish(self) -> None:
         """The build has ended: every file in the order of the environments."""
-        for name in (*FILES.values(), REJECTED):
+        for name in (*STAGE_FILES.values(), REJECTED):
             path = self.directory / name
             lines = sorted(read_lines(path), key=lambda line: int(line["index"]))
-            jsonio.write_atomically(path, "".join(line(value) for value in lines))
+            jsonio.write_atomically(path, "".join(record_to_line(value) for value in lines))
         self.close()
 
     def close(self) -> None:
         self._open.close()
         self._files.clear()
 
-    def __enter__(self) -> Checkpoint:
+    def __enter__(self) -> BuildDirectory:
         return self
 
     def __exit__(
@@ -144,32 +148,32 @@ class Checkpoint:
         self.close()
 
 
-def account(request: Request, ledger: Ledger) -> Line:
+def account(request: EnvironmentRequest, ledger: StageUsage) -> Line:
     usage = asdict(ledger.usage)
     del usage["retries"]
     return {"index": request.index, "request": digest(request), "usage": usage, "faults": list(ledger.faults)}
 
 
-def digest(request: Request) -> str:
+def digest(request: EnvironmentRequest) -> str:
     return jsonio.digest(asdict(request))
 
 
-def standing(stage: str, line: Line) -> Reached | Rejection:
+def standing(stage: str, line: Line) -> BuildProgress | Rejection:
     """Where an environment stands, by its latest line."""
     if stage == REJECTED:
         return Rejection(line["index"], line["stage"], line["reason"], line["message"])
-    return Reached(STAGES.index(stage) + 1, product_of(stage, line["product"]))
+    return BuildProgress(STAGES.index(stage) + 1, product_of(stage, line["product"]))
 
 
-def product_of(stage: str, value: Line) -> Product:
+def product_of(stage: str, value: Line) -> StageProduct:
     if stage == "scenario":
         return scenario_from_json(value)
-    return deployed_from_json(value) if stage == "deployment" else toolset_from_json(value)
+    return deployed_toolset_from_json(value) if stage == "deployment" else toolset_from_json(value)
 
 
 def read_manifest(path: Path) -> Any:
     try:
-        return jsonio.loads(path.read_bytes())
+        return jsonio.parse_json(path.read_bytes())
     except (OSError, ValueError) as error:
         raise UsageError(f"{path} cannot be read: {error}.") from None
 
@@ -178,13 +182,13 @@ def read_lines(path: Path) -> Iterator[Line]:
     """The whole lines of one of the files, if it is there. Raises UsageError for a line that is none of ours."""
     if not path.exists():
         return
-    stage = next((stage for stage, name in FILES.items() if name == path.name), REJECTED)
+    stage = next((stage for stage, name in STAGE_FILES.items() if name == path.name), REJECTED)
     with path.open("rb") as lines:
         for number, text in enumerate(lines, start=1):
             if not text.endswith(b"\n"):
                 return  # torn
             try:
-                line = jsonio.loads(text)
+                line = jsonio.parse_json(text)
                 check(stage, line)
             except (ValueError, TypeError, LookupError, AttributeError):
                 raise UsageError(

@@ -14,10 +14,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from envbuilder.model.author import Invalid
-from envbuilder.model.requests import Request, Scale
-from envbuilder.records import Call, Document, Hop, Kind, Scenario, Toolset
-from harness.sandbox.screen import is_plain
+from envbuilder.model.author import InvalidReply
+from envbuilder.model.requests import EnvironmentRequest, ScalingTargets
+from envbuilder.records import Document, Hop, HopCall, QuestionKind, Scenario, Toolset
+from harness.sandbox.screen import is_plain_source
 from harness.scoring import strict
 from harness.scoring.normalise import leaves, tokens
 from harness.types import CallRecord, JSONObject, ToolCall
@@ -29,29 +29,29 @@ TRIVIAL = frozenset({"yes", "no", "true", "false", "none", "null", "unknown", "n
 # --- stage 1: the question and its graph -------------------------------------------------------------------------
 
 
-def check_scenario(scenario: Scenario, request: Request) -> None:
+def check_scenario(scenario: Scenario, request: EnvironmentRequest) -> None:
     """Dependencies go backwards, the graph is of its kind, sub-answers can be verified and are not given away."""
     for index, hop in enumerate(scenario.hops):
         if any(earlier >= index for earlier in hop.depends_on):
-            raise Invalid("dependencies", f"sub-question {index} depends on itself or on a later one.")
+            raise InvalidReply("dependencies", f"sub-question {index} depends on itself or on a later one.")
         check_answer(scenario, index)
     if (found := kind_of(scenario.hops)) != scenario.kind:
-        raise Invalid(
+        raise InvalidReply(
             "kind",
             f"the sub-questions and what they depend on make {found or 'none of the kinds'}, "
             f"and {scenario.kind} was said.",
         )
     if request.kind not in (None, scenario.kind):
-        raise Invalid("kind", f"a problem of kind {request.kind} was asked for, and this is {scenario.kind}.")
+        raise InvalidReply("kind", f"a problem of kind {request.kind} was asked for, and this is {scenario.kind}.")
     if request.hops not in (None, len(scenario.hops)):
-        raise Invalid("kind", f"{request.hops} sub-questions were asked for, not {len(scenario.hops)}.")
+        raise InvalidReply("kind", f"{request.hops} sub-questions were asked for, not {len(scenario.hops)}.")
     repeated = [answer for answer, n in Counter(hop.answer.casefold() for hop in scenario.hops).items() if n > 1]
     if repeated:
-        raise Invalid("trivial", f"{repeated[0]!r} is the answer of more than one sub-question.")
+        raise InvalidReply("trivial", f"{repeated[0]!r} is the answer of more than one sub-question.")
     check_final(scenario, request.answer)
 
 
-def kind_of(hops: Sequence[Hop]) -> Kind | None:
+def kind_of(hops: Sequence[Hop]) -> QuestionKind | None:
     """The kind that a graph of sub-questions is; None for a graph of no kind (one root that forks)."""
     if len(hops) == 1:
         return "single_hop"
@@ -66,26 +66,28 @@ def check_answer(scenario: Scenario, index: int) -> None:
     answer, asked = scenario.hops[index].answer, scenario.hops[index].question
     text = answer.strip()
     if strict.is_empty(text) or len(text) < 2 or text.casefold() in TRIVIAL:
-        raise Invalid("trivial", f"the answer of sub-question {index}, {answer!r}, can be had by guessing.")
-    if not states(json.dumps({"value": answer}), answer):
-        raise Invalid("trivial", f"the answer of sub-question {index}, {answer!r}, cannot be recognised in a text.")
+        raise InvalidReply("trivial", f"the answer of sub-question {index}, {answer!r}, can be had by guessing.")
+    if not states_answer(json.dumps({"value": answer}), answer):
+        raise InvalidReply(
+            "trivial", f"the answer of sub-question {index}, {answer!r}, cannot be recognised in a text."
+        )
     for where, said in (("the question", scenario.question), (f"sub-question {index}", asked)):
-        if states(said, answer):
-            raise Invalid("leak", f"{where} states {answer!r}, which is the answer of sub-question {index}.")
+        if states_answer(said, answer):
+            raise InvalidReply("leak", f"{where} states {answer!r}, which is the answer of sub-question {index}.")
 
 
 def check_final(scenario: Scenario, given: str | None) -> None:
     if given is not None and not same_fact(scenario.answer, given):
-        raise Invalid("answer", f"the answer is given as {given!r}, and {scenario.answer!r} was said.")
+        raise InvalidReply("answer", f"the answer is given as {given!r}, and {scenario.answer!r} was said.")
     if scenario.kind == "single_hop" and not same_fact(scenario.answer, scenario.hops[0].answer):
-        raise Invalid("answer", "the answer of a single_hop problem is the answer of its sub-question.")
+        raise InvalidReply("answer", "the answer of a single_hop problem is the answer of its sub-question.")
 
 
 def same_fact(one: str, other: str) -> bool:
-    return states(one, other) or states(other, one)
+    return states_answer(one, other) or states_answer(other, one)
 
 
-def states(text: str, answer: str) -> bool:
+def states_answer(text: str, answer: str) -> bool:
     """Whether a text, or a leaf of its JSON, states an answer by the strict rule."""
     return strict.states(leaves(text), answer)
 
@@ -100,9 +102,9 @@ def check_documents(scenario: Scenario, documents: Sequence[Document], distracto
         check_leaks(scenario, document)
     names = Counter(document.name for document in (*documents, *distractors))
     if twice := [name for name, n in names.items() if n > 1]:
-        raise Invalid("name", f"the name {twice[0]!r} is used more than once.")
+        raise InvalidReply("name", f"the name {twice[0]!r} is used more than once.")
     if reserved := [name for name in names if keyword.iskeyword(name)]:
-        raise Invalid("name", f"{reserved[0]!r} is a keyword of Python.")
+        raise InvalidReply("name", f"{reserved[0]!r} is a keyword of Python.")
     check_service(len(scenario.hops), documents, distractors)
 
 
@@ -110,30 +112,32 @@ def check_service(hops: int, documents: Sequence[Document], distractors: Sequenc
     served = Counter(hop for document in documents for hop in document.serves)
     for index in range(hops):
         if served[index] != 1:
-            raise Invalid("unserved", f"sub-question {index} is served by {served[index]} documents, and not by one.")
+            raise InvalidReply(
+                "unserved", f"sub-question {index} is served by {served[index]} documents, and not by one."
+            )
     if unknown := sorted(set(served) - set(range(hops))):
-        raise Invalid("unserved", f"there is no sub-question {unknown[0]}.")
+        raise InvalidReply("unserved", f"there is no sub-question {unknown[0]}.")
     for document in documents:
         if not document.serves:
-            raise Invalid("unserved", f"the document {document.name!r} serves no sub-question.")
+            raise InvalidReply("unserved", f"the document {document.name!r} serves no sub-question.")
     for document in distractors:
         if document.serves:
-            raise Invalid("unserved", f"the distractor {document.name!r} may serve no sub-question.")
+            raise InvalidReply("unserved", f"the distractor {document.name!r} may serve no sub-question.")
 
 
 def check_parameters(document: Document) -> None:
     where = f"the parameters of {document.name!r}"
     properties, required = document.parameters["properties"], document.parameters["required"]
     if not required:
-        raise Invalid("parameters", f"{where} require nothing, so a call without arguments would do.")
+        raise InvalidReply("parameters", f"{where} require nothing, so a call without arguments would do.")
     for name in required:
         if name not in properties:
-            raise Invalid("parameters", f"{where} require {name!r}, which is not among the properties.")
+            raise InvalidReply("parameters", f"{where} require {name!r}, which is not among the properties.")
     for name, schema in properties.items():
         if keyword.iskeyword(name):
-            raise Invalid("parameters", f"{where}: {name!r} is a keyword of Python.")
+            raise InvalidReply("parameters", f"{where}: {name!r} is a keyword of Python.")
         if "default" in schema and name in required:
-            raise Invalid("parameters", f"{where}: {name!r} is required and has a default.")
+            raise InvalidReply("parameters", f"{where}: {name!r} is required and has a default.")
 
 
 def check_leaks(scenario: Scenario, document: Document) -> None:
@@ -141,44 +145,46 @@ def check_leaks(scenario: Scenario, document: Document) -> None:
     for index, hop in enumerate(scenario.hops):
         if strict.states(found, hop.answer):
             where = f"the document of {document.name!r} states {hop.answer!r}, the answer of sub-question {index}"
-            raise Invalid("leak", f"{where}: it may be in no name, description, enumeration, default or limit.")
+            raise InvalidReply("leak", f"{where}: it may be in no name, description, enumeration, default or limit.")
 
 
 def check_integrated(before: Sequence[Document], after: Sequence[Document]) -> None:
     if len(after) > len(before):
-        raise Invalid("scope", f"there were {len(before)} documents to merge, and now there are {len(after)}.")
+        raise InvalidReply("scope", f"there were {len(before)} documents to merge, and now there are {len(after)}.")
 
 
-def check_scaled(toolset: Toolset, after: Sequence[Document], distractors: Sequence[Document], scale: Scale) -> None:
+def check_scaled(
+    toolset: Toolset, after: Sequence[Document], distractors: Sequence[Document], scale: ScalingTargets
+) -> None:
     """The documents are the same tools, as much harder as was asked."""
-    before, wanted = toolset.documents, scale.distractors(toolset.scenario.kind)
+    before, wanted = toolset.documents, scale.distractor_count(toolset.scenario.kind)
     if [(old.name, old.serves) for old in before] != [(new.name, new.serves) for new in after]:
-        raise Invalid(
+        raise InvalidReply(
             "scope",
             f"the documents must stay {', '.join(d.name for d in before)}, in this order, and serve what they served.",
         )
     if len(distractors) != wanted:
-        raise Invalid("level", f"{wanted} distractors were asked for, not {len(distractors)}.")
+        raise InvalidReply("level", f"{wanted} distractors were asked for, not {len(distractors)}.")
     for old, new in zip(before, after, strict=True):
         check_level(old, new, scale)
 
 
-def check_level(old: Document, new: Document, scale: Scale) -> None:
+def check_level(old: Document, new: Document, scale: ScalingTargets) -> None:
     properties = new.parameters["properties"]
     gained = len(properties) - len(old.parameters["properties"])
     if gained < scale.added_parameters:
-        raise Invalid(
+        raise InvalidReply(
             "level", f"{new.name!r} has gained {gained} parameters, and {scale.added_parameters} were asked for."
         )
     typed = sum(is_typed(schema) for schema in properties.values())
     if typed < scale.typed_parameters:
-        raise Invalid(
+        raise InvalidReply(
             "level",
             f"{new.name!r} has {typed} parameters that are more than a plain string, "
             f"and {scale.typed_parameters} were asked for.",
         )
     if added := sorted(set(new.parameters["required"]) - set(old.parameters["properties"])):
-        raise Invalid("level", f"the new parameter {added[0]!r} of {new.name!r} must be optional.")
+        raise InvalidReply("level", f"the new parameter {added[0]!r} of {new.name!r} must be optional.")
 
 
 def is_typed(schema: Mapping[str, Any]) -> bool:
@@ -189,37 +195,37 @@ def is_typed(schema: Mapping[str, Any]) -> bool:
 # --- stage 5: gold calls -----------------------------------------------------------------------------------------
 
 
-def check_calls(scenario: Scenario, documents: Sequence[Document], calls: Sequence[Call]) -> None:
+def check_calls(scenario: Scenario, documents: Sequence[Document], calls: Sequence[HopCall]) -> None:
     """One call a hop, of its tool, valid, unlike the others; it states what it depends on and not what it asks."""
     if [call.solves for call in calls] != list(range(len(scenario.hops))):
-        raise Invalid("calls", "there must be one call for each sub-question, in their order.")
+        raise InvalidReply("calls", "there must be one call for each sub-question, in their order.")
     serving = {hop: document for document in documents for hop in document.serves}
     for call in calls:
         if call.name != serving[call.solves].name:
-            raise Invalid("calls", f"sub-question {call.solves} is served by {serving[call.solves].name!r}.")
+            raise InvalidReply("calls", f"sub-question {call.solves} is served by {serving[call.solves].name!r}.")
         check_arguments(scenario, serving[call.solves], call)
     for index, call in enumerate(calls):
         if any(same_call(call, earlier) for earlier in calls[:index]):
-            raise Invalid("calls", f"the call of sub-question {call.solves} is the same as an earlier one.")
+            raise InvalidReply("calls", f"the call of sub-question {call.solves} is the same as an earlier one.")
 
 
-def same_call(one: Call, other: Call) -> bool:
+def same_call(one: HopCall, other: HopCall) -> bool:
     return one.name == other.name and one.arguments == other.arguments
 
 
-def check_arguments(scenario: Scenario, document: Document, call: Call) -> None:
+def check_arguments(scenario: Scenario, document: Document, call: HopCall) -> None:
     where = f"the arguments of sub-question {call.solves}"
     if len(json.dumps(call.arguments)) > LONGEST_ARGUMENTS or has_huge_number(call.arguments):
-        raise Invalid("arguments", f"{where} are too long.")
+        raise InvalidReply("arguments", f"{where} are too long.")
     if trouble := schema_trouble(document.parameters, call.arguments):
-        raise Invalid("arguments", f"{where} do not fit the document: {trouble}")
+        raise InvalidReply("arguments", f"{where} do not fit the document: {trouble}")
     hop = scenario.hops[call.solves]
-    if surfaces(call, json.dumps({"value": hop.answer}), hop.answer) is False:
-        raise Invalid("echo", f"{where} state {hop.answer!r}, which is its answer.")
+    if output_solves(call, json.dumps({"value": hop.answer}), hop.answer) is False:
+        raise InvalidReply("echo", f"{where} state {hop.answer!r}, which is its answer.")
     for earlier in hop.depends_on:
         answer = scenario.hops[earlier].answer
-        if not holds(call.arguments, answer):
-            raise Invalid(
+        if not passes_answer_on(call.arguments, answer):
+            raise InvalidReply(
                 "order", f"{where} do not hold {answer!r}, the answer of sub-question {earlier}, on which it depends."
             )
 
@@ -231,7 +237,7 @@ def has_huge_number(value: object) -> bool:
     return isinstance(value, int | float) and abs(value) > LARGEST_NUMBER
 
 
-def holds(value: object, answer: str) -> bool:
+def passes_answer_on(value: object, answer: str) -> bool:
     """Whether an argument passes on an earlier answer: it states it, or its numbers and dates without unit."""
     found = leaves(json.dumps([value]))
     numbers = [token for token in tokens(answer) if token[0] in "#@"]
@@ -249,7 +255,7 @@ def schema_trouble(parameters: JSONObject, arguments: JSONObject) -> str | None:
     return None if error is None else f"at {error.json_path}: {error.message}"
 
 
-def surfaces(call: Call, output: str, answer: str) -> bool:
+def output_solves(call: HopCall, output: str, answer: str) -> bool:
     """Whether a call that ended ok with this output would solve this sub-answer, by the strict verifier."""
     record = CallRecord(0, ToolCall("", call.name, call.arguments, json.dumps(call.arguments)), "ok", output)
     return strict.solves([record], {call.name: (answer,)}) == (0,)
@@ -293,7 +299,7 @@ def check_code(document: Document, source: str) -> None:
     check_safety(tree, source)
     functions = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == document.name]
     if len(functions) != 1:
-        raise Invalid("no_function", f"the code must define one function {document.name!r} at its top level.")
+        raise InvalidReply("no_function", f"the code must define one function {document.name!r} at its top level.")
     check_signature(document, functions[0].args)
 
 
@@ -303,7 +309,7 @@ def parse(source: str) -> ast.Module:
             warnings.simplefilter("ignore")
             return ast.parse(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        raise Invalid("syntax", f"the code does not compile: {error}.") from None
+        raise InvalidReply("syntax", f"the code does not compile: {error}.") from None
 
 
 def check_safety(tree: ast.Module, source: str) -> None:
@@ -311,25 +317,25 @@ def check_safety(tree: ast.Module, source: str) -> None:
         if isinstance(node, ast.Import | ast.ImportFrom):
             check_import(node)
         elif isinstance(node, ast.Name) and (node.id in FORBIDDEN or node.id.startswith("__")):
-            raise Invalid("unsafe", f"the code may not use {node.id}.")
+            raise InvalidReply("unsafe", f"the code may not use {node.id}.")
         elif isinstance(node, ast.Attribute) and node.attr.startswith("_"):
-            raise Invalid("unsafe", f"the code may not use the attribute {node.attr}.")
+            raise InvalidReply("unsafe", f"the code may not use the attribute {node.attr}.")
         elif isinstance(node, ast.Attribute) and node.attr in CLOCK:
-            raise Invalid("nondeterministic", f"the code may not read the clock (.{node.attr}).")
+            raise InvalidReply("nondeterministic", f"the code may not read the clock (.{node.attr}).")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        plain = is_plain(source)
+        plain = is_plain_source(source)
     if not plain:
-        raise Invalid("unsafe", PLAIN)
+        raise InvalidReply("unsafe", PLAIN)
 
 
 def check_import(node: ast.Import | ast.ImportFrom) -> None:
     names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module or "."]
     for name in names:
         if name in ("random", "secrets", "time", "uuid"):
-            raise Invalid("nondeterministic", f"the code may not import {name}: it must always answer the same.")
+            raise InvalidReply("nondeterministic", f"the code may not import {name}: it must always answer the same.")
         if name not in MODULES:
-            raise Invalid("unsafe", f"the code may not import {name}; it may import {', '.join(MODULES)}.")
+            raise InvalidReply("unsafe", f"the code may not import {name}; it may import {', '.join(MODULES)}.")
 
 
 def check_signature(document: Document, arguments: ast.arguments) -> None:
@@ -337,12 +343,12 @@ def check_signature(document: Document, arguments: ast.arguments) -> None:
     named = [*arguments.args, *arguments.kwonlyargs]
     names = {argument.arg for argument in named}
     if arguments.posonlyargs:
-        raise Invalid("signature", f"the parameters of {document.name} must be usable by name.")
+        raise InvalidReply("signature", f"the parameters of {document.name} must be usable by name.")
     if arguments.kwarg is None and (missing := sorted(set(properties) - names)):
-        raise Invalid("signature", f"{document.name} lacks the parameter {missing[0]!r} of its document.")
+        raise InvalidReply("signature", f"{document.name} lacks the parameter {missing[0]!r} of its document.")
     plain = arguments.args[: len(arguments.args) - len(arguments.defaults)]
     bare = [argument for argument, value in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True) if not value]
     if extra := sorted({argument.arg for argument in (*plain, *bare)} - set(required)):
-        raise Invalid(
+        raise InvalidReply(
             "signature", f"the parameter {extra[0]!r} of {document.name} needs a default: it is not required."
         )

@@ -13,12 +13,12 @@ from dataclasses import asdict
 from typing import Any, cast
 
 from envbuilder.model import stages
-from envbuilder.model.author import Author, Invalid, Ledger, file_text
-from envbuilder.model.checkpoint import Checkpoint, Product, Rejection
-from envbuilder.model.requests import Request, Scale
-from envbuilder.model.stages import STAGES, Workshop
-from envbuilder.model.trial import Trial
-from envbuilder.records import KINDS, Deployed, Scenario, Toolset
+from envbuilder.model.author import Author, InvalidReply, StageUsage, read_package_text
+from envbuilder.model.checkpoint import BuildDirectory, Rejection, StageProduct
+from envbuilder.model.requests import EnvironmentRequest, ScalingTargets
+from envbuilder.model.stages import STAGES, StageContext
+from envbuilder.model.trial import ToolTrial
+from envbuilder.records import QUESTION_KINDS, DeployedToolset, Scenario, Toolset
 from envbuilder.spec import PAPER, Levels, Size
 from harness.data import jsonio
 from harness.errors import ModelFailure, UsageError
@@ -30,7 +30,7 @@ HOPELESS = REFUSED_AT_THE_DOOR | {"insufficient_quota"}
 """Failures that every further request would share: they end the build, which can be resumed."""
 PROMPTS = ("scenario", "topic", "question", "documents", "integration", "scaling", "calls", "code", "repair")
 
-Result = Deployed | Rejection
+Result = DeployedToolset | Rejection
 
 
 class ModelGenerator:
@@ -48,12 +48,12 @@ class ModelGenerator:
         size: Size = PAPER.size,
         sampling: Sampling | None = None,
     ) -> None:
-        self.scale = Scale(levels, size)
+        self.scale = ScalingTargets(levels, size)
         self.sampling = sampling or Sampling()
         self._tries = tries
         self._concurrency = max(1, concurrency)
         self._model = model
-        self._shop = Workshop(Author(model, self.sampling, tries), Trial(sandbox), self.scale)
+        self._shop = StageContext(Author(model, self.sampling, tries), ToolTrial(sandbox), self.scale)
 
     @property
     def identity(self) -> Mapping[str, Any]:
@@ -62,15 +62,15 @@ class ModelGenerator:
             "model": dict(self._model.fingerprint),
             "sampling": asdict(self.sampling),
             "levels": asdict(self.scale.levels),
-            "distractors": {kind: self.scale.distractors(kind) for kind in KINDS},
+            "distractors": {kind: self.scale.distractor_count(kind) for kind in QUESTION_KINDS},
             "tries": self._tries,
-            "prompts": jsonio.digest([file_text(f"prompts/{name}.md") for name in PROMPTS]),
+            "prompts": jsonio.digest([read_package_text(f"prompts/{name}.md") for name in PROMPTS]),
         }
 
     async def build(
         self,
-        requests: Sequence[Request],
-        checkpoint: Checkpoint,
+        requests: Sequence[EnvironmentRequest],
+        checkpoint: BuildDirectory,
         on_done: Callable[[Result], None] | None = None,
     ) -> list[Result]:
         """One result a request, in their order; `on_done` is told of each as it comes.
@@ -95,37 +95,39 @@ class ModelGenerator:
             checkpoint.finish()
         return [results[request.index] for request in requests]
 
-    async def _environment(self, request: Request, checkpoint: Checkpoint) -> Result:
+    async def _environment(self, request: EnvironmentRequest, checkpoint: BuildDirectory) -> Result:
         """One environment, from the stage that it has reached."""
-        reached = checkpoint.reached(request)
+        reached = checkpoint.find_progress(request)
         if isinstance(reached, Rejection):
             return reached
         product = reached.product
         for stage in STAGES[reached.stages :]:
-            ledger = Ledger()
+            ledger = StageUsage()
             try:
                 product = await self._stage(stage, request, product, ledger)
-            except Invalid as invalid:
-                return checkpoint.reject(request, stage, invalid, ledger)
+            except InvalidReply as invalid:
+                return checkpoint.append_rejection(request, stage, invalid, ledger)
             except ModelFailure as failure:
                 if failure.stop in HOPELESS:
                     raise UsageError(f"The build cannot go on, and can be resumed: {failure}") from None
                 return Rejection(request.index, stage, failure.stop, str(failure))
-            checkpoint.keep(request, stage, product, ledger)
-        return cast(Deployed, product)
+            checkpoint.append_product(request, stage, product, ledger)
+        return cast(DeployedToolset, product)
 
-    async def _stage(self, stage: str, request: Request, product: Product | None, ledger: Ledger) -> Product:
+    async def _stage(
+        self, stage: str, request: EnvironmentRequest, product: StageProduct | None, ledger: StageUsage
+    ) -> StageProduct:
         match stage:
             case "scenario":
-                return await stages.scenario(self._shop, request, ledger)
+                return await stages.write_scenario(self._shop, request, ledger)
             case "documents":
-                return await stages.documents(self._shop, cast(Scenario, product), ledger)
+                return await stages.write_documents(self._shop, cast(Scenario, product), ledger)
             case "integration":
-                return await stages.integration(self._shop, cast(Toolset, product), ledger)
+                return await stages.integrate_documents(self._shop, cast(Toolset, product), ledger)
             case "scaling":
-                return await stages.scaling(self._shop, cast(Toolset, product), ledger)
+                return await stages.scale_toolset(self._shop, cast(Toolset, product), ledger)
             case _:
-                return await stages.deployment(self._shop, cast(Toolset, product), ledger)
+                return await stages.deploy_toolset(self._shop, cast(Toolset, product), ledger)
 
 
 async def together(work: Sequence[Any]) -> None:

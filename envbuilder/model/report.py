@@ -13,7 +13,7 @@ from typing import Any
 
 from tabulate import tabulate
 
-from envbuilder.model.checkpoint import FILES, REJECTED, read_lines
+from envbuilder.model.checkpoint import REJECTED, STAGE_FILES, read_lines
 from envbuilder.model.stages import STAGES
 from harness.types import Usage
 
@@ -44,16 +44,16 @@ class StageCount:
 
 
 @dataclass(frozen=True)
-class Report:
+class ModelReport:
     """A build's account, stage by stage."""
 
     stages: Mapping[str, StageCount]
 
     @classmethod
-    def of(cls, directory: Path) -> Report:
+    def from_directory(cls, directory: Path) -> ModelReport:
         """The report of a checkpoint's directory. Raises UsageError where a line is broken."""
         counts = {stage: StageCount() for stage in STAGES}
-        for stage, name in FILES.items():
+        for stage, name in STAGE_FILES.items():
             for line in read_lines(directory / name):
                 counts[stage].add(line)
         for line in read_lines(directory / REJECTED):
@@ -65,7 +65,7 @@ class Report:
         """All tokens of the build."""
         return sum((count.usage for count in self.stages.values()), Usage())
 
-    def table(self) -> str:
+    def format_tables(self) -> str:
         """Two tables to print: stages with their tokens, and the reasons for which replies were refused."""
         heads = ("stage", "entered", "passed", "repaired", "dropped", "requests", "input tokens", "output tokens")
         text = tabulate(list(self._stage_rows()), heads, tablefmt="github", intfmt=",")

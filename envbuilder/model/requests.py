@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from envbuilder.records import KINDS, Kind
+from envbuilder.records import QUESTION_KINDS, QuestionKind
 from envbuilder.spec import DISTRACTOR_SHARE, PAPER, Levels, Size
 from harness.data import jsonio
 from harness.errors import UsageError
@@ -45,7 +45,7 @@ ASPECTS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class EnvironmentRequest:
     """One environment to make. `index` is its number in the build; either `topic` or `question` is there.
 
     A `kind` of None leaves the kind to the model, `hops` of None the number of sub-questions. `answer` is what a user
@@ -53,7 +53,7 @@ class Request:
     """
 
     index: int
-    kind: Kind | None = None
+    kind: QuestionKind | None = None
     topic: str | None = None
     question: str | None = None
     answer: str | None = None
@@ -61,14 +61,14 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Scale:
+class ScalingTargets:
     """How far the four strategies go, in numbers that a reply can be held to; the preset's size and its levels."""
 
     levels: Levels = PAPER.levels
     size: Size = PAPER.size
 
     @property
-    def any(self) -> bool:
+    def is_active(self) -> bool:
         return any(asdict(self.levels).values())
 
     @property
@@ -81,21 +81,21 @@ class Scale:
         """Parameters of every document that are more than a plain string."""
         return (0, 1, 2, 3)[self.levels.types]
 
-    def distractors(self, kind: Kind) -> int:
+    def distractor_count(self, kind: QuestionKind) -> int:
         """Tools that answer nothing: the share of the level of what the size has on average."""
         weights = self.size.distractors[kind]
         mean = sum(number * weight for number, weight in weights) / sum(weight for _, weight in weights)
         return round(DISTRACTOR_SHARE[self.levels.distractors] * mean)
 
 
-def from_topics(
+def requests_from_topics(
     n: int,
-    kinds: Sequence[Kind] = KINDS,
+    kinds: Sequence[QuestionKind] = QUESTION_KINDS,
     topics: Sequence[str] = TOPICS,
     size: Size = PAPER.size,
     seed: int = 0,
     start: int = 0,
-) -> tuple[Request, ...]:
+) -> tuple[EnvironmentRequest, ...]:
     """`n` requests: kinds in turn, topics shuffled by the seed and used equally often, with changing aspects.
 
     The requests of one seed are one endless sequence without repeats, taken from `start` on: splits take other parts.
@@ -106,12 +106,12 @@ def from_topics(
     random.Random(seed).shuffle(pairs)
     made = ((index, kinds[index % len(kinds)], start + index) for index in range(n))
     return tuple(
-        Request(index, kind, _topic(pairs, position), hops=_hops(size, kind, f"{seed}:{position}"))
+        EnvironmentRequest(index, kind, _topic(pairs, position), hops=_hops(size, kind, f"{seed}:{position}"))
         for index, kind, position in made
     )
 
 
-def _hops(size: Size, kind: Kind, seed: str) -> int:
+def _hops(size: Size, kind: QuestionKind, seed: str) -> int:
     numbers, weights = zip(*size.hops[kind], strict=True)
     drawn: int = random.Random(seed).choices(numbers, weights)[0]
     return drawn
@@ -123,7 +123,7 @@ def _topic(pairs: Sequence[tuple[str, str]], position: int) -> str:
     return f"{topic}, and {aspect}" + (f" (variant {variant + 1})" if variant else "")
 
 
-def read_questions(path: Path, kind: Kind | None = None) -> tuple[Request, ...]:
+def read_questions(path: Path, kind: QuestionKind | None = None) -> tuple[EnvironmentRequest, ...]:
     """A user's questions: one a line, or a JSON object {question, answer?, kind?} a line.
 
     Raises UsageError where there is no such file, or a line is not one of those.
@@ -136,7 +136,7 @@ def read_questions(path: Path, kind: Kind | None = None) -> tuple[Request, ...]:
     if not found:
         raise UsageError(f"{path} holds no questions.")
     return tuple(
-        Request(index, fields.get("kind") or kind, None, fields["question"], fields.get("answer"))
+        EnvironmentRequest(index, fields.get("kind") or kind, None, fields["question"], fields.get("answer"))
         for index, fields in enumerate(found)
     )
 
@@ -154,13 +154,13 @@ def _questions(lines: Sequence[str], path: Path) -> Iterator[Mapping[str, Any]]:
 
 def _from_json(text: str, where: str) -> Mapping[str, Any]:
     try:
-        value = jsonio.loads(text)
+        value = jsonio.parse_json(text)
     except ValueError as error:
         raise UsageError(f"{where} is not JSON: {error}.") from None
     if not isinstance(value, dict) or not isinstance(value.get("question"), str) or not value["question"].strip():
         raise UsageError(f"{where} needs a text in the field 'question'.")
     if value.get("answer") is not None and not isinstance(value["answer"], str):
         raise UsageError(f"{where}: the field 'answer' must be a text.")
-    if value.get("kind") not in (None, *KINDS):
-        raise UsageError(f"{where}: the field 'kind' must be one of {', '.join(KINDS)}.")
+    if value.get("kind") not in (None, *QUESTION_KINDS):
+        raise UsageError(f"{where}: the field 'kind' must be one of {', '.join(QUESTION_KINDS)}.")
     return value

@@ -13,28 +13,28 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from envbuilder.model import checks
-from envbuilder.model.author import Author, Invalid, Ledger, prompt_of
-from envbuilder.model.requests import Request, Scale
-from envbuilder.model.trial import Trial
-from envbuilder.records import Call, Deployed, Document, Hop, JSONObject, Scenario, Toolset
+from envbuilder.model.author import Author, InvalidReply, StageUsage, fill_prompt
+from envbuilder.model.requests import EnvironmentRequest, ScalingTargets
+from envbuilder.model.trial import ToolTrial
+from envbuilder.records import DeployedToolset, Document, Hop, HopCall, JSONObject, Scenario, Toolset
 from harness.data import jsonio
 
 STAGES = ("scenario", "documents", "integration", "scaling", "deployment")
 
 
 @dataclass(frozen=True)
-class Workshop:
+class StageContext:
     """What every stage works with."""
 
     author: Author
-    trial: Trial
-    scale: Scale
+    trial: ToolTrial
+    scale: ScalingTargets
 
 
 # --- 1: the scenario ---------------------------------------------------------------------------------------------
 
 
-async def scenario(shop: Workshop, request: Request, ledger: Ledger) -> Scenario:
+async def write_scenario(shop: StageContext, request: EnvironmentRequest, ledger: StageUsage) -> Scenario:
     """A question with its sub-questions; a user's own question is kept as it was given.
 
     The world is named after what was asked for, so that it shows when two splits were asked for the same.
@@ -47,18 +47,18 @@ async def scenario(shop: Workshop, request: Request, ledger: Ledger) -> Scenario
 
     kind = request.kind or "the one that the question is"
     hops = request.hops or "as many as it takes"
-    prompt = prompt_of("scenario", task=task_of(request), kind=kind, hops=hops)
+    prompt = fill_prompt("scenario", task=task_of(request), kind=kind, hops=hops)
     return await shop.author.ask(prompt, "scenario", accept, ledger)
 
 
-def task_of(request: Request) -> str:
+def task_of(request: EnvironmentRequest) -> str:
     if request.question is None:
-        return prompt_of("topic", topic=request.topic)
+        return fill_prompt("topic", topic=request.topic)
     answer = "" if request.answer is None else f"Its answer is: {request.answer}"
-    return prompt_of("question", question=request.question, answer=answer)
+    return fill_prompt("question", question=request.question, answer=answer)
 
 
-def scenario_of(request: Request, reply: JSONObject) -> Scenario:
+def scenario_of(request: EnvironmentRequest, reply: JSONObject) -> Scenario:
     asked = jsonio.digest([request.kind, request.topic, request.question])
     return Scenario(
         id=f"model-{request.index:06}-{asked[:8]}",
@@ -76,21 +76,21 @@ def scenario_of(request: Request, reply: JSONObject) -> Scenario:
 # --- 2 to 4: documents -------------------------------------------------------------------------------------------
 
 
-async def documents(shop: Workshop, made: Scenario, ledger: Ledger) -> Toolset:
+async def write_documents(shop: StageContext, made: Scenario, ledger: StageUsage) -> Toolset:
     """One document a sub-question."""
 
     async def accept(reply: JSONObject) -> Toolset:
         found = documents_of(reply["documents"])
         checks.check_documents(made, found)
         if [document.serves for document in found] != [(index,) for index in range(len(made.hops))]:
-            raise Invalid("unserved", "there must be one document for each sub-question, in their order.")
+            raise InvalidReply("unserved", "there must be one document for each sub-question, in their order.")
         return Toolset(made, found)
 
-    prompt = prompt_of("documents", question=made.question, hops=listed(made))
+    prompt = fill_prompt("documents", question=made.question, hops=listed(made))
     return await shop.author.ask(prompt, "documents", accept, ledger)
 
 
-async def integration(shop: Workshop, toolset: Toolset, ledger: Ledger) -> Toolset:
+async def integrate_documents(shop: StageContext, toolset: Toolset, ledger: StageUsage) -> Toolset:
     """Documents that overlap become one. A single document overlaps with none, and nothing is asked."""
     if len(toolset.documents) == 1:
         return toolset
@@ -101,14 +101,14 @@ async def integration(shop: Workshop, toolset: Toolset, ledger: Ledger) -> Tools
         checks.check_integrated(toolset.documents, found)
         return replace(toolset, documents=found)
 
-    prompt = prompt_of("integration", hops=listed(toolset.scenario), documents=as_json(toolset.documents))
+    prompt = fill_prompt("integration", hops=listed(toolset.scenario), documents=as_json(toolset.documents))
     return await shop.author.ask(prompt, "documents", accept, ledger)
 
 
-async def scaling(shop: Workshop, toolset: Toolset, ledger: Ledger) -> Toolset:
+async def scale_toolset(shop: StageContext, toolset: Toolset, ledger: StageUsage) -> Toolset:
     """The four strategies, each at its level; all at 0 ask nothing."""
     scale, made = shop.scale, toolset.scenario
-    if not scale.any:
+    if not scale.is_active:
         return toolset
 
     async def accept(reply: JSONObject) -> Toolset:
@@ -117,7 +117,7 @@ async def scaling(shop: Workshop, toolset: Toolset, ledger: Ledger) -> Toolset:
         checks.check_scaled(toolset, found, extra, scale)
         return replace(toolset, documents=(*found, *extra))
 
-    prompt = prompt_of(
+    prompt = fill_prompt(
         "scaling",
         hops=listed(made),
         documents=as_json(toolset.documents),
@@ -127,7 +127,7 @@ async def scaling(shop: Workshop, toolset: Toolset, ledger: Ledger) -> Toolset:
         types_level=scale.levels.types,
         types=scale.typed_parameters,
         toolset_level=scale.levels.distractors,
-        distractors=scale.distractors(made.kind),
+        distractors=scale.distractor_count(made.kind),
     )
     return await shop.author.ask(prompt, "scaling", accept, ledger)
 
@@ -164,42 +164,44 @@ def listed(made: Scenario, answers: bool = False) -> str:
 # --- 5: deployment -----------------------------------------------------------------------------------------------
 
 
-async def deployment(shop: Workshop, toolset: Toolset, ledger: Ledger) -> Deployed:
+async def deploy_toolset(shop: StageContext, toolset: Toolset, ledger: StageUsage) -> DeployedToolset:
     """Gold calls, then a function for every document, then the proof that the calls solve the environment."""
     calls = await gold_calls(shop, toolset, ledger)
     codes = {
         document.name: await code(shop, toolset.scenario, document, calls, ledger) for document in toolset.documents
     }
-    await shop.trial.replay(toolset.scenario, codes, calls)
-    return Deployed(replace(toolset, calls=calls), codes)
+    await shop.trial.check_gold_calls(toolset.scenario, codes, calls)
+    return DeployedToolset(replace(toolset, calls=calls), codes)
 
 
-async def gold_calls(shop: Workshop, toolset: Toolset, ledger: Ledger) -> tuple[Call, ...]:
+async def gold_calls(shop: StageContext, toolset: Toolset, ledger: StageUsage) -> tuple[HopCall, ...]:
     made = toolset.scenario
     serving = [document for document in toolset.documents if document.serves]
 
-    async def accept(reply: JSONObject) -> tuple[Call, ...]:
-        found = tuple(Call(item["name"], item["arguments"], int(item["solves"])) for item in reply["calls"])
+    async def accept(reply: JSONObject) -> tuple[HopCall, ...]:
+        found = tuple(HopCall(item["name"], item["arguments"], int(item["solves"])) for item in reply["calls"])
         checks.check_calls(made, serving, found)
         return found
 
-    prompt = prompt_of("calls", answers=listed(made, answers=True), documents=as_json(serving))
+    prompt = fill_prompt("calls", answers=listed(made, answers=True), documents=as_json(serving))
     return await shop.author.ask(prompt, "calls", accept, ledger)
 
 
-async def code(shop: Workshop, made: Scenario, document: Document, calls: Sequence[Call], ledger: Ledger) -> str:
+async def code(
+    shop: StageContext, made: Scenario, document: Document, calls: Sequence[HopCall], ledger: StageUsage
+) -> str:
     own = [call for call in calls if call.name == document.name]
 
     async def accept(reply: JSONObject) -> str:
         source: str = reply["code"]
         checks.check_code(document, source)
         if own:
-            await shop.trial.gold(made, document, source, own)
+            await shop.trial.check_gold_tool(made, document, source, own)
         else:
-            await shop.trial.distractor(document, source)
+            await shop.trial.check_distractor(document, source)
         return source
 
-    prompt = prompt_of(
+    prompt = fill_prompt(
         "code",
         document=json.dumps(shown(document), ensure_ascii=False, indent=1),
         function=document.name,
@@ -209,7 +211,7 @@ async def code(shop: Workshop, made: Scenario, document: Document, calls: Sequen
     return await shop.author.ask(prompt, "code", accept, ledger)
 
 
-def cases(made: Scenario, own: Sequence[Call]) -> str:
+def cases(made: Scenario, own: Sequence[HopCall]) -> str:
     if not own:
         return "It is a distractor: no sub-question needs it, and it must work like a real service all the same."
     lines = (

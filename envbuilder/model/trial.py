@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
 
-from envbuilder.model.author import Invalid
-from envbuilder.model.checks import holds, states, surfaces
-from envbuilder.records import Call, Document, Scenario
-from harness.data.schema_values import plain
+from envbuilder.model.author import InvalidReply
+from envbuilder.model.checks import output_solves, passes_answer_on, states_answer
+from envbuilder.records import Document, HopCall, Scenario
+from harness.data.schema_values import plain_value
 from harness.sandbox import Sandbox
 from harness.scoring import strict
 from harness.types import CallRecord, CallStatus, JSONObject, ToolCall, ToolResult
@@ -46,29 +46,31 @@ class Probe:
     arguments: JSONObject
 
 
-class Trial:
+class ToolTrial:
     """Tools are run in `sandbox`, each in an episode of its own."""
 
     def __init__(self, sandbox: Sandbox) -> None:
         self._sandbox = sandbox
 
-    async def gold(self, scenario: Scenario, document: Document, source: str, calls: Sequence[Call]) -> None:
+    async def check_gold_tool(
+        self, scenario: Scenario, document: Document, source: str, calls: Sequence[HopCall]
+    ) -> None:
         """Accepts the code of a tool that serves sub-questions. Raises Invalid."""
         for call in calls:
             await self._right(document, source, call, scenario.hops[call.solves].answer)
         for call in calls:
-            for probe in probes(scenario, document, call, calls):
+            for probe in make_probes(scenario, document, call, calls):
                 await self._wrong(document, source, call, probe, scenario.hops[call.solves].answer)
 
-    async def distractor(self, document: Document, source: str) -> None:
+    async def check_distractor(self, document: Document, source: str) -> None:
         """Accepts the code of a tool that serves none: whatever it says, it must say it in time and harmlessly."""
         arguments = defaults(document)
         result = await self._run(document, source, arguments)
         refuse_danger(result, arguments)
         if result.status != "ok":
-            raise Invalid(*fault(result, arguments))
+            raise InvalidReply(*fault(result, arguments))
 
-    async def replay(self, scenario: Scenario, codes: Mapping[str, str], calls: Sequence[Call]) -> None:
+    async def check_gold_calls(self, scenario: Scenario, codes: Mapping[str, str], calls: Sequence[HopCall]) -> None:
         """The proof of the whole environment: its gold calls, in one episode, solve every sub-answer."""
         with self._sandbox.episode() as episode:
             results = await episode.arun(codes, [(call.name, call.arguments) for call in calls])
@@ -77,36 +79,36 @@ class Trial:
             wanted.setdefault(call.name, []).append(scenario.hops[call.solves].answer)
         records = [record_of(call, result) for call, result in zip(calls, results, strict=True)]
         if None in strict.solves(records, wanted):
-            raise Invalid("replay", "the gold calls, played one after the other, do not solve every sub-question.")
+            raise InvalidReply("replay", "the gold calls, played one after the other, do not solve every sub-question.")
 
-    async def _right(self, document: Document, source: str, call: Call, answer: str) -> None:
+    async def _right(self, document: Document, source: str, call: HopCall, answer: str) -> None:
         result = await self._run(document, source, call.arguments)
         refuse_danger(result, call.arguments)
         if result.status != "ok":
-            raise Invalid(*fault(result, call.arguments))
+            raise InvalidReply(*fault(result, call.arguments))
         if strict.is_error("ok", result.output):
             sentence = f"{said(call.arguments)} gives the error {shown(result.output)}, and must give {answer!r}."
-            raise Invalid("error_output", sentence)
-        if not surfaces(call, result.output, answer):
+            raise InvalidReply("error_output", sentence)
+        if not output_solves(call, result.output, answer):
             sentence = f"{said(call.arguments)} gives {shown(result.output)}, which does not state {answer!r}."
-            raise Invalid("wrong_answer", sentence)
+            raise InvalidReply("wrong_answer", sentence)
 
-    async def _wrong(self, document: Document, source: str, call: Call, probe: Probe, answer: str) -> None:
+    async def _wrong(self, document: Document, source: str, call: HopCall, probe: Probe, answer: str) -> None:
         result = await self._run(document, source, probe.arguments)
         refuse_danger(result, probe.arguments)
-        if not states(result.output, answer) or states(json.dumps(probe.arguments), answer):
+        if not states_answer(result.output, answer) or states_answer(json.dumps(probe.arguments), answer):
             return
         if result.status != "ok" or strict.is_error("ok", result.output):
-            raise Invalid("leak", f"{said(probe.arguments)} gives an error that states {answer!r}, an answer.")
+            raise InvalidReply("leak", f"{said(probe.arguments)} gives an error that states {answer!r}, an answer.")
         sentence = f"{said(probe.arguments)}, with {probe.what}, still gives {answer!r}: it must depend on them."
-        raise Invalid(probe.reason, sentence)
+        raise InvalidReply(probe.reason, sentence)
 
     async def _run(self, document: Document, source: str, arguments: JSONObject) -> ToolResult:
         with self._sandbox.episode() as episode:
             return (await episode.arun({document.name: source}, [(document.name, arguments)]))[0]
 
 
-def record_of(call: Call, result: ToolResult) -> CallRecord:
+def record_of(call: HopCall, result: ToolResult) -> CallRecord:
     said = ToolCall("", call.name, call.arguments, json.dumps(call.arguments))
     return CallRecord(0, said, result.status, result.output)
 
@@ -114,9 +116,9 @@ def record_of(call: Call, result: ToolResult) -> CallRecord:
 def refuse_danger(result: ToolResult, arguments: JSONObject) -> None:
     """What no call may do, whatever its arguments are: hang, die, or reach for what the jail denies."""
     if result.status == "raised" and result.output.startswith(DENIED):
-        raise Invalid("unsafe", f"{said(arguments)} reached for something outside: {shown(result.output)}.")
+        raise InvalidReply("unsafe", f"{said(arguments)} reached for something outside: {shown(result.output)}.")
     if result.status in ("timeout", "killed"):
-        raise Invalid(*fault(result, arguments))
+        raise InvalidReply(*fault(result, arguments))
 
 
 def fault(result: ToolResult, arguments: JSONObject) -> tuple[str, str]:
@@ -135,11 +137,16 @@ def shown(text: str) -> str:
 # --- wrong arguments ---------------------------------------------------------------------------------------------
 
 
-def probes(scenario: Scenario, document: Document, call: Call, calls: Sequence[Call]) -> Iterator[Probe]:
+def make_probes(scenario: Scenario, document: Document, call: HopCall, calls: Sequence[HopCall]) -> Iterator[Probe]:
     """Calls of a tool that must not give the answer of its gold call, each unlike the gold call."""
-    found = [Probe("constant", "every value changed", changed(document, call, call.arguments, n)) for n in range(3)]
+    found = [
+        Probe("constant", "every value changed", change_arguments(document, call, call.arguments, n)) for n in range(3)
+    ]
     free = [name for name in call.arguments if not is_choice(property_of(document, name))]
-    found += [Probe("constant", "every value changed but choices", changed(document, call, free, n)) for n in range(2)]
+    found += [
+        Probe("constant", "every value changed but choices", change_arguments(document, call, free, n))
+        for n in range(2)
+    ]
     found += list(order_probes(scenario, document, call))
     found += [
         Probe("constant", f"the arguments of sub-question {other.solves}", other.arguments)
@@ -147,25 +154,25 @@ def probes(scenario: Scenario, document: Document, call: Call, calls: Sequence[C
         if other.name == call.name and other.solves != call.solves
     ]
     if all(probe.arguments == call.arguments for probe in found):
-        raise Invalid("constant", f"{said(call.arguments)} has nothing in it that could be wrong.")
+        raise InvalidReply("constant", f"{said(call.arguments)} has nothing in it that could be wrong.")
     yield from (probe for probe in found if probe.arguments != call.arguments)
     yield Probe("default", "no arguments", {})
     yield Probe("default", "dull default arguments", defaults(document))
 
 
-def order_probes(scenario: Scenario, document: Document, call: Call) -> Iterator[Probe]:
+def order_probes(scenario: Scenario, document: Document, call: HopCall) -> Iterator[Probe]:
     for earlier in scenario.hops[call.solves].depends_on:
         answer = scenario.hops[earlier].answer
-        passing = [name for name, value in call.arguments.items() if holds(value, answer)]
+        passing = [name for name, value in call.arguments.items() if passes_answer_on(value, answer)]
         for salt in range(2):
             what = f"another value for {' and '.join(passing)}, the answer of sub-question {earlier},"
-            yield Probe("order", what, changed(document, call, passing, salt))
+            yield Probe("order", what, change_arguments(document, call, passing, salt))
 
 
 def defaults(document: Document) -> JSONObject:
     """The dullest arguments that the document allows."""
     properties: Mapping[str, JSONObject] = document.parameters["properties"]
-    return {name: plain(properties[name]) for name in document.parameters["required"]}
+    return {name: plain_value(properties[name]) for name in document.parameters["required"]}
 
 
 def property_of(document: Document, name: str) -> JSONObject:
@@ -177,23 +184,27 @@ def is_choice(schema: JSONObject) -> bool:
     return "enum" in schema or schema.get("type") == "boolean" or "enum" in (schema.get("items") or {})
 
 
-def changed(document: Document, call: Call, names: Sequence[str] | Mapping[str, Any], salt: int) -> JSONObject:
+def change_arguments(
+    document: Document, call: HopCall, names: Sequence[str] | Mapping[str, Any], salt: int
+) -> JSONObject:
     """The call's arguments with other values for `names`; another salt, other values."""
     places = {name: place for place, name in enumerate(call.arguments)}
     return {
-        name: other(value, property_of(document, name), salt, places[name]) if name in names else value
+        name: other_value(value, property_of(document, name), salt, places[name]) if name in names else value
         for name, value in call.arguments.items()
     }
 
 
-def other(value: Any, schema: JSONObject, salt: int, place: int) -> Any:
+def other_value(value: Any, schema: JSONObject, salt: int, place: int) -> Any:
     """Another value of the same shape. The place of a value keeps changes from cancelling out in a sum or a gap."""
     if isinstance(value, list):
         items = schema.get("items") or {}
-        return [other(item, items, salt, place + n) for n, item in enumerate(value)] or ["Quillon Vasterby"]
+        return [other_value(item, items, salt, place + n) for n, item in enumerate(value)] or ["Quillon Vasterby"]
     if isinstance(value, dict):
         inner = schema.get("properties") or {}
-        return {key: other(item, inner.get(key, {}), salt, place + n) for n, (key, item) in enumerate(value.items())}
+        return {
+            key: other_value(item, inner.get(key, {}), salt, place + n) for n, (key, item) in enumerate(value.items())
+        }
     if rest := [choice for choice in schema.get("enum", ()) if choice != value]:
         return rest[(salt + place) % len(rest)]
     if "enum" in schema or value is None:

@@ -14,49 +14,49 @@ from dataclasses import replace
 from random import Random
 from typing import Any
 
-from envbuilder.records import Deployed, Document, JSONObject, Toolset
-from envbuilder.worlds.catalogue import KINDS, RELATIONS
+from envbuilder.records import DeployedToolset, Document, JSONObject, Toolset
+from envbuilder.worlds.catalogue import ENTITY_KINDS, RELATIONS
 from envbuilder.worlds.operations import OPERATIONS
-from envbuilder.worlds.parameters import PEOPLE_PATTERN, cell
-from envbuilder.worlds.schema import Relation, alternatives
+from envbuilder.worlds.parameters import PEOPLE_PATTERN, cell_value
+from envbuilder.worlds.schema import Relation, split_alternatives
 from envbuilder.worlds.tables import World, pair_key
 
-_TABLES = alternatives("records|entries|register|ledger|holdings|rows_by_name|archive|index")
-_CLEANERS = alternatives("clean|fold|normalise|plain|canonical|tidy")
-_RECORDS = alternatives("record|entry|found|match|item|hit")
-_RESULTS = alternatives("result|value|answer|reply|information|finding|data|response")
-_MISSING = alternatives(
+_TABLES = split_alternatives("records|entries|register|ledger|holdings|rows_by_name|archive|index")
+_CLEANERS = split_alternatives("clean|fold|normalise|plain|canonical|tidy")
+_RECORDS = split_alternatives("record|entry|found|match|item|hit")
+_RESULTS = split_alternatives("result|value|answer|reply|information|finding|data|response")
+_MISSING = split_alternatives(
     "No such {noun}: check the spelling and give the full name.|The {noun} was not found; use its full name.|"
     "There is no entry for this {noun}.|Nothing is recorded under that name.|Unknown {noun}; names must be complete.|"
     "This {register} has no such {noun}."
 )
-_MISSING_PAIR = alternatives(
+_MISSING_PAIR = split_alternatives(
     "No entry fits both keys; check the name of the {noun}.|Nothing is recorded for this combination.|"
     "The {noun} has no entry for that second key."
 )
-_EMPTY = alternatives(
+_EMPTY = split_alternatives(
     "{name} has to be a text.|{name} is missing.|Please give {name} as text.|{name} must name one {noun}."
 )
-_SENTENCES = alternatives(
+_SENTENCES = split_alternatives(
     "The {register} says: {{}}.|According to the {register}: {{}}.|On file: {{}}.|The entry reads {{}}.|"
     "Recorded for this {noun}: {{}}.|The {register} lists {{}}.|Found in the {register}: {{}}."
 )
-_SELECT = alternatives(
+_SELECT = split_alternatives(
     "{name} is not an entry of this tool.|{name} has to be one of the listed values.|No such {name} is kept."
 )
-_MISMATCH = alternatives(
+_MISMATCH = split_alternatives(
     "The {noun} on file has another {{column}}.|The {{column}} does not match.|Filtered out by {{column}}.|"
     "No {noun} of that name has this {{column}}."
 )
 
 
-_SHORT = alternatives(
+_SHORT = split_alternatives(
     "Look up a {noun} in the {register}.|One {noun} from the {register}.|Query the {register}.|"
     "Read an entry of the {register}.|Answer a request about a {noun}.|Report what the {register} holds on a {noun}."
 )
 
 
-def deploy(toolset: Toolset) -> Deployed:
+def deploy_toolset(toolset: Toolset) -> DeployedToolset:
     """The toolset with code for every document, its documents in random order."""
     facts = toolset.scenario.facts
     random = Random(f"{facts['source']}|deployment")
@@ -65,7 +65,7 @@ def deploy(toolset: Toolset) -> Deployed:
     documents = list(toolset.documents)
     random.shuffle(documents)
     codes = {document.name: coder.code(document) for document in documents}
-    return Deployed(replace(toolset, documents=tuple(documents)), codes)
+    return DeployedToolset(replace(toolset, documents=tuple(documents)), codes)
 
 
 class _Coder:
@@ -99,7 +99,7 @@ class _Coder:
             return [f'    """{summary}"""']
         style = self._random.random()
         if style < 0.45 and "register" in document.facts:
-            noun, register = KINDS[document.facts["kind"]].noun, document.facts["register"].replace("_", " ")
+            noun, register = ENTITY_KINDS[document.facts["kind"]].noun, document.facts["register"].replace("_", " ")
             return [f'    """{self.choice(_SHORT).format(noun=noun, register=register)}"""']
         if style < 0.84:
             return [f'    """{summary}"""']
@@ -162,7 +162,7 @@ class _Lookup:
         self._world = world
         self._facts = facts
         self._terse = terse
-        self._noun = KINDS[facts["kind"]].noun
+        self._noun = ENTITY_KINDS[facts["kind"]].noun
         self._words = {"noun": self._noun, "register": facts["register"].replace("_", " ")}
         self._relations = [RELATIONS[relation] for relation in facts["relations"]]
         self._roles: dict[str, list[JSONObject]] = {}
@@ -219,7 +219,7 @@ class _Lookup:
     def _row(self, name: str, second: Any) -> str:
         key = pair_key(name, second)
         cells = [
-            _literal(cell(self._world, key if column in self._facts["relations"] else name, column, values))
+            _literal(cell_value(self._world, key if column in self._facts["relations"] else name, column, values))
             for column, values in self._columns.values()
         ]
         shown = _literal(name) if second is None else f"({_literal(name)}, {_literal(second)})"
@@ -421,7 +421,7 @@ class _Lookup:
     def _surname(self) -> list[str]:
         if not (entry := self.one("surname")):
             return []
-        keys = [r.key for r in self._relations if r.target and KINDS[r.target].pattern == PEOPLE_PATTERN]
+        keys = [r.key for r in self._relations if r.target and ENTITY_KINDS[r.target].pattern == PEOPLE_PATTERN]
         return [
             f"    if {self._only(keys)}{entry['name']} is True:",
             '        value = ", ".join(reversed(value.split(" ", 1)))',

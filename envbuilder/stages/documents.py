@@ -12,21 +12,21 @@ from dataclasses import replace
 from random import Random
 from typing import Any
 
-from envbuilder.records import Call, Document, JSONObject, Scenario, Toolset
-from envbuilder.worlds.catalogue import KINDS, OFFICES, RELATIONS, years_of
+from envbuilder.records import Document, HopCall, JSONObject, Scenario, Toolset
+from envbuilder.worlds.catalogue import ENTITY_KINDS, OFFICES, RELATIONS, years_of
 from envbuilder.worlds.columns import EXAMPLES
 from envbuilder.worlds.operations import CURRENCIES, OPERATIONS, UNITS, Operation
-from envbuilder.worlds.schema import Relation, alternatives
+from envbuilder.worlds.schema import Relation, split_alternatives
 from envbuilder.worlds.tables import World
 
 SHORTEST, LONGEST = 170, 268
 """Between these many characters a description stops to grow."""
 
-_VERBS = alternatives(
+_VERBS = split_alternatives(
     "looks up|returns|reports|finds|retrieves|provides|fetches|gives|resolves|delivers|tells|states|supplies|discloses|"
     "yields|extracts|quotes|shows|ascertains|identifies"
 )
-_OPENINGS = alternatives(
+_OPENINGS = split_alternatives(
     "{V} {list} of {a}{by}.|{V} {list} for {a}{by}, as recorded by the {office}.|Given {a}, {v} {list}{by}.|"
     "Searches the {register} of the {office} and {v} {list} of {a}{by}.|"
     "Interface to the {register}: {v} {list} for {a}{by}.|"
@@ -37,22 +37,22 @@ _OPENINGS = alternatives(
     "Authoritative source on {list} of {a}{by}, run by the {office}.|{Register} lookup. {V} {list} of {a}{by}.|"
     "Exposes {list} of {a}{by} held in the {register} of the {office}."
 )
-_TAILS = alternatives(
+_TAILS = split_alternatives(
     "Spelling is tolerant of case and spacing.|Unknown names produce an explanatory error.|"
     "One record is returned per request.|Optional arguments narrow or reshape the response.|"
     "Ambiguous abbreviations are rejected.|Responses are compact and machine readable.|"
     "Filters that do not match yield an error instead of a guess.|Only registered names are understood."
 )
-_SINGLE_NAMES = alternatives(
+_SINGLE_NAMES = split_alternatives(
     "{kind}_{key}_finder|find_{kind}_{key}|{kind}_{key}_lookup|get_{kind}_{key}|{kind}_{key}_retriever|"
     "{kind}_{key}_query|{key}_of_{kind}|{kind}_{key}_search|{kind}_{key}_service|lookup_{kind}_{key}|"
     "{kind}_{key}_info|fetch_{kind}_{key}|{kind}_{key}_resolver|{kind}_{key}_identifier"
 )
-_GENERAL_NAMES = alternatives(
+_GENERAL_NAMES = split_alternatives(
     "{register}|{register}_lookup|{register}_search|query_{register}|{register}_query|{register}_api|"
     "search_{register}|{register}_reader|{register}_explorer|{register}_info_retriever|consult_{register}"
 )
-_SUBJECTS = alternatives(
+_SUBJECTS = split_alternatives(
     "Name of the {noun} to look up, as it is registered; case and spacing do not matter.|"
     "The {noun} that the request is about, given by its full name.|"
     "Full name of the {noun}; a leading article may be left out.|"
@@ -62,33 +62,33 @@ _SUBJECTS = alternatives(
     "Identifies the {noun}: its complete name, without quotation marks.|"
     "The {noun} of interest. Nicknames and abbreviations are not resolved."
 )
-_SECONDS = alternatives(
+_SECONDS = split_alternatives(
     "The other {noun}, by its full name; the order of the two does not matter.|"
     "Full name of the second {noun} of the pair that is looked up."
 )
-_YEARS = alternatives(
+_YEARS = split_alternatives(
     "Calendar year that the figure refers to, with four digits.|The year of interest, as a four-digit number.|"
     "Four-digit year for which the entry is wanted; other years have entries of their own."
 )
-_SELECTORS = alternatives(
+_SELECTORS = split_alternatives(
     "Which entry of the record is wanted.|The piece of information to return about the {noun}.|"
     "Selects what is reported about the {noun}.|The aspect of the {noun} that the response should contain.|"
     "Topic of the request: which of the recorded particulars to return."
 )
-_SELECTOR_NAMES = alternatives("field|attribute|info_type|detail|entry|aspect|topic|query_type|information|fact")
-_YEAR_NAMES = alternatives("year|season_year|calendar_year|reference_year|for_year")
+_SELECTOR_NAMES = split_alternatives("field|attribute|info_type|detail|entry|aspect|topic|query_type|information|fact")
+_YEAR_NAMES = split_alternatives("year|season_year|calendar_year|reference_year|for_year")
 
 
-def write(scenario: Scenario) -> Toolset:
+def write_documents(scenario: Scenario) -> Toolset:
     """One document for each hop of a scenario."""
     random = Random(f"{scenario.facts['source']}|documents")
     world = World(random, scenario.facts["world"])
-    writer = Writer(random, world, scenario.facts["terse"])
+    writer = DocumentWriter(random, world, scenario.facts["terse"])
     documents: list[Document] = []
     for index, step in enumerate(scenario.facts["steps"]):
         facts = writer.operation(step) if "operation" in step else writer.lookup(step)
         documents.append(writer.document(facts, (index,), {document.name for document in documents}))
-    return gold(with_world(Toolset(scenario, tuple(documents)), world))
+    return with_gold_calls(with_world(Toolset(scenario, tuple(documents)), world))
 
 
 def with_world(toolset: Toolset, world: World) -> Toolset:
@@ -97,12 +97,12 @@ def with_world(toolset: Toolset, world: World) -> Toolset:
     return replace(toolset, scenario=replace(scenario, facts={**scenario.facts, "world": world.to_facts()}))
 
 
-def gold(toolset: Toolset) -> Toolset:
+def with_gold_calls(toolset: Toolset) -> Toolset:
     """The toolset with the gold call of every hop, written for its documents as they are."""
     serving = {hop: document for document in toolset.documents for hop in document.serves}
     steps = toolset.scenario.facts["steps"]
     calls = tuple(
-        Call(serving[index].name, arguments(serving[index].facts, step), index) for index, step in enumerate(steps)
+        HopCall(serving[index].name, arguments(serving[index].facts, step), index) for index, step in enumerate(steps)
     )
     return replace(toolset, calls=calls)
 
@@ -133,7 +133,7 @@ def relations_of(facts: JSONObject) -> list[Relation]:
     return [RELATIONS[relation] for relation in facts["relations"]]
 
 
-class Writer:
+class DocumentWriter:
     """Writes documents from facts; `terse` keeps every text short."""
 
     def __init__(self, random: Random, world: World, terse: bool) -> None:
@@ -159,7 +159,7 @@ class Writer:
             "also": relation.also,
             "rows": self.rows(kind, relation.also, wanted),
             "parameters": [self._subject(kind)],
-            "register": self.choice(KINDS[kind].registers),
+            "register": self.choice(ENTITY_KINDS[kind].registers),
         }
         if relation.also:
             facts["parameters"].append(self._second(relation.also, facts))
@@ -201,7 +201,7 @@ class Writer:
         return keys
 
     def _subject(self, kind: str) -> JSONObject:
-        words = KINDS[kind]
+        words = ENTITY_KINDS[kind]
         text = words.noun.capitalize() + "." if self._terse else self.choice(_SUBJECTS)
         text = text.format(noun=words.noun, register=self.choice(words.registers).replace("_", " "))
         if not self._terse and self._random.random() < 0.35:
@@ -215,7 +215,7 @@ class Writer:
             text = "Year." if self._terse else self.choice(_YEARS)
             schema = {"type": "integer", "description": text}
             return {"name": self.choice(_YEAR_NAMES), "role": "second", "schema": schema, "required": True}
-        words = KINDS[also]
+        words = ENTITY_KINDS[also]
         options = [
             f"{prefix}_{name}" for name in words.parameters for prefix in ("other", "second") if name not in taken
         ]
@@ -233,7 +233,7 @@ class Writer:
         schema: JSONObject = {"type": "string", "enum": keys}
         if default:
             schema["default"] = default
-        schema["description"] = self.choice(_SELECTORS).format(noun=KINDS[facts["kind"]].noun)
+        schema["description"] = self.choice(_SELECTORS).format(noun=ENTITY_KINDS[facts["kind"]].noun)
         taken = {entry["name"] for entry in facts["parameters"]}
         name = self.choice([name for name in _SELECTOR_NAMES if name not in taken])
         return {"name": name, "role": "selector", "schema": schema, "required": default is None}
@@ -308,7 +308,7 @@ class Writer:
         return [pattern.format(kind=kind, key=relations[0].key) for pattern in _SINGLE_NAMES]
 
     def _description(self, facts: JSONObject) -> str:
-        kind, labels = KINDS[facts["kind"]], [relation.label for relation in relations_of(facts)]
+        kind, labels = ENTITY_KINDS[facts["kind"]], [relation.label for relation in relations_of(facts)]
         a_noun = ("an " if kind.noun[0] in "aeiou" else "a ") + kind.noun
         by = {"year": " in a given year", None: ""}.get(facts["also"], " for a pair")
         if self._terse:

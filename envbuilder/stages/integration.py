@@ -10,16 +10,16 @@ from collections.abc import Sequence
 from random import Random
 
 from envbuilder.records import Document, JSONObject, Toolset
-from envbuilder.stages.documents import Writer, gold, relations_of, with_world
+from envbuilder.stages.documents import DocumentWriter, relations_of, with_gold_calls, with_world
 from envbuilder.worlds.tables import World
 
 
-def integrate(toolset: Toolset) -> Toolset:
+def integrate_documents(toolset: Toolset) -> Toolset:
     """The toolset with overlapping documents merged."""
     facts = toolset.scenario.facts
     random = Random(f"{facts['source']}|integration")
     world = World(random, facts["world"])
-    writer = Writer(random, world, facts["terse"])
+    writer = DocumentWriter(random, world, facts["terse"])
     groups: dict[str, list[Document]] = {}
     for document in toolset.documents:
         groups.setdefault(_functionality(document.facts), []).append(document)
@@ -27,7 +27,7 @@ def integrate(toolset: Toolset) -> Toolset:
     for group in groups.values():
         taken = {document.name for document in documents}
         documents.append(group[0] if len(group) == 1 else _merged(writer, group, toolset, taken))
-    return gold(with_world(Toolset(toolset.scenario, tuple(documents)), world))
+    return with_gold_calls(with_world(Toolset(toolset.scenario, tuple(documents)), world))
 
 
 def _functionality(facts: JSONObject) -> str:
@@ -36,7 +36,7 @@ def _functionality(facts: JSONObject) -> str:
     return f"{facts['kind']}|{facts['also']}"
 
 
-def _merged(writer: Writer, group: Sequence[Document], toolset: Toolset, taken: set[str]) -> Document:
+def _merged(writer: DocumentWriter, group: Sequence[Document], toolset: Toolset, taken: set[str]) -> Document:
     serves = tuple(sorted(hop for document in group for hop in document.serves))
     if "operation" in group[0].facts:
         return writer.document(group[0].facts, serves, taken)
@@ -49,11 +49,14 @@ def _merged(writer: Writer, group: Sequence[Document], toolset: Toolset, taken: 
         "rows": writer.rows(group[0].facts["kind"], group[0].facts["also"], wanted),
     }
     if len(relations) > 1:
-        facts["parameters"] = [*facts["parameters"], writer.selector(facts, first_key(toolset, facts, serves), None)]
+        facts["parameters"] = [
+            *facts["parameters"],
+            writer.selector(facts, required_first_key(toolset, facts, serves), None),
+        ]
     return writer.document(facts, serves, taken)
 
 
-def first_key(toolset: Toolset, facts: JSONObject, serves: Sequence[int]) -> str | None:
+def required_first_key(toolset: Toolset, facts: JSONObject, serves: Sequence[int]) -> str | None:
     """What the enumeration of a merged tool must begin with, so that the default never continues a chain inside it.
 
     Where one hop's answer is the subject of another hop of the same tool, anybody who knows the first answer could get

@@ -11,40 +11,40 @@ import json
 from collections.abc import Iterator
 from dataclasses import replace
 
-from envbuilder.records import Deployed, Scenario, Toolset
+from envbuilder.records import DeployedToolset, Scenario, Toolset
 from envbuilder.spec import Spec
-from envbuilder.stages.deployment import deploy
-from envbuilder.stages.documents import write
-from envbuilder.stages.integration import integrate
-from envbuilder.stages.scaling import scale
-from envbuilder.stages.scenario import decompose
+from envbuilder.stages.deployment import deploy_toolset
+from envbuilder.stages.documents import write_documents
+from envbuilder.stages.integration import integrate_documents
+from envbuilder.stages.scaling import scale_toolset
+from envbuilder.stages.scenario import decompose_scenario
 from harness.scoring.normalise import leaf
 from harness.scoring.strict import states
 
 TRIES = 50
 
-Stages = tuple[Scenario, Toolset, Toolset, Toolset, Deployed]
+Stages = tuple[Scenario, Toolset, Toolset, Toolset, DeployedToolset]
 
 
-def stages(spec: Spec) -> Stages:
+def run_stages(spec: Spec) -> Stages:
     """What each of the five stages makes of a spec. Raises LookupError where nothing fits it."""
-    decomposed = decompose(spec)
-    documented = write(decomposed)
-    integrated = integrate(documented)
-    scaled = scale(integrated, spec)
-    return decomposed, documented, integrated, scaled, deploy(scaled)
+    decomposed = decompose_scenario(spec)
+    documented = write_documents(decomposed)
+    integrated = integrate_documents(documented)
+    scaled = scale_toolset(integrated, spec)
+    return decomposed, documented, integrated, scaled, deploy_toolset(scaled)
 
 
-def build(spec: Spec) -> Deployed:
+def build_environment(spec: Spec) -> DeployedToolset:
     """The environment of a spec, or of its next attempt that leaks nothing. Raises LookupError where none is found."""
     for attempt in range(spec.attempt, spec.attempt + TRIES):
-        *_, scaled, deployed = stages(replace(spec, attempt=attempt))
-        if not leaks(scaled):
+        *_, scaled, deployed = run_stages(replace(spec, attempt=attempt))
+        if not find_leaked_answers(scaled):
             return deployed
     raise LookupError(f"{TRIES} scenarios were drawn for {spec}, and every one leaks a sub-answer")
 
 
-def leaks(toolset: Toolset) -> list[str]:
+def find_leaked_answers(toolset: Toolset) -> list[str]:
     """The sub-answers that the question, a description or a schema states, or that their own gold arguments state."""
     visible = list(_visible(toolset))
     text = "\n".join(visible).casefold().replace(",", "")

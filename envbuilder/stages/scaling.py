@@ -14,12 +14,12 @@ from random import Random
 from typing import Any
 
 from envbuilder.records import Document, JSONObject, Toolset
-from envbuilder.spec import DISTRACTOR_SHARE, Spec, Weights, pick
-from envbuilder.stages.documents import Writer, gold, relations_of, with_world
-from envbuilder.stages.integration import first_key
-from envbuilder.worlds.catalogue import KINDS, RELATIONS, of_kind
+from envbuilder.spec import DISTRACTOR_SHARE, Spec, Weights, pick_weighted
+from envbuilder.stages.documents import DocumentWriter, relations_of, with_gold_calls, with_world
+from envbuilder.stages.integration import required_first_key
+from envbuilder.worlds.catalogue import ENTITY_KINDS, RELATIONS, relations_of_kind
 from envbuilder.worlds.operations import OPERATIONS
-from envbuilder.worlds.parameters import Offers
+from envbuilder.worlds.parameters import ParameterOffers
 from envbuilder.worlds.tables import World
 
 PARAMETERS: tuple[Weights, ...] = (
@@ -44,13 +44,13 @@ SHAPED = (0.0, 0.0, 0.05, 0.35)
 """By level of types: share of lookups whose name comes inside an object or an array."""
 
 
-def scale(toolset: Toolset, spec: Spec) -> Toolset:
+def scale_toolset(toolset: Toolset, spec: Spec) -> Toolset:
     """The toolset at the levels of the spec, distractors last."""
     facts = toolset.scenario.facts
     random = Random(f"{facts['source']}|scaling")
     world = World(random, facts["world"])
     served = {(step["kind"], step["relation"]) for step in facts["steps"] if "relation" in step}
-    scaler = _Scaler(random, world, Writer(random, world, facts["terse"]), spec, served)
+    scaler = _Scaler(random, world, DocumentWriter(random, world, facts["terse"]), spec, served)
     documents: list[Document] = []
     for document in toolset.documents:
         taken = {other.name for other in documents}
@@ -59,31 +59,35 @@ def scale(toolset: Toolset, spec: Spec) -> Toolset:
     for _ in range(_distractors(spec, len(documents))):
         taken = {other.name for other in documents}
         documents.append(scaler.distractor(documents, taken))
-    return gold(with_world(Toolset(toolset.scenario, tuple(documents)), world))
+    return with_gold_calls(with_world(Toolset(toolset.scenario, tuple(documents)), world))
 
 
 def _distractors(spec: Spec, tools: int) -> int:
     """How many distractors are added to so many gold tools."""
     size = spec.size
     if size.tools is None:
-        count = pick(size.distractors[spec.kind], spec.even("distractors"))
+        count = pick_weighted(size.distractors[spec.kind], spec.spread_draw("distractors"))
     else:
         count = max(size.tools - tools, 0)
-    return round(count * DISTRACTOR_SHARE[spec.scaling.distractors])
+    return round(count * DISTRACTOR_SHARE[spec.effective_levels.distractors])
 
 
 def _first(toolset: Toolset, document: Document) -> str | None:
-    return first_key(toolset, document.facts, document.serves) if len(document.facts["relations"]) > 1 else None
+    return (
+        required_first_key(toolset, document.facts, document.serves) if len(document.facts["relations"]) > 1 else None
+    )
 
 
 class _Scaler:
     """Applies the strategies to one document after the other, in one world."""
 
-    def __init__(self, random: Random, world: World, writer: Writer, spec: Spec, served: set[tuple[str, str]]) -> None:
+    def __init__(
+        self, random: Random, world: World, writer: DocumentWriter, spec: Spec, served: set[tuple[str, str]]
+    ) -> None:
         self._random = random
         self._world = world
         self._writer = writer
-        self._levels = spec.scaling
+        self._levels = spec.effective_levels
         self._among = spec.size.kinds
         self._served = served
 
@@ -100,8 +104,8 @@ class _Scaler:
     def _lookup(self, facts: JSONObject, first: str | None) -> None:
         self._generalise(facts)
         self._select(facts, first)
-        count = pick(PARAMETERS[self._levels.parameters], self._random.random())
-        offers = Offers(self._random, self._world, facts, self._levels.types, self._served)
+        count = pick_weighted(PARAMETERS[self._levels.parameters], self._random.random())
+        offers = ParameterOffers(self._random, self._world, facts, self._levels.types, self._served)
         facts["parameters"] += offers.take(ROLES[self._levels.types], count)
         if self._random.random() < SHAPED[self._levels.types]:
             self._shape(facts)
@@ -114,7 +118,7 @@ class _Scaler:
         keys = {relation.key for relation in relations_of(facts)}
         more = [
             relation
-            for relation in of_kind(kind, self._among)
+            for relation in relations_of_kind(kind, self._among)
             if relation.also == also
             and relation.key not in keys
             and (kind, relation.id) not in self._served
@@ -152,7 +156,7 @@ class _Scaler:
     def _shape(self, facts: JSONObject) -> None:
         """The name of the thing inside an object, or in an array of one or more."""
         entry = facts["parameters"][0]
-        schema, noun = entry["schema"], KINDS[facts["kind"]].noun
+        schema, noun = entry["schema"], ENTITY_KINDS[facts["kind"]].noun
         batched = any(other["role"] in ("others", "second") for other in facts["parameters"])
         if batched or self._random.random() < 0.5:
             inner = {"name": {"type": "string", "description": f"Full name of the {noun}."}}
@@ -205,13 +209,15 @@ class _Scaler:
         for _ in range(1000):
             near = self._random.random()
             kind = kinds[int(self._random.random() * len(kinds))]
-            targets = [relation.target for relation in of_kind(kind, self._among) if relation.target]
+            targets = [relation.target for relation in relations_of_kind(kind, self._among) if relation.target]
             if near > 0.3 and targets:
                 kind = targets[int(self._random.random() * len(targets))]
             if near > 0.75:
-                everything = self._among or tuple(KINDS)
+                everything = self._among or tuple(ENTITY_KINDS)
                 kind = everything[int(self._random.random() * len(everything))]
-            relations = [relation for relation in of_kind(kind, self._among) if (kind, relation.id) not in served]
+            relations = [
+                relation for relation in relations_of_kind(kind, self._among) if (kind, relation.id) not in served
+            ]
             if relations:
                 relation = relations[int(self._random.random() * len(relations))]
                 return self._writer.lookup_of(kind, RELATIONS[relation.id], [])

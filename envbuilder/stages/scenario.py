@@ -17,9 +17,9 @@ from random import Random
 from typing import TypeVar
 
 from envbuilder.records import Hop, JSONObject, Scenario
-from envbuilder.spec import Spec, pick
-from envbuilder.stages.wording import Chain, Link, Wording, plain
-from envbuilder.worlds.catalogue import KINDS, of_kind, years_of
+from envbuilder.spec import Spec, pick_weighted
+from envbuilder.stages.wording import Chain, Link, Wording, format_answer
+from envbuilder.worlds.catalogue import ENTITY_KINDS, relations_of_kind, years_of
 from envbuilder.worlds.operations import CURRENCIES, OPERATIONS, UNITS
 from envbuilder.worlds.schema import Relation
 from envbuilder.worlds.tables import World, pair_key, tokens_of
@@ -44,16 +44,16 @@ class Walk:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class ScenarioPlan:
     """What is asked: chains, and how their ends become one answer ("end": the end of the only chain)."""
 
     walks: tuple[Walk, ...]
     combine: str = "end"
 
 
-def decompose(spec: Spec) -> Scenario:
+def decompose_scenario(spec: Spec) -> Scenario:
     """The scenario of a spec. Raises LookupError where so many draws gave none."""
-    random = Random(f"{spec.source}|scenario")
+    random = Random(f"{spec.seed_text}|scenario")
     planner = _Planner(random, spec.size.kinds)
     for _ in range(MANY):
         with suppress(LookupError):  # no path ends as wanted, or a world is too small for so many different answers
@@ -63,7 +63,7 @@ def decompose(spec: Spec) -> Scenario:
     raise LookupError(f"no scenario fits {spec}")
 
 
-def _play(random: Random, spec: Spec, plan: Plan) -> Scenario:
+def _play(random: Random, spec: Spec, plan: ScenarioPlan) -> Scenario:
     rows = random.randint(*spec.size.rows)
     split = spec.split if spec.names == "disjoint" else None
     empty: JSONObject = {"rows": rows, "split": split, "short": spec.size.terse, "pools": {}, "values": {}, "fixed": []}
@@ -74,7 +74,7 @@ def _play(random: Random, spec: Spec, plan: Plan) -> Scenario:
 # --- the plan ----------------------------------------------------------------------------------------------------
 
 
-def _has_shortcut(plan: Plan) -> bool:
+def _has_shortcut(plan: ScenarioPlan) -> bool:
     """Whether some tool, once its hops are merged, could only offer entries that continue a chain inside it."""
     relations: dict[tuple[str, str | None], set[str]] = {}
     continuing: dict[tuple[str, str | None], set[str]] = {}
@@ -95,42 +95,42 @@ class _Planner:
     def __init__(self, random: Random, among: tuple[str, ...]) -> None:
         self._random = random
         self._among = among
-        self._kinds = among or tuple(KINDS)
+        self._kinds = among or tuple(ENTITY_KINDS)
 
-    def plan(self, spec: Spec) -> Plan:
-        hops = pick(spec.size.hops[spec.kind], spec.even("hops"))
+    def plan(self, spec: Spec) -> ScenarioPlan:
+        hops = pick_weighted(spec.size.hops[spec.kind], spec.spread_draw("hops"))
         match spec.kind:
             case "single_hop":
-                return Plan((self._walk(1, (), _anything),))
+                return ScenarioPlan((self._walk(1, (), _anything),))
             case "parallel_single_hop":
                 return self._parallel(hops)
             case "multi_hop":
                 closing = hops > 2 and self._random.random() < 0.18
                 if not closing:
-                    return Plan((self._walk(hops, (), _anything),))
+                    return ScenarioPlan((self._walk(hops, (), _anything),))
                 walk = self._walk(hops - 1, (), _convertible)
-                return Plan((walk,), "exchange" if _unit(walk.relations[-1]) == "florins" else "convert")
+                return ScenarioPlan((walk,), "exchange" if _unit(walk.relations[-1]) == "florins" else "convert")
             case _:
                 return self._parallel_chains(hops)
 
-    def _parallel(self, hops: int) -> Plan:
+    def _parallel(self, hops: int) -> ScenarioPlan:
         """Independent hops: `hops` of them, or one less and a closing operation."""
         if hops == 2 and self._random.random() < 0.6:
             walk = self._walk(1, (), _comparable)
             counted = walk.relations[0].value
             arithmetic = ("sum in the head", "difference in the head") if counted and counted.type == "integer" else ()
-            return Plan((walk, walk), self._random.choice(("choice", *arithmetic)))
+            return ScenarioPlan((walk, walk), self._random.choice(("choice", *arithmetic)))
         if hops == 3 and self._random.random() < 0.5:
             first = self._walk(1, (), _computable)
-            return Plan((first, self._matching(1, first)), self._operation(first))
+            return ScenarioPlan((first, self._matching(1, first)), self._operation(first))
         kinds: set[str] = set()
         walks: list[Walk] = []
         for _ in range(hops):
             walks.append(self._walk(1, kinds, _anything))
             kinds.add(walks[-1].kind)
-        return Plan(tuple(walks), "both")
+        return ScenarioPlan(tuple(walks), "both")
 
-    def _parallel_chains(self, hops: int) -> Plan:
+    def _parallel_chains(self, hops: int) -> ScenarioPlan:
         """Two or three chains; the ends are compared, listed, or closed by an operation that is a hop itself."""
         closing = self._random.random() < (0.5 if hops == 3 else 0.9 if hops % 2 else 0.6)
         left = hops - closing
@@ -149,7 +149,7 @@ class _Planner:
             )
             used |= _subjects(walks[-1])
         combine = self._operation(first, count) if closing else "choice" if same else "both"
-        return Plan(tuple(walks), combine)
+        return ScenarioPlan(tuple(walks), combine)
 
     def _operation(self, walk: Walk, count: int = 2) -> str:
         if count > 2:
@@ -160,7 +160,7 @@ class _Planner:
 
     def _walk(self, hops: int, avoid: Collection[str], last: Callable[[Relation], bool]) -> Walk:
         """A path of `hops` different relations, through new kinds where possible, whose last one is accepted."""
-        ends = frozenset(kind for kind in self._kinds if any(map(last, of_kind(kind, self._among))))
+        ends = frozenset(kind for kind in self._kinds if any(map(last, relations_of_kind(kind, self._among))))
         starts = _reaching(self._kinds, ends, hops - 1)
         starts = tuple(kind for kind in starts if kind not in avoid) or starts
         for _ in range(MANY):
@@ -182,7 +182,7 @@ class _Planner:
             towards = _reaching(self._kinds, ends, left)
             onward = [
                 relation
-                for relation in of_kind(kind, self._among)
+                for relation in relations_of_kind(kind, self._among)
                 if relation.target in towards and relation not in path
             ]
             onward = [relation for relation in onward if relation.target not in seen] or onward
@@ -195,7 +195,9 @@ class _Planner:
             path.append(self._one(own if own and self._random.random() < 0.8 else onward))
             kind = path[-1].target or ""
             seen.add(kind)
-        found = [relation for relation in of_kind(kind, self._among) if last(relation) and relation not in path]
+        found = [
+            relation for relation in relations_of_kind(kind, self._among) if last(relation) and relation not in path
+        ]
         values = [relation for relation in found if relation.target is None]
         own = [relation for relation in values if relation.kind == kind] or values
         chosen = own if own and self._random.random() < 0.8 else found
@@ -227,7 +229,9 @@ def _reaching(kinds: tuple[str, ...], ends: frozenset[str], steps: int) -> tuple
     if steps == 0:
         return tuple(kind for kind in kinds if kind in ends)
     onward = set(_reaching(kinds, ends, steps - 1))
-    return tuple(kind for kind in kinds if any(relation.target in onward for relation in of_kind(kind, kinds)))
+    return tuple(
+        kind for kind in kinds if any(relation.target in onward for relation in relations_of_kind(kind, kinds))
+    )
 
 
 def _sort(relation: Relation) -> tuple[str, str] | None:
@@ -275,18 +279,18 @@ class _Play:
         self._steps: list[JSONObject] = []
         self._hops: list[Hop] = []
 
-    def scenario(self, spec: Spec, plan: Plan) -> Scenario:
+    def scenario(self, spec: Spec, plan: ScenarioPlan) -> Scenario:
         chains = self._chains(plan)
         question, answer = self._closing(plan, chains)
         facts = {
-            "source": spec.source,
+            "source": spec.seed_text,
             "terse": spec.size.terse,
             "steps": self._steps,
             "world": self._world.to_facts(),
         }
         return Scenario(spec.world, spec.world, spec.kind, question, answer, tuple(self._hops), facts)
 
-    def _chains(self, plan: Plan) -> list[Chain]:
+    def _chains(self, plan: ScenarioPlan) -> list[Chain]:
         """All chains, played; parallel walks over the same relation share its second key where that is a year."""
         years: dict[str, int] = {}
         return [self._chain(walk, years) for walk in plan.walks]
@@ -296,10 +300,10 @@ class _Play:
         kind, links, before = walk.kind, list[Link](), tuple[int, ...]()
         for relation in walk.relations:
             link = Link(relation, self._second(relation, years))
-            value = self._world.fix(pair_key(name, link.also), relation)
+            value = self._world.fix_answer(pair_key(name, link.also), relation)
             self._steps.append({"relation": relation.id, "kind": kind, "name": name, "also": link.also, "value": value})
             dated = relation.value is not None and relation.value.type == "year"
-            answer = str(value) if dated else plain(value)
+            answer = str(value) if dated else format_answer(value)
             self._hops.append(Hop(self._wording.ask(link, name), answer, before))
             before = (len(self._hops) - 1,)
             links.append(link)
@@ -317,7 +321,7 @@ class _Play:
             self._world.reserve(years[relation.id])
         return years[relation.id]
 
-    def _closing(self, plan: Plan, chains: Sequence[Chain]) -> tuple[str, str]:
+    def _closing(self, plan: ScenarioPlan, chains: Sequence[Chain]) -> tuple[str, str]:
         """The question and its final answer."""
         if plan.combine == "end":
             return self._wording.chain_question(chains[0]), self._hops[-1].answer
@@ -344,13 +348,13 @@ class _Play:
         most = self._random.random() < 0.5
         chosen = values.index(max(values) if most else min(values))
         more = ("later" if most else "earlier") if dated else ("larger" if most else "smaller")
-        noun = KINDS[self._steps[ends[chosen]]["kind"]].noun
+        noun = ENTITY_KINDS[self._steps[ends[chosen]]["kind"]].noun
         return self._wording.comparison(chains, more, noun), self._steps[ends[chosen]]["name"]
 
     def _arithmetic(self, chains: Sequence[Chain], operation: str) -> tuple[str, str]:
         """A sum or a difference without a tool."""
         values = [self._steps[end]["value"] for end in self._ends(chains)]
-        return self._wording.arithmetic(chains, operation), plain(OPERATIONS[operation].compute(*values))
+        return self._wording.arithmetic(chains, operation), format_answer(OPERATIONS[operation].compute(*values))
 
     def _operation(self, operation: str, chains: Sequence[Chain]) -> tuple[str, str]:
         ends = self._ends(chains)
@@ -363,12 +367,12 @@ class _Play:
         else:
             step["value"] = OPERATIONS[operation].compute(*values)
         extreme = operation == "share" and not 1 < step["value"] < 99
-        if extreme or len(plain(step["value"])) < SHORTEST or self._world.is_fixed(tokens_of(step["value"])):
+        if extreme or len(format_answer(step["value"])) < SHORTEST or self._world.is_fixed(tokens_of(step["value"])):
             raise LookupError("the result says too little, or is an answer already")
         self._steps.append(step)
         self._world.reserve(step["value"])
-        answer = plain(step["value"])
-        subject = OPERATIONS[operation].asks[0].format(*_pair([plain(value) for value in values]), unit=unit)
+        answer = format_answer(step["value"])
+        subject = OPERATIONS[operation].asks[0].format(*_pair([format_answer(value) for value in values]), unit=unit)
         self._hops.append(Hop(subject, answer, tuple(ends)))
         return self._wording.operation(operation, chains, unit), answer
 

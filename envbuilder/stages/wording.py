@@ -13,7 +13,7 @@ from random import Random
 from typing import Any
 
 from envbuilder.worlds import frames
-from envbuilder.worlds.catalogue import KINDS
+from envbuilder.worlds.catalogue import ENTITY_KINDS
 from envbuilder.worlds.operations import OPERATIONS
 from envbuilder.worlds.schema import Relation
 
@@ -81,7 +81,7 @@ class Wording:
         return self.choice(frames.OCCUPATIONS if blank == "o" else frames.DOCUMENTS)
 
     def reference(self, kind: str, name: str) -> str:
-        return name if self._terse else self.choice(KINDS[kind].refs).replace("{}", name)
+        return name if self._terse else self.choice(ENTITY_KINDS[kind].refs).replace("{}", name)
 
     def phrase(self, link: Link, subject: str) -> str:
         """A noun phrase for a hop, more often a short one: phrases are nested."""
@@ -225,7 +225,7 @@ def lowered(sentence: str) -> str:
     return sentence[0].lower() + sentence[1:]
 
 
-def plain(value: Any) -> str:
+def format_answer(value: Any) -> str:
     """A value as a sub-answer is written."""
     if isinstance(value, list):
         return ", ".join(value)
@@ -234,7 +234,7 @@ def plain(value: Any) -> str:
 
 def _word(relation: Relation) -> str:
     """The question word for the answer to a relation."""
-    return "Who" if relation.target and KINDS[relation.target].pattern == PEOPLE else "What"
+    return "Who" if relation.target and ENTITY_KINDS[relation.target].pattern == PEOPLE else "What"
 
 
 def _trailing(template: str) -> int:
@@ -243,7 +243,7 @@ def _trailing(template: str) -> int:
 
 def _noun(relation: Relation) -> str:
     assert relation.target is not None
-    return KINDS[relation.target].noun
+    return ENTITY_KINDS[relation.target].noun
 
 
 def _filled(template: str, link: Link, subject: str) -> str:

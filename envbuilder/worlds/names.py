@@ -79,7 +79,7 @@ class Namer:
 
         Raises LookupError where so many draws gave none.
         """
-        alternatives = alternatives_of(pattern)
+        alternatives = parse_name_pattern(pattern)
         for _ in range(MANY):
             pieces = alternatives[int(self._random.random() * len(alternatives))]
             invented = [self._part(piece) if part else piece for part, piece in pieces]
@@ -131,7 +131,7 @@ def split_of(name: str) -> str:
 
 
 @lru_cache(maxsize=1024)
-def alternatives_of(pattern: str) -> tuple[tuple[tuple[bool, str], ...], ...]:
+def parse_name_pattern(pattern: str) -> tuple[tuple[tuple[bool, str], ...], ...]:
     """ "{stem} Works|{town}" as alternatives of (is a part to invent, text) pieces."""
     return tuple(
         tuple((bool(at % 2), piece) for at, piece in enumerate(_PART.split(alternative)) if piece)

@@ -11,10 +11,10 @@ from random import Random
 from typing import Any
 
 from envbuilder.records import JSONObject
-from envbuilder.worlds.catalogue import KINDS, RELATIONS, of_kind
+from envbuilder.worlds.catalogue import ENTITY_KINDS, RELATIONS, relations_of_kind
 from envbuilder.worlds.columns import ENUMS, EXAMPLES, FLAGS, LOCALS, REMARKS, TEXTS
 from envbuilder.worlds.operations import UNITS
-from envbuilder.worlds.schema import Relation, alternatives
+from envbuilder.worlds.schema import Relation, split_alternatives
 from envbuilder.worlds.tables import World
 
 PEOPLE_PATTERN = "{first} {last}"
@@ -23,10 +23,10 @@ PEOPLE_PATTERN = "{first} {last}"
 BY_NAME = ("exact", "prefix")
 """Switches of the comparison of names, which tools with two keys do not have."""
 AGAIN = {"text": 3, "enum": 3, "extra": 2, "flag": 2}
-Offer = Callable[["Offers"], JSONObject | None]
+Offer = Callable[["ParameterOffers"], JSONObject | None]
 
 
-class Offers:
+class ParameterOffers:
     """Optional parameters for one tool. `types` is the level of their types; `served` is other tools' business."""
 
     def __init__(
@@ -35,13 +35,13 @@ class Offers:
         self._random = random
         self._world = world
         self._types = types
-        self.kind = KINDS[facts["kind"]]
+        self.kind = ENTITY_KINDS[facts["kind"]]
         self.relations = [RELATIONS[relation] for relation in facts["relations"]]
         self._also = facts["also"]
         self._served = served
         self._spelled = ""
         self._taken = {entry["name"] for entry in facts["parameters"]} | LOCALS
-        self._keys = {relation.key for relation in of_kind(facts["kind"])}
+        self._keys = {relation.key for relation in relations_of_kind(facts["kind"])}
         self._columns = {relation.key for relation in self.relations}
 
     def choice(self, options: Sequence[Any]) -> Any:
@@ -93,7 +93,7 @@ class Offers:
         """Relations of the kind that the tool does not answer and that need no second key."""
         return [
             relation
-            for relation in of_kind(self.kind.id)
+            for relation in relations_of_kind(self.kind.id)
             if relation.also is None
             and relation.key not in self._columns
             and (self.kind.id, relation.id) not in self._served
@@ -141,7 +141,9 @@ class Offers:
         if not column:
             return None
         self._columns.add(column)
-        about = self.choice(TEXTS[column].about) + self.example(self._world.share(column, TEXTS[column].pattern))
+        about = self.choice(TEXTS[column].about) + self.example(
+            self._world.ensure_shared_names(column, TEXTS[column].pattern)
+        )
         return self.entry("filter", TEXTS[column].names, {"type": "string"}, about, column=column)
 
     def enum(self) -> JSONObject | None:
@@ -212,10 +214,10 @@ class Offers:
 
     def surname(self) -> JSONObject | None:
         """A boolean that turns "First Last" into "Last, First"."""
-        people = [r for r in self.relations if r.target and KINDS[r.target].pattern == PEOPLE_PATTERN]
+        people = [r for r in self.relations if r.target and ENTITY_KINDS[r.target].pattern == PEOPLE_PATTERN]
         if not people:
             return None
-        names = alternatives("surname_first|family_name_first|inverted_names|sortable_names")
+        names = split_alternatives("surname_first|family_name_first|inverted_names|sortable_names")
         about = self.choice(
             (
                 "Write names of persons with the surname first, as in an index. Default is false.",
@@ -238,7 +240,7 @@ class Offers:
                 f"Unit of measurement of the {relation.label}; '{metric}' unless stated otherwise.",
             )
         )
-        names = alternatives("unit|units|measurement_unit|unit_of_measure")
+        names = split_alternatives("unit|units|measurement_unit|unit_of_measure")
         return self.entry(
             "unit", names, schema, about, relation=relation.key, metric=metric, other=other, factor=factor
         )
@@ -255,7 +257,7 @@ class Offers:
                 "Style of dates in the result. Default is 'iso', which sorts alphabetically.",
             )
         )
-        return self.entry("date_format", alternatives("date_format|date_style|calendar_style"), schema, about)
+        return self.entry("date_format", split_alternatives("date_format|date_style|calendar_style"), schema, about)
 
     def response(self) -> JSONObject | None:
         """The shape of the response."""
@@ -268,7 +270,7 @@ class Offers:
                 "How the result is laid out for the reader; 'record' is meant for programs.",
             )
         )
-        names = alternatives("response_format|output_format|layout|presentation|result_style|format")
+        names = split_alternatives("response_format|output_format|layout|presentation|result_style|format")
         return self.entry("response", names, schema, about, values=list(values))
 
     def minimum(self) -> JSONObject | None:
@@ -298,7 +300,7 @@ class Offers:
                 "Records below this confidence (0 to 1) are withheld.",
             )
         )
-        names = alternatives("min_confidence|reliability_threshold|minimum_score|confidence_threshold")
+        names = split_alternatives("min_confidence|reliability_threshold|minimum_score|confidence_threshold")
         return self.entry("confidence", names, schema, about)
 
     def since(self) -> JSONObject | None:
@@ -311,7 +313,10 @@ class Offers:
             )
         )
         return self.entry(
-            "since", alternatives("entered_since|since_year|recorded_from|earliest_entry"), {"type": "integer"}, about
+            "since",
+            split_alternatives("entered_since|since_year|recorded_from|earliest_entry"),
+            {"type": "integer"},
+            about,
         )
 
     def as_of(self) -> JSONObject | None:
@@ -324,7 +329,7 @@ class Offers:
                 "State of the files on this day (YYYY-MM-DD). By default the current state is used.",
             )
         )
-        return self.entry("as_of", alternatives("as_of|reference_date|key_date|cutoff_date"), schema, about)
+        return self.entry("as_of", split_alternatives("as_of|reference_date|key_date|cutoff_date"), schema, about)
 
     def period(self) -> JSONObject | None:
         """Years between which the record was entered."""
@@ -343,7 +348,7 @@ class Offers:
                 "Restricts the lookup to records whose year of entry lies in this range.",
             )
         )
-        names = alternatives("period|entry_period|time_range|date_range|recorded_between")
+        names = split_alternatives("period|entry_period|time_range|date_range|recorded_between")
         return self.entry("period", names, schema, about, first=first, last=last)
 
     def place(self) -> JSONObject | None:
@@ -364,7 +369,7 @@ class Offers:
                 "Narrows the lookup by where and by whom the record is kept.",
             )
         )
-        names = alternatives("filters|constraints|criteria|restrictions|context")
+        names = split_alternatives("filters|constraints|criteria|restrictions|context")
         schema = {"type": "object", "properties": properties}
         return self.entry("place", names, schema, about, filters=[[name, column] for column, name in chosen])
 
@@ -388,7 +393,7 @@ class Offers:
                 "List of additional particulars to append to the response; empty by default.",
             )
         )
-        names = alternatives("extra_fields|additional_fields|also_report|append|supplements")
+        names = split_alternatives("extra_fields|additional_fields|also_report|append|supplements")
         columns = [self.use(relation) for relation in chosen]
         return self.entry("fields", names, {"type": "array", "items": items}, about, columns=columns)
 
@@ -407,7 +412,7 @@ class Offers:
 
 
 OFFERS: Mapping[str, Offer] = {
-    name: getattr(Offers, name)
+    name: getattr(ParameterOffers, name)
     for name in (
         "text",
         "enum",
@@ -429,10 +434,10 @@ OFFERS: Mapping[str, Offer] = {
 }
 
 
-def cell(world: World, key: str, column: str, values: Sequence[str] = ()) -> Any:
+def cell_value(world: World, key: str, column: str, values: Sequence[str] = ()) -> Any:
     """What a table holds for `key` in a column: a relation of the world, or something that every record has."""
     if not column.startswith("_"):
         return world.value(key, RELATIONS[column])
     if column in TEXTS:
-        return world.shared(key, column, TEXTS[column].pattern)
-    return world.listed(key, column, values)
+        return world.shared_name(key, column, TEXTS[column].pattern)
+    return world.choose_value(key, column, values)

@@ -63,7 +63,7 @@ class Relation:
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class EntityKind:
     """A sort of thing: the pattern of its names, and the words that tools and questions use for it."""
 
     id: str
@@ -84,26 +84,26 @@ class Domain:
 
     name: str
     offices: tuple[str, ...]
-    kinds: tuple[Kind, ...]
+    kinds: tuple[EntityKind, ...]
 
 
 def read_domain(path: Path) -> Domain:
     """The domain of a TOML file, named by its stem. Raises KeyError or ValueError where it is malformed."""
     table = tomllib.loads(path.read_text(encoding="utf-8"))
     kinds = tuple(_kind(name, path.stem, fields) for name, fields in table.items() if name != "offices")
-    return Domain(path.stem, alternatives(table["offices"]), kinds)
+    return Domain(path.stem, split_alternatives(table["offices"]), kinds)
 
 
-def _kind(name: str, domain: str, fields: Mapping[str, Any]) -> Kind:
-    return Kind(
+def _kind(name: str, domain: str, fields: Mapping[str, Any]) -> EntityKind:
+    return EntityKind(
         id=name,
         noun=fields.get("noun", name.replace("_", " ")),
         domain=domain,
         pattern=fields["names"],
         parent=fields.get("parent"),
-        parameters=alternatives(fields["parameters"]),
-        registers=alternatives(fields["registers"]),
-        refs=alternatives(fields.get("refs", "{}")),
+        parameters=split_alternatives(fields["parameters"]),
+        registers=split_alternatives(fields["registers"]),
+        refs=split_alternatives(fields.get("refs", "{}")),
         about=tuple(fields["about"]),
         relations=tuple(_relation(name, *row) for row in fields["facts"]),
     )
@@ -112,7 +112,9 @@ def _kind(name: str, domain: str, fields: Mapping[str, Any]) -> Kind:
 def _relation(kind: str, key: str, answer: str, phrases: str, asks: str, also: str | None = None) -> Relation:
     value = _value(answer)
     target = answer if value is None else None
-    return Relation(f"{kind}.{key}", kind, key, target, value, alternatives(phrases), alternatives(asks), also)
+    return Relation(
+        f"{kind}.{key}", kind, key, target, value, split_alternatives(phrases), split_alternatives(asks), also
+    )
 
 
 def _value(text: str) -> Value | None:
@@ -122,13 +124,13 @@ def _value(text: str) -> Value | None:
         return None
     type_ = cast(ValueType, name)
     if type_ == "choice":
-        return Value(type_, choices=alternatives(rest))
+        return Value(type_, choices=split_alternatives(rest))
     if type_ == "list":
         return Value(type_, of=rest)
     low, high, *unit = rest.split(" ", 2)
     return Value(type_, float(low), float(high), unit[0] if unit else "florins" if type_ == "money" else "")
 
 
-def alternatives(text: str) -> tuple[str, ...]:
+def split_alternatives(text: str) -> tuple[str, ...]:
     """The texts that "|" separates, without the space around them."""
     return tuple(part.strip() for part in text.split("|") if part.strip())

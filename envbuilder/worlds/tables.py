@@ -12,7 +12,7 @@ from random import Random
 from typing import Any
 
 from envbuilder.records import JSONObject
-from envbuilder.worlds.catalogue import KINDS
+from envbuilder.worlds.catalogue import ENTITY_KINDS
 from envbuilder.worlds.names import Namer
 from envbuilder.worlds.schema import Relation, Value
 
@@ -49,7 +49,7 @@ class World:
 
     def new_name(self, kind: str) -> str:
         """A fixed name: nothing but a fixed cell leads to it."""
-        name = self._namer.draw(KINDS[kind].pattern)
+        name = self._namer.draw(ENTITY_KINDS[kind].pattern)
         self.pools.setdefault(kind, []).append(name)
         self._fixed[name] = None
         return name
@@ -65,7 +65,7 @@ class World:
             self._complete.add(kind)
             free = sum(name not in self._fixed for name in pool)
             for _ in range(max(self.rows - len(pool), 2 - free)):
-                pool.append(self._namer.draw(KINDS[kind].pattern))
+                pool.append(self._namer.draw(ENTITY_KINDS[kind].pattern))
         return pool
 
     def reserve(self, value: Any) -> None:
@@ -73,7 +73,7 @@ class World:
         for token in (*tokens_of(value), *_groups(value)):
             self._fixed[token] = None
 
-    def fix(self, key: str, relation: Relation) -> Any:
+    def fix_answer(self, key: str, relation: Relation) -> Any:
         """The answer to a gold hop: a value that is nowhere else. Raises LookupError where all values are taken."""
         cell = self.values.setdefault(key, {})
         value = relation.value
@@ -81,7 +81,7 @@ class World:
             cell[relation.id] = self.new_name(relation.target or "")
             return cell[relation.id]
         if value.type == "list":
-            cell[relation.id] = sorted(self._namer.draw(KINDS[value.of].pattern) for _ in range(LIST_LENGTH))
+            cell[relation.id] = sorted(self._namer.draw(ENTITY_KINDS[value.of].pattern) for _ in range(LIST_LENGTH))
         else:
             cell[relation.id] = self._draw(value)
         self.reserve(cell[relation.id])
@@ -103,21 +103,23 @@ class World:
         """Whether one of these texts is a sub-answer, so that no schema may name it."""
         return not self._fixed.keys().isdisjoint(values)
 
-    def shared(self, key: str, column: str, pattern: str) -> str:
+    def shared_name(self, key: str, column: str, pattern: str) -> str:
         """A name in a column that belongs to no relation; a few names share all the rows of a world."""
         cells = self.values.setdefault(key, {})
         if column not in cells:
-            cells[column] = self.pools[self.share(column, pattern)][int(self._random.random() * SHARED_NAMES)]
+            cells[column] = self.pools[self.ensure_shared_names(column, pattern)][
+                int(self._random.random() * SHARED_NAMES)
+            ]
         return str(cells[column])
 
-    def share(self, column: str, pattern: str) -> str:
+    def ensure_shared_names(self, column: str, pattern: str) -> str:
         """Sees to it that the shared names of a column exist."""
         pool = self.pools.setdefault(column, [])
         while len(pool) < SHARED_NAMES:
             pool.append(self._namer.draw(pattern))
         return column
 
-    def listed(self, key: str, column: str, values: Sequence[str]) -> Any:
+    def choose_value(self, key: str, column: str, values: Sequence[str]) -> Any:
         """One of `values`; or for the columns of a kind of their own a year, a score, a mark."""
         cells = self.values.setdefault(key, {})
         name = f"{column}:{values[0]}" if values else column

@@ -25,7 +25,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Prints one line a finding."""
     import harness
-    from harness.models import backends
+    from harness.models import load_backends
 
     system = f"{platform.machine()} {sys.platform}"
     _say(True, f"harness {harness.__version__} on Python {platform.python_version()}, {system}")
@@ -33,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
     for package, (extra, purpose) in EXTRAS.items():
         there = find_spec(package) is not None
         _say(there, purpose if there else f"{purpose}: pip install 'tool-harness[{extra}]'", optional=True)
-    for prefix, backend in backends().items():
+    for prefix, backend in load_backends().items():
         if isinstance(backend, UsageError):
             missing: str | None = str(backend)
         else:

@@ -16,12 +16,12 @@ from harness.commands.options import (
     add_data_option,
     add_user_options,
     at_least,
-    data_paths,
-    pairs,
-    positive_number,
-    reasoning,
-    temperature,
-    user_of,
+    load_simulated_user,
+    parse_data_paths,
+    parse_pairs,
+    parse_positive,
+    parse_reasoning,
+    parse_temperature,
 )
 from harness.console.text import printable
 from harness.errors import UsageError
@@ -53,13 +53,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--epochs", type=at_least(1), default=1, metavar="K", help="play every sample K times (default 1)")
     add("--settings", choices=list(MAX_TOKENS), default="default", help="paper: 1,024 new tokens a turn, not 8,192")
     add("--max-turns", type=at_least(1), metavar="N", help="turns an episode (default 20, or what the benchmark says)")
-    add("--temperature", type=temperature, default=0.0, metavar="T", help="sampling temperature (eval 0, collect 1)")
+    add(
+        "--temperature",
+        type=parse_temperature,
+        default=0.0,
+        metavar="T",
+        help="sampling temperature (eval 0, collect 1)",
+    )
     add("--max-tokens", type=at_least(1), metavar="N", help="new tokens a turn")
     add("--max-episode-tokens", type=at_least(1), metavar="N", help="output tokens an episode (default: no limit)")
-    add("--max-episode-seconds", type=positive_number, default=3600.0, metavar="S", help="an episode's time (3600)")
+    add("--max-episode-seconds", type=parse_positive, default=3600.0, metavar="S", help="an episode's time (3600)")
     add(
         "--reasoning",
-        type=reasoning,
+        type=parse_reasoning,
         default=(Reasoning(),),
         metavar="MODE",
         help="off, on, low, medium, high, budget:N (tokens), or both: off and on, compared",
@@ -75,7 +81,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--sandbox", choices=["jail", "weak"], default="jail", help="weak: run tools even where isolation is missing")
     add("--out", type=Path, metavar="DIR", help="run directory (default results/runs/TIME-MODEL)")
     add("--resume", action="store_true", help="go on with the run in --out")
-    add("--max-cost", type=positive_number, metavar="USD", help="begin no episode once this much is spent")
+    add("--max-cost", type=parse_positive, metavar="USD", help="begin no episode once this much is spent")
     add("--max-tokens-total", type=at_least(1), metavar="N", help="begin no episode once so many tokens are used")
     add("--prices", type=Path, metavar="FILE", help="what tokens cost, as TOML (default ~/.config/harness/prices.toml)")
     add("--dry-run", action="store_true", help="estimate requests, tokens and cost; send nothing")
@@ -89,24 +95,24 @@ def run(args: argparse.Namespace) -> int:
     """Raises UsageError before anything is played if the input is bad."""
     if args.resume and args.out is None:
         raise UsageError("--resume needs --out: the directory of the run to go on with.")
-    return play(args, plan_of(args))
+    return play_plan(args, make_plan(args))
 
 
-def play(args: argparse.Namespace, plan: Plan) -> int:
+def play_plan(args: argparse.Namespace, plan: Plan) -> int:
     """Plays what was planned and reports. Returns the exit status."""
     from harness.evaluation import cost
-    from harness.evaluation.command import Session, modes_of
-    from harness.models import ModelOptions, expand, is_free, load_all
+    from harness.evaluation.command import Evaluation, reasoning_modes_of
+    from harness.models import ModelOptions, expand_names, is_free, load_models
     from harness.redaction import Redactor
     from harness.runs.prices import Budget, price_of
     from harness.sandbox import SandboxConfig
 
     if args.base_url is not None and not args.base_url.strip():
         raise UsageError("--base-url is empty: give the endpoint's URL, or leave the option out.")
-    names = expand(args.model)
+    names = expand_names(args.model)
     redact = Redactor()
-    given = pairs(args.model_arg, "--model-arg")
-    models = load_all(names, ModelOptions(given, args.base_url, args.concurrency, args.seed, redact=redact))
+    given = parse_pairs(args.model_arg, "--model-arg")
+    models = load_models(names, ModelOptions(given, args.base_url, args.concurrency, args.seed, redact=redact))
     models = _able(models, plan, named={pattern for pattern in args.model if "*" not in pattern})
     reasonings = [replace(mode, history=args.reasoning_history) for mode in args.reasoning]
     found = {model.name: price_of(model.name, args.prices, os.environ) for model in models}
@@ -114,15 +120,15 @@ def play(args: argparse.Namespace, plan: Plan) -> int:
     unpriced = [name for name in found if name not in prices and not is_free(name)]
     if args.max_cost is not None and unpriced:
         raise UsageError(f"--max-cost needs a price of {unpriced[0]}: write one into a file and name it with --prices.")
-    user = user_of(args, plan, models, redact)
+    user = load_simulated_user(args, plan, models, redact)
     user_price = price_of(user.model.name, args.prices, os.environ) if user else None
     if args.max_cost is not None and user and user_price is None and not is_free(user.model.name):
         raise UsageError(f"--max-cost needs a price of {user.model.name} too, which plays the user (--prices).")
     if args.dry_run:
-        runs = [(model, modes_of(model, reasonings, len(models) > 1)) for model in models]
-        print(printable(cost.report(plan, runs, prices)))
+        runs = [(model, reasoning_modes_of(model, reasonings, len(models) > 1)) for model in models]
+        print(printable(cost.format_estimates(plan, runs, prices)))
         return 0
-    return Session(
+    return Evaluation(
         plan=plan,
         models=models,
         reasonings=reasonings,
@@ -167,23 +173,23 @@ def _able(models: list[Model], plan: Plan, named: set[str]) -> list[Model]:
     return able
 
 
-def plan_of(args: argparse.Namespace) -> Plan:
+def make_plan(args: argparse.Namespace) -> Plan:
     """What the arguments ask to play. Raises UsageError for tasks and samples that are not there."""
-    from harness.evaluation.plan import Plan, choose, pick
+    from harness.evaluation.plan import Plan, select_samples, select_subset
     from harness.registry import groups_of, is_path, load_samples, select_tasks, split_patterns, tables_of
 
-    data = data_paths(args.data)
+    data = parse_data_paths(args.data)
     tasks = select_tasks(args.tasks, data)
     samples = load_samples(tasks)
     tasks = [task for task in tasks if task.name in samples]
     if args.samples:
-        samples = pick(samples, args.samples)
+        samples = select_samples(samples, args.samples)
         tasks = [task for task in tasks if samples[task.name]]
         samples = {task.name: samples[task.name] for task in tasks}
     seed = args.seed or 0
     return Plan(
         tasks=tasks,
-        samples={name: choose(chosen, name, args.limit, seed) for name, chosen in samples.items()},
+        samples={name: select_subset(chosen, name, args.limit, seed) for name, chosen in samples.items()},
         groups=groups_of(tasks, data),
         tables=tables_of(tasks, data),
         sampling=Sampling(args.temperature, args.max_tokens or MAX_TOKENS[args.settings], args.seed),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import fnmatch
 
-from harness.commands.options import add_data_option, data_paths
+from harness.commands.options import add_data_option, parse_data_paths
 from harness.console.text import printable
 from harness.errors import MissingData, UsageError
 
@@ -21,8 +21,8 @@ def run(args: argparse.Namespace) -> int:
     """Raises UsageError where nothing matches."""
     from tabulate import tabulate
 
-    from harness.models import backends
-    from harness.registry import all_tasks, near
+    from harness.models import load_backends
+    from harness.registry import all_tasks, suggest_names
     from harness.types import Task
 
     def size(task: Task) -> str:
@@ -31,10 +31,10 @@ def run(args: argparse.Namespace) -> int:
         except MissingData:
             return "needs data"
 
-    tasks = all_tasks(data_paths(args.data))
+    tasks = all_tasks(parse_data_paths(args.data))
     names = fnmatch.filter(tasks, args.pattern)
     if not names:
-        raise UsageError(f"No task matches {args.pattern!r}.{near(args.pattern, tasks)}")
+        raise UsageError(f"No task matches {args.pattern!r}.{suggest_names(args.pattern, tasks)}")
     rows = [
         {
             "task": name,
@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
     ]
     print(printable(tabulate(rows, headers="keys", colalign=("left", "right", "left", "left", "left"))))
     print("\nA path to a JSONL or Parquet file of environment records is a task too.\n\nModels:")
-    for name, backend in backends().items():
+    for name, backend in load_backends().items():
         about = str(backend) if isinstance(backend, UsageError) else getattr(backend, "HELP", f"{name}/...")
         print(printable(f"  {about}"))
     return 0

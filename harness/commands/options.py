@@ -33,7 +33,7 @@ def at_least(least: int) -> Callable[[str], int]:
     return parse
 
 
-def positive_number(text: str) -> float:
+def parse_positive(text: str) -> float:
     """An argparse type: a number above 0."""
     value = _number(text)
     if not 0 < value < float("inf"):
@@ -41,7 +41,7 @@ def positive_number(text: str) -> float:
     return value
 
 
-def temperature(text: str) -> float:
+def parse_temperature(text: str) -> float:
     """An argparse type: a sampling temperature from 0."""
     value = _number(text)
     if not 0 <= value < float("inf"):
@@ -49,7 +49,7 @@ def temperature(text: str) -> float:
     return value
 
 
-def share(text: str) -> float:
+def parse_share(text: str) -> float:
     """An argparse type: a number from 0 to 1."""
     value = _number(text)
     if not 0 <= value <= 1:
@@ -57,7 +57,7 @@ def share(text: str) -> float:
     return value
 
 
-def reasoning(text: str) -> tuple[Reasoning, ...]:
+def parse_reasoning(text: str) -> tuple[Reasoning, ...]:
     """An argparse type: off, on, low, medium, high, budget:N, or both, which are two."""
     match text.split(":"):
         case ["both"]:
@@ -80,7 +80,7 @@ def _number(text: str) -> float:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
 
 
-def pairs(texts: Sequence[str], option: str) -> dict[str, str]:
+def parse_pairs(texts: Sequence[str], option: str) -> dict[str, str]:
     """NAME=VALUE texts as a dict. Raises UsageError for one without a name; the value is never repeated in it."""
     found: dict[str, str] = {}
     for text in texts:
@@ -93,9 +93,9 @@ def pairs(texts: Sequence[str], option: str) -> dict[str, str]:
     return found
 
 
-def data_paths(texts: Sequence[str]) -> dict[str, Path]:
+def parse_data_paths(texts: Sequence[str]) -> dict[str, Path]:
     """--data NAME=PATH texts as paths."""
-    return {name: Path(path) for name, path in pairs(texts, "--data").items()}
+    return {name: Path(path) for name, path in parse_pairs(texts, "--data").items()}
 
 
 def add_data_option(parser: argparse.ArgumentParser) -> None:
@@ -110,17 +110,19 @@ def add_user_options(group: Any) -> None:
     add("--user-model", metavar="M", help="who plays it; without it reference policies meet a scripted one")
     add("--user-base-url", metavar="URL", help="the endpoint of --user-model (default: as for models)")
     add("--user-model-arg", nargs="+", action="extend", default=[], metavar="K=V", help="options of its backend")
-    add("--user-temperature", type=temperature, metavar="T", help="its temperature (default 0)")
+    add("--user-temperature", type=parse_temperature, metavar="T", help="its temperature (default 0)")
     add("--user-max-tokens", type=at_least(1), metavar="N", help=f"its new tokens a message ({USER_MAX_TOKENS})")
     add("--user-seed", type=int, metavar="S", help="its seed; each episode has its own from it")
 
 
-def user_of(args: argparse.Namespace, plan: Plan, models: Sequence[Model], redact: Redactor) -> SimulatedUser | None:
+def load_simulated_user(
+    args: argparse.Namespace, plan: Plan, models: Sequence[Model], redact: Redactor
+) -> SimulatedUser | None:
     """The user that was named; None where none was, which only reference policies can do with.
 
     Raises UsageError where one is needed and not named, or the other way round, and for names that are wrong.
     """
-    from harness.models import ModelOptions, expand, is_policy, load_all
+    from harness.models import ModelOptions, expand_names, is_policy, load_models
 
     simulated = [task.name for task in plan.tasks if task.scripted_user is not None]
     if args.user_model is None:
@@ -128,12 +130,12 @@ def user_of(args: argparse.Namespace, plan: Plan, models: Sequence[Model], redac
         return None
     if not simulated:
         raise UsageError(f"--user-model {args.user_model} has nobody to play: none of these tasks simulates a user.")
-    names = expand([args.user_model])
+    names = expand_names([args.user_model])
     if len(names) > 1 or is_policy(names[0]):
         raise UsageError(f"--user-model takes one model that can talk, not {args.user_model!r}.")
-    given = pairs(args.user_model_arg, "--user-model-arg")
+    given = parse_pairs(args.user_model_arg, "--user-model-arg")
     base_url = args.user_base_url or args.base_url
-    (model,) = load_all(names, ModelOptions(given, base_url, args.concurrency, args.user_seed, redact=redact))
+    (model,) = load_models(names, ModelOptions(given, base_url, args.concurrency, args.user_seed, redact=redact))
     return SimulatedUser(
         model, Sampling(args.user_temperature or 0.0, args.user_max_tokens or USER_MAX_TOKENS, args.user_seed)
     )

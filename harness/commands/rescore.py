@@ -22,35 +22,36 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Raises UsageError for a directory that is no run or has no episodes, or whose task data is gone or changed."""
-    from harness.runs.claims import locked
+    from harness.runs.claims import lock_directory
     from harness.runs.directory import RunDirectory
 
     for directory in [RunDirectory.open(path) for path in args.run]:
-        with locked(directory.path):
+        with lock_directory(directory.path):
             _rescore(directory)
     return 0
 
 
 def _rescore(directory: RunDirectory) -> None:
-    from harness.console.tables import table
+    from harness.console.tables import format_table
     from harness.console.text import printable
     from harness.evaluation.run_tasks import score_anew
-    from harness.runs.summary import summarise
+    from harness.runs.summary import summarise_run
     from harness.scoring import strict
 
-    records = directory.records()
-    before = summarise(directory.manifest, records)
+    records = directory.read_records()
+    before = summarise_run(directory.manifest, records)
     after, rescored = score_anew(directory)
-    complete = len(records) == directory.planned
+    complete = len(records) == directory.planned_episodes
     changed = sum(old["scores"] != new["scores"] for old, new in zip(records, rescored, strict=True))
     labelled: list[Summary] = [
         {**before, "model": f"{before['model']} before"},
         {**after, "model": f"{after['model']} after"},
     ]
-    print(printable(table(labelled, [directory.manifest["groups"]] * 2, by_task=False)))
+    print(printable(format_table(labelled, [directory.manifest["groups"]] * 2, by_task=False)))
     says = (
         f"{directory.path}: {len(records)} episodes rescored with verifier version {strict.VERSION}; {changed} changed."
     )
     if not complete:
-        says += f" The run is not complete ({len(records)} of {directory.planned} episodes): finish it with --resume."
+        says += f" The run is not complete ({len(records)} of {directory.planned_episodes} episodes): "
+        says += "finish it with --resume."
     print(f"\n{printable(says)}")

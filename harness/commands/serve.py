@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.commands.options import add_data_option, at_least, data_paths
+from harness.commands.options import add_data_option, at_least, parse_data_paths
 from harness.console.text import printable
 from harness.errors import HarnessError, ModelFailure, UsageError
-from harness.scoring.verdict import verdict_of
+from harness.scoring.verdict import score_trajectory
 from harness.types import Model, ModelRequest, Outcome, Reply, RunKey, Trajectory
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class McpClient(Model):
 
 def run(args: argparse.Namespace) -> int:
     """Raises UsageError before anything is served if the input is bad."""
-    from harness.evaluation.manifest import manifest_of
+    from harness.evaluation.manifest import make_manifest
     from harness.evaluation.plan import Player
     from harness.runs.directory import RunDirectory
     from harness.sandbox import Sandbox, SandboxConfig
@@ -69,9 +69,9 @@ def run(args: argparse.Namespace) -> int:
     mcp_server = server_module()
     if not args.client.strip() or args.client != printable(args.client):
         raise UsageError("--client takes a name without control characters.")
-    plan = plan_of(args)
+    plan = make_plan(args)
     with Sandbox(SandboxConfig(mode=args.sandbox)) as sandbox, sandbox.episode() as tools:
-        report = Report(plan, manifest_of(plan, Player(McpClient(args.client), sandbox)), args.out)
+        report = EpisodeWriter(plan, make_manifest(plan, Player(McpClient(args.client), sandbox)), args.out)
         if args.out is not None:
             RunDirectory.check(args.out, report.manifest, resume=False)
         [(task, sample, _)] = plan
@@ -96,27 +96,27 @@ def server_module() -> Any:
     return mcp_server
 
 
-def plan_of(args: argparse.Namespace) -> Plan:
+def make_plan(args: argparse.Namespace) -> Plan:
     """The one episode. Raises UsageError where that is not an environment with plain tools."""
-    from harness.evaluation.plan import Plan, pick
-    from harness.interop.live import is_plain, untimed
+    from harness.evaluation.plan import Plan, select_samples
+    from harness.interop.live import is_plain_episode, untimed_limits
     from harness.registry import is_path, load_samples, select_tasks
 
-    data = data_paths(args.data)
+    data = parse_data_paths(args.data)
     tasks = select_tasks([args.set], data)
-    samples = pick(load_samples(tasks), [args.sample])
+    samples = select_samples(load_samples(tasks), [args.sample])
     found = [task for task in tasks if samples.get(task.name)]
     if len(found) > 1:
         raise UsageError(f"{found[0].name} and {found[1].name} both have a sample {args.sample!r}; name one of them.")
     [task] = found
     [sample] = samples[task.name]
-    if not sample.tools or not is_plain(task, sample):
+    if not sample.tools or not is_plain_episode(task, sample):
         raise UsageError(f"{task.name} is not a prompt with tools and nothing else; only `harness eval` plays it.")
     return Plan(
         tasks=[task],
         samples={task.name: [sample]},
         groups={},
-        limits=untimed(args.max_turns),
+        limits=untimed_limits(args.max_turns),
         sources={
             "tasks": [str(Path(args.set).resolve()) if is_path(args.set) else args.set],
             "data": {name: str(path.resolve()) for name, path in data.items()},
@@ -125,7 +125,7 @@ def plan_of(args: argparse.Namespace) -> Plan:
 
 
 @dataclass
-class Report:
+class EpisodeWriter:
     """Scores the episode the moment it is over, writes it and prints it; what goes wrong is kept for the command."""
 
     plan: Plan
@@ -142,16 +142,16 @@ class Report:
             self.failure = error
 
     def _report(self, trajectory: Trajectory) -> None:
-        from harness.console.tables import legend, table
+        from harness.console.tables import format_legend, format_table
         from harness.runs.record import to_record
-        from harness.runs.summary import summarise
+        from harness.runs.summary import summarise_run
 
         [(task, sample, _)] = self.plan
-        record = to_record(self._key(), trajectory, verdict_of(task, sample, trajectory))
-        summary = summarise(self.manifest, [record])
+        record = to_record(self._key(), trajectory, score_trajectory(task, sample, trajectory))
+        summary = summarise_run(self.manifest, [record])
         if self.out is not None:
             write_run(self.out, self.manifest, record, summary)
-        said = f"{table([summary], [{}], by_task=True)}\n\n{legend([summary])}\n"
+        said = f"{format_table([summary], [{}], by_task=True)}\n\n{format_legend([summary])}\n"
         said += f"\n{sample.id}: {trajectory.outcome} ({trajectory.stop}) after {len(trajectory.calls)} calls."
         print(printable(said + (f" Transcript and scores: {self.out}" if self.out else "")), file=sys.stderr)
 
@@ -175,8 +175,8 @@ class Report:
 
 def write_run(out: Path, manifest: Manifest, record: Record, summary: Summary) -> None:
     """A run of one episode. Raises UsageError where the directory holds something by now."""
-    from harness.runs.directory import Appender, RunDirectory
+    from harness.runs.directory import RecordAppender, RunDirectory
 
-    with RunDirectory.claim(out, manifest, resume=False) as run, Appender(run.samples_path) as appender:
+    with RunDirectory.claim(out, manifest, resume=False) as run, RecordAppender(run.samples_path) as appender:
         appender.append(record)
         run.write_summary(summary)

@@ -53,15 +53,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Raises UsageError where the run has no such episode."""
-    from harness.registry import near
+    from harness.registry import suggest_names
     from harness.runs.directory import RunDirectory
 
     directory = RunDirectory.open(args.run)
-    everything = directory.records()
+    everything = directory.read_records()
     known = {record["sample"] for record in everything}
     for sample in args.sample:
         if sample not in known:
-            raise UsageError(f"{args.run} has no episode of {sample!r}.{near(sample, known)}")
+            raise UsageError(f"{args.run} has no episode of {sample!r}.{suggest_names(sample, known)}")
     records = [record for record in everything if _wanted(record, args)]
     if not everything:
         raise UsageError(f"Nothing of {args.run} has been played yet; go on with the run by --resume.")
@@ -108,20 +108,20 @@ def _list(records: list[Record], headlines: Mapping[str, str]) -> str:
 
 
 def _headline(scores: Mapping[str, float | None], metric: str) -> dict[str, str]:
-    from harness.console.tables import number
+    from harness.console.tables import format_number
     from harness.metrics import HEADLINE
 
     if metric == HEADLINE:
-        return {"F1": number(scores.get(metric)), "paper F1": number(scores.get(f"paper_{metric}"))}
-    return {metric: number(scores.get(metric))}
+        return {"F1": format_number(scores.get(metric)), "paper F1": format_number(scores.get(f"paper_{metric}"))}
+    return {metric: format_number(scores.get(metric))}
 
 
 def _samples(directory: Any) -> dict[tuple[str, str], Sample]:
     """Every sample, where the task's data can still be found; the transcript is readable without."""
-    from harness.evaluation.run_tasks import tasks_of
+    from harness.evaluation.run_tasks import load_run_tasks
 
     try:
-        tasks = tasks_of(directory)
+        tasks = load_run_tasks(directory)
     except UsageError as error:
         print(printable(f"Without gold: {error}"), file=sys.stderr)
         return {}
@@ -129,7 +129,7 @@ def _samples(directory: Any) -> dict[tuple[str, str], Sample]:
 
 
 def _transcript(record: Record, samples: Mapping[tuple[str, str], Sample], full: bool) -> Iterator[str]:
-    from harness.console.text import shortened
+    from harness.console.text import shorten_text
 
     sample = samples.get((record["task"], record["sample"]))
     gold = None if sample is None else sample.gold
@@ -154,7 +154,7 @@ def _transcript(record: Record, samples: Mapping[tuple[str, str], Sample], full:
         yield f"\n{heading}"
         for label, text in (("(reasoning) ", message.get("reasoning")), ("", message["content"])):
             if text:
-                yield _indented(label + shortened(text, 10**9 if full else 1200))
+                yield _indented(label + shorten_text(text, 10**9 if full else 1200))
         for _ in message.get("tool_calls", ()):
             call, reason = next(calls, (MISSING_CALL, None))
             yield from _call(call, reason, gold, full)
@@ -172,36 +172,36 @@ def _reasoned(seen: ReasoningJSON) -> Iterator[str]:
 
 def _checks(record: Record, sample: Sample) -> Iterator[str]:
     """The checks of a row, where its task has some: which held."""
-    from harness.checks import judged
+    from harness.checks import judge_checks
     from harness.data import jsonio
     from harness.runs.record import to_trajectory
 
-    for check, holds in judged(sample, to_trajectory(record)):
-        yield f"check {'holds' if holds else 'fails'}: {jsonio.canonical(check)}"
+    for check, holds in judge_checks(sample, to_trajectory(record)):
+        yield f"check {'holds' if holds else 'fails'}: {jsonio.canonical_json(check)}"
 
 
 def _scores(scores: Mapping[str, float | None]) -> str:
-    from harness.console.tables import number
+    from harness.console.tables import format_number
     from harness.metrics import ANSWERS, HEADLINE, RULES, shown_by_rule
 
     if HEADLINE not in scores:
-        return "\n".join(f"{name} {number(value)}" for name, value in scores.items())
+        return "\n".join(f"{name} {format_number(value)}" for name, value in scores.items())
     strict, paper = (
-        "  ".join(f"{row.heading} {number(scores.get(rule + row.name))}" for row in shown_by_rule())
+        "  ".join(f"{row.heading} {format_number(scores.get(rule + row.name))}" for row in shown_by_rule())
         for rule in RULES.values()
     )
-    answers = [f"{name} {number(scores[name], 0)}" for name in scores if name.startswith(ANSWERS[0])]
+    answers = [f"{name} {format_number(scores[name], 0)}" for name in scores if name.startswith(ANSWERS[0])]
     return f"strict  {strict}\npaper   {paper}" + "".join(f"\n{answer}" for answer in answers)
 
 
 def _call(call: CallJSON, reason: str | None, gold: Any, full: bool) -> Iterator[str]:
-    from harness.console.text import shortened
+    from harness.console.text import shorten_text
     from harness.data import jsonio
 
-    arguments = call["raw"] if call["arguments"] is None else jsonio.canonical(call["arguments"])
+    arguments = call["raw"] if call["arguments"] is None else jsonio.canonical_json(call["arguments"])
     limit = 10**9 if full else 600
-    yield _indented(_quoted(f"-> {call['name']}({shortened(arguments, limit)})   {call['status']}"))
-    yield _indented(_quoted(f"   {shortened(call['output'], limit)}"))
+    yield _indented(_quoted(f"-> {call['name']}({shorten_text(arguments, limit)})   {call['status']}"))
+    yield _indented(_quoted(f"   {shorten_text(call['output'], limit)}"))
     if gold is not None and not gold.sub_answers:
         return  # a benchmark that judges whole episodes
     strict, paper = _solved(call, "solves", gold), _solved(call, "paper_solves", gold)

@@ -9,7 +9,7 @@ from tqdm import tqdm
 from harness.data.schema import Record
 
 
-class Progress:
+class ProgressBar:
     """A bar that begins anew with every stage; nothing where stderr is no terminal, or all should be `quiet`.
 
     scaled  large numbers are shown as 1.5k and 2.0M
@@ -50,7 +50,7 @@ class Progress:
             self.begin(stage, total)
         self.advance(done - int(self._bar.n), note)
 
-    def __enter__(self) -> Progress:
+    def __enter__(self) -> ProgressBar:
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -60,7 +60,7 @@ class Progress:
 class RunningScore:
     """Told each record of a run, it moves the bar and shows the mean of the headline metric and the failures."""
 
-    def __init__(self, progress: Progress, headline: str) -> None:
+    def __init__(self, progress: ProgressBar, headline: str) -> None:
         self._progress = progress
         self._headline = headline
         self._total = 0.0

@@ -11,7 +11,7 @@ from tabulate import tabulate
 from harness.data.schema import MetricJSON, Record, Summary, SummaryEntry
 from harness.metrics import HEADLINE, find_metric, shown_in
 from harness.runs import averages
-from harness.runs.summary import PASS, heeded
+from harness.runs.summary import PASS_METRIC, heeded_reasoning
 
 DASH = "-"
 WIDTH = 118
@@ -31,37 +31,38 @@ AVERAGES = (
     "`harness table --layout paper` shows the columns."
 )
 
-NOT_HEEDED = "(!) beside a reasoning mode: the model did not do as it was asked; see the warning of its run."
+UNHEEDED_NOTE = "(!) beside a reasoning mode: the model did not do as it was asked; see the warning of its run."
 
-Rows = list[dict[str, str]]
+TableRows = list[dict[str, str]]
 Members = Mapping[str, Sequence[str]]
 """Group to its tasks, as a run's manifest has it."""
 
 
-def number(value: float | None, digits: int = 3) -> str:
+def format_number(value: float | None, digits: int = 3) -> str:
     return DASH if value is None else f"{value:.{digits}f}"
 
 
-def cell(metrics: Mapping[str, MetricJSON], metric: str) -> str:
+def format_cell(metrics: Mapping[str, MetricJSON], metric: str) -> str:
     """One metric as text; the headline with its interval."""
     entry, row = metrics.get(metric), find_metric(metric)
     if entry is None and row.lenient in metrics:
-        return "~" + cell(metrics, row.lenient)
+        return "~" + format_cell(metrics, row.lenient)
     if entry is None or entry["value"] is None:
         return DASH
     if metric == HEADLINE:
-        return with_interval(entry)
-    return number(entry["value"], row.digits)
+        return format_interval(entry)
+    return format_number(entry["value"], row.digits)
 
 
-def with_interval(entry: MetricJSON) -> str:
+def format_interval(entry: MetricJSON) -> str:
     """A metric that has a value, with its interval where there is one."""
     if entry["ci95"]:
-        return f"{number(entry['value'])} [{number(entry['ci95'][0], 2)}, {number(entry['ci95'][1], 2)}]"
-    return number(entry["value"])
+        low, high = entry["ci95"]
+        return f"{format_number(entry['value'])} [{format_number(low, 2)}, {format_number(high, 2)}]"
+    return format_number(entry["value"])
 
 
-def rows(summary: Summary, groups: Members, by_task: bool, mark: str = "") -> Rows:
+def table_rows(summary: Summary, groups: Members, by_task: bool, mark: str = "") -> TableRows:
     """A row for every group of the run, and for every task where asked or in no group; `mark` follows the model."""
     return [row for _, row in _rows(summary, groups, by_task, mark)]
 
@@ -74,7 +75,7 @@ def _rows(summary: Summary, groups: Members, by_task: bool, mark: str) -> list[t
     else:
         grouped = {task for group in entries for task in groups.get(group, ())}
         entries |= {name: entry for name, entry in summary["tasks"].items() if name not in grouped}
-    shown = {"model": summary["model"] + mark, "reasoning": mode(summary)}
+    shown = {"model": summary["model"] + mark, "reasoning": format_reasoning(summary)}
     return [
         (_headline(entry), {**shown, "tasks": name, **_values(entry), **_passes(entry)})
         for name, entry in entries.items()
@@ -91,14 +92,14 @@ def _headline(entry: SummaryEntry) -> str:
 
 def _passes(entry: SummaryEntry) -> dict[str, str]:
     """pass@k and pass^k for the largest k there is, where samples were played more than once."""
-    largest = max((int(found[2]) for name in entry["metrics"] if (found := PASS.fullmatch(name))), default=0)
+    largest = max((int(found[2]) for name in entry["metrics"] if (found := PASS_METRIC.fullmatch(name))), default=0)
     names = (f"pass@{largest}", f"pass^{largest}") if largest else ()
-    return {name: cell(entry["metrics"], name) for name in names}
+    return {name: format_cell(entry["metrics"], name) for name in names}
 
 
-def mode(summary: Summary) -> str:
+def format_reasoning(summary: Summary) -> str:
     """The reasoning mode that was asked for, with a mark where the model did not heed it."""
-    return str(summary["reasoning"]) + (" (!)" if heeded(summary) is False else "")
+    return str(summary["reasoning"]) + (" (!)" if heeded_reasoning(summary) is False else "")
 
 
 def verifier_marks(summaries: Sequence[Summary]) -> list[str]:
@@ -121,7 +122,7 @@ def verifier_note(summaries: Sequence[Summary]) -> list[str]:
     ]
 
 
-def legend(summaries: Sequence[Summary]) -> str:
+def format_legend(summaries: Sequence[Summary]) -> str:
     """What the columns of a table of these runs mean."""
     headlines = [_headline(entry) for summary in summaries for entry in summary["tasks"].values()]
     own = any(headline != HEADLINE for headline in headlines)
@@ -131,9 +132,9 @@ def legend(summaries: Sequence[Summary]) -> str:
         columns = [OWN_LEGEND, _legend(common=True)]
     if any(averages.is_average(_headline(entry)) for summary in summaries for entry in summary["groups"].values()):
         columns.append(AVERAGES)
-    unheeded = any(heeded(summary) is False for summary in summaries)
+    unheeded = any(heeded_reasoning(summary) is False for summary in summaries)
     notes = [_wrapped(note) for note in (*_floor_note(summaries), *verifier_note(summaries))]
-    return "\n".join([*columns, *([NOT_HEEDED] if unheeded else []), *notes])
+    return "\n".join([*columns, *([UNHEEDED_NOTE] if unheeded else []), *notes])
 
 
 def _wrapped(note: str) -> str:
@@ -146,21 +147,21 @@ def _legend(common: bool) -> str:
     return textwrap.fill("; ".join([*said, *COUNTS]), LEGEND_WIDTH)
 
 
-def floors(summaries: Sequence[Summary]) -> dict[str, float]:
+def headline_floors(summaries: Sequence[Summary]) -> dict[str, float]:
     """What policy/silent reaches by the headline metric, of every group and task of which that is not 0."""
     entries = [entry for summary in summaries for part in ("groups", "tasks") for entry in summary[part].items()]
     return {name: entry["floor"] for name, entry in entries if "floor" in entry}
 
 
 def _floor_note(summaries: Sequence[Summary]) -> list[str]:
-    reached = ", ".join(f"{name} {number(value)}" for name, value in floors(summaries).items())
+    reached = ", ".join(f"{name} {format_number(value)}" for name, value in headline_floors(summaries).items())
     return [f"Floor, what policy/silent reaches by the headline metric on all samples: {reached}."] if reached else []
 
 
 def _values(entry: SummaryEntry) -> dict[str, str]:
     outcomes = entry["outcomes"]
     failed = outcomes.get("infrastructure_error", 0) + outcomes.get("model_error", 0)
-    values = {row.heading: cell(entry["metrics"], row.name) for row in shown_in("table")}
+    values = {row.heading: format_cell(entry["metrics"], row.name) for row in shown_in("table")}
     if _headline(entry) != HEADLINE:
         values = _own_values(entry)
     return {"n": str(entry["n"]), **values, "failed": str(failed)}
@@ -170,18 +171,20 @@ def _own_values(entry: SummaryEntry) -> dict[str, str]:
     """The columns of a benchmark with metrics of its own, as it orders them after the headline."""
     metrics, headline = entry["metrics"], _headline(entry)
     first = metrics.get(headline)
-    leading = {headline: DASH if first is None or first["value"] is None else with_interval(first)}
+    leading = {headline: DASH if first is None or first["value"] is None else format_interval(first)}
     if averages.is_average(headline):
-        return {**leading, averages.AVERAGE: cell(metrics, averages.AVERAGE)}
-    others = [name for name in metrics if name != headline and not (find_metric(name).common or PASS.fullmatch(name))]
+        return {**leading, averages.AVERAGE: format_cell(metrics, averages.AVERAGE)}
+    others = [
+        name for name in metrics if name != headline and not (find_metric(name).common or PASS_METRIC.fullmatch(name))
+    ]
     return {
         **leading,
-        **{name.replace("_", " "): cell(metrics, name) for name in others},
-        **{row.heading: cell(metrics, row.name) for row in shown_in("table") if row.common},
+        **{name.replace("_", " "): format_cell(metrics, name) for name in others},
+        **{row.heading: format_cell(metrics, row.name) for row in shown_in("table") if row.common},
     }
 
 
-def table(summaries: Sequence[Summary], groups: Sequence[Members], by_task: bool, style: str = "simple") -> str:
+def format_table(summaries: Sequence[Summary], groups: Sequence[Members], by_task: bool, style: str = "simple") -> str:
     """A table of runs in one of tabulate's formats: a row a group (or task) and model. `groups`: each run's. Tasks
     with another headline metric have a table of their own below."""
     runs = zip(summaries, groups, verifier_marks(summaries), strict=True)
@@ -190,7 +193,7 @@ def table(summaries: Sequence[Summary], groups: Sequence[Members], by_task: bool
     return "\n\n".join(_block([row for head, row in found if head == block], style) for block in blocks)
 
 
-def _block(found: Rows, style: str) -> str:
+def _block(found: TableRows, style: str) -> str:
     """A table of rows with the same headline."""
     if all(row["reasoning"] == "default" for row in found):
         found = [{heading: text for heading, text in row.items() if heading != "reasoning"} for row in found]
@@ -202,7 +205,7 @@ def _block(found: Rows, style: str) -> str:
     return tabulate(found, headers="keys", tablefmt=style, disable_numparse=True, colalign=_alignment(found))
 
 
-def _alignment(found: Rows) -> tuple[str, ...]:
+def _alignment(found: TableRows) -> tuple[str, ...]:
     return (
         tuple("left" if heading in ("model", "reasoning", "tasks") else "right" for heading in found[0])
         if found
@@ -210,7 +213,7 @@ def _alignment(found: Rows) -> tuple[str, ...]:
     )
 
 
-def ill_ends(records: Iterable[Record]) -> list[str]:
+def describe_failures(records: Iterable[Record]) -> list[str]:
     """How episodes ended otherwise than ok: a line for every outcome and reason, with one error in full."""
     counts: Counter[tuple[str, str]] = Counter()
     errors: dict[tuple[str, str], str] = {}

@@ -12,7 +12,7 @@ def printable(text: str) -> str:
     return CONTROL.sub(lambda match: f"\\x{ord(match.group()):02x}", text.encode("utf-8", "replace").decode())
 
 
-def shortened(text: str, limit: int) -> str:
+def shorten_text(text: str, limit: int) -> str:
     """A printable text of at most `limit` characters, saying how much was left out."""
     text = printable(text)
     return text if len(text) <= limit else f"{text[:limit]} ... ({len(text) - limit:,} more characters)"

@@ -14,8 +14,8 @@ import re
 
 from harness.types import JSONObject
 
-DEEPEST_ARGUMENTS = 64
-LONGEST_ARGUMENTS = 1_000_000
+MAX_ARGUMENTS_DEPTH = 64
+MAX_ARGUMENTS_CHARS = 1_000_000
 """Characters. Beyond either limit arguments count as malformed: what handles them later recurses and copies."""
 ESCAPED_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
@@ -24,19 +24,19 @@ def read_arguments(value: object) -> tuple[JSONObject | None, str, str | None]:
     """Arguments, their text, and why it is malformed. "" and null are {}: that is how a call without any is written."""
     if value is None or (isinstance(value, str) and not value.strip()):
         return {}, value or "", None
-    if not isinstance(value, str) and deeper_than(value, DEEPEST_ARGUMENTS):
+    if not isinstance(value, str) and is_deeper_than(value, MAX_ARGUMENTS_DEPTH):
         return None, "", "nested too deeply"
-    raw = well_encoded(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+    raw = replace_surrogates(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
     try:
-        return json_object(raw), raw, None
+        return parse_json_object(raw), raw, None
     except ValueError as error:
         return None, raw, str(error)
 
 
-def json_object(text: str) -> JSONObject:
+def parse_json_object(text: str) -> JSONObject:
     """A JSON object that can be written again: no NaN, no infinity, bounded. ValueError says what it is instead."""
-    if len(text) > LONGEST_ARGUMENTS:
-        raise ValueError(f"longer than {LONGEST_ARGUMENTS} characters")
+    if len(text) > MAX_ARGUMENTS_CHARS:
+        raise ValueError(f"longer than {MAX_ARGUMENTS_CHARS} characters")
     try:
         value = json.loads(text, parse_constant=finite, parse_float=finite)
     except RecursionError:
@@ -45,10 +45,10 @@ def json_object(text: str) -> JSONObject:
         raise ValueError(f"invalid JSON: {error}") from None
     if not isinstance(value, dict):
         raise ValueError("not a JSON object")
-    if deeper_than(value, DEEPEST_ARGUMENTS):
+    if is_deeper_than(value, MAX_ARGUMENTS_DEPTH):
         raise ValueError("nested too deeply")
     if ESCAPED_SURROGATE.search(text):
-        value = json.loads(well_encoded(json.dumps(value, ensure_ascii=False)))
+        value = json.loads(replace_surrogates(json.dumps(value, ensure_ascii=False)))
     return dict(value)
 
 
@@ -59,7 +59,7 @@ def finite(text: str) -> float:
     return number
 
 
-def deeper_than(value: object, limit: int) -> bool:
+def is_deeper_than(value: object, limit: int) -> bool:
     level = [value]
     for _ in range(limit):
         level = [
@@ -70,12 +70,12 @@ def deeper_than(value: object, limit: int) -> bool:
     return bool(level)
 
 
-def well_encoded(text: str) -> str:
+def replace_surrogates(text: str) -> str:
     """The text with every lone surrogate replaced: JSON can spell them, UTF-8 files and requests cannot hold them."""
     if text.isascii():
         return text
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
-def made_up_id(turn: int, index: int) -> str:
+def make_call_id(turn: int, index: int) -> str:
     return f"call_{turn}_{index}"

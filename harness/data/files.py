@@ -19,17 +19,17 @@ PARQUET = ".parquet"
 SUFFIXES = (*OPENERS, PARQUET)
 LONGEST_ROW = 64 * 1024 * 1024
 """Bytes; a longer line is no environment."""
-ROWS_A_GROUP = 500
+ROW_GROUP_SIZE = 500
 
 
-def suffix(path: Path) -> str | None:
+def file_suffix(path: Path) -> str | None:
     """Which of SUFFIXES a path ends in, or None."""
     return next((known for known in SUFFIXES if path.name.endswith(known)), None)
 
 
-def stem(path: Path) -> str:
+def file_stem(path: Path) -> str:
     """A path's name without such an ending."""
-    return path.name.removesuffix(suffix(path) or path.suffix)
+    return path.name.removesuffix(file_suffix(path) or path.suffix)
 
 
 def read_rows(path: Path) -> Generator[Any, None, None]:
@@ -37,11 +37,11 @@ def read_rows(path: Path) -> Generator[Any, None, None]:
 
     Raises UsageError for what is no JSON, no Parquet or too long.
     """
-    if suffix(path) == PARQUET:
+    if file_suffix(path) == PARQUET:
         yield from _read_parquet(path)
         return
     try:
-        with OPENERS[suffix(path) or ".jsonl"](path, "rb") as lines:
+        with OPENERS[file_suffix(path) or ".jsonl"](path, "rb") as lines:
             rows = (line for line in iter(lambda: lines.readline(LONGEST_ROW + 1), b"") if line.strip())
             for number, line in enumerate(rows, start=1):
                 yield _row(line, f"{path}, record {number}")
@@ -53,7 +53,7 @@ def _row(line: bytes, where: str) -> Any:
     if len(line) > LONGEST_ROW:
         raise UsageError(f"{where} is longer than {LONGEST_ROW:,} bytes.")
     try:
-        return jsonio.loads(line.decode("utf-8-sig"))
+        return jsonio.parse_json(line.decode("utf-8-sig"))
     except UnicodeDecodeError:
         raise UsageError(f"{where} is not UTF-8 text.") from None
     except ValueError as error:
@@ -65,7 +65,7 @@ def _read_parquet(path: Path) -> Iterator[Any]:
     try:
         with pyarrow.parquet.ParquetFile(path) as file:
             before = 0
-            for batch in file.iter_batches(batch_size=ROWS_A_GROUP):
+            for batch in file.iter_batches(batch_size=ROW_GROUP_SIZE):
                 yield from _python_rows(batch, before, path)
                 before += batch.num_rows
     except (pyarrow.ArrowException, OSError) as error:
@@ -99,7 +99,7 @@ def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """
     temporary = path.with_name(f".{os.getpid()}.{path.name}")
     try:
-        if suffix(path) == PARQUET:
+        if file_suffix(path) == PARQUET:
             _write_parquet(temporary, rows)
         else:
             _write_lines(temporary, rows)
@@ -109,7 +109,7 @@ def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
 
 
 def _write_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    with OPENERS[suffix(path) or ".jsonl"](path, "wt", encoding="utf-8", newline="\n") as lines:
+    with OPENERS[file_suffix(path) or ".jsonl"](path, "wt", encoding="utf-8", newline="\n") as lines:
         for row in rows:
             lines.write(json.dumps(row, ensure_ascii=False) + "\n")
 
@@ -121,7 +121,7 @@ def _write_parquet(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     try:
         for row in rows:
             group.append({name: _column(name, value) for name, value in row.items()})
-            if len(group) == ROWS_A_GROUP:
+            if len(group) == ROW_GROUP_SIZE:
                 writer = _write_group(pyarrow, path, writer, group)
                 group = []
         if group or writer is None:

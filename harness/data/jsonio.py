@@ -12,17 +12,17 @@ LARGEST = 1e100
 """No number of a run is beyond it, so that sums of squares stay finite."""
 
 
-def canonical(value: Any) -> str:
+def canonical_json(value: Any) -> str:
     """One text for equal values: sorted keys, no spaces, no escapes beyond what JSON needs."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
 def digest(value: Any) -> str:
     """The first 16 hexadecimal digits of the SHA-256 of a value's canonical text."""
-    return hashlib.sha256(canonical(value).encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    return hashlib.sha256(canonical_json(value).encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
-def loads(text: str | bytes) -> Any:
+def parse_json(text: str | bytes) -> Any:
     """json.loads for untrusted text: whatever is wrong with it, depth included, is a ValueError."""
     try:
         return json.loads(text)

@@ -51,6 +51,6 @@ def message_from_json(value: MessageJSON) -> Message:
 def _tool_call_from_json(value: ToolCallJSON) -> ToolCall:
     function = value["function"]
     raw, parse_error = function["arguments"], value.get("parse_error")
-    arguments: Any = None if parse_error is not None else jsonio.loads(raw) if raw.strip() else {}
+    arguments: Any = None if parse_error is not None else jsonio.parse_json(raw) if raw.strip() else {}
     call = ToolCall(value["id"], function["name"], cast("JSONObject | None", arguments), raw, parse_error)
     return replace(call, echo=value["echo"]) if value.get("echo") else call

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from harness.data import jsonio
-from harness.data.arguments import deeper_than
+from harness.data.arguments import is_deeper_than
 from harness.data.files import read_rows
 from harness.data.messages import message_from_json
 from harness.data.schema import MessageJSON
@@ -60,14 +60,14 @@ def sample_from_record(record: Any, line: int, where: str) -> Sample:
         if record.get(name) is None:
             raise UsageError(f"{where} has no field {name!r}.")
     _refuse_unwritable(record, where)
-    codes = _codes(decoded(record, "codes", where, dict), where)
-    tools = _tools(decoded(record, "tools", where, list), where)
+    codes = _codes(decode_field(record, "codes", where, dict), where)
+    tools = _tools(decode_field(record, "tools", where, list), where)
     for tool in tools:
         if tool.name not in codes:
             raise UsageError(f"{where}: the tool {tool.name!r} has no code.")
     return Sample(
         id=str(line) if record.get("id") is None else str(record["id"]),
-        messages=tuple(_message(message, where) for message in decoded(record, "messages", where, list)),
+        messages=tuple(_message(message, where) for message in decode_field(record, "messages", where, list)),
         tools=tools,
         codes=codes,
         gold=_gold(record, codes, where),
@@ -89,7 +89,7 @@ def _refuse_unwritable(record: Mapping[str, Any], where: str) -> None:
 
 def _fault(value: Any, foreign: bool = False) -> str | None:
     """What is wrong with a value that must be JSON; a `foreign` one is a column of Parquet that is none of ours."""
-    if deeper_than(value, DEEPEST):
+    if is_deeper_than(value, DEEPEST):
         return f"is nested more than {DEEPEST} levels deep; flatten it"
     try:
         json.dumps(value, ensure_ascii=False, allow_nan=foreign, default=str if foreign else None).encode("utf-8")
@@ -102,13 +102,13 @@ def _fault(value: Any, foreign: bool = False) -> str | None:
     return None
 
 
-def decoded(record: Mapping[str, Any], name: str, where: str, kind: type | tuple[type, ...]) -> Any:
+def decode_field(record: Mapping[str, Any], name: str, where: str, kind: type | tuple[type, ...]) -> Any:
     """A field that is JSON, or JSON in a string. Raises UsageError where it is neither, not of `kind` (of KINDS), or
     cannot be written again."""
     value = record.get(name)
     if isinstance(value, str):
         try:
-            value = jsonio.loads(value)
+            value = jsonio.parse_json(value)
         except ValueError as error:
             raise UsageError(f"{where}: the field {name!r} is not JSON: {error}.") from None
     if not isinstance(value, kind):
@@ -168,7 +168,7 @@ def _codes(value: dict[str, Any], where: str) -> dict[str, str]:
 
 def _gold(record: Mapping[str, Any], codes: Mapping[str, str], where: str) -> Gold:
     sub_answers: dict[str, tuple[str, ...]] = {}
-    for name, answers in decoded(record, "unsolved_set", where, dict).items():
+    for name, answers in decode_field(record, "unsolved_set", where, dict).items():
         if not isinstance(answers, list) or not all(isinstance(answer, str) for answer in answers):
             raise UsageError(f"{where}: unsolved_set must map tool names to lists of strings; {name!r} does not.")
         if name not in codes:
@@ -177,7 +177,7 @@ def _gold(record: Mapping[str, Any], codes: Mapping[str, str], where: str) -> Go
     answer = record.get("answer")
     calls = None
     if record.get("gold_calls") is not None:
-        calls = tuple(_gold_call(call, where) for call in decoded(record, "gold_calls", where, list))
+        calls = tuple(_gold_call(call, where) for call in decode_field(record, "gold_calls", where, list))
     return Gold(sub_answers, calls, None if answer is None else str(answer))
 
 
@@ -186,7 +186,7 @@ def _gold_call(value: Any, where: str) -> GoldCall:
         raise UsageError(f"{where}: every gold call needs a name, arguments and what it solves.")
     arguments = value.get("arguments")
     if isinstance(arguments, str):
-        arguments = decoded(value, "arguments", where, dict)
+        arguments = decode_field(value, "arguments", where, dict)
     if not isinstance(arguments, dict):
         raise UsageError(f"{where}: the arguments of the gold call of {value['name']!r} must be an object.")
     solves = value.get("solves")

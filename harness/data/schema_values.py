@@ -19,7 +19,7 @@ LONGEST = 1000
 DATE = "2024-01-15"
 
 
-def properties(tool: Tool) -> dict[str, JSONObject]:
+def declared_parameters(tool: Tool) -> dict[str, JSONObject]:
     """The declared parameters of a tool: name to schema; anything malformed counts as no constraint."""
     declared = tool.parameters.get("properties")
     if not isinstance(declared, dict):
@@ -27,23 +27,23 @@ def properties(tool: Tool) -> dict[str, JSONObject]:
     return {str(name): schema if isinstance(schema, dict) else {} for name, schema in declared.items()}
 
 
-def required(tool: Tool) -> list[str]:
+def required_parameters(tool: Tool) -> list[str]:
     """The names of the declared parameters that must be given."""
-    names, declared = tool.parameters.get("required"), properties(tool)
+    names, declared = tool.parameters.get("required"), declared_parameters(tool)
     return [name for name in names if isinstance(name, str) and name in declared] if isinstance(names, list) else []
 
 
-def resolved(schema: JSONObject) -> JSONObject:
+def resolve_schema(schema: JSONObject) -> JSONObject:
     """A schema with its first alternative merged in."""
     for keyword in ("allOf", "anyOf", "oneOf"):
         options = schema.get(keyword)
         if isinstance(options, list) and options and isinstance(options[0], dict):
             rest = {key: value for key, value in schema.items() if key != keyword}
-            return resolved({**options[0], **rest})
+            return resolve_schema({**options[0], **rest})
     return schema
 
 
-def kind(schema: JSONObject) -> str:
+def schema_type(schema: JSONObject) -> str:
     """The JSON type of a schema; the first that is not null where it lists several, string where it names none."""
     declared = schema.get("type")
     if isinstance(declared, list):
@@ -53,7 +53,7 @@ def kind(schema: JSONObject) -> str:
     return "object" if "properties" in schema else "array" if "items" in schema else "string"
 
 
-def choices(schema: JSONObject) -> list[Any]:
+def enum_values(schema: JSONObject) -> list[Any]:
     """The values that a schema enumerates."""
     if "const" in schema:
         return [schema["const"]]
@@ -61,12 +61,12 @@ def choices(schema: JSONObject) -> list[Any]:
     return listed if isinstance(listed, list) else []
 
 
-def plain(schema: JSONObject, text: str = "x", depth: int = 0) -> Any:
+def plain_value(schema: JSONObject, text: str = "x", depth: int = 0) -> Any:
     """The dullest value: an enumeration's first, the smallest number allowed from 1, a date for a date, else `text`."""
-    schema = resolved(schema)
-    if listed := choices(schema):
+    schema = resolve_schema(schema)
+    if listed := enum_values(schema):
         return listed[0]
-    match kind(schema):
+    match schema_type(schema):
         case "integer":
             return math.ceil(_low(schema, 1))
         case "number":
@@ -77,9 +77,9 @@ def plain(schema: JSONObject, text: str = "x", depth: int = 0) -> Any:
             return None
         case "array":
             items = schema.get("items")
-            return [plain(items, text, depth + 1)] if isinstance(items, dict) and depth < MAX_DEPTH else []
+            return [plain_value(items, text, depth + 1)] if isinstance(items, dict) and depth < MAX_DEPTH else []
         case "object":
-            return _object(schema, lambda part: plain(part, text, depth + 1)) if depth < MAX_DEPTH else {}
+            return _object(schema, lambda part: plain_value(part, text, depth + 1)) if depth < MAX_DEPTH else {}
         case _:
             return DATE if is_date(schema) else text
 
@@ -98,7 +98,7 @@ def _low(schema: JSONObject, otherwise: float) -> float:
 
 def _object(schema: JSONObject, value: Callable[[JSONObject], Any]) -> JSONObject:
     as_tool = Tool("", "", schema)
-    return {name: value(properties(as_tool)[name]) for name in required(as_tool)}
+    return {name: value(declared_parameters(as_tool)[name]) for name in required_parameters(as_tool)}
 
 
 def _bounded(schema: JSONObject, keyword: str, otherwise: int) -> int:
@@ -116,18 +116,18 @@ class RandomValues:
 
     def arguments(self, tool: Tool) -> JSONObject:
         """Every required parameter and each optional one with probability a half."""
-        needed = set(required(tool))
+        needed = set(required_parameters(tool))
         return {
             name: self.value(schema)
-            for name, schema in properties(tool).items()
+            for name, schema in declared_parameters(tool).items()
             if name in needed or self._random.random() < 0.5
         }
 
     def value(self, schema: JSONObject, depth: int = 0) -> Any:
-        schema = resolved(schema)
-        if listed := choices(schema):
+        schema = resolve_schema(schema)
+        if listed := enum_values(schema):
             return self._random.choice(listed)
-        match kind(schema):
+        match schema_type(schema):
             case "integer":
                 low, high = self._range(schema)
                 return self._random.randint(math.ceil(low), max(math.ceil(low), math.floor(high)))

@@ -16,7 +16,7 @@ from harness.console.text import printable
 from harness.data.schema import Record, Summary
 from harness.errors import UsageError
 from harness.evaluation.evaluate import evaluate
-from harness.evaluation.manifest import manifest_of
+from harness.evaluation.manifest import make_manifest
 from harness.evaluation.plan import Plan, Player, switch_of
 from harness.redaction import Redactor
 from harness.runs.directory import RunDirectory
@@ -26,7 +26,7 @@ from harness.types import Model, Reasoning, SimulatedUser
 
 
 @dataclass(frozen=True)
-class Session:
+class Evaluation:
     """What the command line asked for: `plan` without its reasoning, and the reasoning modes."""
 
     plan: Plan
@@ -56,11 +56,11 @@ class Session:
                 summaries.append(self._play(run))
                 if following is None or following.player.model is not run.player.model:
                     open_models.close()  # a network makes room for the next one
-                if self.budget.spent:
+                if self.budget.limit_reached:
                     break
         return self._report(runs[: len(summaries)], summaries, len(runs))
 
-    def _runs(self, sandbox: Sandbox) -> Iterator[_Run]:
+    def _runs(self, sandbox: Sandbox) -> Iterator[_PlannedRun]:
         several = len(self.models) > 1
         for model in self.models:
             price = self.prices.get(model.name)
@@ -68,12 +68,12 @@ class Session:
                 model, sandbox, self.concurrency, self.redact, self.budget, price, self.user, self.user_price
             )
             folder = self.out / model.name.replace("/", "-") if several else self.out
-            reasonings = modes_of(model, self.reasonings, several)
+            reasonings = reasoning_modes_of(model, self.reasonings, several)
             for reasoning in reasonings:
                 label = Path(reasoning.label.replace(":", "-")) if len(reasonings) > 1 else Path()
-                yield _Run(player, replace(self.plan, reasoning=reasoning), folder / label)
+                yield _PlannedRun(player, replace(self.plan, reasoning=reasoning), folder / label)
 
-    def _check(self, runs: Sequence[_Run]) -> None:
+    def _check(self, runs: Sequence[_PlannedRun]) -> None:
         """Refuses before the first run what would be refused before the last."""
         paths = [run.path for run in runs]
         if len(set(paths)) < len(paths):
@@ -81,13 +81,13 @@ class Session:
         if len(runs) > 1 and (self.out / "manifest.json").exists():
             raise UsageError(f"{self.out} is a single run; several need a directory of their own.")
         for run in runs:
-            RunDirectory.check(run.path, manifest_of(run.plan, run.player), self.resume)
+            RunDirectory.check(run.path, make_manifest(run.plan, run.player), self.resume)
 
-    def _play(self, run: _Run) -> Summary:
-        from harness.console.progress import Progress, RunningScore
+    def _play(self, run: _PlannedRun) -> Summary:
+        from harness.console.progress import ProgressBar, RunningScore
 
         try:
-            with Progress("episode", self.quiet) as progress:
+            with ProgressBar("episode", self.quiet) as progress:
                 progress.begin(run.label, run.plan.episodes)
                 score = RunningScore(progress, run.plan.tasks[0].headline)
                 return evaluate(run.plan, run.player, run.path, self.resume, score)
@@ -96,36 +96,38 @@ class Session:
             print(printable(said), file=sys.stderr)
             raise
 
-    def _report(self, runs: Sequence[_Run], summaries: Sequence[Summary], planned: int) -> int:
-        from harness.console.tables import ill_ends, legend, table
+    def _report(self, runs: Sequence[_PlannedRun], summaries: Sequence[Summary], planned: int) -> int:
+        from harness.console.tables import describe_failures, format_legend, format_table
 
         directories = [RunDirectory.open(run.path) for run in runs]
-        played = [directory.records() for directory in directories]
+        played = [directory.read_records() for directory in directories]
         groups = [directory.manifest["groups"] for directory in directories]
-        print(printable(table(summaries, groups, by_task=len(runs) == 1)))
-        print(printable(f"\n{legend(summaries)}\n"))
+        print(printable(format_table(summaries, groups, by_task=len(runs) == 1)))
+        print(printable(f"\n{format_legend(summaries)}\n"))
         for run, summary, records in zip(runs, summaries, played, strict=True):
-            for line in (*ill_ends(records), *_remarks(summary, records)):
+            for line in (*describe_failures(records), *_remarks(summary, records)):
                 print(printable(f"{run.label}: {line}"))
         for line in _differences(runs, directories, played):
             print(printable(line))
         print(printable(f"Transcripts and scores: {self.out}" + ("/ (one directory a run)" if planned > 1 else "")))
-        complete = len(runs) == planned and all(len(r) == d.planned for r, d in zip(played, directories, strict=True))
+        complete = len(runs) == planned and all(
+            len(r) == d.planned_episodes for r, d in zip(played, directories, strict=True)
+        )
         lost = any("infrastructure_error" in entry["outcomes"] for s in summaries for entry in s["tasks"].values())
-        if self.budget.spent:
+        if self.budget.limit_reached:
             left = lost or not complete
-            said = self._stopped() if left else f"Passed by the last episodes: {self.budget.spent}."
+            said = self._stopped() if left else f"Passed by the last episodes: {self.budget.limit_reached}."
             print(printable(said), file=sys.stderr)
         return 1 if lost or not complete else 0
 
     def _stopped(self) -> str:
         return (
-            f"Stopped: {self.budget.spent}. Episodes are left to play; go on with the same command, a higher limit and "
-            f"--resume --out {self.out}."
+            f"Stopped: {self.budget.limit_reached}. Episodes are left to play; go on with the same command, a "
+            f"higher limit and --resume --out {self.out}."
         )
 
 
-def modes_of(model: Model, asked: Sequence[Reasoning], several: bool) -> Sequence[Reasoning]:
+def reasoning_modes_of(model: Model, asked: Sequence[Reasoning], several: bool) -> Sequence[Reasoning]:
     """The reasoning modes that a model is played in. One without a switch, among several, is played as it is; by
     itself it is refused, by a UsageError, as is a mode that a model does not have."""
     if several and asked[0].mode != "default" and model.switch(asked[0]) is None:
@@ -137,7 +139,7 @@ def modes_of(model: Model, asked: Sequence[Reasoning], several: bool) -> Sequenc
 
 
 @dataclass(frozen=True)
-class _Run:
+class _PlannedRun:
     player: Player
     plan: Plan
     path: Path
@@ -151,10 +153,10 @@ class _Run:
 def _remarks(summary: Summary, records: Sequence[Record]) -> Iterator[str]:
     """What a reader of the table should know besides: a switch that was not heeded, two parsers that disagree, cost."""
     from harness.models import is_free
-    from harness.runs.summary import heeded
+    from harness.runs.summary import heeded_reasoning
 
     seen = summary["reasoning_seen"]
-    if heeded(summary) is False:
+    if heeded_reasoning(summary) is False:
         asked = summary["reasoning"]
         found = f"it reasoned in {seen['episodes']} of {seen['of']} episodes" if asked == "off" else "no reasoning seen"
         if refused := seen.get("refused"):
@@ -178,7 +180,7 @@ def _remarks(summary: Summary, records: Sequence[Record]) -> Iterator[str]:
 
 
 def _differences(
-    runs: Sequence[_Run], directories: Sequence[RunDirectory], played: Sequence[list[Record]]
+    runs: Sequence[_PlannedRun], directories: Sequence[RunDirectory], played: Sequence[list[Record]]
 ) -> Iterator[str]:
     """For every model that was played in two modes: the second minus the first on the same episodes."""
     from harness.metrics import shown_in

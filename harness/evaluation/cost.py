@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from harness.data import jsonio
 from harness.evaluation.plan import Plan
-from harness.models import is_free, shown
+from harness.models import is_free, public_name
 from harness.runs.prices import Price
 from harness.types import Model, Reasoning, Sample, Usage
 
@@ -22,7 +22,7 @@ OUTPUT_TOKENS = 60
 
 
 @dataclass(frozen=True, slots=True)
-class Estimate:
+class RunCost:
     """Requests and tokens of one run; `most_requests` is the bound that --max-turns sets."""
 
     episodes: int
@@ -31,7 +31,7 @@ class Estimate:
     usage: Usage
 
 
-def estimate(plan: Plan) -> Estimate:
+def estimate_run(plan: Plan) -> RunCost:
     """What one model would take for the plan."""
     limits = {name: plan.turns.get(name, plan.limits.max_turns) for name in plan.samples}
     samples = [(limits[name], sample) for name, chosen in plan.samples.items() for sample in chosen]
@@ -41,7 +41,7 @@ def estimate(plan: Plan) -> Estimate:
         requests += turns
         tokens_in += turns * _prompt_tokens(sample) + (CALL_TOKENS + OUTPUT_TOKENS) * turns * (turns - 1) // 2
         tokens_out += turns * CALL_TOKENS
-    return Estimate(
+    return RunCost(
         episodes=plan.episodes,
         requests=requests * plan.epochs,
         most_requests=plan.epochs * sum(limit for limit, _ in samples),
@@ -55,24 +55,24 @@ def _hops(sample: Sample) -> int:
 
 def _prompt_tokens(sample: Sample) -> int:
     tools = [[tool.name, tool.description, tool.parameters] for tool in sample.tools]
-    characters = sum(len(message.content) for message in sample.messages) + len(jsonio.canonical(tools))
+    characters = sum(len(message.content) for message in sample.messages) + len(jsonio.canonical_json(tools))
     return characters // CHARACTERS_A_TOKEN
 
 
-def report(plan: Plan, runs: Sequence[tuple[Model, Sequence[Reasoning]]], prices: Mapping[str, Price]) -> str:
+def format_estimates(plan: Plan, runs: Sequence[tuple[Model, Sequence[Reasoning]]], prices: Mapping[str, Price]) -> str:
     """The estimate as text, a line a run: models, each with its reasoning modes."""
-    found = estimate(plan)
+    found = estimate_run(plan)
     lines = []
     for model, modes in runs:
         price = prices.get(model.name)
-        cost = f", ${price.of(found.usage):.2f}" if price else ""
+        cost = f", ${price.cost_of(found.usage):.2f}" if price else ""
         lines += [
             f"{model.name}{'' if mode.label == 'default' else f' ({mode.label})'}: {found.episodes} episodes of "
             f"{', '.join(plan.samples)}; about {found.requests} requests (at most {found.most_requests}), "
             f"{found.usage.input_tokens:,} tokens in, {found.usage.output_tokens:,} out{cost}"
             for mode in modes
         ]
-    unpriced = [shown(model.name) for model, _ in runs if model.name not in prices and not is_free(model.name)]
+    unpriced = [public_name(model.name) for model, _ in runs if model.name not in prices and not is_free(model.name)]
     lines.append(
         "An estimate for one call a turn and each sub-answer once, without reasoning; nothing was sent"
         + (f", and no price is known for {', '.join(unpriced)} (--prices)." if unpriced else ".")

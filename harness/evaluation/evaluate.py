@@ -15,16 +15,16 @@ from harness.batching import BatchModel, Lockstep, play_all
 from harness.data import jsonio
 from harness.data.schema import Identity, Record, Summary
 from harness.errors import HarnessError
-from harness.evaluation.manifest import manifest_of
+from harness.evaluation.manifest import make_manifest
 from harness.evaluation.plan import Plan, Player
 from harness.models import is_free
 from harness.redaction import Redactor
-from harness.rollout import Episode, adrive
-from harness.runs.directory import Appender, RunDirectory, counting
-from harness.runs.faults import record_fault
+from harness.rollout import Episode, play_episode_async
+from harness.runs.directory import RecordAppender, RunDirectory, counted_records
+from harness.runs.faults import find_record_fault
 from harness.runs.record import key_of, to_record
-from harness.runs.summary import summarise
-from harness.scoring.verdict import blamed, verdict_of
+from harness.runs.summary import summarise_run
+from harness.scoring.verdict import blame_task, score_trajectory
 from harness.stops import REFUSED_AT_THE_DOOR
 from harness.types import (
     Model,
@@ -47,15 +47,15 @@ def evaluate(
     Raises UsageError for a directory that holds something else, KeyboardInterrupt when interrupted: what was played
     is kept, and the same call with `resume` goes on. A run that reached its budget ends incomplete.
     """
-    manifest = manifest_of(plan, player)
+    manifest = make_manifest(plan, player)
     with RunDirectory.claim(out, manifest, resume) as run:
         if player.price is not None and run.manifest.get("price") != manifest["price"]:
-            run.update(price=manifest["price"])  # what is known now, also of the episodes before
-        attempts = run.attempts()
+            run.update_manifest(price=manifest["price"])  # what is known now, also of the episodes before
+        attempts = run.read_attempts()
         for attempt in attempts:  # what failed and is played again was paid for too
             player.budget.add(Usage(**attempt["usage"]), player.price)
             player.budget.add(Usage(**attempt.get("user_usage", {})), player.user_price)
-        kept = {record["key"]: record for record in counting(attempts) if not _played_again(record)}
+        kept = {record["key"]: record for record in counted_records(attempts) if not _played_again(record)}
         pending = []
         for task, sample, epoch in plan:
             key = _run_key(plan, run.manifest["identity"], task, sample.id, epoch)
@@ -65,11 +65,11 @@ def evaluate(
                 watch(record)
         if pending:
             run.summary_path.unlink(missing_ok=True)
-            with Appender(run.samples_path) as appender:
+            with RecordAppender(run.samples_path) as appender:
                 asyncio.run(_play_pending(pending, player, appender, watch))
-        records = run.records()
-        summary = summarise(run.manifest, records)
-        if len(records) == run.planned:
+        records = run.read_records()
+        summary = summarise_run(run.manifest, records)
+        if len(records) == run.planned_episodes:
             run.write_summary(summary)
     return summary
 
@@ -99,7 +99,7 @@ def _run_key(plan: Plan, identity: Identity, task: Task, sample: str, epoch: int
 async def _play_pending(
     pending: Sequence[tuple[Task, Sample, RunKey]],
     player: Player,
-    appender: Appender,
+    appender: RecordAppender,
     watch: Callable[[Record], None],
 ) -> None:
     """Plays and records episodes until there are none left, or the budget is spent."""
@@ -109,15 +109,15 @@ async def _play_pending(
     async def play(item: tuple[Task, Sample, RunKey], model: Model) -> None:
         task, sample, key = item
         trajectory = await _play(task, sample, key, shared, model)
-        record = _redacted(to_record(key, trajectory, verdict_of(task, sample, trajectory)), player.redact)
-        if fault := record_fault(record):
+        record = _redacted(to_record(key, trajectory, score_trajectory(task, sample, trajectory)), player.redact)
+        if fault := find_record_fault(record):
             raise HarnessError(f"{task.name}: the episode of {sample.id!r} cannot be recorded: {fault}.")
         appender.append(record)
         player.budget.add(trajectory.usage, player.price, 0 if free else trajectory.turns)
         player.budget.add(trajectory.user_usage or Usage(), player.user_price)
         watch(record)
 
-    affordable = takewhile(lambda _: not player.budget.spent, pending)
+    affordable = takewhile(lambda _: not player.budget.limit_reached, pending)
     users = [shared.user] if shared.user is player.user else [shared.user, player.user]
     others = [user.model for user in users if user is not None]
     await play_all(affordable, player.model, play, min(player.concurrency, len(pending)), others)
@@ -131,10 +131,10 @@ async def _play(task: Task, sample: Sample, key: RunKey, player: Player, model: 
     episode = Episode(
         sample, _seeded(key.sampling, None, key), key.limits, key.epoch, task.name, key.reasoning, user=user
     )
-    with blamed(f"The task {task.name} cannot play {sample.id!r}"):
+    with blame_task(f"The task {task.name} cannot play {sample.id!r}"):
         state = None if task.state is None else player.sandbox.preload(task.state(sample))
         with player.sandbox.episode(state) as tools:
-            return await adrive(episode, task.environment(sample), model, tools)
+            return await play_episode_async(episode, task.environment(sample), model, tools)
 
 
 def _side_by_side(user: SimulatedUser | None) -> SimulatedUser | None:
@@ -146,8 +146,8 @@ def _side_by_side(user: SimulatedUser | None) -> SimulatedUser | None:
 
 def _redacted(record: Record, redact: Redactor) -> Record:
     """The record without secrets; arguments hold keys that a model chose."""
-    calls = [{**call, "arguments": redact.within(call["arguments"], keys=True)} for call in record["calls"]]
-    free: Record = redact.within({**record, "calls": calls})
+    calls = [{**call, "arguments": redact.redact_json(call["arguments"], keys=True)} for call in record["calls"]]
+    free: Record = redact.redact_json({**record, "calls": calls})
     return free
 
 

@@ -14,8 +14,8 @@ import harness
 from harness.data import jsonio, records
 from harness.data.schema import Manifest
 from harness.evaluation.plan import Plan, Player, switch_of
-from harness.registry import TASK_FILE
-from harness.runs.directory import SCHEMA
+from harness.registry import TASK_FILE_SUFFIX
+from harness.runs.directory import RUN_SCHEMA
 from harness.runs.identity import identity_json
 from harness.scoring import strict
 from harness.types import (
@@ -27,9 +27,9 @@ from harness.types import (
 PACKAGES = ("openai", "anthropic", "scipy", "time-machine", "tabulate", "torch", "tqdm", "transformers", "vllm")
 
 
-def manifest_of(plan: Plan, player: Player) -> Manifest:
+def make_manifest(plan: Plan, player: Player) -> Manifest:
     """manifest.json: `identity` is what makes it this run, the rest is for the reader and for summaries."""
-    manifest: Manifest = player.redact.within(_manifest(plan, player))
+    manifest: Manifest = player.redact.redact_json(_manifest(plan, player))
     return manifest
 
 
@@ -38,7 +38,7 @@ def _manifest(plan: Plan, player: Player) -> dict[str, Any]:
     code = _code_of(plan)
     users = {task.name: found for task in plan.tasks if (found := _user_entry(player.user_of(task))) is not None}
     return {
-        "schema": SCHEMA,
+        "schema": RUN_SCHEMA,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "identity": {
             "model": player.model.name,
@@ -58,9 +58,9 @@ def _manifest(plan: Plan, player: Player) -> dict[str, Any]:
         },
         "model": dict(player.model.fingerprint),
         "reasoning_switch": switch_of(player.model, plan.reasoning),
-        "price": player.price.as_json() if player.price else None,
+        "price": player.price.to_json() if player.price else None,
         **({"user": dict(player.user.model.fingerprint)} if player.user else {}),
-        **({"user_price": player.user_price.as_json() if player.user_price else None} if users else {}),
+        **({"user_price": player.user_price.to_json() if player.user_price else None} if users else {}),
         "tasks": {task.name: _task_entry(task, plan.samples[task.name]) for task in plan.tasks},
         "groups": plan.groups,
         **({"tables": plan.tables} if plan.tables else {}),
@@ -72,7 +72,7 @@ def _manifest(plan: Plan, player: Player) -> dict[str, Any]:
 
 def _code_of(plan: Plan) -> dict[str, str]:
     """A digest of every Python file that tasks came from: its environment and score are part of what a run is."""
-    files = (Path(source) for source in plan.sources.get("tasks", ()) if Path(source).suffix == TASK_FILE)
+    files = (Path(source) for source in plan.sources.get("tasks", ()) if Path(source).suffix == TASK_FILE_SUFFIX)
     return {path.name: jsonio.digest(path.read_text("utf-8", "surrogateescape")) for path in files}
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from harness.errors import UsageError
 from harness.redaction import Redactor
-from harness.registry import near
+from harness.registry import suggest_names
 from harness.runs.prices import Budget, Price
 from harness.sandbox import Sandbox
 from harness.types import (
@@ -83,7 +83,7 @@ def switch_of(model: Model, reasoning: Reasoning) -> dict[str, Any]:
     return dict(switch)
 
 
-def choose(samples: Sequence[Sample], task: str, limit: int | None, seed: int) -> list[Sample]:
+def select_subset(samples: Sequence[Sample], task: str, limit: int | None, seed: int) -> list[Sample]:
     """At most `limit` samples: a seeded subset, every data source in its proportion, in the original order."""
     if limit is None or limit >= len(samples):
         return list(samples)
@@ -98,11 +98,11 @@ def choose(samples: Sequence[Sample], task: str, limit: int | None, seed: int) -
     return [samples[index] for index in sorted(index for _, _, index in sorted(places)[:limit])]
 
 
-def pick(samples: dict[str, list[Sample]], ids: Sequence[str]) -> dict[str, list[Sample]]:
+def select_samples(samples: dict[str, list[Sample]], ids: Sequence[str]) -> dict[str, list[Sample]]:
     """Only the samples of these ids. Raises UsageError for an id that no task has."""
     known = {sample.id for chosen in samples.values() for sample in chosen}
     for name in ids:
         if name not in known:
-            raise UsageError(f"No sample of these tasks has the id {name!r}.{near(name, known)}")
+            raise UsageError(f"No sample of these tasks has the id {name!r}.{suggest_names(name, known)}")
     wanted = set(ids)
     return {task: [sample for sample in chosen if sample.id in wanted] for task, chosen in samples.items()}

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.console.tables import ill_ends, legend, mode, table
+from harness.console.tables import describe_failures, format_legend, format_reasoning, format_table
 from harness.data.schema import Manifest, Record, Summary
 from harness.errors import UsageError
 from harness.runs.directory import RunDirectory
-from harness.runs.summary import summarise
+from harness.runs.summary import summarise_run
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class Run:
     @property
     def label(self) -> str:
         """The model and, where it was asked for one, its reasoning mode."""
-        shown = mode(self.summary)
+        shown = format_reasoning(self.summary)
         return str(self.summary["model"]) + ("" if shown == "default" else f" ({shown})")
 
     @property
@@ -38,20 +38,22 @@ class Run:
 
     def table(self, by_task: bool = True) -> str:
         """The table that `harness eval` prints; with `by_task` a row for every task and not only for groups."""
-        return table([self.summary], [self.groups], by_task)
+        return format_table([self.summary], [self.groups], by_task)
 
     def __str__(self) -> str:
         """The table, what its columns mean, and how episodes ended that ended badly."""
-        return "\n".join([self.table(), "", legend([self.summary]), *ill_ends(self.records), *self.remarks])
+        return "\n".join(
+            [self.table(), "", format_legend([self.summary]), *describe_failures(self.records), *self.remarks]
+        )
 
 
 def read_run(path: Path | str) -> Run:
     """A finished run. Raises UsageError where there is none, or where episodes are missing."""
     directory = RunDirectory.open(Path(path))
-    records = directory.records()
-    if len(records) < directory.planned:
+    records = directory.read_records()
+    if len(records) < directory.planned_episodes:
         raise UsageError(
-            f"{path} is not complete: {len(records):,} of its {directory.planned:,} episodes are there; go on with it "
-            "by `resume`."
+            f"{path} is not complete: {len(records):,} of its {directory.planned_episodes:,} episodes are there; go on "
+            "with it by `resume`."
         )
-    return Run(directory.path, directory.manifest, records, summarise(directory.manifest, records))
+    return Run(directory.path, directory.manifest, records, summarise_run(directory.manifest, records))

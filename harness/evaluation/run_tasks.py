@@ -12,13 +12,13 @@ from harness.errors import UsageError
 from harness.registry import select_tasks
 from harness.runs.directory import RunDirectory
 from harness.runs.record import to_trajectory, with_verdict
-from harness.runs.summary import summarise
+from harness.runs.summary import summarise_run
 from harness.scoring import strict
-from harness.scoring.verdict import verdict_of
+from harness.scoring.verdict import score_trajectory
 from harness.types import Sample, Task
 
 
-def tasks_of(run: RunDirectory, given: Sequence[Task] = ()) -> dict[str, tuple[Task, dict[str, Sample]]]:
+def load_run_tasks(run: RunDirectory, given: Sequence[Task] = ()) -> dict[str, tuple[Task, dict[str, Sample]]]:
     """The tasks of a run with the samples it played, found again or among those `given`. Raises UsageError where a
     task is missing or has changed, and where none is given and the run does not say where its tasks came from: one
     that Python code played may not."""
@@ -53,18 +53,18 @@ def score_anew(directory: RunDirectory, tasks: Sequence[Task] = ()) -> tuple[Sum
     """Replaces the records of a run that is `locked`, and its summary where it is complete; returns both. `tasks`:
     those that the run itself does not say where to find. Raises UsageError as `tasks_of` does, and where nothing has
     been played: nothing is written then."""
-    if not (records := directory.records()):
+    if not (records := directory.read_records()):
         raise UsageError(f"Nothing of {directory.path} has been played yet; there is nothing to score anew.")
-    found = tasks_of(directory, tasks)
+    found = load_run_tasks(directory, tasks)
     rescored = []
     for record in records:
         task, samples = found[record["task"]]
-        rescored.append(with_verdict(record, verdict_of(task, samples[record["sample"]], to_trajectory(record))))
+        rescored.append(with_verdict(record, score_trajectory(task, samples[record["sample"]], to_trajectory(record))))
     identity: Identity = {**directory.manifest["identity"], "verifier": strict.VERSION}
     manifest: Manifest = {**directory.manifest, "identity": identity}
     directory.summary_path.unlink(missing_ok=True)
-    directory.rewrite(manifest, rescored)
-    summary = summarise(manifest, rescored)
-    if len(rescored) == directory.planned:
+    directory.replace_records(manifest, rescored)
+    summary = summarise_run(manifest, rescored)
+    if len(rescored) == directory.planned_episodes:
         directory.write_summary(summary)
     return summary, rescored

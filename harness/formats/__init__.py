@@ -15,13 +15,13 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Protocol
 
-from harness.data.arguments import json_object
+from harness.data.arguments import parse_json_object
 from harness.errors import UsageError
 from harness.formats.hermes import Hermes
 from harness.formats.llama3 import Llama3
 from harness.formats.mistral import Mistral
 from harness.formats.react import ReAct
-from harness.registry import near
+from harness.registry import suggest_names
 from harness.types import Message, Tool, ToolCall
 
 
@@ -68,14 +68,14 @@ NOT_JSON = ("<function=", "<arg_key>")
 """What templates hold whose calls stand in <tool_call> but are tags: Qwen3-Coder, Qwen3.5, Nemotron 3, GLM."""
 
 
-def choose(template: str | None, override: str | None = None) -> Format:
+def choose_format(template: str | None, override: str | None = None) -> Format:
     """The format of a model, from the text of its tokenizer's chat template, or the one that `override` names.
 
     A template that takes no tools means react. UsageError: the override is unknown, there is no template, or it takes
     tools in a format that is not among FORMATS.
     """
     if override is not None:
-        return named(override)
+        return get_format(override)
     if template is None:
         raise UsageError(
             f"The model has no chat template to tell how it writes tool calls: name one of {', '.join(FORMATS)} with "
@@ -93,11 +93,11 @@ def choose(template: str | None, override: str | None = None) -> Format:
     return FORMATS[family]
 
 
-def named(name: str) -> Format:
+def get_format(name: str) -> Format:
     """A format by name; UsageError with the names that there are where it is none of them."""
     if name not in FORMATS:
         raise UsageError(
-            f"There is no tool format {name!r}.{near(name, FORMATS)} --model-arg {OPTION}=NAME takes one of "
+            f"There is no tool format {name!r}.{suggest_names(name, FORMATS)} --model-arg {OPTION}=NAME takes one of "
             f"{', '.join(FORMATS)}."
         )
     return FORMATS[name]
@@ -122,7 +122,7 @@ def family_of(template: str) -> str | None:
 # --- whether a server read the same --------------------------------------------------------------------------------
 
 
-def differences(ours: Sequence[ToolCall], theirs: Sequence[ToolCall]) -> str | None:
+def find_difference(ours: Sequence[ToolCall], theirs: Sequence[ToolCall]) -> str | None:
     """One sentence when a server parsed other calls from a text than we did, else None.
 
     Names and arguments are compared, arguments as JSON values; a string that holds a JSON object counts as the object.
@@ -148,7 +148,7 @@ def _arguments(call: ToolCall) -> object:
         return call.arguments
     try:
         inner = json.loads(call.raw)
-        return json_object(inner) if isinstance(inner, str) else None
+        return parse_json_object(inner) if isinstance(inner, str) else None
     except (ValueError, RecursionError):
         return None
 

@@ -11,10 +11,17 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from harness.formats.parsing import Reading, marks, read, read_call, torn, written
+from harness.formats.parsing import (
+    PartialMessage,
+    compile_marks,
+    make_malformed_call,
+    parse_call,
+    parse_message,
+    render_calls,
+)
 from harness.types import Message, Tool, ToolCall
 
-MARK = marks("<tool_call>")
+MARK = compile_marks("<tool_call>")
 CALL_TAG = re.compile(r"<tool_call>|</tool_call>")
 SPACE = re.compile(r"\s*")
 CLOSING = "</tool_call>"
@@ -28,29 +35,29 @@ class Hermes:
     stop: tuple[str, ...] = ()
 
     def parse(self, text: str, turn: int = 0, *, thinking: bool = False) -> Message:
-        return read(text, MARK, _call, turn, thinking)
+        return parse_message(text, MARK, _call, turn, thinking)
 
     def render(self, calls: Sequence[ToolCall]) -> str:
-        return "\n".join(f"<tool_call>\n{call}\n{CLOSING}" for call in written(calls, "arguments"))
+        return "\n".join(f"<tool_call>\n{call}\n{CLOSING}" for call in render_calls(calls, "arguments"))
 
     def converse(self, messages: Sequence[Message], tools: Sequence[Tool]) -> Sequence[Message] | None:
         return None
 
 
-def _call(text: str, mark: re.Match[str], reading: Reading) -> int:
+def _call(text: str, mark: re.Match[str], reading: PartialMessage) -> int:
     """Reads one call after its opening tag; returns where reading goes on."""
     begin = _skip_space(text, mark.end())
     end = _json_end(text, begin)
     if end is not None and text.startswith(CLOSING, closing := _skip_space(text, end)):
-        reading.calls.append(read_call(text[begin:end], reading.call_id))
+        reading.calls.append(parse_call(text[begin:end], reading.call_id))
         return closing + len(CLOSING)
     # Invalid JSON, or something behind it: the next tag of either kind ends the attempt.
     tag = CALL_TAG.search(text, begin if end is None else end)
     body = text[begin : tag.start() if tag else len(text)].strip()
     if tag is not None and tag[0] == CLOSING:
-        reading.calls.append(read_call(body, reading.call_id))
+        reading.calls.append(parse_call(body, reading.call_id))
         return tag.end()
-    reading.calls.append(torn(body, reading.call_id, f"the call was not closed by {CLOSING}"))
+    reading.calls.append(make_malformed_call(body, reading.call_id, f"the call was not closed by {CLOSING}"))
     return tag.start() if tag else len(text)
 
 

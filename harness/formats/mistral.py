@@ -12,12 +12,20 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from harness.data.arguments import json_object
-from harness.formats.parsing import Reading, marks, read, read_object, told, torn, value_end
+from harness.data.arguments import parse_json_object
+from harness.formats.parsing import (
+    PartialMessage,
+    compile_marks,
+    find_value_end,
+    format_parse_error,
+    make_malformed_call,
+    parse_message,
+    parse_object,
+)
 from harness.types import Message, Tool, ToolCall
 
 TAG = "[TOOL_CALLS]"
-MARK = marks(re.escape(TAG))
+MARK = compile_marks(re.escape(TAG))
 NAMED = re.compile(r"([^\[\]{}]+)(?:\[CALL_ID\][^\[\]{}]*)?(?:\[ARGS\]\s*)?(?=\{)")
 ARRAY = re.compile(r"\s*\[")
 OBJECT = re.compile(r"\s*(?=\{)")
@@ -33,7 +41,7 @@ class Mistral:
     stop: tuple[str, ...] = ()
 
     def parse(self, text: str, turn: int = 0, *, thinking: bool = False) -> Message:
-        return read(text, MARK, _calls, turn, thinking)
+        return parse_message(text, MARK, _calls, turn, thinking)
 
     def render(self, calls: Sequence[ToolCall]) -> str:
         return "".join(f"{TAG}{_written(call)}" for call in calls)
@@ -48,7 +56,7 @@ def _written(call: ToolCall) -> str:
     return f"{call.name}[ARGS]{json.dumps(call.arguments, ensure_ascii=False)}"
 
 
-def _calls(text: str, mark: re.Match[str], reading: Reading) -> int:
+def _calls(text: str, mark: re.Match[str], reading: PartialMessage) -> int:
     start = mark.end()
     named = NAMED.match(text, start)
     if named is not None and named[1].strip():
@@ -58,33 +66,35 @@ def _calls(text: str, mark: re.Match[str], reading: Reading) -> int:
     if array is not None and not text.startswith(TAG, array.end() - 1):
         return _array(text, array.end(), reading)
     if single is not None:
-        return read_object(text, single.end(), reading)
+        return parse_object(text, single.end(), reading)
     # Neither a name nor JSON: no string is open, so the next tag begins something new.
     end = text.find(TAG, start)
     end = len(text) if end < 0 else end
-    reading.calls.append(torn(text[start:end].strip(), reading.call_id, f"no call follows {TAG}"))
+    reading.calls.append(make_malformed_call(text[start:end].strip(), reading.call_id, f"no call follows {TAG}"))
     return end
 
 
-def _named(text: str, named: re.Match[str], reading: Reading) -> int:
+def _named(text: str, named: re.Match[str], reading: PartialMessage) -> int:
     begin, name = named.end(), named[1].strip()
-    end = value_end(text, begin)
+    end = find_value_end(text, begin)
     raw = text[begin:end]
     whole = text[named.start() : end].strip()
     if end is None:
         reading.calls.append(ToolCall(reading.call_id, name, None, whole, "the arguments' JSON was not finished"))
         return len(text)
     try:
-        reading.calls.append(ToolCall(reading.call_id, name, json_object(raw), raw))
+        reading.calls.append(ToolCall(reading.call_id, name, parse_json_object(raw), raw))
     except ValueError as error:
-        reading.calls.append(ToolCall(reading.call_id, name, None, whole, f"the arguments are {told(str(error))}"))
+        reading.calls.append(
+            ToolCall(reading.call_id, name, None, whole, f"the arguments are {format_parse_error(str(error))}")
+        )
     return end
 
 
-def _array(text: str, at: int, reading: Reading) -> int:
+def _array(text: str, at: int, reading: PartialMessage) -> int:
     """Reads the calls of an array from behind its bracket; what is no object ends it."""
     while (element := OBJECT.match(text, at)) is not None:
-        at = read_object(text, element.end(), reading)
+        at = parse_object(text, element.end(), reading)
         comma = COMMA.match(text, at)
         if comma is None:
             break
@@ -93,5 +103,7 @@ def _array(text: str, at: int, reading: Reading) -> int:
     if closing is not None:
         return closing.end()
     if text[at:].strip():
-        reading.calls.append(torn(text[at:].strip(), reading.call_id, "the array of calls is not valid JSON"))
+        reading.calls.append(
+            make_malformed_call(text[at:].strip(), reading.call_id, "the array of calls is not valid JSON")
+        )
     return len(text)

@@ -14,7 +14,7 @@ import json
 import math
 from dataclasses import dataclass
 
-from harness.data.arguments import DEEPEST_ARGUMENTS, deeper_than, made_up_id, well_encoded
+from harness.data.arguments import MAX_ARGUMENTS_DEPTH, is_deeper_than, make_call_id, replace_surrogates
 from harness.types import JSONObject, Message, ToolCall
 
 OPENING, CLOSING = "<tool_call>", "</tool_call>"
@@ -62,9 +62,9 @@ def parse_paper(text: str, turn: int = 0) -> PaperReply:
     start = text.find(OPENING)
     pieces = text[start:].split(CLOSING) if start >= 0 else []
     read = [found for piece in pieces if (found := _read(piece.strip())) is not None]
-    calls = tuple(_call(name, value, raw, made_up_id(turn, index)) for index, (name, value, raw) in enumerate(read))
+    calls = tuple(_call(name, value, raw, make_call_id(turn, index)) for index, (name, value, raw) in enumerate(read))
     content = text[:start].strip() if calls else text.strip()
-    message = Message("assistant", well_encoded(content), tool_calls=calls, raw=well_encoded(text))
+    message = Message("assistant", replace_surrogates(content), tool_calls=calls, raw=replace_surrogates(text))
     return PaperReply(message, tuple(raw for _, _, raw in read))
 
 
@@ -81,7 +81,7 @@ def _read(piece: str) -> tuple[str, object, str] | None:
         if not name:
             return None
         value = value if isinstance(value, dict) else json.loads(value)
-        return str(name), value, well_encoded(json.dumps(value, ensure_ascii=False))
+        return str(name), value, replace_surrogates(json.dumps(value, ensure_ascii=False))
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
 
@@ -89,10 +89,10 @@ def _read(piece: str) -> tuple[str, object, str] | None:
 def _call(name: str, value: object, raw: str, call_id: str) -> ToolCall:
     """The call with arguments that can run; JSON that our records cannot hold is malformed."""
     if not isinstance(value, dict):
-        return ToolCall(call_id, well_encoded(name), None, raw, "the arguments are not a JSON object")
-    if deeper_than(value, DEEPEST_ARGUMENTS) or not _finite(value):
-        return ToolCall(call_id, well_encoded(name), None, raw, "the arguments cannot be written as JSON")
-    return ToolCall(call_id, well_encoded(name), json.loads(raw), raw)
+        return ToolCall(call_id, replace_surrogates(name), None, raw, "the arguments are not a JSON object")
+    if is_deeper_than(value, MAX_ARGUMENTS_DEPTH) or not _finite(value):
+        return ToolCall(call_id, replace_surrogates(name), None, raw, "the arguments cannot be written as JSON")
+    return ToolCall(call_id, replace_surrogates(name), json.loads(raw), raw)
 
 
 def _finite(value: object) -> bool:

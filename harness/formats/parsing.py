@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from harness.data.arguments import json_object, made_up_id, read_arguments, well_encoded
+from harness.data.arguments import make_call_id, parse_json_object, read_arguments, replace_surrogates
 from harness.types import JSONObject, Message, ToolCall
 
 BLOCKS = {"<think>": "</think>", "[THINK]": "[/THINK]"}
@@ -25,7 +25,7 @@ JSON_PART = re.compile(r'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)|[\[\]{}]', re.DOTALL)
 
 
 @dataclass
-class Reading:
+class PartialMessage:
     """A reply on its way from left to right: what was said, thought and called up to now."""
 
     turn: int
@@ -35,15 +35,15 @@ class Reading:
 
     @property
     def call_id(self) -> str:
-        return made_up_id(self.turn, len(self.calls))
+        return make_call_id(self.turn, len(self.calls))
 
-    def thought_until(self, text: str, start: int, closing: str) -> int:
+    def parse_reasoning(self, text: str, start: int, closing: str) -> int:
         """Reads a reasoning block from `start`, returns where it ends; one that was never closed takes all the rest."""
         end = text.find(closing, start)
         self.thought.append(text[start:] if end < 0 else text[start:end])
         return len(text) if end < 0 else end + len(closing)
 
-    def orphan(self, before: str) -> None:
+    def drop_before_reasoning(self, before: str) -> None:
         """A reasoning block ends that nobody opened: the prompt did, so all before it was thought, calls included.
 
         Only here does a longer text have fewer calls than its beginning; where the caller says `thinking`, or a block
@@ -66,27 +66,27 @@ class Reading:
         )
 
 
-ReadCall = Callable[[str, re.Match[str], Reading], int]
+ParseCall = Callable[[str, re.Match[str], PartialMessage], int]
 """Reads what a mark begins, a call or several or none, and returns where reading goes on."""
 
 
-def marks(pattern: str) -> re.Pattern[str]:
+def compile_marks(pattern: str) -> re.Pattern[str]:
     """The marks of a family: where a call may begin, and the tags of reasoning."""
     tags = (re.escape(tag) for pair in BLOCKS.items() for tag in pair)
     return re.compile(f"{'|'.join(tags)}|{pattern}")
 
 
-def read(text: str, mark: re.Pattern[str], call: ReadCall, turn: int, thinking: bool) -> Message:
+def parse_message(text: str, mark: re.Pattern[str], call: ParseCall, turn: int, thinking: bool) -> Message:
     """The message of a text: from mark to mark, reasoning taken out, what another mark begins left to `call`."""
-    raw = well_encoded(text)
-    reading, body = Reading(turn), without_end(raw)
+    raw = replace_surrogates(text)
+    reading, body = PartialMessage(turn), without_end(raw)
     at = _opened_by_the_prompt(body, reading) if thinking else 0
     while (found := mark.search(body, at)) is not None:
         reading.said.append(body[at : found.start()])
         if found[0] in BLOCKS:
-            at = reading.thought_until(body, found.end(), BLOCKS[found[0]])
+            at = reading.parse_reasoning(body, found.end(), BLOCKS[found[0]])
         elif found[0] in BLOCKS.values():
-            reading.orphan(body[: found.start()])
+            reading.drop_before_reasoning(body[: found.start()])
             at = found.end()
         else:
             at = call(body, found, reading)
@@ -94,10 +94,10 @@ def read(text: str, mark: re.Pattern[str], call: ReadCall, turn: int, thinking: 
     return reading.message(raw)
 
 
-def _opened_by_the_prompt(body: str, reading: Reading) -> int:
+def _opened_by_the_prompt(body: str, reading: PartialMessage) -> int:
     """Reads the block in which the prompt ended; it is closed by whichever closing tag comes first."""
     ends = [closing for closing in BLOCKS.values() if closing in body]
-    return reading.thought_until(body, 0, min(ends, key=body.find, default="</think>"))
+    return reading.parse_reasoning(body, 0, min(ends, key=body.find, default="</think>"))
 
 
 def without_end(text: str) -> str:
@@ -108,7 +108,7 @@ def without_end(text: str) -> str:
     return text
 
 
-def value_end(text: str, start: int) -> int | None:
+def find_value_end(text: str, start: int) -> int | None:
     """Where the JSON object or array that begins at `start` ends; None: the text ends first.
 
     Brackets are counted outside strings, so the end is known even where the value is no valid JSON.
@@ -121,29 +121,29 @@ def value_end(text: str, start: int) -> int | None:
     return None
 
 
-def read_object(text: str, begin: int, reading: Reading) -> int:
+def parse_object(text: str, begin: int, reading: PartialMessage) -> int:
     """Reads the call whose object begins at `begin`, where only the object's end closes it; returns where it ends.
 
     What follows a torn object belongs to it: a string may be open, and what looks like a call in it is none.
     """
-    end = value_end(text, begin)
+    end = find_value_end(text, begin)
     if end is None:
-        reading.calls.append(torn(text[begin:], reading.call_id, "the call's JSON was not finished"))
+        reading.calls.append(make_malformed_call(text[begin:], reading.call_id, "the call's JSON was not finished"))
         return len(text)
-    reading.calls.append(read_call(text[begin:end], reading.call_id))
+    reading.calls.append(parse_call(text[begin:end], reading.call_id))
     return end
 
 
-def read_call(text: str, call_id: str) -> ToolCall:
+def parse_call(text: str, call_id: str) -> ToolCall:
     """The call of a complete text {"name": ..., "arguments": {...}}; "parameters" is read as well."""
     try:
-        fields = json_object(text)
+        fields = parse_json_object(text)
     except ValueError as error:
-        return torn(text, call_id, str(error))
-    return call_of(fields, text, call_id)
+        return make_malformed_call(text, call_id, str(error))
+    return make_call(fields, text, call_id)
 
 
-def call_of(fields: JSONObject, text: str, call_id: str) -> ToolCall:
+def make_call(fields: JSONObject, text: str, call_id: str) -> ToolCall:
     """The call that an object is. A well-formed one keeps its arguments' JSON as raw text, a malformed one all."""
     name = fields.get("name")
     if not isinstance(name, str) or not name.strip():
@@ -158,25 +158,25 @@ def with_arguments(name: str, value: object, text: str, call_id: str) -> ToolCal
     """A call of a name and arguments, which may be an object, or a string that holds one."""
     arguments, raw, error = read_arguments(value)
     if arguments is None:
-        return ToolCall(call_id, well_encoded(name), None, text, f"the arguments are {told(error)}")
-    return ToolCall(call_id, well_encoded(name), arguments, raw or "{}")
+        return ToolCall(call_id, replace_surrogates(name), None, text, f"the arguments are {format_parse_error(error)}")
+    return ToolCall(call_id, replace_surrogates(name), arguments, raw or "{}")
 
 
-def told(error: str | None) -> str:
+def format_parse_error(error: str | None) -> str:
     return error or "not a JSON object"
 
 
-def torn(text: str, call_id: str, error: str) -> ToolCall:
+def make_malformed_call(text: str, call_id: str, error: str) -> ToolCall:
     """A malformed call, with its name where it can be read."""
     match = NAME.search(text)
     try:
         name = str(json.loads(match[1])) if match else ""
     except ValueError:
         name = ""
-    return ToolCall(call_id, well_encoded(name), None, text, error)
+    return ToolCall(call_id, replace_surrogates(name), None, text, error)
 
 
-def written(calls: Sequence[ToolCall], key: str) -> list[str]:
+def render_calls(calls: Sequence[ToolCall], key: str) -> list[str]:
     """Each call as the object that a model writes, with its arguments under `key`; of a malformed one, its own text."""
     return [
         call.raw if call.arguments is None else json.dumps({"name": call.name, key: call.arguments}, ensure_ascii=False)

@@ -13,11 +13,11 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from harness.data.arguments import json_object
-from harness.formats.parsing import Reading, marks, read, told, value_end
+from harness.data.arguments import parse_json_object
+from harness.formats.parsing import PartialMessage, compile_marks, find_value_end, format_parse_error, parse_message
 from harness.types import Message, Tool, ToolCall
 
-MARK = marks(r"(?:(?m:^)|(?<=</think>)|(?<=\[/THINK\]))[ \t]*(?:Action|Answer|Observation):")
+MARK = compile_marks(r"(?:(?m:^)|(?<=</think>)|(?<=\[/THINK\]))[ \t]*(?:Action|Answer|Observation):")
 INPUT = re.compile(r"([^\n]*)\n\s*Action Input:[ \t]*")
 LINE = re.compile(r"[^\n]*")
 
@@ -47,7 +47,7 @@ class ReAct:
     stop: tuple[str, ...] = ("\nObservation:",)
 
     def parse(self, text: str, turn: int = 0, *, thinking: bool = False) -> Message:
-        return read(text, MARK, _line, turn, thinking)
+        return parse_message(text, MARK, _line, turn, thinking)
 
     def render(self, calls: Sequence[ToolCall]) -> str:
         return "\n".join(_written(call) for call in calls)
@@ -91,7 +91,7 @@ def _written(call: ToolCall) -> str:
     return f"Action: {call.name}\nAction Input: {json.dumps(call.arguments, ensure_ascii=False)}"
 
 
-def _line(text: str, mark: re.Match[str], reading: Reading) -> int:
+def _line(text: str, mark: re.Match[str], reading: PartialMessage) -> int:
     """A line of the protocol ends the turn: an answer is said, an action is a call, an observation is neither."""
     word = mark[0].strip()
     if word == "Answer:":
@@ -107,7 +107,7 @@ def _action(text: str, mark: re.Match[str], call_id: str) -> ToolCall:
     line = LINE.match(text, mark.end())
     name = (found[1] if found else line[0] if line else "").strip()
     begin = found.end() if found else len(text)
-    end = value_end(text, begin) if text.startswith("{", begin) else None
+    end = find_value_end(text, begin) if text.startswith("{", begin) else None
     whole = text[mark.start() : end].strip()
     if not name:
         return ToolCall(call_id, "", None, whole, "the call names no tool")
@@ -118,6 +118,6 @@ def _action(text: str, mark: re.Match[str], call_id: str) -> ToolCall:
     if end is None:
         return ToolCall(call_id, name, None, whole, "the action input's JSON was not finished")
     try:
-        return ToolCall(call_id, name, json_object(text[begin:end]), text[begin:end])
+        return ToolCall(call_id, name, parse_json_object(text[begin:end]), text[begin:end])
     except ValueError as error:
-        return ToolCall(call_id, name, None, whole, f"the action input is {told(str(error))}")
+        return ToolCall(call_id, name, None, whole, f"the action input is {format_parse_error(str(error))}")

@@ -15,7 +15,7 @@ from harness.data.files import write_rows
 from harness.data.jsonio import write_atomically
 from harness.data.messages import message_to_json
 from harness.errors import UsageError
-from harness.interop.live import is_plain
+from harness.interop.live import is_plain_episode
 from harness.models.api.chat import wire_tool
 from harness.registry import load_samples, select_tasks
 from harness.scoring import score
@@ -53,14 +53,14 @@ def {name}(max_turns: int = 20, sandbox: str = "jail") -> Task:
 '''
 
 
-def one_set(pattern: str, data: Mapping[str, Path]) -> tuple[Task, list[Sample]]:
+def select_one_task(pattern: str, data: Mapping[str, Path]) -> tuple[Task, list[Sample]]:
     """The task that a pattern means, with its samples. Raises UsageError where it is not one that can be exported."""
     tasks = select_tasks([pattern], data)
     if len(tasks) > 1:
         raise UsageError(f"{pattern!r} means {len(tasks)} tasks, and one is exported at a time: {tasks[0].name}, ...")
     [task] = tasks
     samples = load_samples(tasks)[task.name]
-    if task.score is not score or not all(is_plain(task, sample) for sample in samples):
+    if task.score is not score or not all(is_plain_episode(task, sample) for sample in samples):
         raise UsageError(f"{task.name} has a score or an environment of its own, which only `harness eval` plays.")
     return task, samples
 

@@ -38,11 +38,11 @@ from pydantic import ConfigDict, Field, SerializeAsAny
 
 from harness.data import jsonio, records
 from harness.data.arguments import read_arguments
-from harness.data.files import stem
+from harness.data.files import file_stem
 from harness.data.schema import Record
 from harness.environment import ToolEnvironment
 from harness.errors import ModelFailure
-from harness.interop.live import Live, untimed
+from harness.interop.live import LiveRollout, untimed_limits
 from harness.metrics import shown_in
 from harness.rollout import Episode
 from harness.runs.record import to_record, to_trajectory
@@ -95,7 +95,7 @@ def metric_names(path: str) -> tuple[str, ...]:
 
 def dataset(path: str) -> MemoryDataset:
     """The file as inspect_ai's samples; `world` is what standard errors are clustered by."""
-    name = stem(Path(path))
+    name = file_stem(Path(path))
     samples = [
         InspectSample(
             id=sample.id,
@@ -129,14 +129,16 @@ def play(path: str, max_turns: int = 20, sandbox: Literal["jail", "weak"] = "jai
 
     async def solve(state: TaskState, generate: Generate) -> TaskState:
         sample = environments(path)[str(state.sample_id)]
-        episode = Episode(sample, limits=untimed(max_turns), epoch=state.epoch - 1, task=stem(Path(path)))
+        episode = Episode(sample, limits=untimed_limits(max_turns), epoch=state.epoch - 1, task=file_stem(Path(path)))
         with tool_sandbox(sandbox).episode() as tools:
-            live = Live(episode, ToolEnvironment(sample), tools)
+            live = LiveRollout(episode, ToolEnvironment(sample), tools)
             try:
                 while live.trajectory is None:
                     await take_turn(live, sample, state)
             finally:
-                live.fail(ModelFailure("inspect_ai ended the sample", outcome="infrastructure_error", stop="ended"))
+                live.end_with_failure(
+                    ModelFailure("inspect_ai ended the sample", outcome="infrastructure_error", stop="ended")
+                )
                 state.store.set(EPISODE, record_of(path, episode, live, str(state.model)))
         if live.trajectory.outcome == "infrastructure_error":
             raise RuntimeError(live.trajectory.error)
@@ -145,15 +147,15 @@ def play(path: str, max_turns: int = 20, sandbox: Literal["jail", "weak"] = "jai
     return solve
 
 
-async def take_turn(live: Live, sample: Sample, state: TaskState) -> None:
+async def take_turn(live: LiveRollout, sample: Sample, state: TaskState) -> None:
     """One reply of the model and what its calls gave, in the rollout and in inspect_ai's conversation."""
     output = await get_model().generate(state.messages, tools=[tool_info(tool) for tool in sample.tools])
     state.output = output
     heard = reply_of(output)
     if isinstance(heard, ModelFailure):
-        live.fail(heard)
+        live.end_with_failure(heard)
         return
-    await live.say(heard)
+    await live.play_turn(heard)
     state.messages.append(output.message)
     state.messages.extend(to_chat(message) for message in live.messages[len(state.messages) :])
 
@@ -180,7 +182,7 @@ def usage_of(output: ModelOutput) -> Usage:
     )
 
 
-def record_of(path: str, episode: Episode, live: Live, model: str) -> Record:
+def record_of(path: str, episode: Episode, live: LiveRollout, model: str) -> Record:
     """The episode, which is over, as a line of samples.jsonl."""
     assert live.trajectory is not None
     key = RunKey(

@@ -30,17 +30,17 @@ YEARS = 1e9
 """Seconds an episode may take: finite, because manifests are JSON, and longer than anybody waits."""
 
 
-def untimed(max_turns: int) -> Limits:
+def untimed_limits(max_turns: int) -> Limits:
     """The limits of an episode whose time somebody else keeps."""
     return Limits(max_turns=max_turns, max_episode_seconds=YEARS)
 
 
-def is_plain(task: Task, sample: Sample) -> bool:
+def is_plain_episode(task: Task, sample: Sample) -> bool:
     """Whether an episode is nothing but a prompt, tools and what they print."""
     return task.state is None and task.scripted_user is None and type(task.environment(sample)) is ToolEnvironment
 
 
-class Live:
+class LiveRollout:
     """One episode. `trajectory` is None until it is over; `messages` is all that was said so far."""
 
     def __init__(self, episode: Episode, environment: Environment, tools: ToolRunner) -> None:
@@ -54,7 +54,7 @@ class Live:
     def messages(self) -> Sequence[Message]:
         return self._messages if self.trajectory is None else self.trajectory.messages
 
-    async def say(self, reply: Reply) -> list[ToolResult]:
+    async def play_turn(self, reply: Reply) -> list[ToolResult]:
         """Plays one turn of an episode that is not over; returns what running its well-formed calls gave. Where the
         caller is cancelled meanwhile, those calls count as killed."""
         wish = self._advance(lambda: self._steps.send(reply))
@@ -72,7 +72,7 @@ class Live:
         self._advance(lambda: self._steps.send(results))
         return results
 
-    def fail(self, failure: ModelFailure) -> None:
+    def end_with_failure(self, failure: ModelFailure) -> None:
         """Ends the episode, if it is not over, because no turn will follow; what was solved stays solved."""
         if self.trajectory is None:
             self._advance(lambda: self._steps.throw(failure))

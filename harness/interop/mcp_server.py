@@ -25,8 +25,8 @@ from mcp.server.stdio import stdio_server
 from mcp.shared.exceptions import MCPError
 
 import harness
-from harness.data.arguments import read_arguments, well_encoded
-from harness.interop.live import Live
+from harness.data.arguments import read_arguments, replace_surrogates
+from harness.interop.live import LiveRollout
 from harness.rollout import Episode, ToolRunner
 from harness.types import Limits, Message, Reply, Sample, Task, Tool, ToolCall, ToolResult, Trajectory
 
@@ -43,10 +43,10 @@ Context = ServerRequestContext
 Listing = types.PaginatedRequestParams | None
 
 
-class Session:
+class McpSession:
     """One client's episode. `ended` is called once, when it is over; a session without any call is no episode."""
 
-    def __init__(self, live: Live, sample: Sample, ended: Callable[[Trajectory], None]) -> None:
+    def __init__(self, live: LiveRollout, sample: Sample, ended: Callable[[Trajectory], None]) -> None:
         self.sample = sample
         self.submit = submit_tool(sample)
         self._live = live
@@ -82,13 +82,13 @@ class Session:
         answer = arguments.get("answer") if isinstance(arguments, dict) else None
         if not isinstance(answer, str):
             return NO_ANSWER, True
-        await self._say(Reply(Message("assistant", f"Answer: {well_encoded(answer)}")))
+        await self._say(Reply(Message("assistant", f"Answer: {replace_surrogates(answer)}")))
         return TAKEN, False
 
     async def _say(self, reply: Reply) -> list[ToolResult]:
         self._turns += 1
         try:
-            return await self._live.say(reply)
+            return await self._live.play_turn(reply)
         finally:
             if self._live.trajectory is not None:
                 self._ended(self._live.trajectory)
@@ -107,7 +107,7 @@ def submit_tool(sample: Sample) -> Tool:
 # --- the server ----------------------------------------------------------------------------------------------------
 
 
-def server_of(session: Session) -> Server[Any]:
+def server_of(session: McpSession) -> Server[Any]:
     """The server of a session: its tools, and the question as a prompt and as a resource."""
     sample = session.sample
     tools = [listed(tool) for tool in (*sample.tools, session.submit)]
@@ -119,7 +119,7 @@ def server_of(session: Session) -> Server[Any]:
 
     async def call_tool(context: Context, params: types.CallToolRequestParams) -> types.CallToolResult:
         text, failed = await session.call(params.name, params.arguments)
-        return types.CallToolResult(content=[types.TextContent(text=well_encoded(text))], is_error=failed)
+        return types.CallToolResult(content=[types.TextContent(text=replace_surrogates(text))], is_error=failed)
 
     async def list_prompts(context: Context, params: Listing) -> types.ListPromptsResult:
         return types.ListPromptsResult(prompts=[prompt])
@@ -163,7 +163,7 @@ def prompted(message: Message) -> types.PromptMessage:
 
 def spoken(message: Message) -> str:
     calls = [f"{call.name}({call.raw})" for call in message.tool_calls]
-    return well_encoded("\n".join(filter(None, [message.content, *calls])))
+    return replace_surrogates("\n".join(filter(None, [message.content, *calls])))
 
 
 def question(sample: Sample) -> str:
@@ -177,8 +177,8 @@ async def serve(
     task: Task, sample: Sample, limits: Limits, tools: ToolRunner, ended: Callable[[Trajectory], None]
 ) -> int | None:
     """Serves one episode until the client closes stdin or a signal comes; returns the signal."""
-    live = Live(Episode(sample, limits=limits, task=task.name), task.environment(sample), tools)
-    session = Session(live, sample, ended)
+    live = LiveRollout(Episode(sample, limits=limits, task=task.name), task.environment(sample), tools)
+    session = McpSession(live, sample, ended)
     server = server_of(session)
     with line_in() as (lines, hang_up), caught(hang_up) as signals:
         async with stdio_server(stdin=anyio.wrap_file(lines)) as (read, write):

@@ -23,7 +23,7 @@ from types import ModuleType
 from harness.errors import HarnessError, UsageError
 from harness.models.base import adapted
 from harness.redaction import Redactor, public_url
-from harness.registry import find_entry_points, load_entry_point, near
+from harness.registry import find_entry_points, load_entry_point, suggest_names
 from harness.types import Model
 
 GROUP = "harness.models"
@@ -42,24 +42,24 @@ class ModelOptions:
     redact: Redactor = field(default_factory=Redactor)
 
 
-def backends() -> dict[str, ModuleType | UsageError]:
+def load_backends() -> dict[str, ModuleType | UsageError]:
     """Every backend that is installed, by prefix: its module, or why it cannot be imported."""
     found: dict[str, ModuleType | UsageError] = {}
     for prefix in sorted(find_entry_points(GROUP)):
         try:
-            found[prefix] = backend(prefix)
+            found[prefix] = load_backend(prefix)
         except UsageError as error:
             found[prefix] = error
     return found
 
 
-def backend(prefix: str) -> ModuleType:
+def load_backend(prefix: str) -> ModuleType:
     """One backend; the others are not imported."""
     module: ModuleType = load_entry_point(GROUP, prefix)
     return module
 
 
-def expand(patterns: Sequence[str]) -> list[str]:
+def expand_names(patterns: Sequence[str]) -> list[str]:
     """Full model names: globs over the names that backends declare, everything else as it stands, without repeats."""
     known = find_entry_points(GROUP)
     names: list[str] = []
@@ -67,7 +67,7 @@ def expand(patterns: Sequence[str]) -> list[str]:
         prefix, slash, rest = pattern.partition("/")
         if not pattern or (slash and prefix in known and not rest):
             raise UsageError(f"The model {pattern!r} lacks a name: {prefix or 'openai'}/NAME.")
-        listed = getattr(backend(prefix), "NAMES", ()) if prefix in known else ()
+        listed = getattr(load_backend(prefix), "NAMES", ()) if prefix in known else ()
         if any(character in rest for character in "*?[") and listed:
             found = [f"{prefix}/{name}" for name in listed if fnmatch.fnmatchcase(name, rest)]
             if not found:
@@ -85,7 +85,7 @@ def expand(patterns: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def load_all(names: Sequence[str], options: ModelOptions) -> list[Model]:
+def load_models(names: Sequence[str], options: ModelOptions) -> list[Model]:
     """The models of full names. Each gets those of the arguments that its backend takes.
 
     Raises UsageError for a name that its backend does not know, and for an argument that no backend takes.
@@ -94,13 +94,13 @@ def load_all(names: Sequence[str], options: ModelOptions) -> list[Model]:
     if unknown := [arg for arg in options.args if not any(arg in taken for taken in takes.values())]:
         known = sorted({arg for name in names for arg in getattr(_backend(name), "ARGS", ())})
         raise UsageError(
-            f"--model-arg {unknown[0]} is unknown to {', '.join(map(shown, names))}"
+            f"--model-arg {unknown[0]} is unknown to {', '.join(map(public_name, names))}"
             + (f"; there {'is' if len(known) == 1 else 'are'} {', '.join(known)}." if known else ", which take none.")
         )
-    return [load(name, replace(options, args=taken)) for name, taken in takes.items()]
+    return [load_model(name, replace(options, args=taken)) for name, taken in takes.items()]
 
 
-def shown(name: str) -> str:
+def public_name(name: str) -> str:
     """A model's name as it may be printed: without the password of a URL in it."""
     prefix, _, rest = name.partition("/")
     return f"{prefix}/{public_url(rest)}" if "://" in rest else name
@@ -117,7 +117,7 @@ def is_policy(name: str) -> bool:
 
 
 def _backend(name: str) -> ModuleType:
-    return backend(name.partition("/")[0])
+    return load_backend(name.partition("/")[0])
 
 
 def _arguments(name: str, args: Mapping[str, str]) -> dict[str, str]:
@@ -126,16 +126,16 @@ def _arguments(name: str, args: Mapping[str, str]) -> dict[str, str]:
     return {arg: value for arg, value in args.items() if declared is None or arg in declared}
 
 
-def load(name: str, options: ModelOptions) -> Model:
+def load_model(name: str, options: ModelOptions) -> Model:
     """The model of a full name. Raises UsageError for a name that its backend does not know, or gives no model for."""
     prefix, _, rest = name.partition("/")
-    listed = getattr(backend(prefix), "NAMES", ())
+    listed = getattr(load_backend(prefix), "NAMES", ())
     if listed and rest not in listed:
-        raise UsageError(f"No model is called {name!r}.{near(name, [f'{prefix}/{n}' for n in listed])}")
+        raise UsageError(f"No model is called {name!r}.{suggest_names(name, [f'{prefix}/{n}' for n in listed])}")
     try:
-        return adapted(backend(prefix).load(rest, options), shown(name))
+        return adapted(load_backend(prefix).load(rest, options), public_name(name))
     except HarnessError:
         raise
     except Exception as error:
         said = options.redact(f"{type(error).__name__}: {error}")
-        raise UsageError(f"{shown(name)} cannot be loaded: {said}.") from error
+        raise UsageError(f"{public_name(name)} cannot be loaded: {said}.") from error

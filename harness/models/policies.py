@@ -17,7 +17,16 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from harness.data.schema_values import RandomValues, choices, is_date, kind, plain, properties, required, resolved
+from harness.data.schema_values import (
+    RandomValues,
+    declared_parameters,
+    enum_values,
+    is_date,
+    plain_value,
+    required_parameters,
+    resolve_schema,
+    schema_type,
+)
 from harness.errors import UsageError
 from harness.models import ModelOptions
 from harness.types import JSONObject, Message, Model, ModelRequest, Reply, Sample, Tool, ToolCall, Usage
@@ -27,10 +36,10 @@ ARGS = ()
 FREE = True
 POLICY = True
 
-Call = tuple[str, JSONObject]
+PolicyCall = tuple[str, JSONObject]
 
 SPAN = re.compile(r'"([^"]+)"|“([^”]+)”|\'([^\']+)\'(?!\w)|\b([A-Z][\w&.-]*(?:[ -](?:of |the |de )?[A-Z0-9][\w&.-]*)*)')
-NUMBER = re.compile(r"\d+(?:,\d{3})*(?:\.\d+)?")
+NUMBER_PATTERN = re.compile(r"\d+(?:,\d{3})*(?:\.\d+)?")
 DATE = re.compile(r"\d{4}-\d{1,2}-\d{1,2}")
 STOP_PROBABILITY = 0.2
 """After each of its turns `random` stops with this probability: five calls an episode on average."""
@@ -72,7 +81,7 @@ class Policy(Model):
         return Reply(Message("assistant", text, tool_calls=said), Usage(requests=1))
 
 
-def oracle(request: ModelRequest, seed: int) -> tuple[list[Call], str]:
+def oracle(request: ModelRequest, seed: int) -> tuple[list[PolicyCall], str]:
     """The gold calls in their order, one a turn or as the gold has its turns; then the gold message or, without one, an
     answer line."""
     gold = request.sample.gold
@@ -82,27 +91,27 @@ def oracle(request: ModelRequest, seed: int) -> tuple[list[Call], str]:
     return [], f"Answer: {gold.answer}" if gold.message is None else gold.message
 
 
-def silent(request: ModelRequest, seed: int) -> tuple[list[Call], str]:
+def silent(request: ModelRequest, seed: int) -> tuple[list[PolicyCall], str]:
     """Nothing."""
     return [], ""
 
 
-def randomly(request: ModelRequest, seed: int) -> tuple[list[Call], str]:
+def randomly(request: ModelRequest, seed: int) -> tuple[list[PolicyCall], str]:
     """One call of a random tool a turn, with random valid arguments; stops at random."""
     source = random.Random(f"{seed}:{request.task}:{request.sample.id}:{request.epoch}:{request.turn}")
     if not request.tools or (request.turn and source.random() < STOP_PROBABILITY):
         return [], ""
     tool = source.choice(list(request.tools))
-    values = RandomValues(source, re.findall(r"\w+", question(request.sample)))
+    values = RandomValues(source, re.findall(r"\w+", question_of(request.sample)))
     return [(tool.name, values.arguments(tool))], ""
 
 
-def shotgun(request: ModelRequest, seed: int) -> tuple[list[Call], str]:
+def shotgun(request: ModelRequest, seed: int) -> tuple[list[PolicyCall], str]:
     """Every tool, in one turn, once for each span: the required strings take the spans in turn."""
     if request.turn:
         return [], ""
-    text = question(request.sample)
-    found = spans(text) or ["x"]
+    text = question_of(request.sample)
+    found = find_spans(text) or ["x"]
     calls = [(tool.name, _shot(tool, found, shift, text)) for tool in request.tools for shift in range(len(found))]
     return [call for index, call in enumerate(calls) if call not in calls[:index]], ""
 
@@ -110,9 +119,9 @@ def shotgun(request: ModelRequest, seed: int) -> tuple[list[Call], str]:
 def _shot(tool: Tool, found: Sequence[str], shift: int, text: str) -> JSONObject:
     arguments: JSONObject = {}
     strings = 0
-    for name in required(tool):
-        schema = resolved(properties(tool)[name])
-        if kind(schema) == "string" and not choices(schema) and not is_date(schema):
+    for name in required_parameters(tool):
+        schema = resolve_schema(declared_parameters(tool)[name])
+        if schema_type(schema) == "string" and not enum_values(schema) and not is_date(schema):
             arguments[name] = found[(shift + strings) % len(found)]
             strings += 1
         else:
@@ -122,15 +131,19 @@ def _shot(tool: Tool, found: Sequence[str], shift: int, text: str) -> JSONObject
 
 def _by_type(schema: JSONObject, text: str, shift: int) -> Any:
     """The question's own numbers and dates where there are any, else the dullest value that fits."""
-    if not choices(schema) and kind(schema) in ("integer", "number") and (numbers := NUMBER.findall(text)):
+    if (
+        not enum_values(schema)
+        and schema_type(schema) in ("integer", "number")
+        and (numbers := NUMBER_PATTERN.findall(text))
+    ):
         value = float(numbers[shift % len(numbers)].replace(",", ""))
-        return int(value) if kind(schema) == "integer" else value
+        return int(value) if schema_type(schema) == "integer" else value
     if is_date(schema) and (dates := DATE.findall(text)):
         return dates[shift % len(dates)]
-    return plain(schema)
+    return plain_value(schema)
 
 
-def echo(request: ModelRequest, seed: int) -> tuple[list[Call], str]:
+def echo(request: ModelRequest, seed: int) -> tuple[list[PolicyCall], str]:
     """For every sub-answer: whole in each declared parameter, whole as an undeclared one, split over two of either."""
     if request.turn:
         return [], ""
@@ -147,8 +160,8 @@ def echo(request: ModelRequest, seed: int) -> tuple[list[Call], str]:
 
 
 def _echoes(tool: Tool, answer: str) -> Iterator[JSONObject]:
-    declared = list(properties(tool))
-    defaults = {name: plain(properties(tool)[name]) for name in required(tool)}
+    declared = list(declared_parameters(tool))
+    defaults = {name: plain_value(declared_parameters(tool)[name]) for name in required_parameters(tool)}
     for name in declared:
         yield {**defaults, name: answer}
     yield {**defaults, answer: answer}
@@ -169,19 +182,19 @@ def _halves(answer: str) -> tuple[str, str]:
     return answer[: len(answer) // 2], answer[len(answer) // 2 :]
 
 
-def question(sample: Sample) -> str:
+def question_of(sample: Sample) -> str:
     """What is asked: the last user message, after its last `Question:` where it has one."""
     text = next((message.content for message in reversed(sample.messages) if message.role == "user"), "")
     return text.rpartition("Question:")[2].strip()
 
 
-def spans(text: str) -> list[str]:
+def find_spans(text: str) -> list[str]:
     """Quoted or capitalised spans of a text, in order, without repeats."""
     found = (next(part for part in match if part).strip(" .") for match in SPAN.findall(text))
     return list(dict.fromkeys(span for span in found if span))
 
 
-POLICIES: dict[str, Callable[[ModelRequest, int], tuple[list[Call], str]]] = {
+POLICIES: dict[str, Callable[[ModelRequest, int], tuple[list[PolicyCall], str]]] = {
     "oracle": oracle,
     "silent": silent,
     "random": randomly,

@@ -17,7 +17,7 @@ from harness.data import jsonio
 from harness.data.messages import message_from_json
 from harness.errors import ModelFailure, UsageError
 from harness.models import ModelOptions
-from harness.runs.faults import record_fault
+from harness.runs.faults import find_record_fault
 from harness.types import Message, Model, ModelRequest, Reply, Sample, ToolCall, Usage
 
 HELP = "replay/FILE plays recorded turns: a run's samples.jsonl, or lines {line, policy, turns, final}"
@@ -54,7 +54,7 @@ def _lines(path: Path, data: bytes) -> Iterator[tuple[int, Any]]:
     for number, text in enumerate(lines, start=1):
         try:
             if text.strip():
-                yield number, jsonio.loads(text)
+                yield number, jsonio.parse_json(text)
         except ValueError as error:
             if number < len(lines):
                 raise UsageError(f"{path}, line {number} cannot be read as JSON: {error}.") from None
@@ -62,7 +62,7 @@ def _lines(path: Path, data: bytes) -> Iterator[tuple[int, Any]]:
 
 def _add(recordings: dict[Hashable, Sequence[Message]], record: Any, policy: str | None) -> None:
     if "turns" not in record:
-        if fault := record_fault(record):
+        if fault := find_record_fault(record):
             raise ValueError(fault)
         key: Hashable = (record["task"], record["sample"], record["epoch"])
         said = [message for message in record["messages"] if message["role"] == "assistant"]

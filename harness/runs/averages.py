@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from harness.metrics import bounds_of
-from harness.runs.directory import order
+from harness.runs.directory import record_order
 from harness.data.schema import Manifest, MetricJSON, Record, SummaryEntry
 from harness.stats import Estimate, Observation, PairedObservation, estimate, paired_difference, weights_of
 
@@ -27,7 +27,7 @@ AVERAGE = "average"
 BOUNDS = (0.0, 1.0)
 
 
-def observations(clusters: Mapping[str, str], records: Sequence[Record], metric: str) -> list[Observation]:
+def metric_observations(clusters: Mapping[str, str], records: Sequence[Record], metric: str) -> list[Observation]:
     """The values of a metric. A sample without a world is a cluster of its own, which its epochs share."""
     return [
         (clusters[record["sample"]], float(value))
@@ -44,10 +44,10 @@ def task_weights(manifest: Manifest, names: Sequence[str]) -> list[float] | None
 def compare_records(manifest: Manifest, before: Sequence[Record], after: Sequence[Record], metric: str) -> Estimate:
     """The paired difference of a metric over the episodes that have it in both, weighed and clustered as in the first
     run's summary; a task without any is left out. `n` counts pairs."""
-    values = {order(record): record["scores"].get(metric) for record in after}
+    values = {record_order(record): record["scores"].get(metric) for record in after}
     found: dict[str, list[PairedObservation]] = defaultdict(list)
     for record in before:
-        first, second = record["scores"].get(metric), values.get(order(record))
+        first, second = record["scores"].get(metric), values.get(record_order(record))
         if first is not None and second is not None:
             cluster = manifest["tasks"][record["task"]]["clusters"][record["sample"]]
             found[record["task"]].append((cluster, float(first), float(second)))
@@ -57,11 +57,11 @@ def compare_records(manifest: Manifest, before: Sequence[Record], after: Sequenc
 
 def table_entry(manifest: Manifest, columns: Columns, by_task: Mapping[str, Sequence[Record]]) -> SummaryEntry:
     """What summary.json says of a table, in the shape of a task's entry. `n` of the average is that of its episodes."""
-    records = [record for name in members(columns) for record in by_task[name]]
+    records = [record for name in column_tasks(columns) for record in by_task[name]]
     metrics: dict[str, MetricJSON] = {}
     for rule in RULES:
         strata = {
-            metric: [observations(manifest["tasks"][name]["clusters"], by_task[name], rule + metric) for name in names]
+            metric: [metric_observations(manifest["tasks"][name]["clusters"], by_task[name], rule + metric) for name in names]
             for metric, names in columns.items()
         }
         if not any(map(any, strata.values())):
@@ -85,6 +85,6 @@ def is_average(headline: str) -> bool:
     return headline in {rule + AVERAGE for rule in RULES}
 
 
-def members(columns: Columns) -> list[str]:
+def column_tasks(columns: Columns) -> list[str]:
     """The tasks of a table, each once."""
     return list(dict.fromkeys(name for names in columns.values() for name in names))

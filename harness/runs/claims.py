@@ -14,7 +14,7 @@ from typing import IO, TypeVar
 
 from harness.errors import UsageError
 
-LOCK = ".lock"
+LOCK_FILE = ".lock"
 T = TypeVar("T")
 
 
@@ -27,7 +27,7 @@ def claimed(path: Path, find: Callable[[], T | None], begin: Callable[[], T]) ->
     """
     find()
     path.mkdir(parents=True, exist_ok=True)
-    with locked(path):
+    with lock_directory(path):
         there = find()
         yield begin() if there is None else there
 
@@ -38,15 +38,15 @@ def is_free(path: Path, *begun: str) -> bool:
     if not path.exists():
         return True
     return path.is_dir() and all(
-        entry.name in (LOCK, *begun) or any(entry.name.startswith(f".{name}.") for name in begun)
+        entry.name in (LOCK_FILE, *begun) or any(entry.name.startswith(f".{name}.") for name in begun)
         for entry in path.iterdir()
     )
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
+def lock_directory(path: Path) -> Iterator[None]:
     """Holds a directory against other writers. Raises UsageError where one is at work."""
-    with (path / LOCK).open("ab") as file:
+    with (path / LOCK_FILE).open("ab") as file:
         hold(file, path)
         yield
 

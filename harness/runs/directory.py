@@ -20,19 +20,19 @@ from harness.runs.claims import claimed, hold, is_free
 from harness.errors import UsageError
 from harness.runs.identity import continued, differences, told
 from harness.data.schema import Manifest, Record, Summary
-from harness.runs.faults import manifest_fault, record_fault
+from harness.runs.faults import find_manifest_fault, find_record_fault
 
-SCHEMA = 1
+RUN_SCHEMA = 1
 
 
-def order(record: Record) -> tuple[str, str, int]:
+def record_order(record: Record) -> tuple[str, str, int]:
     """The order in which records are counted: task, sample, epoch."""
     return record["task"], record["sample"], record["epoch"]
 
 
-def counting(attempts: Iterable[Record]) -> list[Record]:
+def counted_records(attempts: Iterable[Record]) -> list[Record]:
     """The episodes that count, in order: of several attempts with one key the last."""
-    return sorted({record["key"]: record for record in attempts}.values(), key=order)
+    return sorted({record["key"]: record for record in attempts}.values(), key=record_order)
 
 
 class RunDirectory:
@@ -55,7 +55,7 @@ class RunDirectory:
         return self.path / "summary.json"
 
     @property
-    def planned(self) -> int:
+    def planned_episodes(self) -> int:
         """How many episodes the run has when it is complete."""
         samples = sum(len(task["clusters"]) for task in self.manifest["tasks"].values())
         return samples * int(self.manifest["identity"]["epochs"])
@@ -64,10 +64,10 @@ class RunDirectory:
     def open(cls, path: Path) -> RunDirectory:
         """A run to read. Raises UsageError where there is none, or where its manifest is damaged."""
         file = path / "manifest.json"
-        manifest = read_object(file, f"{path} is no run directory: it has no manifest.json.")
-        if manifest.get("schema") != SCHEMA:
-            raise UsageError(f"{path} was written in another format than this version's ({SCHEMA}).")
-        if fault := manifest_fault(manifest):
+        manifest = read_json_object(file, f"{path} is no run directory: it has no manifest.json.")
+        if manifest.get("schema") != RUN_SCHEMA:
+            raise UsageError(f"{path} was written in another format than this version's ({RUN_SCHEMA}).")
+        if fault := find_manifest_fault(manifest):
             raise UsageError(f"{file} is damaged: {fault}.")
         return cls(path, cast(Manifest, manifest))
 
@@ -104,7 +104,7 @@ class RunDirectory:
         with claimed(path, lambda: cls.check(path, manifest, resume), begin) as run:
             if changes := continued(run.manifest, manifest):
                 run.summary_path.unlink(missing_ok=True)  # evaluation writes it again once the run is complete
-                run.update(**changes)
+                run.update_manifest(**changes)
             yield run
 
     def episodes_path(self) -> Path | None:
@@ -133,11 +133,11 @@ class RunDirectory:
         except (lzma.LZMAError, EOFError) as error:
             raise UsageError(f"{path} cannot be decompressed: {error}.") from None
 
-    def records(self) -> list[Record]:
+    def read_records(self) -> list[Record]:
         """See `counting`. Raises UsageError as `attempts` does."""
-        return counting(self.attempts())
+        return counted_records(self.read_attempts())
 
-    def attempts(self) -> list[Record]:
+    def read_attempts(self) -> list[Record]:
         """Every episode that was played, also those that were played again, as they stand in the file. Raises
         UsageError where a line other than the last is broken or lacks what some command reads of it, and where a run
         with a summary has no episodes."""
@@ -146,13 +146,13 @@ class RunDirectory:
         keys: dict[tuple[str, str, int], str] = {}
         for number, text in enumerate(lines[:-1], start=1):
             try:
-                record = jsonio.loads(text)
-                fault = record_fault(record) or self._stranger(record)
+                record = jsonio.parse_json(text)
+                fault = find_record_fault(record) or self._stranger(record)
             except ValueError as error:
                 fault = f"it cannot be read as JSON: {error}"
             if fault:
                 raise UsageError(f"{path}, line {number} is no episode record of this run: {fault}.")
-            if keys.setdefault(order(record), record["key"]) != record["key"]:
+            if keys.setdefault(record_order(record), record["key"]) != record["key"]:
                 raise UsageError(f"{path}, line {number}: an earlier line has this episode of another run.")
             found.append(record)
         if not found and self.summary_path.exists():
@@ -161,7 +161,7 @@ class RunDirectory:
 
     def _stranger(self, record: Record) -> str | None:
         """Why a record is none of this run's; None where it is."""
-        if record.get("schema") != SCHEMA:
+        if record.get("schema") != RUN_SCHEMA:
             return "it is of another format"
         if (task := self.manifest["tasks"].get(record["task"])) is None:
             return f"the run has no task {record['task']!r}"
@@ -171,10 +171,10 @@ class RunDirectory:
             return f"the run has no epoch {record['epoch']}"
         return None
 
-    def summary(self) -> Summary:
+    def read_summary(self) -> Summary:
         """summary.json. Raises UsageError where the run has not got that far."""
         missing = f"{self.path} has no summary yet; finish the run with --resume."
-        summary = read_object(self.summary_path, missing)
+        summary = read_json_object(self.summary_path, missing)
         if not all(isinstance(summary.get(name), dict) for name in ("tasks", "groups")):
             raise UsageError(f"{self.summary_path} is no summary.")
         return cast(Summary, summary)
@@ -182,14 +182,14 @@ class RunDirectory:
     def write_summary(self, summary: Summary) -> None:
         jsonio.write_json(self.summary_path, summary)
 
-    def update(self, **parts: Any) -> None:
+    def update_manifest(self, **parts: Any) -> None:
         """Replaces parts of the manifest that are not its identity."""
         self.manifest = cast(Manifest, {**self.manifest, **parts})
         jsonio.write_json(self.path / "manifest.json", self.manifest)
 
-    def rewrite(self, manifest: Manifest, records: Iterable[Record]) -> None:
+    def replace_records(self, manifest: Manifest, records: Iterable[Record]) -> None:
         """Replaces all episode records, for a rescore; only inside `locked`. What is packed stays packed."""
-        text = "".join(map(line, records))
+        text = "".join(map(record_to_line, records))
         if self.episodes_path() == self.packed_path:
             jsonio.write_atomically(self.packed_path, packed(text.encode("utf-8", "replace")))
         else:
@@ -203,10 +203,10 @@ def packed(content: bytes) -> bytes:
     return lzma.compress(content, preset=9)
 
 
-def read_object(path: Path, missing: str) -> dict[str, Any]:
+def read_json_object(path: Path, missing: str) -> dict[str, Any]:
     """The JSON object in a file. Raises UsageError, with the sentence `missing` where there is no file."""
     try:
-        value = jsonio.loads(path.read_bytes())
+        value = jsonio.parse_json(path.read_bytes())
     except (FileNotFoundError, NotADirectoryError):
         raise UsageError(missing) from None
     except (ValueError, OSError) as error:
@@ -216,7 +216,7 @@ def read_object(path: Path, missing: str) -> dict[str, Any]:
     return value
 
 
-class Appender:
+class RecordAppender:
     """Appends records, each flushed as one line; a line that was torn by a crash is cut off first."""
 
     def __init__(self, path: Path, redact: Callable[[str], str] = str) -> None:
@@ -230,10 +230,10 @@ class Appender:
         self._file.truncate(_whole_lines(path))
 
     def append(self, record: Mapping[str, Any]) -> None:
-        self._file.write(self._redact(line(record)).encode("utf-8", "replace"))
+        self._file.write(self._redact(record_to_line(record)).encode("utf-8", "replace"))
         self._file.flush()
 
-    def __enter__(self) -> Appender:
+    def __enter__(self) -> RecordAppender:
         return self
 
     def __exit__(
@@ -242,7 +242,7 @@ class Appender:
         self._file.close()
 
 
-def line(record: Mapping[str, Any]) -> str:
+def record_to_line(record: Mapping[str, Any]) -> str:
     """A record as it stands in samples.jsonl."""
     return json.dumps(record, ensure_ascii=False, separators=(",", ":")) + "\n"
 

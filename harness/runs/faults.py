@@ -18,7 +18,7 @@ from harness.types import CallStatus, Outcome, Role, Usage
 
 
 
-class Kind(NamedTuple):
+class FieldKind(NamedTuple):
     """What a field may be, in a word for the reader: of one of these types and, where that is not all, what `holds` of
     every value but null."""
 
@@ -30,40 +30,40 @@ class Kind(NamedTuple):
         return isinstance(value, self.types) and (self.holds is None or value is None or self.holds(value))
 
 
-Fields = Mapping[str, Kind]
+Fields = Mapping[str, FieldKind]
 
 
-def _or_null(kind: Kind) -> Kind:
+def _or_null(kind: FieldKind) -> FieldKind:
     return kind._replace(types=(*kind.types, NoneType))
 
 
-def _list_of(kind: Kind) -> Kind:
-    return Kind(f"list of {kind.name}s", (list,), lambda values: all(map(kind.fits, values)))
+def _list_of(kind: FieldKind) -> FieldKind:
+    return FieldKind(f"list of {kind.name}s", (list,), lambda values: all(map(kind.fits, values)))
 
 
-def _object_of(kind: Kind) -> Kind:
-    return Kind(f"object of {kind.name}s", (dict,), lambda value: all(map(kind.fits, value.values())))
+def _object_of(kind: FieldKind) -> FieldKind:
+    return FieldKind(f"object of {kind.name}s", (dict,), lambda value: all(map(kind.fits, value.values())))
 
 
-def _one_of(name: str, words: tuple[str, ...]) -> Kind:
-    return Kind(name, (str,), frozenset(words).__contains__)
+def _one_of(name: str, words: tuple[str, ...]) -> FieldKind:
+    return FieldKind(name, (str,), frozenset(words).__contains__)
 
 
-def _object_with(name: str, required: Fields, optional: Fields) -> Kind:
-    return Kind(name, (dict,), lambda value: _fault(value, required, optional) is None)
+def _object_with(name: str, required: Fields, optional: Fields) -> FieldKind:
+    return FieldKind(name, (dict,), lambda value: _fault(value, required, optional) is None)
 
 
-TEXT = Kind("text", (str,))
-LINE = Kind("line of text", (str,), lambda value: "\n" not in value)
-NUMBER = Kind("number", (int, float), is_number)
-WEIGHT = Kind("number of 0 or more", (int, float), lambda value: 0 <= value < LARGEST)
-COUNT = Kind("count", (int,), range(10**15).__contains__)
-EPOCHS = Kind("number of epochs", (int,), range(1, 10**15).__contains__)
-OBJECT = Kind("object", (dict,))
-LIST = Kind("list", (list,))
+TEXT = FieldKind("text", (str,))
+LINE = FieldKind("line of text", (str,), lambda value: "\n" not in value)
+NUMBER = FieldKind("number", (int, float), is_number)
+WEIGHT = FieldKind("number of 0 or more", (int, float), lambda value: 0 <= value < LARGEST)
+COUNT = FieldKind("count", (int,), range(10**15).__contains__)
+EPOCHS = FieldKind("number of epochs", (int,), range(1, 10**15).__contains__)
+OBJECT = FieldKind("object", (dict,))
+LIST = FieldKind("list", (list,))
 
 USED = frozenset(Usage.__dataclass_fields__)
-TOKENS = Kind("usage by kinds of token", (dict,), lambda v: v.keys() <= USED and all(map(is_number, v.values())))
+TOKENS = FieldKind("usage by kinds of token", (dict,), lambda v: v.keys() <= USED and all(map(is_number, v.values())))
 
 FUNCTION = _object_with("function", {"name": TEXT, "arguments": TEXT}, {})
 TOOL_CALL = _object_with(
@@ -114,7 +114,7 @@ OF_IDENTITY: Fields = {
     "users": _object_of(_object_with("user", {"model": TEXT}, {"model_fingerprint": LINE})),
 }
 PRICED = {"input", "output", "cached_input"}
-PRICE = Kind("price", (dict, NoneType), lambda v: v.keys() == PRICED and all(map(WEIGHT.fits, v.values())))
+PRICE = FieldKind("price", (dict, NoneType), lambda v: v.keys() == PRICED and all(map(WEIGHT.fits, v.values())))
 MANIFEST: Fields = dict.fromkeys(("identity", "tasks", "groups", "sources", "sandbox"), OBJECT)
 OF_MANIFEST: Fields = {
     **dict.fromkeys(("model", "user"), OBJECT),
@@ -125,7 +125,7 @@ TASK: Fields = {"headline": TEXT, "clusters": _object_of(TEXT)}
 OF_TASK: Fields = {"success": _list_of(TEXT), "weight": WEIGHT, "floor": WEIGHT}
 
 
-def record_fault(record: Any) -> str | None:
+def find_record_fault(record: Any) -> str | None:
     """Why a value is no episode record, in words that follow a colon; None where it is one."""
     if fault := _fault(record, RECORD, OF_RECORD):
         return fault
@@ -136,7 +136,7 @@ def record_fault(record: Any) -> str | None:
     return messages or _first_fault("call", record["calls"], CALL, {})
 
 
-def manifest_fault(manifest: Mapping[str, Any]) -> str | None:
+def find_manifest_fault(manifest: Mapping[str, Any]) -> str | None:
     """Why an object is no manifest of a run, in words that follow a colon; None where it is one."""
     if fault := _fault(manifest, MANIFEST, OF_MANIFEST) or _fault(manifest["identity"], IDENTITY, OF_IDENTITY):
         return fault

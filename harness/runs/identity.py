@@ -39,10 +39,10 @@ def _default(field: Field[Any]) -> Any:
 
 # --- going on with a run -----------------------------------------------------------------------------------------
 
-Difference = dict[str, tuple[Any, Any]]
+ManifestDifference = dict[str, tuple[Any, Any]]
 
 
-def differences(earlier: Mapping[str, Any], asked: Mapping[str, Any]) -> Difference:
+def differences(earlier: Mapping[str, Any], asked: Mapping[str, Any]) -> ManifestDifference:
     """What of the configuration is another run's: name to what is there and what is asked for now. Where the model is
     another, what its backend says of it rather than a digest, if that tells them apart: secrets are equal there."""
     then, wanted = (dict(_flat(identity)) for identity in (earlier["identity"], _as_begun(earlier, asked)))
@@ -72,7 +72,7 @@ def continued(earlier: Mapping[str, Any], asked: Mapping[str, Any]) -> JSONObjec
     return changes
 
 
-def told(differing: Difference) -> str:
+def told(differing: ManifestDifference) -> str:
     """The first three differences, for a person."""
     said = ", ".join(f"{name}: {_short(a)} there, {_short(b)} now" for name, (a, b) in list(differing.items())[:3])
     return said + (f" and {len(differing) - 3} more" if len(differing) > 3 else "")
@@ -114,7 +114,7 @@ def _of(manifest: Mapping[str, Any], part: str) -> Mapping[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _unequal(then: Mapping[str, Any], now: Mapping[str, Any]) -> Difference:
+def _unequal(then: Mapping[str, Any], now: Mapping[str, Any]) -> ManifestDifference:
     return {n: (then.get(n), now.get(n)) for n in sorted({*then, *now}) if then.get(n) != now.get(n)}
 
 
@@ -127,5 +127,5 @@ def _flat(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
 
 
 def _short(value: Any) -> str:
-    text = value if isinstance(value, str) and value.isprintable() else jsonio.canonical(value)
+    text = value if isinstance(value, str) and value.isprintable() else jsonio.canonical_json(value)
     return text if len(text) <= 60 else f"{text[:57]}..."

@@ -35,13 +35,13 @@ class Price:
     output: float
     cached_input: float
 
-    def of(self, usage: Usage) -> float:
+    def cost_of(self, usage: Usage) -> float:
         """What these tokens cost, in US dollars."""
         cached = min(usage.cached_tokens, usage.input_tokens)
         fresh = usage.input_tokens - cached
         return (fresh * self.input + cached * self.cached_input + usage.output_tokens * self.output) / MILLION
 
-    def as_json(self) -> PriceJSON:
+    def to_json(self) -> PriceJSON:
         return {"input": self.input, "output": self.output, "cached_input": self.cached_input}
 
 
@@ -103,10 +103,10 @@ class Budget:
         """`replies`: how many there were whose tokens should have been counted; none of a model that has no tokens."""
         self.uncounted |= bool(replies and usage.requests and not usage.input_tokens + usage.output_tokens)
         self.tokens += usage.input_tokens + usage.output_tokens
-        self.cost += price.of(usage) if price else 0.0
+        self.cost += price.cost_of(usage) if price else 0.0
 
     @property
-    def spent(self) -> str | None:
+    def limit_reached(self) -> str | None:
         """Which limit was reached, in words; None while there is room."""
         if self.uncounted and (self.max_tokens is not None or self.max_cost is not None):
             return "the endpoint counts no tokens, so no limit can be kept"

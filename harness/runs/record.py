@@ -14,7 +14,7 @@ from harness.data import jsonio
 from harness.data.messages import message_from_json, message_to_json
 from harness.data.schema import CallJSON, ReasoningJSON, Record, UsageJSON
 from harness.errors import UsageError
-from harness.runs.directory import SCHEMA
+from harness.runs.directory import RUN_SCHEMA
 from harness.runs.identity import identity_json
 from harness.types import CallRecord, Message, RunKey, ToolCall, Trajectory, Usage, Verdict
 
@@ -27,7 +27,7 @@ def key_of(key: RunKey) -> str:
 def to_record(key: RunKey, trajectory: Trajectory, verdict: Verdict) -> Record:
     """The episode's line in samples.jsonl."""
     record: Record = {
-        "schema": SCHEMA,
+        "schema": RUN_SCHEMA,
         "key": key_of(key),
         "task": key.task,
         "sample": key.sample,

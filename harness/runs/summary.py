@@ -12,11 +12,11 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
-from harness.runs.averages import members, observations, table_entry, task_weights
+from harness.runs.averages import column_tasks, metric_observations, table_entry, task_weights
 from harness.runs.record import usage_to_json
 from harness.metrics import bounds_of
 from harness.runs.prices import Price
-from harness.runs.directory import SCHEMA, order
+from harness.runs.directory import RUN_SCHEMA, record_order
 from harness.data.schema import Floor, Manifest, MetricJSON, PriceJSON, ReasoningSeen, Record, Summary, SummaryEntry, UsageJSON, UserIdentity, UserSummary
 from harness.stats import estimate, pass_at, pass_hat
 from harness.types import Usage
@@ -24,20 +24,20 @@ from harness.types import Usage
 NOT_SWITCHED = "not switched: "
 """How a record's note begins where an endpoint refused what switches reasoning."""
 
-PASS = re.compile(r"(pass[@^])(\d+)")
+PASS_METRIC = re.compile(r"(pass[@^])(\d+)")
 """A metric over the epochs of a sample, and its k."""
 
 
-def summarise(manifest: Manifest, records: Sequence[Record]) -> Summary:
+def summarise_run(manifest: Manifest, records: Sequence[Record]) -> Summary:
     """The summary of a run: `manifest` names the tasks, their groups and every sample's cluster."""
-    records = sorted(records, key=order)
+    records = sorted(records, key=record_order)
     by_task: dict[str, list[Record]] = {name: [] for name in manifest["tasks"]}
     for record in records:
         by_task[record["task"]].append(record)
     identity = manifest["identity"]
     used = [record["usage"] for record in records]
     summary: Summary = {
-        "schema": SCHEMA,
+        "schema": RUN_SCHEMA,
         "model": identity["model"],
         "reasoning": identity["reasoning"],
         "verifier": identity["verifier"],
@@ -50,7 +50,7 @@ def summarise(manifest: Manifest, records: Sequence[Record]) -> Summary:
         | {
             table: table_entry(manifest, columns, by_task)
             for table, columns in manifest.get("tables", {}).items()
-            if _whole(manifest, members(columns), by_task)
+            if _whole(manifest, column_tasks(columns), by_task)
         },
         "usage": total_usage(used),
         "cost": _cost(manifest.get("price"), used),
@@ -90,7 +90,7 @@ def _entry(manifest: Manifest, names: Sequence[str], by_task: Mapping[str, Seque
         **_floor(manifest, names, weights),
         "metrics": {
             metric: estimate(
-                [observations(manifest["tasks"][name]["clusters"], by_task[name], metric) for name in names],
+                [metric_observations(manifest["tasks"][name]["clusters"], by_task[name], metric) for name in names],
                 bounds=_bounds(metric, records),
                 weights=weights,
             ).as_json()
@@ -144,7 +144,7 @@ def _cost(price: PriceJSON | None, used: Sequence[UsageJSON]) -> float | None:
     """US dollars; None where the model's price is not known."""
     if price is None:
         return None
-    return Price(**price).of(Usage(**total_usage(used)))
+    return Price(**price).cost_of(Usage(**total_usage(used)))
 
 
 def reasoning_seen(records: Sequence[Record]) -> ReasoningSeen:
@@ -163,7 +163,7 @@ def reasoning_seen(records: Sequence[Record]) -> ReasoningSeen:
     return found
 
 
-def heeded(summary: Summary) -> bool | None:
+def heeded_reasoning(summary: Summary) -> bool | None:
     """Whether the model reasoned as it was asked: never where it was switched off, and at all where it was switched
     on. Not where its endpoint refused the switch, whatever was seen. None where nothing was asked or nothing was said.
     """

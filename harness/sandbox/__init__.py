@@ -1,5 +1,5 @@
 """Runs tool code that nobody trusts, apart from the harness and from other tools. docs/sandbox.md says how."""
 
-from harness.sandbox.pool import Episode, Sandbox, SandboxConfig
+from harness.sandbox.pool import Sandbox, SandboxConfig, ToolSession
 
-__all__ = ["Episode", "Sandbox", "SandboxConfig"]
+__all__ = ["Sandbox", "SandboxConfig", "ToolSession"]

@@ -36,7 +36,7 @@ class Layers(TypedDict):
     seccomp: str | None
 
 
-def probe() -> Layers:
+def probe_layers() -> Layers:
     return {"landlock": _landlock_version(), "seccomp": _seccomp_machine()}
 
 
@@ -60,7 +60,7 @@ def die_with(parent: int) -> None:
         os._exit(0)
 
 
-def confine(layers: Layers, memory_bytes: int) -> None:
+def confine_process(layers: Layers, memory_bytes: int) -> None:
     """Jail this process for good, with `layers` out of `probe`. OSError names the wall that could not be put up."""
     _limit(memory_bytes)
     _check(_libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs")
@@ -103,7 +103,7 @@ def _landlock(version: int) -> None:
 
 def _seccomp(machine: str) -> None:
     """Last, because it forbids all of the above."""
-    filter_program = syscalls.filter_program(syscalls.program(machine))
+    filter_program = syscalls.wrap_filter(syscalls.assemble_filter(machine))
     _check(_libc.prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, ctypes.byref(filter_program), 0, 0), "seccomp")
 
 

@@ -47,7 +47,7 @@ def main(control_fd: int, options: dict[str, Any]) -> None:
     """`options`: memory_bytes, output_chars, path. Says hello with the layers, then serves until the end."""
     control = socket.socket(fileno=control_fd)
     sys.path.extend(options["path"])
-    layers = jail.probe()
+    layers = jail.probe_layers()
     load_modules()
     load_zones()
     make_deterministic()
@@ -127,11 +127,11 @@ class Launcher:
         os.closerange(worker.SOCKET + 1, 65536)
         self.control.detach()
         try:
-            jail.confine(self.layers, self.options["memory_bytes"])
+            jail.confine_process(self.layers, self.options["memory_bytes"])
         except (OSError, ValueError) as error:
-            worker.hello(wire.RAISED, str(error))
+            worker.send_hello(wire.RAISED, str(error))
             return
-        worker.hello(wire.OK, str(os.getpid()))
+        worker.send_hello(wire.OK, str(os.getpid()))
         worker.serve(self.options["output_chars"], self.stateful, self.data)
 
     def become_launcher(self, control_fd: int, document_fd: int) -> None:
@@ -222,4 +222,4 @@ def make_deterministic() -> None:
 
     random.Random.seed = seed  # type: ignore[method-assign]
     random.seed = random._inst.seed
-    worker.seed()
+    worker.seed_randomness()

@@ -24,8 +24,8 @@ from typing import Any, Literal, NamedTuple
 
 from harness.errors import SandboxError
 from harness.sandbox import screen, wire
-from harness.sandbox.process import Launcher, Stop, Worker
-from harness.sandbox.waiting import Steps, adrive, drive
+from harness.sandbox.process import LauncherProcess, WorkerProcess, WorkerStop
+from harness.sandbox.waiting import Operation, run_async, run_blocking
 from harness.types import CallStatus, ToolResult
 
 _STATUS: dict[int, CallStatus] = {
@@ -69,13 +69,13 @@ class SandboxConfig:
 class Pool:
     """Workers that are lent out one at a time, first come first served, to threads and tasks of any event loop."""
 
-    def __init__(self, workers: Sequence[Worker]) -> None:
+    def __init__(self, workers: Sequence[WorkerProcess]) -> None:
         self.workers = tuple(workers)
         self._idle = list(workers)
-        self._waiting: deque[Future[Worker]] = deque()
+        self._waiting: deque[Future[WorkerProcess]] = deque()
         self._lock = threading.Lock()
 
-    def lend(self) -> Worker | Lease:
+    def lend(self) -> WorkerProcess | Lease:
         """The worker that was used last, because it knows most of the code; or a wish for one."""
         with self._lock:
             if self._idle:
@@ -83,7 +83,7 @@ class Pool:
             self._waiting.append(Future())
             return Lease(self, self._waiting[-1])
 
-    def give_back(self, worker: Worker) -> None:
+    def give_back(self, worker: WorkerProcess) -> None:
         with self._lock:
             while self._waiting:
                 future = self._waiting.popleft()
@@ -97,16 +97,16 @@ class Lease(NamedTuple):
     """Wait for a worker. Whoever stops waiting gives back what he was given meanwhile."""
 
     pool: Pool
-    future: Future[Worker]
+    future: Future[WorkerProcess]
 
-    def now(self) -> Worker:
+    def now(self) -> WorkerProcess:
         try:
             return self.future.result()
         except BaseException:
             self.refuse()
             raise
 
-    async def later(self) -> Worker:
+    async def later(self) -> WorkerProcess:
         loop = asyncio.get_running_loop()
         given = asyncio.Event()  # asyncio.wrap_future complains aloud when both its ends settle in one turn of the loop
         self.future.add_done_callback(lambda _: loop.call_soon_threadsafe(given.set))
@@ -131,13 +131,13 @@ class Sandbox:
     def __init__(self, config: SandboxConfig | None = None) -> None:
         self.config = config or SandboxConfig()
         self._lock = threading.RLock()
-        self._launcher: Launcher | None = None
+        self._launcher: LauncherProcess | None = None
         self._starts = 0
         self._process = 0
         self._states: dict[str, str] = {}
         self._keys: dict[str, str] = {}  # the other way round: a document of megabytes is parsed and hashed once
-        self._state_launchers: dict[str, Launcher] = {}  # the one used last is last
-        self._own: set[Worker] = set()
+        self._state_launchers: dict[str, LauncherProcess] = {}  # the one used last is last
+        self._own: set[WorkerProcess] = set()
         self._pool = Pool([self._worker() for _ in range(max(1, self.config.workers))])
 
     def __enter__(self) -> Sandbox:
@@ -146,11 +146,11 @@ class Sandbox:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def episode(self, state: str | None = None) -> Episode:
+    def episode(self, state: str | None = None) -> ToolSession:
         """The tools of one episode; `state` is a key from `preload`."""
         if state is not None and state not in self._states:
             raise SandboxError("an episode was asked for with a state that was never preloaded")
-        return Episode(self, state)
+        return ToolSession(self, state)
 
     def preload(self, state: str) -> str:
         """Keep a JSON document that episodes start from, as long as the sandbox; the key names it.
@@ -204,15 +204,15 @@ class Sandbox:
 
     # --- launchers -----------------------------------------------------------------------------------------------
 
-    def _worker(self, state: str | None = None) -> Worker:
+    def _worker(self, state: str | None = None) -> WorkerProcess:
         launcher = self._root if state is None else lambda: self._state_launcher(state)
-        return Worker(launcher, self.config.output_chars, self.config.call_timeout)
+        return WorkerProcess(launcher, self.config.output_chars, self.config.call_timeout)
 
-    def _root(self) -> Launcher:
+    def _root(self) -> LauncherProcess:
         """The launcher; started if there is none, and once more if it died."""
         with self._lock:
             if self._launcher is not None:
-                if self._launcher.usable():
+                if self._launcher.is_usable():
                     return self._launcher
                 self._end_launchers()
             if self._starts == 2:
@@ -220,9 +220,9 @@ class Sandbox:
             self._launcher = self._start()
             return self._launcher
 
-    def _start(self) -> Launcher:
+    def _start(self) -> LauncherProcess:
         config = self.config
-        launcher = Launcher.start({"memory_bytes": config.memory_bytes, "output_chars": config.output_chars})
+        launcher = LauncherProcess.start({"memory_bytes": config.memory_bytes, "output_chars": config.output_chars})
         missing = [text for name, text in _MISSING.items() if launcher.hello["layers"][name] is None]
         if missing and config.mode == "jail":
             launcher.close()
@@ -240,11 +240,11 @@ class Sandbox:
         self._state_launchers.clear()
         self._launcher = None
 
-    def _state_launcher(self, key: str) -> Launcher:
+    def _state_launcher(self, key: str) -> LauncherProcess:
         with self._lock:
             root = self._root()
             launcher = self._state_launchers.pop(key, None)
-            if launcher is not None and not launcher.usable():
+            if launcher is not None and not launcher.is_usable():
                 launcher.close()
                 launcher = None
             try:
@@ -266,7 +266,7 @@ class Sandbox:
 # --- what an episode does with it --------------------------------------------------------------------------------
 
 
-class Code(NamedTuple):
+class ToolCode(NamedTuple):
     """A tool's source as workers know it: by number."""
 
     number: int
@@ -274,37 +274,37 @@ class Code(NamedTuple):
     line: str
 
 
-class Job(NamedTuple):
+class ToolJob(NamedTuple):
     place: int
-    code: Code
+    code: ToolCode
     line: str
 
 
 _numbers = itertools.count()
-_encode = wire.encoder(ensure_ascii=True)
+_encode = wire.make_encoder(ensure_ascii=True)
 
 
 @lru_cache(maxsize=4096)
-def _code(name: str, source: str) -> Code:
-    number, plain = next(_numbers), screen.is_plain(source)
+def _code(name: str, source: str) -> ToolCode:
+    number, plain = next(_numbers), screen.is_plain_source(source)
     seed = not plain or any(word in source for word in ("random", "uuid", "secrets"))
-    return Code(number, plain, _encode({"code": number, "name": name, "source": source, "seed": seed}))
+    return ToolCode(number, plain, _encode({"code": number, "name": name, "source": source, "seed": seed}))
 
 
-class Episode:
+class ToolSession:
     """Runs the tool calls of one episode. Its own workers live until it is closed."""
 
     def __init__(self, sandbox: Sandbox, state: str | None) -> None:
         self._sandbox = sandbox
         self._state = state
         self._stateful = state is not None
-        self._own: dict[int, Worker] = {}
+        self._own: dict[int, WorkerProcess] = {}
         self._state_worker = sandbox._worker(state) if state is not None else None
         if self._state_worker is not None:
             sandbox._own.add(self._state_worker)
         self._lost = False
 
-    def __enter__(self) -> Episode:
+    def __enter__(self) -> ToolSession:
         return self
 
     def __exit__(
@@ -314,22 +314,22 @@ class Episode:
 
     def run(self, codes: Mapping[str, str], calls: Sequence[tuple[str, dict[str, Any]]]) -> list[ToolResult]:
         """Run `calls` on the tools `codes` (name: source); one result a call. Blocks."""
-        return drive(self._run(codes, calls))
+        return run_blocking(self._run(codes, calls))
 
     async def arun(self, codes: Mapping[str, str], calls: Sequence[tuple[str, dict[str, Any]]]) -> list[ToolResult]:
         """As `run`, without blocking the event loop."""
-        return await adrive(self._run(codes, calls))
+        return await run_async(self._run(codes, calls))
 
-    def fresh(self) -> Episode:
+    def fresh(self) -> ToolSession:
         """Another episode, on a fresh copy of the state that this one began with."""
-        return Episode(self._sandbox, self._state)
+        return ToolSession(self._sandbox, self._state)
 
     def state_digest(self) -> str | None:
         """sha256 of the state as canonical JSON; None when the state was lost or is no longer JSON."""
-        return drive(self._digest())
+        return run_blocking(self._digest())
 
     async def astate_digest(self) -> str | None:
-        return await adrive(self._digest())
+        return await run_async(self._digest())
 
     def close(self) -> None:
         for worker in (*self._own.values(), *([self._state_worker] if self._state_worker else [])):
@@ -340,9 +340,11 @@ class Episode:
 
     # --- steps ---------------------------------------------------------------------------------------------------
 
-    def _run(self, codes: Mapping[str, str], calls: Sequence[tuple[str, dict[str, Any]]]) -> Steps[list[ToolResult]]:
+    def _run(
+        self, codes: Mapping[str, str], calls: Sequence[tuple[str, dict[str, Any]]]
+    ) -> Operation[list[ToolResult]]:
         results = [_PENDING] * len(calls)
-        queues: dict[int, list[Job]] = {}
+        queues: dict[int, list[ToolJob]] = {}
         if self._sandbox._is_copy():
             raise SandboxError("a sandbox cannot be used from a forked copy of its process; make a new one there")
         for place, (name, arguments) in enumerate(calls):
@@ -359,12 +361,12 @@ class Episode:
                 results[place] = ToolResult("raised", "the arguments are too long")
                 continue
             queue = -1 if self._stateful or code.plain else code.number
-            queues.setdefault(queue, []).append(Job(place, code, line))
+            queues.setdefault(queue, []).append(ToolJob(place, code, line))
         for queue, jobs in queues.items():
             yield from self._serve(queue, jobs, results)
         return results
 
-    def _serve(self, queue: int, jobs: list[Job], results: list[ToolResult]) -> Steps[None]:
+    def _serve(self, queue: int, jobs: list[ToolJob], results: list[ToolResult]) -> Operation[None]:
         if self._state_worker is not None:
             yield from self._work(self._state_worker, jobs, results)
         elif queue >= 0:
@@ -372,22 +374,22 @@ class Episode:
         else:
             pool = self._sandbox._pool
             lent = pool.lend()
-            worker: Worker = (yield lent) if isinstance(lent, Lease) else lent
+            worker: WorkerProcess = (yield lent) if isinstance(lent, Lease) else lent
             try:
                 yield from self._work(worker, jobs, results)
             finally:
                 pool.give_back(worker)
 
-    def _own_worker(self, code: int) -> Worker:
+    def _own_worker(self, code: int) -> WorkerProcess:
         if code not in self._own:
             self._own[code] = self._sandbox._worker()
             self._sandbox._own.add(self._own[code])
         return self._own[code]
 
-    def _work(self, worker: Worker, jobs: list[Job], results: list[ToolResult]) -> Steps[None]:
+    def _work(self, worker: WorkerProcess, jobs: list[ToolJob], results: list[ToolResult]) -> Operation[None]:
         """Run `jobs` on `worker`, which is killed if they do not all end well or this is interrupted."""
         done = 0
-        stop: Stop = "died"
+        stop: WorkerStop = "died"
         try:
             while done < len(jobs):
                 if self._lost:
@@ -410,7 +412,9 @@ class Episode:
             if stop != "answered":
                 self._abandon(worker, stop)
 
-    def _batch(self, worker: Worker, jobs: list[Job], results: list[ToolResult]) -> Steps[tuple[int, Stop]]:
+    def _batch(
+        self, worker: WorkerProcess, jobs: list[ToolJob], results: list[ToolResult]
+    ) -> Operation[tuple[int, WorkerStop]]:
         if len(worker.codes) > _CODES_PER_WORKER and not self._stateful:
             worker.kill()
         if not worker.alive:
@@ -422,19 +426,19 @@ class Episode:
             results[job.place] = ToolResult(_STATUS[status], text)
         return len(replies), stop
 
-    def _stopped(self, stop: Stop) -> ToolResult:
+    def _stopped(self, stop: WorkerStop) -> ToolResult:
         if stop == "timeout":
             return ToolResult("timeout", f"timed out after {self._sandbox.config.call_timeout:g} seconds")
         return _PENDING
 
-    def _abandon(self, worker: Worker, stop: Stop) -> None:
+    def _abandon(self, worker: WorkerProcess, stop: WorkerStop) -> None:
         """A worker that ran out of memory is replaced, unless it holds the state."""
         if self._stateful and stop == "worn":
             return
         self._lost = self._stateful
         worker.kill()
 
-    def _digest(self) -> Steps[str | None]:
+    def _digest(self) -> Operation[str | None]:
         worker = self._state_worker
         if worker is None:
             raise SandboxError("this episode has no state")
@@ -442,7 +446,7 @@ class Episode:
             return None
         if not worker.alive:
             yield from worker.start()
-        stop: Stop = "died"
+        stop: WorkerStop = "died"
         try:
             replies, stop = yield from worker.ask(['"digest"'], 1)
         finally:

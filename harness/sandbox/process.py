@@ -23,10 +23,10 @@ from typing import Any, Literal
 
 from harness.errors import SandboxError
 from harness.sandbox import wire
-from harness.sandbox.waiting import Blocking, Channel, Exchange, Receive, Steps
+from harness.sandbox.waiting import Blocking, Channel, Exchange, Operation, Receive
 
-Stop = Literal["answered", "timeout", "died", "worn", "unsent"]
-Reply = tuple[int, str]  # status, text
+WorkerStop = Literal["answered", "timeout", "died", "worn", "unsent"]
+WorkerReply = tuple[int, str]  # status, text
 _START_SECONDS = 60.0
 _HELLO_LIMIT = 65536
 _ENVIRONMENT = {"PYTHONHASHSEED": "0", "TZ": "UTC", "LC_ALL": "C.UTF-8"}
@@ -45,7 +45,7 @@ launcher.main(int(sys.argv[2]), options)
 _LIBRARIES = ("time_machine", "_time_machine", "pytz", "dateutil", "six", "tzdata")
 
 
-class Launcher:
+class LauncherProcess:
     """A launcher process, or one forked from it that holds a state. Commands go one way; no answer is waited for."""
 
     def __init__(self, control: socket.socket, process: subprocess.Popen[bytes] | None = None) -> None:
@@ -56,7 +56,7 @@ class Launcher:
         self.broken = False
 
     @classmethod
-    def start(cls, options: dict[str, Any]) -> Launcher:
+    def start(cls, options: dict[str, Any]) -> LauncherProcess:
         """`options` are those of launcher.main. SandboxError when the interpreter does not come up."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         options = {**options, "package": str(Path(__file__).parent), "path": _library_paths()}
@@ -82,7 +82,7 @@ class Launcher:
         lines = errors.decode("utf-8", "replace").strip().splitlines()
         return lines[-1] if lines else "it said nothing"
 
-    def usable(self) -> bool:
+    def is_usable(self) -> bool:
         return not self.broken and (self.process is None or self.process.poll() is None)
 
     def command(self, do: str, number: int, descriptors: Sequence[int] = ()) -> None:
@@ -91,7 +91,7 @@ class Launcher:
         rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))] if descriptors else []
         self.control.sendmsg([message], rights, socket.MSG_NOSIGNAL)
 
-    def with_state(self, document: str) -> Launcher:
+    def with_state(self, document: str) -> LauncherProcess:
         """A launcher forked from this one, with the JSON `document` loaded. OSError when this one is gone."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.settimeout(_START_SECONDS)
@@ -104,7 +104,7 @@ class Launcher:
             except OSError:
                 ours.close()
                 raise
-        return Launcher(ours)
+        return LauncherProcess(ours)
 
     def close(self) -> None:
         """The launcher ends, and takes its workers with it, when nobody holds the other end."""
@@ -147,7 +147,7 @@ def _tokens() -> Iterator[bytes]:
         yield from (block[start : start + 8] for start in range(0, len(block), 8))
 
 
-class Worker:
+class WorkerProcess:
     """A place for one process: it is started when first needed, and again after it was killed.
 
     `launcher` gives the launcher to fork from; it is asked at every start, because a launcher may have been replaced.
@@ -155,9 +155,9 @@ class Worker:
 
     _numbers = itertools.count(1)
 
-    def __init__(self, launcher: Callable[[], Launcher], output_chars: int, call_timeout: float) -> None:
+    def __init__(self, launcher: Callable[[], LauncherProcess], output_chars: int, call_timeout: float) -> None:
         self._launcher = launcher
-        self._forked_from: Launcher | None = None
+        self._forked_from: LauncherProcess | None = None
         self._limit = wire.longest_text(output_chars)
         self._timeout = call_timeout
         self._number = 0
@@ -172,11 +172,11 @@ class Worker:
 
     # --- life and death ------------------------------------------------------------------------------------------
 
-    def start(self) -> Steps[None]:
+    def start(self) -> Operation[None]:
         """Fork a process and wait until it is jailed. SandboxError when that fails twice."""
         reason = "it ended before it was ready"
         for _ in range(2):
-            launcher: Launcher = yield Blocking(self._launcher)
+            launcher: LauncherProcess = yield Blocking(self._launcher)
             try:
                 channel = self._open(launcher)
             except OSError:
@@ -194,7 +194,7 @@ class Worker:
             self.kill()
         raise SandboxError(f"a sandbox worker could not be started: {reason}")
 
-    def _open(self, launcher: Launcher) -> Channel:
+    def _open(self, launcher: LauncherProcess) -> Channel:
         number = next(self._numbers)
         ours, theirs = socket.socketpair()
         with theirs:
@@ -221,7 +221,7 @@ class Worker:
 
     # --- question and answer -------------------------------------------------------------------------------------
 
-    def ask(self, lines: list[str], expected: int) -> Steps[tuple[list[Reply], Stop]]:
+    def ask(self, lines: list[str], expected: int) -> Operation[tuple[list[WorkerReply], WorkerStop]]:
         """Send a request and collect its replies, each within the time limit; and why there are fewer, if there are."""
         channel = self._channel
         if channel is None:
@@ -231,7 +231,7 @@ class Worker:
         chunk = yield Exchange(channel, wire.REQUEST.pack(len(body), token) + body)
         if chunk is False:
             return [], "unsent"
-        replies: list[Reply] = []
+        replies: list[WorkerReply] = []
         rest = b""
         deadline = time.monotonic() + self._timeout
         while True:
@@ -252,9 +252,9 @@ class Worker:
                 return replies, "timeout"
             chunk = yield receive
 
-    def _parse(self, data: bytes, token: bytes, place: int) -> tuple[list[Reply], bytes, bool]:
+    def _parse(self, data: bytes, token: bytes, place: int) -> tuple[list[WorkerReply], bytes, bool]:
         """The complete replies in `data` up to a worn one, what is left over, and whether all of it was in order."""
-        replies: list[Reply] = []
+        replies: list[WorkerReply] = []
         start = 0
         while len(data) - start >= wire.REPLY.size:
             length, echoed, number, status = wire.REPLY.unpack_from(data, start)

@@ -123,7 +123,7 @@ class _NotPlain(Exception):
 
 
 @lru_cache(maxsize=1024)
-def is_plain(source: str) -> bool:
+def is_plain_source(source: str) -> bool:
     """Whether a tool may share a worker. A source that cannot be parsed may not."""
     if len(source) > _SOURCE_LIMIT:
         return False

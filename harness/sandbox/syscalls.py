@@ -56,15 +56,15 @@ _LOAD, _EQUAL, _AT_LEAST, _RETURN = 0x20, 0x15, 0x35, 0x06
 _NUMBER_OFFSET, _ARCH_OFFSET = 0, 4  # in struct seccomp_data
 
 
-def numbers(machine: str) -> list[int]:
+def syscall_numbers(machine: str) -> list[int]:
     """The allowed system call numbers of `machine`, the often used ones first."""
     column = ("x86_64", "aarch64").index(machine)
     return [number for pair in ALLOWED.values() if (number := pair[column]) is not None]
 
 
-def program(machine: str) -> bytes:
+def assemble_filter(machine: str) -> bytes:
     """The filter in classic BPF: a foreign architecture or x32 call kills the process, what is not allowed is EPERM."""
-    allowed = numbers(machine)
+    allowed = syscall_numbers(machine)
     code = [
         (_LOAD, 0, 0, _ARCH_OFFSET),
         (_EQUAL, 1, 0, AUDIT_ARCH[machine]),
@@ -84,5 +84,5 @@ class FilterProgram(ctypes.Structure):
     _fields_ = (("length", ctypes.c_ushort), ("code", ctypes.c_char_p))
 
 
-def filter_program(code: bytes) -> FilterProgram:
+def wrap_filter(code: bytes) -> FilterProgram:
     return FilterProgram(len(code) // 8, code)

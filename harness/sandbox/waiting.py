@@ -18,16 +18,16 @@ T = TypeVar("T")
 _CHUNK = 65536
 
 
-class Wish(Protocol):
+class Waitable(Protocol):
     def now(self) -> Any: ...
 
     async def later(self) -> Any: ...
 
 
-Steps = Generator[Wish, Any, T]
+Operation = Generator[Waitable, Any, T]
 
 
-def drive(steps: Steps[T]) -> T:
+def run_blocking(steps: Operation[T]) -> T:
     """However this ends, `steps` is closed: its `finally` clauses are where workers are killed and given back."""
     try:
         wish = next(steps)
@@ -39,7 +39,7 @@ def drive(steps: Steps[T]) -> T:
         steps.close()
 
 
-async def adrive(steps: Steps[T]) -> T:
+async def run_async(steps: Operation[T]) -> T:
     try:
         wish = next(steps)
         while True:

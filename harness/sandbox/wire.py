@@ -28,7 +28,7 @@ def longest_text(output_chars: int) -> int:
     return max(output_chars, 1024)
 
 
-def encoder(ensure_ascii: bool) -> Callable[[Any], str]:
+def make_encoder(ensure_ascii: bool) -> Callable[[Any], str]:
     """json.dumps for dicts and lists, with the C encoder made once and not for every value: that is half the time."""
     plain = json.JSONEncoder(ensure_ascii=ensure_ascii)
     make = getattr(json.encoder, "c_make_encoder", None)

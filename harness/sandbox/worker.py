@@ -21,12 +21,12 @@ SOCKET = 3  # the only descriptor beside the three that lead to /dev/null
 _CHUNK = 65536
 _MAIN = "tool"  # what a tool sees as __name__
 
-_dumps = wire.encoder(ensure_ascii=False)
+_dumps = wire.make_encoder(ensure_ascii=False)
 _scan = json.JSONDecoder().scan_once  # type: ignore[attr-defined]  # `loads` without its search for white space
 _bits = random.Random(0)
 
 
-class Tool:
+class CompiledTool:
     """A tool as it was sent; compiled at its first call, so that a syntax error is the answer to a call."""
 
     def __init__(self, name: str, source: str, seed: bool) -> None:
@@ -43,7 +43,7 @@ class Tool:
 
 def serve(output_chars: int, stateful: bool, data: Any) -> None:
     """Answer requests until the other side closes."""
-    tools: dict[int, Tool] = {}
+    tools: dict[int, CompiledTool] = {}
     while (request := _read_request()) is not None:
         token, lines = request
         place = 0
@@ -56,13 +56,15 @@ def serve(output_chars: int, stateful: bool, data: Any) -> None:
                     break
 
 
-def _answer(line: str, tools: dict[int, Tool], stateful: bool, data: Any, output_chars: int) -> tuple[int, str] | None:
+def _answer(
+    line: str, tools: dict[int, CompiledTool], stateful: bool, data: Any, output_chars: int
+) -> tuple[int, str] | None:
     try:
         todo, _ = _scan(line, 0)
         if type(todo) is list:
             status, text = wire.OK, _call(tools[todo[0]], todo[1], (data,) if stateful else ())
         elif type(todo) is dict:
-            tools[todo["code"]] = Tool(todo["name"], todo["source"], todo["seed"])
+            tools[todo["code"]] = CompiledTool(todo["name"], todo["source"], todo["seed"])
             return None
         else:
             status, text = wire.OK, _digest(data)
@@ -75,10 +77,10 @@ def _answer(line: str, tools: dict[int, Tool], stateful: bool, data: Any, output
     return status, text
 
 
-def _call(tool: Tool, arguments: dict[str, Any], first: tuple[Any, ...]) -> str:
+def _call(tool: CompiledTool, arguments: dict[str, Any], first: tuple[Any, ...]) -> str:
     namespace: dict[str, Any] = {"__name__": _MAIN, "__builtins__": builtins}
     if tool.seed:
-        seed()
+        seed_randomness()
     try:
         exec(tool.code(), namespace)
         if tool.name not in namespace:
@@ -101,7 +103,7 @@ def _digest(data: Any) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
-def seed() -> None:
+def seed_randomness() -> None:
     """Both sources of chance start over: the module's generator, and the bytes behind uuid4 and secrets."""
     random.seed(0)
     _bits.seed(0)
@@ -115,7 +117,7 @@ def urandom(size: int) -> bytes:
 # --- bytes in and out --------------------------------------------------------------------------------------------
 
 
-def hello(status: int, text: str) -> None:
+def send_hello(status: int, text: str) -> None:
     _write_reply(wire.HELLO, 0, status, text)
 
 

@@ -17,9 +17,9 @@ from harness.scoring import call_counts
 from harness.types import Sample, Task, Trajectory, Verdict
 
 
-def verdict_of(task: Task, sample: Sample, trajectory: Trajectory) -> Verdict:
+def score_trajectory(task: Task, sample: Sample, trajectory: Trajectory) -> Verdict:
     """What the task says of an episode. Raises HarnessError, in one sentence, where it fails or is no verdict."""
-    with blamed(f"The task {task.name} cannot score the episode of {sample.id!r}"):
+    with blame_task(f"The task {task.name} cannot score the episode of {sample.id!r}"):
         verdict = task.score(sample, trajectory)
         _check(verdict, trajectory, task.headline)
         missing = {name: value for name, value in call_counts(trajectory).items() if name not in verdict.scores}
@@ -42,7 +42,7 @@ def _check(verdict: Verdict, trajectory: Trajectory, headline: str) -> None:
 
 
 @contextmanager
-def blamed(what: str) -> Iterator[None]:
+def blame_task(what: str) -> Iterator[None]:
     """An exception of a task's own code as a HarnessError that says what could not be done, and where it was raised."""
     try:
         yield

@@ -20,8 +20,8 @@ from results.commands.table import add_format_option
 if TYPE_CHECKING:
     from results.comparison.changes import Change, Contrary
     from results.comparison.flips import Flips
-    from results.comparison.pairs import Pair
-    from results.render import Grid, Row
+    from results.comparison.pairs import EpisodePair
+    from results.render import Table, TableRow
     from results.runs import Run
 
 HELP = "paired differences between runs of the same samples, and whether they are real"
@@ -47,7 +47,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Raises UsageError for fewer than two runs, and for runs that cannot be paired."""
-    from results.render import FORMATS, dump
+    from results.render import TABLE_FORMATS, dump_json
     from results.runs import read_runs
 
     runs = read_runs(args.run)
@@ -55,14 +55,14 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"{args.run[0]} is one run; name another one to compare it with.")
     compared = [_compared(runs[0], other, args) for other in runs[1:]]
     if args.format == "json":
-        print(dump({"base": _about(runs[0]), "comparisons": [one.as_json() for one in compared]}))
+        print(dump_json({"base": _about(runs[0]), "comparisons": [one.to_json() for one in compared]}))
     else:
-        print(FORMATS[args.format](_grid(runs[0], compared, args)))
+        print(TABLE_FORMATS[args.format](_grid(runs[0], compared, args)))
     return 0
 
 
 @dataclass(frozen=True, slots=True)
-class Compared:
+class ComparedRun:
     """A run beside the base: all that is shown of the two."""
 
     run: Run
@@ -71,13 +71,13 @@ class Compared:
     contrary: Sequence[Contrary]
     flips: Flips
 
-    def as_json(self) -> dict[str, object]:
+    def to_json(self) -> dict[str, object]:
         return {
             "run": _about(self.run),
             "also_different": {name: list(both) for name, both in self.differing.items()},
             "changes": [change.as_json() for change in self.changes],
             "contrary": [one.as_json() for one in self.contrary],
-            "flips": self.flips.as_json(),
+            "flips": self.flips.to_json(),
         }
 
 
@@ -85,23 +85,23 @@ def _about(run: Run) -> dict[str, object]:
     return {"path": str(run.path), "model": run.summary["model"], "reasoning": run.summary["reasoning"]}
 
 
-def _compared(base: Run, other: Run, args: argparse.Namespace) -> Compared:
+def _compared(base: Run, other: Run, args: argparse.Namespace) -> ComparedRun:
     from results.comparison.changes import changes, contrary, metrics_of, scopes
-    from results.comparison.flips import flips
-    from results.comparison.pairs import also_different, pair_up
+    from results.comparison.flips import count_flips
+    from results.comparison.pairs import find_other_differences, pair_episodes
 
-    pairs = pair_up(base, other, args.shared)
+    pairs = pair_episodes(base, other, args.shared)
     parts = scopes(base, other, args.by_task)
     headlines = dict.fromkeys(
         str(base.manifest["tasks"][task]["headline"]) for names in parts.values() for task in names
     )
     found = changes(pairs, parts, metrics_of(pairs, args.metric, list(headlines)))
-    return Compared(
+    return ComparedRun(
         run=other,
-        differing=also_different(base, other),
+        differing=find_other_differences(base, other),
         changes=found,
         contrary=contrary(pairs, parts, found),
-        flips=flips(pairs, base.manifest["tasks"]),
+        flips=count_flips(pairs, base.manifest["tasks"]),
     )
 
 
@@ -112,35 +112,35 @@ def _letter(index: int) -> str:
     return ascii_uppercase[index] if index < len(ascii_uppercase) else f"run {index + 1}"
 
 
-def _grid(base: Run, compared: Sequence[Compared], args: argparse.Namespace) -> Grid:
-    from harness.console.tables import NOT_HEEDED
-    from harness.runs.summary import heeded
+def _grid(base: Run, compared: Sequence[ComparedRun], args: argparse.Namespace) -> Table:
+    from harness.console.tables import UNHEEDED_NOTE
+    from harness.runs.summary import heeded_reasoning
     from results.comparison.changes import DETECTABLE
-    from results.render import Column, Grid
+    from results.render import Table, TableColumn
 
     several = len(compared) > 1
     after = "run" if several else "B"
-    columns = [Column(name, left=True) for name in (*(["run"] if several else []), "tasks", "metric")]
+    columns = [TableColumn(name, left=True) for name in (*(["run"] if several else []), "tasks", "metric")]
     shown = ("A", "mean" if several else "B", f"{after} - A", "95 % interval", "p", "p (Holm)", "detectable", "n")
-    columns += [Column(name) for name in shown]
-    rows: list[Row] = []
+    columns += [TableColumn(name) for name in shown]
+    rows: list[TableRow] = []
     for index, one in enumerate(compared, start=1):
         rows += _rows(one, [_letter(index)] if several else [], len(rows))
     notes = [f"{_letter(index)}: {_named(one)}" for index, one in enumerate([base, *(one.run for one in compared)])]
     for index, one in enumerate(compared, start=1):
         notes += [] if args.brief else _told(one, _letter(index), args.all)
-    unheeded = any(heeded(run.summary) is False for run in (base, *(one.run for one in compared)))
-    return Grid(columns, rows, [*notes, *LEGEND, DETECTABLE, *([NOT_HEEDED] if unheeded else [])])
+    unheeded = any(heeded_reasoning(run.summary) is False for run in (base, *(one.run for one in compared)))
+    return Table(columns, rows, [*notes, *LEGEND, DETECTABLE, *([UNHEEDED_NOTE] if unheeded else [])])
 
 
 def _named(run: Run) -> str:
     return f"{run.label}, {run.path}"
 
 
-def _rows(one: Compared, first: Sequence[str], start: int) -> list[Row]:
+def _rows(one: ComparedRun, first: Sequence[str], start: int) -> list[TableRow]:
     from harness.metrics import find_metric
     from results.comparison.changes import shown_p
-    from results.render import Cell, Row, number, text
+    from results.render import TableCell, TableRow, number_cell, text_cell
 
     rows, block, scope = [], start, None
     for change in one.changes:
@@ -148,11 +148,11 @@ def _rows(one: Compared, first: Sequence[str], start: int) -> list[Row]:
             block, scope = block + 1, change.scope
         digits = f".{find_metric(change.metric).digits}f"
         interval = change.difference.ci95
-        between = Cell() if interval is None else Cell(_between(interval, digits), list(interval))
-        cells = [*map(text, (*first, change.scope, change.metric)), number(change.before, digits)]
-        cells += [number(change.after, digits), number(change.value, "+" + digits), between]
-        cells += [Cell(shown_p(p), p) for p in (change.p, change.p_holm)]
-        rows.append(Row([*cells, number(change.detectable, digits), text(change.n)], block))
+        between = TableCell() if interval is None else TableCell(_between(interval, digits), list(interval))
+        cells = [*map(text_cell, (*first, change.scope, change.metric)), number_cell(change.before, digits)]
+        cells += [number_cell(change.after, digits), number_cell(change.value, "+" + digits), between]
+        cells += [TableCell(shown_p(p), p) for p in (change.p, change.p_holm)]
+        rows.append(TableRow([*cells, number_cell(change.detectable, digits), text_cell(change.n)], block))
     return rows
 
 
@@ -163,7 +163,7 @@ def _between(interval: tuple[float, float], digits: str = ".3f") -> str:
 # --- in sentences ------------------------------------------------------------------------------------------------
 
 
-def _told(one: Compared, letter: str, everything: bool) -> Iterator[str]:
+def _told(one: ComparedRun, letter: str, everything: bool) -> Iterator[str]:
     """What the table does not say of a run: other settings, tasks that went the other way, episodes that flipped."""
     if one.differing:
         parts = ", ".join(f"{name} {a} and {b}" for name, (a, b) in one.differing.items())
@@ -192,6 +192,6 @@ def _flipped(found: Flips, letter: str, everything: bool) -> Iterator[str]:
             yield f"    and {len(pairs) - len(listed)} more (--all)"
 
 
-def _episode(pair: Pair) -> str:
+def _episode(pair: EpisodePair) -> str:
     task, sample, epoch = pair.where
     return f"{task} {sample}" + (f" epoch {epoch}" if epoch else "")

@@ -26,12 +26,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Raises UsageError where no run can be read, or where the file is something else than a report."""
     from harness.data import jsonio
-    from results.report.data import read
-    from results.report.page import BEGIN, page
+    from results.report.data import read_report
+    from results.report.page import PAGE_START, build_page
 
-    _refuse_others(args.out, BEGIN)
-    report = read(args.run, args.training)
-    text = page(report, args.title)
+    _refuse_others(args.out, PAGE_START)
+    report = read_report(args.run, args.training)
+    text = build_page(report, args.title)
     jsonio.write_atomically(args.out, text)
     for remark in report.remarks:
         print(printable(remark), file=sys.stderr)

@@ -26,7 +26,7 @@ OPTIONS = {
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    from results.layouts.paper import ENVIRONMENTS
+    from results.layouts.paper import ENVIRONMENT_GROUPS
 
     add = parser.add_argument
     add("run", type=Path, nargs="+", metavar="RUN", help="run directories, or folders that hold them")
@@ -36,7 +36,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--rule", choices=["strict", "paper"], help="whose scores (default: strict by scenario, paper in paper)")
     add(
         "--environments",
-        choices=ENVIRONMENTS,
+        choices=ENVIRONMENT_GROUPS,
         help="what fills the Solve columns of paper (default: the first of these that a run has)",
     )
     add(
@@ -51,9 +51,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def add_format_option(parser: argparse.ArgumentParser) -> None:
-    from results.render import FORMATS
+    from results.render import TABLE_FORMATS
 
-    parser.add_argument("--format", choices=list(FORMATS), default="simple", help="how to print it")
+    parser.add_argument("--format", choices=list(TABLE_FORMATS), default="simple", help="how to print it")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -69,24 +69,24 @@ def run(args: argparse.Namespace) -> int:
 
 def _table(runs: list[Run], args: argparse.Namespace) -> str:
     from results import render
-    from results.layouts.default import default, default_json
-    from results.layouts.paper import Choice, paper
-    from results.layouts.scenario import scenario
+    from results.layouts.default import default_json, default_table
+    from results.layouts.paper import PaperOptions, paper_table
+    from results.layouts.scenario import scenario_table
 
     if args.layout == "paper":
-        choice = Choice(args.rule or "paper", args.environments, args.base, args.with_published)
-        return render.FORMATS[args.format](paper(runs, choice))
+        choice = PaperOptions(args.rule or "paper", args.environments, args.base, args.with_published)
+        return render.TABLE_FORMATS[args.format](paper_table(runs, choice))
     if args.layout == "scenario":
-        return render.FORMATS[args.format](scenario(runs, args.rule or "strict"))
+        return render.TABLE_FORMATS[args.format](scenario_table(runs, args.rule or "strict"))
     if args.format == "simple":
         return _as_eval_prints(runs, args.by_task)
     if args.format == "json":
         return default_json(runs, args.by_task)
-    return render.FORMATS[args.format](default(runs, args.by_task))
+    return render.TABLE_FORMATS[args.format](default_table(runs, args.by_task))
 
 
 def _as_eval_prints(runs: list[Run], by_task: bool) -> str:
-    from harness.console.tables import legend, table
+    from harness.console.tables import format_legend, format_table
 
     summaries = [run.summary for run in runs]
-    return printable(f"{table(summaries, [run.groups for run in runs], by_task)}\n\n{legend(summaries)}")
+    return printable(f"{format_table(summaries, [run.groups for run in runs], by_task)}\n\n{format_legend(summaries)}")

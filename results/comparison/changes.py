@@ -13,7 +13,7 @@ from typing import Any, Literal
 from harness.errors import UsageError
 from harness.metrics import bounds_of, shown_in
 from harness.stats import Estimate, PairedObservation, differences, estimate, paired_difference, weights_of
-from results.comparison.pairs import Pair
+from results.comparison.pairs import EpisodePair
 from results.comparison.significance import bootstrap_interval, detectable, holm, mcnemar_p, permutation_p
 from results.runs import Run
 
@@ -74,7 +74,7 @@ def scopes(base: Run, run: Run, by_task: bool) -> dict[str, list[str]]:
     return groups | {task: [task] for task in tasks if by_task or task not in grouped}
 
 
-def metrics_of(pairs: Sequence[Pair], wanted: Sequence[str], headlines: Sequence[str]) -> list[str]:
+def metrics_of(pairs: Sequence[EpisodePair], wanted: Sequence[str], headlines: Sequence[str]) -> list[str]:
     """The metrics to show: those that both runs have and a glob of `wanted` means, or the usual ones and the headlines.
     Raises UsageError for a glob that means none."""
     before, after = (
@@ -91,7 +91,7 @@ def metrics_of(pairs: Sequence[Pair], wanted: Sequence[str], headlines: Sequence
     return list(dict.fromkeys(name for glob in wanted for name in known if fnmatchcase(name, glob)))
 
 
-def changes(pairs: Sequence[Pair], parts: Mapping[str, Sequence[str]], metrics: Sequence[str]) -> list[Change]:
+def changes(pairs: Sequence[EpisodePair], parts: Mapping[str, Sequence[str]], metrics: Sequence[str]) -> list[Change]:
     """A Change for every part and metric that it has; Holm's family is the metrics of one part."""
     found: list[Change] = []
     for scope, tasks in parts.items():
@@ -118,7 +118,7 @@ class _Strata:
         return paired_difference(self.pairs, bounds, self.weights)
 
 
-def _strata(pairs: Sequence[Pair], tasks: Sequence[str], metric: str) -> _Strata:
+def _strata(pairs: Sequence[EpisodePair], tasks: Sequence[str], metric: str) -> _Strata:
     found: dict[str, list[PairedObservation]] = {task: [] for task in tasks}
     given = dict.fromkeys(tasks, 1.0) | {pair.task: pair.weight for pair in pairs if pair.task in found}
     for pair in pairs:
@@ -128,7 +128,7 @@ def _strata(pairs: Sequence[Pair], tasks: Sequence[str], metric: str) -> _Strata
     return _Strata(list(found.values()), weights_of([given[task] for task in found]))
 
 
-def _change(pairs: Sequence[Pair], scope: str, tasks: Sequence[str], metric: str) -> Change | None:
+def _change(pairs: Sequence[EpisodePair], scope: str, tasks: Sequence[str], metric: str) -> Change | None:
     """None where a task has no pair with the metric."""
     strata = _strata(pairs, tasks, metric)
     changed = differences(strata.pairs)
@@ -170,7 +170,9 @@ class Contrary:
         return {"task": self.task, "metric": self.metric, "difference": self.difference.as_json()}
 
 
-def contrary(pairs: Sequence[Pair], parts: Mapping[str, Sequence[str]], found: Sequence[Change]) -> list[Contrary]:
+def contrary(
+    pairs: Sequence[EpisodePair], parts: Mapping[str, Sequence[str]], found: Sequence[Change]
+) -> list[Contrary]:
     """The tasks of each changed group whose difference has the other sign."""
     single = [
         (change, Contrary(task, change.metric, _strata(pairs, [task], change.metric).difference(change.metric)))

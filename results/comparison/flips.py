@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.data.schema import TaskEntry
-from results.comparison.pairs import Pair
+from results.comparison.pairs import EpisodePair
 from results.comparison.significance import mcnemar_p, rate_interval
 
 
@@ -20,14 +20,14 @@ class Flips:
 
     metrics: Sequence[str]
     n: int
-    gained: Sequence[Pair]
-    lost: Sequence[Pair]
+    gained: Sequence[EpisodePair]
+    lost: Sequence[EpisodePair]
     p: float | None
     gained95: tuple[float, float] | None
     lost95: tuple[float, float] | None
 
-    def as_json(self) -> dict[str, Any]:
-        def side(pairs: Sequence[Pair], interval: tuple[float, float] | None) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
+        def side(pairs: Sequence[EpisodePair], interval: tuple[float, float] | None) -> dict[str, Any]:
             episodes = [dict(zip(("task", "sample", "epoch"), pair.where, strict=True)) for pair in pairs]
             return {"count": len(pairs), "rate95": interval and list(interval), "episodes": episodes}
 
@@ -40,7 +40,7 @@ class Flips:
         }
 
 
-def flips(pairs: Sequence[Pair], tasks: Mapping[str, TaskEntry]) -> Flips:
+def count_flips(pairs: Sequence[EpisodePair], tasks: Mapping[str, TaskEntry]) -> Flips:
     """Right by the first of a task's success metrics that both episodes have (the answer), else by its headline."""
     judged = []
     for pair in pairs:

@@ -12,12 +12,12 @@ from typing import Any, Literal
 
 from harness.data.schema import Record
 from harness.errors import UsageError
-from harness.runs.directory import order
+from harness.runs.directory import record_order
 from results.runs import Run
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class EpisodePair:
     """One episode of both runs; `weight` is what its task counts in the mean of its group."""
 
     cluster: str
@@ -32,10 +32,10 @@ class Pair:
     @property
     def where(self) -> tuple[str, str, int]:
         """Task, sample, epoch."""
-        return order(self.before)
+        return record_order(self.before)
 
 
-def pair_up(base: Run, run: Run, shared: bool) -> list[Pair]:
+def pair_episodes(base: Run, run: Run, shared: bool) -> list[EpisodePair]:
     """The episodes of both runs, in order. Raises UsageError where they did not play the same tasks, samples and
     epochs under the same verifier, and says how they differ; `shared` leaves out tasks that only one of them has."""
     mine, other = (one.manifest["identity"] for one in (base, run))
@@ -57,19 +57,19 @@ def pair_up(base: Run, run: Run, shared: bool) -> list[Pair]:
     return _pairs(base, run, set(common), where)
 
 
-def _pairs(base: Run, run: Run, tasks: set[str], where: str) -> list[Pair]:
-    after = {order(record): record for record in run.records}
+def _pairs(base: Run, run: Run, tasks: set[str], where: str) -> list[EpisodePair]:
+    after = {record_order(record): record for record in run.records}
     entries = {task: base.manifest["tasks"][task] for task in tasks}
     weights = {task: float(entry.get("weight", 1.0)) for task, entry in entries.items()}
     pairs = [
-        Pair(
+        EpisodePair(
             entries[record["task"]]["clusters"][record["sample"]],
             record,
-            after[order(record)],
+            after[record_order(record)],
             weights[record["task"]],
         )
         for record in base.records
-        if record["task"] in tasks and order(record) in after
+        if record["task"] in tasks and record_order(record) in after
     ]
     if not pairs:
         raise UsageError(f"{where}: they have no episode in common.")
@@ -92,7 +92,7 @@ def _listed(names: Sequence[str]) -> str:
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more tasks" if len(names) > 3 else "")
 
 
-def also_different(base: Run, run: Run) -> dict[str, tuple[Any, Any]]:
+def find_other_differences(base: Run, run: Run) -> dict[str, tuple[Any, Any]]:
     """What else the runs' configurations differ in, besides model and reasoning: name to both values."""
     expected = {"model", "model_fingerprint", "reasoning", "reasoning_history", "tasks", "verifier", "epochs"}
     mine, other = (dict(_flat(one.manifest["identity"])) for one in (base, run))

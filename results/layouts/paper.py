@@ -14,18 +14,18 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
-from harness.console.tables import NOT_HEEDED, floors, verifier_marks, verifier_note
+from harness.console.tables import UNHEEDED_NOTE, headline_floors, verifier_marks, verifier_note
 from harness.data.schema import SummaryEntry
 from harness.errors import UsageError
 from harness.metrics import RULES
-from harness.registry import near
-from harness.runs.summary import heeded
+from harness.registry import suggest_names
+from harness.runs.summary import heeded_reasoning
 from harness.stats import mean
-from results.layouts.scenario import value_of
-from results.render import Cell, Column, Grid, Row, text
+from results.layouts.scenario import metric_value
+from results.render import Table, TableCell, TableColumn, TableRow, text_cell
 from results.runs import Run
 
-ENVIRONMENTS = ("paper", "ftrl", "micro")
+ENVIRONMENT_GROUPS = ("paper", "ftrl", "micro")
 """Groups that can fill the Solve columns, the paper's own first."""
 COLUMNS = (
     ("Solve-P", "", "", "solve_precision"),
@@ -41,7 +41,7 @@ COLUMNS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class PaperOptions:
     """What the command line says of the layout: `bases` are runs, folders of runs or models."""
 
     rule: str = "paper"
@@ -78,24 +78,28 @@ class Block:
     based: bool
 
 
-def paper(runs: Sequence[Run], choice: Choice) -> Grid:
+def paper_table(runs: Sequence[Run], choice: PaperOptions) -> Table:
     """Raises UsageError for a base that is none of the runs."""
     environments = choice.environments or next(
-        (e for e in ENVIRONMENTS if any(e in run.groups for run in runs)), "paper"
+        (e for e in ENVIRONMENT_GROUPS if any(e in run.groups for run in runs)), "paper"
     )
     rows = _by_model(runs)
     marks = verifier_marks([row[0].summary for row in rows])
     lines = [replace(_line(row, environments, choice.rule), mark=mark) for row, mark in zip(rows, marks, strict=True)]
     blocks = _blocks(_distinct(lines), choice.bases) + (published() if choice.published else [])
-    columns = [Column("model", left=True), *(Column(heading, over) for heading, over, *_ in COLUMNS), Column("Avg")]
-    unheeded = any(heeded(run.summary) is False for run in runs)
+    columns = [
+        TableColumn("model", left=True),
+        *(TableColumn(heading, over) for heading, over, *_ in COLUMNS),
+        TableColumn("Avg"),
+    ]
+    unheeded = any(heeded_reasoning(run.summary) is False for run in runs)
     notes = [
         *_notes(environments, choice),
-        *([NOT_HEEDED] if unheeded else []),
+        *([UNHEEDED_NOTE] if unheeded else []),
         *_floors(runs),
         *verifier_note([run.summary for run in runs]),
     ]
-    return Grid(columns, _rows(blocks), notes)
+    return Table(columns, _rows(blocks), notes)
 
 
 def published() -> list[Block]:
@@ -107,7 +111,7 @@ def published() -> list[Block]:
     ]
 
 
-def _notes(environments: str, choice: Choice) -> list[str]:
+def _notes(environments: str, choice: PaperOptions) -> list[str]:
     notes = [
         f"Percentages by the {choice.rule} rule; Solve columns: {environments}_* environments, mean over scenarios; "
         "Avg: mean of the eight columns before it; -: not played, or not whole."
@@ -121,7 +125,7 @@ def _notes(environments: str, choice: Choice) -> list[str]:
 
 def _floors(runs: Sequence[Run]) -> list[str]:
     """What doing nothing reaches in the columns of groups; tasks have none here."""
-    found = floors([run.summary for run in runs])
+    found = headline_floors([run.summary for run in runs])
     said = [f"{over} {100 * found[group]:.2f}" for _, over, group, _ in COLUMNS if group in found]
     return [f"Floor, what policy/silent reaches: {', '.join(said)}."] if said else []
 
@@ -159,7 +163,7 @@ def _line(runs: Sequence[Run], environments: str, rule: str) -> Line:
 
 
 def _percent(entry: SummaryEntry | None, metric: str, rule: str) -> float | None:
-    value = value_of(entry, RULES[rule] + metric)
+    value = metric_value(entry, RULES[rule] + metric)
     return None if value is None else 100 * value
 
 
@@ -201,7 +205,7 @@ def _marked(lines: Sequence[Line], bases: Sequence[str]) -> set[int]:
         found = {index for index, line in enumerate(lines) if _means(base, line)}
         if not found:
             known = [name for line in lines for name in (line.label, *(str(run.path) for run in line.runs))]
-            raise UsageError(f"--base {base} is none of these runs, nor the model of one.{near(base, known)}")
+            raise UsageError(f"--base {base} is none of these runs, nor the model of one.{suggest_names(base, known)}")
         marked |= found
     return marked
 
@@ -216,24 +220,26 @@ def _means(base: str, line: Line) -> bool:
 # --- cells -------------------------------------------------------------------------------------------------------
 
 
-def _rows(blocks: Sequence[Block]) -> list[Row]:
+def _rows(blocks: Sequence[Block]) -> list[TableRow]:
     lines = [line for block in blocks for line in block.lines]
     ranks = [_ranks([line.values[column] for line in lines]) for column in range(len(COLUMNS) + 1)]
     return [
-        Row([text(line.label + line.mark), *_cells(line, block.lines[0] if block.based else line, ranks)], number)
+        TableRow(
+            [text_cell(line.label + line.mark), *_cells(line, block.lines[0] if block.based else line, ranks)], number
+        )
         for number, block in enumerate(blocks)
         for line in block.lines
     ]
 
 
-def _cells(line: Line, base: Line, ranks: Sequence[Sequence[str]]) -> list[Cell]:
+def _cells(line: Line, base: Line, ranks: Sequence[Sequence[str]]) -> list[TableCell]:
     cells = []
     for value, before, rank in zip(line.values, base.values, ranks, strict=True):
         shown = None if value is None else f"{value:.2f}"
         mark: Literal["", "best", "second"] = ""
         if shown is not None and shown in rank:
             mark = "best" if shown == rank[0] else "second"
-        cells.append(Cell() if shown is None else Cell(shown, float(shown), mark, _trend(value, before)))
+        cells.append(TableCell() if shown is None else TableCell(shown, float(shown), mark, _trend(value, before)))
     return cells
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from harness.console.tables import verifier_marks, verifier_note
 from harness.data.schema import Summary, SummaryEntry
 from harness.metrics import RULES, shown_by_rule
-from results.render import Cell, Column, Grid, Row, number, text
+from results.render import Table, TableCell, TableColumn, TableRow, number_cell, text_cell
 from results.runs import Run
 
 SCENARIOS = {
@@ -22,18 +22,18 @@ NOTE = (
 )
 
 
-def scenario(runs: Sequence[Run], rule: str) -> Grid:
+def scenario_table(runs: Sequence[Run], rule: str) -> Table:
     """Fractions; the mean over scenarios is the group's."""
     headings = [row.heading for row in shown_by_rule()]
-    columns = [Column("model", left=True), Column("tasks", left=True)]
-    columns += [Column(metric, over) for over in (*SCENARIOS.values(), "mean") for metric in headings]
+    columns = [TableColumn("model", left=True), TableColumn("tasks", left=True)]
+    columns += [TableColumn(metric, over) for over in (*SCENARIOS.values(), "mean") for metric in headings]
     summaries = [run.summary for run in runs]
     rows = [
-        Row([text(run.label + mark), text(f"{family}_*"), *_cells(run.summary, family, RULES[rule])])
+        TableRow([text_cell(run.label + mark), text_cell(f"{family}_*"), *_cells(run.summary, family, RULES[rule])])
         for run, mark in zip(runs, verifier_marks(summaries), strict=True)
         for family in _families(run.summary["tasks"])
     ]
-    return Grid(columns, rows, [NOTE.format(rule), *verifier_note(summaries)])
+    return Table(columns, rows, [NOTE.format(rule), *verifier_note(summaries)])
 
 
 def _families(tasks: Iterable[str]) -> list[str]:
@@ -47,12 +47,12 @@ def _family(task: str) -> str | None:
     return None if kind is None else task.removesuffix(f"_{kind}")
 
 
-def _cells(summary: Summary, family: str, prefix: str) -> list[Cell]:
+def _cells(summary: Summary, family: str, prefix: str) -> list[TableCell]:
     entries = [summary["tasks"].get(f"{family}_{kind}") for kind in SCENARIOS] + [summary["groups"].get(family)]
-    return [number(value_of(entry, prefix + row.name)) for entry in entries for row in shown_by_rule()]
+    return [number_cell(metric_value(entry, prefix + row.name)) for entry in entries for row in shown_by_rule()]
 
 
-def value_of(entry: SummaryEntry | None, metric: str) -> float | None:
+def metric_value(entry: SummaryEntry | None, metric: str) -> float | None:
     """The value of a metric of a summary's task or group; None where there is none."""
     found = None if entry is None else entry["metrics"].get(metric)
     return None if found is None else found["value"]

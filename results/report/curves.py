@@ -17,7 +17,7 @@ TRAINED = ("reward", "loss")
 
 
 @dataclass(frozen=True, slots=True)
-class Curves:
+class TrainingCurves:
     """Name to points (step, value): what was logged while training, and what validations found."""
 
     label: str
@@ -25,7 +25,7 @@ class Curves:
     validated: Mapping[str, Points]
 
 
-def read_curves(folder: Path, needed: bool = False) -> Curves | None:
+def read_curves(folder: Path, needed: bool = False) -> TrainingCurves | None:
     """The curves in a folder; None where it has none. Raises UsageError where they are needed. A line that cannot be
     read (the last one of a killed run) is left out."""
     path = folder / "metrics.jsonl"
@@ -36,12 +36,14 @@ def read_curves(folder: Path, needed: bool = False) -> Curves | None:
     lines = [line for text in path.read_bytes().splitlines() if (line := _line(text)) is not None]
     validations = [{"step": line["step"], **v} for line in lines if isinstance(v := line.get("validation"), dict)]
     label = folder.resolve().name
-    return Curves(label, _curves(lines, TRAINED), _curves(validations, [row.name for row in shown_in("curves")]))
+    return TrainingCurves(
+        label, _curves(lines, TRAINED), _curves(validations, [row.name for row in shown_in("curves")])
+    )
 
 
 def _line(text: bytes) -> dict[str, Any] | None:
     try:
-        line = jsonio.loads(text)
+        line = jsonio.parse_json(text)
     except ValueError:
         return None
     return line if isinstance(line, dict) and _is_number(line.get("step")) else None

@@ -13,40 +13,40 @@ from pathlib import Path
 from harness.console.tables import verifier_note
 from harness.data.schema import Manifest, Record, Summary
 from harness.errors import UsageError
-from harness.evaluation.run_tasks import tasks_of
+from harness.evaluation.run_tasks import load_run_tasks
 from harness.metrics import HEADLINE
 from harness.runs.directory import RunDirectory
 from harness.runs.record import to_trajectory
 from harness.types import Sample
 from results import runs as reading
 from results.causes import Diagnosis, diagnose
-from results.report.curves import Curves, read_curves
+from results.report.curves import TrainingCurves, read_curves
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class ReportedRun:
     """One run as it is told of: `label` names it in this report, `diagnoses` has one entry a record."""
 
     label: str
-    read: reading.Run
+    source: reading.Run
     samples: Mapping[tuple[str, str], Sample]
     diagnoses: Sequence[Diagnosis | None]
 
     @property
     def path(self) -> Path:
-        return self.read.path
+        return self.source.path
 
     @property
     def manifest(self) -> Manifest:
-        return self.read.manifest
+        return self.source.manifest
 
     @property
     def summary(self) -> Summary:
-        return self.read.summary
+        return self.source.summary
 
     @property
     def records(self) -> Sequence[Record]:
-        return self.read.records
+        return self.source.records
 
     @property
     def is_policy(self) -> bool:
@@ -58,15 +58,15 @@ class Run:
 class Report:
     """Everything that is shown; `remarks` are sentences about what could not be taken as it was."""
 
-    runs: Sequence[Run]
-    curves: Sequence[Curves]
+    runs: Sequence[ReportedRun]
+    curves: Sequence[TrainingCurves]
     remarks: Sequence[str]
 
 
-def read(paths: Sequence[Path], training: Sequence[Path] = ()) -> Report:
+def read_report(paths: Sequence[Path], training: Sequence[Path] = ()) -> Report:
     """The runs at or below the paths. Raises UsageError where a path is no run, or where no run can be read."""
-    found, remarks = reading.found_runs(paths)
-    runs: list[Run] = []
+    found, remarks = reading.find_runs(paths)
+    runs: list[ReportedRun] = []
     for path in dict.fromkeys(found):
         if not (path / "manifest.json").exists():
             raise UsageError(" ".join([*remarks, f"{path} is no run directory: it has no manifest.json."]))
@@ -83,7 +83,7 @@ def read(paths: Sequence[Path], training: Sequence[Path] = ()) -> Report:
     return Report(_labelled(runs), curves, [*remarks, *verifier_note([run.summary for run in runs])])
 
 
-def _read(path: Path) -> tuple[Run, list[str]]:
+def _read(path: Path) -> tuple[ReportedRun, list[str]]:
     run = reading.read_run(path, unfinished=True)
     for record in run.records:
         to_trajectory(record)
@@ -94,13 +94,13 @@ def _read(path: Path) -> tuple[Run, list[str]]:
         diagnose(record, samples.get((record["task"], record["sample"])), headlines.get(record["task"], HEADLINE))
         for record in run.records
     ]
-    return Run(_label(run.summary), run, samples, diagnoses), [*_torn(directory), *run.remarks, *without]
+    return ReportedRun(_label(run.summary), run, samples, diagnoses), [*_torn(directory), *run.remarks, *without]
 
 
 def _samples(directory: RunDirectory) -> tuple[dict[tuple[str, str], Sample], list[str]]:
     """The samples by task and id; none, and a sentence, where they cannot be found again."""
     try:
-        tasks = tasks_of(directory)
+        tasks = load_run_tasks(directory)
     except UsageError as error:
         return {}, [f"Without gold, so without the causes and graphs that need it: {error}"]
     return {(name, sample): found for name, (_, samples) in tasks.items() for sample, found in samples.items()}, []
@@ -116,10 +116,10 @@ def _label(summary: Summary) -> str:
     return str(summary["model"]) + ("" if mode == "default" else f" ({mode})")
 
 
-def _labelled(runs: Sequence[Run]) -> list[Run]:
+def _labelled(runs: Sequence[ReportedRun]) -> list[ReportedRun]:
     """The runs with labels that differ: where two would be the same, the folder's name is added, or a number."""
     twice = {label for label, count in Counter(run.label for run in runs).items() if count > 1}
-    found: list[Run] = []
+    found: list[ReportedRun] = []
     for run in runs:
         label = f"{run.label}, {run.path.resolve().name}" if run.label in twice else run.label
         taken = {other.label for other in found}

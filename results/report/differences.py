@@ -11,35 +11,35 @@ from dataclasses import dataclass
 from harness.errors import UsageError
 from harness.metrics import ANSWERS, METRICS, RULES, find_metric, shown_in
 from results.comparison.changes import Change, changes, scopes
-from results.comparison.pairs import pair_up
-from results.report.data import Run
+from results.comparison.pairs import pair_episodes
+from results.report.data import ReportedRun
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class RunDifference:
     """A run against the first: what changed, by name, or why the two cannot be paired."""
 
-    base: Run
-    run: Run
+    base: ReportedRun
+    run: ReportedRun
     changes: Mapping[str, Change]
     refused: str = ""
 
 
-def differences(runs: Sequence[Run]) -> list[Difference]:
+def compare_with_first(runs: Sequence[ReportedRun]) -> list[RunDifference]:
     """One for every model's run but the first; policies are floors, and compared with nothing."""
     models = [run for run in runs if not run.is_policy]
     return [_difference(models[0], other) for other in models[1:]]
 
 
-def _difference(base: Run, run: Run) -> Difference:
+def _difference(base: ReportedRun, run: ReportedRun) -> RunDifference:
     try:
-        pairs = pair_up(base.read, run.read, shared=True)
+        pairs = pair_episodes(base.source, run.source, shared=True)
     except UsageError as error:
-        return Difference(base, run, {}, str(error))
-    parts = scopes(base.read, run.read, by_task=False)
+        return RunDifference(base, run, {}, str(error))
+    parts = scopes(base.source, run.source, by_task=False)
     headlines = [str(base.manifest["tasks"][task]["headline"]) for tasks in parts.values() for task in tasks]
     found = changes(pairs, parts, list(dict.fromkeys([*_usual(), *headlines])))
-    return Difference(base, run, {_name(change, len(parts) > 1): change for change in found})
+    return RunDifference(base, run, {_name(change, len(parts) > 1): change for change in found})
 
 
 def _usual() -> list[str]:

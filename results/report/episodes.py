@@ -18,8 +18,8 @@ from harness.runs.record import to_trajectory
 from harness.scoring.strict import reject_reasons
 from harness.stops import stop_sentence
 from harness.types import Sample
-from results.causes import LABELS, Diagnosis, SubAnswer, sub_answers
-from results.report.data import Run
+from results.causes import CAUSE_LABELS, Diagnosis, SubAnswer, sub_answers
+from results.report.data import ReportedRun
 
 BLOCK_EPISODES = 200
 BLOCK_CHARACTERS = 1_000_000
@@ -27,10 +27,10 @@ BLOCK_CHARACTERS = 1_000_000
 SNIPPET = 260
 
 Solves = Literal["solves", "paper_solves"]
-Entry = tuple[int, Run, Record, Diagnosis | None]
+EpisodeEntry = tuple[int, ReportedRun, Record, Diagnosis | None]
 
 
-def pack(value: Any) -> str:
+def pack_json(value: Any) -> str:
     """JSON, gzip, base64; the same text for the same value."""
     return _packed(_text(value))
 
@@ -43,7 +43,7 @@ def _packed(text: str) -> str:
     return base64.b64encode(gzip.compress(text.encode("utf-8", "replace"), 7, mtime=0)).decode("ascii")
 
 
-def entries(runs: Sequence[Run]) -> list[Entry]:
+def list_episodes(runs: Sequence[ReportedRun]) -> list[EpisodeEntry]:
     """All episodes, the runs of one question beside each other: by task, sample, epoch and run."""
     found = [
         (number, run, record, diagnosis)
@@ -53,7 +53,9 @@ def entries(runs: Sequence[Run]) -> list[Entry]:
     return sorted(found, key=lambda entry: (entry[2]["task"], entry[2]["sample"], entry[2]["epoch"], entry[0]))
 
 
-def index(runs: Sequence[Run], found: Sequence[Entry], colours: Mapping[str, str], starts: Sequence[int]) -> Any:
+def make_index(
+    runs: Sequence[ReportedRun], found: Sequence[EpisodeEntry], colours: Mapping[str, str], starts: Sequence[int]
+) -> Any:
     """What the list shows and searches: columns, one value an episode. `starts`: each block's first episode."""
     tasks = {name: number for number, name in enumerate(dict.fromkeys(record["task"] for _, _, record, _ in found))}
     samples: dict[tuple[str, str], int] = {}
@@ -65,7 +67,7 @@ def index(runs: Sequence[Run], found: Sequence[Entry], colours: Mapping[str, str
     return {
         "runs": [{"label": run.label, "colour": colours[run.label]} for run in runs],
         "tasks": list(tasks),
-        "causes": [{"key": cause, "label": label} for cause, label in LABELS.items()],
+        "causes": [{"key": cause, "label": label} for cause, label in CAUSE_LABELS.items()],
         "samples": questions,
         "starts": list(starts),
         "episodes": [
@@ -75,7 +77,7 @@ def index(runs: Sequence[Run], found: Sequence[Entry], colours: Mapping[str, str
                 samples[record["task"], record["sample"]],
                 record["epoch"],
                 record["outcome"],
-                -1 if diagnosis is None else list(LABELS).index(diagnosis.cause),
+                -1 if diagnosis is None else list(CAUSE_LABELS).index(diagnosis.cause),
                 _rounded(_headline(run, record)),
                 _rounded(record["scores"].get("paper_solve_f1")),
                 next((record["scores"][name] for name in ANSWERS if record["scores"].get(name) is not None), None),
@@ -87,7 +89,7 @@ def index(runs: Sequence[Run], found: Sequence[Entry], colours: Mapping[str, str
     }
 
 
-def blocks(found: Sequence[Entry]) -> Iterator[tuple[int, str]]:
+def pack_transcripts(found: Sequence[EpisodeEntry]) -> Iterator[tuple[int, str]]:
     """Transcripts in order: the number of a block's first episode, and the block."""
     start, size = 0, 0
     block: list[str] = []
@@ -96,7 +98,7 @@ def blocks(found: Sequence[Entry]) -> Iterator[tuple[int, str]]:
         sample = run.samples.get((record["task"], record["sample"]))
         if sample is not None and id(sample) not in golds:
             golds[id(sample)] = sub_answers(sample)
-        one = _text(transcript(record, diagnosis, sample, golds.get(id(sample))))
+        one = _text(make_transcript(record, diagnosis, sample, golds.get(id(sample))))
         if block and (len(block) == BLOCK_EPISODES or size + len(one) > BLOCK_CHARACTERS):
             yield start, _packed(f"[{','.join(block)}]")
             start, block, size = number, [], 0
@@ -106,7 +108,7 @@ def blocks(found: Sequence[Entry]) -> Iterator[tuple[int, str]]:
         yield start, _packed(f"[{','.join(block)}]")
 
 
-def transcript(
+def make_transcript(
     record: Record, diagnosis: Diagnosis | None, sample: Sample | None, wanted: Sequence[SubAnswer] | None
 ) -> dict[str, Any]:
     """One episode in full: its messages with every call beside the turn that made it, verdicts and gold."""
@@ -124,7 +126,7 @@ def transcript(
         "notes": [str(note) for note in record.get("notes", ())],
         "usage": record["usage"],
         "seconds": record["timing"].get("total"),
-        "marks": [] if diagnosis is None else [LABELS[mark] for mark in diagnosis.marks],
+        "marks": [] if diagnosis is None else [CAUSE_LABELS[mark] for mark in diagnosis.marks],
         "gold": None if sample is None else sample.gold.answer,
         "wanted": None if wanted is None else [_wanted(sub) for sub in wanted],
         "tools": None if sample is None else [[tool.name, tool.description] for tool in sample.tools],
@@ -180,7 +182,7 @@ def _lost(asked: ToolCallJSON) -> dict[str, Any]:
     return _call({**MISSING_CALL, "name": function["name"], "raw": function["arguments"]}, None, {})
 
 
-def _headline(run: Run, record: Record) -> float | None:
+def _headline(run: ReportedRun, record: Record) -> float | None:
     metric = run.manifest["tasks"][record["task"]].get("headline", HEADLINE)
     value: float | None = record["scores"].get(metric)
     return value

@@ -8,14 +8,14 @@ from dataclasses import dataclass, replace
 
 from harness.data.schema import MetricJSON
 from harness.metrics import HEADLINE, title_of
-from harness.runs.summary import PASS
+from harness.runs.summary import PASS_METRIC
 from harness.stats import Estimate, Observation, estimate
-from results.causes import LABELS
+from results.causes import CAUSE_LABELS
 from results.comparison.changes import shown_p
-from results.report.curves import Curves
-from results.report.data import Report, Run
-from results.report.differences import Difference
-from results.report.svg import Line, Mark, bubbles, intervals, lines, stacked
+from results.report.curves import TrainingCurves
+from results.report.data import Report, ReportedRun
+from results.report.differences import RunDifference
+from results.report.svg import PlotLine, PlotMark, plot_bubbles, plot_intervals, plot_lines, plot_stacked_bars
 
 UNIT = (0.0, 1.0)
 
@@ -31,7 +31,7 @@ class Figure:
     wide: bool = False
 
 
-def colours(runs: Sequence[Run]) -> dict[str, str]:
+def assign_colours(runs: Sequence[ReportedRun]) -> dict[str, str]:
     """A class for every run's label: greys for policies among models, else the palette in turn."""
     models = [run for run in runs if not run.is_policy] or list(runs)
     floors = [run for run in runs if run not in models]
@@ -39,9 +39,9 @@ def colours(runs: Sequence[Run]) -> dict[str, str]:
     return found | {run.label: f"p{index % 5}" for index, run in enumerate(floors)}
 
 
-def figures(report: Report, found: Sequence[Difference]) -> Iterator[Figure]:
+def draw_figures(report: Report, found: Sequence[RunDifference]) -> Iterator[Figure]:
     """All figures for which there is something to show."""
-    palette = colours(report.runs)
+    palette = assign_colours(report.runs)
     legend = list(palette.items())
     yield from _by_task(report.runs, palette, legend)
     yield from _by_hops(report.runs, palette, legend)
@@ -51,22 +51,24 @@ def figures(report: Report, found: Sequence[Difference]) -> Iterator[Figure]:
     yield from _training(report.curves)
 
 
-def causes_figure(runs: Sequence[Run]) -> Figure:
+def draw_causes(runs: Sequence[ReportedRun]) -> Figure:
     """Shares of episodes by cause, a bar a run."""
     rows = []
     for run in runs:
         found = Counter(None if diagnosis is None else diagnosis.cause for diagnosis in run.diagnoses)
         shares = [("k-fine", "no failure", found[None])] if found[None] else []
-        shares += [(f"k-{cause}", label, found[cause]) for cause, label in LABELS.items() if found[cause]]
+        shares += [(f"k-{cause}", label, found[cause]) for cause, label in CAUSE_LABELS.items() if found[cause]]
         rows.append((run.label, shares))
     present = {class_ for _, shares in rows for class_, _, _ in shares}
-    legend = [("no failure", "k-fine"), *((label, f"k-{cause}") for cause, label in LABELS.items())]
+    legend = [("no failure", "k-fine"), *((label, f"k-{cause}") for cause, label in CAUSE_LABELS.items())]
     shown = [(label, class_) for label, class_ in legend if class_ in present]
     says = "Every episode of a run by its one cause of failure."
-    return Figure("Causes", says, [stacked(rows, says)], shown, wide=True)
+    return Figure("Causes", says, [plot_stacked_bars(rows, says)], shown, wide=True)
 
 
-def _by_task(runs: Sequence[Run], palette: Mapping[str, str], legend: list[tuple[str, str]]) -> Iterator[Figure]:
+def _by_task(
+    runs: Sequence[ReportedRun], palette: Mapping[str, str], legend: list[tuple[str, str]]
+) -> Iterator[Figure]:
     names = dict.fromkeys(name for run in runs for name in run.summary["tasks"])
     rows = [(name, [marks for run in runs if (marks := list(_task_marks(run, name, palette)))]) for name in names]
     rows = [(name, _floors_together(marks)) for name, marks in rows if marks]
@@ -75,16 +77,16 @@ def _by_task(runs: Sequence[Run], palette: Mapping[str, str], legend: list[tuple
         axis = title_of(HEADLINE) if own == {HEADLINE} else "each task's headline metric"
         shown = f"{axis[0].upper()}{axis[1:]} with its 95 % interval (filled)"
         says = f"{shown}; hollow: the paper's rule, where its value differs."
-        yield Figure("Score by task", says, [intervals(rows, UNIT, says, axis)], legend)
+        yield Figure("Score by task", says, [plot_intervals(rows, UNIT, says, axis)], legend)
 
 
-def _floors_together(marks: Sequence[list[Mark]]) -> list[list[Mark]]:
+def _floors_together(marks: Sequence[list[PlotMark]]) -> list[list[PlotMark]]:
     """A line a run; policies share one, without their intervals, where there are models."""
     floors = [replace(mark, interval=None) for line in marks for mark in line if mark.colour.startswith("p")]
     return [line for line in marks if not line[0].colour.startswith("p")] + ([floors] if floors else [])
 
 
-def _task_marks(run: Run, task: str, palette: Mapping[str, str]) -> Iterator[Mark]:
+def _task_marks(run: ReportedRun, task: str, palette: Mapping[str, str]) -> Iterator[PlotMark]:
     """The task's headline metric, and the paper's where it has another value."""
     entry = run.summary["tasks"].get(task)
     if entry is None:
@@ -95,7 +97,7 @@ def _task_marks(run: Run, task: str, palette: Mapping[str, str]) -> Iterator[Mar
         if cell and cell["value"] is not None and (cell is strict or not strict or cell["value"] != strict["value"]):
             ends = _ends(cell)
             title = f"{run.label}, {task}, {rule}: {_told(cell['value'], ends)}, n = {cell['n']}"
-            yield Mark(cell["value"], ends, palette[run.label], title, hollow=cell is paper)
+            yield PlotMark(cell["value"], ends, palette[run.label], title, hollow=cell is paper)
 
 
 def _ends(cell: MetricJSON) -> tuple[float, float] | None:
@@ -107,7 +109,9 @@ def _told(value: float, ends: tuple[float, ...] | None) -> str:
     return f"{value:.3f}" + (f" [{ends[0]:.3f}, {ends[1]:.3f}]" if ends else "")
 
 
-def _by_hops(runs: Sequence[Run], palette: Mapping[str, str], legend: list[tuple[str, str]]) -> Iterator[Figure]:
+def _by_hops(
+    runs: Sequence[ReportedRun], palette: Mapping[str, str], legend: list[tuple[str, str]]
+) -> Iterator[Figure]:
     series = []
     for run in runs:
         by_hops: dict[int, list[Observation]] = defaultdict(list)
@@ -124,14 +128,14 @@ def _by_hops(runs: Sequence[Run], palette: Mapping[str, str], legend: list[tuple
                 for (hops, mean), interval in zip(points, ends, strict=True)
                 if mean.value is not None
             ]
-            series.append(Line(line, palette[run.label], run.label))
+            series.append(PlotLine(line, palette[run.label], run.label))
     if len({point[0] for line in series for point in line.points}) > 1:
         says = "Mean strict Solve-F1 by the number of sub-answers an episode asks for, all tasks together."
-        drawn = lines(series, UNIT, says, ("sub-answers (hops)", "strict Solve-F1"), whole=True)
+        drawn = plot_lines(series, UNIT, says, ("sub-answers (hops)", "strict Solve-F1"), whole=True)
         yield Figure("Score against hops", says, [drawn], legend)
 
 
-def _by_calls(runs: Sequence[Run], palette: Mapping[str, str]) -> Iterator[Figure]:
+def _by_calls(runs: Sequence[ReportedRun], palette: Mapping[str, str]) -> Iterator[Figure]:
     most = max((len(record["calls"]) for run in runs for record in run.records), default=0)
     drawings = []
     for run in runs:
@@ -141,29 +145,31 @@ def _by_calls(runs: Sequence[Run], palette: Mapping[str, str]) -> Iterator[Figur
                 counts[len(record["calls"]), round(float(value), 1)] += 1
         if counts:
             says = f"{run.label}: calls against strict Solve-F1"
-            drawings.append(bubbles(counts, max(most, 1), palette[run.label], says, run.label))
+            drawings.append(plot_bubbles(counts, max(most, 1), palette[run.label], says, run.label))
     if drawings:
         says = "Episodes by their number of calls and their strict Solve-F1; a circle's area is their number."
         yield Figure("Calls against score", says, drawings, wide=True)
 
 
-def _over_epochs(runs: Sequence[Run], palette: Mapping[str, str], legend: list[tuple[str, str]]) -> Iterator[Figure]:
+def _over_epochs(
+    runs: Sequence[ReportedRun], palette: Mapping[str, str], legend: list[tuple[str, str]]
+) -> Iterator[Figure]:
     series = []
     for run in runs:
         for rule in ("pass@", "pass^"):
             points = [(float(k), mean.value, mean.ci95) for k, mean in _passes(run, rule) if mean.value is not None]
             if len(points) > 1:
-                series.append(Line(points, palette[run.label], f"{run.label}, {rule}k", dashed=rule == "pass@"))
+                series.append(PlotLine(points, palette[run.label], f"{run.label}, {rule}k", dashed=rule == "pass@"))
     if series:
         says = "A right answer in all of k attempts (pass^k, solid) and in at least one (pass@k, dashed), tasks' mean."
-        yield Figure("Reliability", says, [lines(series, UNIT, says, ("k", "share"), whole=True)], legend)
+        yield Figure("Reliability", says, [plot_lines(series, UNIT, says, ("k", "share"), whole=True)], legend)
 
 
-def _passes(run: Run, rule: str) -> Iterator[tuple[int, Estimate]]:
+def _passes(run: ReportedRun, rule: str) -> Iterator[tuple[int, Estimate]]:
     """The mean over the run's groups, or its tasks where it has no group, of each pass metric; no interval of its own
     where there are several."""
     entries = list((run.summary["groups"] or run.summary["tasks"]).values())
-    found = [PASS.fullmatch(name) for name in entries[0]["metrics"]] if entries else []
+    found = [PASS_METRIC.fullmatch(name) for name in entries[0]["metrics"]] if entries else []
     for k in sorted(int(one[2]) for one in found if one and one[1] == rule):
         name = f"{rule}{k}"
         cells = [entry["metrics"][name] for entry in entries if name in entry["metrics"]]
@@ -173,32 +179,32 @@ def _passes(run: Run, rule: str) -> Iterator[tuple[int, Estimate]]:
         yield k, Estimate(mean, None, ends, len(values))
 
 
-def _differences(found: Sequence[Difference], palette: Mapping[str, str]) -> Iterator[Figure]:
-    rows: list[tuple[str, list[list[Mark]]]] = []
+def _differences(found: Sequence[RunDifference], palette: Mapping[str, str]) -> Iterator[Figure]:
+    rows: list[tuple[str, list[list[PlotMark]]]] = []
     for one in found:
         for name, change in one.changes.items():
             title = f"{one.run.label} minus {one.base.label}, {name}: {_told(change.value, change.difference.ci95)}"
             title += f", n = {change.n}, p {shown_p(change.p)}"
-            mark = Mark(change.value, change.difference.ci95, palette[one.run.label], title)
+            mark = PlotMark(change.value, change.difference.ci95, palette[one.run.label], title)
             rows.append((f"{one.run.label}: {name}", [[mark]]))
     if rows:
         ends = [end for _, [[mark]] in rows for end in (mark.interval or (mark.value,))]
         reach = max(0.05, 1.1 * max(map(abs, ends)))
         base = found[0].base.label
         says = f"Each run minus {base}, paired on the same episodes, with 95 % intervals; 0 is no difference."
-        drawn = intervals(rows, (-reach, reach), says, f"difference from {base}")
+        drawn = plot_intervals(rows, (-reach, reach), says, f"difference from {base}")
         yield Figure("Paired differences", says, [drawn])
 
 
-def _training(curves: Sequence[Curves]) -> Iterator[Figure]:
+def _training(curves: Sequence[TrainingCurves]) -> Iterator[Figure]:
     for curve in curves:
         for found, says in ((curve.trained, "Logged while training."), (curve.validated, "Found by validations.")):
             series = [
-                Line([(step, value, None) for step, value in points], f"c{index}", name)
+                PlotLine([(step, value, None) for step, value in points], f"c{index}", name)
                 for index, (name, points) in enumerate(found.items())
             ]
             if series and len({point[0] for line in series for point in line.points}) > 1:
                 values = [point[1] for line in series for point in line.points]
                 ends = (min(0.0, *values), max(1.0, *values))
                 legend = [(line.title, line.colour) for line in series]
-                yield Figure(f"Training: {curve.label}", says, [lines(series, ends, says, ("step", ""))], legend)
+                yield Figure(f"Training: {curve.label}", says, [plot_lines(series, ends, says, ("step", ""))], legend)

@@ -7,30 +7,30 @@ from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from typing import Any
 
-from harness.console.tables import cell, legend, number, rows, verifier_marks
+from harness.console.tables import format_cell, format_legend, format_number, table_rows, verifier_marks
 from harness.data.schema import MetricJSON, Record, SummaryEntry
 from harness.metrics import ANSWERS, title_of
 from harness.runs import averages
-from harness.runs.summary import PASS, heeded
-from results.causes import LABELS, counted
+from harness.runs.summary import PASS_METRIC, heeded_reasoning
+from results.causes import CAUSE_LABELS, count_causes
 from results.comparison.changes import DETECTABLE, Change, shown_p
-from results.report.data import Report, Run
-from results.report.differences import Difference, differences
-from results.report.figures import Figure, causes_figure, colours, figures
+from results.report.data import Report, ReportedRun
+from results.report.differences import RunDifference, compare_with_first
+from results.report.figures import Figure, assign_colours, draw_causes, draw_figures
 from results.report.svg import element
 
 Cells = Sequence[Sequence[str]]
 
 
-def overview(report: Report) -> str:
+def build_overview(report: Report) -> str:
     """Everything before the episodes."""
-    palette, found = colours(report.runs), differences(report.runs)
+    palette, found = assign_colours(report.runs), compare_with_first(report.runs)
     words = _remarks(report.remarks) + _cards(report.runs, palette) + _words(report.runs, found)
     return "\n".join(
         [
             section("The result", words),
             section("Tables", _tables(report.runs)),
-            section("Figures", element("div", "".join(map(figure, figures(report, found))), class_="figures")),
+            section("Figures", element("div", "".join(map(figure, draw_figures(report, found))), class_="figures")),
             section("Why episodes failed", _causes(report.runs)),
         ]
     )
@@ -80,77 +80,79 @@ def _remarks(remarks: Sequence[str]) -> str:
     return element("ul", items, class_="remarks", role="note") if items else ""
 
 
-def _entries(run: Run) -> dict[str, SummaryEntry]:
+def _entries(run: ReportedRun) -> dict[str, SummaryEntry]:
     """The run's groups, and its tasks that are in none."""
     groups = run.summary["groups"]
     inside = {task for name in groups for task in run.manifest["groups"].get(name, ())}
     return {**groups, **{name: entry for name, entry in run.summary["tasks"].items() if name not in inside}}
 
 
-def _cards(runs: Sequence[Run], palette: Mapping[str, str]) -> str:
+def _cards(runs: Sequence[ReportedRun], palette: Mapping[str, str]) -> str:
     """The headline of every model, in large; of the policies only where there is nothing else."""
     models = [run for run in runs if not run.is_policy] or list(runs)
     cards = [_card(run, name, entry, palette[run.label]) for run in models for name, entry in _benchmarks(run).items()]
     return element("div", "".join(cards[:12]), class_="cards") if cards else ""
 
 
-def _benchmarks(run: Run) -> dict[str, SummaryEntry]:
+def _benchmarks(run: ReportedRun) -> dict[str, SummaryEntry]:
     """The entries without the averages over several benchmarks, which have no second rule, answers or floor."""
     return {name: entry for name, entry in _entries(run).items() if not averages.is_average(str(entry["headline"]))}
 
 
-def _card(run: Run, name: str, entry: SummaryEntry, colour: str) -> str:
+def _card(run: ReportedRun, name: str, entry: SummaryEntry, colour: str) -> str:
     metrics = entry["metrics"]
     headline = metrics.get(entry["headline"]) or {"value": None, "ci95": None}
     between = "{:.3f} to {:.3f}".format(*headline["ci95"]) if headline["ci95"] else "no interval"
     answer = next((metrics[name] for name in ANSWERS if metrics.get(name)), {"value": None})
     facts = [("by the paper’s rule", _value(metrics, f"paper_{entry['headline']}"))]
-    facts += [("right answers", number(answer["value"]))]
-    facts += [("calls an episode", cell(metrics, "calls"))]
+    facts += [("right answers", format_number(answer["value"]))]
+    facts += [("calls an episode", format_cell(metrics, "calls"))]
     inner = element("p", element("i", class_=colour) + escape(run.label), class_="who")
     inner += element("p", escape(f"{name}, {title_of(str(entry['headline']))}"), class_="what")
-    inner += element("p", number(headline["value"]), class_="big") + element("p", escape(between), class_="between")
+    inner += element("p", format_number(headline["value"]), class_="big") + element(
+        "p", escape(between), class_="between"
+    )
     inner += element("dl", "".join(element("dt", name) + element("dd", escape(told)) for name, told in facts))
     return element("article", inner, class_="card")
 
 
 def _value(metrics: Mapping[str, MetricJSON], metric: str) -> str:
-    return number((metrics.get(metric) or {"value": None})["value"])
+    return format_number((metrics.get(metric) or {"value": None})["value"])
 
 
-def _words(runs: Sequence[Run], found: Sequence[Difference]) -> str:
+def _words(runs: Sequence[ReportedRun], found: Sequence[RunDifference]) -> str:
     said = [_sentence(run) for run in runs if not run.is_policy] + [_floor(runs), *map(_difference, found)]
     if any(one.changes for one in found):
         said.append(f"p: paired permutation test, each by itself; {DETECTABLE}")
     return element("div", "".join(element("p", escape(text)) for text in said if text), class_="words")
 
 
-def _sentence(run: Run) -> str:
+def _sentence(run: ReportedRun) -> str:
     """What a run reached, how many of its episodes fell short and why, and which ended badly."""
     failed = [diagnosis for diagnosis in run.diagnoses if diagnosis is not None]
     reached = "; ".join(_reached(run))
     said = f"{run.label} reached {reached}. " if reached else f"{run.label}: "
     said += f"{len(failed):,} of its {len(run.records):,} episodes fell short of perfect"
     for cause, count in Counter(diagnosis.cause for diagnosis in failed).most_common(1):
-        said += f", most often: {LABELS[cause]} ({count:,})"
+        said += f", most often: {CAUSE_LABELS[cause]} ({count:,})"
     lost = Counter(record["outcome"].replace("_", " ") for record in run.records if record["outcome"] != "ok")
     ends = ", ".join(f"{outcome} {count:,}" for outcome, count in sorted(lost.items()))
     said += f". Ended otherwise than by its own words: {ends}; these stay in the denominator." if ends else "."
-    return said + (" It did not heed its reasoning switch." if heeded(run.summary) is False else "")
+    return said + (" It did not heed its reasoning switch." if heeded_reasoning(run.summary) is False else "")
 
 
-def _reached(run: Run) -> Iterator[str]:
+def _reached(run: ReportedRun) -> Iterator[str]:
     for name, entry in _entries(run).items():
         headline = str(entry["headline"])
         cell = entry["metrics"].get(headline)
         if cell and cell["value"] is not None:
             ends = f" (95 % interval {cell['ci95'][0]:.3f} to {cell['ci95'][1]:.3f})" if cell["ci95"] else ""
             paper = entry["metrics"].get(f"paper_{headline}")
-            besides = f", {number(paper['value'])} by the paper’s rule" if paper else ""
+            besides = f", {format_number(paper['value'])} by the paper’s rule" if paper else ""
             yield f"{title_of(headline)} {cell['value']:.3f}{ends} on {name}{besides}"
 
 
-def _floor(runs: Sequence[Run]) -> str:
+def _floor(runs: Sequence[ReportedRun]) -> str:
     """What policies without understanding reach: a model's numbers mean something above these."""
     told = []
     for run in runs:
@@ -167,7 +169,7 @@ def _floor(runs: Sequence[Run]) -> str:
     )
 
 
-def _difference(found: Difference) -> str:
+def _difference(found: RunDifference) -> str:
     if found.refused:
         return f"Not compared: {found.refused}"
     told = "; ".join(f"{name} {_change(change)}" for name, change in found.changes.items())
@@ -187,20 +189,22 @@ def _signed(value: float) -> str:
 # --- tables ------------------------------------------------------------------------------------------------------
 
 
-def _tables(runs: Sequence[Run]) -> str:
-    whole = _results(runs, by_task=False) + element("p", escape(legend([run.summary for run in runs])), class_="note")
+def _tables(runs: Sequence[ReportedRun]) -> str:
+    whole = _results(runs, by_task=False) + element(
+        "p", escape(format_legend([run.summary for run in runs])), class_="note"
+    )
     folded = element("summary", "By task") + _results(runs, by_task=True)
     return whole + element("details", folded)
 
 
-def _results(runs: Sequence[Run], by_task: bool) -> str:
+def _results(runs: Sequence[ReportedRun], by_task: bool) -> str:
     """A table for every headline metric there is: rows of different ones have different columns."""
     lines: dict[tuple[str, ...], list[dict[str, str]]] = {}
     for run, scored in zip(runs, verifier_marks([run.summary for run in runs]), strict=True):
-        for row in rows(run.summary, run.manifest["groups"], by_task):
+        for row in table_rows(run.summary, run.manifest["groups"], by_task):
             mark = (" (!)" if row["reasoning"].endswith("(!)") else "") + scored
             rest = {heading: text for heading, text in row.items() if heading not in ("model", "reasoning")}
-            columns = tuple(heading for heading in rest if not PASS.fullmatch(heading))
+            columns = tuple(heading for heading in rest if not PASS_METRIC.fullmatch(heading))
             lines.setdefault(columns, []).append({"run": run.label + mark, **rest})
     return "".join(_block(found) for found in lines.values())
 
@@ -215,26 +219,26 @@ def _block(lines: list[dict[str, str]]) -> str:
 # --- causes ------------------------------------------------------------------------------------------------------
 
 
-def _causes(runs: Sequence[Run]) -> str:
-    parts = [figure(causes_figure(runs))]
+def _causes(runs: Sequence[ReportedRun]) -> str:
+    parts = [figure(draw_causes(runs))]
     for run in runs:
         inner = element("summary", escape(f"{run.label}: by task and by hops"))
         pairs = list(zip(run.records, run.diagnoses, strict=True))
-        inner += _grid("task", counted((record["task"], d) for record, d in pairs))
+        inner += _grid("task", count_causes((record["task"], d) for record, d in pairs))
         if run.samples:
-            inner += _grid("hops", counted((_hops(run, record), d) for record, d in pairs))
+            inner += _grid("hops", count_causes((_hops(run, record), d) for record, d in pairs))
         parts.append(element("details", inner))
     return "".join(parts)
 
 
-def _hops(run: Run, record: Record) -> int:
+def _hops(run: ReportedRun, record: Record) -> int:
     return sum(map(len, run.samples[record["task"], record["sample"]].gold.sub_answers.values()))
 
 
 def _grid(name: str, found: Mapping[Any, Counter[Any]]) -> str:
     """Groups down, causes across, counts inside; a dash where there is none."""
-    present = [cause for cause in LABELS if any(counts[cause] for counts in found.values())]
-    heads = [name, "episodes", "no failure", *(LABELS[cause] for cause in present)]
+    present = [cause for cause in CAUSE_LABELS if any(counts[cause] for counts in found.values())]
+    heads = [name, "episodes", "no failure", *(CAUSE_LABELS[cause] for cause in present)]
     body = [
         [str(group), str(counts.total()), *(str(counts[cause]) if counts[cause] else "-" for cause in (None, *present))]
         for group, counts in sorted(found.items())

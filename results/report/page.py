@@ -12,29 +12,34 @@ from collections.abc import Sequence
 from html import escape
 from importlib.resources import files
 
-from harness.runs.directory import SCHEMA
-from results.report.data import Report, Run
-from results.report.episodes import blocks, entries, index, pack
-from results.report.figures import colours
-from results.report.overview import overview
+from harness.runs.directory import RUN_SCHEMA
+from results.report.data import Report, ReportedRun
+from results.report.episodes import list_episodes, make_index, pack_json, pack_transcripts
+from results.report.figures import assign_colours
+from results.report.overview import build_overview
 from results.report.svg import element
 
-BEGIN = '<!DOCTYPE html>\n<html lang="en" data-kind="harness-report">'
+PAGE_START = '<!DOCTYPE html>\n<html lang="en" data-kind="harness-report">'
 """How every report begins, so that nothing else is overwritten by one."""
 SCRIPTS = ("data.js", "list.js", "graph.js", "transcript.js", "main.js")
 
 
-def page(report: Report, title: str) -> str:
+def build_page(report: Report, title: str) -> str:
     """The whole file."""
     style = _themed(_static("report.css"))
     script = "(() => {\n'use strict';\n" + "\n".join(_static(name) for name in SCRIPTS) + "\n})();\n"
-    found = entries(report.runs)
-    packed = list(blocks(found))
-    data = [_data("index", pack(index(report.runs, found, colours(report.runs), [start for start, _ in packed])))]
+    found = list_episodes(report.runs)
+    packed = list(pack_transcripts(found))
+    data = [
+        _data(
+            "index",
+            pack_json(make_index(report.runs, found, assign_colours(report.runs), [start for start, _ in packed])),
+        )
+    ]
     data += [_data(f"block-{number}", text) for number, (_, text) in enumerate(packed)]
     return "\n".join(
         [
-            BEGIN,
+            PAGE_START,
             "<head>",
             '<meta charset="utf-8">',
             f'<meta http-equiv="Content-Security-Policy" content="{_policy(style, script)}">',
@@ -45,7 +50,7 @@ def page(report: Report, title: str) -> str:
             "</head>",
             "<body>",
             _header(report.runs, title),
-            f'<main id="overview">{overview(report)}{_foot(report.runs)}</main>',
+            f'<main id="overview">{build_overview(report)}{_foot(report.runs)}</main>',
             _static("episodes.html"),
             *data,
             f"<script>{script}</script>",
@@ -81,7 +86,7 @@ def _data(name: str, packed: str) -> str:
     return element("script", packed, type="application/gzip", id=name)
 
 
-def _header(runs: Sequence[Run], title: str) -> str:
+def _header(runs: Sequence[ReportedRun], title: str) -> str:
     episodes = sum(len(run.records) for run in runs)
     told = f"{len(runs)} {'run' if len(runs) == 1 else 'runs'}, {episodes:,} episodes"
     name = element("div", element("h1", escape(title)) + element("p", told), class_="title")
@@ -92,13 +97,13 @@ def _header(runs: Sequence[Run], title: str) -> str:
     return element("header", name + element("nav", tabs, aria_label="Views") + element("div", buttons), id="top")
 
 
-def _foot(runs: Sequence[Run]) -> str:
+def _foot(runs: Sequence[ReportedRun]) -> str:
     """Where each run came from: what is needed to say what was measured."""
     lines = []
     for run in runs:
         identity = run.manifest["identity"]
         facts = [f"{run.label}: {run.path}", f"played {str(run.manifest.get('created', '?'))[:10]}"]
         facts += [f"verifier {identity['verifier']}", f"epochs {identity['epochs']}"]
-        facts += [f"model {identity.get('model_fingerprint', '?')}", f"format {SCHEMA}"]
+        facts += [f"model {identity.get('model_fingerprint', '?')}", f"format {RUN_SCHEMA}"]
         lines.append(element("li", escape(", ".join(map(str, facts)))))
     return element("footer", element("h2", "Runs") + element("ul", "".join(lines)))

@@ -10,12 +10,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
-WIDTH = 560
+PLOT_WIDTH = 560
 LEFT, RIGHT, TOP, BOTTOM = 52, 14, 12, 40
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class PlotMark:
     """A value with its interval, in one colour; a hollow one is the paper's rule."""
 
     value: float
@@ -26,7 +26,7 @@ class Mark:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class PlotLine:
     """Points (x, y, interval) that belong together."""
 
     points: Sequence[tuple[float, float, tuple[float, float] | None]]
@@ -59,16 +59,16 @@ def element(name: str, content: str = "", **attributes: object) -> str:
     return f"<{name}{parts}>{content}</{name}>"
 
 
-def words(x: float, y: float, said: str, **attributes: object) -> str:
+def text_element(x: float, y: float, said: str, **attributes: object) -> str:
     return element("text", escape(said), x=x, y=y, **attributes)
 
 
-def drawing(height: float, content: str, says: str, width: float = WIDTH) -> str:
+def drawing(height: float, content: str, says: str, width: float = PLOT_WIDTH) -> str:
     """An <svg> that scales with its column and has a name for those who cannot see it."""
     return element("svg", content, viewBox=f"0 0 {width} {round(height)}", role="img", aria_label=says)
 
 
-def ticks(low: float, high: float, about: int = 5) -> list[float]:
+def tick_values(low: float, high: float, about: int = 5) -> list[float]:
     """Round numbers between two values: steps of 1, 2 or 5 times a power of ten."""
     if high <= low:
         return [low]
@@ -79,27 +79,27 @@ def ticks(low: float, high: float, about: int = 5) -> list[float]:
     return [round(i * step, 10) for i in range(first, math.floor(high / step + 1e-9) + 1)]
 
 
-def intervals(
-    rows: Sequence[tuple[str, Sequence[Sequence[Mark]]]], x: tuple[float, float], says: str, label: str
+def plot_intervals(
+    rows: Sequence[tuple[str, Sequence[Sequence[PlotMark]]]], x: tuple[float, float], says: str, label: str
 ) -> str:
     """A row a name, in it lines one below the other, on each its marks: dots with their intervals."""
     left = 14 + 6.4 * min(34, max(len(name) for name, _ in rows))
-    scale = Scale(*x, left, WIDTH - RIGHT)
+    scale = Scale(*x, left, PLOT_WIDTH - RIGHT)
     step, gap = 13, 12
     parts: list[str] = []
     y = float(TOP)
     for name, marks in rows:
         middle = y + step * len(marks) / 2
-        parts.append(words(left - 12, middle + 4, _short(name, 34), text_anchor="end", class_="name"))
+        parts.append(text_element(left - 12, middle + 4, _short(name, 34), text_anchor="end", class_="name"))
         parts += [_mark(mark, scale, y + step * (i + 0.5)) for i, line in enumerate(marks) for mark in line]
         y += step * len(marks) + gap
-        parts.append(element("line", x1=left, x2=WIDTH - RIGHT, y1=y - gap / 2, y2=y - gap / 2, class_="rule"))
-    behind = "".join(_upright(scale(at), TOP, y - gap / 2, _tick(at), at == 0) for at in ticks(*x))
-    below = words((left + WIDTH - RIGHT) / 2, y + 27, label, text_anchor="middle", class_="axis")
+        parts.append(element("line", x1=left, x2=PLOT_WIDTH - RIGHT, y1=y - gap / 2, y2=y - gap / 2, class_="rule"))
+    behind = "".join(_upright(scale(at), TOP, y - gap / 2, _tick(at), at == 0) for at in tick_values(*x))
+    below = text_element((left + PLOT_WIDTH - RIGHT) / 2, y + 27, label, text_anchor="middle", class_="axis")
     return drawing(y + 34, behind + "".join(parts) + below, says)
 
 
-def _mark(mark: Mark, scale: Scale, y: float) -> str:
+def _mark(mark: PlotMark, scale: Scale, y: float) -> str:
     inner = element("title", escape(mark.title))
     if mark.interval:
         inner += element("line", x1=scale(mark.interval[0]), x2=scale(mark.interval[1]), y1=y, y2=y, class_="whisker")
@@ -109,11 +109,11 @@ def _mark(mark: Mark, scale: Scale, y: float) -> str:
 
 def _upright(x: float, top: float, bottom: float, said: str, heavy: bool = False) -> str:
     rule = element("line", x1=x, x2=x, y1=top - 4, y2=bottom, class_="grid zero" if heavy else "grid")
-    return rule + words(x, bottom + 14, said, text_anchor="middle", class_="tick")
+    return rule + text_element(x, bottom + 14, said, text_anchor="middle", class_="tick")
 
 
-def lines(
-    series: Sequence[Line],
+def plot_lines(
+    series: Sequence[PlotLine],
     y: tuple[float, float],
     says: str,
     labels: tuple[str, str],
@@ -122,12 +122,12 @@ def lines(
 ) -> str:
     """Lines over steps or counts, with whiskers where there are intervals; `whole`: a tick at every x there is."""
     xs = [point[0] for line in series for point in line.points]
-    across = Scale(min(xs), max(xs), LEFT + 8, WIDTH - RIGHT - 8)
+    across = Scale(min(xs), max(xs), LEFT + 8, PLOT_WIDTH - RIGHT - 8)
     up = Scale(*y, height - BOTTOM, TOP)
-    shown = sorted(set(xs)) if whole and len(set(xs)) <= 14 else ticks(min(xs), max(xs), 6)
-    frame = "".join(_level(up(at), _tick(at)) for at in ticks(*y))
+    shown = sorted(set(xs)) if whole and len(set(xs)) <= 14 else tick_values(min(xs), max(xs), 6)
+    frame = "".join(_level(up(at), _tick(at)) for at in tick_values(*y))
     frame += "".join(
-        words(across(at), height - BOTTOM + 17, _tick(at), text_anchor="middle", class_="tick") for at in shown
+        text_element(across(at), height - BOTTOM + 17, _tick(at), text_anchor="middle", class_="tick") for at in shown
     )
     frame += _labels(labels, height)
     shift = len(series) - 1
@@ -138,17 +138,17 @@ def lines(
 def _labels(labels: tuple[str, str], height: float) -> str:
     middle = (TOP + height - BOTTOM) / 2
     turned = f"rotate(-90 13 {middle})"
-    return words((LEFT + WIDTH - RIGHT) / 2, height - 5, labels[0], text_anchor="middle", class_="axis") + words(
-        13, middle, labels[1], text_anchor="middle", class_="axis", transform=turned
-    )
+    return text_element(
+        (LEFT + PLOT_WIDTH - RIGHT) / 2, height - 5, labels[0], text_anchor="middle", class_="axis"
+    ) + text_element(13, middle, labels[1], text_anchor="middle", class_="axis", transform=turned)
 
 
 def _level(y: float, said: str) -> str:
-    rule = element("line", x1=LEFT, x2=WIDTH - RIGHT, y1=y, y2=y, class_="grid")
-    return rule + words(LEFT - 7, y + 4, said, text_anchor="end", class_="tick")
+    rule = element("line", x1=LEFT, x2=PLOT_WIDTH - RIGHT, y1=y, y2=y, class_="grid")
+    return rule + text_element(LEFT - 7, y + 4, said, text_anchor="end", class_="tick")
 
 
-def _line(line: Line, across: Scale, up: Scale, shift: float) -> str:
+def _line(line: PlotLine, across: Scale, up: Scale, shift: float) -> str:
     places = [(round(across(x) + shift, 1), up(y), interval) for x, y, interval in line.points]
     inner = element("title", escape(line.title))
     path = " ".join(f"{x},{y}" for x, y, _ in places)
@@ -161,18 +161,18 @@ def _line(line: Line, across: Scale, up: Scale, shift: float) -> str:
     return element("g", inner, class_=line.colour)
 
 
-def bubbles(counts: Mapping[tuple[int, float], int], most_calls: int, colour: str, says: str, title: str) -> str:
+def plot_bubbles(counts: Mapping[tuple[int, float], int], most_calls: int, colour: str, says: str, title: str) -> str:
     """How many episodes have which number of calls and which score: a circle each, its area their number."""
     height, width, left = 205, 270, 34
     across = Scale(1, most_calls + 1, left + 14, width - 16, log=True)
     up = Scale(0, 1, height - BOTTOM - 10, 36)
-    frame = words(left, 13, _short(title, 38), class_="name")
+    frame = text_element(left, 13, _short(title, 38), class_="name")
     for at in (0.0, 0.5, 1.0):
         frame += element("line", x1=left, x2=width - 4, y1=up(at), y2=up(at), class_="grid")
-        frame += words(left - 6, up(at) + 4, _tick(at), text_anchor="end", class_="tick")
+        frame += text_element(left - 6, up(at) + 4, _tick(at), text_anchor="end", class_="tick")
     for calls in _doubling(most_calls):
-        frame += words(across(calls + 1), height - BOTTOM + 17, str(calls), text_anchor="middle", class_="tick")
-    frame += words((left + width) / 2, height - 5, "calls (log)", text_anchor="middle", class_="axis")
+        frame += text_element(across(calls + 1), height - BOTTOM + 17, str(calls), text_anchor="middle", class_="tick")
+    frame += text_element((left + width) / 2, height - 5, "calls (log)", text_anchor="middle", class_="axis")
     most = max(counts.values())
     circles = "".join(
         element(
@@ -196,24 +196,26 @@ def _doubling(most: int) -> Iterator[int]:
         at = 2 * at + 1
 
 
-def stacked(rows: Sequence[tuple[str, Sequence[tuple[str, str, int]]]], says: str) -> str:
+def plot_stacked_bars(rows: Sequence[tuple[str, Sequence[tuple[str, str, int]]]], says: str) -> str:
     """A bar a row: shares of (class, title, count), in the order given."""
     left = 14 + 6.4 * min(34, max(len(name) for name, _ in rows))
     parts: list[str] = []
     for index, (name, shares) in enumerate(rows):
         y = TOP + index * 30
         total = sum(count for _, _, count in shares)
-        parts.append(words(left - 12, y + 15, _short(name, 34), text_anchor="end", class_="name"))
+        parts.append(text_element(left - 12, y + 15, _short(name, 34), text_anchor="end", class_="name"))
         at = left
         for class_, title, count in shares:
-            wide = (2 * WIDTH - RIGHT - left) * count / total
+            wide = (2 * PLOT_WIDTH - RIGHT - left) * count / total
             inner = element("title", escape(f"{title}: {count} of {total}"))
             inner += element("rect", x=round(at, 1), y=y, width=round(max(wide - 1, 0.5), 1), height=22, rx=1.5)
             if wide > 34:
-                inner += words(round(at + wide / 2, 1), y + 15, str(count), text_anchor="middle", class_="inside")
+                inner += text_element(
+                    round(at + wide / 2, 1), y + 15, str(count), text_anchor="middle", class_="inside"
+                )
             parts.append(element("g", inner, class_=f"share {class_}"))
             at += wide
-    return drawing(TOP + len(rows) * 30, "".join(parts), says, 2 * WIDTH)
+    return drawing(TOP + len(rows) * 30, "".join(parts), says, 2 * PLOT_WIDTH)
 
 
 def _tick(value: float) -> str:

@@ -20,7 +20,7 @@ from harness.scoring import call_counts, call_rates
 from harness.types import Sample, Task, Trajectory, Verdict
 from tasks.bfcl import wheel
 from tasks.bfcl.environments import Conversation, SingleTurn
-from tasks.bfcl.samples import CONVERSATIONS, IRRELEVANCE, WANTED, load
+from tasks.bfcl.samples import CONVERSATIONS, IRRELEVANCE, WANTED_CALLS, load_category
 
 SIMPLE = ("simple_python", "simple_java", "simple_javascript")
 OTHERS = ("multiple", "parallel", "parallel_multiple")
@@ -46,7 +46,7 @@ def tasks(data: Mapping[str, Path]) -> list[Task]:
     return [
         Task(
             name=f"bfcl_{category}",
-            load=partial(load, folder, category),
+            load=partial(load_category, folder, category),
             environment=Conversation if category in CONVERSATIONS else SingleTurn,
             score=partial(score, category),
             headline="official_accuracy",
@@ -57,18 +57,20 @@ def tasks(data: Mapping[str, Path]) -> list[Task]:
             description=f"BFCL v4, {category.replace('_', ' ')}: {_about(category)}",
             source=str(folder) if folder else "the wheel bfcl-eval, or --data bfcl=FOLDER",
             max_turns=TURNS if category in CONVERSATIONS else None,
-            state=None if category in WANTED else partial(_state, folder, category),
+            state=None if category in WANTED_CALLS else partial(_state, folder, category),
         )
         for category, weight in WEIGHTS.items()
     ]
 
 
 def _about(category: str) -> str:
-    return WANTED.get(category) or ("a conversation" if category in CONVERSATIONS else "calls compared with answers")
+    return WANTED_CALLS.get(category) or (
+        "a conversation" if category in CONVERSATIONS else "calls compared with answers"
+    )
 
 
 def _state(folder: Path | None, category: str, sample: Sample) -> str:
-    return wheel.state(wheel.package(folder), category in CONVERSATIONS)
+    return wheel.checker_sources(wheel.find_package(folder), category in CONVERSATIONS)
 
 
 def score(category: str, sample: Sample, trajectory: Trajectory) -> Verdict:
@@ -76,7 +78,7 @@ def score(category: str, sample: Sample, trajectory: Trajectory) -> Verdict:
 
     A model that never spoke (an error of the endpoint) has not declined to call; officially it has.
     """
-    right = _as_wanted(category, trajectory) if category in WANTED else trajectory.facts.get("valid") is True
+    right = _as_wanted(category, trajectory) if category in WANTED_CALLS else trajectory.facts.get("valid") is True
     nothing = (None,) * len(trajectory.calls)
     return Verdict(
         nothing,

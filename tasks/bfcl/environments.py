@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.data import jsonio
-from harness.environment import answered, malformed
+from harness.environment import make_call_record, malformed_result
 from harness.types import (
     EnvironmentWish,
     JSONObject,
@@ -46,8 +46,10 @@ class SingleTurn:
     def step(self, message: Message, turn: int) -> Generator[EnvironmentWish, Any, Step]:
         yield from ()
         self._calls = message.tool_calls
-        results = [ToolResult("ok", "") if call.arguments is not None else malformed(call) for call in self._calls]
-        records = tuple(answered(turn, call, result) for call, result in zip(self._calls, results, strict=True))
+        results = [
+            ToolResult("ok", "") if call.arguments is not None else malformed_result(call) for call in self._calls
+        ]
+        records = tuple(make_call_record(turn, call, result) for call, result in zip(self._calls, results, strict=True))
         return Step(calls=records, done=True)
 
     def closing(self) -> Generator[EnvironmentWish, Any, JSONObject]:
@@ -86,7 +88,8 @@ class Conversation:
         wish = tuple(("play", {"entry": self.sample.metadata["entry"], "call": _pair(call)}) for call in known)
         results = iter((yield RunTools(CODES, wish)) if wish else ())
         records = tuple(
-            answered(turn, call, next(results) if call in known else _refused(call)) for call in message.tool_calls
+            make_call_record(turn, call, next(results) if call in known else _refused(call))
+            for call in message.tool_calls
         )
         self._remember(message.tool_calls)
         over = len(self._turns[-1]) > STEPS
@@ -124,7 +127,7 @@ def _pair(call: ToolCall) -> list[Any]:
 
 def _refused(call: ToolCall) -> ToolResult:
     if call.arguments is None:
-        return malformed(call)
+        return malformed_result(call)
     return ToolResult("unknown_tool", repr(call.name))
 
 
@@ -133,5 +136,5 @@ def _verdict(name: str, arguments: JSONObject) -> Generator[EnvironmentWish, Any
     (result,) = yield RunTools(CODES, ((name, arguments),))
     if result.status != "ok":
         return {"valid": False, "error_type": f"checker:{result.status}", "error": result.output}
-    found: JSONObject = jsonio.loads(result.output)
+    found: JSONObject = jsonio.parse_json(result.output)
     return found

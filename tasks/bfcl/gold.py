@@ -19,11 +19,13 @@ from tasks.bfcl import schemas
 LEFT_OUT = ""
 
 
-def calls(answer: Sequence[JSONObject], functions: Sequence[JSONObject], category: str) -> tuple[GoldCall, ...]:
+def make_gold_calls(
+    answer: Sequence[JSONObject], functions: Sequence[JSONObject], category: str
+) -> tuple[GoldCall, ...]:
     """The calls of a single turn."""
     described = {function["name"]: function["parameters"] for function in functions}
     return tuple(
-        GoldCall(schemas.tool_name(name), _arguments(allowed, described[name], schemas.language(category)))
+        GoldCall(schemas.tool_name(name), _arguments(allowed, described[name], schemas.language_of(category)))
         for possible in answer
         for name, allowed in possible.items()
     )
@@ -81,7 +83,7 @@ def _javascript(value: Any, kind: str) -> str:
 # --- conversations -----------------------------------------------------------------------------------------------
 
 
-def call(text: str, parameters: Mapping[str, Sequence[str]], where: str) -> GoldCall:
+def parse_gold_call(text: str, parameters: Mapping[str, Sequence[str]], where: str) -> GoldCall:
     """A call as a conversation's answer has it, name(value, name=value). `parameters`: function to names in order."""
     try:
         node = ast.parse(text.strip(), mode="eval").body

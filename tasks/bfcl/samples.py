@@ -15,20 +15,20 @@ from tasks.bfcl import gold, schemas, wheel
 
 IRRELEVANCE = ("irrelevance", "live_irrelevance")
 CONVERSATIONS = ("multi_turn_base", "multi_turn_miss_func", "multi_turn_miss_param", "multi_turn_long_context")
-WANTED = {"live_relevance": "a call is wanted, whichever", **dict.fromkeys(IRRELEVANCE, "no call is wanted")}
+WANTED_CALLS = {"live_relevance": "a call is wanted, whichever", **dict.fromkeys(IRRELEVANCE, "no call is wanted")}
 """Categories that no checker is needed for."""
 
 
-def load(folder: Path | None, category: str) -> list[Sample]:
+def load_category(folder: Path | None, category: str) -> list[Sample]:
     """The samples of a category. Raises MissingData without the wheel, UsageError where its files are different."""
-    root = wheel.package(folder)
-    asked = wheel.questions(root, category)
-    if category in WANTED:
+    root = wheel.find_package(folder)
+    asked = wheel.read_questions(root, category)
+    if category in WANTED_CALLS:
         return [_read(_wanted, category, line, row) for line, row in enumerate(asked)]
-    answers = wheel.answers(root, category)
+    answers = wheel.read_answers(root, category)
     if len(asked) != len(answers):
         raise UsageError(f"bfcl_{category} has {len(asked)} questions and {len(answers)} answers in {root}.")
-    known = {"checker": wheel.checker(root, category in CONVERSATIONS)}
+    known = {"checker": wheel.checker_digest(root, category in CONVERSATIONS)}
     read = partial(_conversation, root, known) if category in CONVERSATIONS else partial(_compared, known)
     return [_read(read, category, line, *pair) for line, pair in enumerate(zip(asked, answers, strict=True))]
 
@@ -51,9 +51,9 @@ def _wanted(category: str, line: int, row: JSONObject) -> Sample:
 def _compared(known: Mapping[str, Any], category: str, line: int, row: JSONObject, answer: JSONObject) -> Sample:
     _same(row, answer)
     possible = answer["ground_truth"]
-    spoken = schemas.language(category)
+    spoken = schemas.language_of(category)
     known = {**known, "functions": row["function"], "answer": possible, "language": spoken}
-    return _single(category, line, row, gold.calls(possible, row["function"], category), known)
+    return _single(category, line, row, gold.make_gold_calls(possible, row["function"], category), known)
 
 
 def _single(category: str, line: int, row: JSONObject, calls: tuple[GoldCall, ...], known: Mapping[str, Any]) -> Sample:
@@ -61,7 +61,7 @@ def _single(category: str, line: int, row: JSONObject, calls: tuple[GoldCall, ..
     return Sample(
         id=row["id"],
         messages=tuple(message_from_json(message) for message in messages),
-        tools=tuple(schemas.tool(function, category) for function in row["function"]),
+        tools=tuple(schemas.make_tool(function, category) for function in row["function"]),
         codes={},
         gold=Gold({}, calls, message="None of the functions fits.", turns=(calls,)),
         metadata=_metadata(row["id"], category, line, known),
@@ -72,11 +72,11 @@ def _conversation(
     root: Path, known: Mapping[str, Any], category: str, line: int, row: JSONObject, answer: JSONObject
 ) -> Sample:
     _same(row, answer)
-    documents = [document for name in row["involved_classes"] for document in wheel.functions_of(root, name)]
+    documents = [document for name in row["involved_classes"] for document in wheel.read_functions(root, name)]
     held = {int(turn): set(names) for turn, names in row.get("missed_function", {}).items()}
     later = frozenset(name for names in held.values() for name in names)
     order = {document["name"]: list(document["parameters"]["properties"]) for document in documents}
-    turns = [tuple(gold.call(text, order, row["id"]) for text in texts) for texts in answer["ground_truth"]]
+    turns = [tuple(gold.parse_gold_call(text, order, row["id"]) for text in texts) for texts in answer["ground_truth"]]
     first, *rest = row["question"]
     known = {
         **known,
@@ -102,7 +102,7 @@ def _with_pauses(turns: Sequence[tuple[GoldCall, ...]]) -> tuple[tuple[GoldCall,
 
 
 def _tools(documents: Sequence[JSONObject], category: str, wanted: Callable[[str], bool]) -> list[Tool]:
-    return [schemas.tool(document, category) for document in documents if wanted(document["name"])]
+    return [schemas.make_tool(document, category) for document in documents if wanted(document["name"])]
 
 
 def _same(row: JSONObject, answer: JSONObject) -> None:

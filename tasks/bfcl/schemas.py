@@ -24,13 +24,13 @@ LANGUAGES = {"simple_java": "java", "simple_javascript": "javascript"}
 SPELLED = {"python": "Python 3", "java": "Java 8", "javascript": "JavaScript"}
 
 
-def language(category: str) -> str:
+def language_of(category: str) -> str:
     return LANGUAGES.get(category, "python")
 
 
-def tool(function: JSONObject, category: str) -> Tool:
+def make_tool(function: JSONObject, category: str) -> Tool:
     """A tool as the model sees it."""
-    spoken = language(category)
+    spoken = language_of(category)
     parameters = function["parameters"]
     properties = {
         name: _value(value) if spoken == "python" else _source_text(value, SPELLED[spoken])

@@ -58,7 +58,7 @@ STAND_INS = {
 }
 
 
-def package(folder: Path | None) -> Path:
+def find_package(folder: Path | None) -> Path:
     """The wheel's package: in `folder`, or installed beside the harness. Raises MissingData where it is not."""
     if folder is not None:
         found = folder / PACKAGE
@@ -76,16 +76,16 @@ def _installed(name: str) -> Path | None:
     return Path(next(iter(places))) if places else None
 
 
-def questions(root: Path, category: str) -> list[Any]:
+def read_questions(root: Path, category: str) -> list[Any]:
     return _rows(root / "data" / f"{VERSION}_{category}.json")
 
 
-def answers(root: Path, category: str) -> list[Any]:
+def read_answers(root: Path, category: str) -> list[Any]:
     return _rows(root / "data" / "possible_answer" / f"{VERSION}_{category}.json")
 
 
 @cache
-def functions_of(root: Path, name: str) -> list[Any]:
+def read_functions(root: Path, name: str) -> list[Any]:
     """The descriptions of a class's functions."""
     return _rows(root / "data" / "multi_turn_func_doc" / f"{DOCUMENTS[name]}.json")
 
@@ -95,7 +95,7 @@ def _rows(path: Path) -> list[Any]:
     if not path.is_file():
         raise MissingData(f"bfcl_* looked for {DATA_SET} at {path}, where there is no file: {INSTALL}.")
     try:
-        return [jsonio.loads(line) for line in path.read_bytes().splitlines() if line.strip()]
+        return [jsonio.parse_json(line) for line in path.read_bytes().splitlines() if line.strip()]
     except (OSError, ValueError) as error:
         raise UsageError(f"{path} cannot be read as JSON lines: {error}.") from None
 
@@ -104,20 +104,20 @@ def _rows(path: Path) -> list[Any]:
 
 
 @cache
-def state(root: Path, conversation: bool) -> str:
+def checker_sources(root: Path, conversation: bool) -> str:
     """The document that the tools in inside.py take: {modules: {name: [source, whether it is a package]}}."""
     modules = {name: [source, False] for name, source in STAND_INS.items()}
     modules |= {f"{PACKAGE}{name}": ["", True] for name in PACKAGES}
     modules |= {name: [_text(path), False] for name, path in _files(root, conversation)}
     if conversation:
         modules |= dict(_mpmath(root))
-    return jsonio.canonical({"modules": modules})
+    return jsonio.canonical_json({"modules": modules})
 
 
 @cache
-def checker(root: Path, conversation: bool) -> str:
+def checker_digest(root: Path, conversation: bool) -> str:
     """What tells one version of the checker from another."""
-    return jsonio.digest(state(root, conversation))
+    return jsonio.digest(checker_sources(root, conversation))
 
 
 def _files(root: Path, conversation: bool) -> Iterator[tuple[str, Path]]:

@@ -10,7 +10,7 @@ import sys
 
 from harness.console.text import printable
 from harness.errors import HarnessError
-from tasks.lmeval.path import write
+from tasks.lmeval.path import write_task_files
 
 INCLUDE = "--include_path"
 
@@ -28,7 +28,7 @@ def main() -> int:
     register_model(NAME)(HarnessLM)
     try:
         if len(sys.argv) > 1 and not any(argument.startswith(INCLUDE) for argument in sys.argv):
-            sys.argv += [INCLUDE, str(write({}))]
+            sys.argv += [INCLUDE, str(write_task_files({}))]
         cli_evaluate()
     except HarnessError as error:
         print(printable(str(error)), file=sys.stderr)

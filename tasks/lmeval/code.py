@@ -29,7 +29,7 @@ SAID = 2000
 Program = Callable[[Sample, Trajectory], str]
 
 
-def check(name: str) -> None:
+def check_code_allowed(name: str) -> None:
     """Raises UsageError where the person has not allowed that code of a model is run."""
     if os.environ.get(ALLOWED) != "1":
         raise UsageError(f"{name} runs code that the model wrote: set {ALLOWED}=1 to allow it, or leave the task out.")

@@ -28,12 +28,12 @@ from harness.errors import UsageError
 from harness.formats import FORMATS
 from harness.models.local.prompting import Prompt
 from harness.registry import select_tasks
-from harness.rollout import Episode, drive
+from harness.rollout import Episode, play_episode
 from harness.sandbox import Sandbox
 from harness.types import Limits, ModelRequest, Reply, Sample, Sampling, Task, Trajectory
 
 if TYPE_CHECKING:
-    from harness.models.local.tokenizer import Local
+    from harness.models.local.tokenizer import ModelTokenizer
 
 SPLIT = "test"
 TASK, SAMPLE, DATA = "task", "sample", "data"
@@ -48,20 +48,20 @@ def dataset(task: str, data: Mapping[str, str] | None = None, pretrained: object
     model's arguments is not needed. Raises UsageError as `harness eval` does for a task that is not there."""
     import datasets
 
-    paths = jsonio.canonical(dict(data or {}))
+    paths = jsonio.canonical_json(dict(data or {}))
     local = _local(str(pretrained)) if pretrained is not None and Path(str(pretrained)).is_dir() else None
-    rows = [_document(task, sample, paths, local) for sample in found(task, paths)[1].values()]
+    rows = [_document(task, sample, paths, local) for sample in find_task(task, paths)[1].values()]
     return {SPLIT: datasets.Dataset.from_list(rows)}
 
 
 @cache
-def found(task: str, paths: str) -> tuple[Task, dict[str, Sample]]:
+def find_task(task: str, paths: str) -> tuple[Task, dict[str, Sample]]:
     """A task and its samples by id; `paths` is a JSON object of data sets."""
-    (chosen,) = select_tasks([task], {name: Path(path) for name, path in jsonio.loads(paths).items()})
+    (chosen,) = select_tasks([task], {name: Path(path) for name, path in jsonio.parse_json(paths).items()})
     return chosen, {sample.id: sample for sample in chosen.load()}
 
 
-def _document(task: str, sample: Sample, paths: str, local: Local | None) -> dict[str, Any]:
+def _document(task: str, sample: Sample, paths: str, local: ModelTokenizer | None) -> dict[str, Any]:
     prompt = _prompt(sample, local)
     return {
         TASK: task,
@@ -75,18 +75,18 @@ def _document(task: str, sample: Sample, paths: str, local: Local | None) -> dic
 
 
 @cache
-def _local(folder: str) -> Local | None:
+def _local(folder: str) -> ModelTokenizer | None:
     """The tokenizer and chat template of a directory; None where it has none that fits."""
     from harness.models.local.folder import check_folder
-    from harness.models.local.tokenizer import open_local
+    from harness.models.local.tokenizer import open_tokenizer
 
     try:
-        return open_local(check_folder(f"hf/{folder}", Path(folder), {}), {})
+        return open_tokenizer(check_folder(f"hf/{folder}", Path(folder), {}), {})
     except UsageError:
         return None
 
 
-def _prompt(sample: Sample, local: Local | None) -> Prompt:
+def _prompt(sample: Sample, local: ModelTokenizer | None) -> Prompt:
     """The text of a sample's prompt."""
     if local is not None:
         return local.prompter.prompt(ModelRequest(sample.messages, sample.tools, Sampling(), sample))
@@ -99,7 +99,7 @@ def _prompt(sample: Sample, local: Local | None) -> Prompt:
 _episodes: dict[str, Trajectory] = {}
 
 
-def keep(trajectory: Trajectory) -> str:
+def keep_trajectory(trajectory: Trajectory) -> str:
     """Keeps an episode that our model played, for `process_results`; returns the text that stands for it."""
     said = [message_to_json(message) for message in trajectory.messages]
     text = json.dumps({"outcome": trajectory.outcome, "messages": said}, ensure_ascii=False)
@@ -112,7 +112,7 @@ def process_results(document: Mapping[str, Any], results: list[str]) -> dict[str
 
     Raises UsageError where a task of several turns was asked of a model that is not ours.
     """
-    task, samples = found(document[TASK], document[DATA])
+    task, samples = find_task(document[TASK], document[DATA])
     sample = samples[document[SAMPLE]]
     trajectory = _episodes.get(results[0])
     if trajectory is None:
@@ -131,12 +131,12 @@ def _one_turn(task: Task, sample: Sample, text: str, document: Mapping[str, Any]
     message = FORMATS[document["format"]].parse(text, thinking=document["thinking"])
     reply = Reply(replace(message, raw=text))
     episode = Episode(sample, limits=Limits(max_turns=1), task=task.name)
-    with sandbox().episode() as tools:
-        return drive(episode, environment, lambda request: reply, tools)
+    with shared_sandbox().episode() as tools:
+        return play_episode(episode, environment, lambda request: reply, tools)
 
 
 @cache
-def sandbox() -> Sandbox:
+def shared_sandbox() -> Sandbox:
     """This process's sandbox."""
     made = Sandbox()
     atexit.register(made.close)

@@ -21,18 +21,18 @@ from harness.batching import play_all
 from harness.console.text import printable
 from harness.environment import TextEnvironment
 from harness.errors import UsageError
-from harness.models import ModelOptions, expand, load_all
-from harness.rollout import Episode, adrive
+from harness.models import ModelOptions, expand_names, load_models
+from harness.rollout import Episode, play_episode_async
 from harness.types import Environment, Gold, Limits, Model, Sample, Sampling, Trajectory
-from tasks.lmeval.documents import DATA, SAMPLE, TASK, found, keep, sandbox
-from tasks.lmeval.replies import continuation, read_chat, stops, write_chat
+from tasks.lmeval.documents import DATA, SAMPLE, TASK, find_task, keep_trajectory, shared_sandbox
+from tasks.lmeval.replies import continuation, read_chat, stop_strings, write_chat
 
 log = logging.getLogger(__name__)
 
 NAME = "harness"
 
 
-class Job(NamedTuple):
+class LMRequest(NamedTuple):
     """One request of lm-eval: an episode, and how its end is told."""
 
     episode: Episode
@@ -57,11 +57,11 @@ class HarnessLM(LM):  # type: ignore[misc]
         **args: object,
     ) -> None:
         super().__init__()
-        names = expand([name])
+        names = expand_names([name])
         if len(names) != 1:
             raise UsageError(f"name={name} means {len(names)} models, and lm-eval asks one at a time.")
         given = {key: str(value) for key, value in args.items()}
-        (self.model,) = load_all(names, ModelOptions(given, base_url, concurrency))
+        (self.model,) = load_models(names, ModelOptions(given, base_url, concurrency))
         self._concurrency = concurrency
         self._max_turns = max_turns
         self._max_tokens = max_tokens
@@ -69,25 +69,25 @@ class HarnessLM(LM):  # type: ignore[misc]
     def generate_until(self, requests: Sequence[Instance], disable_tqdm: bool = False) -> list[str]:
         """The reply to each request; for one of our own tasks the text that stands for its episode."""
         jobs = [self._own(request) if TASK in request.doc else self._chat(request) for request in requests]
-        trajectories = asyncio.run(play_all(jobs, self.model, play, min(self._concurrency, len(jobs))))
+        trajectories = asyncio.run(play_all(jobs, self.model, play_requests, min(self._concurrency, len(jobs))))
         if failed := [t.error for t in trajectories if t.outcome == "infrastructure_error"]:
             said = printable(str(failed[0]))
             log.warning("%d of %d episodes failed and count as they stand: %s", len(failed), len(jobs), said)
         return [job.tell(trajectory) for job, trajectory in zip(jobs, trajectories, strict=True)]
 
-    def _own(self, request: Instance) -> Job:
-        task, samples = found(request.doc[TASK], request.doc[DATA])
+    def _own(self, request: Instance) -> LMRequest:
+        task, samples = find_task(request.doc[TASK], request.doc[DATA])
         sample = samples[request.doc[SAMPLE]]
         limits = Limits(max_turns=task.max_turns or self._max_turns)
         episode = Episode(sample, self._sampling(request), limits, task=task.name)
-        return Job(episode, task.environment(sample), keep)
+        return LMRequest(episode, task.environment(sample), keep_trajectory)
 
-    def _chat(self, request: Instance) -> Job:
+    def _chat(self, request: Instance) -> LMRequest:
         messages, begun = read_chat(request.args[0])
         sample = Sample(f"{request.task_name}/{request.doc_id}", messages, (), {}, Gold({}))
-        until = stops(request.args[1])
+        until = stop_strings(request.args[1])
         episode = Episode(sample, self._sampling(request), Limits(max_turns=1), task=str(request.task_name))
-        return Job(episode, TextEnvironment(sample), lambda trajectory: continuation(trajectory, until, begun))
+        return LMRequest(episode, TextEnvironment(sample), lambda trajectory: continuation(trajectory, until, begun))
 
     def _sampling(self, request: Instance) -> Sampling:
         asked: Mapping[str, Any] = request.args[1] or {}
@@ -109,7 +109,7 @@ class HarnessLM(LM):  # type: ignore[misc]
         return self.model.name
 
 
-async def play(job: Job, model: Model) -> Trajectory:
+async def play_requests(job: LMRequest, model: Model) -> Trajectory:
     """One episode."""
-    with sandbox().episode() as tools:
-        return await adrive(job.episode, job.environment, model, tools)
+    with shared_sandbox().episode() as tools:
+        return await play_episode_async(job.episode, job.environment, model, tools)

@@ -15,7 +15,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from harness.commands.options import add_data_option, data_paths
+from harness.commands.options import add_data_option, parse_data_paths
 
 HELP = "write our tasks as files for lm-eval, and print where"
 DOCUMENTS = "tasks.lmeval.documents"
@@ -30,11 +30,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Raises UsageError for a data set that no task reads."""
-    print(write(data_paths(args.data), args.out))
+    print(write_task_files(parse_data_paths(args.data), args.out))
     return 0
 
 
-def write(data: Mapping[str, Path], out: Path | None = None) -> Path:
+def write_task_files(data: Mapping[str, Path], out: Path | None = None) -> Path:
     """Writes the files, into a directory named by their content where none is given; returns it."""
     from harness.data import jsonio
 
@@ -97,10 +97,10 @@ def _metrics(name: str, headline: str, paths: Mapping[str, str]) -> list[dict[st
     from harness.errors import UsageError
     from harness.metrics import find_metric
     from harness.types import Trajectory, Usage
-    from tasks.lmeval.documents import found
+    from tasks.lmeval.documents import find_task
 
     try:
-        task, samples = found(name, jsonio.canonical(dict(paths)))
+        task, samples = find_task(name, jsonio.canonical_json(dict(paths)))
         silent = Trajectory((), (), 0, "ok", "no_tool_calls", Usage(), {})
         metrics = list(task.score(next(iter(samples.values())), silent).scores)
     except UsageError:

@@ -33,7 +33,7 @@ def continuation(trajectory: Trajectory, until: Sequence[str], begun: bool) -> s
     return text[: min(ends, default=len(text))]
 
 
-def stops(generation: Mapping[str, Any] | None) -> list[str]:
+def stop_strings(generation: Mapping[str, Any] | None) -> list[str]:
     """The stop strings of a task's generation_kwargs."""
     until = (generation or {}).get("until") or []
     return [until] if isinstance(until, str) else [str(stop) for stop in until]
@@ -50,7 +50,7 @@ def write_chat(turns: Sequence[Mapping[str, str]], add_generation_prompt: bool =
 def read_chat(prompt: str) -> tuple[tuple[Message, ...], bool]:
     """The messages of a prompt, and whether the task began the answer. A prompt that is plain text is one message."""
     try:
-        turns = jsonio.loads(prompt)
+        turns = jsonio.parse_json(prompt)
         messages = tuple(Message(turn["role"], turn["content"]) for turn in turns)
     except (ValueError, TypeError, KeyError):
         messages = ()

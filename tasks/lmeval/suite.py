@@ -23,12 +23,12 @@ from typing import Any
 
 from harness.console.text import printable
 from harness.data import jsonio
-from harness.data.files import read_rows, suffix
+from harness.data.files import file_suffix, read_rows
 from harness.errors import HarnessError, MissingData, UsageError
 from harness.types import Gold, Sample, Scores, Trajectory
 from tasks.lmeval import code
 from tasks.lmeval.benchmarks import Benchmark
-from tasks.lmeval.replies import continuation, read_chat, stops, write_chat
+from tasks.lmeval.replies import continuation, read_chat, stop_strings, write_chat
 
 log = logging.getLogger(__name__)
 
@@ -50,13 +50,13 @@ class Part:
 
 
 Suite = Mapping[str, Part]
-Load = Callable[[], Suite]
+LoadSuite = Callable[[], Suite]
 
 
 # --- reading -----------------------------------------------------------------------------------------------------
 
 
-def check(benchmark: Benchmark, path: Path | None) -> None:
+def check_benchmark(benchmark: Benchmark, path: Path | None) -> None:
     """Raises MissingData where there is no path and no leave to fetch, UsageError where code may not be run."""
     if path is None and os.environ.get(HUB) != "0":
         raise MissingData(
@@ -66,12 +66,12 @@ def check(benchmark: Benchmark, path: Path | None) -> None:
     if path is not None and not path.exists():
         raise MissingData(f"{benchmark.name} looked for {benchmark.hub} at {path}, where there is nothing.")
     if benchmark.code:
-        code.check(benchmark.name)
+        code.check_code_allowed(benchmark.name)
 
 
-def load(benchmark: Benchmark, path: Path | None) -> Suite:
+def load_suite(benchmark: Benchmark, path: Path | None) -> Suite:
     """The parts of a benchmark, in order. Raises MissingData and UsageError, one sentence each."""
-    check(benchmark, path)
+    check_benchmark(benchmark, path)
     _require(benchmark.name)
     from lm_eval import tasks as theirs
     from lm_eval.tasks import TaskManager
@@ -128,7 +128,7 @@ def _rows(benchmark: Benchmark, path: Path, name: str | None, parts: int) -> lis
     else:
         own = [path / name] if name else [path, *sorted(path.iterdir())]
         places = own if parts > 1 else [*own, path]
-        found = ([file for file in sorted(place.glob(f"{SPLIT}*")) if suffix(file)] for place in places)
+        found = ([file for file in sorted(place.glob(f"{SPLIT}*")) if file_suffix(file)] for place in places)
         files = next(filter(None, found), [])
         if not files:
             raise MissingData(f"{benchmark.name} looked for {benchmark.hub} at {places[0] / SPLIT}*, where nothing is.")
@@ -161,7 +161,7 @@ def _filters(task: Any) -> dict[str, Any]:
 # --- samples -----------------------------------------------------------------------------------------------------
 
 
-def samples(suite: Suite) -> list[Sample]:
+def make_samples(suite: Suite) -> list[Sample]:
     """One sample a document: PART/INDEX, or INDEX where the benchmark has one part."""
     return [
         _sample(part, index, document, f"{part.name}/{index}" if len(suite) > 1 else str(index))
@@ -173,7 +173,7 @@ def samples(suite: Suite) -> list[Sample]:
 def _sample(part: Part, index: int, document: Mapping[str, Any], name: str) -> Sample:
     prompt = chat_prompt(part.task, document)
     messages, begun = read_chat(prompt)
-    decides = [part.name, str(part.task.VERSION), version("lm_eval"), jsonio.canonical(_plain(document)), prompt]
+    decides = [part.name, str(part.task.VERSION), version("lm_eval"), jsonio.canonical_json(_plain(document)), prompt]
     return Sample(
         id=name,
         messages=messages,
@@ -220,10 +220,10 @@ def _plain(document: Mapping[str, Any]) -> Any:
 # --- scores ------------------------------------------------------------------------------------------------------
 
 
-def filtered(suite: Suite, sample: Sample, trajectory: Trajectory) -> dict[str, Any]:
+def filter_reply(suite: Suite, sample: Sample, trajectory: Trajectory) -> dict[str, Any]:
     """What lm-eval's filters make of the reply, by the names of `_filters`."""
     part = suite[sample.metadata["part"]]
-    until = stops(part.task.config.generation_kwargs)
+    until = stop_strings(part.task.config.generation_kwargs)
     text = continuation(trajectory, until, sample.metadata["begun"])
     document = part.documents[sample.metadata["index"]]
     results = {}
@@ -235,7 +235,7 @@ def filtered(suite: Suite, sample: Sample, trajectory: Trajectory) -> dict[str, 
     return results
 
 
-def marks(suite: Suite, sample: Sample, trajectory: Trajectory) -> Scores:
+def score_reply(suite: Suite, sample: Sample, trajectory: Trajectory) -> Scores:
     """lm-eval's metrics of one reply; each is called METRIC, or METRIC_FILTER where there are several filters.
 
     A reply with which lm-eval's code ends in an error is wrong: no model's text may end a run.
@@ -245,7 +245,7 @@ def marks(suite: Suite, sample: Sample, trajectory: Trajectory) -> Scores:
     try:
         found = {
             label: part.task.process_results(document, [result])
-            for label, result in filtered(suite, sample, trajectory).items()
+            for label, result in filter_reply(suite, sample, trajectory).items()
         }
     except Exception as error:
         log.warning("lm-eval cannot score %s: %s: %s", sample.id, type(error).__name__, printable(str(error)))
@@ -253,8 +253,8 @@ def marks(suite: Suite, sample: Sample, trajectory: Trajectory) -> Scores:
     return {f"{metric}{label}": float(value) for label, results in found.items() for metric, value in results.items()}
 
 
-def program(suite: Suite, sample: Sample, trajectory: Trajectory) -> str:
+def make_program(suite: Suite, sample: Sample, trajectory: Trajectory) -> str:
     """What decides a benchmark of code: the reply as a program, with the document's tests behind it."""
     part = suite[sample.metadata["part"]]
-    (written,) = filtered(suite, sample, trajectory)[""]
+    (written,) = filter_reply(suite, sample, trajectory)[""]
     return f"{written}\n{part.task.doc_to_target(part.documents[sample.metadata['index']])}"

@@ -15,13 +15,13 @@ def train(folder: Path, tasks: Path, out: Path, algorithm: str, micro_batch: int
     """The losses of the steps, and the weights at the end."""
     from harness.models.local.folder import check_folder
     from harness.models.local.hf import load_weights
-    from harness.models.local.tokenizer import open_local
+    from harness.models.local.tokenizer import open_tokenizer
     from trainer.rl import data, generation, trl_trainer
-    from trainer.rl.actor import NOT_OURS, Track
-    from trainer.rl.settings import Training
+    from trainer.rl.actor import NOT_GENERATED, EpisodeTokens
+    from trainer.rl.settings import RLRecipe
 
-    model = open_local(check_folder("tiny", folder, {}), {})
-    settings = Training(
+    model = open_tokenizer(check_folder("tiny", folder, {}), {})
+    settings = RLRecipe(
         "episode",
         algorithm=algorithm,
         steps=3,
@@ -33,22 +33,22 @@ def train(folder: Path, tasks: Path, out: Path, algorithm: str, micro_batch: int
         validation=0,
         test=0,
     )
-    made = data.prepare(settings, [str(tasks)], {}, out, lambda *told: None)
+    made = data.prepare_training(settings, [str(tasks)], {}, out, lambda *told: None)
     made_up = []
     for number in range(8):
-        track = Track(model.encode("How many?" * (number + 1)))
-        for turn in (0, NOT_OURS, 1):
+        track = EpisodeTokens(model.encode("How many?" * (number + 1)))
+        for turn in (0, NOT_GENERATED, 1):
             track.add(model.encode(f"{number} towns " * (number + turn + 2)), turn)
-        made_up.append(generation.Scored(track, (number % 3 / 2,), {}))
+        made_up.append(generation.ScoredCompletion(track, (number % 3 / 2,), {}))
 
-    class Replay(generation.Episodes):
+    class Replay(generation.EpisodeGenerator):
         """The same sequences at every step, each process its own."""
 
-        def generate(self, prompts: Any, trainer: Any) -> list[generation.Scored]:
+        def generate(self, prompts: Any, trainer: Any) -> list[generation.ScoredCompletion]:
             return [made_up[place] for place, _ in trainer.places(prompts)]
 
     network = load_weights(model, "float32", "cpu")
-    trainer = trl_trainer.build(made, Replay(made, model), model, network, out / "checkpoints", [])
+    trainer = trl_trainer.make_trainer(made, Replay(made, model), model, network, out / "checkpoints", [])
     trainer.train()
     return [line["loss"] for line in trainer.state.log_history if "loss" in line], network.state_dict()
 
@@ -56,9 +56,9 @@ def train(folder: Path, tasks: Path, out: Path, algorithm: str, micro_batch: int
 if __name__ == "__main__":
     import os
 
-    from harness.models.local.packages import prepare_environment
+    from harness.models.local.packages import set_library_defaults
 
-    prepare_environment()
+    set_library_defaults()
     import torch
 
     destination = Path(sys.argv[3])

@@ -11,8 +11,8 @@ from datetime import date
 
 from fakes.chat_server import ChatServer, Step, text
 
-from envbuilder.model import Checkpoint, ModelGenerator, Report, Request
-from envbuilder.records import KINDS
+from envbuilder.model import BuildDirectory, EnvironmentRequest, ModelGenerator, ModelReport
+from envbuilder.records import QUESTION_KINDS
 from envbuilder.spec import EASY, Levels
 from harness.models import ModelOptions
 from harness.models.api import openai
@@ -122,7 +122,7 @@ def good(asked):
         return {"code": source(tool, PARAMETERS.get(tool, ["firm"]), name)}
     if stage == "scenario":
         kind = re.search(r"^Kind: (.*)$", said, re.MULTILINE)[1]
-        kind = kind if kind in KINDS else "single_hop"
+        kind = kind if kind in QUESTION_KINDS else "single_hop"
         hops = [item for item, _, _ in plan(firm, kind)]
         return {"question": f"What is there to know about the house of {firm}?", "kind": kind,
                 "answer": hops[-1]["answer"], "sub_questions": hops}  # fmt: skip
@@ -177,14 +177,14 @@ def author(*spoiled, every=lambda asked: None):
 
 
 def requests(kind, *firms):
-    return [Request(index, kind, topic=f"the house of {firm}") for index, firm in enumerate(firms)]
+    return [EnvironmentRequest(index, kind, topic=f"the house of {firm}") for index, firm in enumerate(firms)]
 
 
 def build(script, wanted, folder, sandbox, **options):
     """(results, report, server) of one build."""
     with ChatServer(script) as server:
         results = asyncio.run(build_at(server.url, wanted, folder, sandbox, **options))
-    return results, Report.of(folder), server
+    return results, ModelReport.from_directory(folder), server
 
 
 async def build_at(url, wanted, folder, sandbox, spy=None, on_done=None, **options):
@@ -193,6 +193,6 @@ async def build_at(url, wanted, folder, sandbox, spy=None, on_done=None, **optio
     model.fingerprint = {"name": "author"}  # the port is another one each time
     generator = ModelGenerator(spy(model) if spy else model, sandbox, **{**LIGHT, **options})
     try:
-        return await generator.build(wanted, Checkpoint(folder), on_done)
+        return await generator.build(wanted, BuildDirectory(folder), on_done)
     finally:
         await model.aclose()

@@ -15,9 +15,9 @@ from typing import Any
 
 import builders
 
-from harness.models.local.packages import prepare_environment
+from harness.models.local.packages import set_library_defaults
 
-prepare_environment()
+set_library_defaults()
 
 ENDS = ("<|endoftext|>", "<|im_end|>")
 MARKS = ("<|im_start|>", "<tool_call>", "</tool_call>", "<tool_response>", "</tool_response>", "<think>", "</think>")

@@ -11,12 +11,12 @@ import pytest
 
 from harness.models import ModelOptions
 from harness.models.policies import load
-from harness.rollout import Episode, drive
+from harness.rollout import Episode, play_episode
 from harness.sandbox import Sandbox, SandboxConfig
 from harness.types import Limits
 from tasks.bfcl import LIVE, OTHERS, SIMPLE, TURNS, tasks
 from tasks.bfcl.environments import CODES
-from tasks.bfcl.samples import CONVERSATIONS, WANTED
+from tasks.bfcl.samples import CONVERSATIONS, WANTED_CALLS
 from tasks.bfcl.schemas import tool_name
 
 COMPARED = (*SIMPLE, *OTHERS, *LIVE)
@@ -60,7 +60,7 @@ def plays(name, category, sandbox):
     for sample in samples:
         with sandbox.episode(found.state and sandbox.preload(found.state(sample))) as tools:
             episode = Episode(sample, limits=Limits(max_turns=TURNS), task=found.name)
-            trajectory = drive(episode, found.environment(sample), policy, tools)
+            trajectory = play_episode(episode, found.environment(sample), policy, tools)
         assert trajectory.outcome == "ok", trajectory.error
         if found.score(sample, trajectory).scores["official_accuracy"] == 1:
             right.add(sample.id)
@@ -83,7 +83,7 @@ def test_gold_is_right_but_for_the_broken_entries(sandbox):
     assert wrong == BROKEN
 
 
-@pytest.mark.parametrize("category", WANTED)
+@pytest.mark.parametrize("category", WANTED_CALLS)
 def test_a_call_or_none(category, sandbox):
     assert len(plays("oracle", category, sandbox)) == SIZES[category]
     assert len(plays("silent", category, sandbox)) == task(category)[0].floor * SIZES[category]

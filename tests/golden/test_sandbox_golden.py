@@ -43,5 +43,5 @@ def test_every_recorded_call_gives_the_recorded_feedback(
 
 
 def test_nearly_every_released_tool_may_share_a_worker(codes: list[dict[str, str]]) -> None:
-    plain = [screen.is_plain(source) for tools in codes for source in tools.values()]
+    plain = [screen.is_plain_source(source) for tools in codes for source in tools.values()]
     assert sum(plain) / len(plain) >= 0.98

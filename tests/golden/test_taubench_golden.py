@@ -11,7 +11,7 @@ from builders import SHARED, needs, says
 
 from harness.models import ModelOptions
 from harness.models.policies import load
-from harness.rollout import Episode, drive
+from harness.rollout import Episode, play_episode
 from harness.sandbox import Sandbox
 from harness.types import Limits, Reply, SimulatedUser
 from tasks.taubench import tasks
@@ -62,7 +62,7 @@ def totals(name, sandbox, model, wanted=lambda sample: True):
     for sample in filter(wanted, samples):
         episode = Episode(sample, limits=Limits(task.max_turns), task=name, user=SimulatedUser(task.scripted_user))
         with sandbox.episode(sandbox.preload(task.state(sample))) as tools:
-            trajectory = drive(episode, task.environment(sample), model, tools)
+            trajectory = play_episode(episode, task.environment(sample), model, tools)
         assert trajectory.outcome == "ok"
         found.update({metric: value for metric, value in task.score(sample, trajectory).scores.items() if value})
         found["n"] += 1

@@ -8,8 +8,8 @@ import pytest
 from commands import episodes, harness, one_sentence, summary
 from documents import block, page
 
-from harness.evaluation.plan import choose
-from harness.models import ModelOptions, load
+from harness.evaluation.plan import select_subset
+from harness.models import ModelOptions, load_model
 from harness.registry import load_samples, select_tasks
 from harness.types import ModelRequest, Reasoning, Reply, Sampling
 from trainer import bundled
@@ -61,8 +61,8 @@ def test_the_readmes_command_gives_the_published_scores_and_switches_reasoning(t
 
 @pytest.mark.slow
 def test_a_batch_makes_the_same_calls_as_one_by_one(micro):
-    model = load("bundled/tiny-base", ModelOptions(concurrency=64))
-    samples = [sample for name, chosen in micro.items() for sample in choose(chosen, name, 16, 0)]
+    model = load_model("bundled/tiny-base", ModelOptions(concurrency=64))
+    samples = [sample for name, chosen in micro.items() for sample in select_subset(chosen, name, 16, 0)]
     requests = [
         ModelRequest(s.messages, s.tools, Sampling(max_tokens=60), s, reasoning=Reasoning("off")) for s in samples
     ]
@@ -74,7 +74,7 @@ def test_a_batch_makes_the_same_calls_as_one_by_one(micro):
 
 
 def test_the_folder_says_how_it_was_made_and_is_small():
-    folder = bundled.path("tiny-base")
+    folder = bundled.model_path("tiny-base")
     manifest = json.loads((folder / "manifest.json").read_text())
     assert manifest["recipe"]["regime"] == "sft" and manifest["command"]
     assert sum(file.stat().st_size for file in folder.iterdir()) < 3_000_000

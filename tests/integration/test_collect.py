@@ -13,7 +13,7 @@ from fakes import tiny_model
 
 from harness.data.records import read_samples, sample_from_record
 from harness.errors import UsageError
-from trainer.prefixes import Filters, read_prefixes
+from trainer.prefixes import PrefixFilter, read_prefixes
 from trainer.rewards import REWARDS
 
 
@@ -100,7 +100,7 @@ def test_the_recorded_turns_earn_what_they_solved(solved):
         said = [m for m in played[prefix.sample.id]["messages"] if m["role"] == "assistant"][prefix.turn]
         calls = [call["function"] for call in said.get("tool_calls", ())]
         texts = [f'<tool_call>{{"name": "{c["name"]}", "arguments": {c["arguments"]}}}</tool_call>' for c in calls]
-        turns.append(prefix.answered("".join(texts) or said["content"]))
+        turns.append(prefix.to_turn("".join(texts) or said["content"]))
     assert REWARDS["mended_f1"].steps(turns) == [1.0] * len(turns)
 
 
@@ -130,7 +130,7 @@ def test_other_filters_make_the_file_anew_without_playing(solved, train, tmp_pat
     done = harness(*run, "--min-solved", 0.5, "--max-prompt-characters", 100_000)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "run" / "samples.jsonl").read_bytes() == (solved[0] / "samples.jsonl").read_bytes()
-    expected = Filters(min_solved=0.5)(read_prefixes(solved[0] / "prefixes.jsonl"))
+    expected = PrefixFilter(min_solved=0.5)(read_prefixes(solved[0] / "prefixes.jsonl"))
     assert ids(tmp_path / "run") == [prefix.id for prefix in expected]
 
 
@@ -138,15 +138,15 @@ def test_what_filters_keep(solved):
     everything = read_prefixes(solved[0] / "prefixes.jsonl")
     done = [prefix for prefix in everything if prefix.solve_rate == 1.0]
     assert (len(everything), len(done)) == (48, 16)
-    assert Filters(keep="solved")(everything) == done
-    assert Filters(keep="unsolved")(everything) == [prefix for prefix in everything if prefix not in done]
-    half, other = Filters(min_solved=0.5)(everything), Filters(min_solved=0.5, seed=1)(everything)
+    assert PrefixFilter(keep="solved")(everything) == done
+    assert PrefixFilter(keep="unsolved")(everything) == [prefix for prefix in everything if prefix not in done]
+    half, other = PrefixFilter(min_solved=0.5)(everything), PrefixFilter(min_solved=0.5, seed=1)(everything)
     assert len(half) == len(other) == 32 and half != other
     assert half == [prefix for prefix in everything if prefix in half]
-    assert len(Filters(min_solved=0.75)(everything)) == 21  # 16 of at most 21.33
-    assert Filters(min_solved=0.1)(everything) == everything
+    assert len(PrefixFilter(min_solved=0.75)(everything)) == 21  # 16 of at most 21.33
+    assert PrefixFilter(min_solved=0.1)(everything) == everything
     longest = sorted(prefix.characters for prefix in everything)[24]
-    short = Filters(max_characters=longest)(everything)
+    short = PrefixFilter(max_characters=longest)(everything)
     assert short == [prefix for prefix in everything if prefix.characters <= longest] != everything
 
 
@@ -170,7 +170,9 @@ def test_parquet_holds_the_same(solved, train, tmp_path):
 def test_plain_environments_are_prompts_at_turn_0(train, solved):
     plain = read_prefixes(train)
     first = [prefix for prefix in read_prefixes(solved[0] / "prefixes.jsonl") if prefix.turn == 0]
-    assert {(p.id, p.messages, p.still_open) for p in plain} == {(p.id, p.messages, p.still_open) for p in first}
+    assert {(p.id, p.messages, p.unsolved_count) for p in plain} == {
+        (p.id, p.messages, p.unsolved_count) for p in first
+    }
 
 
 def test_a_prefix_without_its_calls_is_refused(solved, tmp_path):
@@ -194,7 +196,7 @@ def test_what_a_network_wrote_earns_what_the_evaluation_found(tmp_path):
         origin = next(line for line in played if line["epoch"] == prefix.epoch)
         said = [message for message in origin["messages"] if message["role"] == "assistant"]
         if prefix.turn < len(said):
-            turns.append(prefix.answered(said[prefix.turn]["raw"]))
+            turns.append(prefix.to_turn(said[prefix.turn]["raw"]))
             calls = [call for call in origin["calls"] if call["turn"] == prefix.turn]
             called = any(call["status"] != "malformed" for call in calls)
             solving.append(sum(call["solves"] is not None for call in calls) if called else None)

@@ -57,7 +57,7 @@ def test_a_group_is_weighed_as_its_table_weighs_it(tmp_path, as_json):
     after = {"t": {"x": [{"solve_f1": 0.4}], "y": [{"solve_f1": 0.4}]}, "u": {"x": [{"solve_f1": 0.1}]}}
     a, b = two(tmp_path, tasks, after, groups={"both": ["t", "u"]}, weights={"t": 3.0})
     (change,) = as_json(a, b)[0]["changes"]
-    table = [RunDirectory.open(run).summary()["groups"]["both"]["metrics"]["solve_f1"]["value"] for run in (a, b)]
+    table = [RunDirectory.open(run).read_summary()["groups"]["both"]["metrics"]["solve_f1"]["value"] for run in (a, b)]
     assert [change["base"], change["run"]] == pytest.approx(table) == [0.2, 0.325]
     assert change["difference"]["value"] == pytest.approx(0.125)
 
@@ -67,7 +67,7 @@ def test_the_difference_is_the_one_that_eval_prints(tmp_path, as_json, weights):
     a, b = two(tmp_path, solved("micro", LOW), solved("micro", HIGH), groups=group("micro"), weights=weights)
     change = as_json(a, b)[0]["changes"][0]
     runs = [RunDirectory.open(run) for run in (a, b)]
-    theirs = compare_records(runs[0].manifest, *(run.records() for run in runs), "solve_f1").as_json()
+    theirs = compare_records(runs[0].manifest, *(run.read_records() for run in runs), "solve_f1").as_json()
     assert (change["tasks"], change["metric"]) == ("micro", "solve_f1")
     for name, value in theirs.items():
         assert change["difference"][name] == pytest.approx(value), name

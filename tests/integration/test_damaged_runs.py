@@ -13,7 +13,7 @@ from harness.cli import main
 from harness.errors import UsageError
 from harness.evaluation.evaluate import evaluate
 from harness.evaluation.plan import Plan, Player
-from harness.models import ModelOptions, load
+from harness.models import ModelOptions, load_model
 from harness.registry import load_samples, select_tasks
 from harness.sandbox import Sandbox
 
@@ -31,7 +31,7 @@ def played():
     tasks = select_tasks(TASKS, {})
     plan = Plan(tasks, load_samples(tasks), groups={}, sources={"tasks": TASKS, "data": {}})
     with Sandbox() as sandbox:
-        player = Player(load("policy/shotgun", ModelOptions()), sandbox)
+        player = Player(load_model("policy/shotgun", ModelOptions()), sandbox)
         yield lambda path: evaluate(plan, player, path, resume=True)
 
 

@@ -19,7 +19,7 @@ from fakes.tiny_model import CALL, random_model
 from harness.environment import ToolEnvironment
 from harness.errors import UsageError
 from harness.types import CallRecord, Trajectory, Usage
-from trainer.prefixes import cut, read_prefixes, to_record
+from trainer.prefixes import cut_prefixes, prefix_to_record, read_prefixes
 from trainer.rewards import reward
 from trainer.verl.reward import scorer
 
@@ -40,7 +40,7 @@ def prefix_records():
     calls = (CallRecord(0, RIGHT, "ok", OUTPUT), CallRecord(0, TORN, "malformed", "no"))
     messages = (*environment.reset(), said, *fed_back, builders.says("Answer: 45210"))
     played = Trajectory(messages, calls, 2, "ok", "no_tool_calls", Usage(), {})
-    return [to_record(prefix) for prefix in cut("towns", sample, played)]
+    return [prefix_to_record(prefix) for prefix in cut_prefixes("towns", sample, played)]
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +103,7 @@ def test_verl_is_given_the_trainers_reward(exported, prompts, name, response):
     score = scorer(name)
     for row, prefix in zip(rows(exported), read_prefixes(prompts), strict=True):
         given = score("any", response, row["reward_model"]["ground_truth"], row["extra_info"])
-        assert given == reward(name).steps([prefix.answered(response)])[0]
+        assert given == reward(name).steps([prefix.to_turn(response)])[0]
 
 
 def test_the_rewards_differ_where_they_should(exported):

@@ -22,7 +22,7 @@ from harness.formats.hermes import Hermes
 from harness.models import ModelOptions
 from harness.models.local import hf, kv_cache
 from harness.models.local.folder import folder_digest
-from harness.models.local.rows import Row
+from harness.models.local.rows import PromptRow
 from harness.types import Message, ModelRequest, Reasoning, Reply, Sampling
 
 PROMPTS = tuple(f"{'word ' * (3 * number)}Corrie {number}?" for number in range(8))
@@ -81,13 +81,13 @@ def test_one_long_reply_does_not_hold_the_others_rows(nonsense: Path, monkeypatc
     network = model(nonsense)
     requests = [ask(text, Sampling(max_tokens=40 if number == 3 else 2)) for number, text in enumerate(PROMPTS)]
     widths: list[int] = []
-    checked = hf.Enough.__call__
+    checked = hf.RowStoppingCriteria.__call__
 
-    def counted(self: hf.Enough, input_ids: Any, scores: Any, **more: Any) -> Any:
+    def counted(self: hf.RowStoppingCriteria, input_ids: Any, scores: Any, **more: Any) -> Any:
         widths.append(input_ids.shape[0])
         return checked(self, input_ids, scores, **more)
 
-    monkeypatch.setattr(hf.Enough, "__call__", counted)
+    monkeypatch.setattr(hf.RowStoppingCriteria, "__call__", counted)
     answers = network.batch(requests)
     assert [answer.usage.output_tokens for answer in answers if isinstance(answer, Reply)] == [2, 2, 2, 40, 2, 2, 2, 2]
     assert widths == [8] * 2 + [1] * 38
@@ -126,7 +126,7 @@ def test_draws_follow_the_softmax() -> None:
     counts = torch.zeros(4)
     for epoch in range(40):
         requests = [ask(sampling=Sampling(2.0), epoch=100 * epoch + turn, turn=turn) for turn in range(100)]
-        noise = hf.Noise([Row(request, None, (), 1) for request in requests])  # type: ignore[arg-type]
+        noise = hf.GumbelNoise([PromptRow(request, None, (), 1) for request in requests])  # type: ignore[arg-type]
         counts += noise(None, logits.repeat(100, 1)).argmax(dim=1).bincount(minlength=4)
     expected = torch.softmax(logits / 2.0, dim=0)
     assert torch.allclose(counts / counts.sum(), expected, atol=0.03)
@@ -164,7 +164,7 @@ def test_a_stop_string_of_the_format_ends_a_row(learned: Path, monkeypatch: pyte
     network = model(learned)
     stopping = replace(network._local, format=Hermes(stop=("Corrie",)))
     monkeypatch.setattr(network, "_local", stopping)
-    monkeypatch.setattr(network, "_generate", hf.network(stopping, "float32", "cpu", 8))
+    monkeypatch.setattr(network, "_generate", hf.make_generate(stopping, "float32", "cpu", 8))
     reply = network(first())
     assert reply.usage.output_tokens < 20
     assert reply.message.raw == '<tool_call>\n{"name": "population", "arguments": {"town": "'
@@ -256,7 +256,7 @@ def test_another_error_is_not_taken_for_memory(nonsense: Path) -> None:
 def above(limit: int, generate: hf.Generate, sizes: list[int], error: Exception) -> hf.Generate:
     """A network whose memory holds `limit` rows."""
 
-    def limited(rows: Sequence[Row]) -> list[list[int]]:
+    def limited(rows: Sequence[PromptRow]) -> list[list[int]]:
         sizes.append(len(rows))
         if len(rows) > limit:
             raise error

@@ -29,9 +29,9 @@ from transformers.cache_utils import DynamicLayer
 
 from harness.models import ModelOptions
 from harness.models.local import hf, kv_cache
-from harness.models.local.kv_cache import Memory, Past, SpareLayer
-from harness.models.local.rows import Row
-from harness.models.local.tokenizer import Local, cut
+from harness.models.local.kv_cache import CachedPrefix, PreallocatedLayer, PrefixCache
+from harness.models.local.rows import PromptRow
+from harness.models.local.tokenizer import ModelTokenizer, cut_at_turn_end
 from harness.types import Message, ModelRequest, Reply, Sampling
 
 FEW = settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -62,41 +62,41 @@ KINDS: dict[str, Callable[[Path], Path]] = {"qwen3": tiny_model.random_model, "g
 
 
 @pytest.fixture(scope="module", params=KINDS)
-def loaded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Local, Any]:
+def loaded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ModelTokenizer, Any]:
     """A kind of network, its directory, and its weights."""
     folder = KINDS[request.param](tmp_path_factory.mktemp(request.param) / "model")
     local = hf.load_directory("hf/tiny", str(folder), ModelOptions(concurrency=ROWS))._local
     return request.param, local, hf.load_weights(local, "float32", "cpu")
 
 
-def row(place: int, ids: Sequence[int], room: int) -> Row:
+def row(place: int, ids: Sequence[int], room: int) -> PromptRow:
     request = ModelRequest([Message("user", "?")], (), Sampling(), sample(id=f"episode{place}"))
-    return Row(request, None, tuple(ids), room)  # type: ignore[arg-type]
+    return PromptRow(request, None, tuple(ids), room)  # type: ignore[arg-type]
 
 
-def alone(model: Any, local: Local, one: Row) -> list[int]:
+def alone(model: Any, local: ModelTokenizer, one: PromptRow) -> list[int]:
     """What transformers makes of a row by itself, without anything of ours."""
     ids = torch.tensor([one.ids])
     with torch.inference_mode():
-        new = model.generate(input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=one.room)
-    return list(cut(local, new[0, ids.shape[1] :].tolist())[0])
+        new = model.generate(input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=one.max_new_tokens)
+    return list(cut_at_turn_end(local, new[0, ids.shape[1] :].tolist())[0])
 
 
 @FEW
 @given(seed=st.integers(0, 2**16), turns=st.integers(1, 4), capacity=st.sampled_from([0, 2, ROWS]))
 def test_episodes_are_answered_as_if_every_prompt_were_read_anew(
-    loaded: tuple[str, Local, Any], seed: int, turns: int, capacity: int
+    loaded: tuple[str, ModelTokenizer, Any], seed: int, turns: int, capacity: int
 ) -> None:
     _, local, model = loaded
-    draw, memory = random.Random(seed), Memory(capacity)
+    draw, memory = random.Random(seed), PrefixCache(capacity)
     words = range(10, 500)
     prompts = {place: draw.choices(words, k=draw.randint(1, 40)) for place in range(ROWS)}
     for _ in range(turns):
         rows = [row(place, ids, draw.randint(1, 8)) for place, ids in prompts.items()]
         draw.shuffle(rows)
-        together = hf.continue_rows(model, local, rows, memory)
+        together = hf.generate_rows(model, local, rows, memory)
         for one, new in zip(rows, together, strict=True):
-            said = list(cut(local, new[: one.room])[0])
+            said = list(cut_at_turn_end(local, new[: one.max_new_tokens])[0])
             assert said == alone(model, local, one)
             place = int(one.request.sample.id.removeprefix("episode"))
             prompts[place] = [*one.ids, *said, *draw.choices(words, k=draw.randint(1, 12))]
@@ -107,27 +107,29 @@ def test_episodes_are_answered_as_if_every_prompt_were_read_anew(
             prompts[draw.randrange(ROWS)] = draw.choices(words, k=draw.randint(1, 40))
 
 
-def test_the_next_turn_reads_only_what_is_new(loaded: tuple[str, Local, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_next_turn_reads_only_what_is_new(
+    loaded: tuple[str, ModelTokenizer, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     kind, local, model = loaded
     if kind == "mistral":
-        assert not kv_cache.remembers_tokens(model)
+        assert not kv_cache.has_token_cache(model)
         return
     read: list[int] = []
-    plain = kv_cache._read
+    plain = kv_cache._read_prompts
 
-    def counted(model: Any, rows: Sequence[Row], pasts: Sequence[Past]) -> list[Past]:
+    def counted(model: Any, rows: Sequence[PromptRow], pasts: Sequence[CachedPrefix]) -> list[CachedPrefix]:
         read.extend(len(one.ids) - 1 - len(past.ids) for one, past in zip(rows, pasts, strict=True))
         return plain(model, rows, pasts)
 
     monkeypatch.setattr(kv_cache, "_read", counted)
-    memory = Memory(2)
+    memory = PrefixCache(2)
     first = [row(0, range(10, 40), 4), row(1, range(30, 50), 4)]
-    new = hf.continue_rows(model, local, first, memory)
+    new = hf.generate_rows(model, local, first, memory)
     assert sorted(read) == [19, 29]  # the last token of a prompt is generate's
     read.clear()
     pairs = enumerate(zip(first, new, strict=True))
     second = [row(place, [*one.ids, *said, 77, 78, 79], 4) for place, (one, said) in pairs]
-    hf.continue_rows(model, local, second, memory)
+    hf.generate_rows(model, local, second, memory)
     assert read == [3, 3]  # the last generated token, which the network had not read, and two of three new ones
 
 
@@ -141,9 +143,9 @@ def test_memory_that_runs_out_is_first_made_by_forgetting(
         for n in range(3)
     ]
     expected = network.batch(requests)
-    opened, sizes = kv_cache.opened, list[tuple[int, int]]()
+    opened, sizes = kv_cache.prefill_cache, list[tuple[int, int]]()
 
-    def short(model: Any, rows: Sequence[Row], memory: Memory) -> Any:
+    def short(model: Any, rows: Sequence[PromptRow], memory: PrefixCache) -> Any:
         sizes.append((len(rows), memory.capacity))
         if len(sizes) in (1, 3):
             raise MemoryError
@@ -165,7 +167,7 @@ def test_memory_that_runs_out_is_first_made_by_forgetting(
     )
 )
 def test_a_layer_with_spare_room_holds_what_a_plain_one_does(steps: list[Any]) -> None:
-    plain, spare = DynamicLayer(), SpareLayer()
+    plain, spare = DynamicLayer(), PreallocatedLayer()
     rows = 4
 
     def add(tokens: int) -> None:
@@ -197,34 +199,34 @@ def test_a_layer_with_spare_room_holds_what_a_plain_one_does(steps: list[Any]) -
 
 @given(st.lists(st.integers(0, 3000), max_size=40))
 def test_every_row_with_something_to_read_is_in_one_pass(unread: list[int]) -> None:
-    found = kv_cache.passes(unread)
+    found = kv_cache.plan_passes(unread)
     assert sorted(place for one in found for place in one) == [place for place, count in enumerate(unread) if count]
     for one in found:
         counts = [unread[place] for place in one]
         assert len(one) == 1 or max(counts) * len(one) <= kv_cache.READ_TOGETHER
         assert max(counts) * len(one) - sum(counts) <= kv_cache.PADDING
-    assert kv_cache.passes([5, 0, 5, 4]) == [[0, 2, 3]]
+    assert kv_cache.plan_passes([5, 0, 5, 4]) == [[0, 2, 3]]
     longest = [max(unread[place] for place in one) for one in found]
     assert longest == sorted(longest, reverse=True)
 
 
 def test_the_pasts_of_the_last_episodes_are_kept() -> None:
-    def held(place: int) -> Row:
+    def held(place: int) -> PromptRow:
         return row(place, [1, 2, 3], 4)
 
-    memory = Memory(2)
-    layer = SpareLayer()
+    memory = PrefixCache(2)
+    layer = PreallocatedLayer()
     layer.update(torch.arange(24.0).view(2, 1, 6, 2), torch.zeros(2, 1, 6, 2))
     cache = kv_cache.Cache(layers=[layer])
     for place in (0, 1, 2):
-        memory.keep(held(place), [4, 5, 6, 7], cache, place % 2, 1)
-    assert memory.recall(held(0)).ids == ()
-    past = memory.recall(row(1, [1, 2, 3, 4, 5, 9, 9], 4))
+        memory.store(held(place), [4, 5, 6, 7], cache, place % 2, 1)
+    assert memory.find_prefix(held(0)).ids == ()
+    past = memory.find_prefix(row(1, [1, 2, 3, 4, 5, 9, 9], 4))
     assert past.ids == (1, 2, 3, 4, 5)
     assert past.layers[0][0].untyped_storage().nbytes() == 4 * 5 * 2, "a row is kept, not its batch"
     assert torch.equal(past.layers[0][0], torch.arange(14.0, 24.0).view(1, 5, 2))
-    assert memory.recall(held(1)).ids == (), "what is recalled is held by the batch alone"
-    assert memory.recall(held(2)).ids == (1, 2), "the last token of a prompt is always read"
+    assert memory.find_prefix(held(1)).ids == (), "what is recalled is held by the batch alone"
+    assert memory.find_prefix(held(2)).ids == (1, 2), "the last token of a prompt is always read"
 
 
 SMALL = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "vocab_size": 32}
@@ -241,12 +243,12 @@ STRETCHED |= {"short_factor": [1.0] * 4, "long_factor": [4.0] * 4}
     ],
 )
 def test_only_what_stays_true_is_kept(model: Callable[[], Any], kept: bool) -> None:
-    assert kv_cache.remembers_tokens(model()) is kept
+    assert kv_cache.has_token_cache(model()) is kept
 
 
 def test_joining_takes_the_pasts_and_not_as_much_again() -> None:
     model = LlamaForCausalLM(LlamaConfig(**SMALL))
-    pasts = [Past((1,) * n, [(torch.ones(2, n, 8), torch.ones(2, n, 8))]) for n in (3, 5)]
-    cache = kv_cache._joined(model, pasts, 4)
+    pasts = [CachedPrefix((1,) * n, [(torch.ones(2, n, 8), torch.ones(2, n, 8))]) for n in (3, 5)]
+    cache = kv_cache._join_caches(model, pasts, 4)
     assert cache.get_seq_length() == 5
     assert all(past.layers == [kv_cache.USED_UP] for past in pasts)

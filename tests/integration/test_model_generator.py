@@ -25,17 +25,17 @@ from fakes.scripted_author import (
     schema,
 )
 
-from envbuilder.model import Rejection, Report, read_questions
-from envbuilder.model.author import Invalid
-from envbuilder.model.trial import Trial
-from envbuilder.records import KINDS, Call, Document, Hop, Scenario, environment_record
+from envbuilder.model import ModelReport, Rejection, read_questions
+from envbuilder.model.author import InvalidReply
+from envbuilder.model.trial import ToolTrial
+from envbuilder.records import QUESTION_KINDS, Document, Hop, HopCall, Scenario, environment_record
 from envbuilder.spec import Levels
 from harness import scoring
 from harness.data.records import sample_from_record
 from harness.environment import ToolEnvironment
 from harness.errors import UsageError
 from harness.models import policies
-from harness.rollout import Episode, drive
+from harness.rollout import Episode, play_episode
 from harness.sandbox import Sandbox, SandboxConfig
 from harness.types import ModelRequest
 
@@ -49,18 +49,18 @@ def sandbox():
 # --- a good author -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", QUESTION_KINDS)
 def test_a_good_author_gives_an_environment_that_its_gold_solves(kind, tmp_path, sandbox):
     [deployed], report, server = build(author(), requests(kind, "Halvek"), tmp_path / "stages", sandbox)
     sample = sample_from_record(environment_record(deployed, "train"), 0, "the build")
     with sandbox.episode() as episode:
-        played = drive(Episode(sample), ToolEnvironment(sample), policies.Policy("oracle", 0), episode)
+        played = play_episode(Episode(sample), ToolEnvironment(sample), policies.Policy("oracle", 0), episode)
     scores = scoring.score(sample, played).scores
     assert [scores[f"solve_{name}"] for name in ("precision", "rate", "f1")] == [1.0, 1.0, 1.0]
     assert scores["answer_accuracy"] == 1.0
     assert sample.metadata["data_source"] == f"self/{kind}"
     assert [document.serves for document in deployed.toolset.documents[-2:]] == [(), ()]
-    assert "No reply was refused." in report.table()
+    assert "No reply was refused." in report.format_tables()
     assert report.usage.requests == len(server.requests)
 
 
@@ -238,7 +238,7 @@ def test_a_bad_reply_is_refused_then_mended_or_dropped(fault, tmp_path, sandbox)
     repairs = [asked.messages[-1]["content"] for asked in server.requests if asked.turn]
     assert any("Your reply was refused: " in said and sentence in said for said in repairs)
     assert len(repairs) <= tools + 2
-    assert re.search(rf"\| {own} +\| {reason} +\| +\d+ \| +1 \| +1 \|", report.table())
+    assert re.search(rf"\| {own} +\| {reason} +\| +\d+ \| +1 \| +1 \|", report.format_tables())
 
 
 def test_an_earlier_answer_must_matter(tmp_path, sandbox):
@@ -268,7 +268,7 @@ def test_whole_numbers_written_as_decimals_are_forgiven(tmp_path, sandbox):
     script = author(*((stage, "", 1, decimal) for stage in ("scenario", "documents", "scaling", "calls")))
     [deployed], report, _ = build(script, requests("multi_hop", "Hexley"), tmp_path / "stages", sandbox)
     assert not isinstance(deployed, Rejection)
-    assert "No reply was refused." in report.table()
+    assert "No reply was refused." in report.format_tables()
 
 
 def test_prose_and_fences_are_forgiven(tmp_path, sandbox):
@@ -278,7 +278,7 @@ def test_prose_and_fences_are_forgiven(tmp_path, sandbox):
     script = author(*((stage, "", 1, chatty) for stage in ("scenario", "documents", "scaling", "calls", "code")))
     [deployed], report, _ = build(script, requests("single_hop", "Hexley"), tmp_path / "stages", sandbox)
     assert not isinstance(deployed, Rejection)
-    assert "No reply was refused." in report.table()
+    assert "No reply was refused." in report.format_tables()
 
 
 def test_a_reply_that_was_cut_off_is_said_to_be(tmp_path, sandbox):
@@ -299,8 +299,8 @@ def read_it(firm):
 def test_code_that_gets_past_the_screen_meets_the_jail(sandbox):
     made = Scenario("s", "w", "single_hop", "Who?", "Mira", (Hop("Who?", "Mira"),))
     tool = Document("read_it", "Reads.", schema(["firm"]), (0,))
-    with pytest.raises(Invalid) as caught:
-        asyncio.run(Trial(sandbox).gold(made, tool, READER, [Call("read_it", {"firm": "x"}, 0)]))
+    with pytest.raises(InvalidReply) as caught:
+        asyncio.run(ToolTrial(sandbox).check_gold_tool(made, tool, READER, [HopCall("read_it", {"firm": "x"}, 0)]))
     assert caught.value.reason == "unsafe"
 
 
@@ -398,7 +398,10 @@ def test_an_interrupted_build_ends_equal_to_an_undisturbed_one(tmp_path, sandbox
     assert len(files) == 7
     for name in files:
         assert (tmp_path / "torn" / name).read_bytes() == (tmp_path / "plain" / name).read_bytes(), name
-    assert Report.of(tmp_path / "torn").table() == Report.of(tmp_path / "plain").table()
+    assert (
+        ModelReport.from_directory(tmp_path / "torn").format_tables()
+        == ModelReport.from_directory(tmp_path / "plain").format_tables()
+    )
 
 
 def test_a_directory_belongs_to_one_build(tmp_path, sandbox):

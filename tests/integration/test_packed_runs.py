@@ -132,7 +132,7 @@ def test_a_run_in_which_nothing_was_played_is_not_rescored(run):
     before = files(run)
     assert "has been played yet; there is nothing to score anew" in one_sentence(harness("rescore", run))
     assert files(run) == before
-    assert RunDirectory.open(run).records() == []
+    assert RunDirectory.open(run).read_records() == []
 
 
 def test_more_epochs_play_only_the_new_ones(run):
@@ -154,7 +154,7 @@ def test_a_run_with_more_epochs_that_is_interrupted_has_no_summary(run):
     manifest = RunDirectory.open(run).manifest
     asked = {**manifest, "identity": {**manifest["identity"], "epochs": 2}}
     with RunDirectory.claim(run, asked, resume=True) as begun:
-        assert begun.planned == 2 * len(one)
+        assert begun.planned_episodes == 2 * len(one)
     assert not (run / "summary.json").exists()
     assert "not complete" in harness("rescore", run).stdout
     assert again(run, "--resume", "--epochs", "2").returncode == 0

@@ -28,7 +28,7 @@ from harness.models import ModelOptions
 from harness.models.api import anthropic, gemini, openai
 from harness.models.api.endpoint import EndpointModel
 from harness.redaction import Redactor
-from harness.rollout import Episode, adrive
+from harness.rollout import Episode, play_episode_async
 from harness.runs.record import to_record
 from harness.sandbox import Sandbox, SandboxConfig
 from harness.types import Limits, Message, ModelRequest, Reasoning, RunKey, Sampling, Trajectory
@@ -80,7 +80,7 @@ def play(sandbox: Sandbox) -> Play:
             try:
                 with sandbox.episode() as tools:
                     episode = Episode(sample(), sampling, reasoning=reasoning)
-                    return await adrive(episode, ToolEnvironment(episode.sample), model, tools)
+                    return await play_episode_async(episode, ToolEnvironment(episode.sample), model, tools)
             finally:
                 await model.aclose()
 

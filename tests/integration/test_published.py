@@ -27,7 +27,7 @@ def store(tmp_path_factory):
     assert (
         harness("eval", "--model", "policy/oracle", "--tasks", "demo_*", "--limit", "1", "--out", run).returncode == 0
     )
-    published_runs.add(run, "oracle", "harness eval ...", place / "published")
+    published_runs.add_run(run, "oracle", "harness eval ...", place / "published")
     return place
 
 
@@ -61,7 +61,7 @@ def figures(runs, metric, digits):
 
 
 def test_no_committed_run_tells_where_it_was_made():
-    for run in published_runs.published():
+    for run in published_runs.list_runs():
         for text in ((run / "manifest.json").read_text(), (run / published_runs.COMMAND).read_text()):
             assert not any(place in text for place in ('"/', " /")), run
 
@@ -69,27 +69,27 @@ def test_no_committed_run_tells_where_it_was_made():
 def test_a_table_that_differs_is_found_and_replaced(store):
     place = store / "published"
     page(store, "model  F1\n")
-    (block,) = published_runs.blocks(place, store)
+    (block,) = published_runs.read_tables(place, store)
     assert "-model  F1" in block.difference and "policy/oracle" in block.difference
-    assert published_runs.write(place, store) == [block]
-    (block,) = published_runs.blocks(place, store)
+    assert published_runs.update_pages(place, store) == [block]
+    (block,) = published_runs.read_tables(place, store)
     assert not block.difference
     assert (store / "README.md").read_text().endswith("```\nend\n")
 
 
 def test_a_command_that_fails_is_named(store):
     with pytest.raises(UsageError, match="table nowhere"):
-        published_runs.printed("table nowhere", store / "published")
+        published_runs.run_command("table nowhere", store / "published")
 
 
 def test_episodes_that_do_not_give_the_summary_are_a_fault(store):
-    packed = store / "published" / "oracle" / published_runs.PACKED
+    packed = store / "published" / "oracle" / published_runs.PACKED_SAMPLES
     kept = packed.read_bytes()
     lines = [json.loads(line) for line in lzma.decompress(kept).splitlines()]
     lines[0]["scores"]["solve_f1"] = 0.0
     packed.write_bytes(lzma.compress("".join(json.dumps(line) + "\n" for line in lines).encode()))
     try:
-        assert published_runs.faults(store / "published") == ["oracle: its summary disagrees with its episodes."]
+        assert published_runs.find_faults(store / "published") == ["oracle: its summary disagrees with its episodes."]
     finally:
         packed.write_bytes(kept)
 
@@ -101,4 +101,4 @@ def test_a_run_that_is_cut_is_not_taken_in(store, tmp_path):
         (run / name).write_bytes((store / "run" / name).read_bytes())
     (run / "samples.jsonl").write_bytes(b"")
     with pytest.raises(UsageError, match="is cut"):
-        published_runs.add(run, "cut", "harness eval ...", tmp_path / "published")
+        published_runs.add_run(run, "cut", "harness eval ...", tmp_path / "published")

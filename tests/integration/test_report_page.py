@@ -9,8 +9,8 @@ from builders import record, tool, write_records
 from report_runs import chain, play, towns, varied, write_run
 
 from harness.data.records import read_samples
-from results.report.data import read
-from results.report.page import page as written
+from results.report.data import read_report
+from results.report.page import build_page as written
 
 MARKUP = "</script><script>window.hacked=1</script><img src=x onerror='window.hacked=1'>"
 
@@ -50,7 +50,7 @@ def opened(browser, path, at="", complaints=False, **settings):
 
 def save(folder, *runs):
     path = folder / "report.html"
-    path.write_text(written(read(list(runs)), "Report"), encoding="utf-8")
+    path.write_text(written(read_report(list(runs)), "Report"), encoding="utf-8")
     return path
 
 

@@ -10,8 +10,8 @@ import torch
 from fakes import tiny_model
 from transformers import AutoModelForCausalLM
 
-from trainer.sft.loss import SaidTrainer, said
-from trainer.sft.network import IGNORED
+from trainer.sft.loss import AssistantLossTrainer, compute_token_losses
+from trainer.sft.network import IGNORE_INDEX
 
 
 @pytest.fixture(scope="module")
@@ -27,13 +27,16 @@ def batch() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     mask = (torch.arange(20) < torch.tensor([[20], [13], [7]])).long()
     counts = (torch.rand(3, 20, generator=draw) < 0.3) & (mask == 1)
     counts[0, 0] = True  # the first token of a row has nothing before it to be told from
-    return ids * mask, ids.masked_fill(~counts, IGNORED), mask
+    return ids * mask, ids.masked_fill(~counts, IGNORE_INDEX), mask
 
 
 def test_the_loss_and_its_gradient_are_those_of_transformers(model: Any) -> None:
     ids, labels, mask = batch()
     gradients = []
-    for loss in (model(input_ids=ids, attention_mask=mask, labels=labels).loss, said(model, ids, labels).losses.mean()):
+    for loss in (
+        model(input_ids=ids, attention_mask=mask, labels=labels).loss,
+        compute_token_losses(model, ids, labels).losses.mean(),
+    ):
         model.zero_grad()
         loss.backward()
         gradients.append((loss.detach(), [weights.grad.clone() for weights in model.parameters()]))
@@ -46,24 +49,26 @@ def test_the_loss_and_its_gradient_are_those_of_transformers(model: Any) -> None
 def test_every_said_token_is_told_with_its_row(model: Any) -> None:
     ids, labels, mask = batch()
     with torch.inference_mode():
-        found = said(model, ids, labels)
+        found = compute_token_losses(model, ids, labels)
         likeliest = model(input_ids=ids, attention_mask=mask).logits.argmax(dim=2)
-    rows, places = (labels[:, 1:] != IGNORED).nonzero(as_tuple=True)
+    rows, places = (labels[:, 1:] != IGNORE_INDEX).nonzero(as_tuple=True)
     assert torch.equal(found.rows, rows)
     assert torch.equal(found.likeliest, likeliest[rows, places] == labels[rows, places + 1])
     labels[rows, places + 1] = likeliest[rows, places]
     with torch.inference_mode():
-        assert said(model, ids, labels).likeliest.all()
+        assert compute_token_losses(model, ids, labels).likeliest.all()
 
 
 def test_a_step_is_the_mean_over_its_said_tokens(model: Any) -> None:
     ids, labels, mask = batch()
     whole = model(input_ids=ids, attention_mask=mask, labels=labels).loss
     trainer = SimpleNamespace(_metrics={"train": defaultdict(list)})
-    count = (labels[:, 1:] != IGNORED).sum()
+    count = (labels[:, 1:] != IGNORE_INDEX).sum()
     inputs = {"input_ids": ids, "labels": labels, "attention_mask": mask}
-    loss = SaidTrainer.compute_loss(trainer, model, inputs, num_items_in_batch=count)
+    loss = AssistantLossTrainer.compute_loss(trainer, model, inputs, num_items_in_batch=count)
     assert torch.isclose(loss, whole, rtol=1e-5)
-    half = SaidTrainer.compute_loss(trainer, model, inputs, num_items_in_batch=2 * count)  # of two processes, say
+    half = AssistantLossTrainer.compute_loss(
+        trainer, model, inputs, num_items_in_batch=2 * count
+    )  # of two processes, say
     assert torch.isclose(half, whole / 2, rtol=1e-5)
     assert len(trainer._metrics["train"]["mean_token_accuracy"]) == 2

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from harness.errors import SandboxError
-from harness.sandbox import Episode, Sandbox, SandboxConfig
+from harness.sandbox import Sandbox, SandboxConfig, ToolSession
 from harness.types import ToolResult
 
 QUICK = SandboxConfig(workers=2, call_timeout=0.5, memory_bytes=1 << 29, output_chars=2000)
@@ -31,7 +31,7 @@ def sandbox() -> Iterator[Sandbox]:
 
 
 @pytest.fixture
-def episode(sandbox: Sandbox) -> Iterator[Episode]:
+def episode(sandbox: Sandbox) -> Iterator[ToolSession]:
     with sandbox.episode() as one:
         yield one
 
@@ -41,7 +41,7 @@ def tool(body: str, name: str = "f", parameters: str = "", top: str = "") -> dic
     return {name: f"{top}\ndef {name}({parameters}):\n{lines}\n"}
 
 
-def call(episode: Episode, codes: dict[str, str], **arguments: Any) -> ToolResult:
+def call(episode: ToolSession, codes: dict[str, str], **arguments: Any) -> ToolResult:
     [result] = episode.run(codes, [(next(iter(codes)), arguments)])
     return result
 
@@ -78,7 +78,7 @@ def gone(pid: int) -> bool:
         ("return __name__ == '__main__'", "False"),
     ],
 )
-def test_output_is_json_for_dict_and_list_and_str_for_the_rest(episode: Episode, body: str, output: str) -> None:
+def test_output_is_json_for_dict_and_list_and_str_for_the_rest(episode: ToolSession, body: str, output: str) -> None:
     assert call(episode, tool(body)) == ToolResult("ok", output)
 
 
@@ -100,18 +100,18 @@ def test_output_is_json_for_dict_and_list_and_str_for_the_rest(episode: Episode,
         ("return missing", "name 'missing' is not defined"),
     ],
 )
-def test_any_exception_is_an_answer(episode: Episode, body: str, output: str) -> None:
+def test_any_exception_is_an_answer(episode: ToolSession, body: str, output: str) -> None:
     result = call(episode, tool(body))
     assert (result.status, result.output[: len(output)]) == ("raised", output)
 
 
-def test_wrong_arguments_give_pythons_own_words(episode: Episode) -> None:
+def test_wrong_arguments_give_pythons_own_words(episode: ToolSession) -> None:
     codes = {"f": "def f(a, b=1):\n    return a\n"}
     assert call(episode, codes, x=1) == ToolResult("raised", "f() got an unexpected keyword argument 'x'")
     assert call(episode, codes) == ToolResult("raised", "f() missing 1 required positional argument: 'a'")
 
 
-def test_unknown_tool_syntax_error_and_missing_function(episode: Episode) -> None:
+def test_unknown_tool_syntax_error_and_missing_function(episode: ToolSession) -> None:
     codes = {"broken": "def broken(:\n", "other": "def something_else():\n    return 1\n"}
     results = episode.run(codes, [("no_such_tool", {}), ("broken", {}), ("other", {})])
     assert results[0] == ToolResult("unknown_tool", "'no_such_tool'")
@@ -119,18 +119,18 @@ def test_unknown_tool_syntax_error_and_missing_function(episode: Episode) -> Non
     assert results[2] == ToolResult("raised", "name 'other' is not defined")
 
 
-def test_top_level_imports_and_helpers_are_visible(episode: Episode) -> None:
+def test_top_level_imports_and_helpers_are_visible(episode: ToolSession) -> None:
     top = "import math\nFACTOR = 2\ndef helper(x):\n    return FACTOR * math.floor(x)"
     assert call(episode, tool("return helper(x)", parameters="x", top=top), x=2.5).output == "4"
 
 
-def test_long_output_is_cut(episode: Episode) -> None:
+def test_long_output_is_cut(episode: ToolSession) -> None:
     assert call(episode, tool("return 'é' * 2001")) == ToolResult("truncated", "é" * 2000)
     assert call(episode, tool("return 'é' * 2000")) == ToolResult("ok", "é" * 2000)
     assert call(episode, tool("raise ValueError('x' * 9999)")) == ToolResult("raised", "x" * 2000)
 
 
-def test_arguments_arrive_as_they_are(episode: Episode) -> None:
+def test_arguments_arrive_as_they_are(episode: ToolSession) -> None:
     codes = tool("return [x, type(x) == dict]", parameters="x")
     strange = {"k": ["é\ud800", 1e308, -0.0, None, "\n[1,{}]\n", 2**70]}
     assert call(episode, codes, x=strange).output == json.dumps([strange, True], ensure_ascii=False).replace(
@@ -140,7 +140,7 @@ def test_arguments_arrive_as_they_are(episode: Episode) -> None:
     assert call(episode, tool("return len(x)", parameters="x"), x="y" * 3_000_000).output == "3000000"
 
 
-def test_arguments_that_cannot_be_sent_are_an_answer(episode: Episode) -> None:
+def test_arguments_that_cannot_be_sent_are_an_answer(episode: ToolSession) -> None:
     deep: list[Any] = []
     for _ in range(100_000):
         deep = [deep]
@@ -155,7 +155,7 @@ def test_arguments_that_cannot_be_sent_are_an_answer(episode: Episode) -> None:
 
 
 @pytest.mark.parametrize("line", ["", "eval('1')"])
-def test_every_call_starts_from_a_fresh_namespace(episode: Episode, line: str) -> None:
+def test_every_call_starts_from_a_fresh_namespace(episode: ToolSession, line: str) -> None:
     codes = tool(f"{line}\nseen.append(x)\nreturn seen", parameters="x, seen=[]")
     assert [call(episode, codes, x=number).output for number in (1, 2)] == ["[1]", "[2]"]
 
@@ -197,23 +197,23 @@ EXIT = tool("import os\nos._exit(1)", "leave")
 TIMED_OUT = ToolResult("timeout", "timed out after 0.5 seconds")
 
 
-def test_a_timeout_names_the_culprit_and_the_rest_still_runs(episode: Episode) -> None:
+def test_a_timeout_names_the_culprit_and_the_rest_still_runs(episode: ToolSession) -> None:
     calls: list[tuple[str, dict[str, Any]]] = [("fine", {"x": 1}), ("loop", {}), ("fine", {"x": 2}), ("fine", {"x": 3})]
     results = episode.run({**LOOP, **FINE}, calls)
     assert results == [ToolResult("ok", "1"), TIMED_OUT, ToolResult("ok", "2"), ToolResult("ok", "3")]
 
 
-def test_a_dead_process_costs_only_its_own_call(episode: Episode) -> None:
+def test_a_dead_process_costs_only_its_own_call(episode: ToolSession) -> None:
     results = episode.run({**EXIT, **FINE}, [("leave", {}), ("fine", {"x": 2}), ("leave", {})])
     assert [result.status for result in results] == ["killed", "ok", "killed"]
 
 
-def test_many_slow_calls_each_have_their_own_deadline(episode: Episode) -> None:
+def test_many_slow_calls_each_have_their_own_deadline(episode: ToolSession) -> None:
     codes = tool("import time\ntime.sleep(0.3)\nreturn 'slept'")
     assert [result.status for result in episode.run(codes, [("f", {})] * 3)] == ["ok"] * 3
 
 
-def test_a_worker_that_died_idle_is_replaced(sandbox: Sandbox, episode: Episode) -> None:
+def test_a_worker_that_died_idle_is_replaced(sandbox: Sandbox, episode: ToolSession) -> None:
     assert call(episode, FINE, x=1).output == "1"
     for pid in sandbox.pids[1:]:
         os.kill(pid, signal.SIGKILL)
@@ -446,7 +446,7 @@ def test_the_same_calls_give_the_same_outputs() -> None:
 
 
 @pytest.mark.parametrize("module", ["pytz", "zoneinfo"])
-def test_time_zones_need_no_files(episode: Episode, module: str) -> None:
+def test_time_zones_need_no_files(episode: ToolSession, module: str) -> None:
     zone = {"pytz": "pytz.timezone('Asia/Kathmandu')", "zoneinfo": "zoneinfo.ZoneInfo('Asia/Kathmandu')"}[module]
     if module == "pytz":
         pytest.importorskip("pytz")

@@ -9,7 +9,7 @@ import pytest
 from builders import call, record, says, write_records
 
 from harness.errors import UsageError
-from harness.evaluation.command import Session
+from harness.evaluation.command import Evaluation
 from harness.evaluation.plan import Plan
 from harness.registry import load_samples, select_tasks
 from harness.runs.prices import Budget, Price
@@ -60,7 +60,7 @@ def read(path: Path):
 
 def test_both_modes_are_two_runs_and_a_comparison(plan, tmp_path, capsys):
     out = tmp_path / "out"
-    assert Session(plan, [Thinker()], [OFF, ON], out, quiet=True).run() == 0
+    assert Evaluation(plan, [Thinker()], [OFF, ON], out, quiet=True).run() == 0
     said = capsys.readouterr().out
     assert "test/thinker, on minus off, paired" in said
     assert "R +1.000" in said
@@ -84,7 +84,7 @@ def test_the_printed_difference_weighs_tasks_as_the_table_and_compare_do(tmp_pat
     tasks = [replace(heavy, weight=3.0), light]
     plan = Plan(tasks=tasks, samples=load_samples(tasks), groups={"both": ["heavy", "light"]})
     out = tmp_path / "out"
-    assert Session(plan, [Thinker()], [OFF, ON], out, quiet=True).run() == 0
+    assert Evaluation(plan, [Thinker()], [OFF, ON], out, quiet=True).run() == 0
     (line,) = [line for line in capsys.readouterr().out.splitlines() if "minus" in line]
     parser = argparse.ArgumentParser()
     compare.configure(parser)
@@ -95,7 +95,7 @@ def test_the_printed_difference_weighs_tasks_as_the_table_and_compare_do(tmp_pat
 
 
 def test_a_switch_that_is_ignored_is_a_warning_and_a_mark(plan, tmp_path, capsys):
-    assert Session(plan, [Thinker(obeys=False)], [OFF, ON], tmp_path / "out", quiet=True).run() == 0
+    assert Evaluation(plan, [Thinker(obeys=False)], [OFF, ON], tmp_path / "out", quiet=True).run() == 0
     said = capsys.readouterr().out
     assert "WARNING: the reasoning switch was not heeded: off was asked, and it reasoned in 4 of 4 episodes" in said
     assert "off (!)" in said and "on (!)" not in said
@@ -107,7 +107,7 @@ def test_a_switch_that_was_refused_is_marked_whatever_was_seen(plan, tmp_path, c
         def __call__(self, request):
             return replace(super().__call__(request), note=f"{NOT_SWITCHED}the endpoint refuses it")
 
-    assert Session(plan, [Refused()], [OFF], tmp_path / "out", quiet=True).run() == 0
+    assert Evaluation(plan, [Refused()], [OFF], tmp_path / "out", quiet=True).run() == 0
     said = capsys.readouterr().out
     assert "off was asked, and the endpoint refused the switch in 4 of 4 episodes" in said
     assert "off (!)" in said
@@ -118,9 +118,9 @@ def test_an_endpoint_that_counts_no_tokens(plan, tmp_path, capsys):
         def __call__(self, request):
             return replace(super().__call__(request), usage=Usage(requests=1))
 
-    assert Session(plan, [Uncounted()], [OFF], tmp_path / "free", quiet=True).run() == 0
+    assert Evaluation(plan, [Uncounted()], [OFF], tmp_path / "free", quiet=True).run() == 0
     assert "no token counts: the endpoint gave none" in capsys.readouterr().out
-    limited = Session(plan, [Uncounted()], [OFF], tmp_path / "out", concurrency=1, budget=Budget(max_tokens=10**6))
+    limited = Evaluation(plan, [Uncounted()], [OFF], tmp_path / "out", concurrency=1, budget=Budget(max_tokens=10**6))
     assert limited.run() == 1
     assert "Stopped: the endpoint counts no tokens, so no limit can be kept." in capsys.readouterr().err
     assert len(read(tmp_path / "out")[1]) == 1
@@ -128,7 +128,7 @@ def test_an_endpoint_that_counts_no_tokens(plan, tmp_path, capsys):
 
 def test_a_limit_that_the_last_episodes_passed_is_said(plan, tmp_path, capsys):
     budget = Budget(max_tokens=400)
-    assert Session(plan, [Thinker()], [OFF], tmp_path / "out", quiet=True, concurrency=1, budget=budget).run() == 0
+    assert Evaluation(plan, [Thinker()], [OFF], tmp_path / "out", quiet=True, concurrency=1, budget=budget).run() == 0
     assert "Passed by the last episodes: --max-tokens-total 400 is reached: 440 tokens." in capsys.readouterr().err
 
 
@@ -137,30 +137,30 @@ def test_a_model_that_returns_something_else_costs_its_episodes(plan, tmp_path, 
         def __call__(self, request):
             return "Answer: 45210"
 
-    assert Session(plan, [Wordless()], [OFF], tmp_path / "out", quiet=True).run() == 1
+    assert Evaluation(plan, [Wordless()], [OFF], tmp_path / "out", quiet=True).run() == 1
     assert "TypeError: the model returned str, not a Reply" in capsys.readouterr().out
 
 
 def test_a_mode_that_the_model_does_not_have_is_refused_before_anything_is_written(plan, tmp_path):
     with pytest.raises(UsageError, match="no budget"):
-        Session(plan, [Thinker()], [Reasoning("on", budget=5)], tmp_path / "out", quiet=True).run()
+        Evaluation(plan, [Thinker()], [Reasoning("on", budget=5)], tmp_path / "out", quiet=True).run()
     assert not (tmp_path / "out").exists()
 
 
 def test_a_mode_is_part_of_what_a_run_is(plan, tmp_path):
-    Session(plan, [Thinker()], [OFF], tmp_path / "out", quiet=True).run()
+    Evaluation(plan, [Thinker()], [OFF], tmp_path / "out", quiet=True).run()
     with pytest.raises(UsageError, match="reasoning: off there, on now"):
-        Session(plan, [Thinker()], [ON], tmp_path / "out", resume=True, quiet=True).run()
+        Evaluation(plan, [Thinker()], [ON], tmp_path / "out", resume=True, quiet=True).run()
 
 
 def test_tokens_that_run_out_stop_the_run_and_it_goes_on_without_repeating(plan, tmp_path, capsys):
     out, model = tmp_path / "out", Thinker()
-    first = Session(plan, [model], [OFF], out, quiet=True, concurrency=1, budget=Budget(max_tokens=150))
+    first = Evaluation(plan, [model], [OFF], out, quiet=True, concurrency=1, budget=Budget(max_tokens=150))
     assert first.run() == 1
     said = capsys.readouterr()
     assert "--max-tokens-total 150 is reached: 220 tokens" in said.err and f"--resume --out {out}" in said.err
     assert len(read(out)[1]) == 2 and not (out / "summary.json").exists()
-    again = Session(plan, [model], [OFF], out, quiet=True, resume=True, budget=Budget(max_tokens=10_000))
+    again = Evaluation(plan, [model], [OFF], out, quiet=True, resume=True, budget=Budget(max_tokens=10_000))
     assert again.run() == 0
     assert sorted(r["sample"] for r in read(out)[1]) == [f"towns-{number}" for number in range(4)]
     assert len(model.asked) == 4
@@ -169,7 +169,7 @@ def test_tokens_that_run_out_stop_the_run_and_it_goes_on_without_repeating(plan,
 def test_what_was_spent_before_counts_on_resume(plan, tmp_path, capsys):
     out, model = tmp_path / "out", Thinker()
     for resume in (False, True):
-        session = Session(plan, [model], [OFF], out, resume, True, concurrency=1, budget=Budget(max_tokens=150))
+        session = Evaluation(plan, [model], [OFF], out, resume, True, concurrency=1, budget=Budget(max_tokens=150))
         assert session.run() == 1
     assert len(model.asked) == 2
 
@@ -179,7 +179,7 @@ def test_dollars_that_run_out_end_the_command_before_the_next_run(plan, tmp_path
     budget = Budget(max_cost=0.015)
     prices = {"test/thinker": price}
     out = tmp_path / "out"
-    session = Session(plan, [Thinker()], [OFF, ON], out, quiet=True, concurrency=1, budget=budget, prices=prices)
+    session = Evaluation(plan, [Thinker()], [OFF, ON], out, quiet=True, concurrency=1, budget=budget, prices=prices)
     assert session.run() == 1
     assert not (out / "on").exists()
     said = capsys.readouterr()
@@ -191,7 +191,7 @@ def test_epochs_give_pass_at_k_in_summary_and_table(plan, tmp_path, capsys):
     from dataclasses import replace
 
     out = tmp_path / "out"
-    Session(replace(plan, epochs=3), [Thinker()], [ON], out, quiet=True).run()
+    Evaluation(replace(plan, epochs=3), [Thinker()], [ON], out, quiet=True).run()
     metrics = json.loads((out / "summary.json").read_text())["tasks"]["towns"]["metrics"]
     assert {"pass@1", "pass@2", "pass@3", "pass^1", "pass^2", "pass^3"} <= set(metrics)
     assert metrics["pass^3"]["value"] == metrics["answer_accuracy"]["value"] == 1.0
@@ -213,7 +213,7 @@ def test_what_failed_episodes_used_counts_too(plan, tmp_path, capsys):
     out, said = tmp_path / "out", []
     for resume in (False, True, True):
         budget = Budget(max_tokens=500)
-        Session(plan, [Failing()], [OFF], out, resume, True, concurrency=1, budget=budget).run()
+        Evaluation(plan, [Failing()], [OFF], out, resume, True, concurrency=1, budget=budget).run()
         said.append(capsys.readouterr().err)
     assert "reached" not in said[0]  # four episodes, 300 tokens
     assert "--max-tokens-total 500 is reached: 525 tokens" in said[1]
@@ -222,7 +222,7 @@ def test_what_failed_episodes_used_counts_too(plan, tmp_path, capsys):
 
 def test_prices_given_on_resume_are_those_of_the_report(plan, tmp_path):
     out = tmp_path / "out"
-    Session(plan, [Thinker()], [OFF], out, quiet=True, concurrency=1, budget=Budget(max_tokens=150)).run()
+    Evaluation(plan, [Thinker()], [OFF], out, quiet=True, concurrency=1, budget=Budget(max_tokens=150)).run()
     price = {"test/thinker": Price(input=100.0, output=0.0, cached_input=100.0)}
-    Session(plan, [Thinker()], [OFF], out, resume=True, quiet=True, prices=price).run()
+    Evaluation(plan, [Thinker()], [OFF], out, resume=True, quiet=True, prices=price).run()
     assert json.loads((out / "summary.json").read_text())["cost"] == pytest.approx(0.04)

@@ -21,8 +21,8 @@ from transformers import AutoModelForCausalLM
 from harness.errors import HarnessError, MissingData, UsageError
 from harness.models.local.folder import check_folder
 from harness.models.local.hf import load_weights
-from harness.models.local.tokenizer import Local, open_local
-from harness.rollout import Episode, drive
+from harness.models.local.tokenizer import ModelTokenizer, open_tokenizer
+from harness.rollout import Episode, play_episode
 from harness.runs.record import to_record, to_trajectory
 from harness.sandbox import Sandbox, SandboxConfig
 from harness.task import environment_task, file_task
@@ -31,9 +31,9 @@ from harness.user import ScriptedUser
 from trainer import run_directory
 from trainer.rewards import REWARDS, Reward
 from trainer.rl import batches, data, generation, trl_trainer
-from trainer.rl.actor import Job, Manner, Policy, Track, for_episodes, play
-from trainer.rl.settings import Training
-from trainer.sft.network import TEMPLATE
+from trainer.rl.actor import Actor, EpisodeRequest, EpisodeTokens, RolloutSettings, play_episodes, with_stable_template
+from trainer.rl.settings import RLRecipe
+from trainer.sft.network import CHAT_TEMPLATE
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*rollout_func.*:UserWarning"),
@@ -74,20 +74,20 @@ VARIED = {"step": Reward("step", varied), "episode": Reward("episode", varied_ep
 
 
 @pytest.fixture(scope="module")
-def random_network(tmp_path_factory) -> Local:
+def random_network(tmp_path_factory) -> ModelTokenizer:
     """A random network with a template that keeps earlier turns."""
-    folder = tiny_model.random_model(tmp_path_factory.mktemp("random"), TEMPLATE)
+    folder = tiny_model.random_model(tmp_path_factory.mktemp("random"), CHAT_TEMPLATE)
     return opened(folder)
 
 
 @pytest.fixture(scope="module")
-def trained_network(tmp_path_factory) -> Local:
+def trained_network(tmp_path_factory) -> ModelTokenizer:
     """A network that makes the right call and gives the right answer."""
-    return opened(tiny_model.trained_model(tmp_path_factory.mktemp("trained"), TEMPLATE))
+    return opened(tiny_model.trained_model(tmp_path_factory.mktemp("trained"), CHAT_TEMPLATE))
 
 
-def opened(folder: Path) -> Local:
-    return open_local(check_folder("tiny", folder, {}), {})
+def opened(folder: Path) -> ModelTokenizer:
+    return open_tokenizer(check_folder("tiny", folder, {}), {})
 
 
 @pytest.fixture(scope="module")
@@ -97,19 +97,19 @@ def towns(tmp_path_factory) -> Path:
     return write_records(path, [record(id=f"town-{number}", split="train") for number in range(4)])
 
 
-def lessons(towns: Path, out: Path, instead: Reward | None = None, **changes) -> data.Course:
+def lessons(towns: Path, out: Path, instead: Reward | None = None, **changes) -> data.TrainingSetup:
     """A course on these environments, with a reward `instead` of the recipe's."""
-    settings = Training(**{"regime": "episode", **THREE, **changes})
+    settings = RLRecipe(**{"regime": "episode", **THREE, **changes})
     out.mkdir(parents=True, exist_ok=True)
-    made = data.prepare(settings, [str(towns)], {}, out, nothing)
+    made = data.prepare_training(settings, [str(towns)], {}, out, nothing)
     return made if instead is None else replace(made, reward=instead)
 
 
-def weights(model: Local):
+def weights(model: ModelTokenizer):
     return load_weights(model, "float32", "cpu")
 
 
-def moved(network, model: Local) -> float:
+def moved(network, model: ModelTokenizer) -> float:
     """How far a network went from the directory that it began with."""
     began = weights(model).state_dict()
     return max((value - began[name]).abs().max().item() for name, value in network.state_dict().items())
@@ -129,7 +129,7 @@ REGIMES = [("episode", "turn"), ("step", "turn"), ("step", "return")]
 def test_three_steps_move_the_policy(regime, credit, algorithm, random_network, towns, tmp_path):
     made = lessons(towns, tmp_path, VARIED[regime], regime=regime, credit=credit, algorithm=algorithm)
     network = weights(random_network)
-    trl_trainer.fit(made, random_network, network, tmp_path, nothing)
+    trl_trainer.train_network(made, random_network, network, tmp_path, nothing)
     steps = lines(tmp_path)
     assert [line["step"] for line in steps] == [1, 2, 3]
     assert all(math.isfinite(line["loss"]) and 0 < line["grad_norm"] < math.inf for line in steps)
@@ -144,7 +144,7 @@ def test_the_same_seed_gives_the_same_run(random_network, towns, tmp_path):
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
         network = weights(random_network)
         made = lessons(towns, tmp_path / name, VARIED["episode"], steps=1, seed=seed)
-        trl_trainer.fit(made, random_network, network, tmp_path / name, nothing)
+        trl_trainer.train_network(made, random_network, network, tmp_path / name, nothing)
         networks.append(network.state_dict())
     key = "model.embed_tokens.weight"
     torch.testing.assert_close(networks[0][key], networks[1][key])
@@ -154,7 +154,7 @@ def test_the_same_seed_gives_the_same_run(random_network, towns, tmp_path):
 def test_kl_entropy_clipping_and_adapters_are_trls(random_network, towns, tmp_path):
     changes = {"kl": 0.1, "entropy": 0.01, "clip": 0.1, "clip_high": 0.3, "lora_rank": 2, "updates": 2}
     made = lessons(towns, tmp_path, VARIED["episode"], **changes, save_every=2, steps=2)
-    trl_trainer.fit(made, random_network, weights(random_network), tmp_path, nothing)
+    trl_trainer.train_network(made, random_network, weights(random_network), tmp_path, nothing)
     first, second = lines(tmp_path)
     assert first["kl"] == pytest.approx(0, abs=1e-5)
     assert second["kl"] > 0
@@ -164,16 +164,16 @@ def test_kl_entropy_clipping_and_adapters_are_trls(random_network, towns, tmp_pa
 
 # --- tokens and masks --------------------------------------------------------------------------------------------
 
-MANNER = Manner(Sampling(1e-4, 40, 3), Limits(max_turns=4), Reasoning("off"))
+MANNER = RolloutSettings(Sampling(1e-4, 40, 3), Limits(max_turns=4), Reasoning("off"))
 
 
-def tracked(model: Local, path: Path, player=play, manner=MANNER, count=3):
+def tracked(model: ModelTokenizer, path: Path, player=play_episodes, manner=MANNER, count=3):
     task = file_task(path)
-    jobs = [Job(task, one, epoch) for one in task.load() for epoch in range(count)]
-    policy = Policy(model, weights(model), 5)
+    jobs = [EpisodeRequest(task, one, epoch) for one in task.load() for epoch in range(count)]
+    policy = Actor(model, weights(model), 5)
     with Sandbox(SandboxConfig(workers=1)) as sandbox:
         played = player(policy, jobs, manner, sandbox)
-    return jobs, played, [policy.take(job.key) for job in jobs]
+    return jobs, played, [policy.pop_tokens(job.key) for job in jobs]
 
 
 def test_only_what_was_sampled_carries_a_gradient(trained_network, towns):
@@ -188,7 +188,7 @@ def test_only_what_was_sampled_carries_a_gradient(trained_network, towns):
     for done, track in zip(played, tracks, strict=True):
         assert done.turns == 2
         assert track.ids == [*call, *encode(between), *answer]
-        assert track.mask == [1] * len(call) + [0] * len(encode(between)) + [1] * len(answer)
+        assert track.loss_mask == [1] * len(call) + [0] * len(encode(between)) + [1] * len(answer)
         assert track.rewritten == 0
 
 
@@ -205,9 +205,13 @@ def test_the_trainer_reads_what_an_evaluation_would(trained_network, towns):
 
 def test_tools_outputs_have_no_part_in_the_loss(trained_network, towns, tmp_path):
     made = lessons(towns, tmp_path, VARIED["episode"], samples=2, prompts=2, max_tokens=40)
-    source = generation.Episodes(made, trained_network)
-    trainer = trl_trainer.build(made, source, trained_network, weights(trained_network), tmp_path / "checkpoints", [])
-    batch = trainer._generate_and_score_completions([{"prompt": name} for name in source.rows()[:2] for _ in range(2)])
+    source = generation.EpisodeGenerator(made, trained_network)
+    trainer = trl_trainer.make_trainer(
+        made, source, trained_network, weights(trained_network), tmp_path / "checkpoints", []
+    )
+    batch = trainer._generate_and_score_completions(
+        [{"prompt": name} for name in source.dataset_rows()[:2] for _ in range(2)]
+    )
     batch["advantages"] = torch.ones(4)
     logps = torch.zeros(batch["completion_ids"].shape, requires_grad=True)
     trainer._get_per_token_logps_and_entropies = lambda *given, **more: (logps, torch.zeros_like(logps), None)
@@ -226,13 +230,13 @@ def play_singly(policy, jobs, manner, sandbox):
     for job in jobs:
         episode = Episode(job.sample, manner.sampling, manner.limits, job.epoch, job.task.name, manner.reasoning)
         with sandbox.episode() as tools:
-            trajectories.append(drive(episode, job.task.environment(job.sample), policy, tools))
+            trajectories.append(play_episode(episode, job.task.environment(job.sample), policy, tools))
     return trajectories
 
 
 def test_lockstep_and_single_play_alike(random_network, towns):
     manner = replace(MANNER, sampling=Sampling(1.0, 12, 3))
-    together = tracked(random_network, towns, play, manner)[2]
+    together = tracked(random_network, towns, play_episodes, manner)[2]
     alone = tracked(random_network, towns, play_singly, manner)[2]
     assert together == alone
     assert len({tuple(track.ids) for track in together}) > len(together) // 2
@@ -241,12 +245,12 @@ def test_lockstep_and_single_play_alike(random_network, towns):
 def test_a_template_that_rewrites_turns_is_replaced_or_refused(tmp_path):
     """Qwen3's own drops empty reasoning from earlier turns; TRL has a variant that does not."""
     qwen = opened(tiny_model.random_model(tmp_path / "qwen"))
-    variant = for_episodes(qwen, Reasoning("off"))
+    variant = with_stable_template(qwen, Reasoning("off"))
     assert variant is not qwen
-    assert for_episodes(variant, Reasoning("off")) is variant
+    assert with_stable_template(variant, Reasoning("off")) is variant
     unknown = tiny_model.random_model(tmp_path / "other", tiny_model.template() + "{# another #}")
     with pytest.raises(UsageError, match=r"earlier turns otherwise.*--regime step --set credit=turn"):
-        for_episodes(opened(unknown), Reasoning("off"))
+        with_stable_template(opened(unknown), Reasoning("off"))
 
 
 # --- rewards -----------------------------------------------------------------------------------------------------
@@ -254,19 +258,21 @@ def test_a_template_that_rewrites_turns_is_replaced_or_refused(tmp_path):
 
 def test_an_episodes_reward_is_the_evaluations(trained_network, towns, tmp_path):
     made = lessons(towns, tmp_path, samples=2, prompts=2, max_tokens=40)
-    source = generation.Episodes(made, trained_network)
-    trainer = trl_trainer.build(made, source, trained_network, weights(trained_network), tmp_path / "checkpoints", [])
-    names = [name for name in source.rows()[:2] for _ in range(2)]
+    source = generation.EpisodeGenerator(made, trained_network)
+    trainer = trl_trainer.make_trainer(
+        made, source, trained_network, weights(trained_network), tmp_path / "checkpoints", []
+    )
+    names = [name for name in source.dataset_rows()[:2] for _ in range(2)]
     scored = source.generate(names, trainer)
     for name, one in zip(names, scored, strict=True):
         task, which = made.items[name]
-        job = Job(task, which, 0)
-        policy = Policy(trained_network, trainer.model.eval(), 1)
+        job = EpisodeRequest(task, which, 0)
+        policy = Actor(trained_network, trainer.model.eval(), 1)
         with Sandbox(SandboxConfig(workers=1)) as sandbox:
-            (done,) = play(policy, [job], MANNER, sandbox)
+            (done,) = play_episodes(policy, [job], MANNER, sandbox)
         stored = to_trajectory(json.loads(json.dumps(to_record(key(job), done, task.score(which, done)))))
         verdict = task.score(which, stored)
-        assert policy.take(job.key).ids == one.track.ids
+        assert policy.pop_tokens(job.key).ids == one.tokens.ids
         assert one.rewards == (REWARDS["episode_f1"].episode(which, stored, verdict),)
         assert one.scores["solve_f1"] == verdict.scores["solve_f1"] == 1.0
         assert one.rewards == (1.3,)
@@ -295,15 +301,17 @@ def counted(path: Path) -> Path:
 def test_every_episode_has_a_state_of_its_own(trained_network, tmp_path):
     path = counted(tmp_path / "counted.jsonl")
     made = lessons(path, tmp_path, samples=2, prompts=2, max_tokens=40, reward="episode_success")
-    source = generation.Episodes(made, trained_network)
-    trainer = trl_trainer.build(made, source, trained_network, weights(trained_network), tmp_path / "checkpoints", [])
-    scored = source.generate([name for name in source.rows() for _ in range(2)], trainer)
+    source = generation.EpisodeGenerator(made, trained_network)
+    trainer = trl_trainer.make_trainer(
+        made, source, trained_network, weights(trained_network), tmp_path / "checkpoints", []
+    )
+    scored = source.generate([name for name in source.dataset_rows() for _ in range(2)], trainer)
     assert [one.rewards for one in scored] == [(1.0,)] * 4
 
 
 def test_success_is_logged_where_it_is_what_counts(trained_network, tmp_path):
     made = lessons(counted(tmp_path / "counted.jsonl"), tmp_path, steps=1, max_tokens=40, reward="episode_success")
-    trl_trainer.fit(made, trained_network, weights(trained_network), tmp_path, nothing)
+    trl_trainer.train_network(made, trained_network, weights(trained_network), tmp_path, nothing)
     (line,) = [line for line in lines(tmp_path) if "loss" in line]
     assert (line["reward"], line["success"]) == (1.0, 1.0)
 
@@ -327,8 +335,10 @@ def test_an_episode_that_the_sandbox_broke_has_no_reward(random_network, towns, 
     task, which = next(iter(made.items.values()))
     said = (*which.messages, Message("assistant", "Answer: 45210"))
     ends = [Trajectory(said, (), 1, end, "", Usage(), {}) for end in ("ok", "infrastructure_error")]
-    tracks = [Track([]), Track([])]
-    whole, broken = generation.Episodes(made, random_network)._by_turn([Job(task, which, 0)] * 2, ends, tracks)
+    tracks = [EpisodeTokens([]), EpisodeTokens([])]
+    whole, broken = generation.EpisodeGenerator(made, random_network)._by_turn(
+        [EpisodeRequest(task, which, 0)] * 2, ends, tracks
+    )
     assert len(whole) == 1 and whole[0] is not None
     assert broken == (None,)
 
@@ -338,7 +348,7 @@ def test_a_task_whose_data_is_missing_is_left_out_aloud(capsys):
         raise MissingData("There is no file.")
 
     towns = environment_task("towns", lambda: [sample(split="train")])
-    found = data.material(Training("episode"), [towns, replace(towns, name="gone", load=nothing_there)], [], {})
+    found = data.check_data(RLRecipe("episode"), [towns, replace(towns, name="gone", load=nothing_there)], [], {})
     assert list(found.items) == ["towns/towns"]
     assert "Skipped gone" in capsys.readouterr().err
 
@@ -346,37 +356,41 @@ def test_a_task_whose_data_is_missing_is_left_out_aloud(capsys):
 def test_nobody_plays_a_simulated_user():
     towns = environment_task("towns", lambda: [sample()])
     with pytest.raises(UsageError, match="towns simulates a user"):
-        data.check(Training("episode"), [(replace(towns, scripted_user=ScriptedUser()), sample())])
+        data.check_environments(RLRecipe("episode"), [(replace(towns, scripted_user=ScriptedUser()), sample())])
 
 
-def key(job: Job) -> RunKey:
+def key(job: EpisodeRequest) -> RunKey:
     return RunKey(job.task.name, "", job.sample.id, 0, "m", "", Reasoning(), Sampling(), Limits())
 
 
 def test_a_turns_reward_is_the_plain_functions(trained_network, towns, tmp_path):
     made = lessons(towns, tmp_path, regime="step", credit="turn", samples=2, prompts=2, max_tokens=40)
-    source = generation.Steps(made, trained_network, tmp_path)
-    trainer = trl_trainer.build(made, source, trained_network, weights(trained_network), tmp_path / "checkpoints", [])
+    source = generation.TurnGenerator(made, trained_network, tmp_path)
+    trainer = trl_trainer.make_trainer(
+        made, source, trained_network, weights(trained_network), tmp_path / "checkpoints", []
+    )
     scored = source.generate([str(place) for place in range(4)], trainer)
     for place, one in enumerate(scored):
-        prefix = source.prefix(place)
-        text = trained_network.decode(one.track.ids)
-        assert one.rewards == (REWARDS["mended_f1"].steps([prefix.answered(text)])[0],)
-        assert trained_network.decode(one.track.prompt).endswith("<think>\n\n</think>\n\n")
-        assert one.track.mask == [1] * len(one.track.ids)
+        prefix = source.prefix_at(place)
+        text = trained_network.decode(one.tokens.ids)
+        assert one.rewards == (REWARDS["mended_f1"].steps([prefix.to_turn(text)])[0],)
+        assert trained_network.decode(one.tokens.prompt).endswith("<think>\n\n</think>\n\n")
+        assert one.tokens.loss_mask == [1] * len(one.tokens.ids)
     assert (1.0,) in {one.rewards for one in scored}  # the call, or the answer where all is solved
 
 
 def test_turns_that_earn_their_returns(trained_network, towns, tmp_path):
     made = lessons(towns, tmp_path, regime="step", credit="return", samples=2, prompts=2, max_tokens=40)
-    source = generation.Episodes(made, trained_network)
-    trainer = trl_trainer.build(made, source, trained_network, weights(trained_network), tmp_path / "checkpoints", [])
-    scored = source.generate([name for name in source.rows()[:2] for _ in range(2)], trainer)
+    source = generation.EpisodeGenerator(made, trained_network)
+    trainer = trl_trainer.make_trainer(
+        made, source, trained_network, weights(trained_network), tmp_path / "checkpoints", []
+    )
+    scored = source.generate([name for name in source.dataset_rows()[:2] for _ in range(2)], trainer)
     assert {one.rewards for one in scored} == {(1.0, 1.0)}
-    rewards, tokens = batches.tables(scored, 3)
+    rewards, tokens = batches.make_reward_tensors(scored, 3)
     assert rewards[0, :2].tolist() == [1.0, 1.0]
     assert rewards[0, 2].isnan()
-    assert tokens[0].sum() == sum(scored[0].track.mask)
+    assert tokens[0].sum() == sum(scored[0].tokens.loss_mask)
 
 
 OPENS = "{%- if add_generation_prompt %}{{- '<think>\n' }}{%- endif %}"
@@ -386,26 +400,28 @@ OPENS = "{%- if add_generation_prompt %}{{- '<think>\n' }}{%- endif %}"
 @pytest.mark.parametrize(
     ("template", "text", "reward"),
     [
-        (TEMPLATE, tiny_model.CALL, 1.0),
-        (TEMPLATE + OPENS, f"Might {tiny_model.CALL} help?", -0.5),
-        (TEMPLATE + OPENS, f"Yes.\n</think>\n\n{tiny_model.CALL}", 1.0),
+        (CHAT_TEMPLATE, tiny_model.CALL, 1.0),
+        (CHAT_TEMPLATE + OPENS, f"Might {tiny_model.CALL} help?", -0.5),
+        (CHAT_TEMPLATE + OPENS, f"Yes.\n</think>\n\n{tiny_model.CALL}", 1.0),
     ],
 )
 def test_a_call_within_reasoning_earns_nothing_where_vllm_generates(template, text, reward, towns, tmp_path):
     model = opened(tiny_model.random_model(tmp_path / "model", template))
     settings = {"regime": "step", "credit": "turn", "prefixes": "given", "reward": "strict_f1"}
-    source = generation.Steps(lessons(towns, tmp_path, **settings), model, tmp_path)
-    judge = trl_trainer.earned_elsewhere(source, model)
-    assert judge(source.texts()[:1], [model.encode(text)], ["0"], trainer_state=None) == [reward]
+    source = generation.TurnGenerator(lessons(towns, tmp_path, **settings), model, tmp_path)
+    judge = trl_trainer.make_server_reward(source, model)
+    assert judge(source.render_prompts()[:1], [model.encode(text)], ["0"], trainer_state=None) == [reward]
 
 
 def test_fresh_prefixes_have_their_share_of_solved_ones(trained_network, towns, tmp_path):
     made = lessons(towns, tmp_path, regime="step", credit="turn", solved=0.75, max_tokens=40)
-    source = generation.Steps(made, trained_network, tmp_path)
-    trainer = trl_trainer.build(made, source, trained_network, weights(trained_network), tmp_path / "checkpoints", [])
+    source = generation.TurnGenerator(made, trained_network, tmp_path)
+    trainer = trl_trainer.make_trainer(
+        made, source, trained_network, weights(trained_network), tmp_path / "checkpoints", []
+    )
     source.generate(["0"], trainer)
-    found = [source.prefix(place) for place in range(4)]
-    assert sum(not prefix.still_open for prefix in found) == 3
+    found = [source.prefix_at(place) for place in range(4)]
+    assert sum(not prefix.unsolved_count for prefix in found) == 3
     assert (tmp_path / "prefixes" / "step-000000.jsonl").is_file()
 
 
@@ -425,7 +441,7 @@ def test_eight_at_once_are_four_and_four(algorithm, random_network, towns, tmp_p
     ("changes", "refused"), [({}, True), ({"validation": 10, "vllm": "server"}, True), ({"vllm": "server"}, False)]
 )
 def test_a_network_in_shards_does_not_play(changes, refused):
-    settings = Training("step", **{"validation": 0, **changes})
+    settings = RLRecipe("step", **{"validation": 0, **changes})
     trainer = SimpleNamespace(is_fsdp_enabled=True, course=SimpleNamespace(settings=settings))
     with pytest.raises(UsageError, match="Under FSDP") if refused else nullcontext():
         trl_trainer.check_sharding(trainer)
@@ -470,11 +486,13 @@ def test_padding_is_cut_and_rows_stay_together():
         "advantages": torch.tensor([1.0, 2.0]),
         "num_items_in_batch": torch.tensor(3.0),
     }
-    short = batches.trimmed(piece)
+    short = batches.trim_padding(piece)
     assert short["prompt_ids"].tolist() == [[0, 5], [4, 5]]
     assert short["completion_ids"].tolist() == [[7, 8], [9, 0]]
     assert short["tool_mask"].tolist() == [[1, 0], [1, 1]]
-    first, second = batches.by_length([piece, {**piece, "completion_mask": torch.tensor([[1, 1, 1, 0], [0, 0, 0, 0]])}])
+    first, second = batches.sort_by_length(
+        [piece, {**piece, "completion_mask": torch.tensor([[1, 1, 1, 0], [0, 0, 0, 0]])}]
+    )
     assert first["advantages"].tolist() == [2.0, 1.0]
     assert second["advantages"].tolist() == [2.0, 1.0]
     assert second["completion_mask"].tolist() == [[1, 0, 0, 0], [1, 1, 1, 0]]
@@ -497,10 +515,10 @@ def test_what_was_interrupted_ends_as_if_it_had_not_been(regime, credit, random_
                     raise KeyboardInterrupt
 
             with pytest.raises(KeyboardInterrupt):
-                trl_trainer.fit(made, random_network, weights(random_network), out, interrupt)
+                trl_trainer.train_network(made, random_network, weights(random_network), out, interrupt)
             (out / "checkpoints" / "checkpoint-3").mkdir()  # torn
         network = weights(random_network)
-        trl_trainer.fit(made, random_network, network, out, nothing)
+        trl_trainer.train_network(made, random_network, network, out, nothing)
         ends.append((network.state_dict(), [(line["step"], line["loss"]) for line in lines(out)]))
     assert [step for step, _ in ends[1][1]] == [1, 2, 3, 4]
     assert dict(ends[1][1]) == pytest.approx(dict(ends[0][1]), rel=1e-3, abs=1e-5)
@@ -513,13 +531,13 @@ def test_the_best_weights_are_kept(trained_network, towns, tmp_path):
     made = lessons(
         towns, tmp_path, Reward("episode", lambda *given: varied_episode(*given) - 5), steps=2, temperature=5.0
     )
-    exam = data.Exam(towns, Limits(max_turns=4), Reasoning("off"), 40)
+    exam = data.EvaluationSet(towns, Limits(max_turns=4), Reasoning("off"), 40)
     made = replace(made, validation=exam, settings=replace(made.settings, validate_every=1, learning_rate=0.3))
-    diary = trl_trainer.fit(made, trained_network, weights(trained_network), tmp_path, nothing)
+    diary = trl_trainer.train_network(made, trained_network, weights(trained_network), tmp_path, nothing)
     validated = {line["step"]: line["validation"] for line in lines(tmp_path) if "validation" in line}
     assert validated[0]["solve_f1"] == 1.0
     assert validated[2]["solve_f1"] < 1.0
-    assert diary.best == (0, 1.3)
+    assert diary.best_validation == (0, 1.3)
     assert moved(weights(opened(tmp_path / "model")), trained_network) == 0
     assert (tmp_path / "validation" / "000001" / "samples.jsonl").is_file()
 
@@ -530,8 +548,8 @@ def test_the_best_weights_are_kept(trained_network, towns, tmp_path):
 def test_no_number_stops_the_run(random_network, towns, tmp_path):
     network = weights(random_network)
     made = lessons(towns, tmp_path, VARIED["episode"])
-    source = generation.Episodes(made, random_network)
-    trainer = trl_trainer.build(made, source, random_network, network, tmp_path / "checkpoints", [])
+    source = generation.EpisodeGenerator(made, random_network)
+    trainer = trl_trainer.make_trainer(made, source, random_network, network, tmp_path / "checkpoints", [])
     whole = trainer._compute_loss
     trainer._compute_loss = lambda *given: whole(*given) * math.nan
     with pytest.raises(HarnessError, match=r"The loss of step 1 is nan.*learning_rate"):
@@ -542,7 +560,7 @@ def test_a_full_disk_stops_the_run_before_it_writes(random_network, towns, tmp_p
     made = lessons(towns, tmp_path, VARIED["episode"])
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**9, 10**9, 1000))
     with pytest.raises(HarnessError, match=r"0\.0 GB of disk left.*--resume"):
-        trl_trainer.fit(made, random_network, weights(random_network), tmp_path, nothing)
+        trl_trainer.train_network(made, random_network, weights(random_network), tmp_path, nothing)
 
 
 def test_prompts_that_do_not_fit_are_refused_or_dropped(random_network, tmp_path):
@@ -551,11 +569,13 @@ def test_prompts_that_do_not_fit_are_refused_or_dropped(random_network, tmp_path
     for regime in ("episode", "step"):
         made = lessons(path, tmp_path, regime=regime, max_prompt=400)
         with pytest.raises(UsageError, match=r"towns/long has \d+ tokens and may have 400.*overlong=drop"):
-            generation.Episodes(made, random_network).rows()
+            generation.EpisodeGenerator(made, random_network).dataset_rows()
         dropping = lessons(path, tmp_path, regime=regime, max_prompt=400, overlong="drop")
-        assert generation.Episodes(dropping, random_network).rows() == ["towns/short"]
+        assert generation.EpisodeGenerator(dropping, random_network).dataset_rows() == ["towns/short"]
     with pytest.raises(UsageError, match="No prompt fits"):
-        generation.Episodes(lessons(path, tmp_path, max_prompt=5, overlong="drop"), random_network).rows()
+        generation.EpisodeGenerator(
+            lessons(path, tmp_path, max_prompt=5, overlong="drop"), random_network
+        ).dataset_rows()
 
 
 @pytest.mark.parametrize("regime", ["episode", "step"])
@@ -569,7 +589,7 @@ def test_data_that_nothing_can_be_learnt_from(regime, tmp_path):
 
 def test_a_reward_of_the_other_regime(towns, tmp_path):
     with pytest.raises(UsageError, match="paper_f1 judges steps"):
-        data.prepare(Training("episode", reward="paper_f1"), [str(towns)], {}, tmp_path, nothing)
+        data.prepare_training(RLRecipe("episode", reward="paper_f1"), [str(towns)], {}, tmp_path, nothing)
 
 
 @pytest.mark.parametrize(
@@ -586,7 +606,7 @@ def test_a_reward_of_the_other_regime(towns, tmp_path):
 )
 def test_settings_that_cannot_be(changes, word):
     with pytest.raises(UsageError, match=f"recipe's {word} must be"):
-        Training(**{"regime": "episode", **changes})
+        RLRecipe(**{"regime": "episode", **changes})
 
 
 @pytest.mark.parametrize(
@@ -602,15 +622,15 @@ def test_settings_that_cannot_be(changes, word):
     ],
 )
 def test_the_step_regime_pays_for_what_a_turn_makes_possible_unless_it_is_the_papers(values, credit):
-    assert Training(**values).credit == credit
+    assert RLRecipe(**values).credit == credit
 
 
 def test_pieces_divide_an_update_evenly():
-    assert Training("episode", prompts=16, samples=8, micro_batch=32).pieces(1) == (32, 4)
-    assert Training("episode", prompts=3, samples=4, micro_batch=5).pieces(2) == (3, 2)
-    assert Training("episode", prompts=16, samples=8, updates=4, micro_batch=64).pieces(1) == (32, 1)
+    assert RLRecipe("episode", prompts=16, samples=8, micro_batch=32).micro_batches(1) == (32, 4)
+    assert RLRecipe("episode", prompts=3, samples=4, micro_batch=5).micro_batches(2) == (3, 2)
+    assert RLRecipe("episode", prompts=16, samples=8, updates=4, micro_batch=64).micro_batches(1) == (32, 1)
     with pytest.raises(UsageError, match="cannot be shared by 3"):
-        Training("episode").pieces(3)
+        RLRecipe("episode").micro_batches(3)
 
 
 def test_torn_checkpoints_are_no_checkpoints(tmp_path):
@@ -619,19 +639,19 @@ def test_torn_checkpoints_are_no_checkpoints(tmp_path):
         folder.mkdir()
         if text is not None:
             (folder / "trainer_state.json").write_text(text)
-    assert run_directory.last(tmp_path) == tmp_path / "checkpoint-5"
+    assert run_directory.find_last_checkpoint(tmp_path) == tmp_path / "checkpoint-5"
     assert not (tmp_path / "checkpoint-15").exists()
 
 
 def test_no_prompt_comes_twice_in_a_generation():
     rows = [str(place) for place in range(7)]
-    settings = Training("episode", prompts=3, steps=10, updates=2, save_every=2, refresh=2)
-    order = trl_trainer.passes(rows, settings)
+    settings = RLRecipe("episode", prompts=3, steps=10, updates=2, save_every=2, refresh=2)
+    order = trl_trainer.order_prompts(rows, settings)
     assert len(order) == 5 * 3
     assert all(len(set(order[start : start + 3])) == 3 for start in range(0, 15, 3))
     assert len(set(order[:6])) == 6
-    assert order == trl_trainer.passes(rows, settings)
-    assert order != trl_trainer.passes(rows, replace(settings, seed=2))
+    assert order == trl_trainer.order_prompts(rows, settings)
+    assert order != trl_trainer.order_prompts(rows, replace(settings, seed=2))
 
 
 def test_a_task_of_ones_own(random_network, tmp_path):
@@ -644,8 +664,8 @@ def test_a_task_of_ones_own(random_network, tmp_path):
         return plain.score(one, trajectory)
 
     mine = replace(plain, score=score)
-    settings = Training("episode", **{**THREE, "steps": 1})
+    settings = RLRecipe("episode", **{**THREE, "steps": 1})
     items = {f"mine/{one.id}": (mine, one) for one in mine.load()}
-    made = data.Course(settings, VARIED["episode"], items, [], None, None)
-    trl_trainer.fit(made, random_network, weights(random_network), tmp_path, nothing)
+    made = data.TrainingSetup(settings, VARIED["episode"], items, [], None, None)
+    trl_trainer.train_network(made, random_network, weights(random_network), tmp_path, nothing)
     assert len(scored) == 8

@@ -429,4 +429,4 @@ def test_readiness_names_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(packages, "find_spec", lambda package: None)
     assert "pip install 'tool-harness[vllm]'" in (vllm_server.ready({}) or "")
     with pytest.raises(UsageError, match="pip install"):
-        packages.require("vllm/x", ("vllm",), "vllm")
+        packages.check_packages("vllm/x", ("vllm",), "vllm")

@@ -6,7 +6,15 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from trainer.rl.algorithms import advantages, leave_one_out, local, normalised, on_tokens, returns_to_go, whitened
+from trainer.rl.algorithms import (
+    compute_advantages,
+    leave_one_out,
+    normalise_by_group,
+    returns_to_go,
+    select_process_rows,
+    spread_over_tokens,
+    whiten_by_tokens,
+)
 
 GROUP = 4
 rewards = st.lists(st.floats(-1, 2, width=32), min_size=GROUP, max_size=6 * GROUP).map(
@@ -17,14 +25,14 @@ rewards = st.lists(st.floats(-1, 2, width=32), min_size=GROUP, max_size=6 * GROU
 @given(rewards)
 @settings(max_examples=100, deadline=None)
 def test_groups_have_mean_zero(values):
-    for found in (normalised(values, GROUP), leave_one_out(values, GROUP)):
+    for found in (normalise_by_group(values, GROUP), leave_one_out(values, GROUP)):
         assert found.view(-1, GROUP).sum(1).abs().max() < 1e-6
 
 
 @given(rewards, st.floats(-3, 3))
 @settings(max_examples=100, deadline=None)
 def test_a_group_baseline_takes_a_constant_away(values, shift):
-    for function in (normalised, leave_one_out):
+    for function in (normalise_by_group, leave_one_out):
         torch.testing.assert_close(function(values, GROUP), function(values + shift, GROUP), atol=1e-6, rtol=1e-6)
 
 
@@ -35,16 +43,18 @@ def test_whitening_is_that_of_the_tokens(values, data):
     spread_out = torch.cat([value.repeat(count) for value, count in zip(values, counts, strict=True)])
     assume(spread_out.std() > 1e-2)
     wanted = (values - spread_out.mean()) / spread_out.std()
-    torch.testing.assert_close(whitened(values, torch.tensor(counts)), wanted, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(whiten_by_tokens(values, torch.tensor(counts)), wanted, atol=1e-4, rtol=1e-4)
 
 
 @given(rewards, st.sampled_from(["grpo", "rloo", "reinforce++"]), st.randoms(use_true_random=False))
 @settings(max_examples=100, deadline=None)
 def test_processes_together_see_what_one_would(values, algorithm, draw):
     tokens = torch.tensor([float(draw.randint(1, 9)) for _ in values])
-    whole = advantages(algorithm, values, tokens, GROUP)
+    whole = compute_advantages(algorithm, values, tokens, GROUP)
     size = len(values) // 2
-    parts = [local(advantages(algorithm, values, tokens, GROUP), process, size) for process in (0, 1)]
+    parts = [
+        select_process_rows(compute_advantages(algorithm, values, tokens, GROUP), process, size) for process in (0, 1)
+    ]
     torch.testing.assert_close(torch.cat(parts), whole[: 2 * size])
 
 
@@ -58,7 +68,7 @@ def test_turns_that_were_not_taken_earn_nothing(episodes):
     first = torch.tensor([math.fsum(turns) for turns in episodes], dtype=torch.float64)
     torch.testing.assert_close(returns[:, 0], first, atol=1e-6, rtol=1e-6)
     for algorithm in ("grpo", "rloo", "reinforce++"):
-        found = advantages(algorithm, returns, torch.ones_like(returns), GROUP)
+        found = compute_advantages(algorithm, returns, torch.ones_like(returns), GROUP)
         assert not found.isnan().any()
         assert found[table.isnan()].abs().sum() == 0
 
@@ -66,5 +76,5 @@ def test_turns_that_were_not_taken_earn_nothing(episodes):
 @given(st.lists(st.integers(-1, 3), min_size=1, max_size=20))
 @settings(max_examples=100, deadline=None)
 def test_tokens_between_turns_have_no_advantage(turns):
-    found = on_tokens(torch.tensor([[1.0, 2.0, 3.0, 4.0]]), torch.tensor([turns]))
+    found = spread_over_tokens(torch.tensor([[1.0, 2.0, 3.0, 4.0]]), torch.tensor([turns]))
     assert found[0].tolist() == [float(turn + 1) for turn in turns]

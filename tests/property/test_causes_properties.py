@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from report_runs import chain_sample, play, record_of
 
 from harness.types import Sample
-from results.causes import LABELS, diagnose, failed
+from results.causes import CAUSE_LABELS, diagnose, is_failed
 
 SAMPLES = [
     chain_sample(),
@@ -41,11 +41,11 @@ def test_one_cause_for_a_failed_episode_and_none_for_another(
     record = record_of(sample, play(sample, made, says, outcome=outcome))
     before = copy.deepcopy(repr(record))
     found = diagnose(record, sample if gold else None)
-    assert (found is not None) is failed(record)
+    assert (found is not None) is is_failed(record)
     if found is not None:
-        assert found.cause in LABELS
+        assert found.cause in CAUSE_LABELS
         assert found.cause not in found.marks
-        assert list(found.marks) == [cause for cause in LABELS if cause in found.marks]
+        assert list(found.marks) == [cause for cause in CAUSE_LABELS if cause in found.marks]
     assert found == diagnose(record, sample if gold else None)
     assert repr(record) == before
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.data.arguments import json_object
+from harness.data.arguments import parse_json_object
 from harness.formats import FORMATS
 from harness.formats.paper import parse_paper
 from harness.types import ToolCall
@@ -87,7 +87,7 @@ def test_no_parser_raises_and_every_message_can_be_written(family, text, thinkin
     assert [call.id for call in message.tool_calls] == [f"call_1_{index}" for index in range(len(message.tool_calls))]
     for call in message.tool_calls:
         assert (call.arguments is None) == (call.parse_error is not None)
-        assert call.arguments is None or (call.name.strip() and json_object(call.raw) == call.arguments)
+        assert call.arguments is None or (call.name.strip() and parse_json_object(call.raw) == call.arguments)
     written = [message.content, message.reasoning or "", message.raw]
     written += [part for call in message.tool_calls for part in (call.name, call.raw, call.parse_error or "")]
     written.append(json.dumps([call.arguments for call in message.tool_calls], ensure_ascii=False, allow_nan=False))

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from transformers.utils.chat_template_utils import render_jinja_template
 
 from harness.errors import UsageError
-from harness.formats import choose
+from harness.formats import choose_format
 
 USER = {"role": "user", "content": "How many?"}
 TOOL = {
@@ -45,7 +45,7 @@ def templates():
     for path in sorted((Path(trl.__file__).parent / "chat_templates").glob("*.jinja")):
         template = path.read_text(encoding="utf-8")
         try:
-            family = choose(template)
+            family = choose_format(template)
         except UsageError:
             continue
         if family.name != "react":

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.environment import ToolEnvironment
-from harness.interop.live import Live, untimed
-from harness.rollout import Episode, drive
+from harness.interop.live import LiveRollout, untimed_limits
+from harness.rollout import Episode, play_episode
 from harness.types import Reply, ToolResult
 
 calls = st.builds(
@@ -44,9 +44,9 @@ async def spoken(live, said):
 @given(st.lists(replies, min_size=1, max_size=6), st.integers(1, 6))
 def test_the_same_turns_make_the_same_episode(said, max_turns):
     sample = builders.sample()
-    episode = Episode(sample, limits=untimed(min(max_turns, len(said))))
-    expected = drive(episode, ToolEnvironment(sample), lambda request: said[request.turn], Tools())
-    live = Live(episode, ToolEnvironment(sample), Tools())
+    episode = Episode(sample, limits=untimed_limits(min(max_turns, len(said))))
+    expected = play_episode(episode, ToolEnvironment(sample), lambda request: said[request.turn], Tools())
+    live = LiveRollout(episode, ToolEnvironment(sample), Tools())
     asyncio.run(spoken(live, said))
     for name in ("messages", "calls", "turns", "outcome", "stop", "usage", "error"):
         assert getattr(live.trajectory, name) == getattr(expected, name)

@@ -9,20 +9,20 @@ import builders
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from envbuilder.records import KINDS, deployed_from_json, environment_record, to_json
+from envbuilder.records import QUESTION_KINDS, deployed_toolset_from_json, environment_record, stage_to_json
 from envbuilder.spec import PRESETS, Levels, Spec
 from envbuilder.stages import procedural
 from envbuilder.stages.scaling import DISTRACTOR_SHARE
 from envbuilder.worlds.names import split_of
 from harness.data.records import sample_from_record
 from harness.data.schema_values import RandomValues
-from harness.sandbox.screen import is_plain
+from harness.sandbox.screen import is_plain_source
 from harness.scoring import paper, strict
 from harness.types import CallRecord, Tool
 
 SPECS = st.builds(
     Spec,
-    kind=st.sampled_from(KINDS),
+    kind=st.sampled_from(QUESTION_KINDS),
     index=st.integers(0, 10**9),
     seed=st.integers(0, 10**9),
     split=st.sampled_from(["train", "validation", "test"]),
@@ -44,7 +44,7 @@ def run(code: str, name: str, arguments: dict[str, Any]) -> str:
 @CHECKS
 @given(SPECS)
 def test_gold_solves_every_environment(spec: Spec) -> None:
-    deployed = procedural.build(spec)
+    deployed = procedural.build_environment(spec)
     sample = sample_from_record(environment_record(deployed, spec.split), 0, "record 1")
     assert sample.gold.calls is not None
     calls = [
@@ -64,26 +64,26 @@ def test_gold_solves_every_environment(spec: Spec) -> None:
 @CHECKS
 @given(SPECS)
 def test_the_parts_fit_together(spec: Spec) -> None:
-    deployed = procedural.build(spec)
+    deployed = procedural.build_environment(spec)
     toolset = deployed.toolset
-    assert deployed_from_json(json.loads(json.dumps(to_json(deployed)))) == deployed
+    assert deployed_toolset_from_json(json.loads(json.dumps(stage_to_json(deployed)))) == deployed
     names = [document.name for document in toolset.documents]
     assert len(set(names)) == len(names) and set(names) == set(deployed.codes)
     assert sorted(hop for document in toolset.documents for hop in document.serves) == list(
         range(len(toolset.scenario.hops))
     )
     for document in toolset.documents:
-        assert is_plain(deployed.codes[document.name])
+        assert is_plain_source(deployed.codes[document.name])
         assert set(document.parameters["required"]) <= set(document.parameters["properties"])
-    assert procedural.leaks(toolset) == []
-    if DISTRACTOR_SHARE[spec.scaling.distractors] == 0:
+    assert procedural.find_leaked_answers(toolset) == []
+    if DISTRACTOR_SHARE[spec.effective_levels.distractors] == 0:
         assert all(document.serves for document in toolset.documents)
 
 
 @CHECKS
 @given(SPECS, st.randoms(use_true_random=False))
 def test_no_tool_breaks_on_arguments_that_its_schema_admits(spec: Spec, random: Any) -> None:
-    deployed = procedural.build(spec)
+    deployed = procedural.build_environment(spec)
     values = RandomValues(random, ["Velmoor", "1987", "zero", "2001-01-01"])
     for document in deployed.toolset.documents:
         tool = Tool(document.name, document.description, document.parameters)
@@ -94,7 +94,7 @@ def test_no_tool_breaks_on_arguments_that_its_schema_admits(spec: Spec, random: 
 @CHECKS
 @given(SPECS)
 def test_disjoint_names_belong_to_their_split(spec: Spec) -> None:
-    deployed = procedural.build(spec)
+    deployed = procedural.build_environment(spec)
     pools = deployed.toolset.scenario.facts["world"]["pools"]
     if spec.names == "disjoint":
         assert {split_of(name) for pool in pools.values() for name in pool} == {spec.split}

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from harness.data.records import sample_from_record
 from harness.environment import ToolEnvironment
 from harness.formats.hermes import Hermes
-from harness.rollout import Episode, drive
+from harness.rollout import Episode, play_episode
 from harness.scoring import score
 from harness.types import Limits, Reply
-from trainer.prefixes import cut, distinct, from_record, start, to_record
+from trainer.prefixes import cut_prefixes, drop_duplicates, first_prefix, prefix_from_record, prefix_to_record
 from trainer.rewards import REWARDS, episode_f1
 from trainer.tool_runner import shared_sandbox
 
@@ -63,20 +63,23 @@ class Script:
 def play(texts):
     with shared_sandbox().episode() as tools:
         episode = Episode(SAMPLE, limits=Limits(max_turns=len(texts)))
-        trajectory = drive(episode, ToolEnvironment(SAMPLE), Script(texts), tools)
+        trajectory = play_episode(episode, ToolEnvironment(SAMPLE), Script(texts), tools)
     return trajectory, score(SAMPLE, trajectory)
 
 
 def prefixes(trajectory, rule="strict"):
     """The episode's prefixes, by way of their records."""
-    records = [json.loads(json.dumps(to_record(prefix))) for prefix in cut("towns", SAMPLE, trajectory, 0, rule)]
-    return [from_record(record, 0, "record 1") for record in records]
+    records = [
+        json.loads(json.dumps(prefix_to_record(prefix)))
+        for prefix in cut_prefixes("towns", SAMPLE, trajectory, 0, rule)
+    ]
+    return [prefix_from_record(record, 0, "record 1") for record in records]
 
 
 def rewards(name, trajectory, texts, rule="strict"):
     """What each turn that was played earns, from its prefix and its text alone."""
     pairs = zip(prefixes(trajectory, rule), texts[: trajectory.turns], strict=False)
-    return REWARDS[name].steps([prefix.answered(text) for prefix, text in pairs])
+    return REWARDS[name].steps([prefix.to_turn(text) for prefix, text in pairs])
 
 
 def solved_after(trajectory, turns):
@@ -112,7 +115,7 @@ def test_the_papers_turns_sum_up_to_the_papers_score(turns):
     earned = rewards("paper_rate", trajectory, texts, "paper")
     assert sum(earned[:-1]) == sum(position is not None for position in verdict.paper_solves)
     n = sum(map(len, SAMPLE.gold.sub_answers.values()))
-    assert [prefix.still_open for prefix in prefixes(trajectory, "paper")] == [
+    assert [prefix.unsolved_count for prefix in prefixes(trajectory, "paper")] == [
         n - int(sum(earned[:turn])) for turn in range(trajectory.turns)
     ]
 
@@ -132,7 +135,7 @@ def test_the_episode_reward_is_made_of_the_evaluations_numbers(turns, final):
 @settings(max_examples=60, deadline=None)
 @given(st.one_of(mixed_turns, finals, st.text(max_size=40)))
 def test_bounds_of_a_turn(text):
-    turn = start("towns", SAMPLE).answered(text)
+    turn = first_prefix("towns", SAMPLE).to_turn(text)
     value = {name: found.steps([turn])[0] for name, found in REWARDS.items() if found.kind == "step"}
     for rule in ("paper", "strict"):
         assert -0.5 <= value[f"{rule}_precision"] <= 1.0
@@ -148,8 +151,10 @@ def test_bounds_of_a_turn(text):
 @given(st.lists(mixed_turns, min_size=1, max_size=4), finals, st.sampled_from(["strict", "paper"]))
 def test_a_prefix_survives_its_record(turns, final, rule):
     trajectory, _ = play([*turns, final])
-    before = list(cut("towns", SAMPLE, trajectory, 3, rule))
-    for old, new in zip(before, [from_record(to_record(prefix), 5, "record 6") for prefix in before], strict=True):
+    before = list(cut_prefixes("towns", SAMPLE, trajectory, 3, rule))
+    for old, new in zip(
+        before, [prefix_from_record(prefix_to_record(prefix), 5, "record 6") for prefix in before], strict=True
+    ):
         assert (new.id, new.epoch, new.turn, new.rule) == (old.id, 3, old.turn, rule)
         assert (new.messages, new.unsolved_set, new.solve_rate) == (old.messages, old.unsolved_set, old.solve_rate)
         assert new.sample.gold.sub_answers == SAMPLE.gold.sub_answers
@@ -159,4 +164,4 @@ def test_a_prefix_survives_its_record(turns, final, rule):
         ]
         assert old.messages == trajectory.messages[: len(old.messages)]
     assert len({prefix.id for prefix in before}) == len(before)
-    assert list(distinct([*before, *before])) == before
+    assert list(drop_duplicates([*before, *before])) == before

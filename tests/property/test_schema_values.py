@@ -6,7 +6,7 @@ import jsonschema
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.data.schema_values import RandomValues, plain
+from harness.data.schema_values import RandomValues, plain_value
 from harness.types import Tool
 
 numbers = st.fixed_dictionaries(
@@ -52,7 +52,7 @@ def test_random_arguments_are_valid(schema, seed):
 @given(numbers | st.just({"type": "boolean"}) | st.just({"type": "string", "format": "date"}))
 @settings(max_examples=100, deadline=None, derandomize=True)
 def test_plain_values_are_valid(schema):
-    jsonschema.validate(plain(schema), schema)
+    jsonschema.validate(plain_value(schema), schema)
 
 
 @given(
@@ -62,4 +62,4 @@ def test_plain_values_are_valid(schema):
 def test_no_schema_raises(schema):
     tool = Tool("t", "", {"properties": {"p": schema}, "required": ["p"]})
     RandomValues(random.Random(0), []).arguments(tool)
-    plain(schema)
+    plain_value(schema)

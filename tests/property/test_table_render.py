@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.console.text import printable
-from results.render import FORMATS, Cell, Column, Grid, Row, number, text
+from results.render import TABLE_FORMATS, Table, TableCell, TableColumn, TableRow, number_cell, text_cell
 
 anything = st.text(st.characters(codec="utf-8"), max_size=30)
 nasty = st.text(st.sampled_from("\\{}$&#%_~^<>|[]*`'\"!-=+@\n\r\t\x1b /abc1;\u202e"), max_size=20)
@@ -24,7 +24,11 @@ def shown(said):
 
 
 def grid(names, notes=()):
-    return Grid([Column("model", left=True), Column("value")], [Row([text(n), number(0.5)]) for n in names], notes)
+    return Table(
+        [TableColumn("model", left=True), TableColumn("value")],
+        [TableRow([text_cell(n), number_cell(0.5)]) for n in names],
+        notes,
+    )
 
 
 class Reader(HTMLParser):
@@ -47,7 +51,7 @@ class Reader(HTMLParser):
 @given(st.lists(texts, max_size=4), texts)
 def test_html_says_the_same_and_has_no_tag_of_theirs(names, note):
     reader = Reader()
-    page = FORMATS["html"](grid(names, [note]))
+    page = TABLE_FORMATS["html"](grid(names, [note]))
     reader.feed(page.partition("</table>")[0])
     assert [cell.strip("\n") for cell in reader.cells[::2]] == [shown(name) for name in names]
     reader.feed("</table>" + page.partition("</table>")[2])
@@ -63,7 +67,7 @@ def unescaped(latex):
 
 @given(st.lists(texts, min_size=1, max_size=4), texts)
 def test_latex_holds_no_command_of_theirs(names, note):
-    lines = FORMATS["latex"](grid(names, [note])).split("\n")
+    lines = TABLE_FORMATS["latex"](grid(names, [note])).split("\n")
     body = lines[lines.index(r"\midrule") + 1 : lines.index(r"\bottomrule")]
     assert len(body) == len(names)
     for line in body:
@@ -75,7 +79,7 @@ def test_latex_holds_no_command_of_theirs(names, note):
 
 @given(st.lists(texts, max_size=4))
 def test_csv_is_read_back_and_is_no_formula(names):
-    rows = list(csv.reader(io.StringIO(FORMATS["csv"](grid(names)))))[1:]
+    rows = list(csv.reader(io.StringIO(TABLE_FORMATS["csv"](grid(names)))))[1:]
     assert [row[1] for row in rows] == ["0.500"] * len(names)
     for row, name in zip(rows, names, strict=True):
         assert row[0].removeprefix("'") == shown(name).removeprefix("'")
@@ -84,30 +88,32 @@ def test_csv_is_read_back_and_is_no_formula(names):
 
 @given(st.lists(texts, max_size=4), texts)
 def test_json_keeps_texts_and_numbers_whole(names, note):
-    found = json.loads(FORMATS["json"](grid(names, [note])))
+    found = json.loads(TABLE_FORMATS["json"](grid(names, [note])))
     assert [row["values"] for row in found["rows"]] == [{"model": name, "value": 0.5} for name in names]
     assert found["notes"] == [note]
 
 
 @given(st.lists(texts, min_size=1, max_size=4))
 def test_markdown_has_as_many_cells_as_it_should(names):
-    for line in FORMATS["markdown"](grid(names)).split("\n")[2:]:
+    for line in TABLE_FORMATS["markdown"](grid(names)).split("\n")[2:]:
         assert len(re.findall(r"(?<!\\)(?:\\\\)*\|", line)) == 3
         assert not re.search(r"(?<!\\)(?:\\\\)*[<`*]", line)
 
 
 @given(st.lists(texts, max_size=4), texts)
 def test_a_terminal_gets_no_control_characters(names, note):
-    assert "\x1b" not in FORMATS["simple"](grid(names, [note]))
+    assert "\x1b" not in TABLE_FORMATS["simple"](grid(names, [note]))
 
 
-@pytest.mark.parametrize("form", sorted(set(FORMATS) - {"json"}))
+@pytest.mark.parametrize("form", sorted(set(TABLE_FORMATS) - {"json"}))
 def test_a_missing_value_is_a_dash_and_never_zero(form):
-    missing = Grid([Column("model", left=True), Column("value")], [Row([text("m"), number(None)])])
-    printed = FORMATS[form](missing)
+    missing = Table(
+        [TableColumn("model", left=True), TableColumn("value")], [TableRow([text_cell("m"), number_cell(None)])]
+    )
+    printed = TABLE_FORMATS[form](missing)
     assert re.search(r"-", printed.split("m", 1)[1])
     assert "0.0" not in printed and "None" not in printed
-    assert json.loads(FORMATS["json"](missing))["rows"][0]["values"]["value"] is None
+    assert json.loads(TABLE_FORMATS["json"](missing))["rows"][0]["values"]["value"] is None
 
 
 @pytest.mark.parametrize(
@@ -121,6 +127,6 @@ def test_a_missing_value_is_a_dash_and_never_zero(form):
     ],
 )
 def test_each_format_has_its_marks(form, best, second):
-    cells = [Cell("2.00", 2.0, "best", "up"), Cell("1.00", 1.0, "second"), Cell("0.50", 0.5)]
-    printed = FORMATS[form](Grid([Column("v")], [Row([cell]) for cell in cells]))
+    cells = [TableCell("2.00", 2.0, "best", "up"), TableCell("1.00", 1.0, "second"), TableCell("0.50", 0.5)]
+    printed = TABLE_FORMATS[form](Table([TableColumn("v")], [TableRow([cell]) for cell in cells]))
     assert best in printed and second in printed and "*0.50" not in printed

@@ -25,7 +25,7 @@ pytest.importorskip("vllm", reason="needs vLLM, in an environment of its own: do
 from harness.models import ModelOptions
 from harness.models.local import hf, vllm, vllm_server
 from harness.models.local.vllm_server import VLLMDialect, VLLMServerModel
-from harness.rollout import Episode, drive
+from harness.rollout import Episode, play_episode
 from harness.sandbox import Sandbox
 from harness.types import ModelRequest, Reasoning, Reply, Sampling
 from tasks.synthesised import micro
@@ -77,7 +77,7 @@ def played(network: hf.HFModel) -> list[Turn]:
         for task in micro({}):
             for sample in task.load()[:EPISODES_A_TASK]:
                 with sandbox.episode() as tools:
-                    drive(Episode(sample, SAMPLING, task=task.name), task.environment(sample), Recorded(), tools)
+                    play_episode(Episode(sample, SAMPLING, task=task.name), task.environment(sample), Recorded(), tools)
     return turns
 
 
@@ -143,7 +143,7 @@ def test_the_reasoning_switch_is_on_the_wire_and_in_the_prompt(
 ) -> None:
     model, runner = server
     bodies: list[dict[str, Any]] = []
-    write = VLLMDialect.write
+    write = VLLMDialect.make_request
 
     def recorded(self: VLLMDialect, request: ModelRequest) -> Any:
         sent = write(self, request)

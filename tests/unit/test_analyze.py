@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.errors import UsageError
-from trainer.analysis.changes import Change, analysis, measure, pairs, place
-from trainer.analysis.heatmap import svg
+from trainer.analysis.changes import TensorChange, group_changes, measure_change, pair_tensors, place_tensor
+from trainer.analysis.heatmap import draw_heatmap
 from trainer.analysis.weights import Weights, open_weights
-from trainer.commands.analyze import short
+from trainer.commands.analyze import shorten_modules
 
 LAYERS = 4
 MODULES = {
@@ -84,7 +84,7 @@ def write_model(folder, tensors, dtypes=None, shard_of=None, **config):
 
 def analysed(base, trained, step=1 << 20):
     old, new = open_weights(base), open_weights(trained)
-    return analysis(old, new, [measure(pair, step) for pair in pairs(old, new)])
+    return group_changes(old, new, [measure_change(pair, step) for pair in pair_tensors(old, new)])
 
 
 def relative(result, layer, module):
@@ -111,7 +111,7 @@ def test_equal_models_have_no_shares_but_an_answer(tmp_path):
     assert "are equal in every one of their" in result.answer()
     assert result.parts()[0]["squared_change_share"] is None
     assert "NaN" not in json.dumps(result.to_json())
-    assert svg(result).startswith("<svg")
+    assert draw_heatmap(result).startswith("<svg")
 
 
 def test_a_module_that_was_zero_has_a_change_but_no_relative_one(tmp_path):
@@ -138,7 +138,7 @@ def test_shards_types_and_slices_make_no_difference(tmp_path_factory, data):
         write_model(folder / model, stored[model], kinds[model], shards)
     result = analysed(folder / "a", folder / "b", data.draw(st.integers(1, 50)))
     for name, old in stored["a"].items():
-        where = place(name)
+        where = place_tensor(name)
         old, new = old.astype(np.float64), stored["b"][name].astype(np.float64)
         expected = np.linalg.norm(new - old) / np.linalg.norm(old)
         assert relative(result, where.layer, where.module) == pytest.approx(expected, rel=1e-9)
@@ -178,19 +178,23 @@ def test_what_the_safetensors_package_writes_is_read_as_it_reads_it(tmp_path):
     ],
 )
 def test_a_tensors_place_is_read_from_its_name(name, layer, module, kind):
-    found = place(name)
+    found = place_tensor(name)
     assert (found.layer, found.module, found.kind) == (layer, module, kind)
 
 
 def test_columns_have_short_names_where_these_are_clear():
-    assert short(["self_attn.q_proj", "self_attn.q_proj.bias", "mlp.gate_up_proj"]) == ["q", "q.bias", "gate_up"]
-    assert short(["attn.c_proj", "mlp.c_proj", "ln_1"]) == ["attn.c_proj", "mlp.c_proj", "ln_1"]
+    assert shorten_modules(["self_attn.q_proj", "self_attn.q_proj.bias", "mlp.gate_up_proj"]) == [
+        "q",
+        "q.bias",
+        "gate_up",
+    ]
+    assert shorten_modules(["attn.c_proj", "mlp.c_proj", "ln_1"]) == ["attn.c_proj", "mlp.c_proj", "ln_1"]
 
 
 def test_the_language_model_is_the_table_where_there_are_other_layers():
     names = {"visual.blocks.0.mlp.fc1.weight": 5, "model.layers.0.mlp.up_proj.weight": 50, "model.norm.weight": 1}
     nothing = Weights(Path("x"), {})
-    result = analysis(nothing, nothing, [Change(name, size, 1.0, 1.0) for name, size in names.items()])
+    result = group_changes(nothing, nothing, [TensorChange(name, size, 1.0, 1.0) for name, size in names.items()])
     assert [cell.place.module for cell in result.grid] == ["mlp.up_proj"]
     assert {cell.place.module for cell in result.rest} == {"mlp.fc1", "model.norm"}
     assert result.lower_mlps("third", 1 / 3)["cells"] == 1

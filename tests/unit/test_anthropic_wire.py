@@ -13,9 +13,9 @@ from harness.errors import UsageError
 from harness.models import ModelOptions
 from harness.models.api import anthropic
 from harness.models.api.messages import AnthropicDialect, read_message
-from harness.models.api.reasoning import Claude
+from harness.models.api.reasoning import ClaudeFeatures
 from harness.models.api.refusals import Refusals
-from harness.models.api.wire import Trouble
+from harness.models.api.wire import RequestFailure
 from harness.redaction import Redactor
 from harness.types import Gold, Message, ModelRequest, Reasoning, Reply, Sample, Sampling, Tool, ToolCall, Usage
 
@@ -32,9 +32,9 @@ def request(*messages: Message, reasoning: Reasoning | None = None, **sampling: 
 
 
 def body_of(asked: ModelRequest, name: str = "claude-haiku-4-5") -> dict[str, Any]:
-    claude = Claude(f"anthropic/{name}")
+    claude = ClaudeFeatures(f"anthropic/{name}")
     known = {} if claude.takes_temperature else {"temperature": None}
-    return AnthropicDialect(name, claude, Refusals(claude.name, known, {})).write(asked).body
+    return AnthropicDialect(name, claude, Refusals(claude.name, known, {})).make_request(asked).body
 
 
 def messages_of(*messages: Message, history: Any = "all") -> list[dict[str, Any]]:
@@ -131,7 +131,7 @@ OFF = Reasoning("off")
     ],
 )
 def test_off_is_what_each_model_has_for_it(name: str, field: str | None) -> None:
-    claude = Claude(f"anthropic/{name}")
+    claude = ClaudeFeatures(f"anthropic/{name}")
     if field:
         assert claude.switch(OFF) == {"thinking": {"type": field}}
         return
@@ -142,7 +142,7 @@ def test_off_is_what_each_model_has_for_it(name: str, field: str | None) -> None
 
 @pytest.mark.parametrize("name", ["claude-opus-4-7", "claude-sonnet-5", "claude-fable-5-1", "claude-next"])
 def test_later_models_take_an_effort_and_no_budget(name: str) -> None:
-    claude = Claude(name)
+    claude = ClaudeFeatures(name)
     high = claude.switch(Reasoning("on", effort="high"))
     assert high == {"thinking": {"type": "adaptive", "display": "summarized"}, "output_config": {"effort": "high"}}
     with pytest.raises(UsageError, match="takes an effort, not a budget: use low, medium or high"):
@@ -151,17 +151,18 @@ def test_later_models_take_an_effort_and_no_budget(name: str) -> None:
 
 def test_a_budget_has_a_least_size() -> None:
     with pytest.raises(UsageError, match="at least 1,024 tokens"):
-        Claude("claude-haiku-4-5").switch(Reasoning("on", budget=1000))
+        ClaudeFeatures("claude-haiku-4-5").switch(Reasoning("on", budget=1000))
     assert (
-        Claude("claude-3-7-sonnet-20250219").switch(Reasoning("on", budget=1024))["thinking"]["budget_tokens"] == 1024
+        ClaudeFeatures("claude-3-7-sonnet-20250219").switch(Reasoning("on", budget=1024))["thinking"]["budget_tokens"]
+        == 1024
     )
 
 
 @pytest.mark.parametrize("name", ["claude-haiku-4-5", "claude-opus-5-5"])
 def test_a_history_without_reasoning_needs_reasoning_off(name: str) -> None:
     with pytest.raises(UsageError, match="needs at least `last`"):
-        Claude(name).switch(Reasoning("on", history="none"))
-    assert Claude(name).switch(Reasoning(history="none")) == {}
+        ClaudeFeatures(name).switch(Reasoning("on", history="none"))
+    assert ClaudeFeatures(name).switch(Reasoning(history="none")) == {}
 
 
 # --- replies -----------------------------------------------------------------------------------------------------
@@ -216,7 +217,7 @@ def test_malformed_calls(block: Any) -> None:
 )
 def test_a_200_without_content_is_trouble_that_is_retried(payload: Any) -> None:
     trouble = read_message(json.dumps(payload).encode(), ())
-    assert isinstance(trouble, Trouble)
+    assert isinstance(trouble, RequestFailure)
     assert (trouble.stop, trouble.outcome, trouble.retry) == ("no_content", "infrastructure_error", True)
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.data.arguments import json_object, read_arguments, well_encoded
+from harness.data.arguments import parse_json_object, read_arguments, replace_surrogates
 
 TEXT = st.text(st.characters(), max_size=5)
 """With lone surrogates."""
@@ -70,11 +70,11 @@ def test_an_object_nested_too_deeply_is_malformed() -> None:
     [("a", "a"), ("é 😀", "é 😀"), ("a\ud800b", "a\ufffdb"), ("\ud83d\ude00", "😀"), ("\udc00", "\ufffd")],
 )
 def test_lone_surrogates_are_replaced(text: str, whole: str) -> None:
-    assert well_encoded(text) == whole
+    assert replace_surrogates(text) == whole
 
 
 def test_surrogates_that_were_escaped_are_replaced_in_names_and_values() -> None:
-    assert json_object(r'{"a\ud800": ["\udc00", "\ud83d\ude00"]}') == {"a\ufffd": ["\ufffd", "😀"]}
+    assert parse_json_object(r'{"a\ud800": ["\udc00", "\ud83d\ude00"]}') == {"a\ufffd": ["\ufffd", "😀"]}
 
 
 @settings(max_examples=200, deadline=None)

@@ -5,12 +5,12 @@ import json
 import pytest
 from result_runs import KINDS, write_run
 
-from harness.console.tables import legend, table
+from harness.console.tables import format_legend, format_table
 from harness.errors import UsageError
 from harness.registry import all_tasks, tables_of
 from harness.runs.directory import RunDirectory
 from harness.stats import mean
-from results.layouts.paper import Choice, paper
+from results.layouts.paper import PaperOptions, paper_table
 from results.runs import read_runs
 
 TASKS = [name for name in all_tasks({}) if name.startswith(("paper_", "rotbench_", "taubench_", "toolhop_"))]
@@ -76,7 +76,7 @@ def test_the_average_is_the_mean_of_the_columns_and_of_the_papers_layout(tmp_pat
     assert average["value"] == pytest.approx(mean([metrics[f"paper_{metric}"]["value"] for metric in COLUMNS]))
     assert average["n"] == groups["paper_table"]["n"] == 3 * len(TASKS)
     assert average["ci95"][0] < average["value"] < average["ci95"][1]
-    (row,) = paper(read_runs([tmp_path / "run"]), Choice()).rows
+    (row,) = paper_table(read_runs([tmp_path / "run"]), PaperOptions()).rows
     assert row.cells[-1].text == f"{100 * average['value']:.2f}"
 
 
@@ -117,6 +117,6 @@ def test_a_manifest_with_damaged_tables_is_refused(tables, tmp_path):
 def test_tables_for_people_show_the_averages_alone(tmp_path):
     run = write_run(tmp_path / "run", played(1), groups=GROUPS, tables={"paper_table": COLUMNS})
     summary = json.loads((run / "summary.json").read_text())
-    shown = table([summary], [GROUPS], by_task=False).split("\n\n")[-1]
+    shown = format_table([summary], [GROUPS], by_task=False).split("\n\n")[-1]
     assert shown.splitlines()[0].split() == ["model", "tasks", "n", "paper_average", "average", "failed"]
-    assert "harness table --layout paper" in legend([summary])
+    assert "harness table --layout paper" in format_legend([summary])

@@ -13,7 +13,7 @@ from small_wheel import AREA, write_wheel
 from harness.errors import MissingData, UsageError
 from harness.models import ModelOptions
 from harness.models.policies import load as load_policy
-from harness.rollout import Episode, drive
+from harness.rollout import Episode, play_episode
 from harness.sandbox import Sandbox, SandboxConfig
 from harness.types import Limits, Reply
 from tasks.bfcl import WEIGHTS, gold, schemas, tasks, wheel
@@ -44,7 +44,7 @@ def play(folder, sandbox):
         task, sample = loaded(category)
         with sandbox.episode(task.state and sandbox.preload(task.state(sample))) as tools:
             episode = Episode(sample, limits=Limits(task.max_turns or 20), task=task.name)
-            trajectory = drive(episode, task.environment(sample), model, tools)
+            trajectory = play_episode(episode, task.environment(sample), model, tools)
         return task.score(sample, trajectory).scores, trajectory
 
     return played
@@ -208,7 +208,7 @@ def test_a_call_is_nothing_but_its_name_and_literals(arguments):
 
 
 def test_names_and_types_as_endpoints_want_them():
-    found = schemas.tool(AREA, "simple_python")
+    found = schemas.make_tool(AREA, "simple_python")
     assert found.name == "geometry_area"
     kinds = {name: value["type"] for name, value in found.parameters["properties"].items()}
     assert kinds == {"width": "number", "height": "integer", "unit": "string"}
@@ -220,7 +220,7 @@ def test_nested_types():
     inner = {"type": "dict", "properties": {"when": {"type": "any"}, "size": sizes}}
     parameters = {"type": "dict", "required": [], "properties": {"x": inner}}
     function = {"name": "f", "description": "", "parameters": parameters}
-    value = schemas.tool(function, "multiple").parameters["properties"]["x"]
+    value = schemas.make_tool(function, "multiple").parameters["properties"]["x"]
     assert value["type"] == "object"
     assert value["properties"]["when"]["type"] == "string"
     assert value["properties"]["size"] == {"type": "array", "items": {"type": "number", "format": "float"}}
@@ -228,7 +228,7 @@ def test_nested_types():
 
 def possible(values, schema, category="simple_python", required=()):
     function = {"name": "f", "parameters": {"required": list(required), "properties": {"x": schema}}}
-    return gold.calls([{"f": {"x": values}}], [function], category)[0].arguments
+    return gold.make_gold_calls([{"f": {"x": values}}], [function], category)[0].arguments
 
 
 @pytest.mark.parametrize(
@@ -278,11 +278,11 @@ def test_values_as_source_text(category, value, schema, text):
 @pytest.mark.parametrize("text", ["f(", "f", "a.f()", "g()", "f(__import__('os'))", "1"])
 def test_answers_that_are_no_calls_of_literals(text):
     with pytest.raises(UsageError, match="cannot be read as a call"):
-        gold.call(text, {"f": ["x"]}, "row")
+        gold.parse_gold_call(text, {"f": ["x"]}, "row")
 
 
 def test_positional_values_get_their_names():
-    assert gold.call("f(1, y=[2])", {"f": ["x", "y"]}, "row").arguments == {"x": 1, "y": [2]}
+    assert gold.parse_gold_call("f(1, y=[2])", {"f": ["x", "y"]}, "row").arguments == {"x": 1, "y": [2]}
 
 
 def test_variants_of_a_conversation_are_one_cluster(folder):
@@ -321,7 +321,7 @@ def test_parts_of_the_wheel_that_are_missing(tmp_path, monkeypatch):
     (folder / "mpmath" / "inner.py").unlink()
     (folder / "mpmath" / "__init__.py").unlink()
     (folder / "mpmath").rmdir()
-    wheel.state.cache_clear()
+    wheel.checker_sources.cache_clear()
     with pytest.raises(MissingData, match="looked for mpmath"):
         found["bfcl_multi_turn_base"].load()
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.runs.summary import summarise
+from harness.runs.summary import summarise_run
 from harness.stats import estimate
 
 VALUES = st.lists(st.floats(0, 1), min_size=2, max_size=6)
@@ -54,6 +54,6 @@ def test_a_groups_mean_goes_by_the_manifest():
         "sandbox": {},
     }
     records = [record("a", "0", 1.0), record("a", "1", 1.0), record("b", "0", 0.0), record("b", "1", 0.0)]
-    found = summarise(manifest, records)
+    found = summarise_run(manifest, records)
     assert found["groups"]["both"]["metrics"]["official_accuracy"]["value"] == 0.75
     assert found["tasks"]["b"]["metrics"]["official_accuracy"]["value"] == 0.0

@@ -4,31 +4,31 @@ import json
 
 import pytest
 
-from envbuilder.model import Checkpoint, Report, Request
-from envbuilder.model.author import Invalid, Ledger
+from envbuilder.model import BuildDirectory, EnvironmentRequest, ModelReport
+from envbuilder.model.author import InvalidReply, StageUsage
 from envbuilder.records import Hop, Scenario
 from harness.errors import UsageError
 from harness.redaction import Redactor
 
 SECRET = "hf_WALRUSWALRUSWALRUS"
 SCENARIO = Scenario("s", "w", "single_hop", "Who?", "Irvane", (Hop("Who?", "Irvane"),))
-KEPT, DROPPED = Request(0, topic="wind farms"), Request(1, topic="opera houses")
+KEPT, DROPPED = EnvironmentRequest(0, topic="wind farms"), EnvironmentRequest(1, topic="opera houses")
 
 
 def begun(folder, redact=str):
     """A checkpoint with one environment that came through the first stage and one that was given up there."""
-    with Checkpoint(folder, redact) as checkpoint:
+    with BuildDirectory(folder, redact) as checkpoint:
         checkpoint.start({"model": {"flags": ["--hf-token", SECRET]}})
-        checkpoint.keep(KEPT, "scenario", SCENARIO, Ledger())
-        checkpoint.reject(DROPPED, "scenario", Invalid("leak", f"it says {SECRET}"), Ledger())
+        checkpoint.append_product(KEPT, "scenario", SCENARIO, StageUsage())
+        checkpoint.append_rejection(DROPPED, "scenario", InvalidReply("leak", f"it says {SECRET}"), StageUsage())
     return folder
 
 
 def again(folder, redact=str):
     """Where both environments stand for a build that goes on."""
-    with Checkpoint(folder, redact) as checkpoint:
+    with BuildDirectory(folder, redact) as checkpoint:
         checkpoint.start({"model": {"flags": ["--hf-token", SECRET]}})
-        return checkpoint.reached(KEPT), checkpoint.reached(DROPPED)
+        return checkpoint.find_progress(KEPT), checkpoint.find_progress(DROPPED)
 
 
 def test_no_secret_is_written_and_the_build_goes_on(tmp_path):
@@ -78,7 +78,7 @@ def test_a_damaged_line_is_one_sentence(name, damage, tmp_path):
     line = json.loads((folder / name).read_text())
     damage(line)
     (folder / name).write_text(json.dumps(line) + "\n")
-    for read in (again, Report.of):
+    for read in (again, ModelReport.from_directory):
         with pytest.raises(UsageError, match=rf"{name}, line 1 is no line of a build; remove it"):
             read(folder)
 

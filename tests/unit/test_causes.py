@@ -4,7 +4,7 @@ import pytest
 from builders import ROOT
 from report_runs import ASK, SIZED, chain_sample, play, record_of
 
-from results.causes import LABELS, Diagnosis, counted, diagnose, sub_answers
+from results.causes import CAUSE_LABELS, Diagnosis, count_causes, diagnose, sub_answers
 
 WRONG_TOOL = ("weather", {"town": "Brill"}, "rain")
 WRONG_SIZE = ("size", {"town": "Dunn"}, "45 people")
@@ -106,14 +106,14 @@ def test_sub_answers_follow_the_sub_questions_and_fall_back_to_the_gold():
 def test_counts_are_by_group_and_hold_every_episode():
     sample = chain_sample()
     perfect, stopped = (diagnose(record_of(sample, play(sample, made)), sample) for made in ([ASK, SIZED], [ASK]))
-    found = counted([("a", perfect), ("a", stopped), ("b", stopped), ("a", stopped)])
+    found = count_causes([("a", perfect), ("a", stopped), ("b", stopped), ("a", stopped)])
     assert found == {"a": {None: 1, "stopped_early": 2}, "b": {"stopped_early": 1}}
 
 
 def test_every_cause_has_a_name_of_its_own_and_a_rule_in_the_documents():
-    assert len(set(LABELS.values())) == len(LABELS)
+    assert len(set(CAUSE_LABELS.values())) == len(CAUSE_LABELS)
     rules = (ROOT / "docs" / "report.md").read_text(encoding="utf-8")
-    assert [label for label in LABELS.values() if f" | {label} | " not in rules] == []
+    assert [label for label in CAUSE_LABELS.values() if f" | {label} | " not in rules] == []
 
 
 def test_arguments_of_any_depth_are_compared():

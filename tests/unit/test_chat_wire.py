@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from harness.models.api.chat import ChatDialect, known_replacements, read_reply, wire_messages
 from harness.models.api.refusals import Refusals
-from harness.models.api.wire import Trouble
+from harness.models.api.wire import RequestFailure
 from harness.types import Gold, Message, ModelRequest, Reply, Sample, Sampling, Tool, ToolCall, Usage
 
 LOOKUP = Tool("lookup", "Looks a word up.", {"type": "object", "properties": {"word": {"type": "string"}}})
@@ -28,7 +28,7 @@ def body_of(name: str = "m", **sampling: Any) -> dict[str, Any]:
 
 def sent_for(name: str, asked: ModelRequest, extra_body: dict[str, Any] | None = None) -> dict[str, Any]:
     refusals = Refusals(f"openai/{name}", known_replacements(name), extra_body or {})
-    return ChatDialect(name, lambda reasoning: {}, refusals).write(asked).body
+    return ChatDialect(name, lambda reasoning: {}, refusals).make_request(asked).body
 
 
 def reply_of(message: Any, *earlier: Message, **payload: Any) -> Reply:
@@ -337,13 +337,13 @@ def test_a_reply_can_always_be_written_as_utf_8() -> None:
 )
 def test_a_200_without_a_message_is_trouble_that_is_retried(content: bytes, stop: str) -> None:
     trouble = read_reply(content)
-    assert isinstance(trouble, Trouble)
+    assert isinstance(trouble, RequestFailure)
     assert (trouble.stop, trouble.outcome, trouble.retry) == (stop, "infrastructure_error", True)
 
 
 def test_a_200_that_holds_an_error_says_which() -> None:
     trouble = read_reply(b'{"error": {"message": "no provider available", "code": 502}}')
-    assert isinstance(trouble, Trouble)
+    assert isinstance(trouble, RequestFailure)
     assert trouble.text == "status 200 without a message: no provider available"
 
 

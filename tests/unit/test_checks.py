@@ -5,7 +5,7 @@ import json
 import pytest
 from builders import call, record, says, tool, write_records
 
-from harness.checks import checked_sample, score, state_digest
+from harness.checks import sample_with_checks, score, state_digest
 from harness.errors import MissingData, UsageError
 from harness.sandbox import Sandbox, SandboxConfig
 from harness.task import file_task
@@ -32,7 +32,7 @@ def stateful(*checks, **changes):
 
 
 def scores(row, *calls, text="", facts=None):
-    known = checked_sample(row, 0, "row 1", "state" in row)
+    known = sample_with_checks(row, 0, "row 1", "state" in row)
     messages = (*known.messages, says(text))
     return score(known, Trajectory(messages, calls, 1, "ok", "no_tool_calls", Usage(), {}, facts=facts or {})).scores
 
@@ -118,7 +118,7 @@ def test_the_digest_is_the_sandboxes():
 )
 def test_rows_that_cannot_be_used(row, what):
     with pytest.raises(UsageError, match=what):
-        checked_sample(row, 0, "row 1", "state" in row)
+        sample_with_checks(row, 0, "row 1", "state" in row)
 
 
 def test_a_file_is_what_its_first_row_is(tmp_path):
@@ -145,7 +145,7 @@ def test_files_of_two_kinds_are_refused(tmp_path, rows, what):
 
 def test_the_checks_and_the_state_are_part_of_what_was_played():
     digests = {
-        checked_sample(row, 0, "row 1", "state" in row).metadata["digest"]
+        sample_with_checks(row, 0, "row 1", "state" in row).metadata["digest"]
         for row in (
             plain(STATES),
             plain({**STATES, "value": "7"}),
@@ -159,5 +159,5 @@ def test_the_checks_and_the_state_are_part_of_what_was_played():
 def test_fields_may_be_texts_of_json_as_in_parquet():
     row = stateful({"type": "state_eq"})
     texts = {name: json.dumps(row[name]) for name in ("checks", "state", "tools", "codes", "gold_calls")}
-    one, other = checked_sample(row, 0, "row 1", True), checked_sample({**row, **texts}, 0, "row 1", True)
+    one, other = sample_with_checks(row, 0, "row 1", True), sample_with_checks({**row, **texts}, 0, "row 1", True)
     assert one == other

@@ -3,7 +3,7 @@
 import pytest
 
 from harness.errors import UsageError
-from harness.runs.claims import LOCK, claimed, is_free, locked
+from harness.runs.claims import LOCK_FILE, claimed, is_free, lock_directory
 
 
 def claim(path, found=lambda: None):
@@ -16,7 +16,7 @@ def test_a_new_directory_is_begun_and_held(tmp_path):
         assert run == "begun"
         with pytest.raises(UsageError, match=f"^Another process is writing to {path}.$"), claim(path):
             pass
-        with pytest.raises(UsageError, match="Another process"), locked(path):
+        with pytest.raises(UsageError, match="Another process"), lock_directory(path):
             pass
     with claim(path, lambda: "there") as run:
         assert run == "there"
@@ -41,10 +41,10 @@ def test_nothing_is_made_where_the_directory_is_refused(tmp_path):
     ("names", "free"),
     [
         ((), True),
-        ((LOCK, ".run.json.77"), True),
+        ((LOCK_FILE, ".run.json.77"), True),
         (("recipe.toml",), True),
         (("thesis.tex",), False),
-        ((LOCK, ".other.json.77"), False),
+        ((LOCK_FILE, ".other.json.77"), False),
     ],
 )
 def test_a_killed_start_is_no_obstacle_and_anything_else_is(tmp_path, names, free):

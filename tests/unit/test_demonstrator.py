@@ -9,7 +9,7 @@ from harness.data.records import read_samples
 from harness.errors import HarnessError
 from harness.sandbox import Sandbox, SandboxConfig
 from tasks.synthesised import FOLDER
-from trainer.sft.demonstrator import Demonstrator, Flaws, play
+from trainer.sft.demonstrator import Demonstrator, Flaws, play_demonstrations
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +53,7 @@ def test_draws_depend_on_seed_and_epoch_alone(samples):
 
 
 def test_without_flaws_it_is_the_oracle(samples, sandbox):
-    for sample, trajectory in play(samples[:16], Flaws(0, 0), 1, 0.0, sandbox):
+    for sample, trajectory in play_demonstrations(samples[:16], Flaws(0, 0), 1, 0.0, sandbox):
         assert [(record.call.name, record.call.arguments) for record in trajectory.calls] == [
             (call.name, call.arguments) for call in sample.gold.calls
         ]
@@ -62,7 +62,7 @@ def test_without_flaws_it_is_the_oracle(samples, sandbox):
 
 def test_outputs_are_the_tools_own_and_a_careless_answer_is_the_last_of_them(samples, sandbox):
     careless = 0
-    for sample, trajectory in play(samples[:40], Flaws(1, 1), 1, 0.0, sandbox):
+    for sample, trajectory in play_demonstrations(samples[:40], Flaws(1, 1), 1, 0.0, sandbox):
         outputs = [message.content for message in trajectory.messages if message.role == "tool"]
         namespace: dict = {}
         last = trajectory.calls[-1]
@@ -79,7 +79,7 @@ def test_outputs_are_the_tools_own_and_a_careless_answer_is_the_last_of_them(sam
 
 def test_it_thinks_in_the_share_of_episodes_it_is_told_to(samples, sandbox):
     thinking = []
-    for _, trajectory in play(samples, Flaws(), 1, 0.3, sandbox):
+    for _, trajectory in play_demonstrations(samples, Flaws(), 1, 0.3, sandbox):
         thoughts = {bool(message.reasoning) for message in trajectory.messages if message.role == "assistant"}
         assert len(thoughts) == 1
         thinking.append(thoughts.pop())
@@ -92,10 +92,10 @@ def test_it_thinks_in_the_share_of_episodes_it_is_told_to(samples, sandbox):
 @pytest.mark.parametrize("missing", ["gold_calls", "answer"])
 def test_a_sample_without_gold_is_an_error_that_names_it(sandbox, missing):
     with pytest.raises(HarnessError, match="'towns' lacks them"):
-        list(play([builders.sample(**{missing: ...})], Flaws(), 1, 0.0, sandbox))
+        list(play_demonstrations([builders.sample(**{missing: ...})], Flaws(), 1, 0.0, sandbox))
 
 
 def test_gold_that_fails_is_an_error_that_quotes_the_tool(sandbox):
     broken = builders.sample(codes={"population": "def population(town):\n    raise ValueError('closed')"})
     with pytest.raises(HarnessError, match=r"could not play 'towns': .*closed"):
-        list(play([broken], Flaws(), 1, 0.0, sandbox))
+        list(play_demonstrations([broken], Flaws(), 1, 0.0, sandbox))

@@ -7,7 +7,7 @@ import trl
 from builders import call
 
 from harness.errors import UsageError
-from harness.formats import FORMATS, choose, differences
+from harness.formats import FORMATS, choose_format, find_difference
 from harness.formats.paper import parse_paper, without_end_tokens
 from harness.types import Message, Tool, ToolCall
 
@@ -328,31 +328,33 @@ def test_the_format_of_every_template_that_trl_ships(path):
     family = path.stem.removesuffix("_training")
     template = path.read_text(encoding="utf-8")
     if family in WITHOUT_TOOLS:
-        assert choose(template).name == "react"
+        assert choose_format(template).name == "react"
     elif family in KNOWN:
-        assert choose(template).name == KNOWN[family]
+        assert choose_format(template).name == KNOWN[family]
     else:
         with pytest.raises(UsageError, match="--model-arg format=NAME, or reach the model through a vLLM server"):
-            choose(template)
+            choose_format(template)
 
 
 def test_what_decides_is_the_variable_and_not_the_word():
-    assert choose("{{ 'You have no tools.' }}{% for m in messages %}{{ m.tools }}{% endfor %}").name == "react"
-    assert choose("tools {{ '[TOOL_CALLS] }} {{' }}{{ messages }}").name == "react"
-    assert choose("{% if tools %}{{ '[AVAILABLE_TOOLS]' + tools|string }}{% endif %}[TOOL_CALLS]").name == "mistral"
-    assert choose("{{ '}}' + (tools | tojson) }}[TOOL_CALLS]").name == "mistral"
+    assert choose_format("{{ 'You have no tools.' }}{% for m in messages %}{{ m.tools }}{% endfor %}").name == "react"
+    assert choose_format("tools {{ '[TOOL_CALLS] }} {{' }}{{ messages }}").name == "react"
+    assert (
+        choose_format("{% if tools %}{{ '[AVAILABLE_TOOLS]' + tools|string }}{% endif %}[TOOL_CALLS]").name == "mistral"
+    )
+    assert choose_format("{{ '}}' + (tools | tojson) }}[TOOL_CALLS]").name == "mistral"
 
 
 def test_an_override_decides_alone():
-    assert choose(None, "mistral").name == "mistral"
-    assert choose("{{ tools }}", "react").name == "react"
+    assert choose_format(None, "mistral").name == "mistral"
+    assert choose_format("{{ tools }}", "react").name == "react"
     takes = r"--model-arg format=NAME takes one of hermes, llama3, mistral, react\.$"
     with pytest.raises(UsageError, match=rf"no tool format 'lama3'\. Did you mean llama3\? {takes}"):
-        choose(None, "lama3")
+        choose_format(None, "lama3")
     with pytest.raises(UsageError, match=rf"no tool format 'zzz'\. {takes}"):
-        choose(None, "zzz")
+        choose_format(None, "zzz")
     with pytest.raises(UsageError, match=r"no chat template.*hermes, llama3, mistral, react"):
-        choose(None)
+        choose_format(None)
 
 
 # --- a server's calls beside ours --------------------------------------------------------------------------------
@@ -362,10 +364,10 @@ def test_equal_calls_have_no_differences():
     ours = [call("a", {"x": 1, "y": [True, None, {"z": "é"}]})]
     theirs = [ToolCall("other", "a", {"y": [True, None, {"z": "é"}], "x": 1.0}, "{}")]
     twice = [ToolCall("other", "a", None, '"{\\"x\\": 1, \\"y\\": [true, null, {\\"z\\": \\"é\\"}]}"', "not an object")]
-    assert differences(ours, theirs) is None
-    assert differences(ours, twice) is None
-    assert differences([call("a", None)], [call("a", None)]) is None
-    assert differences([], []) is None
+    assert find_difference(ours, theirs) is None
+    assert find_difference(ours, twice) is None
+    assert find_difference([call("a", None)], [call("a", None)]) is None
+    assert find_difference([], []) is None
 
 
 @pytest.mark.parametrize(
@@ -381,7 +383,7 @@ def test_equal_calls_have_no_differences():
     ],
 )
 def test_differences_are_one_sentence(ours, theirs, sentence):
-    assert differences(ours, theirs).startswith(sentence)
+    assert find_difference(ours, theirs).startswith(sentence)
 
 
 # --- the paper's way ---------------------------------------------------------------------------------------------

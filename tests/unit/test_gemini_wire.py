@@ -9,9 +9,9 @@ import pytest
 from harness.errors import UsageError
 from harness.models import ModelOptions
 from harness.models.api import gemini
-from harness.models.api.reasoning import gemini as switch
+from harness.models.api.reasoning import gemini_switch as switch
 from harness.models.api.refusals import Refusals
-from harness.models.api.wire import Sent
+from harness.models.api.wire import WireRequest
 from harness.redaction import Redactor
 from harness.types import Gold, Message, ModelRequest, Reasoning, Reply, Sample, Sampling
 
@@ -26,7 +26,7 @@ def dialect() -> gemini.GeminiDialect:
 
 def reply_of(message: dict[str, Any]) -> Reply:
     content = json.dumps({"choices": [{"message": message, "finish_reason": "stop"}]}).encode()
-    reply = dialect().read(Sent("/chat/completions", {}), content, REQUEST)
+    reply = dialect().read_reply(WireRequest("/chat/completions", {}), content, REQUEST)
     assert isinstance(reply, Reply)
     return reply
 
@@ -81,7 +81,7 @@ def test_models_that_always_think_cannot_be_turned_off(name: str) -> None:
 )
 def test_errors_come_in_a_list(status: int, said: str, stop: str, refused: str | None) -> None:
     body = json.dumps([{"error": {"code": status, "message": said, "status": "X"}}])
-    trouble = dialect().trouble(Sent("/chat/completions", {}), status, {}, body)
+    trouble = dialect().read_failure(WireRequest("/chat/completions", {}), status, {}, body)
     assert (trouble.stop, trouble.refused, trouble.text) == (stop, refused, f"HTTP {status}: {said}")
 
 

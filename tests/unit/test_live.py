@@ -9,7 +9,7 @@ from builders import call, says
 
 from harness.environment import ToolEnvironment
 from harness.errors import ModelFailure, SandboxError
-from harness.interop.live import LEFT, Live, is_plain, untimed
+from harness.interop.live import LEFT, LiveRollout, is_plain_episode, untimed_limits
 from harness.rollout import Episode
 from harness.task import environment_task
 from harness.types import Reply, ToolResult
@@ -35,7 +35,7 @@ class Tools:
 
 def live(tools=None, max_turns=20):
     sample = builders.sample()
-    return Live(Episode(sample, limits=untimed(max_turns)), ToolEnvironment(sample), tools or Tools())
+    return LiveRollout(Episode(sample, limits=untimed_limits(max_turns)), ToolEnvironment(sample), tools or Tools())
 
 
 def say(episode, *calls, text=""):
@@ -70,13 +70,15 @@ def test_calls_whose_caller_is_cancelled_count_as_killed_and_the_episode_goes_on
             await asyncio.sleep(3600)
 
         episode = live(Tools(forever))
-        turn = asyncio.create_task(episode.say(Reply(says("", call("population", CORRIE), call("population", None)))))
+        turn = asyncio.create_task(
+            episode.play_turn(Reply(says("", call("population", CORRIE), call("population", None))))
+        )
         await running.wait()
         turn.cancel()
         with pytest.raises(asyncio.CancelledError):
             await turn
         assert episode.trajectory is None
-        await episode.say(Reply(says("I give up.")))
+        await episode.play_turn(Reply(says("I give up.")))
         return episode.trajectory
 
     trajectory = asyncio.run(played())
@@ -100,19 +102,19 @@ def test_a_sandbox_that_breaks_ends_the_episode_and_its_calls_are_counted(error)
 def test_a_failure_keeps_what_was_done_and_comes_once():
     episode = live()
     say(episode, call("population", CORRIE))
-    episode.fail(ModelFailure("too long", outcome="token_limit", stop="context_length"))
-    episode.fail(ModelFailure("again", outcome="infrastructure_error", stop="again"))
+    episode.end_with_failure(ModelFailure("too long", outcome="token_limit", stop="context_length"))
+    episode.end_with_failure(ModelFailure("again", outcome="infrastructure_error", stop="again"))
     assert (episode.trajectory.outcome, episode.trajectory.stop) == ("token_limit", "context_length")
     assert len(episode.trajectory.calls) == 1
 
 
 def test_only_a_prompt_with_tools_is_plain():
     sample, task = builders.sample(), environment_task("towns", list)
-    assert is_plain(task, sample)
-    assert all(is_plain(task, sample) for task in demo({}) for sample in task.load())
+    assert is_plain_episode(task, sample)
+    assert all(is_plain_episode(task, sample) for task in demo({}) for sample in task.load())
 
     class Other(ToolEnvironment):
         pass
 
     for change in ({"environment": Other}, {"state": lambda sample: "{}"}, {"scripted_user": lambda request: None}):
-        assert not is_plain(replace(task, **change), sample)
+        assert not is_plain_episode(replace(task, **change), sample)

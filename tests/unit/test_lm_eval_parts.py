@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 from harness.environment import ToolEnvironment
 from harness.errors import UsageError
 from harness.registry import all_tasks
-from harness.rollout import Episode, drive
+from harness.rollout import Episode, play_episode
 from harness.sandbox import Sandbox
 from harness.types import Message, Reply, Trajectory, Usage
 from tasks import first_turn
 from tasks.lmeval import code
 from tasks.lmeval.benchmarks import BENCHMARKS
 from tasks.lmeval.path import files
-from tasks.lmeval.replies import continuation, read_chat, stops, write_chat
+from tasks.lmeval.replies import continuation, read_chat, stop_strings, write_chat
 
 
 def spoken(text):
@@ -61,9 +61,9 @@ def test_a_prompt_in_words_is_one_message(prompt):
 
 
 def test_stop_strings_come_in_two_shapes():
-    assert stops({"until": "Q:"}) == ["Q:"]
-    assert stops({"until": ["Q:", "</s>"]}) == ["Q:", "</s>"]
-    assert stops({}) == stops(None) == []
+    assert stop_strings({"until": "Q:"}) == ["Q:"]
+    assert stop_strings({"until": ["Q:", "</s>"]}) == ["Q:", "</s>"]
+    assert stop_strings({}) == stop_strings(None) == []
 
 
 # --- first turns -------------------------------------------------------------------------------------------------
@@ -79,7 +79,9 @@ def test_the_gold_of_a_first_turn_scores_one(task):
             made = [call(c.name, c.arguments, n) for n, c in enumerate(whole.gold.calls) if c.solves in free]
             with sandbox.episode() as tools:
                 episode = Episode(sample, task=task.name)
-                played = drive(episode, task.environment(sample), lambda _, made=made: Reply(says("", *made)), tools)
+                played = play_episode(
+                    episode, task.environment(sample), lambda _, made=made: Reply(says("", *made)), tools
+                )
             scores = task.score(sample, played).scores
             assert (played.turns, played.outcome, scores["solve_f1"], scores["solve_rate"]) == (1, "ok", 1.0, 1.0)
             assert "answer_accuracy" not in scores
@@ -117,8 +119,8 @@ def test_data_paths_are_in_the_files_and_metrics_follow_the_data(tmp_path):
 
 def test_code_needs_leave(monkeypatch):
     monkeypatch.setenv(code.ALLOWED, "1")
-    code.check("general_mbpp")
+    code.check_code_allowed("general_mbpp")
     for value in ("", "0", "yes"):
         monkeypatch.setenv(code.ALLOWED, value)
         with pytest.raises(UsageError, match="HF_ALLOW_CODE_EVAL=1"):
-            code.check("general_mbpp")
+            code.check_code_allowed("general_mbpp")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from harness.batching import BatchModel, Lockstep, play_all
 from harness.environment import ToolEnvironment
 from harness.errors import ModelFailure
-from harness.rollout import Episode, adrive
+from harness.rollout import Episode, play_episode_async
 from harness.types import Model, ModelRequest, Reply, Sampling, ToolResult
 
 
@@ -50,7 +50,7 @@ def play(model, turns):
     """Plays one episode for each number of turns, `width` at once; returns their trajectories."""
 
     async def one(epoch, speaker):
-        return await adrive(Episode(sample(), epoch=epoch), ToolEnvironment(sample()), speaker, Tools())
+        return await play_episode_async(Episode(sample(), epoch=epoch), ToolEnvironment(sample()), speaker, Tools())
 
     return asyncio.run(play_all(turns, model, one))
 
@@ -105,7 +105,9 @@ def test_a_cancelled_episode_does_not_stop_the_others():
 
         async def one(epoch):
             with lockstep.episode():
-                return await adrive(Episode(sample(), epoch=epoch), ToolEnvironment(sample()), lockstep, Tools())
+                return await play_episode_async(
+                    Episode(sample(), epoch=epoch), ToolEnvironment(sample()), lockstep, Tools()
+                )
 
         first, second = asyncio.create_task(one(0)), asyncio.create_task(one(2))
         await asyncio.sleep(0.01)
@@ -149,7 +151,7 @@ def test_closing_waits_for_the_batch_that_is_being_generated():
 
         async def one():
             with lockstep.episode():
-                await adrive(Episode(sample()), ToolEnvironment(sample()), lockstep, Tools())
+                await play_episode_async(Episode(sample()), ToolEnvironment(sample()), lockstep, Tools())
 
         task = asyncio.create_task(one())
         await asyncio.sleep(0.05)

@@ -8,8 +8,8 @@ import pytest
 pytest.importorskip("mcp", reason="needs the mcp extra")
 
 from harness.environment import ToolEnvironment
-from harness.interop.live import Live, untimed
-from harness.interop.mcp_server import LEFT, OVER, Session, prompted, question, submit_tool
+from harness.interop.live import LiveRollout, untimed_limits
+from harness.interop.mcp_server import LEFT, OVER, McpSession, prompted, question, submit_tool
 from harness.rollout import Episode
 from harness.types import ToolResult
 
@@ -33,8 +33,8 @@ class Tools:
 def session(tools=None, max_turns=20):
     """A session, and the list of its episodes that ended."""
     sample, ended = builders.sample(), []
-    live = Live(Episode(sample, limits=untimed(max_turns)), ToolEnvironment(sample), tools or Tools())
-    return Session(live, sample, ended.append), ended
+    live = LiveRollout(Episode(sample, limits=untimed_limits(max_turns)), ToolEnvironment(sample), tools or Tools())
+    return McpSession(live, sample, ended.append), ended
 
 
 def test_calls_that_come_together_run_one_after_another():

@@ -8,7 +8,7 @@ from report_runs import play
 from result_runs import write_run
 
 from harness import metrics
-from harness.console.tables import legend, table
+from harness.console.tables import format_legend, format_table
 from harness.metrics import METRICS, ROWS, Metric, bounds_of, find_metric, shown_by_rule
 from harness.runs.directory import RunDirectory
 from harness.scoring import call_counts, call_rates, score
@@ -49,13 +49,13 @@ def said_by(command, capsys, *words):
 def everything(runs, tmp_path, capsys):
     """What is shown of two runs: table, legend, comparison, report."""
     opened = [RunDirectory.open(path) for path in runs]
-    summaries = [run.summary() for run in opened]
+    summaries = [run.read_summary() for run in opened]
     page = tmp_path / "report.html"
     said_by(report, capsys, *runs, "--out", page)
     html = page.read_text(encoding="utf-8")
     return {
-        "table": table(summaries, [{}, {}], by_task=False),
-        "legend": legend(summaries),
+        "table": format_table(summaries, [{}, {}], by_task=False),
+        "legend": format_legend(summaries),
         "compare": said_by(compare, capsys, *runs),
         "report's table": html.partition(">Tables<")[2].partition(">Figures<")[0],
         "report's words": html.partition(">Tables<")[0],
@@ -81,11 +81,11 @@ def test_one_row_is_a_column_of_tables_comparisons_and_reports(runs, headline, m
 def test_one_row_is_a_line_of_training_logs_and_of_before_and_after(runs, monkeypatch):
     pytest.importorskip("torch")
     from trainer.rl.generation import logged
-    from trainer.rl.validation import differences, table
+    from trainer.rl.validation import compare_metrics, format_differences
 
-    assert "wasted" not in table(differences(*runs["success"]), 3)
+    assert "wasted" not in format_differences(compare_metrics(*runs["success"]), 3)
     monkeypatch.setitem(metrics.METRICS, "wasted", WASTED)
-    assert "wasted calls" in table(differences(*runs["success"]), 3)
+    assert "wasted calls" in format_differences(compare_metrics(*runs["success"]), 3)
     assert logged({"wasted": 2.0, "other": 1.0}) == {"wasted": 2.0}
 
 

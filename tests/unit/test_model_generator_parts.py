@@ -5,10 +5,10 @@ import sys
 
 import pytest
 
-from envbuilder.model import Request, checks, from_topics, read_questions, trial
-from envbuilder.model.author import Author, Invalid, prompt_of, read_object, validator
-from envbuilder.model.requests import Scale
-from envbuilder.records import KINDS, Call, Document, Hop, Scenario
+from envbuilder.model import EnvironmentRequest, checks, read_questions, requests_from_topics, trial
+from envbuilder.model.author import Author, InvalidReply, extract_json_object, fill_prompt, schema_validator
+from envbuilder.model.requests import ScalingTargets
+from envbuilder.records import QUESTION_KINDS, Document, Hop, HopCall, Scenario
 from envbuilder.spec import MICRO, Levels
 from harness.errors import UsageError
 from harness.types import Sampling, ToolResult
@@ -47,12 +47,12 @@ TEXT = {"type": "string"}
     ],
 )
 def test_the_first_object_of_a_reply_is_read(text):
-    assert read_object(text) == {"a": 1}
+    assert extract_json_object(text) == {"a": 1}
 
 
 def test_line_breaks_in_strings_are_forgiven_and_lone_surrogates_replaced():
-    assert read_object('{"code": "def f():\n    return 1"}') == {"code": "def f():\n    return 1"}
-    assert read_object('{"a": "\\ud800"}') == {"a": "\ufffd"}
+    assert extract_json_object('{"code": "def f():\n    return 1"}') == {"code": "def f():\n    return 1"}
+    assert extract_json_object('{"a": "\\ud800"}') == {"a": "\ufffd"}
 
 
 @pytest.mark.parametrize(
@@ -61,20 +61,20 @@ def test_line_breaks_in_strings_are_forgiven_and_lone_surrogates_replaced():
      '{"a": ' + "9" * 5000 + "}", "x" * 200_001],
 )  # fmt: skip
 def test_nonsense_is_refused_with_a_sentence(text):
-    with pytest.raises(Invalid) as caught:
-        read_object(text)
+    with pytest.raises(InvalidReply) as caught:
+        extract_json_object(text)
     assert caught.value.reason == "not_json"
     assert 10 < len(caught.value.sentence) < 600
 
 
 def test_values_are_never_read_as_fields_of_a_prompt():
-    assert prompt_of("question", question="Is $answer a $field worth $5?", answer="") == (
+    assert fill_prompt("question", question="Is $answer a $field worth $5?", answer="") == (
         "The question is given and stays as it is, word for word:\nIs $answer a $field worth $5?"
     )
 
 
 def test_a_missing_jsonschema_names_the_extra(monkeypatch):
-    validator.cache_clear()
+    schema_validator.cache_clear()
     monkeypatch.setitem(sys.modules, "jsonschema", None)
     with pytest.raises(UsageError, match=r"tool-harness\[build\]"):
         Author(None, Sampling(), 3)
@@ -83,13 +83,15 @@ def test_a_missing_jsonschema_names_the_extra(monkeypatch):
 def test_references_and_patterns_are_no_keywords():
     for keyword in ({"$ref": "http://127.0.0.1/"}, {"pattern": "(a+)+$"}, {"oneOf": []}):
         reply = {"documents": [{**vars_of(document(firm={**TEXT, **keyword}))}]}
-        assert [error.validator for error in validator("documents").iter_errors(reply)] == ["additionalProperties"]
+        assert [error.validator for error in schema_validator("documents").iter_errors(reply)] == [
+            "additionalProperties"
+        ]
 
 
 @pytest.mark.parametrize("name", ["find it", "Find", "find_it\n", "f", "_find", "find" * 20, "détail"])
 def test_names_of_tools(name):
     reply = {"documents": [vars_of(document(name, firm=TEXT))]}
-    assert [error.validator for error in validator("documents").iter_errors(reply)] == ["pattern"]
+    assert [error.validator for error in schema_validator("documents").iter_errors(reply)] == ["pattern"]
 
 
 def vars_of(made):
@@ -116,7 +118,7 @@ def test_the_kind_of_a_graph(graph, kind):
 
 
 def refusal(check, *arguments):
-    with pytest.raises(Invalid) as caught:
+    with pytest.raises(InvalidReply) as caught:
         check(*arguments)
     return caught.value.reason
 
@@ -138,17 +140,17 @@ def refusal(check, *arguments):
 )
 def test_scenarios(made, reason):
     if reason is None:
-        checks.check_scenario(made, Request(0))
+        checks.check_scenario(made, EnvironmentRequest(0))
     else:
-        assert refusal(checks.check_scenario, made, Request(0)) == reason
+        assert refusal(checks.check_scenario, made, EnvironmentRequest(0)) == reason
 
 
 def test_a_users_answer_may_be_longer_than_the_models():
     made = scenario(Hop("Who?", "Mira Tolven"), kind="single_hop", answer="Mira Tolven")
-    checks.check_scenario(made, Request(0, "single_hop", answer="It was Mira Tolven.", hops=1))
-    assert refusal(checks.check_scenario, made, Request(0, answer="Osk Brandel")) == "answer"
-    assert refusal(checks.check_scenario, made, Request(0, "multi_hop")) == "kind"
-    assert refusal(checks.check_scenario, made, Request(0, hops=2)) == "kind"
+    checks.check_scenario(made, EnvironmentRequest(0, "single_hop", answer="It was Mira Tolven.", hops=1))
+    assert refusal(checks.check_scenario, made, EnvironmentRequest(0, answer="Osk Brandel")) == "answer"
+    assert refusal(checks.check_scenario, made, EnvironmentRequest(0, "multi_hop")) == "kind"
+    assert refusal(checks.check_scenario, made, EnvironmentRequest(0, hops=2)) == "kind"
 
 
 @pytest.mark.parametrize(
@@ -188,7 +190,7 @@ def test_documents(found, reason):
     ],
 )
 def test_an_argument_passes_an_earlier_answer_on(value, answer, held):
-    assert checks.holds(value, answer) is held
+    assert checks.passes_answer_on(value, answer) is held
 
 
 # --- code, before it runs ----------------------------------------------------------------------------------------
@@ -250,7 +252,7 @@ def test_code(source, reason):
 )
 @pytest.mark.parametrize("salt", [0, 1, 2])
 def test_another_value_differs_and_keeps_its_type_and_limits(value, schema, salt):
-    found = trial.other(value, schema, salt, 0)
+    found = trial.other_value(value, schema, salt, 0)
     assert found != value
     assert type(found) is type(value)
     if "maximum" in schema and schema["maximum"] < 100:
@@ -260,17 +262,17 @@ def test_another_value_differs_and_keeps_its_type_and_limits(value, schema, salt
 
 def test_changes_of_two_values_do_not_cancel_out():
     made = document(first=TEXT, second=TEXT, a={"type": "integer"}, b={"type": "integer"})
-    call = Call("find_it", {"first": "1931-04-05", "second": "1931-04-15", "a": 5, "b": 7}, 0)
+    call = HopCall("find_it", {"first": "1931-04-05", "second": "1931-04-15", "a": 5, "b": 7}, 0)
     for salt in range(3):
-        found = trial.changed(made, call, call.arguments, salt)
+        found = trial.change_arguments(made, call, call.arguments, salt)
         assert found["b"] - found["a"] != 2
         assert int(found["second"][-2:]) - int(found["first"][-2:]) != 10
 
 
 def test_an_earlier_answer_is_changed_alone_and_choices_stay_once():
     made = document(person=TEXT, register=TEXT, mode={**TEXT, "enum": ["short", "long"]})
-    call = Call("find_it", {"person": "Answer 0", "register": "north", "mode": "short"}, 1)
-    found = list(trial.probes(scenario(*hops((), (0,))), made, call, [call]))
+    call = HopCall("find_it", {"person": "Answer 0", "register": "north", "mode": "short"}, 1)
+    found = list(trial.make_probes(scenario(*hops((), (0,))), made, call, [call]))
     alone = [probe.arguments for probe in found if probe.reason == "order"]
     assert [(one["register"], one["mode"]) for one in alone] == [("north", "short")] * 2
     assert all(one["person"] != "Answer 0" for one in alone)
@@ -299,31 +301,33 @@ def test_what_no_call_may_do(result, reason):
 
 def test_a_call_with_nothing_that_could_be_wrong_is_refused():
     made = document(mode={**TEXT, "enum": ["only"]})
-    call = Call("find_it", {"mode": "only"}, 0)
-    assert refusal(list, trial.probes(scenario(*hops(())), made, call, [call])) == "constant"
+    call = HopCall("find_it", {"mode": "only"}, 0)
+    assert refusal(list, trial.make_probes(scenario(*hops(())), made, call, [call])) == "constant"
 
 
 # --- requests ----------------------------------------------------------------------------------------------------
 
 
 def test_topics_are_repeatable_and_do_not_repeat():
-    found = from_topics(400, seed=3)
-    assert found == from_topics(400, seed=3) != from_topics(400, seed=4)
+    found = requests_from_topics(400, seed=3)
+    assert found == requests_from_topics(400, seed=3) != requests_from_topics(400, seed=4)
     assert len({request.topic for request in found}) == 400
-    assert [request.kind for request in found[:4]] == list(KINDS)
-    assert len({request.topic for request in from_topics(50, topics=("bread",))}) == 50
-    assert not {r.topic for r in from_topics(900, seed=3)} & {r.topic for r in from_topics(900, seed=3, start=900)}
+    assert [request.kind for request in found[:4]] == list(QUESTION_KINDS)
+    assert len({request.topic for request in requests_from_topics(50, topics=("bread",))}) == 50
+    assert not {r.topic for r in requests_from_topics(900, seed=3)} & {
+        r.topic for r in requests_from_topics(900, seed=3, start=900)
+    }
     with pytest.raises(UsageError):
-        from_topics(1, topics=())
+        requests_from_topics(1, topics=())
 
 
 def test_questions_from_a_file(tmp_path):
     path = tmp_path / "questions.txt"
     path.write_text('Who?\n\n  {"question": "When?", "answer": "1931", "kind": "multi_hop"}\nWhere?\n')
     assert read_questions(path, "single_hop") == (
-        Request(0, "single_hop", None, "Who?"),
-        Request(1, "multi_hop", None, "When?", "1931"),
-        Request(2, "single_hop", None, "Where?"),
+        EnvironmentRequest(0, "single_hop", None, "Who?"),
+        EnvironmentRequest(1, "multi_hop", None, "When?", "1931"),
+        EnvironmentRequest(2, "single_hop", None, "Where?"),
     )
 
 
@@ -341,25 +345,30 @@ def test_questions_that_cannot_be_used_are_said_to_be(line, tmp_path):
 
 
 def test_levels():
-    assert [Scale().distractors(kind) for kind in KINDS] == [6, 6, 5, 4]  # the paper's medians are 7, 6, 5, 4
-    assert [Scale(Levels(0, 0, 0, n)).distractors("multi_hop") for n in range(4)] == [0, 3, 5, 8]
-    assert not Scale(Levels(0, 0, 0, 0)).any
-    assert (Scale().added_parameters, Scale().typed_parameters) == (2, 2)
+    assert [ScalingTargets().distractor_count(kind) for kind in QUESTION_KINDS] == [
+        6,
+        6,
+        5,
+        4,
+    ]  # the paper's medians are 7, 6, 5, 4
+    assert [ScalingTargets(Levels(0, 0, 0, n)).distractor_count("multi_hop") for n in range(4)] == [0, 3, 5, 8]
+    assert not ScalingTargets(Levels(0, 0, 0, 0)).is_active
+    assert (ScalingTargets().added_parameters, ScalingTargets().typed_parameters) == (2, 2)
 
 
 def test_the_number_of_sub_questions_is_drawn_from_the_size():
-    drawn = [request.hops for request in from_topics(800) if request.kind == "multi_hop"]
+    drawn = [request.hops for request in requests_from_topics(800) if request.kind == "multi_hop"]
     assert 4.5 < sum(drawn) / len(drawn) < 6.5
-    assert {request.hops for request in from_topics(80, size=MICRO.size)} == {1, 2, 3}
+    assert {request.hops for request in requests_from_topics(80, size=MICRO.size)} == {1, 2, 3}
 
 
 def test_the_prompts_ask_for_what_the_schemas_check():
     for schema in ("scenario", "documents", "scaling", "calls", "code"):
-        names = json.loads(json.dumps(validator(schema).schema))["required"]
+        names = json.loads(json.dumps(schema_validator(schema).schema))["required"]
         assert all(f'"{name}"' in prompt_text(schema) for name in names)
 
 
 def prompt_text(name):
-    from envbuilder.model.author import file_text
+    from envbuilder.model.author import read_package_text
 
-    return file_text(f"prompts/{name}.md")
+    return read_package_text(f"prompts/{name}.md")

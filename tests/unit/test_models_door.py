@@ -63,7 +63,7 @@ def backend(monkeypatch):
 
 def test_a_plain_function_has_the_defaults(backend):
     backend.found = speak
-    [model] = models.load_all(["mine/speak"], ModelOptions())
+    [model] = models.load_models(["mine/speak"], ModelOptions())
     assert isinstance(model, Model) and not isinstance(model, BatchModel)
     assert (model.name, model.fingerprint) == ("mine/speak", {"backend": "mine"})
     assert model(ASKED).message.content == "Answer: 1"
@@ -73,7 +73,7 @@ def test_a_plain_function_has_the_defaults(backend):
 
 def test_an_objects_own_parts_are_used(backend):
     backend.found = theirs = Full()
-    model = models.load("mine/full", ModelOptions())
+    model = models.load_model("mine/full", ModelOptions())
     assert isinstance(model, BatchModel) and model.width == 2
     assert model(ASKED).message.content == "alone"
     failed, said = model.batch([ASKED, ASKED])
@@ -103,7 +103,7 @@ def test_one_that_inherits_is_left_alone():
 def test_what_is_no_model_is_refused_in_a_sentence(backend, found, said):
     backend.found = found
     with pytest.raises(UsageError, match=f"^mine/x cannot be loaded: its backend gave no model .*{said}"):
-        models.load("mine/x", ModelOptions())
+        models.load_model("mine/x", ModelOptions())
 
 
 def test_a_batch_models_failure_is_raised_where_it_is_asked_alone():

@@ -181,7 +181,7 @@ def path_of(name: str, base_url: str | None = None, **args: str) -> str:
     settings = read_settings(name, options(base_url, api_key="sk-12345678", **args))
     messages = (Message("user", "hello"),)
     request = ModelRequest(messages, (), Sampling(), Sample("s", messages, (), {}, Gold({})))
-    return dialect_of(name, settings, args).write(request).path
+    return dialect_of(name, settings, args).make_request(request).path
 
 
 @pytest.mark.parametrize(

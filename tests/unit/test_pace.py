@@ -15,7 +15,7 @@ from fakes.limited_server import AtOnce, FixedWindow, Limiter, SlidingWindow, To
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.models.api.rate_limit import LONGEST_PAUSE, Pace, Throttle
+from harness.models.api.rate_limit import LONGEST_PAUSE, RateLimiter, SendRate
 
 # --- a world without waiting -------------------------------------------------------------------------------------
 
@@ -50,8 +50,8 @@ def now() -> float:
     return asyncio.get_running_loop().time()
 
 
-def new_pace(slots: int) -> Pace:
-    return Pace(slots, now, asyncio.sleep)
+def new_pace(slots: int) -> RateLimiter:
+    return RateLimiter(slots, now, asyncio.sleep)
 
 
 @dataclass
@@ -66,8 +66,8 @@ class Endpoint:
     accepted: list[float] = field(default_factory=list)
     refused: list[float] = field(default_factory=list)
 
-    async def request(self, pace: Pace, luck: random.Random) -> bool:
-        await pace.admit()
+    async def request(self, pace: RateLimiter, luck: random.Random) -> bool:
+        await pace.acquire()
         await asyncio.sleep(self.way / 2)
         taken = self.limiter.takes(now())
         (self.accepted if taken else self.refused).append(now())
@@ -76,9 +76,9 @@ class Endpoint:
             self.limiter.over()
         await asyncio.sleep(self.way / 2)
         if taken:
-            pace.accepted()
+            pace.release()
         else:
-            pace.limited(self.retry_after)
+            pace.slow_down(self.retry_after)
         return taken
 
     def rate(self, begin: float, end: float) -> float:
@@ -126,12 +126,12 @@ def test_before_the_first_refusal_only_the_slots_limit():
     async def main():
         pace = new_pace(300)
         for _ in range(300):
-            await pace.admit()
+            await pace.acquire()
         assert now() == 0.0
-        late = asyncio.ensure_future(pace.admit())
+        late = asyncio.ensure_future(pace.acquire())
         await asyncio.sleep(100)
         assert not late.done()
-        pace.accepted()
+        pace.release()
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         assert late.done()
@@ -143,20 +143,20 @@ def test_before_the_first_refusal_only_the_slots_limit():
 def test_first_come_first_served():
     async def main():
         pace, order = new_pace(2), []
-        await pace.admit()
-        await pace.admit()
+        await pace.acquire()
+        await pace.acquire()
 
         async def wait(number):
-            await pace.admit()
+            await pace.acquire()
             order.append(number)
             await asyncio.sleep(1)
-            pace.accepted()
+            pace.release()
 
         waiting = [asyncio.ensure_future(wait(number)) for number in range(20)]
         await asyncio.sleep(1)
-        pace.limited(None)
+        pace.slow_down(None)
         await asyncio.sleep(1)
-        pace.accepted()
+        pace.release()
         await asyncio.gather(*waiting)
         assert order == list(range(20))
 
@@ -167,24 +167,24 @@ def test_first_come_first_served():
 def test_a_cancelled_wait_leaves_no_trace(refused):
     async def main():
         pace = new_pace(2)
-        await pace.admit()
+        await pace.acquire()
         if refused:  # they wait for the rate, with a slot in hand
-            pace.limited(7.0)
+            pace.slow_down(7.0)
         else:  # they wait for a slot
-            await pace.admit()
-        waiting = [asyncio.ensure_future(pace.admit()) for _ in range(4)]
+            await pace.acquire()
+        waiting = [asyncio.ensure_future(pace.acquire()) for _ in range(4)]
         await asyncio.sleep(0.1)
         for task in waiting[:3]:
             task.cancel()
         await asyncio.sleep(0)
         if not refused:
-            pace.accepted()
+            pace.release()
         await waiting[3]
-        pace.accepted()
+        pace.release()
         if not refused:
-            pace.accepted()
-        await pace.admit()
-        await pace.admit()  # both slots are there again
+            pace.release()
+        await pace.acquire()
+        await pace.acquire()  # both slots are there again
 
     play(main())
 
@@ -192,12 +192,12 @@ def test_a_cancelled_wait_leaves_no_trace(refused):
 def test_saying_twice_how_a_request_ended_is_an_error():
     async def main():
         pace = new_pace(1)
-        await pace.admit()
-        pace.accepted()
+        await pace.acquire()
+        pace.release()
         with pytest.raises(ValueError):
-            pace.accepted()
+            pace.release()
         with pytest.raises(ValueError):
-            pace.limited(None)
+            pace.slow_down(None)
         assert pace.accepted_count == 1
 
     play(main())
@@ -281,7 +281,7 @@ def test_an_outage_is_probed_seldom_and_its_end_is_noticed():
 
 
 def test_the_refusals_of_one_burst_slow_down_to_what_passed():
-    throttle = Throttle()
+    throttle = SendRate()
     for _ in range(256):
         throttle.sent(0.0)
     for _ in range(236):
@@ -291,7 +291,7 @@ def test_the_refusals_of_one_burst_slow_down_to_what_passed():
 
 
 def test_retry_after_counts_only_when_nothing_passes():
-    throttle = Throttle()
+    throttle = SendRate()
     for _ in range(30):
         throttle.sent(0.0)
     for _ in range(10):
@@ -323,7 +323,7 @@ events = st.builds(
 
 @given(st.lists(events, max_size=200), st.floats(0.0, 500.0))
 def test_no_history_stops_the_sending(history, longest_wait):
-    throttle, time = Throttle(longest_wait), 0.0
+    throttle, time = SendRate(longest_wait), 0.0
     for event in history:
         time += max(event.later, throttle.wait(time))
         throttle.sent(time)
@@ -353,7 +353,7 @@ def test_any_limit_is_used(rate, latency, way, retry_after, phase, window):
 
 
 def test_the_documented_longest_pause():
-    throttle = Throttle()
+    throttle = SendRate()
     for time in (0.0, 10.0, 11.0, 12.0):
         throttle.sent(time)
         throttle.refused(time, 1e9)

@@ -5,14 +5,14 @@ from builders import record, sample, tool
 
 from harness.data.records import sample_from_record
 from harness.errors import UsageError
-from harness.models import ModelOptions, expand, is_free, load, load_all
-from harness.models.policies import spans
+from harness.models import ModelOptions, expand_names, is_free, load_model, load_models
+from harness.models.policies import find_spans
 from harness.types import ModelRequest, Sampling
 
 
 def replies(name, the_sample=None, turns=5, **options):
     the_sample = the_sample or sample()
-    model = load(f"policy/{name}", ModelOptions(**options))
+    model = load_model(f"policy/{name}", ModelOptions(**options))
     return [
         model(ModelRequest((), the_sample.tools, Sampling(), the_sample, turn=turn, task="t")).message
         for turn in range(turns)
@@ -26,7 +26,7 @@ def test_the_oracle_plays_gold_and_answers():
 
 
 def test_the_oracle_needs_gold():
-    model = load("policy/oracle", ModelOptions())
+    model = load_model("policy/oracle", ModelOptions())
     with pytest.raises(UsageError, match="1 of 2 samples have none"):
         model.check([sample(), sample(gold_calls=..., id="bare")])
 
@@ -64,7 +64,7 @@ def test_shotgun_fires_every_span_at_every_tool():
     )
     message, rest = replies("shotgun", sample_from_record(record_, 0, "here"), turns=2)
     assert not rest.tool_calls
-    found = spans('Did Ida Norr, in "the old mill", sell 12 maps?')
+    found = find_spans('Did Ida Norr, in "the old mill", sell 12 maps?')
     assert found == ["Did Ida Norr", "the old mill"]
     assert [c.arguments for c in message.tool_calls if c.name == "population"] == [{"town": s} for s in found]
     assert [c.arguments for c in message.tool_calls if c.name == "sales"] == [
@@ -84,12 +84,12 @@ def test_echo_hides_the_answer_everywhere():
 
 def test_arguments_go_to_the_backends_that_take_them_and_others_are_refused():
     with pytest.raises(UsageError, match="--model-arg seed is unknown to policy/random, which take none"):
-        load_all(["policy/random"], ModelOptions(args={"seed": "1"}))
+        load_models(["policy/random"], ModelOptions(args={"seed": "1"}))
     both = ["policy/random", "openai/m"]
-    models = load_all(both, ModelOptions(args={"timeout": "5"}, base_url="http://localhost:1/v1"))
+    models = load_models(both, ModelOptions(args={"timeout": "5"}, base_url="http://localhost:1/v1"))
     assert [model.name for model in models] == both
     with pytest.raises(UsageError, match=r"unknown to policy/random, openai/m; there are .*timeout"):
-        load_all(both, ModelOptions(args={"timeuot": "5"}, base_url="http://localhost:1/v1"))
+        load_models(both, ModelOptions(args={"timeuot": "5"}, base_url="http://localhost:1/v1"))
 
 
 def test_what_costs_nothing_says_so():
@@ -98,9 +98,9 @@ def test_what_costs_nothing_says_so():
 
 
 def test_names_globs_and_near_misses():
-    assert expand(["policy/*"]) == [f"policy/{n}" for n in ("oracle", "silent", "random", "shotgun", "echo")]
-    assert expand(["gpt-x", "org/model", "openai/gpt-x"]) == ["openai/gpt-x", "openai/org/model"]
+    assert expand_names(["policy/*"]) == [f"policy/{n}" for n in ("oracle", "silent", "random", "shotgun", "echo")]
+    assert expand_names(["gpt-x", "org/model", "openai/gpt-x"]) == ["openai/gpt-x", "openai/org/model"]
     with pytest.raises(UsageError, match="No model matches"):
-        expand(["policy/z*"])
+        expand_names(["policy/z*"])
     with pytest.raises(UsageError, match="Did you mean policy/oracle"):
-        load("policy/oracel", ModelOptions())
+        load_model("policy/oracel", ModelOptions())

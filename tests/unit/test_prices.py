@@ -45,7 +45,7 @@ def test_where_the_file_is_looked_for(prices, tmp_path):
 def test_cached_tokens_are_part_of_the_input_and_cost_their_own_price():
     price = Price(input=4.0, output=10.0, cached_input=1.0)
     used = Usage(input_tokens=1_000_000, cached_tokens=250_000, output_tokens=100_000, reasoning_tokens=90_000)
-    assert price.of(used) == pytest.approx(0.75 * 4 + 0.25 * 1 + 0.1 * 10)
+    assert price.cost_of(used) == pytest.approx(0.75 * 4 + 0.25 * 1 + 0.1 * 10)
 
 
 @pytest.mark.parametrize(
@@ -78,13 +78,13 @@ def test_a_budget_is_spent_exactly_when_the_tokens_reach_it(tokens, limit):
     budget = Budget(max_tokens=limit)
     for number in tokens:
         budget.add(Usage(input_tokens=number, output_tokens=1), None)
-    assert (budget.spent is not None) == (sum(tokens) + len(tokens) >= limit)
+    assert (budget.limit_reached is not None) == (sum(tokens) + len(tokens) >= limit)
 
 
 def test_a_budget_in_dollars():
     budget = Budget(max_cost=0.01)
     price = Price(input=10.0, output=10.0, cached_input=10.0)
     budget.add(Usage(output_tokens=999), price)
-    assert budget.spent is None
+    assert budget.limit_reached is None
     budget.add(Usage(output_tokens=1), price)
-    assert "--max-cost 0.01" in budget.spent
+    assert "--max-cost 0.01" in budget.limit_reached

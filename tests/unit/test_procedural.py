@@ -16,19 +16,26 @@ import builders
 import pytest
 
 from envbuilder.audit import compare
-from envbuilder.records import KINDS, Deployed, Document, deployed_from_json, environment_record, to_json
+from envbuilder.records import (
+    QUESTION_KINDS,
+    DeployedToolset,
+    Document,
+    deployed_toolset_from_json,
+    environment_record,
+    stage_to_json,
+)
 from envbuilder.spec import PRESETS, Levels, Spec
 from envbuilder.stages import procedural
-from envbuilder.stages.deployment import deploy
-from envbuilder.stages.documents import write
-from envbuilder.stages.integration import integrate
-from envbuilder.stages.scaling import scale
-from envbuilder.stages.scenario import decompose
+from envbuilder.stages.deployment import deploy_toolset
+from envbuilder.stages.documents import write_documents
+from envbuilder.stages.integration import integrate_documents
+from envbuilder.stages.scaling import scale_toolset
+from envbuilder.stages.scenario import decompose_scenario
 from envbuilder.worlds.names import split_of
 from envbuilder.worlds.operations import OPERATIONS
 from harness.data.records import sample_from_record
 from harness.models import policies
-from harness.sandbox.screen import is_plain
+from harness.sandbox.screen import is_plain_source
 from harness.scoring import paper, strict
 from harness.scoring.normalise import leaf, leaves
 from harness.types import CallRecord, ModelRequest, Sampling
@@ -40,13 +47,13 @@ PRESET_NAMES = ("micro", "easy", "paper", "hard")
 
 
 @cache
-def built(spec: Spec) -> Deployed:
-    return procedural.build(spec)
+def built(spec: Spec) -> DeployedToolset:
+    return procedural.build_environment(spec)
 
 
 def specs(preset: str = "paper", each: int = EACH, **more: Any) -> list[Spec]:
     fields = {"seed": 4, "split": "train", "preset": preset, **more}
-    return [Spec(kind, index, **fields) for index in range(each) for kind in KINDS]
+    return [Spec(kind, index, **fields) for index in range(each) for kind in QUESTION_KINDS]
 
 
 def record(spec: Spec) -> dict[str, Any]:
@@ -65,11 +72,11 @@ def function(name: str, code: str) -> Any:
     return namespace[name]
 
 
-def run(deployed: Deployed, name: str, arguments: Mapping[str, Any]) -> str:
+def run(deployed: DeployedToolset, name: str, arguments: Mapping[str, Any]) -> str:
     return text(function(name, deployed.codes[name])(**arguments))
 
 
-def played(deployed: Deployed) -> list[CallRecord]:
+def played(deployed: DeployedToolset) -> list[CallRecord]:
     calls = deployed.toolset.calls
     return [
         CallRecord(at, builders.call(call.name, call.arguments, at), "ok", run(deployed, call.name, call.arguments))
@@ -77,7 +84,7 @@ def played(deployed: Deployed) -> list[CallRecord]:
     ]
 
 
-def visible(deployed: Deployed) -> list[str]:
+def visible(deployed: DeployedToolset) -> list[str]:
     texts = [deployed.toolset.scenario.question]
     for document in deployed.toolset.documents:
         texts += [document.name.replace("_", " "), document.description, json.dumps(document.parameters)]
@@ -97,7 +104,9 @@ print(hashlib.sha256(json.dumps(made).encode()).hexdigest())
 
 
 def test_the_same_spec_gives_the_same_bytes_in_another_process_with_another_hash_seed() -> None:
-    made = [to_json(built(Spec(kind, 3, 4, "test", preset=p))) for kind in KINDS for p in ("micro", "paper")]
+    made = [
+        stage_to_json(built(Spec(kind, 3, 4, "test", preset=p))) for kind in QUESTION_KINDS for p in ("micro", "paper")
+    ]
     here = hashlib.sha256(json.dumps(made).encode()).hexdigest()
     for seed in ("1", "271828"):
         environment = {**os.environ, "PYTHONHASHSEED": seed}
@@ -108,20 +117,20 @@ def test_the_same_spec_gives_the_same_bytes_in_another_process_with_another_hash
 
 def test_every_stage_leaves_what_it_was_given_alone() -> None:
     spec = Spec("parallel_multi_hop", 1, 4, "train")
-    scenario = decompose(spec)
-    written = write(scenario)
-    integrated = integrate(written)
-    scaled = scale(integrated, spec)
-    before = [json.dumps(to_json(stage)) for stage in (scenario, written, integrated, scaled)]
-    deployed = deploy(scaled)
-    assert [json.dumps(to_json(stage)) for stage in (scenario, written, integrated, scaled)] == before
-    assert deploy(scale(integrate(write(scenario)), spec)) == deployed
+    scenario = decompose_scenario(spec)
+    written = write_documents(scenario)
+    integrated = integrate_documents(written)
+    scaled = scale_toolset(integrated, spec)
+    before = [json.dumps(stage_to_json(stage)) for stage in (scenario, written, integrated, scaled)]
+    deployed = deploy_toolset(scaled)
+    assert [json.dumps(stage_to_json(stage)) for stage in (scenario, written, integrated, scaled)] == before
+    assert deploy_toolset(scale_toolset(integrate_documents(write_documents(scenario)), spec)) == deployed
 
 
 def test_an_environment_goes_to_json_and_back() -> None:
     for spec in specs(each=3):
         deployed = built(spec)
-        assert deployed_from_json(json.loads(json.dumps(to_json(deployed)))) == deployed
+        assert deployed_toolset_from_json(json.loads(json.dumps(stage_to_json(deployed)))) == deployed
 
 
 @pytest.mark.parametrize(
@@ -242,7 +251,7 @@ def test_policies_that_do_not_think_get_nothing(preset: str) -> None:
         assert all(sum(found) / len(found) <= SHOTGUN[kind] for kind, found in scores.items())
 
 
-def solved(deployed: Deployed, calls: list[policies.Call]) -> int:
+def solved(deployed: DeployedToolset, calls: list[policies.PolicyCall]) -> int:
     """How many sub-answers these calls solve; a call that Python refuses solves none."""
     made = []
     for at, (name, arguments) in enumerate(calls):
@@ -267,7 +276,7 @@ def test_a_tool_is_one_plain_function_with_the_parameters_of_its_schema(preset: 
         assert len(set(names)) == len(names) and set(names) == set(deployed.codes)
         for document in deployed.toolset.documents:
             code = deployed.codes[document.name]
-            assert is_plain(code)
+            assert is_plain_source(code)
             (defined,) = ast.parse(code).body
             assert isinstance(defined, ast.FunctionDef) and ast.get_docstring(defined)
             assert defined.args.kwarg is None and defined.args.vararg is None
@@ -335,7 +344,7 @@ def test_a_wrong_argument_gives_an_error_without_answers_or_another_fact() -> No
             assert not strict.is_error("ok", run(deployed, call.name, other_row(deployed, document, call.arguments)))
 
 
-def document_of(deployed: Deployed, name: str) -> Document:
+def document_of(deployed: DeployedToolset, name: str) -> Document:
     return next(document for document in deployed.toolset.documents if document.name == name)
 
 
@@ -352,7 +361,7 @@ def wrong(document: Document, arguments: Mapping[str, Any], name: str, second: A
     return changed
 
 
-def other_row(deployed: Deployed, document: Document, arguments: Mapping[str, Any]) -> dict[str, Any]:
+def other_row(deployed: DeployedToolset, document: Document, arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Gold arguments about a row that no hop needs."""
     steps = deployed.toolset.scenario.facts["steps"]
     needed = {steps[hop]["name"] for hop in document.serves}
@@ -412,7 +421,7 @@ def operation_examples(document: Document) -> list[dict[str, Any]]:
 
 
 def makes_a_difference(
-    deployed: Deployed, document: Document, entry: dict[str, Any], arguments: dict[str, Any]
+    deployed: DeployedToolset, document: Document, entry: dict[str, Any], arguments: dict[str, Any]
 ) -> bool:
     before = run(deployed, document.name, arguments)
     others = [row[0] for row in document.facts.get("rows", ())]
@@ -463,8 +472,8 @@ def test_the_place_of_a_tool_says_nothing_about_it() -> None:
 def test_integration_makes_one_tool_of_documents_that_overlap() -> None:
     merged = 0
     for spec in specs(each=20):
-        written = write(decompose(spec))
-        integrated = integrate(written)
+        written = write_documents(decompose_scenario(spec))
+        integrated = integrate_documents(written)
         assert sorted(hop for document in integrated.documents for hop in document.serves) == list(
             range(len(written.scenario.hops))
         )
@@ -476,12 +485,12 @@ def test_integration_makes_one_tool_of_documents_that_overlap() -> None:
     assert merged > 5
 
 
-def scaled(**levels: int) -> list[Deployed]:
+def scaled(**levels: int) -> list[DeployedToolset]:
     plain = {"generalise": 0, "parameters": 0, "types": 0, "distractors": 0}
     return [built(spec) for spec in specs(each=4, levels=Levels(**{**plain, **levels}))]
 
 
-def lookups(deployed: list[Deployed]) -> list[Document]:
+def lookups(deployed: list[DeployedToolset]) -> list[Document]:
     return [d for made in deployed for d in made.toolset.documents if "relations" in d.facts]
 
 
@@ -534,7 +543,7 @@ def test_gold_holds_at_any_level(levels: Levels) -> None:
 # --- splits and presets ------------------------------------------------------------------------------------------
 
 
-def names_of(deployed: Deployed) -> set[str]:
+def names_of(deployed: DeployedToolset) -> set[str]:
     return {name for pool in deployed.toolset.scenario.facts["world"]["pools"].values() for name in pool}
 
 
@@ -578,7 +587,7 @@ def test_micro_is_small() -> None:
 def test_paper_matches_the_released_set_and_is_at_least_as_varied() -> None:
     path = builders.needs(builders.RELEASED)
     theirs = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    rows = compare.compare([record(spec) for spec in specs(each=50)], theirs)
+    rows = compare.compare_sets([record(spec) for spec in specs(each=50)], theirs)
     assert [row for row in rows if row.holds is False] == []
     assert sum(row.holds is True for row in rows) == 24 + 8 + 4
 
@@ -610,8 +619,8 @@ def test_the_comparison_prints_a_table_and_says_what_falls_short(
         ("", 0, None),
     ],
 )
-def test_the_rules_of_the_comparison(rule: compare.Rule, ours: float, holds: bool | None) -> None:
-    assert compare.Row("measure", "all", ours, 10, rule).holds is holds
+def test_the_rules_of_the_comparison(rule: compare.MeasurementRule, ours: float, holds: bool | None) -> None:
+    assert compare.Measurement("measure", "all", ours, 10, rule).holds is holds
 
 
 # --- many --------------------------------------------------------------------------------------------------------
@@ -621,7 +630,7 @@ def test_the_rules_of_the_comparison(rule: compare.Rule, ours: float, holds: boo
 def test_hundreds_of_environments_hold() -> None:
     for preset in PRESET_NAMES:
         for spec in specs(preset, each=60, seed=99):
-            deployed = procedural.build(spec)
-            assert procedural.leaks(deployed.toolset) == []
+            deployed = procedural.build_environment(spec)
+            assert procedural.find_leaked_answers(deployed.toolset) == []
             gold = [(call.name, call.arguments) for call in deployed.toolset.calls]
             assert solved(deployed, gold) == len(gold)

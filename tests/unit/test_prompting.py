@@ -15,7 +15,14 @@ from transformers.utils.chat_template_utils import _compile_jinja_template
 
 from harness import formats
 from harness.errors import ModelFailure, UsageError
-from harness.models.local.prompting import Prompter, after_reasoning, call_id, reasoning_key, switch, with_history
+from harness.models.local.prompting import (
+    Prompter,
+    after_reasoning,
+    call_id,
+    reasoning_key,
+    switch,
+    with_reasoning_history,
+)
 from harness.types import JSONObject, Message, ModelRequest, Reasoning, Sampling, ToolCall
 
 TORN = ToolCall("call_0_0", "population", None, '{"town": "Cor', "invalid JSON")
@@ -31,7 +38,7 @@ def prompter(name: str = "qwen3", override: str | None = None) -> Prompter:
         )
         return rendered
 
-    return Prompter(f"hf/{name}", text, render, formats.choose(text, override))
+    return Prompter(f"hf/{name}", text, render, formats.choose_format(text, override))
 
 
 def request(messages: Sequence[Message] = (), reasoning: Reasoning = Reasoning()) -> ModelRequest:
@@ -146,7 +153,7 @@ def test_the_history_policy(policy: Any, seen: str) -> None:
 
 def test_a_policy_also_keeps_reasoning_out_of_raw_text() -> None:
     raw = "<think>\nsecret\n</think>\n\n<tool_call>\n{oops\n</tool_call>"
-    [kept] = with_history([says(TORN, raw=raw, reasoning="secret")], Reasoning(history="none"))
+    [kept] = with_reasoning_history([says(TORN, raw=raw, reasoning="secret")], Reasoning(history="none"))
     assert kept.raw == "<tool_call>\n{oops\n</tool_call>"
     assert "secret" not in prompter().prompt(request(turns(says(TORN, raw=raw)), Reasoning(history="none"))).text
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.redaction import NUMBER, PLACEHOLDERS, SHORTEST, Redactor, is_secret_name, public_url
+from harness.redaction import MIN_SECRET_CHARS, NUMBER, PLACEHOLDERS, Redactor, is_secret_name, public_url
 
 KEY = 'sk-a/b+c"d\\é=1'
 
@@ -50,7 +50,7 @@ def test_no_secret_survives_between_any_texts(secret: str, before: str, after: s
     secret = secret.strip()
     redact = redactor_of(secret)
     if (
-        len(secret) >= SHORTEST
+        len(secret) >= MIN_SECRET_CHARS
         and not NUMBER.fullmatch(secret)
         and secret.lower() not in PLACEHOLDERS
         and secret not in "[redacted]"
@@ -135,7 +135,7 @@ def test_names_of_other_things(name: str) -> None:
 
 def test_only_texts_of_a_record_are_searched() -> None:
     redact = redactor_of("content")
-    assert redact.within({"content": ["the content", 1204, None], "n": {"x": "content"}}) == {
+    assert redact.redact_json({"content": ["the content", 1204, None], "n": {"x": "content"}}) == {
         "content": ["the [redacted]", 1204, None],
         "n": {"x": "[redacted]"},
     }
@@ -143,11 +143,11 @@ def test_only_texts_of_a_record_are_searched() -> None:
 
 @pytest.mark.parametrize("key", ["8192", "1204", "task", "123456789"])
 def test_what_is_too_common_to_hide_is_left_alone(key: str) -> None:
-    assert redactor_of(key).within({"output": f"{key} it is"}) == {"output": f"{key} it is"}
+    assert redactor_of(key).redact_json({"output": f"{key} it is"}) == {"output": f"{key} it is"}
 
 
 def test_keys_that_a_model_wrote_are_redacted_and_none_is_lost() -> None:
     redact = redactor_of("sk-verysecret")
     value = {"sk-verysecret": 1, "x": {"a sk-verysecret b": 2}, "[redacted]": 3}
-    assert redact.within(value) == value
-    assert redact.within(value, keys=True) == {"[redacted] 2": 1, "x": {"a [redacted] b": 2}, "[redacted]": 3}
+    assert redact.redact_json(value) == value
+    assert redact.redact_json(value, keys=True) == {"[redacted] 2": 1, "x": {"a [redacted] b": 2}, "[redacted]": 3}

@@ -12,12 +12,12 @@ from harness.errors import UsageError
 from results.causes import diagnose, sub_answers
 from results.commands import report as command
 from results.comparison.changes import changes
-from results.comparison.pairs import pair_up
+from results.comparison.pairs import pair_episodes
 from results.report.curves import read_curves
-from results.report.data import read
-from results.report.episodes import transcript
-from results.report.page import BEGIN, page
-from results.report.svg import ticks, words
+from results.report.data import read_report
+from results.report.episodes import make_transcript
+from results.report.page import PAGE_START, build_page
+from results.report.svg import text_element, tick_values
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def unpacked(html: str, name: str):
 
 
 def test_a_sound_run_has_no_remark(run):
-    found = read([run])
+    found = read_report([run])
     assert found.remarks == []
     assert [diagnosis and diagnosis.cause for diagnosis in found.runs[0].diagnoses] == [
         None,
@@ -63,10 +63,10 @@ def test_a_summary_that_disagrees_is_named_and_computed_anew(run):
     right = summary["tasks"]["towns"]["metrics"]["solve_f1"]["value"]
     summary["tasks"]["towns"]["metrics"]["solve_f1"]["value"] = 0.999
     (run / "summary.json").write_text(json.dumps(summary))
-    found = read([run])
+    found = read_report([run])
     assert [("disagrees" in said, "solve_f1: 0.999 there" in said) for said in found.remarks] == [(True, True)]
     assert found.runs[0].summary["tasks"]["towns"]["metrics"]["solve_f1"]["value"] == right
-    assert "0.999 there" in page(found, "t")
+    assert "0.999 there" in build_page(found, "t")
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_a_summary_that_disagrees_is_named_and_computed_anew(run):
 )
 def test_a_summary_that_cannot_be_used_is_named(run, text, said):
     (run / "summary.json").write_text(text)
-    (remark,) = read([run]).remarks
+    (remark,) = read_report([run]).remarks
     assert said in remark
     assert "computed anew" in remark
 
@@ -83,7 +83,7 @@ def test_a_summary_that_cannot_be_used_is_named(run, text, said):
 def test_a_cut_file_is_named_and_what_is_there_counts(run):
     path = run / "samples.jsonl"
     path.write_bytes(path.read_bytes()[:-20])
-    found = read([run])
+    found = read_report([run])
     assert len(found.runs[0].records) == 5
     assert "cut in its last line" in found.remarks[0]
     assert "5 of its 6 episodes" in found.remarks[1]
@@ -93,11 +93,11 @@ def test_a_cut_file_is_named_and_what_is_there_counts(run):
 def test_a_run_of_another_format_is_left_out_and_named_or_is_the_error(tmp_path, data, run):
     other = write_run(tmp_path / "other", data, varied(data), "test/other")
     edit(other / "manifest.json", schema=2)
-    found = read([run, other])
+    found = read_report([run, other])
     assert [entry.label for entry in found.runs] == ["test/model"]
     assert ["Left out" in said and "another format" in said for said in found.remarks] == [True]
     with pytest.raises(UsageError, match="another format"):
-        read([other])
+        read_report([other])
 
 
 @pytest.mark.parametrize("field", ["messages", "calls", "usage", "outcome", "stop", "error", "epoch", "scores"])
@@ -108,22 +108,22 @@ def test_a_damaged_episode_is_shown_or_named_in_one_sentence(run, field, value):
     lines[1] = json.dumps({**json.loads(lines[1]), field: value})
     path.write_text("\n".join(lines) + "\n")
     try:
-        assert page(read([run]), "t").startswith(BEGIN)
+        assert build_page(read_report([run]), "t").startswith(PAGE_START)
     except UsageError as error:
         assert "\n" not in str(error)
 
 
 def test_without_its_data_a_run_is_read_and_the_report_says_so(run, data):
     data.unlink()
-    found = read([run])
+    found = read_report([run])
     assert ["Without gold" in said for said in found.remarks] == [True]
     assert "unexplained" in {diagnosis.cause for diagnosis in found.runs[0].diagnoses if diagnosis}
-    assert "<h2" in page(found, "t")
+    assert "<h2" in build_page(found, "t")
 
 
 def test_two_runs_of_one_model_have_names_that_differ(tmp_path, data, run):
     second = write_run(tmp_path / "again", data, varied(data))
-    assert [entry.label for entry in read([run, second]).runs] == ["test/model, run", "test/model, again"]
+    assert [entry.label for entry in read_report([run, second]).runs] == ["test/model, run", "test/model, again"]
 
 
 def test_only_a_report_is_written_over(tmp_path, run, capsys):
@@ -147,12 +147,12 @@ def test_what_is_no_run_is_one_sentence(tmp_path, data, name):
 
 
 def test_the_same_runs_give_the_same_file(run):
-    assert page(read([run]), "t") == page(read([run]), "t")
+    assert build_page(read_report([run]), "t") == build_page(read_report([run]), "t")
 
 
 def test_policies_are_floors_beside_a_model(tmp_path, data, run):
     floor = write_run(tmp_path / "floor", data, varied(data), "policy/random")
-    html = page(read([run, floor]), "t")
+    html = build_page(read_report([run, floor]), "t")
     assert "What understands nothing reaches" in html
     assert html.count('class="card"') == 1
 
@@ -167,15 +167,15 @@ def test_a_benchmark_with_a_metric_of_its_own_is_told_by_it(tmp_path, data, run)
     changed = [json.dumps({**line, "scores": own}) + "\n" for line, own in zip(lines, scores, strict=True)]
     (other / "samples.jsonl").write_text("".join(changed))
     (other / "summary.json").unlink()
-    found = read([other])
-    assert "test/own reached success 0.500" in page(found, "t")
+    found = read_report([other])
+    assert "test/own reached success 0.500" in build_page(found, "t")
     assert sum(diagnosis is None for diagnosis in found.runs[0].diagnoses) == 3
-    assert page(read([run, other]), "t").count("<table") >= 6
+    assert build_page(read_report([run, other]), "t").count("<table") >= 6
 
 
 def test_epochs_have_their_figure(tmp_path, data):
     run = write_run(tmp_path / "epochs", data, varied(data, epochs=4))
-    assert "<h3>Reliability</h3>" in page(read([run]), "t")
+    assert "<h3>Reliability</h3>" in build_page(read_report([run]), "t")
 
 
 def test_shared_episodes_are_compared_in_pairs(tmp_path, data, run):
@@ -185,24 +185,24 @@ def test_shared_episodes_are_compared_in_pairs(tmp_path, data, run):
     better = write_run(
         tmp_path / "better", data, {name: [best(chain_sample(id=name))] for name in varied(data)}, "test/better"
     )
-    html = page(read([run, better]), "t")
+    html = build_page(read_report([run, better]), "t")
     assert "<h3>Paired differences</h3>" in html
     assert "test/better minus test/model, on the same episodes: strict F1 +0." in html
 
 
 def test_differences_are_those_of_compare(tmp_path, data, run):
     best = {name: [play(chain_sample(id=name), [ASK, SIZED])] for name in varied(data)}
-    runs = read([run, write_run(tmp_path / "better", data, best, "test/better")])
-    html = page(runs, "t")
-    base, other = (one.read for one in runs.runs)
-    (f1,) = changes(pair_up(base, other, shared=False), {"towns": ["towns"]}, ["solve_f1"])
+    runs = read_report([run, write_run(tmp_path / "better", data, best, "test/better")])
+    html = build_page(runs, "t")
+    base, other = (one.source for one in runs.runs)
+    (f1,) = changes(pair_episodes(base, other, shared=False), {"towns": ["towns"]}, ["solve_f1"])
     assert f", p {f1.p:.3f}, detectable {f1.detectable:.3f}; paper F1 " in html
     assert "Not compared" not in html
 
 
 def test_runs_that_cannot_be_paired_are_said_so(tmp_path, data, run):
     epochs = write_run(tmp_path / "epochs", data, varied(data, epochs=2), "test/epochs")
-    html = page(read([run, epochs]), "t")
+    html = build_page(read_report([run, epochs]), "t")
     assert "cannot be paired: epochs 1 there, 2 here" in html
     assert "<h3>Paired differences</h3>" not in html
 
@@ -210,7 +210,7 @@ def test_runs_that_cannot_be_paired_are_said_so(tmp_path, data, run):
 def test_unfinished_runs_of_a_folder_are_named(tmp_path, data, run, capsys):
     write_run(run.parent / "begun", data, varied(data), "test/begun")
     (run.parent / "begun" / "summary.json").unlink()
-    found = read([tmp_path])
+    found = read_report([tmp_path])
     assert [entry.label for entry in found.runs] == ["test/model"]
     assert found.remarks == [f"Left out {run.parent / 'begun'}: it is not finished."]
     assert capsys.readouterr().err == ""
@@ -224,13 +224,13 @@ def test_a_training_directory_has_curves(tmp_path, run):
     assert curves is not None
     assert curves.trained == {"reward": ((1.0, 0.2), (2.0, 0.4))}
     assert curves.validated == {"solve_f1": ((0.0, 0.1), (2.0, 0.5))}
-    assert page(read([run], [tmp_path]), "t").count("<h3>Training: ") == 2
+    assert build_page(read_report([run], [tmp_path]), "t").count("<h3>Training: ") == 2
     with pytest.raises(UsageError, match="no metrics"):
-        read([run], [run])
+        read_report([run], [run])
 
 
 def test_the_index_points_at_the_blocks(run):
-    html = page(read([run]), "t")
+    html = build_page(read_report([run]), "t")
     index, block = unpacked(html, "index"), unpacked(html, "block-0")
     assert index["starts"] == [0]
     assert [len(row) for row in index["episodes"]] == [11] * len(block) == [11] * 6
@@ -241,7 +241,7 @@ def test_a_transcript_has_each_call_beside_its_turn_with_both_verdicts():
     sample = chain_sample()
     guess = ("size", {"998": 1}, "an error occured when call size: unexpected keyword 998", "raised")
     record = record_of(sample, play(sample, [ASK, guess], "Answer: 998"))
-    full = transcript(record, diagnose(record, sample), sample, sub_answers(sample))
+    full = make_transcript(record, diagnose(record, sample), sample, sub_answers(sample))
     calls = [call for message in full["messages"] for call in message["calls"]]
     assert [(call["strict"], call["paper"]) for call in calls] == [(0, 0), (None, 1)]
     assert calls[1]["because"] == "it did not end ok"
@@ -252,19 +252,19 @@ def test_a_transcript_has_each_call_beside_its_turn_with_both_verdicts():
 def test_calls_and_messages_that_do_not_fit_are_all_shown():
     sample = chain_sample()
     record = record_of(sample, play(sample, [ASK, SIZED]))
-    fewer = transcript({**record, "calls": record["calls"][:1]}, None, None, None)
+    fewer = make_transcript({**record, "calls": record["calls"][:1]}, None, None, None)
     assert [call["status"] for message in fewer["messages"] for call in message["calls"]] == ["ok", "lost"]
     silent = [message for message in record["messages"] if "tool_calls" not in message]
-    more = transcript({**record, "messages": silent}, None, None, None)
+    more = make_transcript({**record, "messages": silent}, None, None, None)
     assert [call["name"] for message in more["messages"] for call in message["calls"]] == ["capital", "size"]
 
 
 def test_drawings_escape_their_words():
-    assert words(0, 0, "<b>&\"'") == '<text x="0" y="0">&lt;b&gt;&amp;&quot;&#x27;</text>'
+    assert text_element(0, 0, "<b>&\"'") == '<text x="0" y="0">&lt;b&gt;&amp;&quot;&#x27;</text>'
 
 
 @pytest.mark.parametrize("ends", [(0.0, 1.0), (-0.07, 0.07), (1.0, 30.0), (0.0, 0.0), (0.3, 0.30001)])
 def test_ticks_lie_between_the_ends(ends):
-    found = ticks(*ends)
+    found = tick_values(*ends)
     assert 1 <= len(found) <= 8
     assert all(ends[0] - 1e-6 <= tick <= ends[1] + 1e-6 for tick in found)

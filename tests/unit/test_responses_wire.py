@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from harness.models.api.refusals import Refusals
 from harness.models.api.responses import ResponsesDialect, read_response
-from harness.models.api.wire import Trouble
+from harness.models.api.wire import RequestFailure
 from harness.types import Gold, Message, ModelRequest, Reasoning, Reply, Sample, Sampling, Tool, ToolCall, Usage
 
 LOOKUP = Tool("lookup", "Looks a word up.", {"type": "object", "properties": {"word": {"type": "string"}}})
@@ -34,7 +34,7 @@ def request(*messages: Message, history: Any = "all", **sampling: Any) -> ModelR
 
 
 def body_of(asked: ModelRequest) -> dict[str, Any]:
-    return ResponsesDialect("m", lambda reasoning: {}, Refusals("openai/m", {}, {})).write(asked).body
+    return ResponsesDialect("m", lambda reasoning: {}, Refusals("openai/m", {}, {})).make_request(asked).body
 
 
 def items_of(*messages: Message, history: Any = "all") -> list[dict[str, Any]]:
@@ -172,7 +172,7 @@ def test_malformed_arguments_and_ids() -> None:
 )
 def test_a_200_without_a_reply_is_trouble(payload: Any, stop: str, retry: bool) -> None:
     trouble = read_response(json.dumps(payload).encode(), ())
-    assert isinstance(trouble, Trouble)
+    assert isinstance(trouble, RequestFailure)
     assert (trouble.stop, trouble.outcome, trouble.retry) == (stop, "infrastructure_error", retry)
 
 
@@ -217,4 +217,4 @@ def test_refused_parameters_are_recognised(said: str, refused: str | None) -> No
     dialect = ResponsesDialect("m", lambda reasoning: {}, Refusals("openai/m", {}, {}))
     param = "reasoning.effort" if "none" in said else None
     text = json.dumps({"error": {"message": said, "param": param}})
-    assert dialect.trouble(dialect.write(request(USER)), 400, {}, text).refused == refused
+    assert dialect.read_failure(dialect.make_request(request(USER)), 400, {}, text).refused == refused

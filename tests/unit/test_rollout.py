@@ -7,7 +7,7 @@ from builders import call, sample, says
 
 from harness.environment import ToolEnvironment
 from harness.errors import ModelFailure, SandboxError, UsageError
-from harness.rollout import Episode, adrive, drive, rollout, take_turn
+from harness.rollout import Episode, play_episode, play_episode_async, rollout, take_turn
 from harness.types import AskUser, Limits, Message, ModelRequest, Reply, RunTools, ToolResult, Usage
 
 
@@ -139,8 +139,8 @@ def play(model, limits=None, deferred=False):
     the_sample = sample()
     episode = Episode(the_sample, limits=limits or Limits())
     if deferred:
-        return asyncio.run(adrive(episode, ToolEnvironment(the_sample), model, Tools()))
-    return drive(episode, ToolEnvironment(the_sample), model, Tools())
+        return asyncio.run(play_episode_async(episode, ToolEnvironment(the_sample), model, Tools()))
+    return play_episode(episode, ToolEnvironment(the_sample), model, Tools())
 
 
 def test_both_drivers_play_the_same_episode():

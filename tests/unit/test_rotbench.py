@@ -7,7 +7,7 @@ import pytest
 from harness.errors import MissingData, UsageError
 from harness.models import ModelOptions
 from harness.models.policies import load as load_policy
-from harness.rollout import Episode, drive
+from harness.rollout import Episode, play_episode
 from harness.types import Message, Trajectory, Usage
 from tasks.rotbench import load, official, paper, score, strict, tasks
 
@@ -111,7 +111,7 @@ def test_the_oracle_says_the_first_gold(tmp_path):
     golds = [said(), said("find_song", {"name": "Emma"})]
     [sample] = load(write(tmp_path, row(golds)), "clean")
     task = tasks({"rotbench": tmp_path})[0]
-    trajectory = drive(Episode(sample), task.environment(sample), load_policy("oracle", ModelOptions()), None)
+    trajectory = play_episode(Episode(sample), task.environment(sample), load_policy("oracle", ModelOptions()), None)
     assert trajectory.messages[-1].content == golds[0]
     assert (trajectory.outcome, trajectory.turns) == ("ok", 1)
     scores = task.score(sample, trajectory).scores

@@ -6,13 +6,13 @@ from contextlib import contextmanager
 import pytest
 
 from harness.errors import UsageError
-from harness.runs.claims import locked
-from harness.runs.directory import SCHEMA, Appender, RunDirectory, line
+from harness.runs.claims import lock_directory
+from harness.runs.directory import RUN_SCHEMA, RecordAppender, RunDirectory, record_to_line
 
 
 def manifest(**identity):
     return {
-        "schema": SCHEMA,
+        "schema": RUN_SCHEMA,
         "identity": {
             "model": "m",
             "reasoning": "default",
@@ -31,12 +31,12 @@ def manifest(**identity):
 def entry(key, sample="s", outcome="ok"):
     fields = {"key": key, "task": "t", "sample": sample, "epoch": 0, "outcome": outcome}
     nothing = {"messages": [], "calls": [], "scores": {}, "usage": {}, "timing": {}, "error": None}
-    return {"schema": SCHEMA, **fields, "stop": "no_tool_calls", **nothing}
+    return {"schema": RUN_SCHEMA, **fields, "stop": "no_tool_calls", **nothing}
 
 
 @contextmanager
 def writing(path):
-    with RunDirectory.claim(path, manifest(), resume=True) as run, Appender(run.samples_path) as appender:
+    with RunDirectory.claim(path, manifest(), resume=True) as run, RecordAppender(run.samples_path) as appender:
         yield run, appender
 
 
@@ -45,31 +45,32 @@ def test_the_last_line_of_a_key_counts_and_order_is_fixed(tmp_path):
         appender.append(entry("b", "2"))
         appender.append(entry("a", "1", "infrastructure_error"))
         appender.append(entry("a", "1"))
-    assert [(r["sample"], r["outcome"]) for r in run.records()] == [("1", "ok"), ("2", "ok")]
+    assert [(r["sample"], r["outcome"]) for r in run.read_records()] == [("1", "ok"), ("2", "ok")]
 
 
 def test_a_torn_last_line_is_dropped_and_then_overwritten(tmp_path):
     with writing(tmp_path / "run") as (run, _):
         pass
-    whole = line(entry("a", "1"))
+    whole = record_to_line(entry("a", "1"))
     for cut in range(len(whole)):
-        run.samples_path.write_text(whole + line(entry("b", "2"))[:cut])
-        assert [r["key"] for r in run.records()] == ["a"]
+        run.samples_path.write_text(whole + record_to_line(entry("b", "2"))[:cut])
+        assert [r["key"] for r in run.read_records()] == ["a"]
     with writing(tmp_path / "run") as (run, appender):
         appender.append(entry("c", "3"))
-    assert [r["key"] for r in run.records()] == ["a", "c"]
+    assert [r["key"] for r in run.read_records()] == ["a", "c"]
     assert len(run.samples_path.read_text().splitlines()) == 2
 
 
 @pytest.mark.parametrize(
-    "bad", ["{oops", "{}", "[]", line({**entry("x"), "task": "u"}), line({**entry("x"), "sample": "?"})]
+    "bad",
+    ["{oops", "{}", "[]", record_to_line({**entry("x"), "task": "u"}), record_to_line({**entry("x"), "sample": "?"})],
 )
 def test_a_broken_line_in_the_middle_is_not_passed_over(tmp_path, bad):
     with writing(tmp_path / "run") as (run, _):
         pass
-    run.samples_path.write_text(bad.strip() + "\n" + line(entry("a")))
+    run.samples_path.write_text(bad.strip() + "\n" + record_to_line(entry("a")))
     with pytest.raises(UsageError, match="line 1 is no episode record"):
-        run.records()
+        run.read_records()
 
 
 def test_another_configuration_is_refused_and_named(tmp_path):
@@ -102,7 +103,7 @@ def test_episodes_of_two_runs_are_not_counted_together(tmp_path):
         for key in "aba":
             appender.append(entry(key, "1"))
     with pytest.raises(UsageError, match="line 2: an earlier line has this episode of another run"):
-        run.records()
+        run.read_records()
 
 
 @pytest.mark.parametrize(
@@ -124,9 +125,9 @@ def test_a_damaged_record_is_named_by_its_line_and_what_is_wrong(tmp_path, chang
     with writing(tmp_path / "run") as (run, _):
         pass
     damaged = {name: value for name, value in {**entry("b", "2"), **changes}.items() if value is not ...}
-    run.samples_path.write_text(line(entry("a", "1")) + line(damaged))
+    run.samples_path.write_text(record_to_line(entry("a", "1")) + record_to_line(damaged))
     with pytest.raises(UsageError, match=f"line 2 is no episode record of this run: {said}") as refused:
-        run.records()
+        run.read_records()
     assert "\n" not in str(refused.value)
 
 
@@ -154,7 +155,7 @@ def test_the_same_run_needs_resume(tmp_path):
         pass
     with pytest.raises(UsageError, match="by --resume"):
         RunDirectory.check(tmp_path / "run", manifest(), resume=False)
-    assert RunDirectory.check(tmp_path / "run", manifest(), resume=True).records() == []
+    assert RunDirectory.check(tmp_path / "run", manifest(), resume=True).read_records() == []
 
 
 def test_a_directory_of_something_else_is_left_alone(tmp_path):
@@ -168,14 +169,14 @@ def test_what_a_killed_start_leaves_is_no_obstacle(tmp_path):
     for name in (".manifest.json.77", ".lock"):
         (tmp_path / "run" / name).touch()
     with writing(tmp_path / "run") as (run, _):
-        assert run.records() == []
+        assert run.read_records() == []
 
 
 def test_two_writers_are_refused(tmp_path):
     with writing(tmp_path / "run"):
         with pytest.raises(UsageError, match="Another process"), writing(tmp_path / "run"):
             pass
-        with pytest.raises(UsageError, match="Another process"), locked(tmp_path / "run"):
+        with pytest.raises(UsageError, match="Another process"), lock_directory(tmp_path / "run"):
             pass
     with writing(tmp_path / "run") as (_, appender):
         appender.append(entry("a"))
@@ -190,7 +191,7 @@ def test_what_is_no_run_is_one_sentence(tmp_path):
         ("{", "cannot be read"),
         ("[]", "no JSON object"),
         (json.dumps({"schema": 99}), "another format"),
-        (json.dumps({"schema": SCHEMA}), "damaged"),
+        (json.dumps({"schema": RUN_SCHEMA}), "damaged"),
         (json.dumps({**manifest(), "identity": []}), "damaged"),
         (json.dumps({**manifest(), "tasks": {"t": {}}}), "damaged"),
     ]:
@@ -203,7 +204,7 @@ def test_a_run_without_a_summary_says_how_to_finish(tmp_path):
     with writing(tmp_path / "run") as (run, _):
         pass
     with pytest.raises(UsageError, match="--resume"):
-        run.summary()
+        run.read_summary()
     run.summary_path.write_text("{}")
     with pytest.raises(UsageError, match="no summary"):
-        run.summary()
+        run.read_summary()

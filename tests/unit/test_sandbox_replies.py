@@ -6,17 +6,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.sandbox import wire
-from harness.sandbox.process import Launcher, Worker
+from harness.sandbox.process import LauncherProcess, WorkerProcess
 
 TOKEN = b"\x01\x02\x03\x04\x05\x06\x07\x08"
 
 
-def nobody() -> Launcher:
+def nobody() -> LauncherProcess:
     raise AssertionError
 
 
-def worker() -> Worker:
-    return Worker(nobody, 2000, 1.0)
+def worker() -> WorkerProcess:
+    return WorkerProcess(nobody, 2000, 1.0)
 
 
 def reply(place: int, text: bytes, status: int = wire.OK, token: bytes = TOKEN) -> bytes:

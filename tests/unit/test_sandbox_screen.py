@@ -113,18 +113,18 @@ OWN = [
 
 @pytest.mark.parametrize("source", PLAIN)
 def test_plain(source: str) -> None:
-    assert screen.is_plain(source)
+    assert screen.is_plain_source(source)
 
 
 @pytest.mark.parametrize("source", OWN)
 def test_not_plain(source: str) -> None:
-    assert not screen.is_plain(source)
+    assert not screen.is_plain_source(source)
 
 
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="type parameters came with Python 3.12")
 @pytest.mark.parametrize("source", ["def f[T: (eval('1'))](x):\n    return x", "type X = eval('1')"])
 def test_bounds_that_are_evaluated_later(source: str) -> None:
-    assert not screen.is_plain(source)
+    assert not screen.is_plain_source(source)
 
 
 @pytest.mark.parametrize("name", screen._MODULES)
@@ -156,12 +156,12 @@ def test_every_builtin_on_the_list_exists() -> None:
 
 @given(st.text(max_size=200))
 def test_any_text_gets_a_verdict(source: str) -> None:
-    assert screen.is_plain(source) in (True, False)
+    assert screen.is_plain_source(source) in (True, False)
 
 
 @pytest.mark.parametrize("unit", ["-", "not ", "a.b.", "f()()", "lambda:", "1+", "1 if 1 else ", "~", "await "])
 def test_deep_sources_get_a_verdict(unit: str) -> None:
-    assert not screen.is_plain((unit * (150_000 // len(unit))) + "1")
+    assert not screen.is_plain_source((unit * (150_000 // len(unit))) + "1")
 
 
 def test_modules_are_loaded_by_name_in_the_launcher() -> None:

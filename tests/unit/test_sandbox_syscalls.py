@@ -49,7 +49,7 @@ def test_what_reaches_outside_is_not_on_the_list(machine: str) -> None:
     real = header(machine)
     reaching = {real[name] for name in FORBIDDEN.split() if name in real}
     assert len(reaching) > 40
-    assert not reaching & set(syscalls.numbers(machine))
+    assert not reaching & set(syscalls.syscall_numbers(machine))
 
 
 def run(program: bytes, number: int, arch: int) -> int:
@@ -70,19 +70,19 @@ def run(program: bytes, number: int, arch: int) -> int:
 
 @pytest.mark.parametrize("machine", MACHINES)
 def test_the_filter_allows_the_list_and_nothing_else(machine: str) -> None:
-    program, arch = syscalls.program(machine), syscalls.AUDIT_ARCH[machine]
+    program, arch = syscalls.assemble_filter(machine), syscalls.AUDIT_ARCH[machine]
     allowed = {number for number in range(1024) if run(program, number, arch) == ALLOW}
-    assert allowed == set(syscalls.numbers(machine))
+    assert allowed == set(syscalls.syscall_numbers(machine))
     assert {run(program, number, arch) for number in range(1024) if number not in allowed} == {EPERM}
 
 
 @pytest.mark.parametrize("machine", MACHINES)
 def test_another_architecture_ends_the_process(machine: str) -> None:
-    program = syscalls.program(machine)
+    program = syscalls.assemble_filter(machine)
     i386, other = 0x40000003, syscalls.AUDIT_ARCH[MACHINES[1 - MACHINES.index(machine)]]
     assert {run(program, number, arch) for number in range(512) for arch in (i386, other)} == {KILL}
 
 
 def test_x32_calls_end_the_process() -> None:
-    program, arch = syscalls.program("x86_64"), syscalls.AUDIT_ARCH["x86_64"]
+    program, arch = syscalls.assemble_filter("x86_64"), syscalls.AUDIT_ARCH["x86_64"]
     assert {run(program, 0x40000000 | number, arch) for number in range(600)} == {KILL}

@@ -36,7 +36,7 @@ def test_what_a_type_requires_is_what_a_run_must_have_to_be_read(shape, required
 
 def test_tokens_and_prices_have_the_fields_of_their_dataclasses():
     assert schema.UsageJSON.__optional_keys__ == {field.name for field in fields(Usage)}
-    assert Price(1.0, 2.0, 0.5).as_json() == asdict(Price(1.0, 2.0, 0.5))
+    assert Price(1.0, 2.0, 0.5).to_json() == asdict(Price(1.0, 2.0, 0.5))
     assert schema.PriceJSON.__required_keys__ == faults.PRICED
 
 
@@ -73,12 +73,12 @@ def test_the_types_know_every_field_that_is_written(tmp_path):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     run = RunDirectory.open(tmp_path / "run")
-    assert "user" in run.summary()
-    assert any("facts" in record and "user_usage" in record for record in run.records())
-    assert any(record["calls"] for record in run.records())
+    assert "user" in run.read_summary()
+    assert any("facts" in record and "user_usage" in record for record in run.read_records())
+    assert any(record["calls"] for record in run.read_records())
     assert list(strangers(run.manifest, schema.Manifest)) == []
-    assert list(strangers(run.summary(), schema.Summary)) == []
-    for record in run.records():
+    assert list(strangers(run.read_summary(), schema.Summary)) == []
+    for record in run.read_records():
         assert list(strangers(record, schema.Record)) == []
 
 
@@ -88,8 +88,10 @@ def test_the_types_know_every_field_of_the_published_runs():
     for path in published:
         if not (path.parent / "summary.json").exists():
             continue  # a model's own manifest
-        assert list(strangers(jsonio.loads(path.read_bytes()), schema.Manifest)) == [], path
-        assert list(strangers(jsonio.loads((path.parent / "summary.json").read_bytes()), schema.Summary)) == [], path
+        assert list(strangers(jsonio.parse_json(path.read_bytes()), schema.Manifest)) == [], path
+        assert list(strangers(jsonio.parse_json((path.parent / "summary.json").read_bytes()), schema.Summary)) == [], (
+            path
+        )
 
 
 def test_a_field_that_no_type_knows_is_found():

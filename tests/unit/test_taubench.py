@@ -9,10 +9,10 @@ from builders import call, says
 from small_shop import CANCEL, CODES, NOTHING, TOOLS, row, write_shop
 
 from harness.errors import MissingData, ModelFailure, SandboxError, UsageError
-from harness.rollout import Episode, adrive, drive
+from harness.rollout import Episode, play_episode, play_episode_async
 from harness.sandbox import Sandbox
 from harness.types import Message, Reply, SimulatedUser, ToolResult, Trajectory, Usage
-from harness.user import STOP, ScriptedUser, fault, only_talk
+from harness.user import USER_STOP, ScriptedUser, count_talk_only, find_role_fault
 from tasks.taubench import ONE_CALL, TauEnvironment, score, tasks
 
 CANCELS = says("", call("cancel_order", {"order_id": "A1"}))
@@ -43,7 +43,7 @@ def playing(messages):
 def play(task, sandbox, sample, *messages, user=None):
     episode = Episode(sample, task=task.name, user=user or SimulatedUser(task.scripted_user))
     with sandbox.episode(sandbox.preload(task.state(sample))) as tools:
-        return drive(episode, TauEnvironment(sample), playing(messages), tools)
+        return play_episode(episode, TauEnvironment(sample), playing(messages), tools)
 
 
 def scored(task, sandbox, sample, *messages):
@@ -108,7 +108,7 @@ def test_both_drivers_play_the_same_episode(task, sandbox):
     async def beside():
         episode = Episode(sample, task=task.name, user=SimulatedUser(task.scripted_user))
         with sandbox.episode(sandbox.preload(task.state(sample))) as tools:
-            return await adrive(episode, TauEnvironment(sample), playing([CANCELS, TELLS]), tools)
+            return await play_episode_async(episode, TauEnvironment(sample), playing([CANCELS, TELLS]), tools)
 
     one, other = play(task, sandbox, sample, CANCELS, TELLS), asyncio.run(beside())
     assert replace(one, seconds={}) == replace(other, seconds={})
@@ -131,7 +131,7 @@ def test_who_has_no_user_to_play_is_told(task, sandbox):
         sandbox.episode(sandbox.preload(task.state(sample))) as tools,
         pytest.raises(UsageError, match="simulated user"),
     ):
-        drive(Episode(sample, task=task.name), TauEnvironment(sample), playing([TELLS]), tools)
+        play_episode(Episode(sample, task=task.name), TauEnvironment(sample), playing([TELLS]), tools)
 
 
 def test_the_task_is_another_when_instruction_outputs_or_database_are(tmp_path):
@@ -159,13 +159,13 @@ class Breaking:
 def test_a_state_that_cannot_be_had_is_infrastructure_unless_something_failed_before(task):
     sample = task.load()[0]
     episode = Episode(sample, task=task.name, user=SimulatedUser(task.scripted_user))
-    ended = drive(episode, TauEnvironment(sample), playing([CANCELS, TELLS]), Breaking())
+    ended = play_episode(episode, TauEnvironment(sample), playing([CANCELS, TELLS]), Breaking())
     assert (ended.outcome, ended.stop, len(ended.calls)) == ("infrastructure_error", "sandbox", 1)
 
     def failing(request):
         raise ModelFailure("no", outcome="model_error", stop="http_400")
 
-    ended = drive(episode, TauEnvironment(sample), failing, Breaking())
+    ended = play_episode(episode, TauEnvironment(sample), failing, Breaking())
     assert (ended.outcome, ended.stop) == ("model_error", "http_400")
 
 
@@ -218,22 +218,22 @@ def test_a_missing_file_is_missing_data(tmp_path, name):
         ("<tool_call>{}</tool_call>", False),
         ("Thanks, could you help me with something else?", True),
         ("How can you help me?", True),
-        (STOP, True),
+        (USER_STOP, True),
     ],
 )
 def test_what_breaks_a_customers_role(said, role):
-    assert (fault(Reply(Message("assistant", said)), said) is None) is role
+    assert (find_role_fault(Reply(Message("assistant", said)), said) is None) is role
 
 
 def test_a_customer_that_calls_or_is_cut_breaks_its_role():
-    assert "tool" in fault(Reply(CANCELS), "x")
-    assert "cut off" in fault(Reply(says("I want"), finish_reason="length"), "I want")
+    assert "tool" in find_role_fault(Reply(CANCELS), "x")
+    assert "cut off" in find_role_fault(Reply(says("I want"), finish_reason="length"), "I want")
 
 
 def test_mere_talk_is_counted_from_the_end():
     talk = [says("a"), Message("user", "b"), says("c"), Message("user", "d")]
-    assert only_talk([CANCELS, Message("tool", "x"), *talk]) == 2
-    assert only_talk([*talk, CANCELS, Message("tool", "x")]) == 0
+    assert count_talk_only([CANCELS, Message("tool", "x"), *talk]) == 2
+    assert count_talk_only([*talk, CANCELS, Message("tool", "x")]) == 0
 
 
 def test_the_scripted_customer_says_everything_and_stops(task):
@@ -242,7 +242,7 @@ def test_the_scripted_customer_says_everything_and_stops(task):
     request = type("Request", (), {"turn": 0, "sample": sample})
     assert user.model(request).message.content == CANCEL["instruction"]
     request.turn = 1
-    assert user.model(request).message.content == STOP
+    assert user.model(request).message.content == USER_STOP
 
 
 def test_rows_keep_their_place_in_the_file(tmp_path):

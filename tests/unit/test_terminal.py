@@ -2,7 +2,7 @@
 
 import pytest
 
-from harness.console.text import printable, shortened
+from harness.console.text import printable, shorten_text
 
 
 @pytest.mark.parametrize("text", ["\x1b[2J", "\x07", "\x9b31m", "a\rb", "\u202egpj.exe", "\x00", "\x7f", "\x85"])
@@ -23,5 +23,5 @@ def test_lone_surrogates_can_be_printed():
 
 
 def test_what_was_left_out_is_counted():
-    assert shortened("abcdef", 4) == "abcd ... (2 more characters)"
-    assert shortened("abcd", 4) == "abcd"
+    assert shorten_text("abcdef", 4) == "abcd ... (2 more characters)"
+    assert shorten_text("abcd", 4) == "abcd"

@@ -8,7 +8,7 @@ from builders import call, says, write_records
 from harness.errors import MissingData, UsageError
 from harness.models import ModelOptions
 from harness.models.policies import load as load_policy
-from harness.rollout import Episode, drive
+from harness.rollout import Episode, play_episode
 from harness.sandbox import Sandbox, SandboxConfig
 from harness.scoring.paper import contains
 from harness.types import CallRecord, Limits, Message, Trajectory, Usage
@@ -155,7 +155,7 @@ def test_the_oracle_says_the_answer_and_silence_gets_nothing(tmp_path):
         [known] = each.load()
         for policy, value in (("oracle", 1.0), ("silent", 0.0)):
             model = load_policy(policy, ModelOptions())
-            played = drive(Episode(known, limits=Limits(9)), each.environment(known), model, None)
+            played = play_episode(Episode(known, limits=Limits(9)), each.environment(known), model, None)
             scores = each.score(known, played).scores
             assert {scores[f"{rule}answer_accuracy"] for rule in ("", "official_", "paper_")} == {value}
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from builders import COUNTER, sample
 
-from envbuilder.audit.corpus import CorpusAudit, asked, entity_names
+from envbuilder.audit.corpus import CorpusAudit, bare_question, entity_names
 from harness.types import Message, Sample
 
 QUESTION = (
@@ -95,9 +95,9 @@ def test_the_file_stands_for_a_split_that_is_not_named():
 
 def test_what_is_not_accepted_leaves_no_trace():
     corpus = CorpusAudit()
-    assert corpus.accepts(one(1, QUESTION))
-    assert not corpus.accepts(one(2, QUESTION.replace("first time", "last time")))
-    assert corpus.accepts(replace(one(3), metadata={"world": "w2", "split": "test"}))
+    assert corpus.add_unless_duplicate(one(1, QUESTION))
+    assert not corpus.add_unless_duplicate(one(2, QUESTION.replace("first time", "last time")))
+    assert corpus.add_unless_duplicate(replace(one(3), metadata={"world": "w2", "split": "test"}))
     assert corpus.findings() == []
 
 
@@ -106,4 +106,4 @@ def test_what_is_not_accepted_leaves_no_trace():
     ["Question: Why?", "Rules.\nQuestion: Why?\nEnd with a last line `Answer: ...`.", "Why?\n\nWrite Answer: ..."],
 )
 def test_the_question_alone_is_compared(content):
-    assert asked(replace(one(1), messages=(Message("user", content),))) == "Why?"
+    assert bare_question(replace(one(1), messages=(Message("user", content),))) == "Why?"

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from builders import ROOT
 
-from envbuilder.audit.arguments import Sentinels, wrong
-from envbuilder.audit.code import remarks
-from envbuilder.audit.environment import CHECKS, audit
+from envbuilder.audit.arguments import Sentinels, make_wrong_value
+from envbuilder.audit.code import find_code_faults
+from envbuilder.audit.environment import CHECKS, audit_environment
 from harness.data.records import sample_from_record
 from harness.sandbox import Sandbox, SandboxConfig
 from tasks import demo
@@ -99,7 +99,7 @@ def found(record: Record, sandboxes: tuple[Sandbox, Sandbox]) -> set[str]:
     """The checks that find something; that Python repeats an unknown keyword goes without saying."""
     first, second = sandboxes
     with first.episode() as episode, second.episode() as again:
-        findings = audit(sample_from_record(record, 0, "record 1"), episode, again)
+        findings = audit_environment(sample_from_record(record, 0, "record 1"), episode, again)
     assert all(one.fatal == CHECKS[one.check].fatal and one.where and one.detail for one in findings)
     return {one.check for one in findings} - {"echo_keyword"}
 
@@ -343,7 +343,7 @@ def test_without_sub_questions_the_calls_say_what_they_are_for(sandboxes):
 
 def test_sentinels_have_the_schema_s_types_and_are_all_different():
     sentinels = Sentinels()
-    value = sentinels.value(
+    value = sentinels.make_value(
         {
             "type": "object",
             "properties": {
@@ -375,12 +375,12 @@ def test_sentinels_have_the_schema_s_types_and_are_all_different():
     ],
 )
 def test_a_wrong_value_is_another_of_the_same_type(value, schema):
-    other = wrong(value, schema)
+    other = make_wrong_value(value, schema)
     assert other != value and type(other) is type(value)
 
 
 def test_two_wrong_dates_do_not_keep_their_distance():
-    assert wrong("2000-01-01", {}, 0) != wrong("2000-01-01", {}, 1)
+    assert make_wrong_value("2000-01-01", {}, 0) != make_wrong_value("2000-01-01", {}, 1)
 
 
 @pytest.mark.parametrize(
@@ -400,4 +400,4 @@ def test_two_wrong_dates_do_not_keep_their_distance():
     ],
 )
 def test_what_code_gives_away(source, checks):
-    assert {check for check, _ in remarks(source)} == checks
+    assert {check for check, _ in find_code_faults(source)} == checks

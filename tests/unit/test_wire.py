@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.models.api.wire import Trouble, retry_after, status_trouble
+from harness.models.api.wire import RequestFailure, failure_of_status, retry_after
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
@@ -27,21 +27,21 @@ def openai_error(message: str, code: str | None = None, param: str | None = None
 
 @pytest.mark.parametrize("status", [408, 409, 429, 500, 502, 503, 529])
 def test_limits_and_server_errors_are_retried(status: int) -> None:
-    trouble = status_trouble(status, {"retry-after": "7"}, openai_error("busy"))
-    assert trouble == Trouble(f"http_{status}", f"HTTP {status}: busy", wait=7.0)
+    trouble = failure_of_status(status, {"retry-after": "7"}, openai_error("busy"))
+    assert trouble == RequestFailure(f"http_{status}", f"HTTP {status}: busy", wait=7.0)
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 422])
 def test_refusals_are_final(status: int) -> None:
-    trouble = status_trouble(status, {}, openai_error("no"))
-    assert trouble == Trouble(f"http_{status}", f"HTTP {status}: no", "model_error", retry=False)
+    trouble = failure_of_status(status, {}, openai_error("no"))
+    assert trouble == RequestFailure(f"http_{status}", f"HTTP {status}: no", "model_error", retry=False)
 
 
 @pytest.mark.parametrize(
     ("status", "body"), [(429, openai_error("You exceeded your quota", "insufficient_quota")), (402, "Pay first")]
 )
 def test_an_exhausted_quota_is_not_retried(status: int, body: str) -> None:
-    trouble = status_trouble(status, {"retry-after": "7"}, body)
+    trouble = failure_of_status(status, {"retry-after": "7"}, body)
     assert (trouble.stop, trouble.outcome, trouble.retry) == ("insufficient_quota", "infrastructure_error", False)
 
 
@@ -65,7 +65,7 @@ def test_an_exhausted_quota_is_not_retried(status: int, body: str) -> None:
     ],
 )
 def test_a_prompt_that_does_not_fit_is_a_token_limit(status: int, body: str) -> None:
-    trouble = status_trouble(status, {}, body)
+    trouble = failure_of_status(status, {}, body)
     assert (trouble.stop, trouble.outcome, trouble.retry) == ("context_length", "token_limit", False)
     assert trouble.refused is None
 
@@ -100,7 +100,7 @@ def test_a_prompt_that_does_not_fit_is_a_token_limit(status: int, body: str) -> 
     ],
 )  # fmt: skip
 def test_refused_parameters_are_recognised(status: int, body: str, refused: str | None) -> None:
-    assert status_trouble(status, {}, body).refused == refused
+    assert failure_of_status(status, {}, body).refused == refused
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_refused_parameters_are_recognised(status: int, body: str, refused: str 
     ],
 )
 def test_the_providers_words_are_found(body: str, said: str) -> None:
-    assert status_trouble(403, {}, body).text == f"HTTP 403: {said}"
+    assert failure_of_status(403, {}, body).text == f"HTTP 403: {said}"
 
 
 @settings(max_examples=100, deadline=None)
@@ -125,7 +125,7 @@ def test_the_providers_words_are_found(body: str, said: str) -> None:
     st.integers(400, 599), JSON | st.fixed_dictionaries({"error": JSON | shaped("code", "type", "param", "message")})
 )
 def test_no_error_body_raises(status: int, payload: Any) -> None:
-    assert status_trouble(status, {}, json.dumps(payload)).text.startswith(f"HTTP {status}: ")
+    assert failure_of_status(status, {}, json.dumps(payload)).text.startswith(f"HTTP {status}: ")
 
 
 NOW = 1_700_000_000.0

@@ -9,9 +9,9 @@ from random import Random
 import pytest
 
 from envbuilder.worlds import catalogue
-from envbuilder.worlds.catalogue import DOMAINS, KINDS, RELATIONS, of_kind
+from envbuilder.worlds.catalogue import DOMAINS, ENTITY_KINDS, RELATIONS, relations_of_kind
 from envbuilder.worlds.columns import ENUMS, LOCALS, TEXTS
-from envbuilder.worlds.names import SPLITS, Namer, alternatives_of, split_of
+from envbuilder.worlds.names import SPLITS, Namer, parse_name_pattern, split_of
 from envbuilder.worlds.operations import OPERATIONS
 from envbuilder.worlds.schema import read_domain
 from envbuilder.worlds.tables import World, pair_key, tokens_of
@@ -31,9 +31,9 @@ def test_there_are_enough_domains_kinds_and_relations() -> None:
 
 @pytest.mark.parametrize("relation", RELATIONS.values(), ids=lambda relation: relation.id)
 def test_a_relation_leads_somewhere_and_its_texts_have_their_blanks(relation: catalogue.Relation) -> None:
-    assert relation.target is None or relation.target in KINDS
-    assert relation.also in (None, "year") or relation.also in KINDS
-    assert relation.value is None or not relation.value.of or relation.value.of in KINDS
+    assert relation.target is None or relation.target in ENTITY_KINDS
+    assert relation.also in (None, "year") or relation.also in ENTITY_KINDS
+    assert relation.value is None or not relation.value.of or relation.value.of in ENTITY_KINDS
     assert relation.phrases and relation.asks
     for text in (*relation.phrases, *relation.asks):
         assert text.count("{}") == 1
@@ -42,21 +42,21 @@ def test_a_relation_leads_somewhere_and_its_texts_have_their_blanks(relation: ca
     assert all(text.endswith("?") and text[0].isupper() for text in relation.asks)
 
 
-@pytest.mark.parametrize("kind", KINDS.values(), ids=lambda kind: kind.id)
-def test_a_kind_has_words_for_tools_and_leads_on(kind: catalogue.Kind) -> None:
+@pytest.mark.parametrize("kind", ENTITY_KINDS.values(), ids=lambda kind: kind.id)
+def test_a_kind_has_words_for_tools_and_leads_on(kind: catalogue.EntityKind) -> None:
     assert kind.parameters and kind.registers and len(kind.about) >= 3
-    assert kind.parent is None or kind.parent in KINDS
+    assert kind.parent is None or kind.parent in ENTITY_KINDS
     assert all(name.isidentifier() for name in (*kind.parameters, *kind.registers))
     assert not LOCALS & set(kind.parameters)
     assert all(text.count("{}") == 1 for text in kind.refs)
-    assert any(relation.target for relation in of_kind(kind.id))
+    assert any(relation.target for relation in relations_of_kind(kind.id))
     assert any(relation.target == kind.id for relation in RELATIONS.values())
-    keys = [relation.key for relation in of_kind(kind.id)]
+    keys = [relation.key for relation in relations_of_kind(kind.id)]
     assert len(keys) == len(set(keys))
 
 
 def test_no_text_of_any_tool_states_a_value_that_may_be_an_answer() -> None:
-    texts = [text for kind in KINDS.values() for text in (*kind.about, kind.noun)]
+    texts = [text for kind in ENTITY_KINDS.values() for text in (*kind.about, kind.noun)]
     texts += [text for relation in RELATIONS.values() for text in (*relation.phrases, *relation.asks, relation.label)]
     texts += [text for operation in OPERATIONS.values() for text in (*operation.about, *operation.asks)]
     texts += [text for column in (*TEXTS.values(), *ENUMS.values()) for text in column.about]
@@ -82,7 +82,7 @@ def test_names_share_no_invented_word() -> None:
 @pytest.mark.parametrize("split", SPLITS)
 def test_a_name_belongs_to_its_split(split: str) -> None:
     namer = Namer(Random("names"), split)
-    patterns = sorted({kind.pattern for kind in KINDS.values()})
+    patterns = sorted({kind.pattern for kind in ENTITY_KINDS.values()})
     names = [namer.draw(pattern) for pattern in patterns for _ in range(5)]
     assert {split_of(name) for name in names} == {split}
     assert {split_of(name.upper()) for name in names} == {split}
@@ -90,18 +90,18 @@ def test_a_name_belongs_to_its_split(split: str) -> None:
 
 def test_every_pattern_can_be_drawn() -> None:
     namer = Namer(Random("patterns"), None)
-    for kind in KINDS.values():
+    for kind in ENTITY_KINDS.values():
         for alternative in kind.pattern.split("|"):
             assert "{" not in namer.draw(alternative)
-            assert alternatives_of(alternative)
+            assert parse_name_pattern(alternative)
 
 
 def test_a_fixed_value_is_in_no_other_cell() -> None:
     world = World(Random("fixed"), EMPTY)
     name = world.new_name("bridge")
-    answers = {relation.id: world.fix(name, relation) for relation in of_kind("bridge")}
+    answers = {relation.id: world.fix_answer(name, relation) for relation in relations_of_kind("bridge")}
     others = [other for other in world.names("bridge") if other != name]
-    for relation in of_kind("bridge"):
+    for relation in relations_of_kind("bridge"):
         values = [world.value(other, relation) for other in others]
         assert answers[relation.id] not in values
         assert world.value(name, relation) == answers[relation.id]
@@ -110,7 +110,7 @@ def test_a_fixed_value_is_in_no_other_cell() -> None:
 def test_a_world_goes_to_facts_and_back() -> None:
     world = World(Random("facts"), EMPTY)
     name = world.new_name("film")
-    world.fix(name, RELATIONS["film.director"])
+    world.fix_answer(name, RELATIONS["film.director"])
     facts = json.loads(json.dumps(world.to_facts()))
     again = World(Random("later"), facts)
     assert again.to_facts() == facts
@@ -131,10 +131,10 @@ def test_an_exhausted_choice_is_an_error_for_an_answer_and_none_for_others() -> 
     relation = RELATIONS["spacecraft.power_source"]
     assert relation.value
     for number in range(len(relation.value.choices)):
-        world.fix(f"probe {number}", relation)
+        world.fix_answer(f"probe {number}", relation)
     assert world.value("another", relation) in relation.value.choices
     with pytest.raises(LookupError):
-        world.fix("one more", relation)
+        world.fix_answer("one more", relation)
 
 
 @pytest.mark.parametrize(

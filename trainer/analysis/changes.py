@@ -25,7 +25,7 @@ import numpy as np
 
 from harness.errors import UsageError
 from harness.types import JSONObject
-from trainer.analysis.weights import SLICE, Numbers, Tensor, Weights, spans
+from trainer.analysis.weights import SLICE, Numbers, StoredTensor, Weights, slice_spans
 
 Kind = Literal["attention", "mlp", "norm", "embedding", "head", "other"]
 KINDS: tuple[Kind, ...] = ("attention", "mlp", "norm", "embedding", "head", "other")
@@ -47,7 +47,7 @@ WHOLE = re.compile(r"^base_model\.model\.(?P<name>.+?)(\.modules_to_save(\.defau
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class TensorChange:
     """What happened to one tensor: squared Frobenius norms of the change and of the base."""
 
     name: str
@@ -57,7 +57,7 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class TensorPlace:
     """Where a tensor belongs. `stack` is the path before the layer's number; `layer` None: outside of the layers."""
 
     stack: str
@@ -67,10 +67,10 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
+class LayerCell:
     """One or more tensors taken together; `tensors` is how many."""
 
-    place: Place
+    place: TensorPlace
     parameters: int
     squared_change: float
     squared_base: float
@@ -88,15 +88,15 @@ class Cell:
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class TensorPair:
     """A tensor of the base and what tells its change: `change(first, count)` gives those numbers of it, flat."""
 
     name: str
-    base: Tensor
+    base: StoredTensor
     change: Callable[[int, int, Numbers], Numbers]
 
 
-def pairs(base: Weights, trained: Weights) -> list[Pair]:
+def pair_tensors(base: Weights, trained: Weights) -> list[TensorPair]:
     """What is to be compared, in the order of the base. Raises UsageError where the two do not fit together."""
     if base.adapter is not None:
         raise UsageError(f"{base.path} is a LoRA adapter: BASE must be the whole model that it was trained on.")
@@ -113,7 +113,7 @@ def pairs(base: Weights, trained: Weights) -> list[Pair]:
     return [_difference(name, old[name], new[name]) for name in old]
 
 
-def _untied(base: Weights, trained: Weights) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+def _untied(base: Weights, trained: Weights) -> tuple[dict[str, StoredTensor], dict[str, StoredTensor]]:
     """The tensors without heads that are the embeddings under another name; a tied head beside an untied one stays."""
     both = [dict(weights.tensors) for weights in (base, trained)]
     tied = [
@@ -129,24 +129,24 @@ def _untied(base: Weights, trained: Weights) -> tuple[dict[str, Tensor], dict[st
     return both[0], both[1]
 
 
-def _difference(name: str, old: Tensor, new: Tensor) -> Pair:
+def _difference(name: str, old: StoredTensor, new: StoredTensor) -> TensorPair:
     if old.shape != new.shape:
         shapes = [" x ".join(map(str, tensor.shape)) or "a number" for tensor in (old, new)]
         raise UsageError(f"{name!r} is {shapes[0]} in {old.file} and {shapes[1]} in {new.file}.")
-    return Pair(name, old, lambda first, count, numbers: new.read(first, count) - numbers)
+    return TensorPair(name, old, lambda first, count, numbers: new.read(first, count) - numbers)
 
 
-def _adapted(base: Weights, trained: Weights, config: Mapping[str, Any]) -> list[Pair]:
+def _adapted(base: Weights, trained: Weights, config: Mapping[str, Any]) -> list[TensorPair]:
     """The tensors of the base with an adapter's products, zero where it has none."""
     found = {pair.name: pair for pair in _products(base, trained, config)}
-    return [found.get(name) or Pair(name, tensor, _nothing) for name, tensor in _untied(base, base)[0].items()]
+    return [found.get(name) or TensorPair(name, tensor, _nothing) for name, tensor in _untied(base, base)[0].items()]
 
 
 def _nothing(first: int, count: int, numbers: Numbers) -> Numbers:
     return np.zeros_like(numbers)
 
 
-def _products(base: Weights, trained: Weights, config: Mapping[str, Any]) -> Iterator[Pair]:
+def _products(base: Weights, trained: Weights, config: Mapping[str, Any]) -> Iterator[TensorPair]:
     special = [name for name in ("use_dora", "alpha_pattern", "fan_in_fan_out") if config.get(name)]
     if config.get("peft_type", "LORA") != "LORA" or special:
         what = special[0] if special else config.get("peft_type")
@@ -162,13 +162,13 @@ def _products(base: Weights, trained: Weights, config: Mapping[str, Any]) -> Ite
             raise UsageError(f"{trained.path}: {name!r} is no known part of a LoRA adapter: merge it first.")
 
 
-def _of_base(base: Weights, trained: Weights, name: str) -> Tensor:
+def _of_base(base: Weights, trained: Weights, name: str) -> StoredTensor:
     if name not in base.tensors:
         raise UsageError(f"{trained.path} adapts {name!r}, which {base.path} lacks: they cannot be compared.")
     return base.tensors[name]
 
 
-def _product(base: Weights, trained: Weights, config: Mapping[str, Any], module: str) -> Pair:
+def _product(base: Weights, trained: Weights, config: Mapping[str, Any], module: str) -> TensorPair:
     """alpha / r * B A, row by row; alpha / sqrt(r) where the adapter says use_rslora."""
     old = _of_base(base, trained, f"{module}.weight")
     outer = trained.tensors[f"base_model.model.{module}.lora_B.weight"]
@@ -187,33 +187,33 @@ def _product(base: Weights, trained: Weights, config: Mapping[str, Any], module:
         left = outer.read(top * rank, (bottom - top) * rank).reshape(-1, rank)
         return (left @ right).ravel()[first - top * width :][:count]
 
-    return Pair(f"{module}.weight", old, change)
+    return TensorPair(f"{module}.weight", old, change)
 
 
-def measure(pair: Pair, step: int = SLICE) -> Change:
+def measure_change(pair: TensorPair, step: int = SLICE) -> TensorChange:
     """The change of one tensor, in `step` numbers of memory. Raises UsageError for numbers that are not finite."""
     squared_change = squared_base = 0.0
-    for first, count in spans(pair.base.size, step):
+    for first, count in slice_spans(pair.base.size, step):
         numbers = pair.base.read(first, count)
         squared_base += float(numbers @ numbers)
         change = pair.change(first, count, numbers)
         squared_change += float(change @ change)
     if not math.isfinite(squared_base + squared_change):
         raise UsageError(f"{pair.name!r} holds numbers that are not finite in one of the two models.")
-    return Change(pair.name, pair.base.size, squared_change, squared_base)
+    return TensorChange(pair.name, pair.base.size, squared_change, squared_base)
 
 
 # --- from changes to a table ---------------------------------------------------------------------------------------
 
 
-def place(name: str) -> Place:
+def place_tensor(name: str) -> TensorPlace:
     """Where a tensor belongs, read from its name: `model.layers.3.mlp.up_proj.weight` is layer 3, `mlp.up_proj`."""
     path = name.removesuffix(".weight")
     found = NUMBER.search(path)
     if found is None or found.end() == len(path):
-        return Place("", None, path, _kind(path))
+        return TensorPlace("", None, path, _kind(path))
     module = NUMBER.sub(lambda match: match.group().replace(match[1], "*"), path[found.end() + 1 :])
-    return Place(path[: found.start()], int(found[1]), module, _kind(module))
+    return TensorPlace(path[: found.start()], int(found[1]), module, _kind(module))
 
 
 def _kind(module: str) -> Kind:
@@ -222,10 +222,10 @@ def _kind(module: str) -> Kind:
     return next((kind for kind, word in WORDS if word.search(last if kind == "norm" else path)), "other")
 
 
-def together(place: Place, cells: Iterable[Cell]) -> Cell:
+def merge_cells(place: TensorPlace, cells: Iterable[LayerCell]) -> LayerCell:
     """Several cells as one."""
     found = list(cells)
-    return Cell(
+    return LayerCell(
         place,
         sum(cell.parameters for cell in found),
         math.fsum(cell.squared_change for cell in found),
@@ -235,12 +235,12 @@ def together(place: Place, cells: Iterable[Cell]) -> Cell:
 
 
 @dataclass(frozen=True, slots=True)
-class Analysis:
+class WeightAnalysis:
     """The cells of two models, one a layer and module, in the order of the network."""
 
     base: str
     trained: str
-    cells: tuple[Cell, ...]
+    cells: tuple[LayerCell, ...]
 
     @property
     def stack(self) -> str:
@@ -257,13 +257,13 @@ class Analysis:
         return tuple(sorted({cell.place.layer for cell in self.grid if cell.place.layer is not None}))
 
     @property
-    def grid(self) -> tuple[Cell, ...]:
+    def grid(self) -> tuple[LayerCell, ...]:
         """The cells of that stack."""
         stack = self.stack
         return tuple(cell for cell in self.cells if cell.place.layer is not None and cell.place.stack == stack)
 
     @property
-    def rest(self) -> tuple[Cell, ...]:
+    def rest(self) -> tuple[LayerCell, ...]:
         """The cells outside of it: embeddings, the last norm, the head, other stacks."""
         inside = set(self.grid)
         return tuple(cell for cell in self.cells if cell not in inside)
@@ -278,10 +278,13 @@ class Analysis:
         """The lower `share` of the layers, rounded to whole layers, at least one."""
         return self.layers[: max(1, round(len(self.layers) * share))] if self.layers else ()
 
-    def part(self, name: str, chosen: Callable[[Cell], bool]) -> JSONObject:
+    def part(self, name: str, chosen: Callable[[LayerCell], bool]) -> JSONObject:
         """A part of the network and its shares; a share is None where nothing changed at all."""
         cells = [cell for cell in self.cells if chosen(cell)]
-        all_of, part = together(Place("", None, "", "other"), self.cells), together(Place("", None, "", "other"), cells)
+        all_of, part = (
+            merge_cells(TensorPlace("", None, "", "other"), self.cells),
+            merge_cells(TensorPlace("", None, "", "other"), cells),
+        )
         sums = [math.fsum(cell.relative or 0.0 for cell in some) for some in (cells, self.cells)]
         return {
             "part": name,
@@ -321,15 +324,15 @@ class Analysis:
         if not any(cell.place.kind == "mlp" for cell in self.grid):
             return "Neither model names an MLP in its layers, so the paper's question has no answer here."
         said = "; ".join(self._answer(name, share) for name, share in LOWER)
-        return f"{said}; the whole network changed by {percent(whole['relative_change'])} of its norm."
+        return f"{said}; the whole network changed by {format_percent(whole['relative_change'])} of its norm."
 
     def _answer(self, name: str, share: float) -> str:
         part, layers = self.lower_mlps(name, share), self.lower(share)
         return (
             f"{'the' if name == 'half' else 'The'} MLPs of the lower {name} (layers {layers[0]} to {layers[-1]} of "
-            f"{len(self.layers)}) hold {percent(part['squared_change_share'])} of the squared change with "
-            f"{percent(part['parameter_share'])} of the parameters, and {percent(part['relative_change_share'])} of "
-            f"the relative changes summed over layers and modules with {percent(part['cell_share'])} of those"
+            f"{len(self.layers)}) hold {format_percent(part['squared_change_share'])} of the squared change with "
+            f"{format_percent(part['parameter_share'])} of the parameters, and "
+            f"{format_percent(part['relative_change_share'])} of the relative changes summed over layers and modules with {format_percent(part['cell_share'])} of those"
         )
 
     def to_json(self) -> JSONObject:
@@ -341,7 +344,7 @@ class Analysis:
             "answer": self.answer(),
             "layers": len(self.layers),
             "parts": self.parts(),
-            "cells": [row(cell) for cell in self.cells],
+            "cells": [cell_to_json(cell) for cell in self.cells],
         }
 
 
@@ -350,7 +353,7 @@ def _turn(module: str) -> int:
     return TURNS.index(last) if last in TURNS else len(TURNS)
 
 
-def row(cell: Cell) -> JSONObject:
+def cell_to_json(cell: LayerCell) -> JSONObject:
     """A cell as one flat object, for JSON and CSV."""
     return {
         "stack": cell.place.stack,
@@ -365,15 +368,16 @@ def row(cell: Cell) -> JSONObject:
     }
 
 
-def percent(value: float | None) -> str:
+def format_percent(value: float | None) -> str:
     """Three significant digits, or a dash where there is no value."""
     return "-" if value is None else f"{100 * value:.3g} %"
 
 
-def analysis(base: Weights, trained: Weights, changes: Iterable[Change]) -> Analysis:
+def group_changes(base: Weights, trained: Weights, changes: Iterable[TensorChange]) -> WeightAnalysis:
     """Changes grouped by layer and module; layers are put in order, everything else stays as it came."""
-    placed: Sequence[Cell] = [
-        Cell(place(change.name), change.parameters, change.squared_change, change.squared_base) for change in changes
+    placed: Sequence[LayerCell] = [
+        LayerCell(place_tensor(change.name), change.parameters, change.squared_change, change.squared_base)
+        for change in changes
     ]
     if not placed:
         raise UsageError(f"{base.path} holds no tensors.")
@@ -388,5 +392,5 @@ def analysis(base: Weights, trained: Weights, changes: Iterable[Change]) -> Anal
             first[cell.place],
         ),
     )
-    cells = tuple(together(where, cells) for where, cells in groupby(ordered, key=lambda cell: cell.place))
-    return Analysis(str(base.path), str(trained.path), cells)
+    cells = tuple(merge_cells(where, cells) for where, cells in groupby(ordered, key=lambda cell: cell.place))
+    return WeightAnalysis(str(base.path), str(trained.path), cells)

@@ -13,7 +13,7 @@ from html import escape
 from pathlib import Path
 
 from harness.console.text import printable
-from trainer.analysis.changes import Analysis, Cell, percent
+from trainer.analysis.changes import LayerCell, WeightAnalysis, format_percent
 
 WIDTH, HEIGHT, LEFT, TOP = 46, 14, 56, 130
 LETTER = 7
@@ -26,7 +26,7 @@ STYLE = (
 )
 
 
-def svg(analysis: Analysis) -> str:
+def draw_heatmap(analysis: WeightAnalysis) -> str:
     """The picture of the largest stack of layers; what lies outside of it is a column of its own on the right."""
     layers, modules = analysis.layers, analysis.modules
     columns = {module: LEFT + WIDTH * column for column, module in enumerate(modules)}
@@ -56,23 +56,23 @@ def svg(analysis: Analysis) -> str:
     return printable("\n".join([head, f'<text x="8" y="18">{escape(title)}</text>', *lines, "</svg>", ""]))
 
 
-def _name(cell: Cell) -> str:
+def _name(cell: LayerCell) -> str:
     where = cell.place
     return where.module if where.layer is None else f"{where.stack}.{where.layer}.{where.module}"
 
 
-def _top(analysis: Analysis) -> float:
+def _top(analysis: WeightAnalysis) -> float:
     """The value that is drawn at full strength; 0 where nothing changed."""
     values = sorted(cell.relative for cell in analysis.cells if cell.relative is not None)
     return values[round(0.95 * (len(values) - 1))] or values[-1] if values else 0.0
 
 
-def _square(x: int, y: int, cell: Cell, top: float) -> str:
+def _square(x: int, y: int, cell: LayerCell, top: float) -> str:
     strength = min(1.0, (cell.relative or 0.0) / top) if top else 0.0
     place = f'x="{x}" y="{y}" width="{WIDTH - 2}" height="{HEIGHT - 2}"'
     return (
         f'<rect class="frame" {place}/><rect {place} fill-opacity="{strength:.3f}">'
-        f"<title>{escape(_name(cell))}: {percent(cell.relative)}</title></rect>"
+        f"<title>{escape(_name(cell))}: {format_percent(cell.relative)}</title></rect>"
     )
 
 
@@ -83,5 +83,5 @@ def _legend(top: float, y: int) -> list[str]:
         place = f'x="{x}" y="{y}" width="70" height="{HEIGHT - 2}"'
         lines.append(f'<rect class="frame" {place}/><rect {place} fill-opacity="{share:.2f}"/>')
         sign = "≥ " if step == STEPS - 1 and top else ""
-        lines.append(f'<text x="{x}" y="{y + HEIGHT + 12}">{sign}{percent(share * top)}</text>')
+        lines.append(f'<text x="{x}" y="{y + HEIGHT + 12}">{sign}{format_percent(share * top)}</text>')
     return lines

@@ -17,13 +17,13 @@ from harness.data import jsonio
 from harness.errors import UsageError
 from harness.models.local.folder import check_folder
 from harness.models.local.hf import load_weights
-from harness.models.local.tokenizer import open_local
+from harness.models.local.tokenizer import open_tokenizer
 from harness.sandbox import Sandbox
 from harness.stats import Estimate, mean, paired_difference
 from harness.types import JSONObject, Sample
 from trainer.sft import network
-from trainer.sft.demonstrator import Flaws, play
-from trainer.sft.settings import Recipe
+from trainer.sft.demonstrator import Flaws, play_demonstrations
+from trainer.sft.settings import SFTRecipe
 
 BATCH = 32
 
@@ -41,12 +41,12 @@ class TextLoss:
         return {"text": self.text, "base": self.base, "trained": self.trained, **self.difference.as_json()}
 
 
-def text_losses(base: Path, trained: Path, samples: Sequence[Sample]) -> list[TextLoss]:
+def compare_text_losses(base: Path, trained: Path, samples: Sequence[Sample]) -> list[TextLoss]:
     """The losses on demonstrations with the flaws of the base's recipe, and on clean ones.
 
     Raises UsageError where the base was not warmed up here, and for environments without gold calls and an answer.
     """
-    recipe = warm_up(base)
+    recipe = read_warm_up_recipe(base)
     if missing := [sample.id for sample in samples if not sample.gold.calls or sample.gold.answer is None]:
         raise UsageError(f"{missing[0]!r} has no gold calls with an answer to demonstrate; leave it out.")
     kinds = {
@@ -55,11 +55,11 @@ def text_losses(base: Path, trained: Path, samples: Sequence[Sample]) -> list[Te
     }
     with Sandbox() as sandbox:
         texts = [
-            network.rendered(sample.tools, trajectory)
+            network.render_episode(sample.tools, trajectory)
             for flaws in kinds.values()
-            for sample, trajectory in play(samples, flaws, recipe.seed, recipe.thinking, sandbox)
+            for sample, trajectory in play_demonstrations(samples, flaws, recipe.seed, recipe.thinking, sandbox)
         ]
-    before, after = losses(base, texts), losses(trained, texts)
+    before, after = measure_losses(base, texts), measure_losses(trained, texts)
     each = len(samples)
     return [
         _compared(name, samples, before[start : start + each], after[start : start + each])
@@ -74,24 +74,24 @@ def _compared(text: str, samples: Sequence[Sample], before: Sequence[float], aft
     return TextLoss(text, mean(before), mean(after), difference)
 
 
-def warm_up(folder: Path) -> Recipe:
+def read_warm_up_recipe(folder: Path) -> SFTRecipe:
     """The recipe that a network was warmed up by. Raises UsageError where its manifest has none."""
     try:
-        recipe = jsonio.loads((folder / "manifest.json").read_bytes())["recipe"]
+        recipe = jsonio.parse_json((folder / "manifest.json").read_bytes())["recipe"]
         if recipe["regime"] == "sft":
-            return Recipe(**recipe)
+            return SFTRecipe(**recipe)
     except (OSError, ValueError, KeyError, TypeError):
         pass
     raise UsageError(f"{folder} has no manifest of a warm-up (`harness train --regime sft`), so --text has no text.")
 
 
-def losses(folder: Path, texts: Sequence[str]) -> list[float]:
+def measure_losses(folder: Path, texts: Sequence[str]) -> list[float]:
     """The mean loss of every text in nats a token that the assistant says."""
     import torch
 
-    local = open_local(check_folder(str(folder), folder, {}), {})
+    local = open_tokenizer(check_folder(str(folder), folder, {}), {})
     model = load_weights(local, "float32", "cpu")
-    rows = [network.encode(cast(Any, local.tokenizer), text) for text in texts]
+    rows = [network.encode_episode(cast(Any, local.tokenizer), text) for text in texts]
     order = sorted(range(len(rows)), key=lambda place: len(rows[place]["input_ids"]))
     found = [0.0] * len(rows)
     for start in range(0, len(order), BATCH):
@@ -106,10 +106,10 @@ def losses(folder: Path, texts: Sequence[str]) -> list[float]:
 def _batch(rows: Sequence[dict[str, list[int]]], model: Any) -> list[float]:
     import torch
 
-    from trainer.sft.loss import said
+    from trainer.sft.loss import compute_token_losses
 
     width = max(len(row["input_ids"]) for row in rows)
     ids = torch.tensor([row["input_ids"] + [0] * (width - len(row["input_ids"])) for row in rows])
-    labels = torch.tensor([row["labels"] + [network.IGNORED] * (width - len(row["labels"])) for row in rows])
-    found = said(model, ids, labels)
+    labels = torch.tensor([row["labels"] + [network.IGNORE_INDEX] * (width - len(row["labels"])) for row in rows])
+    found = compute_token_losses(model, ids, labels)
     return [float(found.losses[found.rows == row].mean()) for row in range(len(rows))]

@@ -33,7 +33,7 @@ Numbers = np.ndarray[Any, np.dtype[np.float64]]
 
 
 @dataclass(frozen=True, slots=True)
-class Tensor:
+class StoredTensor:
     """Where a tensor's numbers lie: `start` is the byte in the file; `dtype` a key of DTYPES."""
 
     file: Path
@@ -65,7 +65,7 @@ class Weights:
     """The tensors of a model by name. `adapter` is the configuration of a LoRA adapter, or None for a whole model."""
 
     path: Path
-    tensors: Mapping[str, Tensor]
+    tensors: Mapping[str, StoredTensor]
     config: Mapping[str, Any] = field(default_factory=dict)
     adapter: Mapping[str, Any] | None = None
 
@@ -98,7 +98,7 @@ def open_weights(path: Path) -> Weights:
 
 def _json(path: Path) -> dict[str, Any]:
     try:
-        value = jsonio.loads(path.read_bytes())
+        value = jsonio.parse_json(path.read_bytes())
     except ValueError as error:
         raise UsageError(f"{path} is not JSON: {error}.") from None
     if not isinstance(value, dict):
@@ -106,12 +106,12 @@ def _json(path: Path) -> dict[str, Any]:
     return value
 
 
-def _sharded(folder: Path) -> dict[str, Tensor]:
+def _sharded(folder: Path) -> dict[str, StoredTensor]:
     """The tensors of all shards. Raises UsageError where the index names what no shard of the folder holds."""
     index = _json(folder / INDEX).get("weight_map")
     if not isinstance(index, dict) or not all(isinstance(file, str) for file in index.values()):
         raise UsageError(f"{folder / INDEX} has no weight_map of tensor names to files.")
-    headers: dict[str, dict[str, Tensor]] = {}
+    headers: dict[str, dict[str, StoredTensor]] = {}
     for file in sorted(set(index.values())):
         if Path(file).name != file or not (folder / file).is_file():
             raise UsageError(f"{folder / INDEX} names {file!r}, which is no file of that folder.")
@@ -122,7 +122,7 @@ def _sharded(folder: Path) -> dict[str, Tensor]:
     return {name: headers[file][name] for name, file in index.items()}
 
 
-def read_header(path: Path) -> dict[str, Tensor]:
+def read_header(path: Path) -> dict[str, StoredTensor]:
     """The tensors of one file by name, in the order of the file."""
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
@@ -132,7 +132,7 @@ def read_header(path: Path) -> dict[str, Tensor]:
         file.seek(8)
         text = file.read(length)
     try:
-        header = jsonio.loads(text)
+        header = jsonio.parse_json(text)
     except ValueError:
         raise UsageError(f"{path} is no safetensors file: its header is not JSON.") from None
     if not isinstance(header, dict):
@@ -142,7 +142,7 @@ def read_header(path: Path) -> dict[str, Tensor]:
     }
 
 
-def _tensor(path: Path, name: str, entry: Any, base: int, size: int) -> Tensor:
+def _tensor(path: Path, name: str, entry: Any, base: int, size: int) -> StoredTensor:
     match entry:
         case {"dtype": str(dtype), "shape": list(shape), "data_offsets": [int(start), int(end)]} if all(
             isinstance(length, int) and length >= 0 for length in shape
@@ -152,13 +152,13 @@ def _tensor(path: Path, name: str, entry: Any, base: int, size: int) -> Tensor:
             raise UsageError(f"{path} is no safetensors file: its entry for {name!r} is not understood.")
     if dtype not in DTYPES:
         raise UsageError(f"{path}: {name!r} is stored as {dtype}; only {', '.join(DTYPES)} can be compared.")
-    tensor = Tensor(path, dtype, tuple(shape), base + start)
+    tensor = StoredTensor(path, dtype, tuple(shape), base + start)
     if start < 0 or end - start != tensor.size * np.dtype(DTYPES[dtype]).itemsize or base + end > size:
         raise UsageError(f"{path} is damaged: {name!r} does not fit into it.")
     return tensor
 
 
-def spans(size: int, step: int = SLICE) -> Iterator[tuple[int, int]]:
+def slice_spans(size: int, step: int = SLICE) -> Iterator[tuple[int, int]]:
     """(first, count) of the slices of `size` numbers."""
     for first in range(0, size, step):
         yield first, min(step, size - first)

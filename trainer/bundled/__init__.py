@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.errors import UsageError
-from harness.registry import near
+from harness.registry import suggest_names
 
 if TYPE_CHECKING:
     from harness.models import ModelOptions
@@ -23,10 +23,10 @@ NAMES = tuple(sorted(entry.parent.name for entry in FOLDER.glob("*/config.json")
 HELP = "bundled/NAME is a small network that ships with the package, run as hf/ is: " + ", ".join(NAMES)
 
 
-def path(name: str) -> Path:
+def model_path(name: str) -> Path:
     """The directory of a bundled network. Raises UsageError where there is none of that name."""
     if name not in NAMES:
-        raise UsageError(f"No network called {name!r} ships with the package.{near(name, NAMES)}")
+        raise UsageError(f"No network called {name!r} ships with the package.{suggest_names(name, NAMES)}")
     return FOLDER / name
 
 
@@ -34,7 +34,7 @@ def load(name: str, options: ModelOptions) -> Model:
     """The network as hf/ loads it, named bundled/NAME. Raises UsageError as hf/ does."""
     from harness.models.local import hf
 
-    return hf.load_directory(f"bundled/{name}", str(path(name)), options)
+    return hf.load_directory(f"bundled/{name}", str(model_path(name)), options)
 
 
 def ready(environ: Mapping[str, str]) -> str | None:

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from harness.commands import eval as evaluation
-from harness.commands.options import at_least, data_paths, share
+from harness.commands.options import at_least, parse_data_paths, parse_share
 from harness.console.text import printable
 from harness.environment import ToolEnvironment
 from harness.errors import UsageError
@@ -48,7 +48,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--max-prompt-characters", type=at_least(1), metavar="N", help="leave out longer prompts, tools included")
     add(
         "--min-solved",
-        type=share,
+        type=parse_share,
         default=0.0,
         metavar="SHARE",
         help="at least this share with nothing unsolved: others are left out, as --seed decides",
@@ -60,19 +60,19 @@ def run(args: argparse.Namespace) -> int:
     from trainer.prefixes import refuse_test_data
 
     _check(args)
-    plan = evaluation.plan_of(args)
-    refuse_test_data(plan.tasks, plan.samples, data_paths(args.data))
+    plan = evaluation.make_plan(args)
+    refuse_test_data(plan.tasks, plan.samples, parse_data_paths(args.data))
     _check_tasks(plan)
-    status = evaluation.play(args, plan)
+    status = evaluation.play_plan(args, plan)
     return status if args.dry_run else max(status, _write(args, plan))
 
 
 def _check(args: argparse.Namespace) -> None:
-    from harness.models import expand
+    from harness.models import expand_names
 
     if args.out is None:
         raise UsageError("--out is missing: the directory for the episodes and the prompts.")
-    if len(names := expand(args.model)) > 1:
+    if len(names := expand_names(args.model)) > 1:
         raise UsageError(f"One model collects, not {len(names)}: name one, and run the command again for another.")
     if len(args.reasoning) > 1:
         raise UsageError("--reasoning both is for comparisons; collect with off or on.")
@@ -105,15 +105,15 @@ def _check_tasks(plan: Plan) -> None:
 def _write(args: argparse.Namespace, plan: Plan) -> int:
     """Writes the prompts of the run's episodes. Returns 1 where the filters leave none."""
     from harness.data.files import write_rows
-    from harness.runs.claims import locked
+    from harness.runs.claims import lock_directory
     from harness.runs.directory import RunDirectory
-    from trainer.prefixes import Filters, distinct, to_record
+    from trainer.prefixes import PrefixFilter, drop_duplicates, prefix_to_record
 
-    filters = Filters(args.keep, args.max_prompt_characters, args.min_solved, args.seed or 0)
+    filters = PrefixFilter(args.keep, args.max_prompt_characters, args.min_solved, args.seed or 0)
     directory = RunDirectory.open(args.out)
-    with locked(directory.path):
+    with lock_directory(directory.path):
         cut = list(_cut(directory, plan, args.rule))
-        different = list(distinct(cut))
+        different = list(drop_duplicates(cut))
         kept = filters(different)
         if not kept:
             print("No prompt passes these filters; no file was written or replaced.", file=sys.stderr)
@@ -121,9 +121,9 @@ def _write(args: argparse.Namespace, plan: Plan) -> int:
         for name in FORMATS.values():
             (directory.path / name).unlink(missing_ok=True)
         path = directory.path / FORMATS[args.format]
-        rows = map(to_record, kept)
+        rows = map(prefix_to_record, kept)
         write_rows(path, rows if args.format == "jsonl" else map(_flat, rows))
-    solved = sum(not prefix.still_open for prefix in kept)
+    solved = sum(not prefix.unsolved_count for prefix in kept)
     print(printable(f"Training prompts: {path}: {len(kept)}, {solved} of them with nothing unsolved"))
     print(
         f"({len(cut)} states of episodes, {len(different)} different, {len(different) - len(kept)} left out by filters)"
@@ -134,13 +134,15 @@ def _write(args: argparse.Namespace, plan: Plan) -> int:
 def _cut(directory: RunDirectory, plan: Plan, rule: str) -> Iterator[Prefix]:
     """Every prefix of every episode, in (task, sample, epoch, turn) order."""
     from harness.runs.record import to_trajectory
-    from trainer.prefixes import cut
+    from trainer.prefixes import cut_prefixes
 
     samples = {(task, sample.id): sample for task, chosen in plan.samples.items() for sample in chosen}
-    for record in directory.records():
+    for record in directory.read_records():
         sample = samples[record["task"], record["sample"]]
         played = to_trajectory(record)
-        yield from cut(record["task"], sample, played, record["epoch"], "paper" if rule == "paper" else "strict")
+        yield from cut_prefixes(
+            record["task"], sample, played, record["epoch"], "paper" if rule == "paper" else "strict"
+        )
 
 
 def _flat(row: dict[str, object]) -> dict[str, object]:

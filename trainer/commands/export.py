@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.commands.options import add_data_option, data_paths
+from harness.commands.options import add_data_option, parse_data_paths
 from harness.console.text import printable
 from harness.errors import UsageError
 from trainer.rl.algorithms import ALGORITHMS
@@ -82,7 +82,7 @@ def export_verl(args: argparse.Namespace) -> int:
         raise UsageError(f"--model {args.model!r} has characters that verl's command line does not take as they are.")
     if args.out.exists() and not args.out.is_dir():
         raise UsageError(f"--out names {args.out}, which is a file; name a folder.")
-    prefixes = training_prompts(args.tasks, data_paths(args.data))
+    prefixes = training_prompts(args.tasks, parse_data_paths(args.data))
     write_export(args.out, prefixes, Export(args.model, args.algorithm, args.reward, args.reasoning == "on"))
     print(printable(f"{len(prefixes):,} prompts for verl: {args.out}; start with {args.out / 'launch.sh'}"))
     if len(prefixes) < BATCH:
@@ -96,19 +96,19 @@ def export_verl(args: argparse.Namespace) -> int:
 
 def training_prompts(patterns: Sequence[str], data: Mapping[str, Path]) -> list[Prefix]:
     """The prompts of files and the first prompts of tasks. Raises UsageError for test data and what is no tool task."""
-    from harness.data import files as datafiles
+    from harness.data.files import file_suffix
     from harness.registry import load_samples, select_tasks, split_patterns
     from harness.task import file_task
-    from trainer.prefixes import read_prefixes, refuse_test_data, start
+    from trainer.prefixes import first_prefix, read_prefixes, refuse_test_data
 
     named = split_patterns(patterns)
-    files = [Path(name) for name in named if datafiles.suffix(Path(name))]
-    others = [name for name in named if not datafiles.suffix(Path(name))]
+    files = [Path(name) for name in named if file_suffix(Path(name))]
+    others = [name for name in named if not file_suffix(Path(name))]
     found = {file_task(path).name: read_prefixes(path) for path in files}
     if len(found) < len(files):
         raise UsageError("Two of these files have the same name; rename one.")
     tasks = select_tasks(others, data) if others else []
-    found |= {name: [start(name, sample) for sample in samples] for name, samples in load_samples(tasks).items()}
+    found |= {name: [first_prefix(name, sample) for sample in samples] for name, samples in load_samples(tasks).items()}
     all_tasks = [*map(file_task, files), *(task for task in tasks if task.name in found)]
     refuse_test_data(all_tasks, {name: [prefix.sample for prefix in some] for name, some in found.items()}, data)
     for task in all_tasks:
@@ -135,11 +135,11 @@ def configure_inspect(parser: argparse.ArgumentParser) -> None:
 
 def export_inspect(args: argparse.Namespace) -> int:
     """Raises UsageError for a set that cannot be exported; then nothing is written."""
-    from harness.interop.inspect_files import one_set, write_export
+    from harness.interop.inspect_files import select_one_task, write_export
 
     if args.out.exists() and not args.out.is_dir():
         raise UsageError(f"--out names {args.out}, which is a file; name a folder.")
-    task, samples = one_set(args.set, data_paths(args.data))
+    task, samples = select_one_task(args.set, parse_data_paths(args.data))
     write_export(args.out, task.name, samples)
     command = f"cd {shlex.quote(str(args.out))} && inspect eval task.py --model MODEL"
     print(printable(f"{len(samples):,} environments for inspect_ai: {command}"))

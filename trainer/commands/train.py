@@ -19,18 +19,18 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.commands.options import add_data_option, data_paths, pairs
+from harness.commands.options import add_data_option, parse_data_paths, parse_pairs
 from harness.console.text import printable
 from harness.errors import UsageError
-from harness.registry import near
+from harness.registry import suggest_names
 from trainer import distributed
 from trainer.rl.algorithms import listed
 
 if TYPE_CHECKING:
     from harness.types import JSONObject
-    from trainer.rl.settings import Training
-    from trainer.sft.settings import Recipe
-    from trainer.sft.train import Start, Watch
+    from trainer.rl.settings import RLRecipe
+    from trainer.sft.settings import SFTRecipe
+    from trainer.sft.train import InitialWeights, ProgressCallback
 
 HELP = "train a model on environments, by a recipe"
 REGIMES = ("step", "episode", "sft")
@@ -63,65 +63,67 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Raises UsageError before anything is built if the input is bad."""
-    from harness.models.local.packages import prepare_environment, require
+    from harness.models.local.packages import check_packages, set_library_defaults
     from trainer.recipes import load as recipes
-    from trainer.sft.settings import Recipe
+    from trainer.sft.settings import SFTRecipe
 
     said = {name: value for name in SAID if (value := getattr(args, name)) is not None}
-    recipe = recipes.load(args.recipe, {**pairs(args.set, "--set"), **said}, args.regime)
+    recipe = recipes.load_recipe(args.recipe, {**parse_pairs(args.set, "--set"), **said}, args.regime)
     start = _start(args.model)
-    require("training", ("torch", "transformers", "trl", "datasets", "accelerate"), "train")
-    prepare_environment()
-    done = _warmed_up(args, recipe, start) if isinstance(recipe, Recipe) else _reinforced(args, recipe, start)
-    if distributed.leads():
+    check_packages("training", ("torch", "transformers", "trl", "datasets", "accelerate"), "train")
+    set_library_defaults()
+    done = _warmed_up(args, recipe, start) if isinstance(recipe, SFTRecipe) else _reinforced(args, recipe, start)
+    if distributed.is_main_process():
         print(printable(done))
     return 0
 
 
-def _warmed_up(args: argparse.Namespace, recipe: Recipe, start: Start) -> str:
+def _warmed_up(args: argparse.Namespace, recipe: SFTRecipe, start: InitialWeights) -> str:
     """The regime sft; returns what a person is told at the end."""
     from trainer.sft import train
 
-    if distributed.several():
+    if distributed.is_distributed():
         raise UsageError("--regime sft trains in one process; start it without a launcher.")
     if args.tasks:
         raise UsageError("--regime sft takes its environments from the recipe (train_file), not from --tasks.")
     if args.recipe is None:
         raise UsageError("--recipe is missing: --regime sft needs one, such as tiny-base.")
-    with _running(args, train.identity(recipe, start), recipe) as watch:
-        manifest = train.finished(args.out) or train.train(recipe, start, args.out, _command(args), watch)
+    with _running(args, train.run_identity(recipe, start), recipe) as watch:
+        manifest = train.read_finished_run(args.out) or train.train_sft(recipe, start, args.out, _command(args), watch)
     return _described(manifest, args.out)
 
 
-def _reinforced(args: argparse.Namespace, recipe: Training, start: Start) -> str:
+def _reinforced(args: argparse.Namespace, recipe: RLRecipe, start: InitialWeights) -> str:
     """The regimes step and episode; returns what a person is told at the end, where this process leads."""
     from trainer.rl import data as course
     from trainer.rl import run as reinforce
 
     if start.path is None or start.name is None:
         raise UsageError("--model is missing: a model directory or bundled/NAME to go on from.")
-    model = reinforce.checked_model(recipe, start.name, start.path)
-    course.look(recipe, args.tasks, data_paths(args.data))
-    with _running(args, reinforce.identity(recipe, start.name, start.path, args.tasks), recipe) as watch:
-        done = reinforce.finished(args.out) or reinforce.train(
-            recipe, model, args.tasks, data_paths(args.data), args.out, _command(args), watch
+    model = reinforce.check_model(recipe, start.name, start.path)
+    course.check_tasks(recipe, args.tasks, parse_data_paths(args.data))
+    with _running(args, reinforce.run_identity(recipe, start.name, start.path, args.tasks), recipe) as watch:
+        done = reinforce.read_finished_run(args.out) or reinforce.train_rl(
+            recipe, model, args.tasks, parse_data_paths(args.data), args.out, _command(args), watch
         )
-    return reinforce.described(done, args.out) if distributed.leads() else ""
+    return reinforce.describe_result(done, args.out) if distributed.is_main_process() else ""
 
 
 @contextmanager
-def _running(args: argparse.Namespace, identity: JSONObject, recipe: Recipe | Training) -> Iterator[Watch]:
+def _running(
+    args: argparse.Namespace, identity: JSONObject, recipe: SFTRecipe | RLRecipe
+) -> Iterator[ProgressCallback]:
     """Around a run: its directory is claimed, and whoever interrupts it is told how to go on."""
-    from harness.console.progress import Progress
+    from harness.console.progress import ProgressBar
     from harness.runs.claims import claimed
     from trainer.recipes import load as recipes
 
-    leads = distributed.leads()
+    leads = distributed.is_main_process()
     find = partial(_check_out, args.out, identity, args.resume)
-    begin = partial(_begin, args.out, identity, recipes.text(recipe))
+    begin = partial(_begin, args.out, identity, recipes.recipe_to_toml(recipe))
     claim = claimed(args.out, find, begin) if leads else nullcontext()
-    with claim, Progress(quiet=args.quiet or not leads) as progress:
-        distributed.wait()
+    with claim, ProgressBar(quiet=args.quiet or not leads) as progress:
+        distributed.wait_for_everyone()
         try:
             yield progress.watch
         except KeyboardInterrupt:
@@ -132,22 +134,24 @@ def _running(args: argparse.Namespace, identity: JSONObject, recipe: Recipe | Tr
             raise
 
 
-def _start(model: str | None) -> Start:
+def _start(model: str | None) -> InitialWeights:
     """Where the weights come from. Raises UsageError where there is no usable model."""
     from harness.models.local.folder import check_folder
     from trainer import bundled
-    from trainer.sft.train import Start
+    from trainer.sft.train import InitialWeights
 
     if model is None:
-        return Start()
+        return InitialWeights()
     path = Path(model)
     if model.startswith(BUNDLED) and not path.is_dir():
         name = model.removeprefix(BUNDLED)
         if name not in bundled.NAMES:
-            raise UsageError(f"No model is called {model!r}.{near(model, [BUNDLED + name for name in bundled.NAMES])}")
-        path = bundled.path(name)
+            raise UsageError(
+                f"No model is called {model!r}.{suggest_names(model, [BUNDLED + name for name in bundled.NAMES])}"
+            )
+        path = bundled.model_path(name)
     check_folder(f"--model {model}", path, {})
-    return Start(path, model)
+    return InitialWeights(path, model)
 
 
 def _check_out(out: Path, identity: JSONObject, resume: bool) -> JSONObject | None:
@@ -163,7 +167,7 @@ def _check_out(out: Path, identity: JSONObject, resume: bool) -> JSONObject | No
             raise UsageError(f"--out {out} holds something else than a training run; name another directory.")
         return None
     try:
-        there = jsonio.loads((out / "run.json").read_bytes())
+        there = jsonio.parse_json((out / "run.json").read_bytes())
     except (OSError, ValueError):
         there = None
     if there != identity:

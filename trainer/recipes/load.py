@@ -14,15 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import UsageError
-from harness.registry import near
-from trainer.rl.settings import REWARD_OPTIONS, Training
-from trainer.sft.settings import Recipe
+from harness.registry import suggest_names
+from trainer.rl.settings import REWARD_OPTIONS, RLRecipe
+from trainer.sft.settings import SFTRecipe
 
 FOLDER = Path(__file__).parent
 SUFFIX = ".toml"
 
 
-KINDS: Mapping[str, type[Recipe] | type[Training]] = {"sft": Recipe, "step": Training, "episode": Training}
+KINDS: Mapping[str, type[SFTRecipe] | type[RLRecipe]] = {"sft": SFTRecipe, "step": RLRecipe, "episode": RLRecipe}
 """What the recipes of each regime are."""
 WORDS = {"int": "a whole number", "float": "a number", "str": "a text", "bool": "true or false"}
 SWITCH = {"true": True, "false": False}
@@ -33,13 +33,13 @@ def names() -> list[str]:
     return sorted(path.stem for path in FOLDER.glob(f"*{SUFFIX}"))
 
 
-def text(recipe: Recipe | Training) -> str:
+def recipe_to_toml(recipe: SFTRecipe | RLRecipe) -> str:
     """A recipe as the TOML file that gives it again."""
     said = {name: value for name, value in asdict(recipe).items() if value is not None}
     return "".join(f"{name} = {json.dumps(value)}\n" for name, value in said.items())
 
 
-def load(name: str | None, changes: Mapping[str, str], regime: str | None = None) -> Recipe | Training:
+def load_recipe(name: str | None, changes: Mapping[str, str], regime: str | None = None) -> SFTRecipe | RLRecipe:
     """The recipe of a name or path, with `changes` (--set) applied; without a name, the regime's defaults.
 
     Raises UsageError for anything wrong in either, and for a recipe of another regime than `regime`.
@@ -68,7 +68,7 @@ def _read(path: Path, name: str) -> dict[str, Any]:
     if not path.is_file():
         if name.endswith(SUFFIX):
             raise UsageError(f"There is no recipe at {path}.")
-        raise UsageError(f"There is no recipe {name!r}; there is {', '.join(names())}.{near(name, names())}")
+        raise UsageError(f"There is no recipe {name!r}; there is {', '.join(names())}.{suggest_names(name, names())}")
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
@@ -88,7 +88,7 @@ def _parsed(types: Mapping[str, str], key: str, text: str) -> Any:
 
 def _checked(types: Mapping[str, str], key: str, value: Any, where: str) -> Any:
     if key not in types:
-        raise UsageError(f"{where} knows no {key!r}.{near(key, types)}")
+        raise UsageError(f"{where} knows no {key!r}.{suggest_names(key, types)}")
     kind = types[key]
     if kind == "float" and type(value) is int:
         return float(value)

@@ -21,10 +21,10 @@ from typing import Any
 
 from harness.batching import BatchModel, play_all
 from harness.errors import HarnessError, ModelFailure, UsageError
-from harness.models.local.hf import continue_rows
-from harness.models.local.rows import OUT_OF_CONTEXT, Row, to_reply
-from harness.models.local.tokenizer import Local, cut, renderer
-from harness.rollout import Episode, adrive
+from harness.models.local.hf import generate_rows
+from harness.models.local.rows import OUT_OF_CONTEXT, PromptRow, to_reply
+from harness.models.local.tokenizer import ModelTokenizer, cut_at_turn_end, make_renderer
+from harness.rollout import Episode, play_episode_async
 from harness.sandbox import Sandbox
 from harness.types import (
     Gold,
@@ -43,7 +43,7 @@ from harness.types import (
     Trajectory,
 )
 
-NOT_OURS = -1
+NOT_GENERATED = -1
 """The turn of a token that the network did not generate."""
 
 Key = tuple[str, str, int]
@@ -51,7 +51,7 @@ Key = tuple[str, str, int]
 
 
 @dataclass(slots=True)
-class Track:
+class EpisodeTokens:
     """The tokens of an episode. `turns` has, for every token after the prompt, the turn that generated it or NOT_OURS.
 
     ended      the last turn generated the token that ends it
@@ -71,13 +71,13 @@ class Track:
         self.turns += [turn] * len(ids)
 
     @property
-    def mask(self) -> list[int]:
+    def loss_mask(self) -> list[int]:
         """1 for the tokens that a gradient is taken on, those that the network sampled; 0 for the rest."""
-        return [int(turn != NOT_OURS) for turn in self.turns]
+        return [int(turn != NOT_GENERATED) for turn in self.turns]
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class EpisodeRequest:
     """One episode to play: the `epoch`-th sample of an environment."""
 
     task: Task
@@ -90,7 +90,7 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
-class Manner:
+class RolloutSettings:
     """How episodes of a batch are played."""
 
     sampling: Sampling
@@ -98,41 +98,41 @@ class Manner:
     reasoning: Reasoning
 
 
-class Policy(BatchModel):
+class Actor(BatchModel):
     """Answers up to `width` episodes at once with the network as it is now; see harness.batching.BatchModel."""
 
-    def __init__(self, local: Local, network: Any, width: int) -> None:
+    def __init__(self, local: ModelTokenizer, network: Any, width: int) -> None:
         self.name = local.folder.name
         self.fingerprint: JSONObject = {"backend": "training"}
         self.width = width
         self._local = local
         self._network = network
         self._turns = Turns(local)
-        self._tracks: dict[Key, Track] = {}
+        self._tracks: dict[Key, EpisodeTokens] = {}
 
     def batch(self, requests: Sequence[ModelRequest]) -> list[Reply | ModelFailure]:
         """One answer a request, in their order, of rows generated together."""
         rows = [self._row(request) for request in requests]
-        asked = [row for row in rows if isinstance(row, Row)]
-        generated = iter(continue_rows(self._network, self._local, asked) if asked else ())
+        asked = [row for row in rows if isinstance(row, PromptRow)]
+        generated = iter(generate_rows(self._network, self._local, asked) if asked else ())
         return [row if isinstance(row, ModelFailure) else self._said(row, next(generated)) for row in rows]
 
-    def take(self, key: Key) -> Track:
+    def pop_tokens(self, key: Key) -> EpisodeTokens:
         """The track of an episode that has ended; it is forgotten here. Raises KeyError where nothing was asked."""
         return self._tracks.pop(key)
 
-    def _row(self, request: ModelRequest) -> Row | ModelFailure:
+    def _row(self, request: ModelRequest) -> PromptRow | ModelFailure:
         key = (request.task, request.sample.id, request.epoch)
         try:
             if request.turn == 0:
                 prompt = self._local.prompter.prompt(request)
-                track = self._tracks[key] = Track(self._local.encode(prompt.text), thinking=prompt.thinking)
+                track = self._tracks[key] = EpisodeTokens(self._local.encode(prompt.text), thinking=prompt.thinking)
             else:
                 track = self._tracks[key]
                 between = self._turns.between(request, track.ended, self._spoken(track, request.turn - 1))
                 prompt = between.prompt
                 track.rewritten += between.rewritten
-                track.add(self._local.encode(between.text), NOT_OURS)
+                track.add(self._local.encode(between.text), NOT_GENERATED)
         except ModelFailure as failure:
             return failure
         ids = (*track.prompt, *track.ids)
@@ -141,16 +141,16 @@ class Policy(BatchModel):
         if room < 1:
             text = f"the episode has {len(ids)} tokens, and the model's context {context}"
             return ModelFailure(f"{self.name}: {text}", outcome="token_limit", stop=OUT_OF_CONTEXT)
-        return Row(request, prompt, ids, room)
+        return PromptRow(request, prompt, ids, room)
 
-    def _spoken(self, track: Track, turn: int) -> str:
+    def _spoken(self, track: EpisodeTokens, turn: int) -> str:
         """The text of a turn as the network wrote it, without the token that ended it."""
         ids = [token for token, of in zip(track.ids, track.turns, strict=True) if of == turn]
         return self._local.decode(ids[:-1] if track.ended else ids)
 
-    def _said(self, row: Row, generated: Sequence[int]) -> Reply:
+    def _said(self, row: PromptRow, generated: Sequence[int]) -> Reply:
         request = row.request
-        ids, _, ended = cut(self._local, generated[: row.room])
+        ids, _, ended = cut_at_turn_end(self._local, generated[: row.max_new_tokens])
         track = self._tracks[request.task, request.sample.id, request.epoch]
         track.add(ids, request.turn)
         track.ended = ended
@@ -172,10 +172,12 @@ class Between:
 class Turns:
     """Reads what stands between two turns off a chat template."""
 
-    def __init__(self, local: Local) -> None:
+    def __init__(self, local: ModelTokenizer) -> None:
         self._prompter = local.prompter
-        self._closed = replace(local.prompter, render=renderer(local.tokenizer, local.prompter.template, opens=False))
-        self._ends = tuple(text for token in local.ends if (text := local.decode([token])))
+        self._closed = replace(
+            local.prompter, render=make_renderer(local.tokenizer, local.prompter.template, opens=False)
+        )
+        self._ends = tuple(text for token in local.end_token_ids if (text := local.decode([token])))
 
     def between(self, request: ModelRequest, ended: bool, said: str) -> Between:
         """What follows the last turn of a conversation. `ended`: the network generated the token that ends it.
@@ -203,7 +205,7 @@ REWRITES = (
 )
 
 
-def for_episodes(local: Local, reasoning: Reasoning) -> Local:
+def with_stable_template(local: ModelTokenizer, reasoning: Reasoning) -> ModelTokenizer:
     """The model with a template that keeps earlier turns as they were: its own, or TRL's variant for training.
 
     Raises UsageError where neither does, and for formats that end a turn by a stop string.
@@ -221,7 +223,7 @@ def for_episodes(local: Local, reasoning: Reasoning) -> Local:
     return variant
 
 
-def training_variant(local: Local) -> Local | None:
+def training_variant(local: ModelTokenizer) -> ModelTokenizer | None:
     """The same model with the template that TRL trains it with; None where TRL does not know its template."""
     from trl.chat_template_utils import get_training_chat_template
 
@@ -231,11 +233,11 @@ def training_variant(local: Local) -> Local | None:
         return None
     if template is None:
         return None
-    render = renderer(local.tokenizer, template)
+    render = make_renderer(local.tokenizer, template)
     return replace(local, prompter=replace(local.prompter, template=template, render=render))
 
 
-def keeps_turns(local: Local, reasoning: Reasoning) -> bool:
+def keeps_turns(local: ModelTokenizer, reasoning: Reasoning) -> bool:
     """Whether a small conversation of two turns with calls is rendered as the beginning of what follows it, and every
     prompt as the beginning of its turn."""
     call = ToolCall("call_0", "look", {"at": "it"}, '{"at": "it"}')
@@ -260,16 +262,18 @@ def keeps_turns(local: Local, reasoning: Reasoning) -> bool:
 # --- playing -----------------------------------------------------------------------------------------------------
 
 
-def play(policy: BatchModel, jobs: Sequence[Job], manner: Manner, sandbox: Sandbox) -> list[Trajectory]:
+def play_episodes(
+    policy: BatchModel, jobs: Sequence[EpisodeRequest], manner: RolloutSettings, sandbox: Sandbox
+) -> list[Trajectory]:
     """Plays episodes side by side, their turns in batches; trajectories in the order of `jobs`."""
 
-    async def one(job: Job, model: Model) -> Trajectory:
+    async def one(job: EpisodeRequest, model: Model) -> Trajectory:
         state = None if job.task.state is None else sandbox.preload(job.task.state(job.sample))
         with sandbox.episode(state) as tools:
-            return await adrive(_episode(job, manner), job.task.environment(job.sample), model, tools)
+            return await play_episode_async(_episode(job, manner), job.task.environment(job.sample), model, tools)
 
     return asyncio.run(play_all(jobs, policy, one))
 
 
-def _episode(job: Job, manner: Manner) -> Episode:
+def _episode(job: EpisodeRequest, manner: RolloutSettings) -> Episode:
     return Episode(job.sample, manner.sampling, manner.limits, job.epoch, job.task.name, manner.reasoning)

@@ -20,11 +20,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import Tensor
 
-LEAST = 1e-4
+STD_EPSILON = 1e-4
 """Added to a group's spread, as TRL does."""
 
 
-def advantages(algorithm: str, rewards: Tensor, tokens: Tensor, group: int) -> Tensor:
+def compute_advantages(algorithm: str, rewards: Tensor, tokens: Tensor, group: int) -> Tensor:
     """Advantages in the shape of `rewards`: (N,) of episodes, or (N, M) of turns that are returns-to-go already.
 
     `tokens` has the shape of `rewards`: how many tokens the model generated there. `group` samples of one prompt stand
@@ -33,13 +33,13 @@ def advantages(algorithm: str, rewards: Tensor, tokens: Tensor, group: int) -> T
     return ALGORITHMS[algorithm].advantages(rewards, tokens, group)
 
 
-def normalised(rewards: Tensor, group: int) -> Tensor:
+def normalise_by_group(rewards: Tensor, group: int) -> Tensor:
     """(N,) or (N, M): less the group's mean, divided by its sample standard deviation. Alone in its group: 0."""
     grouped = rewards.reshape(-1, group, *rewards.shape[1:])
     count = (~grouped.isnan()).sum(1, keepdim=True)
     centred = grouped - grouped.nanmean(1, keepdim=True)
     variance = centred.nan_to_num().square().sum(1, keepdim=True) / (count - 1).clamp(min=1)
-    found: Tensor = (centred / (variance.sqrt() + LEAST)).nan_to_num().flatten(0, 1)
+    found: Tensor = (centred / (variance.sqrt() + STD_EPSILON)).nan_to_num().flatten(0, 1)
     return found
 
 
@@ -53,7 +53,7 @@ def leave_one_out(rewards: Tensor, group: int) -> Tensor:
     return found
 
 
-def whitened(rewards: Tensor, tokens: Tensor) -> Tensor:
+def whiten_by_tokens(rewards: Tensor, tokens: Tensor) -> Tensor:
     """Any shape: mean 0 and variance 1 over tokens, where an entry counts as often as it has tokens.
 
     An episode's reward is every response token's return (the paper's verl setting, discount 1), so that long episodes
@@ -72,13 +72,13 @@ def returns_to_go(rewards: Tensor) -> Tensor:
     return summed.masked_fill(rewards.isnan(), math.nan)
 
 
-def on_tokens(values: Tensor, turns: Tensor) -> Tensor:
+def spread_over_tokens(values: Tensor, turns: Tensor) -> Tensor:
     """(B, M) values of turns on (B, T) tokens: `turns` has each token's turn, -1 for none: 0."""
     taken = values.gather(1, turns.clamp(min=0))
     return taken.masked_fill(turns < 0, 0.0)
 
 
-def local(values: Tensor, process: int, size: int) -> Tensor:
+def select_process_rows(values: Tensor, process: int, size: int) -> Tensor:
     """The part of process number `process`, where each of them has `size` episodes side by side."""
     return values[process * size : (process + 1) * size]
 
@@ -104,13 +104,13 @@ class Algorithm:
 ALGORITHMS = {
     "grpo": Algorithm(
         "less the group's mean, divided by its spread",
-        lambda rewards, tokens, group: normalised(rewards, group),
+        lambda rewards, tokens, group: normalise_by_group(rewards, group),
         ours=False,
         verl="grpo",
     ),
     "reinforce++": Algorithm(
         "no group: whitened over all response tokens of all processes, the paper's",
-        lambda rewards, tokens, group: whitened(rewards, tokens),
+        lambda rewards, tokens, group: whiten_by_tokens(rewards, tokens),
         verl="reinforce_plus_plus",
     ),
     "rloo": Algorithm("less the mean of the others", lambda rewards, tokens, group: leave_one_out(rewards, group)),

@@ -8,24 +8,24 @@ from typing import Any
 
 import torch
 
-from trainer.rl.actor import NOT_OURS
-from trainer.rl.generation import Scored
+from trainer.rl.actor import NOT_GENERATED
+from trainer.rl.generation import ScoredCompletion
 
 
-def tables(scored: Sequence[Scored], turns: int) -> tuple[torch.Tensor, torch.Tensor]:
+def make_reward_tensors(scored: Sequence[ScoredCompletion], turns: int) -> tuple[torch.Tensor, torch.Tensor]:
     """(B, turns) rewards, NaN where there is none, and generated tokens of each; with `turns` 1, of the whole."""
     rewards = torch.full((len(scored), turns), math.nan)
     tokens = torch.zeros(len(scored), turns)
     for row, one in enumerate(scored):
-        for turn in one.track.turns:
-            if turn != NOT_OURS:
+        for turn in one.tokens.turns:
+            if turn != NOT_GENERATED:
                 tokens[row, min(turn, turns - 1)] += 1
         for turn, value in enumerate(one.rewards[:turns]):
             rewards[row, turn] = math.nan if value is None else value
     return rewards, tokens
 
 
-def by_length(pieces: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def sort_by_length(pieces: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """The same rows in as many pieces of the same size, the shortest sequences first."""
     whole = {
         name: torch.cat([piece[name] for piece in pieces]) if is_rows(value) else value
@@ -36,7 +36,7 @@ def by_length(pieces: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return [{name: value[part] if is_rows(value) else value for name, value in whole.items()} for part in parts]
 
 
-def trimmed(piece: Mapping[str, Any]) -> dict[str, Any]:
+def trim_padding(piece: Mapping[str, Any]) -> dict[str, Any]:
     """A piece without the columns that are padding in all of its rows: on the prompts' left and on the right."""
     left = piece["prompt_mask"].shape[1] - int(piece["prompt_mask"].sum(1).max())
     wide = piece["completion_mask"].shape[1]

@@ -15,23 +15,28 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.models.local.packages import quietly_imported
-from harness.models.local.tokenizer import Local
+from harness.models.local.packages import import_quietly
+from harness.models.local.tokenizer import ModelTokenizer
 from trainer import run_directory
 from trainer.rewards import ANSWER_BONUS
-from trainer.rl.data import Course, Watch
-from trainer.rl.generation import Asker, logged
-from trainer.rl.validation import validate
+from trainer.rl.data import ProgressCallback, TrainingSetup
+from trainer.rl.generation import TrainerView, logged
+from trainer.rl.validation import run_validation
 from trainer.tool_runner import shared_sandbox
 
-transformers: Any = quietly_imported("transformers")
+transformers: Any = import_quietly("transformers")
 
 
-class Diary(transformers.TrainerCallback):  # type: ignore[misc]
+class TrainingCallback(transformers.TrainerCallback):  # type: ignore[misc]
     """Metrics, validation, the best weights, progress: what a person sees of a run."""
 
     def __init__(
-        self, course: Course, model: Local, out: Path, lines: Sequence[Mapping[str, Any]], watch: Watch
+        self,
+        course: TrainingSetup,
+        model: ModelTokenizer,
+        out: Path,
+        lines: Sequence[Mapping[str, Any]],
+        watch: ProgressCallback,
     ) -> None:
         self._course = course
         self._model = model
@@ -41,17 +46,17 @@ class Diary(transformers.TrainerCallback):  # type: ignore[misc]
         self._before = max((line.get("cpu_seconds", 0.0) for line in lines), default=0.0)
         self._cpu = cpu_seconds()
         self._validated = {line["step"]: line["validation"] for line in lines if "validation" in line}
-        self.trainer: Asker | None = None
+        self.trainer: TrainerView | None = None
 
     @property
-    def cpu(self) -> float:
+    def cpu_time(self) -> float:
         """CPU seconds of this run, those before an interruption included."""
         return self._before + cpu_seconds() - self._cpu
 
     @property
-    def best(self) -> tuple[int, float] | None:
+    def best_validation(self) -> tuple[int, float] | None:
         """The step with the best validation, and its mark."""
-        marks = [(step, mark(scores)) for step, scores in self._validated.items()]
+        marks = [(step, validation_score(scores)) for step, scores in self._validated.items()]
         return max(marks, key=lambda one: (one[1], -one[0]), default=None)
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
@@ -73,17 +78,17 @@ class Diary(transformers.TrainerCallback):  # type: ignore[misc]
         if trainer is None or exam is None or step in self._validated:
             return
         if trainer.accelerator.is_main_process:
-            with trainer.generating() as network:
+            with trainer.unwrap_for_generation() as network:
                 folder = self._out / "validation" / f"{step:06d}"
-                scores = validate(exam, self._model, network, step, shared_sandbox(), folder)
+                scores = run_validation(exam, self._model, network, step, shared_sandbox(), folder)
             self._validated[step] = scores
             found = {name: _short(value) for name, value in logged(scores).items()}
             self._write({"step": step, "validation": found})
-            if self.best is not None and self.best[0] == step:
-                self.keep(trainer)
+            if self.best_validation is not None and self.best_validation[0] == step:
+                self.save_model(trainer)
         trainer.accelerator.wait_for_everyone()
 
-    def keep(self, trainer: Asker) -> None:
+    def save_model(self, trainer: TrainerView) -> None:
         """Writes the weights as they are to DIR/model, whole or not at all. Only the leading process writes; where
         weights are in shards (FSDP) all processes must come here."""
         sharded = trainer.is_fsdp_enabled
@@ -92,12 +97,12 @@ class Diary(transformers.TrainerCallback):  # type: ignore[misc]
             save(trainer.accelerator.unwrap_model(trainer.model), self._model, self._out / "model", weights)
 
     def _write(self, line: Mapping[str, Any]) -> None:
-        timed = {**line, "seconds": round(time.monotonic() - self._began, 1), "cpu_seconds": round(self.cpu, 1)}
+        timed = {**line, "seconds": round(time.monotonic() - self._began, 1), "cpu_seconds": round(self.cpu_time, 1)}
         with (self._out / "metrics.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(timed) + "\n")
 
 
-def mark(scores: Mapping[str, float]) -> float:
+def validation_score(scores: Mapping[str, float]) -> float:
     """By which validations are compared: strict Solve-F1 + 0.3 x right answers."""
     return scores.get("solve_f1", 0.0) + ANSWER_BONUS * scores.get("answer_accuracy", 0.0)
 
@@ -108,12 +113,12 @@ def cpu_seconds() -> float:
     return sum(one.ru_utime + one.ru_stime for one in used)
 
 
-def save(network: Any, model: Local, folder: Path, weights: Mapping[str, Any] | None = None) -> None:
+def save(network: Any, model: ModelTokenizer, folder: Path, weights: Mapping[str, Any] | None = None) -> None:
     """A model directory with the network's weights, adapters merged in, or with `weights` where they were gathered, and
     the tokenizer that training began with."""
     partial = folder.with_name(f".{folder.name}")
     shutil.rmtree(partial, ignore_errors=True)
-    run_directory.require_space(folder.parent, bytes_of(network))
+    run_directory.require_space(folder.parent, checkpoint_bytes(network))
     if hasattr(network, "merge_adapter"):
         import copy
 
@@ -130,7 +135,7 @@ def _short(value: Any) -> Any:
     return round(value, 6) if isinstance(value, float) and math.isfinite(value) else value
 
 
-def bytes_of(model: Any) -> int:
+def checkpoint_bytes(model: Any) -> int:
     """What a checkpoint takes: weights, and two moments of every weight that is trained."""
     weights = sum(one.numel() * one.element_size() for one in model.parameters())
     moments = sum(2 * one.numel() * one.element_size() for one in model.parameters() if one.requires_grad)

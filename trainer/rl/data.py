@@ -15,31 +15,31 @@ from harness.data.records import read_samples
 from harness.environment import ToolEnvironment
 from harness.errors import UsageError
 from harness.metrics import HEADLINE
-from harness.models.local.tokenizer import Local
+from harness.models.local.tokenizer import ModelTokenizer
 from harness.registry import load_samples, select_tasks
 from harness.task import file_task
 from harness.types import Limits, ModelRequest, Reasoning, Sample, Sampling, Task, Trajectory, Usage
-from trainer.prefixes import Prefix, Rule, read_prefixes, refuse_test_data
+from trainer.prefixes import Prefix, SolveRule, read_prefixes, refuse_test_data
 from trainer.rewards import DEFAULTS, Reward, reward
-from trainer.rl.settings import REWARD_OPTIONS, Training
-from trainer.rl.validation import Exam
+from trainer.rl.settings import REWARD_OPTIONS, RLRecipe
+from trainer.rl.validation import EvaluationSet
 
-Watch = Callable[[str, int, int], None]
+ProgressCallback = Callable[[str, int, int], None]
 """Told what is being done, how many steps of it are done, and of how many."""
-OFFSETS = {"train": 0, "validation": 1, "test": 2}
+SPLIT_SEED_OFFSETS = {"train": 0, "validation": 1, "test": 2}
 """What is added to the recipe's data_seed for each split."""
 
 
 @dataclass(frozen=True, slots=True)
-class Course:
+class TrainingSetup:
     """Everything that is trained on. `items`: environments by name; `prefixes`: given prompts, if any."""
 
-    settings: Training
+    settings: RLRecipe
     reward: Reward
     items: Mapping[str, tuple[Task, Sample]]
     prefixes: Sequence[Prefix]
-    validation: Exam | None
-    test: Exam | None
+    validation: EvaluationSet | None
+    test: EvaluationSet | None
 
     @property
     def reasoning(self) -> Reasoning:
@@ -50,19 +50,19 @@ class Course:
         return Limits(max_turns=self.settings.max_turns)
 
     @property
-    def rule(self) -> Rule:
+    def rule(self) -> SolveRule:
         """By which rule an episode's prefixes are told what is still unsolved: that of the reward."""
-        return "paper" if self.settings.papers else "strict"
+        return "paper" if self.settings.is_paper_reward else "strict"
 
 
-def reasoning_of(settings: Training) -> Reasoning:
+def reasoning_of(settings: RLRecipe) -> Reasoning:
     """What the chat template is told about thinking."""
     if settings.thinking == "default":
         return Reasoning()
     return Reasoning("on" if settings.thinking == "on" else "off")
 
 
-def named_reward(settings: Training) -> Reward:
+def named_reward(settings: RLRecipe) -> Reward:
     """The recipe's reward, with the recipe's values for its options.
 
     Raises UsageError for one that does not judge what the regime rewards, or has not the option that a value is for.
@@ -78,7 +78,7 @@ def named_reward(settings: Training) -> Reward:
 
 
 @dataclass(frozen=True, slots=True)
-class Material:
+class CheckedData:
     """What a recipe names to be trained on, checked: the reward, the environments by name, and prompts if any."""
 
     reward: Reward
@@ -86,7 +86,9 @@ class Material:
     given: Sequence[Prefix]
 
 
-def material(settings: Training, tasks: Sequence[Task], patterns: Sequence[str], data: Mapping[str, Path]) -> Material:
+def check_data(
+    settings: RLRecipe, tasks: Sequence[Task], patterns: Sequence[str], data: Mapping[str, Path]
+) -> CheckedData:
     """Raises UsageError for test data, for data that no reward can judge, and for a reward that does not fit them."""
     judged = named_reward(settings)
     given = _given(patterns) if settings.regime == "step" and settings.prefixes == "given" else []
@@ -94,32 +96,34 @@ def material(settings: Training, tasks: Sequence[Task], patterns: Sequence[str],
     tasks = [task for task in tasks if task.name in samples]
     refuse_test_data(tasks, samples, data)
     items = {f"{task.name}/{sample.id}": (task, sample) for task in tasks for sample in samples[task.name]}
-    check(settings, [(prefix_task(prefix), prefix.sample) for prefix in given] or list(items.values()))
+    check_environments(settings, [(prefix_task(prefix), prefix.sample) for prefix in given] or list(items.values()))
     if judged.metric:
         for task in tasks:
             _require_metric(judged.metric, task, samples[task.name][0])
-    return Material(judged, items, given)
+    return CheckedData(judged, items, given)
 
 
-def look(settings: Training, patterns: Sequence[str], data: Mapping[str, Path]) -> None:
+def check_tasks(settings: RLRecipe, patterns: Sequence[str], data: Mapping[str, Path]) -> None:
     """Raises UsageError, before anything is built or written, for whatever `prepare` would refuse of what is named."""
     if patterns:
-        material(settings, select_tasks(patterns, data), patterns, data)
+        check_data(settings, select_tasks(patterns, data), patterns, data)
     else:
         named_reward(settings)
 
 
-def prepare(settings: Training, patterns: Sequence[str], data: Mapping[str, Path], out: Path, watch: Watch) -> Course:
+def prepare_training(
+    settings: RLRecipe, patterns: Sequence[str], data: Mapping[str, Path], out: Path, watch: ProgressCallback
+) -> TrainingSetup:
     """Reads or builds what is trained on. Raises UsageError where it cannot be used; see `material`."""
     tasks = select_tasks(patterns, data) if patterns else [_built(settings, "train", out, watch)]
-    found = material(settings, tasks, patterns, data)
+    found = check_data(settings, tasks, patterns, data)
     if not settings.steps:
         settings = replace(settings, steps=len(found.given) // settings.prompts * settings.updates)
     exam = [
         _exam(settings, split, out, watch) if count else None
         for split, count in (("validation", settings.validation), ("test", settings.test))
     ]
-    return Course(settings, found.reward, found.items, found.given, exam[0], exam[1])
+    return TrainingSetup(settings, found.reward, found.items, found.given, exam[0], exam[1])
 
 
 def _require_metric(metric: str, task: Task, sample: Sample) -> None:
@@ -140,7 +144,7 @@ def _given(patterns: Sequence[str]) -> list[Prefix]:
     return read_prefixes(Path(patterns[0]))
 
 
-def check(settings: Training, items: Sequence[tuple[Task, Sample]]) -> None:
+def check_environments(settings: RLRecipe, items: Sequence[tuple[Task, Sample]]) -> None:
     """Raises UsageError where there is nothing to train on, nothing to reward, nobody to talk to, or a state that no
     prompt holds."""
     if not items:
@@ -166,7 +170,9 @@ def check(settings: Training, items: Sequence[tuple[Task, Sample]]) -> None:
                 raise UsageError(f"{task.name}, sample {sample.id!r} has no tools or no sub-answers; leave it out.")
 
 
-def fitting(local: Local, settings: Training, requests: Mapping[str, ModelRequest]) -> list[str]:
+def select_fitting_prompts(
+    local: ModelTokenizer, settings: RLRecipe, requests: Mapping[str, ModelRequest]
+) -> list[str]:
     """The names of those prompts that are short enough for the model, in order.
 
     Raises UsageError for the first that is not, where the recipe refuses such, and where none is.
@@ -174,19 +180,19 @@ def fitting(local: Local, settings: Training, requests: Mapping[str, ModelReques
     kept = []
     for name, request in requests.items():
         tokens = len(local.encode(local.prompter.prompt(request).text))
-        if tokens <= longest(local, settings):
+        if tokens <= max_prompt_tokens(local, settings):
             kept.append(name)
         elif settings.overlong == "refuse":
             raise UsageError(
-                f"The prompt of {name} has {tokens} tokens and may have {longest(local, settings)}; leave it out, or "
-                "all that are too long with --set overlong=drop."
+                f"The prompt of {name} has {tokens} tokens and may have {max_prompt_tokens(local, settings)}; leave it "
+                "out, or all that are too long with --set overlong=drop."
             )
     if not kept:
-        raise UsageError(f"No prompt fits: each has more than {longest(local, settings)} tokens.")
+        raise UsageError(f"No prompt fits: each has more than {max_prompt_tokens(local, settings)} tokens.")
     return kept
 
 
-def longest(local: Local, settings: Training) -> int:
+def max_prompt_tokens(local: ModelTokenizer, settings: RLRecipe) -> int:
     """Tokens that a prompt may have."""
     context = local.folder.context
     room = settings.max_prompt or 10**9
@@ -204,20 +210,20 @@ def first_request(task: Task, sample: Sample, reasoning: Reasoning) -> ModelRequ
 # --- built -------------------------------------------------------------------------------------------------------
 
 
-def _built(settings: Training, split: str, out: Path, watch: Watch) -> Task:
+def _built(settings: RLRecipe, split: str, out: Path, watch: ProgressCallback) -> Task:
     return file_task(build_split(settings, split, out, watch))
 
 
-def _exam(settings: Training, split: str, out: Path, watch: Watch) -> Exam:
+def _exam(settings: RLRecipe, split: str, out: Path, watch: ProgressCallback) -> EvaluationSet:
     path = build_split(settings, split, out, watch)
-    return Exam(path, Limits(max_turns=settings.max_turns), reasoning_of(settings), settings.max_tokens)
+    return EvaluationSet(path, Limits(max_turns=settings.max_turns), reasoning_of(settings), settings.max_tokens)
 
 
-def build_split(settings: Training, split: str, out: Path, watch: Watch) -> Path:
+def build_split(settings: RLRecipe, split: str, out: Path, watch: ProgressCallback) -> Path:
     """The recipe's environments of a split, built where they are not there yet."""
-    from envbuilder.pipeline import build
-    from envbuilder.plan import Plan
-    from envbuilder.records import KINDS
+    from envbuilder.pipeline import build_file
+    from envbuilder.plan import BuildPlan
+    from envbuilder.records import QUESTION_KINDS
     from envbuilder.spec import PRESETS
 
     n = {"train": settings.environments, "validation": settings.validation, "test": settings.test}[split]
@@ -225,8 +231,8 @@ def build_split(settings: Training, split: str, out: Path, watch: Watch) -> Path
     if path.exists():
         return path
     path.parent.mkdir(parents=True, exist_ok=True)
-    seed = settings.data_seed + OFFSETS[split]
-    plan = Plan(KINDS, n, settings.level, PRESETS[settings.level].levels, seed, split)  # type: ignore[arg-type]
+    seed = settings.data_seed + SPLIT_SEED_OFFSETS[split]
+    plan = BuildPlan(QUESTION_KINDS, n, settings.level, PRESETS[settings.level].levels, seed, split)  # type: ignore[arg-type]
     done = 0
 
     def one(refused: object) -> None:
@@ -234,7 +240,7 @@ def build_split(settings: Training, split: str, out: Path, watch: Watch) -> Path
         done += 1
         watch(f"build {split}", done, n)
 
-    build(plan, path, watch=one)
+    build_file(plan, path, watch=one)
     if len(read_samples(path)) < n:
         raise UsageError(f"Only a part of the {n} environments of {path} could be built; ask for fewer.")
     return path

@@ -17,21 +17,20 @@ from typing import Any, Protocol
 from harness.data.files import write_rows
 from harness.errors import HarnessError
 from harness.metrics import shown_in
-from harness.models.local.hf import HFModel, continue_rows
-from harness.models.local.rows import Row, to_row
-from harness.models.local.tokenizer import Local, cut
-from harness.scoring.verdict import verdict_of
+from harness.models.local.hf import HFModel, generate_rows
+from harness.models.local.rows import PromptRow, to_row
+from harness.models.local.tokenizer import ModelTokenizer, cut_at_turn_end
+from harness.scoring.verdict import score_trajectory
 from harness.types import ModelRequest, Sampling, Trajectory
-from trainer.prefixes import Prefix, distinct, read_prefixes, to_record
-from trainer.prefixes import cut as cut_prefixes
+from trainer.prefixes import Prefix, cut_prefixes, drop_duplicates, prefix_to_record, read_prefixes
 from trainer.rewards import Turn
-from trainer.rl.actor import Job, Manner, Policy, Track, play
-from trainer.rl.data import Course, first_request, fitting, longest
-from trainer.rl.validation import WIDTH
+from trainer.rl.actor import Actor, EpisodeRequest, EpisodeTokens, RolloutSettings, play_episodes
+from trainer.rl.data import TrainingSetup, first_request, max_prompt_tokens, select_fitting_prompts
+from trainer.rl.validation import EPISODE_BATCH_SIZE
 from trainer.tool_runner import shared_sandbox
 
 
-class Asker(Protocol):
+class TrainerView(Protocol):
     """What is known here of the trainer. `state.global_step` counts optimiser steps."""
 
     state: Any
@@ -44,14 +43,14 @@ class Asker(Protocol):
 
     def sampling(self) -> Sampling: ...
 
-    def generating(self) -> AbstractContextManager[Any]: ...
+    def unwrap_for_generation(self) -> AbstractContextManager[Any]: ...
 
 
 @dataclass(frozen=True, slots=True)
-class Scored:
+class ScoredCompletion:
     """A generated sequence and what it earned: one reward, or one a turn. None: nothing can be said."""
 
-    track: Track
+    tokens: EpisodeTokens
     rewards: tuple[float | None, ...]
     scores: Mapping[str, float]
 
@@ -61,34 +60,38 @@ class Scored:
         return sum(known) if known else None
 
 
-class Episodes:
+class EpisodeGenerator:
     """Whole episodes: the episode regime, and the step regime where turns earn their returns."""
 
-    def __init__(self, course: Course, model: Local) -> None:
+    def __init__(self, course: TrainingSetup, model: ModelTokenizer) -> None:
         self._course = course
         self._model = model
 
-    def rows(self) -> list[str]:
+    def dataset_rows(self) -> list[str]:
         """The prompts of the data set: names of environments."""
         requests = {
             name: first_request(task, sample, self._course.reasoning)
             for name, (task, sample) in self._course.items.items()
         }
-        return fitting(self._model, self._course.settings, requests)
+        return select_fitting_prompts(self._model, self._course.settings, requests)
 
-    def generate(self, prompts: Sequence[str], trainer: Asker) -> list[Scored]:
+    def generate(self, prompts: Sequence[str], trainer: TrainerView) -> list[ScoredCompletion]:
         """Plays one episode a prompt with the network as it is. Equal prompts are told apart by their places."""
         settings, course = self._course.settings, self._course
-        jobs = [Job(*course.items[name], place % settings.samples) for place, name in trainer.places(prompts)]
-        manner = Manner(trainer.sampling(), course.limits, course.reasoning)
-        with trainer.generating() as network:
-            policy = Policy(self._model, network, WIDTH)
-            played = play(policy, jobs, manner, shared_sandbox())
+        jobs = [
+            EpisodeRequest(*course.items[name], place % settings.samples) for place, name in trainer.places(prompts)
+        ]
+        manner = RolloutSettings(trainer.sampling(), course.limits, course.reasoning)
+        with trainer.unwrap_for_generation() as network:
+            policy = Actor(self._model, network, EPISODE_BATCH_SIZE)
+            played = play_episodes(policy, jobs, manner, shared_sandbox())
         return self._scored(policy, jobs, played)
 
-    def _scored(self, policy: Policy, jobs: Sequence[Job], played: Sequence[Trajectory]) -> list[Scored]:
-        verdicts = [verdict_of(job.task, job.sample, done) for job, done in zip(jobs, played, strict=True)]
-        tracks = [policy.take(job.key) for job in jobs]
+    def _scored(
+        self, policy: Actor, jobs: Sequence[EpisodeRequest], played: Sequence[Trajectory]
+    ) -> list[ScoredCompletion]:
+        verdicts = [score_trajectory(job.task, job.sample, done) for job, done in zip(jobs, played, strict=True)]
+        tracks = [policy.pop_tokens(job.key) for job in jobs]
         if self._course.settings.credit == "return":
             rewards = self._by_turn(jobs, played, tracks)
         else:
@@ -99,12 +102,12 @@ class Episodes:
                 for job, done, verdict in zip(jobs, played, verdicts, strict=True)
             ]
         return [
-            Scored(track, earned, {**logged(verdict.scores), "rewritten_turns": float(track.rewritten)})
+            ScoredCompletion(track, earned, {**logged(verdict.scores), "rewritten_turns": float(track.rewritten)})
             for track, earned, verdict in zip(tracks, rewards, verdicts, strict=True)
         ]
 
     def _by_turn(
-        self, jobs: Sequence[Job], played: Sequence[Trajectory], tracks: Sequence[Track]
+        self, jobs: Sequence[EpisodeRequest], played: Sequence[Trajectory], tracks: Sequence[EpisodeTokens]
     ) -> list[tuple[float | None, ...]]:
         """The step reward of every turn of every episode."""
         turns: list[Turn] = []
@@ -116,7 +119,7 @@ class Episodes:
             prefixes = list(cut_prefixes(job.task.name, job.sample, done, job.epoch, self._course.rule))[: len(said)]
             name = self._model.format.name
             turns += [
-                prefix.answered(message.raw or "", name, tracks[len(counts)].thinking)
+                prefix.to_turn(message.raw or "", name, tracks[len(counts)].thinking)
                 for prefix, message in zip(prefixes, said, strict=False)
             ]
             counts.append(len(prefixes))
@@ -124,10 +127,10 @@ class Episodes:
         return [tuple(next(earned) for _ in range(count)) or (None,) for count in counts]
 
 
-class Steps:
+class TurnGenerator:
     """One turn that answers a prefix: the paper's regime. Prefixes are given, or made afresh by the network itself."""
 
-    def __init__(self, course: Course, model: Local, out: Path) -> None:
+    def __init__(self, course: TrainingSetup, model: ModelTokenizer, out: Path) -> None:
         self._course = course
         self._model = model
         self._folder = out / "prefixes"
@@ -135,18 +138,18 @@ class Steps:
         self._pool: list[Prefix] = []
         if course.prefixes:
             requests = {str(place): self._request(one, 0) for place, one in enumerate(course.prefixes)}
-            kept = fitting(model, course.settings, requests)
+            kept = select_fitting_prompts(model, course.settings, requests)
             self._pool = [course.prefixes[int(place)] for place in kept]
 
-    def rows(self) -> list[str]:
+    def dataset_rows(self) -> list[str]:
         """The prompts of the data set: places in the pool. A pass goes through fresh prefixes once."""
         return [str(place) for place in range(len(self._pool) or self._size)]
 
-    def texts(self) -> list[str]:
+    def render_prompts(self) -> list[str]:
         """The prompts rendered, for a server that generates."""
         return [self._model.prompter.prompt(self._request(prefix, 0)).text for prefix in self._pool]
 
-    def generate(self, prompts: Sequence[str], trainer: Asker) -> list[Scored]:
+    def generate(self, prompts: Sequence[str], trainer: TrainerView) -> list[ScoredCompletion]:
         """One turn a prompt by the network as it is; equal prompts are told apart by their places."""
         settings = self._course.settings
         if not self._course.prefixes:
@@ -159,33 +162,35 @@ class Steps:
             )
             for (place, name), prefix in zip(trainer.places(prompts), prefixes, strict=True)
         ]
-        rows = [row for request in requests if isinstance(row := to_row(self._model, request), Row)]
-        with trainer.generating() as network:
+        rows = [row for request in requests if isinstance(row := to_row(self._model, request), PromptRow)]
+        with trainer.unwrap_for_generation() as network:
             generated = [
-                ids for start in range(0, len(rows), WIDTH) for ids in self._generated(network, rows[start:][:WIDTH])
+                ids
+                for start in range(0, len(rows), EPISODE_BATCH_SIZE)
+                for ids in self._generated(network, rows[start:][:EPISODE_BATCH_SIZE])
             ]
         tracks = []
         for row, ids in zip(rows, generated, strict=True):
-            track = Track(list(row.ids), thinking=row.prompt.thinking)
-            track.add(cut(self._model, ids[: row.room])[0], 0)
+            track = EpisodeTokens(list(row.ids), thinking=row.prompt.thinking)
+            track.add(cut_at_turn_end(self._model, ids[: row.max_new_tokens])[0], 0)
             tracks.append(track)
-        return self.scored(prefixes, tracks)
+        return self.score_turns(prefixes, tracks)
 
-    def scored(self, prefixes: Sequence[Prefix], tracks: Sequence[Track]) -> list[Scored]:
+    def score_turns(self, prefixes: Sequence[Prefix], tracks: Sequence[EpisodeTokens]) -> list[ScoredCompletion]:
         """Generated turns with their rewards."""
         turns = [
-            prefix.answered(cut(self._model, track.ids)[1], self._model.format.name, track.thinking)
+            prefix.to_turn(cut_at_turn_end(self._model, track.ids)[1], self._model.format.name, track.thinking)
             for prefix, track in zip(prefixes, tracks, strict=True)
         ]
         earned = self._course.reward.steps(turns)
-        return [Scored(track, (value,), {}) for track, value in zip(tracks, earned, strict=True)]
+        return [ScoredCompletion(track, (value,), {}) for track, value in zip(tracks, earned, strict=True)]
 
-    def prefix(self, place: int) -> Prefix:
+    def prefix_at(self, place: int) -> Prefix:
         """A given prefix by its place."""
         return self._pool[place]
 
-    def _generated(self, network: Any, rows: Sequence[Row]) -> list[list[int]]:
-        return continue_rows(network, self._model, rows)
+    def _generated(self, network: Any, rows: Sequence[PromptRow]) -> list[list[int]]:
+        return generate_rows(network, self._model, rows)
 
     def _request(self, prefix: Prefix, epoch: int) -> ModelRequest:
         return ModelRequest(
@@ -199,7 +204,7 @@ class Steps:
             self._course.reasoning,
         )
 
-    def _refresh(self, trainer: Asker) -> None:
+    def _refresh(self, trainer: TrainerView) -> None:
         """Fresh prefixes where it is time for them; those of a run that is gone on with are read."""
         due = trainer.state.global_step // self._course.settings.refresh * self._course.settings.refresh
         if due == self._made:
@@ -207,26 +212,28 @@ class Steps:
         path = self._folder / f"step-{due:06d}.jsonl"
         if trainer.accelerator.is_main_process and not path.exists():
             self._folder.mkdir(parents=True, exist_ok=True)
-            write_rows(path, map(to_record, self._collect(trainer, due)))
+            write_rows(path, map(prefix_to_record, self._collect(trainer, due)))
         trainer.accelerator.wait_for_everyone()
         self._pool, self._made = read_prefixes(path), due
 
-    def _collect(self, trainer: Asker, step: int) -> list[Prefix]:
+    def _collect(self, trainer: TrainerView, step: int) -> list[Prefix]:
         """Episodes by the network as it is, cut after every turn, and mixed as the recipe asks."""
         settings, course = self._course.settings, self._course
         draw = random.Random(f"{settings.seed}:{step}:players")
         names = draw.sample(sorted(course.items), min(settings.players, len(course.items)))
-        jobs = [Job(*course.items[name], 0) for name in names]
-        manner = Manner(trainer.sampling(), course.limits, course.reasoning)
-        with trainer.generating() as network:
-            player = HFModel("collecting", self._model, WIDTH, {}, lambda rows: self._generated(network, rows))
-            played = play(player, jobs, manner, shared_sandbox())
+        jobs = [EpisodeRequest(*course.items[name], 0) for name in names]
+        manner = RolloutSettings(trainer.sampling(), course.limits, course.reasoning)
+        with trainer.unwrap_for_generation() as network:
+            player = HFModel(
+                "collecting", self._model, EPISODE_BATCH_SIZE, {}, lambda rows: self._generated(network, rows)
+            )
+            played = play_episodes(player, jobs, manner, shared_sandbox())
         states = [
             prefix
             for job, done in zip(jobs, played, strict=True)
             for prefix in cut_prefixes(job.task.name, job.sample, done, 0, course.rule)
         ]
-        return mixed(list(distinct(filter(self._fits, states))), self._size, settings.solved, draw)
+        return mixed(list(drop_duplicates(filter(self._fits, states))), self._size, settings.solved, draw)
 
     @property
     def _size(self) -> int:
@@ -236,7 +243,7 @@ class Steps:
 
     def _fits(self, prefix: Prefix) -> bool:
         text = self._model.prompter.prompt(self._request(prefix, 0)).text
-        return len(self._model.encode(text)) <= longest(self._model, self._course.settings)
+        return len(self._model.encode(text)) <= max_prompt_tokens(self._model, self._course.settings)
 
 
 def mixed(prefixes: Sequence[Prefix], size: int, solved: float, draw: random.Random) -> list[Prefix]:
@@ -244,8 +251,8 @@ def mixed(prefixes: Sequence[Prefix], size: int, solved: float, draw: random.Ran
     there are too few. Raises HarnessError where there are none at all."""
     if not prefixes:
         raise HarnessError("The network's own episodes gave no prompt that fits; raise max_prompt or max_turns.")
-    done = [prefix for prefix in prefixes if not prefix.still_open]
-    others = [prefix for prefix in prefixes if prefix.still_open]
+    done = [prefix for prefix in prefixes if not prefix.unsolved_count]
+    others = [prefix for prefix in prefixes if prefix.unsolved_count]
     share = max(solved, len(done) / len(prefixes)) if done and others else float(bool(done))
     wanted = round(share * size)
     chosen = _so_many(done, wanted, draw) + _so_many(others, size - wanted, draw)

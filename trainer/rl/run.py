@@ -19,14 +19,14 @@ import harness
 from harness.data import jsonio
 from harness.errors import UsageError
 from harness.models.local.folder import check_folder, folder_digest
-from harness.models.local.tokenizer import Local, open_local
+from harness.models.local.tokenizer import ModelTokenizer, open_tokenizer
 from harness.types import JSONObject
 from trainer import distributed, run_directory
-from trainer.rl.data import Course, Watch, reasoning_of
-from trainer.rl.settings import Training
+from trainer.rl.data import ProgressCallback, TrainingSetup, reasoning_of
+from trainer.rl.settings import RLRecipe
 
 if TYPE_CHECKING:
-    from trainer.rl.validation import Difference
+    from trainer.rl.validation import MetricDifference
 
 SCHEMA = 1
 RESULT = "result.json"
@@ -35,7 +35,7 @@ TOLD = ("recipe", "seed", "from", "parameters", "best_step", "test", "cpu_second
 PACKAGES = ("torch", "transformers", "trl", "datasets", "accelerate", "tokenizers")
 
 
-def identity(settings: Training, name: str, path: Path, patterns: Sequence[str]) -> JSONObject:
+def run_identity(settings: RLRecipe, name: str, path: Path, patterns: Sequence[str]) -> JSONObject:
     """What makes a run this one and no other."""
     return {
         "schema": SCHEMA,
@@ -46,20 +46,20 @@ def identity(settings: Training, name: str, path: Path, patterns: Sequence[str])
     }
 
 
-def checked_model(settings: Training, name: str, path: Path) -> Local:
+def check_model(settings: RLRecipe, name: str, path: Path) -> ModelTokenizer:
     """The model's tokenizer and template, fit for the regime. Raises UsageError in one sentence where they are not."""
-    from trainer.rl.actor import for_episodes
+    from trainer.rl.actor import with_stable_template
 
     _check_vllm(settings)
-    model = open_local(check_folder(name, path, {}), {})
+    model = open_tokenizer(check_folder(name, path, {}), {})
     if settings.thinking != "default":
         model.prompter.switch(reasoning_of(settings))
     if settings.regime == "episode" or settings.credit == "return":
-        return for_episodes(model, reasoning_of(settings))
+        return with_stable_template(model, reasoning_of(settings))
     return model
 
 
-def _check_vllm(settings: Training) -> None:
+def _check_vllm(settings: RLRecipe) -> None:
     import torch
 
     if settings.vllm == "off":
@@ -72,25 +72,25 @@ def _check_vllm(settings: Training) -> None:
         raise UsageError("vllm = server needs the server's address in vllm_server.")
 
 
-def train(
-    settings: Training,
-    model: Local,
+def train_rl(
+    settings: RLRecipe,
+    model: ModelTokenizer,
     patterns: Sequence[str],
     data: Mapping[str, Path],
     out: Path,
     command: Sequence[str],
-    watch: Watch,
+    watch: ProgressCallback,
 ) -> JSONObject:
     """Runs what is left of a run in `out`, and returns its result."""
     from harness.models.local.hf import load_weights
     from trainer.rl import trl_trainer
-    from trainer.rl.data import prepare
+    from trainer.rl.data import prepare_training
 
-    with distributed.leader_first():
-        course = prepare(settings, patterns, data, out, watch)
+    with distributed.main_process_first():
+        course = prepare_training(settings, patterns, data, out, watch)
     network = load_weights(model, settings.dtype, device())
-    diary = trl_trainer.fit(course, model, network, out, watch)
-    best = diary.best
+    diary = trl_trainer.train_network(course, model, network, out, watch)
+    best = diary.best_validation
     result: JSONObject = {
         "schema": SCHEMA,
         "recipe": asdict(settings),
@@ -102,10 +102,12 @@ def train(
         "versions": {"harness": harness.__version__, "python": platform.python_version(), "platform": sys.platform}
         | {package: version(package) for package in PACKAGES},
     }
-    if distributed.leads():
-        jsonio.write_json(out / "model" / "manifest.json", {**result, "metrics": {"cpu_seconds": round(diary.cpu, 1)}})
-        result["test"] = [asdict(one) for one in examined(course, model, out, watch)]
-        result["cpu_seconds"] = round(diary.cpu, 1)
+    if distributed.is_main_process():
+        jsonio.write_json(
+            out / "model" / "manifest.json", {**result, "metrics": {"cpu_seconds": round(diary.cpu_time, 1)}}
+        )
+        result["test"] = [asdict(one) for one in run_tests(course, model, out, watch)]
+        result["cpu_seconds"] = round(diary.cpu_time, 1)
         jsonio.write_json(out / RESULT, result)
     return result
 
@@ -117,9 +119,11 @@ def device() -> str:
     return f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if torch.cuda.is_available() else "cpu"
 
 
-def examined(course: Course, model: Local, out: Path, watch: Watch) -> list[Difference]:
+def run_tests(
+    course: TrainingSetup, model: ModelTokenizer, out: Path, watch: ProgressCallback
+) -> list[MetricDifference]:
     """The test environments before and after; nothing where the recipe has none."""
-    from trainer.rl.validation import differences, examine
+    from trainer.rl.validation import compare_metrics, run_test
     from trainer.tool_runner import shared_sandbox
 
     if course.test is None:
@@ -128,23 +132,23 @@ def examined(course: Course, model: Local, out: Path, watch: Watch) -> list[Diff
     runs = {"before": (model.folder.name, model.folder.path), "after": (f"hf/{trained}", trained)}
     for done, (run, (name, path)) in enumerate(runs.items()):
         watch("test", done, len(runs))
-        examine(course.test, name, path, shared_sandbox(), out / "test" / run)
-    return differences(out / "test" / "before", out / "test" / "after")
+        run_test(course.test, name, path, shared_sandbox(), out / "test" / run)
+    return compare_metrics(out / "test" / "before", out / "test" / "after")
 
 
-def finished(out: Path) -> JSONObject | None:
+def read_finished_run(out: Path) -> JSONObject | None:
     """The result of a run that is complete. Raises UsageError for one that cannot be read."""
     path = out / RESULT
     return run_directory.read_result(path, TOLD) if path.is_file() else None
 
 
-def described(result: JSONObject, out: Path) -> str:
+def describe_result(result: JSONObject, out: Path) -> str:
     """What a person is told at the end."""
-    from trainer.rl.validation import Difference, table
+    from trainer.rl.validation import MetricDifference, format_differences
 
-    test = [Difference(**{**one, "ci95": one["ci95"] and tuple(one["ci95"])}) for one in result["test"]]
+    test = [MetricDifference(**{**one, "ci95": one["ci95"] and tuple(one["ci95"])}) for one in result["test"]]
     recipe = result["recipe"]
-    lines = [table(test, recipe["test"]), ""] if test else []
+    lines = [format_differences(test, recipe["test"]), ""] if test else []
     lines += [
         f"from {result['from']}, {result['parameters']:,} parameters; {recipe['regime']} regime, "
         f"{recipe['algorithm']}, seed {recipe['seed']}; best at step {result['best_step']} of {recipe['steps']}; "

@@ -20,7 +20,7 @@ REWARD_OPTIONS = ("answer_bonus", "useless_cost")
 
 
 @dataclass(frozen=True, slots=True)
-class Training:
+class RLRecipe:
     """A recipe of the regimes step and episode. All seeds of training come from `seed`, all of data from `data_seed`.
 
     algorithm        a name of trainer.rl.algorithms.ALGORITHMS
@@ -131,62 +131,67 @@ class Training:
             "loss": ("dapo", "bnpo", "grpo"),
         }
         for name, allowed in choices.items():
-            require(getattr(self, name) in allowed, name, f"one of {', '.join(allowed)}")
+            require_value(getattr(self, name) in allowed, name, f"one of {', '.join(allowed)}")
         least = 0 if self.regime == "step" and self.prefixes == "given" else 1
-        require(self.steps >= least, "steps", f"at least {least}")
+        require_value(self.steps >= least, "steps", f"at least {least}")
         for name in ("environments", "prompts", "updates", "micro_batch", "max_tokens", "max_turns"):
-            require(getattr(self, name) >= 1, name, "at least 1")
+            require_value(getattr(self, name) >= 1, name, "at least 1")
         for name in ("refresh", "players", "validate_every", "save_every", "keep"):
-            require(getattr(self, name) >= 1, name, "at least 1")
+            require_value(getattr(self, name) >= 1, name, "at least 1")
         for name in ("validation", "test", "warmup", "max_prompt", "lora_rank"):
-            require(getattr(self, name) >= 0, name, "0 or more")
+            require_value(getattr(self, name) >= 0, name, "0 or more")
         for name in ("kl", "entropy", "weight_decay", "clip_high"):
-            require(0 <= getattr(self, name) < math.inf, name, "0 or more")
+            require_value(0 <= getattr(self, name) < math.inf, name, "0 or more")
         for name in REWARD_OPTIONS:
             value = getattr(self, name)
-            require(value is None or 0 <= value < math.inf, name, "0 or more")
+            require_value(value is None or 0 <= value < math.inf, name, "0 or more")
         for name in ("learning_rate", "temperature", "clip", "max_grad_norm"):
-            require(0 < getattr(self, name) < math.inf, name, "above 0")
-        require(0 <= self.solved < 1, "solved", "from 0 to below 1")
-        require(0 < self.vllm_memory < 1, "vllm_memory", "between 0 and 1")
-        require(not userinfo(self.vllm_server), "vllm_server", "without user and password, because recipes are kept")
-        require(self.samples >= 2, "samples", "at least 2")
-        require(self.total % self.updates == 0, "updates", "a divisor of prompts x samples")
+            require_value(0 < getattr(self, name) < math.inf, name, "above 0")
+        require_value(0 <= self.solved < 1, "solved", "from 0 to below 1")
+        require_value(0 < self.vllm_memory < 1, "vllm_memory", "between 0 and 1")
+        require_value(
+            not userinfo(self.vllm_server), "vllm_server", "without user and password, because recipes are kept"
+        )
+        require_value(self.samples >= 2, "samples", "at least 2")
+        require_value(self.sequences_per_generation % self.updates == 0, "updates", "a divisor of prompts x samples")
         for name in ("save_every", "refresh"):
-            require(getattr(self, name) % self.updates == 0, name, "a multiple of updates, the steps of a generation")
-        require(self.credit == "turn" or self.regime == "step", "credit", "turn in the episode regime")
-        require(self.credit == "turn" or self.prefixes == "fresh", "credit", "turn where prefixes are given")
+            require_value(
+                getattr(self, name) % self.updates == 0, name, "a multiple of updates, the steps of a generation"
+            )
+        require_value(self.credit == "turn" or self.regime == "step", "credit", "turn in the episode regime")
+        require_value(self.credit == "turn" or self.prefixes == "fresh", "credit", "turn where prefixes are given")
 
     def _own_credit(self) -> str:
         """What was best in the step regime (docs/training-results.md), unless the paper's own is asked for."""
-        alone = self.prefixes == "given" or self.papers
+        alone = self.prefixes == "given" or self.is_paper_reward
         return "return" if self.regime == "step" and not alone else "turn"
 
     @property
-    def papers(self) -> bool:
+    def is_paper_reward(self) -> bool:
         """Whether a reward of the paper's is asked for by name."""
         return self.reward.startswith("paper_")
 
     @property
-    def total(self) -> int:
+    def sequences_per_generation(self) -> int:
         """Sequences a generation, on all processes together."""
         return self.prompts * self.samples
 
-    def pieces(self, processes: int) -> tuple[int, int]:
+    def micro_batches(self, processes: int) -> tuple[int, int]:
         """(sequences a process takes at once, pieces an optimiser step): the largest that divide evenly.
 
         Raises UsageError where the processes cannot share an update.
         """
-        share, rest = divmod(self.total // self.updates, processes)
+        share, rest = divmod(self.sequences_per_generation // self.updates, processes)
         if rest or not share:
             raise UsageError(
-                f"{self.total // self.updates} sequences an update cannot be shared by {processes} processes."
+                f"{self.sequences_per_generation // self.updates} sequences an update cannot be shared by "
+                f"{processes} processes."
             )
         size = next(size for size in range(min(self.micro_batch, share), 0, -1) if share % size == 0)
         return size, share // size
 
 
-def require(fits: bool, name: str, what: str) -> None:
+def require_value(fits: bool, name: str, what: str) -> None:
     """Raises UsageError in a recipe's words."""
     if not fits:
         raise UsageError(f"The recipe's {name} must be {what}.")

@@ -33,40 +33,40 @@ from datasets import Dataset
 
 from harness.data import jsonio
 from harness.errors import HarnessError, UsageError
-from harness.models.local.packages import quietly_imported
-from harness.models.local.prompting import OPENED
-from harness.models.local.tokenizer import Local
+from harness.models.local.packages import import_quietly
+from harness.models.local.prompting import OPEN_REASONING
+from harness.models.local.tokenizer import ModelTokenizer
 from harness.types import Sampling
 from trainer import run_directory
-from trainer.rl.actor import NOT_OURS, Track
-from trainer.rl.algorithms import ALGORITHMS, advantages, local, on_tokens, returns_to_go
-from trainer.rl.batches import by_length, tables, trimmed
-from trainer.rl.callback import Diary, bytes_of
-from trainer.rl.data import Course, Watch
-from trainer.rl.generation import Episodes, Scored, Steps
-from trainer.rl.settings import Training
+from trainer.rl.actor import NOT_GENERATED, EpisodeTokens
+from trainer.rl.algorithms import ALGORITHMS, compute_advantages, returns_to_go, select_process_rows, spread_over_tokens
+from trainer.rl.batches import make_reward_tensors, sort_by_length, trim_padding
+from trainer.rl.callback import TrainingCallback, checkpoint_bytes
+from trainer.rl.data import ProgressCallback, TrainingSetup
+from trainer.rl.generation import EpisodeGenerator, ScoredCompletion, TurnGenerator
+from trainer.rl.settings import RLRecipe
 
-transformers: Any = quietly_imported("transformers")
-trl: Any = quietly_imported("trl")
+transformers: Any = import_quietly("transformers")
+trl: Any = import_quietly("trl")
 
 # --- the trainer -------------------------------------------------------------------------------------------------
 
 
-class Trainer(trl.GRPOTrainer):  # type: ignore[misc]
+class EnvironmentTrainer(trl.GRPOTrainer):  # type: ignore[misc]
     """TRL's, with advantages of our own where the algorithm is not its own, batches sorted by length, and a stop at a
     loss that is no number."""
 
     _buffered_inputs: Any
 
-    def __init__(self, course: Course, source: Episodes | Steps, **more: Any) -> None:
-        self.course = course
+    def __init__(self, course: TrainingSetup, source: EpisodeGenerator | TurnGenerator, **more: Any) -> None:
+        self.setup = course
         self.source = source
-        self.scored: list[Scored] = []
+        self.scored: list[ScoredCompletion] = []
         super().__init__(**more)
 
     def sampling(self) -> Sampling:
         """How this generation is drawn: its seed is the recipe's and the step's."""
-        settings = self.course.settings
+        settings = self.setup.settings
         seed = int(jsonio.digest([settings.seed, self.state.global_step])[:7], 16)
         return Sampling(settings.temperature, settings.max_tokens, seed)
 
@@ -75,7 +75,7 @@ class Trainer(trl.GRPOTrainer):  # type: ignore[misc]
         return enumerate(prompts, self.accelerator.process_index * len(prompts))
 
     @contextmanager
-    def generating(self) -> Iterator[Any]:
+    def unwrap_for_generation(self) -> Iterator[Any]:
         """The network, unwrapped and set to generate."""
         network = self.accelerator.unwrap_model(self.model_wrapped)
         training = network.training
@@ -98,31 +98,31 @@ class Trainer(trl.GRPOTrainer):  # type: ignore[misc]
         return loss
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        run_directory.require_space(Path(self.args.output_dir), bytes_of(model))
+        run_directory.require_space(Path(self.args.output_dir), checkpoint_bytes(model))
         super()._save_checkpoint(model, trial)
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         output: dict[str, Any] = super()._generate_and_score_completions(inputs)
-        if ALGORITHMS[self.course.settings.algorithm].ours or self.course.settings.credit == "return":
+        if ALGORITHMS[self.setup.settings.algorithm].ours or self.setup.settings.credit == "return":
             output["advantages"] = self._advantages(output["completion_ids"].shape[1])
         return output
 
     def _advantages(self, width: int) -> torch.Tensor:
         """(B,) where a sequence has one reward; (B, T) on tokens where turns have their own."""
-        settings = self.course.settings
+        settings = self.setup.settings
         by_turn = settings.credit == "return"
-        rewards, tokens = tables(self.scored, settings.max_turns if by_turn else 1)
+        rewards, tokens = make_reward_tensors(self.scored, settings.max_turns if by_turn else 1)
         everybody = [self.accelerator.gather(table.to(self.accelerator.device)) for table in (rewards, tokens)]
         if by_turn:
             everybody[0] = returns_to_go(everybody[0])
-        found = advantages(settings.algorithm, everybody[0], everybody[1], settings.samples)
-        ours = local(found, self.accelerator.process_index, len(self.scored))
+        found = compute_advantages(settings.algorithm, everybody[0], everybody[1], settings.samples)
+        ours = select_process_rows(found, self.accelerator.process_index, len(self.scored))
         if not by_turn:
             return ours[:, 0]
-        turns = torch.full((len(self.scored), width), NOT_OURS)
+        turns = torch.full((len(self.scored), width), NOT_GENERATED)
         for row, scored in enumerate(self.scored):
-            turns[row, : len(scored.track.turns)] = torch.tensor(scored.track.turns)
-        return on_tokens(ours, turns.to(ours.device))
+            turns[row, : len(scored.tokens.turns)] = torch.tensor(scored.tokens.turns)
+        return spread_over_tokens(ours, turns.to(ours.device))
 
     def _prepare_inputs(self, generation_batch: Any) -> Any:
         """Pieces of one update are sorted by length, so that a piece is padded to its own longest."""
@@ -132,63 +132,76 @@ class Trainer(trl.GRPOTrainer):  # type: ignore[misc]
             return inputs
         pieces, each = self._buffered_inputs, self.args.gradient_accumulation_steps
         self._buffered_inputs = [
-            piece for start in range(0, len(pieces), each) for piece in by_length(pieces[start : start + each])
+            piece for start in range(0, len(pieces), each) for piece in sort_by_length(pieces[start : start + each])
         ]
         return self._buffered_inputs[self._step % self.args.steps_per_generation]
 
     def _compute_loss(self, model: Any, inputs: Mapping[str, Any]) -> Any:
-        return super()._compute_loss(model, trimmed(inputs))
+        return super()._compute_loss(model, trim_padding(inputs))
 
 
 # --- a run -------------------------------------------------------------------------------------------------------
 
 
-def fit(course: Course, model: Local, network: Any, out: Path, watch: Watch) -> Diary:
+def train_network(
+    course: TrainingSetup, model: ModelTokenizer, network: Any, out: Path, watch: ProgressCallback
+) -> TrainingCallback:
     """Trains from the last checkpoint in `out`, or from `network`; DIR/model is the best of it.
 
     Raises HarnessError with one sentence where it must stop early: no room on the disk, a loss that is no number.
     """
     settings = course.settings
-    source: Episodes | Steps
+    source: EpisodeGenerator | TurnGenerator
     if settings.regime == "episode" or settings.credit == "return":
-        source = Episodes(course, model)
+        source = EpisodeGenerator(course, model)
     else:
-        source = Steps(course, model, out)
-    resumed = run_directory.last(out / "checkpoints")
-    lines = run_directory.keep_lines(out / "metrics.jsonl", 0 if resumed is None else run_directory.step_of(resumed))
+        source = TurnGenerator(course, model, out)
+    resumed = run_directory.find_last_checkpoint(out / "checkpoints")
+    lines = run_directory.truncate_metrics(
+        out / "metrics.jsonl", 0 if resumed is None else run_directory.checkpoint_step(resumed)
+    )
     if resumed is None:
-        lines = run_directory.keep_lines(out / "metrics.jsonl", -1)
-    run_directory.require_space(out, 2 * bytes_of(network))
-    diary = Diary(course, model, out, lines, watch)
+        lines = run_directory.truncate_metrics(out / "metrics.jsonl", -1)
+    run_directory.require_space(out, 2 * checkpoint_bytes(network))
+    diary = TrainingCallback(course, model, out, lines, watch)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the libraries', which are for their authors
-        trainer = build(course, source, model, network, out / "checkpoints", [diary])
+        trainer = make_trainer(course, source, model, network, out / "checkpoints", [diary])
         diary.trainer = trainer
         check_sharding(trainer)
         trainer.train(resume_from_checkpoint=None if resumed is None else str(resumed))
     if course.validation is None:
-        diary.keep(trainer)
+        diary.save_model(trainer)
     return diary
 
 
-def build(
-    course: Course, source: Episodes | Steps, model: Local, network: Any, folder: Path, callbacks: Sequence[Any]
-) -> Trainer:
+def make_trainer(
+    course: TrainingSetup,
+    source: EpisodeGenerator | TurnGenerator,
+    model: ModelTokenizer,
+    network: Any,
+    folder: Path,
+    callbacks: Sequence[Any],
+) -> EnvironmentTrainer:
     """The trainer of a course."""
     settings = course.settings
     vllm = settings.vllm != "off"
     os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
-    rows = source.rows()
+    rows = source.dataset_rows()
     if len(rows) < settings.prompts:
         raise UsageError(f"A generation takes {settings.prompts} prompts, and there are {len(rows)}; lower prompts.")
-    order = passes(rows, settings)
-    texts = [source.texts()[int(place)] for place in order] if vllm and isinstance(source, Steps) else order
-    trainer = Trainer(
+    order = order_prompts(rows, settings)
+    texts = (
+        [source.render_prompts()[int(place)] for place in order]
+        if vllm and isinstance(source, TurnGenerator)
+        else order
+    )
+    trainer = EnvironmentTrainer(
         course,
         source,
         model=network,
-        reward_funcs=[earned if not vllm else earned_elsewhere(source, model)],
-        args=config(settings, folder),
+        reward_funcs=[earned if not vllm else make_server_reward(source, model)],
+        args=make_grpo_config(settings, folder),
         train_dataset=Dataset.from_dict({"prompt": texts, "place": order}),
         processing_class=model.tokenizer,
         peft_config=adapters(settings),
@@ -199,9 +212,9 @@ def build(
     return trainer
 
 
-def check_sharding(trainer: Trainer) -> None:
+def check_sharding(trainer: EnvironmentTrainer) -> None:
     """Raises UsageError where a sharded network would have to play."""
-    settings = trainer.course.settings
+    settings = trainer.setup.settings
     if trainer.is_fsdp_enabled and (settings.vllm == "off" or settings.validation):
         raise UsageError(
             "Under FSDP no process has the whole network, so it cannot play: set vllm=colocate (or server) and "
@@ -209,7 +222,7 @@ def check_sharding(trainer: Trainer) -> None:
         )
 
 
-def passes(rows: Sequence[str], settings: Training) -> list[str]:
+def order_prompts(rows: Sequence[str], settings: RLRecipe) -> list[str]:
     """The prompts of all generations in order: passes through the rows, each shuffled, as one long data set.
 
     One epoch of the Trainer's, because it does not resume the order of a later one. What a pass leaves over for less
@@ -223,16 +236,16 @@ def passes(rows: Sequence[str], settings: Training) -> list[str]:
     return order[:wanted]
 
 
-def rollout(prompts: list[str], trainer: Trainer) -> dict[str, Any]:
+def rollout(prompts: list[str], trainer: EnvironmentTrainer) -> dict[str, Any]:
     """TRL's rollout_func: what was generated for each prompt, and what it earned."""
     trainer.scored = trainer.source.generate(prompts, trainer)
     padding = trainer.processing_class.pad_token_id
-    ids = [one.track.ids or [padding] for one in trainer.scored]
+    ids = [one.tokens.ids or [padding] for one in trainer.scored]
     return {
-        "prompt_ids": [one.track.prompt for one in trainer.scored],
+        "prompt_ids": [one.tokens.prompt for one in trainer.scored],
         "completion_ids": ids,
         "logprobs": None,
-        "env_mask": [one.track.mask or [0] for one in trainer.scored],
+        "env_mask": [one.tokens.loss_mask or [0] for one in trainer.scored],
         "earned": [one.total for one in trainer.scored],
         "scores": [dict(one.scores) for one in trainer.scored],
     }
@@ -248,29 +261,29 @@ def earned(
     return list(earned)
 
 
-def earned_elsewhere(source: Episodes | Steps, model: Local) -> Any:
+def make_server_reward(source: EpisodeGenerator | TurnGenerator, model: ModelTokenizer) -> Any:
     """TRL's reward function where a server generated the turns."""
 
     def judge(
         prompts: Sequence[str], completion_ids: Sequence[Sequence[int]], place: Sequence[str], **more: Any
     ) -> list[float | None]:
-        assert isinstance(source, Steps)
+        assert isinstance(source, TurnGenerator)
         tracks = []
         for text, ids in zip(prompts, completion_ids, strict=True):
-            track = Track(model.encode(text), thinking=OPENED.search(text) is not None)
+            track = EpisodeTokens(model.encode(text), thinking=OPEN_REASONING.search(text) is not None)
             track.add(list(ids), 0)
             tracks.append(track)
-        scored = source.scored([source.prefix(int(name)) for name in place], tracks)
+        scored = source.score_turns([source.prefix_at(int(name)) for name in place], tracks)
         return [one.total for one in scored]
 
     judge.__name__ = "earned"
     return judge
 
 
-def config(settings: Training, folder: Path) -> Any:
+def make_grpo_config(settings: RLRecipe, folder: Path) -> Any:
     """The recipe in TRL's words."""
     processes = int(os.environ.get("WORLD_SIZE", "1"))
-    size, pieces = settings.pieces(processes)
+    size, pieces = settings.micro_batches(processes)
     gpu = torch.cuda.is_available()
     return trl.GRPOConfig(
         output_dir=str(folder),
@@ -315,7 +328,7 @@ def config(settings: Training, folder: Path) -> Any:
     )
 
 
-def adapters(settings: Training) -> Any:
+def adapters(settings: RLRecipe) -> Any:
     """LoRA's configuration; None where all weights are trained. Raises UsageError where peft is missing."""
     if not settings.lora_rank:
         return None

@@ -18,20 +18,20 @@ from harness.evaluation.evaluate import evaluate
 from harness.evaluation.plan import Plan, Player
 from harness.metrics import find_metric, shown_in
 from harness.models import ModelOptions
-from harness.models.local.hf import HFModel, continue_rows, load_directory
-from harness.models.local.tokenizer import Local
+from harness.models.local.hf import HFModel, generate_rows, load_directory
+from harness.models.local.tokenizer import ModelTokenizer
 from harness.runs.averages import compare_records
 from harness.runs.directory import RunDirectory
 from harness.sandbox import Sandbox
 from harness.task import file_task
 from harness.types import Limits, Reasoning, Sampling
 
-WIDTH = 128
+EPISODE_BATCH_SIZE = 128
 """Episodes that are played together."""
 
 
 @dataclass(frozen=True, slots=True)
-class Exam:
+class EvaluationSet:
     """What is played: a file of environment records, and how."""
 
     path: Path
@@ -52,7 +52,9 @@ class Exam:
         )
 
 
-def validate(exam: Exam, local: Local, network: Any, step: int, sandbox: Sandbox, out: Path) -> dict[str, float]:
+def run_validation(
+    exam: EvaluationSet, local: ModelTokenizer, network: Any, step: int, sandbox: Sandbox, out: Path
+) -> dict[str, float]:
     """Plays the exam with the network as it is; `out` becomes the run directory, whatever was there before.
 
     Returns the means of the metrics that the episodes have.
@@ -61,7 +63,7 @@ def validate(exam: Exam, local: Local, network: Any, step: int, sandbox: Sandbox
         shutil.rmtree(out)
     name = f"{local.folder.name}@{step}"
     settings = {"step": str(step)}
-    model = HFModel(name, local, WIDTH, settings, lambda rows: continue_rows(network, local, rows))
+    model = HFModel(name, local, EPISODE_BATCH_SIZE, settings, lambda rows: generate_rows(network, local, rows))
     return means(evaluate(exam.plan(), Player(model, sandbox), out))
 
 
@@ -71,15 +73,15 @@ def means(summary: Summary) -> dict[str, float]:
     return {name: one["value"] for name, one in entry["metrics"].items() if one["value"] is not None}
 
 
-def examine(exam: Exam, name: str, model: Path, sandbox: Sandbox, out: Path) -> None:
+def run_test(exam: EvaluationSet, name: str, model: Path, sandbox: Sandbox, out: Path) -> None:
     """Plays the exam with the model of a directory, called `name`, as `harness eval` would; a run that is there is gone
     on with."""
-    loaded = load_directory(name, str(model), ModelOptions(concurrency=WIDTH))
+    loaded = load_directory(name, str(model), ModelOptions(concurrency=EPISODE_BATCH_SIZE))
     evaluate(exam.plan(), Player(loaded, sandbox), out, resume=True)
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class MetricDifference:
     """After minus before on the same episodes; `ci95` is None where there are too few."""
 
     metric: str
@@ -89,21 +91,21 @@ class Difference:
     ci95: tuple[float, float] | None
 
 
-def differences(before: Path, after: Path) -> list[Difference]:
+def compare_metrics(before: Path, after: Path) -> list[MetricDifference]:
     """What two run directories of the same exam say, metric by metric."""
     runs = [RunDirectory.open(path) for path in (before, after)]
-    played = [run.records() for run in runs]
-    values = [means(run.summary()) for run in runs]
+    played = [run.read_records() for run in runs]
+    values = [means(run.read_summary()) for run in runs]
     found = []
     for metric in (row.name for row in shown_in("exam")):
         change = compare_records(runs[0].manifest, played[0], played[1], metric)
         if change.value is not None and all(metric in value for value in values):
             interval = None if change.ci95 is None else (change.ci95[0], change.ci95[1])
-            found.append(Difference(metric, values[0][metric], values[1][metric], change.value, interval))
+            found.append(MetricDifference(metric, values[0][metric], values[1][metric], change.value, interval))
     return found
 
 
-def table(found: Sequence[Difference], episodes: int) -> str:
+def format_differences(found: Sequence[MetricDifference], episodes: int) -> str:
     """Before and after, for people."""
     from tabulate import tabulate
 

@@ -22,7 +22,7 @@ from itertools import product
 from harness.data import jsonio
 from harness.environment import ToolEnvironment
 from harness.errors import HarnessError
-from harness.rollout import Episode, drive
+from harness.rollout import Episode, play_episode
 from harness.sandbox import Sandbox
 from harness.types import (
     GoldCall,
@@ -83,7 +83,7 @@ class Demonstrator(Model):
         return [calls[0], *calls] if repeats else calls, skipped
 
 
-def play(
+def play_demonstrations(
     samples: Sequence[Sample], flaws: Flaws, seed: int, thinking: float, sandbox: Sandbox, draws: int = 1
 ) -> Iterator[tuple[Sample, Trajectory]]:
     """One episode of every sample, in order, and that `draws` times over, each time with flaws drawn anew; a share of
@@ -96,7 +96,7 @@ def play(
         thinks = random.Random(f"{seed}:{sample.id}:{epoch}:thinking").random() < thinking
         episode = Episode(sample, epoch=epoch, reasoning=Reasoning(mode="on" if thinks else "off"))
         with sandbox.episode() as tools:
-            trajectory = drive(episode, ToolEnvironment(sample), demonstrator, tools)
+            trajectory = play_episode(episode, ToolEnvironment(sample), demonstrator, tools)
         if trajectory.outcome != "ok" or any(call.status != "ok" for call in trajectory.calls):
             raise HarnessError(f"The demonstrator could not play {sample.id!r}: {_trouble(trajectory)}")
         yield sample, trajectory
@@ -111,7 +111,7 @@ def _last_value(messages: Sequence[Message]) -> str:
     """What the last tool message says, without the JSON object around it."""
     output = next((message.content for message in reversed(messages) if message.role == "tool"), "")
     try:
-        value = jsonio.loads(output)
+        value = jsonio.parse_json(output)
     except ValueError:
         return output
     values = list(value.values()) if isinstance(value, dict) else [value]

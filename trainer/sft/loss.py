@@ -12,14 +12,14 @@ from typing import Any
 
 import torch
 
-from harness.models.local.packages import quietly_imported
-from trainer.sft.network import IGNORED
+from harness.models.local.packages import import_quietly
+from trainer.sft.network import IGNORE_INDEX
 
-trl: Any = quietly_imported("trl")
+trl: Any = import_quietly("trl")
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class TokenLosses:
     """The n said tokens of a batch, row after row: the row of each, its loss in nats, whether it was the likeliest."""
 
     rows: torch.Tensor
@@ -27,26 +27,26 @@ class Said:
     likeliest: torch.Tensor
 
 
-def said(model: Any, ids: torch.Tensor, labels: torch.Tensor) -> Said:
+def compute_token_losses(model: Any, ids: torch.Tensor, labels: torch.Tensor) -> TokenLosses:
     """What a causal model makes of token ids (B, L), padded on the right, where labels (B, L) are not IGNORED.
 
     Its head must only multiply: scaled or capped logits, as Cohere's and Gemma's, are not known here.
     """
     hidden = model.base_model(input_ids=ids, use_cache=False).last_hidden_state[:, :-1]
-    rows, places = (labels[:, 1:] != IGNORED).nonzero(as_tuple=True)
+    rows, places = (labels[:, 1:] != IGNORE_INDEX).nonzero(as_tuple=True)
     logits = model.get_output_embeddings()(hidden[rows, places]).float()
     wanted = labels[rows, places + 1]
     losses = torch.nn.functional.cross_entropy(logits, wanted, reduction="none")
-    return Said(rows, losses, logits.argmax(dim=1) == wanted)
+    return TokenLosses(rows, losses, logits.argmax(dim=1) == wanted)
 
 
-class SaidTrainer(trl.SFTTrainer):  # type: ignore[misc]
+class AssistantLossTrainer(trl.SFTTrainer):  # type: ignore[misc]
     """TRL's trainer with `said` as its loss: the mean over all said tokens of a step."""
 
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
         """The loss, a scalar."""
-        found = said(model, inputs["input_ids"], inputs["labels"])
+        found = compute_token_losses(model, inputs["input_ids"], inputs["labels"])
         self._metrics["train"]["mean_token_accuracy"].append(found.likeliest.float().mean().item())
         return found.losses.sum() / num_items_in_batch

@@ -19,7 +19,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from envbuilder.records import PROMPT
+from envbuilder.records import QUESTION_PROMPT
 from harness.models.api.chat import wire_tool
 from harness.types import JSONObject, Message, Tool, Trajectory
 
@@ -38,7 +38,7 @@ ALIKE = 4
 EARLIER = 0.8
 """How much sharper than usual the attention of the first two layers begins."""
 
-TEMPLATE = """\
+CHAT_TEMPLATE = """\
 {%- macro as_text(content) -%}
     {%- if content is string -%}
         {{- content -}}
@@ -133,12 +133,12 @@ ASSISTANT = re.compile(
 )
 """A turn of the assistant; the group is what it says itself: all but what the template gives it to begin with."""
 
-IGNORED = -100
+IGNORE_INDEX = -100
 """The label of a token that no loss is taken on."""
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
+class NetworkShape:
     """A network's size. Heads are `head` wide; keys and values have half as many heads as queries."""
 
     width: int = 128
@@ -168,12 +168,12 @@ def _wire_message(message: Message) -> JSONObject:
     return wire
 
 
-def rendered(tools: Sequence[Tool], trajectory: Trajectory) -> str:
+def render_episode(tools: Sequence[Tool], trajectory: Trajectory) -> str:
     """An episode as one text, rendered by TEMPLATE."""
     from transformers.utils.chat_template_utils import render_jinja_template
 
     offered: list[Any] = [wire_tool(tool) for tool in tools]
-    found = render_jinja_template([wire_messages(trajectory.messages)], offered, chat_template=TEMPLATE)
+    found = render_jinja_template([wire_messages(trajectory.messages)], offered, chat_template=CHAT_TEMPLATE)
     return str(found[0][0])
 
 
@@ -212,18 +212,18 @@ def train_tokenizer(texts: Iterable[str], size: int) -> PreTrainedTokenizerFast:
         pad_token=PAD,
         model_max_length=CONTEXT,
         clean_up_tokenization_spaces=False,
-        chat_template=TEMPLATE,
+        chat_template=CHAT_TEMPLATE,
     )
     return wrapped
 
 
 def _prompt_parts() -> list[str]:
     """The fixed sentences around a question."""
-    before, _, after = PROMPT.partition("{question}")
+    before, _, after = QUESTION_PROMPT.partition("{question}")
     return [before.rstrip(), after]
 
 
-def encode(tokenizer: PreTrainedTokenizerFast, text: str) -> dict[str, list[int]]:
+def encode_episode(tokenizer: PreTrainedTokenizerFast, text: str) -> dict[str, list[int]]:
     """A rendered episode as input_ids and labels of one length; only what the assistant says has labels.
 
     The text is cut where a turn of the assistant begins and ends, so that tokens are those that it generates from.
@@ -234,7 +234,7 @@ def encode(tokenizer: PreTrainedTokenizerFast, text: str) -> dict[str, list[int]
     def add(piece: str, says: bool) -> None:
         encoded = tokenizer.backend_tokenizer.encode(piece, add_special_tokens=False).ids
         ids.extend(encoded)
-        labels.extend(encoded if says else [IGNORED] * len(encoded))
+        labels.extend(encoded if says else [IGNORE_INDEX] * len(encoded))
 
     end = 0
     for turn in ASSISTANT.finditer(text):
@@ -248,7 +248,7 @@ def encode(tokenizer: PreTrainedTokenizerFast, text: str) -> dict[str, list[int]
 # --- weights -----------------------------------------------------------------------------------------------------
 
 
-def new_model(shape: Shape, tokenizer: PreTrainedTokenizerFast, seed: int) -> PreTrainedModel:
+def new_model(shape: NetworkShape, tokenizer: PreTrainedTokenizerFast, seed: int) -> PreTrainedModel:
     """A Qwen3 model with random weights, float32, embeddings tied."""
     from transformers import Qwen3Config, Qwen3ForCausalLM, set_seed
 
@@ -297,7 +297,7 @@ def _start_related(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -
                 embeddings[token] = sum_of / 3**0.5
 
 
-def _start_copying(model: PreTrainedModel, shape: Shape) -> None:
+def _start_copying(model: PreTrainedModel, shape: NetworkShape) -> None:
     """Sets three heads so that the network begins as one that can go on with what it has seen before.
 
     A network of this size finds that circuit by itself only after most of a short training, and without it no name is

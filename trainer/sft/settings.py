@@ -9,7 +9,7 @@ from harness.errors import UsageError
 
 
 @dataclass(frozen=True, slots=True)
-class Recipe:
+class SFTRecipe:
     """A supervised warm-up. All seeds come from `seed`.
 
     environments     training environments that are built; `level` is their preset (`harness build --level`)

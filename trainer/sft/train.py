@@ -31,19 +31,19 @@ import harness
 from harness.data import jsonio
 from harness.data.records import fingerprint, read_samples
 from harness.errors import UsageError
-from harness.evaluation.run_tasks import tasks_of
+from harness.evaluation.run_tasks import load_run_tasks
 from harness.metrics import ANSWERS, HEADLINE
 from harness.models.local.folder import folder_digest
-from harness.models.local.packages import quietly_imported
+from harness.models.local.packages import import_quietly
 from harness.runs.directory import RunDirectory
 from harness.runs.record import to_trajectory
 from harness.sandbox import Sandbox
 from harness.types import JSONObject, Sample
 from trainer.prefixes import refuse_test_data
-from trainer.run_directory import keep_lines, last, read_result, step_of
+from trainer.run_directory import checkpoint_step, find_last_checkpoint, read_result, truncate_metrics
 from trainer.sft import network
-from trainer.sft.demonstrator import Flaws, play
-from trainer.sft.settings import Recipe
+from trainer.sft.demonstrator import Flaws, play_demonstrations
+from trainer.sft.settings import SFTRecipe
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
@@ -57,12 +57,12 @@ HELD_OUT = "test"
 SORTED = 16
 """Batches whose rows are sorted by length together."""
 
-Watch = Callable[[str, int, int], None]
+ProgressCallback = Callable[[str, int, int], None]
 """Told what is being done, how many steps of it are done, and of how many."""
 
 
 @dataclass(frozen=True, slots=True)
-class Start:
+class InitialWeights:
     """Where the weights come from: a directory and its name, or neither for a new network."""
 
     path: Path | None = None
@@ -70,7 +70,7 @@ class Start:
 
 
 @dataclass(frozen=True, slots=True)
-class Data:
+class SFTDataset:
     """What is trained on: token ids and labels by episode, and where they come from."""
 
     rows: list[dict[str, list[int]]]
@@ -79,23 +79,25 @@ class Data:
     @property
     def tokens(self) -> tuple[int, int]:
         """All tokens, and those that loss is taken on."""
-        said = sum(label != network.IGNORED for row in self.rows for label in row["labels"])
+        said = sum(label != network.IGNORE_INDEX for row in self.rows for label in row["labels"])
         return sum(len(row["input_ids"]) for row in self.rows), said
 
 
-def identity(recipe: Recipe, start: Start) -> JSONObject:
+def run_identity(recipe: SFTRecipe, start: InitialWeights) -> JSONObject:
     """What makes a run this one and no other."""
     weights = None if start.path is None else folder_digest(start.path)
     return {"schema": SCHEMA, "recipe": asdict(recipe), "model": start.name, "weights": weights}
 
 
-def finished(out: Path) -> JSONObject | None:
+def read_finished_run(out: Path) -> JSONObject | None:
     """The manifest of a run that is complete. Raises UsageError for one that cannot be read."""
     path = out / MODEL / MANIFEST
     return read_result(path, TOLD) if path.is_file() else None
 
 
-def train(recipe: Recipe, start: Start, out: Path, command: Sequence[str], watch: Watch) -> JSONObject:
+def train_sft(
+    recipe: SFTRecipe, start: InitialWeights, out: Path, command: Sequence[str], watch: ProgressCallback
+) -> JSONObject:
     """Runs what is left of a run in `out`, and returns its manifest. Raises UsageError for data that cannot be used."""
     from transformers.utils.logging import disable_progress_bar
 
@@ -103,7 +105,7 @@ def train(recipe: Recipe, start: Start, out: Path, command: Sequence[str], watch
     began = time.monotonic()
     samples, texts = _recorded(Path(recipe.trajectories)) if recipe.trajectories else _demonstrated(recipe, out, watch)
     tokenizer = _tokenizer(recipe, start, out, texts)
-    data = Data([network.encode(tokenizer, text) for text in texts], fingerprint(samples))
+    data = SFTDataset([network.encode_episode(tokenizer, text) for text in texts], fingerprint(samples))
     model = _model(recipe, start, tokenizer)
     metrics = _fit(recipe, model, tokenizer, data, out, watch)
     manifest = {
@@ -126,7 +128,7 @@ def train(recipe: Recipe, start: Start, out: Path, command: Sequence[str], watch
 # --- data --------------------------------------------------------------------------------------------------------
 
 
-def training_samples(recipe: Recipe, out: Path, watch: Watch) -> list[Sample]:
+def training_samples(recipe: SFTRecipe, out: Path, watch: ProgressCallback) -> list[Sample]:
     """The recipe's environments, built where they are not there yet. Raises UsageError for held-out ones."""
     if not recipe.train_file:
         path = out / "environments.jsonl"
@@ -142,13 +144,20 @@ def training_samples(recipe: Recipe, out: Path, watch: Watch) -> list[Sample]:
     return samples
 
 
-def _build(recipe: Recipe, path: Path, watch: Watch) -> None:
-    from envbuilder.pipeline import build
-    from envbuilder.plan import Plan
-    from envbuilder.records import KINDS
+def _build(recipe: SFTRecipe, path: Path, watch: ProgressCallback) -> None:
+    from envbuilder.pipeline import build_file
+    from envbuilder.plan import BuildPlan
+    from envbuilder.records import QUESTION_KINDS
     from envbuilder.spec import PRESETS
 
-    plan = Plan(KINDS, recipe.environments, recipe.level, PRESETS[recipe.level].levels, recipe.seed, "train")  # type: ignore[arg-type]
+    plan = BuildPlan(
+        QUESTION_KINDS,
+        recipe.environments,
+        recipe.level,  # type: ignore[arg-type]
+        PRESETS[recipe.level].levels,
+        recipe.seed,
+        "train",
+    )
     done = 0
 
     def built(refused: object) -> None:
@@ -156,17 +165,19 @@ def _build(recipe: Recipe, path: Path, watch: Watch) -> None:
         done += 1
         watch("build", done, recipe.environments)
 
-    build(plan, path, watch=built)
+    build_file(plan, path, watch=built)
 
 
-def _demonstrated(recipe: Recipe, out: Path, watch: Watch) -> tuple[list[Sample], list[str]]:
+def _demonstrated(recipe: SFTRecipe, out: Path, watch: ProgressCallback) -> tuple[list[Sample], list[str]]:
     """The recipe's environments, and what the demonstrator played on them, rendered."""
     samples = training_samples(recipe, out, watch)
     flaws = Flaws(recipe.repeat, recipe.skip_last)
     texts = []
     with Sandbox() as sandbox:
-        for sample, trajectory in play(samples, flaws, recipe.seed, recipe.thinking, sandbox, recipe.draws):
-            texts.append(network.rendered(sample.tools, trajectory))
+        for sample, trajectory in play_demonstrations(
+            samples, flaws, recipe.seed, recipe.thinking, sandbox, recipe.draws
+        ):
+            texts.append(network.render_episode(sample.tools, trajectory))
             watch("play", len(texts), recipe.draws * len(samples))
     return samples, texts
 
@@ -178,14 +189,14 @@ def _recorded(path: Path) -> tuple[list[Sample], list[str]]:
     Raises UsageError for test data, and where no episode succeeded.
     """
     directory = RunDirectory.open(path)
-    tasks = tasks_of(directory)
+    tasks = load_run_tasks(directory)
     refuse_test_data(
         [task for task, _ in tasks.values()], {n: list(found.values()) for n, (_, found) in tasks.items()}, {}
     )
     samples = {(name, sample.id): sample for name, (_, found) in tasks.items() for sample in found.values()}
     texts = [
-        network.rendered(samples[record["task"], record["sample"]].tools, to_trajectory(record))
-        for record in directory.records()
+        network.render_episode(samples[record["task"], record["sample"]].tools, to_trajectory(record))
+        for record in directory.read_records()
         if succeeded(record["scores"])
     ]
     if not texts:
@@ -201,7 +212,7 @@ def succeeded(scores: Mapping[str, float | None]) -> bool:
 # --- network -----------------------------------------------------------------------------------------------------
 
 
-def _tokenizer(recipe: Recipe, start: Start, out: Path, texts: Sequence[str]) -> PreTrainedTokenizerFast:
+def _tokenizer(recipe: SFTRecipe, start: InitialWeights, out: Path, texts: Sequence[str]) -> PreTrainedTokenizerFast:
     """The tokenizer of the model to go on with, the run's own, or a new one."""
     from transformers import AutoTokenizer
 
@@ -211,17 +222,17 @@ def _tokenizer(recipe: Recipe, start: Start, out: Path, texts: Sequence[str]) ->
         network.train_tokenizer(texts, recipe.vocabulary).save_pretrained(partial)
         partial.replace(path)
     tokenizer = cast("PreTrainedTokenizerFast", AutoTokenizer.from_pretrained(path, local_files_only=True))
-    if tokenizer.chat_template != network.TEMPLATE:
+    if tokenizer.chat_template != network.CHAT_TEMPLATE:
         raise UsageError(f"{path} has another chat template than networks made here; they alone can be warmed up.")
     return tokenizer
 
 
-def _model(recipe: Recipe, start: Start, tokenizer: PreTrainedTokenizerFast) -> PreTrainedModel:
+def _model(recipe: SFTRecipe, start: InitialWeights, tokenizer: PreTrainedTokenizerFast) -> PreTrainedModel:
     import torch
     from transformers import AutoModelForCausalLM
 
     if start.path is None:
-        shape = network.Shape(recipe.width, recipe.inner, recipe.layers, recipe.heads, recipe.head)
+        shape = network.NetworkShape(recipe.width, recipe.inner, recipe.layers, recipe.heads, recipe.head)
         return network.new_model(shape, tokenizer, recipe.seed)
     model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
         start.path, dtype=torch.float32, local_files_only=True, use_safetensors=True
@@ -246,21 +257,26 @@ def _save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, manifest: 
 
 
 def _fit(
-    recipe: Recipe, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, data: Data, out: Path, watch: Watch
+    recipe: SFTRecipe,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerFast,
+    data: SFTDataset,
+    out: Path,
+    watch: ProgressCallback,
 ) -> JSONObject:
     """Trains `model` in place, from the last whole checkpoint where there is one; returns the last line of metrics."""
     from datasets import Dataset
     from transformers import PrinterCallback, TrainerCallback, set_seed
 
-    quietly_imported("transformers")
-    from trainer.sft.loss import SaidTrainer
+    import_quietly("transformers")
+    from trainer.sft.loss import AssistantLossTrainer
 
     checkpoints, lines = out / "checkpoints", out / "metrics.jsonl"
-    resumed = last(checkpoints)
+    resumed = find_last_checkpoint(checkpoints)
     if resumed is None:
         shutil.rmtree(checkpoints, ignore_errors=True)
-    done = 0 if resumed is None else step_of(resumed)
-    keep_lines(lines, done)
+    done = 0 if resumed is None else checkpoint_step(resumed)
+    truncate_metrics(lines, done)
 
     class Metrics(TrainerCallback):
         """Writes a line of metrics and moves the progress bar."""
@@ -280,7 +296,7 @@ def _fit(
             watch("train", state.global_step, recipe.steps)
 
     set_seed(recipe.seed)
-    trainer = SaidTrainer(
+    trainer = AssistantLossTrainer(
         model=model,
         args=_settings(recipe, checkpoints),
         train_dataset=Dataset.from_list(data.rows).select(order(data.rows, recipe)),
@@ -290,10 +306,10 @@ def _fit(
     trainer.remove_callback(PrinterCallback)
     trainer.train(resume_from_checkpoint=None if resumed is None else str(resumed))
     written = lines.read_text(encoding="utf-8").splitlines() if lines.exists() else []
-    return jsonio.loads(written[-1]) if written else {"step": recipe.steps}
+    return jsonio.parse_json(written[-1]) if written else {"step": recipe.steps}
 
 
-def order(rows: Sequence[Mapping[str, Sequence[int]]], recipe: Recipe) -> list[int]:
+def order(rows: Sequence[Mapping[str, Sequence[int]]], recipe: SFTRecipe) -> list[int]:
     """Which rows the steps train on, batch after batch: all of them shuffled anew for every pass.
 
     Rows of a batch are of similar length, because padding costs as much as text. The order is decided here and not by
@@ -311,8 +327,8 @@ def order(rows: Sequence[Mapping[str, Sequence[int]]], recipe: Recipe) -> list[i
     return chosen[:needed]
 
 
-def _settings(recipe: Recipe, checkpoints: Path) -> Any:
-    return quietly_imported("trl").SFTConfig(
+def _settings(recipe: SFTRecipe, checkpoints: Path) -> Any:
+    return import_quietly("trl").SFTConfig(
         output_dir=str(checkpoints),
         max_steps=recipe.steps,
         per_device_train_batch_size=recipe.batch,

@@ -19,13 +19,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.data.files import ROWS_A_GROUP
+from harness.data.files import ROW_GROUP_SIZE
 from harness.data.jsonio import write_atomically
 from harness.errors import UsageError
 from harness.models.api.chat import wire_tool
-from harness.models.local.prompting import chat_messages, is_torn
+from harness.models.local.prompting import chat_messages, has_malformed_call
 from harness.types import JSONObject, Message
-from trainer.prefixes import Prefix, to_record
+from trainer.prefixes import Prefix, prefix_to_record
 from trainer.rl.algorithms import ALGORITHMS
 
 ESTIMATORS = {name: algorithm.verl for name, algorithm in ALGORITHMS.items() if algorithm.verl}
@@ -77,12 +77,12 @@ class Export:
 
 def row(prefix: Prefix, index: int) -> JSONObject:
     """A prefix as a row of verl's data; `index` is its number, by which verl's traces name it."""
-    messages = chat_messages(prefix.messages, "reasoning_content", is_torn)
+    messages = chat_messages(prefix.messages, "reasoning_content", has_malformed_call)
     return {
         "data_source": str(prefix.sample.metadata.get("data_source") or prefix.task),
         "prompt": [{"role": message.role, "content": plain(message)} for message in prefix.messages],
         "ability": ABILITY,
-        "reward_model": {"style": "rule", "ground_truth": json.dumps(to_record(prefix), ensure_ascii=False)},
+        "reward_model": {"style": "rule", "ground_truth": json.dumps(prefix_to_record(prefix), ensure_ascii=False)},
         "extra_info": {
             "index": index,
             "split": "train",
@@ -121,8 +121,8 @@ def write_data(path: Path, prefixes: Sequence[Prefix]) -> None:
     temporary = path.with_name(f".{os.getpid()}.{path.name}")
     try:
         with pyarrow.parquet.ParquetWriter(temporary, pyarrow.schema(columns)) as writer:
-            for first in range(0, len(prefixes), ROWS_A_GROUP):
-                group = [row(p, first + i) for i, p in enumerate(prefixes[first : first + ROWS_A_GROUP])]
+            for first in range(0, len(prefixes), ROW_GROUP_SIZE):
+                group = [row(p, first + i) for i, p in enumerate(prefixes[first : first + ROW_GROUP_SIZE])]
                 writer.write_table(pyarrow.Table.from_pylist(group, schema=writer.schema))
         temporary.replace(path)
     finally:

@@ -12,7 +12,7 @@ from typing import Any
 
 from harness.data import jsonio
 from harness.errors import UsageError
-from trainer.prefixes import Prefix, from_record
+from trainer.prefixes import Prefix, prefix_from_record
 from trainer.rewards import Reward, reward
 
 KEPT = 4096
@@ -36,7 +36,7 @@ def scorer(name: str, format: str = "hermes", thinking: bool = False) -> Score:
         extra_info: Mapping[str, Any] | None = None,
         **more: object,
     ) -> float:
-        return chosen.steps([_prefix(ground_truth).answered(solution_str, format, thinking)])[0]
+        return chosen.steps([_prefix(ground_truth).to_turn(solution_str, format, thinking)])[0]
 
     return compute_score
 
@@ -51,4 +51,4 @@ def step_reward(name: str) -> Reward:
 
 @lru_cache(maxsize=KEPT)
 def _prefix(ground_truth: str) -> Prefix:
-    return from_record(jsonio.loads(ground_truth), 0, "the ground truth")
+    return prefix_from_record(jsonio.parse_json(ground_truth), 0, "the ground truth")

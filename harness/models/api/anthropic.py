@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 
 from harness.errors import UsageError
 from harness.models.api import connection
-from harness.models.api.connection import Connection, Settings, client_options
+from harness.models.api.connection import Connection, EndpointSettings, client_options
 from harness.models.api.endpoint import EndpointModel
 from harness.models.api.messages import AnthropicDialect
-from harness.models.api.reasoning import Claude
+from harness.models.api.reasoning import ClaudeFeatures
 from harness.models.api.refusals import Refusals
 from harness.types import Model
 
@@ -50,20 +50,20 @@ def load(name: str, options: ModelOptions) -> Model:
     settings = read_settings(name, options)
     if find_spec("anthropic") is None:
         raise UsageError(f"anthropic/{name} needs the client of its provider: {INSTALL}.")
-    claude = Claude(f"anthropic/{name}")
+    claude = ClaudeFeatures(f"anthropic/{name}")
     known = {} if claude.takes_temperature else {"temperature": None}
     dialect = AnthropicDialect(name, claude, Refusals(claude.name, known, settings.extra_body))
     identity = connection.identity_of("anthropic", name, settings, options)
     return EndpointModel(identity, settings, dialect, connect, options.redact)
 
 
-def read_settings(name: str, options: ModelOptions) -> Settings:
+def read_settings(name: str, options: ModelOptions) -> EndpointSettings:
     """Registers every secret before anything can fail, then reads arguments, URL and key."""
     args, environ = options.args, options.environ
     url = (options.base_url or environ.get("ANTHROPIC_BASE_URL") or "").strip()
     key = (args.get("api_key") or environ.get("ANTHROPIC_API_KEY") or "").strip()
     connection.register_secrets(options.redact, key, url, environ.get("ANTHROPIC_CUSTOM_HEADERS", ""))
-    connection.known_arguments(f"anthropic/{name}", args, ARGS)
+    connection.check_args(f"anthropic/{name}", args, ARGS)
     if not key and not url:
         raise UsageError(f"anthropic/{name} needs a key: set ANTHROPIC_API_KEY, or give --model-arg api_key=KEY.")
     settings = connection.read_connection(options, url or ANTHROPIC_URL, key)
@@ -71,7 +71,7 @@ def read_settings(name: str, options: ModelOptions) -> Settings:
     return replace(settings, base_url=settings.base_url.removesuffix("/v1"))
 
 
-def connect(settings: Settings) -> Connection:
+def connect(settings: EndpointSettings) -> Connection:
     """The one client of a run."""
     import anthropic
 

@@ -12,23 +12,23 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
-from harness.data.arguments import well_encoded
+from harness.data.arguments import replace_surrogates
 from harness.models.api.reasoning import Switch
-from harness.models.api.refusals import Refusals, merged
+from harness.models.api.refusals import Refusals, merge_fields
 from harness.models.api.wire import (
-    Sent,
-    Trouble,
-    count,
-    detail,
-    number,
-    payload_of,
+    RequestFailure,
+    WireRequest,
+    assign_call_ids,
+    decode_body,
+    failure_of_status,
+    join_texts,
     provider_message,
     read_call,
+    read_count,
+    read_detail,
+    read_payload,
     recalled_turns,
-    sendable,
-    status_trouble,
-    text_of,
-    texts,
+    sendable_messages,
     wire_arguments,
     wire_name,
 )
@@ -73,7 +73,7 @@ def wire_messages(
     offered = {tool.name for tool in tools}
     recalled = recalled_turns(messages, history)
     wire: list[JSONObject] = []
-    for index, message in enumerate(sendable(messages)):
+    for index, message in enumerate(sendable_messages(messages)):
         if message.role == "assistant":
             calls = [wire_call(call, offered) for call in message.tool_calls]
             wire.append(wire_said(message, calls, index in recalled))
@@ -89,7 +89,7 @@ def wire_said(message: Message, calls: list[JSONObject], recalled: bool) -> JSON
     said: JSONObject = {"role": "assistant", "content": message.content}
     came = next((item for item in message.echo if "field" in item), None)
     if recalled and came and message.reasoning:
-        thoughts = well_encoded(message.reasoning)
+        thoughts = replace_surrogates(message.reasoning)
         if came["field"] in REASONING_FIELDS:
             said[came["field"]] = thoughts
         elif came["field"] == "content":
@@ -119,21 +119,21 @@ def as_it_is(reply: Reply, choice: JSONObject) -> Reply:
 
 def read_reply(
     content: bytes, earlier: Sequence[Message] = (), finish: Callable[[Reply, JSONObject], Reply] = as_it_is
-) -> Reply | Trouble:
+) -> Reply | RequestFailure:
     """The first choice of a chat completion; `earlier` messages say which turn this is and which ids are taken.
 
     `finish` completes the reply from the choice as it came.
     """
-    payload = payload_of(content)
-    if isinstance(payload, Trouble):
+    payload = read_payload(content)
+    if isinstance(payload, RequestFailure):
         return payload
     choice = first_choice(payload)
     message = choice.get("message") if choice is not None else None
     # A router reports an upstream failure as status 200 with an error, beside the choices or in one.
     if choice is None or not isinstance(message, dict) or isinstance(choice.get("error"), dict):
-        return Trouble("no_choices", f"status 200 without a message: {provider_message(text_of(content))}")
+        return RequestFailure("no_choices", f"status 200 without a message: {provider_message(decode_body(content))}")
     reason = choice.get("finish_reason")
-    finish_reason = well_encoded(reason) if isinstance(reason, str) else None
+    finish_reason = replace_surrogates(reason) if isinstance(reason, str) else None
     reply = Reply(read_message(message, earlier), read_usage(payload.get("usage")), finish_reason)
     return finish(reply, choice)
 
@@ -149,17 +149,17 @@ def read_message(message: JSONObject, earlier: Sequence[Message]) -> Message:
 
     `echo` notes where the thoughts came from, so that they can go back in the same place.
     """
-    content = texts(message.get("content"))
-    field = next((name for name in REASONING_FIELDS if texts(message.get(name)).strip()), None)
-    thoughts = texts(message.get(field)) if field else thinking(message.get("content"))
+    content = join_texts(message.get("content"))
+    field = next((name for name in REASONING_FIELDS if join_texts(message.get(name)).strip()), None)
+    thoughts = join_texts(message.get(field)) if field else thinking(message.get("content"))
     came: JSONObject = {"field": field} if field else {}
     if not thoughts:
         thoughts, content, came = inline_thoughts(content)
     return Message(
         role="assistant",
-        content=well_encoded(content or texts(message.get("refusal"))),
-        reasoning=well_encoded(thoughts) or None,
-        tool_calls=number(listed_calls(message), earlier),
+        content=replace_surrogates(content or join_texts(message.get("refusal"))),
+        reasoning=replace_surrogates(thoughts) or None,
+        tool_calls=assign_call_ids(listed_calls(message), earlier),
         echo=(came,) if came else (),
     )
 
@@ -170,13 +170,17 @@ def inline_thoughts(content: str) -> tuple[str, str, JSONObject]:
     if not thoughts:
         return "", rest, {}
     opening, _, closing = content.removesuffix(rest).partition(thoughts)
-    return thoughts, rest, {"field": "content", "open": well_encoded(opening), "close": well_encoded(closing)}
+    return (
+        thoughts,
+        rest,
+        {"field": "content", "open": replace_surrogates(opening), "close": replace_surrogates(closing)},
+    )
 
 
 def thinking(content: object) -> str:
     """The thoughts among the parts of a content, where Mistral puts them."""
     parts = content if isinstance(content, list) else []
-    return "".join(texts(part.get("thinking")) for part in parts if isinstance(part, dict))
+    return "".join(join_texts(part.get("thinking")) for part in parts if isinstance(part, dict))
 
 
 def split_thoughts(content: str) -> tuple[str, str]:
@@ -201,10 +205,10 @@ def read_usage(usage: object) -> Usage:
     """Tokens of one request; a server that does not count gives zeros."""
     fields = usage if isinstance(usage, dict) else {}
     return Usage(
-        input_tokens=count(fields.get("prompt_tokens")),
-        output_tokens=count(fields.get("completion_tokens")),
-        reasoning_tokens=count(detail(fields, "completion_tokens_details", "reasoning_tokens")),
-        cached_tokens=count(detail(fields, "prompt_tokens_details", "cached_tokens")),
+        input_tokens=read_count(fields.get("prompt_tokens")),
+        output_tokens=read_count(fields.get("completion_tokens")),
+        reasoning_tokens=read_count(read_detail(fields, "completion_tokens_details", "reasoning_tokens")),
+        cached_tokens=read_count(read_detail(fields, "prompt_tokens_details", "cached_tokens")),
         requests=1,
     )
 
@@ -227,27 +231,27 @@ class ChatDialect:
         self.switch = switch
         self.refusals = refusals
 
-    def write(self, request: ModelRequest) -> Sent:
+    def make_request(self, request: ModelRequest) -> WireRequest:
         """The request. Raises UsageError for a reasoning that the provider has no setting for."""
-        body = merged(request_body(self.model, request), self.switch(request.reasoning))
-        return Sent(self.path, self.refusals.settle(merged(body, self.fields(request))))
+        body = merge_fields(request_body(self.model, request), self.switch(request.reasoning))
+        return WireRequest(self.path, self.refusals.apply(merge_fields(body, self.extra_fields(request))))
 
-    def read(self, sent: Sent, content: bytes, request: ModelRequest) -> Reply | Trouble:
+    def read_reply(self, sent: WireRequest, content: bytes, request: ModelRequest) -> Reply | RequestFailure:
         """What a body with status 200 says."""
-        return read_reply(content, request.messages, lambda reply, choice: self.finish(reply, choice, request))
+        return read_reply(content, request.messages, lambda reply, choice: self.complete_reply(reply, choice, request))
 
-    def trouble(self, sent: Sent, status: int, headers: Mapping[str, str], text: str) -> Trouble:
+    def read_failure(self, sent: WireRequest, status: int, headers: Mapping[str, str], text: str) -> RequestFailure:
         """What a body with another status says."""
-        return status_trouble(status, headers, text)
+        return failure_of_status(status, headers, text)
 
-    def adapt(self, trouble: Trouble, sent: Sent) -> bool:
+    def adapt(self, trouble: RequestFailure, sent: WireRequest) -> bool:
         """Learns from a refusal, for the rest of the run. False if there is nothing new to try."""
         return self.refusals.learn(trouble.refused, sent.body)
 
-    def fields(self, request: ModelRequest) -> JSONObject:
+    def extra_fields(self, request: ModelRequest) -> JSONObject:
         """Further fields of the body."""
         return {}
 
-    def finish(self, reply: Reply, choice: JSONObject, request: ModelRequest) -> Reply:
+    def complete_reply(self, reply: Reply, choice: JSONObject, request: ModelRequest) -> Reply:
         """The reply, completed from the choice as it came (untrusted)."""
         return reply

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from harness.data.arguments import json_object
+from harness.data.arguments import parse_json_object
 from harness.errors import UsageError
-from harness.redaction import Redactor, is_secret_name, public_url, userinfo, well_formed
+from harness.redaction import Redactor, is_secret_name, is_well_formed_url, public_url, userinfo
 from harness.types import JSONObject
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ PLACEHOLDER_KEY = "no-key"
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class EndpointSettings:
     """How an endpoint is reached. `max_retries` counts requests after the first; seconds everywhere."""
 
     base_url: str
@@ -49,7 +49,7 @@ class Connection:
     package: Any
 
 
-def client_options(settings: Settings, package: Any) -> dict[str, Any]:
+def client_options(settings: EndpointSettings, package: Any) -> dict[str, Any]:
     """What the client of any provider's package is made with: a connection for every slot, no retries of its own."""
     import httpx2
 
@@ -67,7 +67,7 @@ def client_options(settings: Settings, package: Any) -> dict[str, Any]:
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
+class ModelIdentity:
     """Who a model is: its full name, what decides its replies, and the seed of the waits between retries."""
 
     name: str
@@ -83,29 +83,29 @@ TRANSPORT_ARGS = frozenset({"max_retries", "max_retry_wait", "timeout"})
 """They decide how long a run takes and not what is said: a run may be resumed with others."""
 
 
-def identity_of(backend: str, name: str, settings: Settings, options: ModelOptions) -> Identity:
+def identity_of(backend: str, name: str, settings: EndpointSettings, options: ModelOptions) -> ModelIdentity:
     """The full name, and a fingerprint with everything that decides replies and no secret."""
     args = {
         key: options.redact(value) for key, value in options.args.items() if key not in {"api_key", *TRANSPORT_ARGS}
     }
     fingerprint = {"backend": backend, "name": name, "base_url": public_url(settings.base_url), "args": args}
     if settings.query:
-        fingerprint["query"] = options.redact.within(dict(settings.query))
-    return Identity(f"{backend}/{name}", fingerprint, options.seed)
+        fingerprint["query"] = options.redact.redact_json(dict(settings.query))
+    return ModelIdentity(f"{backend}/{name}", fingerprint, options.seed)
 
 
-def known_arguments(name: str, args: Mapping[str, str], known: Sequence[str]) -> None:
+def check_args(name: str, args: Mapping[str, str], known: Sequence[str]) -> None:
     """Raises UsageError for a --model-arg that a backend does not take."""
     if unknown := sorted(set(args) - set(known)):
         raise UsageError(f"--model-arg {unknown[0]} is unknown to {name}; it knows {', '.join(known)}.")
 
 
-def read_connection(options: ModelOptions, url: str, key: str) -> Settings:
+def read_connection(options: ModelOptions, url: str, key: str) -> EndpointSettings:
     """How an endpoint is reached, whichever it is; its secrets are registered already. Raises UsageError."""
     args = options.args
     base_url = read_base_url(url)
     headers = basic_auth(url, explicit_key=bool(args.get("api_key")))
-    return Settings(
+    return EndpointSettings(
         base_url=base_url,
         query=dict(parse_qsl(urlsplit(url).query, keep_blank_values=True)),
         headers=headers,
@@ -147,7 +147,7 @@ def read_base_url(url: str) -> str:
     """The URL without userinfo and query, which travel in a header and as parameters: clients log URLs."""
     import httpx2
 
-    if not url.lower().startswith(("http://", "https://")) or not well_formed(url) or re.search(r"\s", url):
+    if not url.lower().startswith(("http://", "https://")) or not is_well_formed_url(url) or re.search(r"\s", url):
         raise UsageError(
             "The base URL (--base-url, or the environment's) must look like http://HOST:PORT/v1 or https://HOST/v1."
         )
@@ -188,23 +188,23 @@ def read_extra_body(text: str | None, redact: Redactor) -> JSONObject:
     if text is None:
         return {}
     try:
-        extra = json_object(text)
+        extra = parse_json_object(text)
     except ValueError as error:
         raise UsageError(f"--model-arg extra_body must be a JSON object: {error}.") from None
     if extra.get("stream"):
         raise UsageError("--model-arg extra_body cannot ask for stream: whole replies are read.")
-    for secret in secret_values(extra):
+    for secret in find_secrets(extra):
         redact.add(secret)
     return extra
 
 
-def secret_values(value: object, name: str = "") -> Iterator[str]:
+def find_secrets(value: object, name: str = "") -> Iterator[str]:
     """Every string under a name like `api_key`, at any depth."""
     if isinstance(value, dict):
         for key, item in value.items():
-            yield from secret_values(item, key if is_secret_name(key) else name)
+            yield from find_secrets(item, key if is_secret_name(key) else name)
     elif isinstance(value, list):
         for item in value:
-            yield from secret_values(item, name)
+            yield from find_secrets(item, name)
     elif isinstance(value, str) and name:
         yield value

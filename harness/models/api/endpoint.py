@@ -22,13 +22,13 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import Protocol
 
-from harness.data.arguments import well_encoded
+from harness.data.arguments import replace_surrogates
 from harness.errors import ModelFailure
-from harness.models.api.connection import Connection, Identity, Settings
-from harness.models.api.rate_limit import Pace
+from harness.models.api.connection import Connection, EndpointSettings, ModelIdentity
+from harness.models.api.rate_limit import RateLimiter
 from harness.models.api.reasoning import Switch
-from harness.models.api.refusals import Refusals, refuse_both
-from harness.models.api.wire import SHOWN_ERROR, Sent, Trouble, text_of
+from harness.models.api.refusals import Refusals, check_overrides
+from harness.models.api.wire import MAX_ERROR_CHARS, RequestFailure, WireRequest, decode_body
 from harness.redaction import Redactor
 from harness.runs.summary import NOT_SWITCHED
 from harness.types import JSONObject, Model, ModelRequest, Reasoning, Reply, Usage
@@ -45,10 +45,10 @@ class Dialect(Protocol):
     def switch(self) -> Switch: ...
     @property
     def refusals(self) -> Refusals: ...
-    def write(self, request: ModelRequest) -> Sent: ...
-    def read(self, sent: Sent, content: bytes, request: ModelRequest) -> Reply | Trouble: ...
-    def trouble(self, sent: Sent, status: int, headers: Mapping[str, str], text: str) -> Trouble: ...
-    def adapt(self, trouble: Trouble, sent: Sent) -> bool: ...
+    def make_request(self, request: ModelRequest) -> WireRequest: ...
+    def read_reply(self, sent: WireRequest, content: bytes, request: ModelRequest) -> Reply | RequestFailure: ...
+    def read_failure(self, sent: WireRequest, status: int, headers: Mapping[str, str], text: str) -> RequestFailure: ...
+    def adapt(self, trouble: RequestFailure, sent: WireRequest) -> bool: ...
 
 
 class EndpointModel(Model):
@@ -56,10 +56,10 @@ class EndpointModel(Model):
 
     def __init__(
         self,
-        identity: Identity,
-        settings: Settings,
+        identity: ModelIdentity,
+        settings: EndpointSettings,
         dialect: Dialect,
-        connect: Callable[[Settings], Connection],
+        connect: Callable[[EndpointSettings], Connection],
         redact: Redactor,
     ) -> None:
         self.name = identity.name
@@ -72,26 +72,26 @@ class EndpointModel(Model):
         self._redact = redact
         self._random = random.Random(identity.seed)
         self._connection: Connection | None = None
-        self._pace: Pace | None = None
+        self._pace: RateLimiter | None = None
 
     async def __call__(self, request: ModelRequest) -> Reply:
         """One turn. Raises ModelFailure when none can be had, and UsageError for a reasoning that cannot be asked."""
         if self._connection is None or self._pace is None:
             self._connection = self._connect(self._settings)
             slots, longest = self._settings.concurrency, self._settings.max_retry_wait
-            self._pace = Pace(slots, self.clock, lambda seconds: self.sleep(seconds), longest)
+            self._pace = RateLimiter(slots, self.clock, lambda seconds: self.sleep(seconds), longest)
         return await self._answer(self._connection, self._pace, request)
 
     def switch(self, reasoning: Reasoning) -> JSONObject:
         """The fields that every request carries for a reasoning. Raises UsageError where the provider has none."""
-        return refuse_both(self._dialect.switch(reasoning), self._settings.extra_body)
+        return check_overrides(self._dialect.switch(reasoning), self._settings.extra_body)
 
     async def aclose(self) -> None:
         connection, self._connection, self._pace = self._connection, None, None
         if connection is not None:
             await connection.client.close()
 
-    async def _answer(self, connection: Connection, pace: Pace, request: ModelRequest) -> Reply:
+    async def _answer(self, connection: Connection, pace: RateLimiter, request: ModelRequest) -> Reply:
         """Sends until there is a reply, a failure that is final, or no attempt left.
 
         A 429 is a failed attempt only if the endpoint took nothing at all since this request was last refused, and at
@@ -122,22 +122,24 @@ class EndpointModel(Model):
         """Seconds between two 429s that both count as failed attempts."""
         return min(1.0, self._settings.max_retry_wait)
 
-    async def _send(self, connection: Connection, pace: Pace, request: ModelRequest) -> tuple[Sent, Reply | Trouble]:
+    async def _send(
+        self, connection: Connection, pace: RateLimiter, request: ModelRequest
+    ) -> tuple[WireRequest, Reply | RequestFailure]:
         """One request, when its time has come."""
-        await pace.admit()
+        await pace.acquire()
         try:
-            sent = self._dialect.write(request)
+            sent = self._dialect.make_request(request)
             result = await self._post(connection, sent, request)
         except BaseException:
-            pace.accepted()
+            pace.release()
             raise
-        if isinstance(result, Trouble) and result.stop == "http_429":
-            pace.limited(result.wait)
+        if isinstance(result, RequestFailure) and result.stop == "http_429":
+            pace.slow_down(result.wait)
         else:
-            pace.accepted()
+            pace.release()
         return sent, result
 
-    async def _post(self, connection: Connection, sent: Sent, request: ModelRequest) -> Reply | Trouble:
+    async def _post(self, connection: Connection, sent: WireRequest, request: ModelRequest) -> Reply | RequestFailure:
         """Errors become values, so that no exception with a request in it outlives this function."""
         import httpx2
 
@@ -145,20 +147,22 @@ class EndpointModel(Model):
             # The client's own limit is on every read, which a server that trickles bytes never reaches.
             async with asyncio.timeout(self._settings.timeout):
                 response = await connection.client.post(sent.path, cast_to=httpx2.Response, body=sent.body)
-            return self._dialect.read(sent, response.content, request)
+            return self._dialect.read_reply(sent, response.content, request)
         except connection.package.APIStatusError as error:
             response = error.response
-            return self._dialect.trouble(sent, response.status_code, response.headers, text_of(response.content))
+            return self._dialect.read_failure(
+                sent, response.status_code, response.headers, decode_body(response.content)
+            )
         except (connection.package.APITimeoutError, TimeoutError):
-            return Trouble("timeout", f"no reply within {self._settings.timeout:g} s")
+            return RequestFailure("timeout", f"no reply within {self._settings.timeout:g} s")
         except Exception as error:
             # Not only connection errors: a server's headers can make the client raise nearly anything.
             cause = error.__cause__ or error
-            return Trouble("connection", f"{type(cause).__name__}: {cause}")
+            return RequestFailure("connection", f"{type(cause).__name__}: {cause}")
 
     def _note(self, request: ModelRequest, note: str | None) -> str | None:
         """What the record should say besides: that the reasoning which was asked for was not switched on or off."""
-        refused = self._dialect.refusals.unswitched
+        refused = self._dialect.refusals.refused_switch
         if request.reasoning.mode == "default" or refused is None:
             return note
         said = f"{NOT_SWITCHED}the endpoint refuses {refused}"
@@ -170,9 +174,9 @@ class EndpointModel(Model):
         jittered = self._random.uniform(0.0, min(cap, FIRST_BACKOFF * 2.0 ** min(failed, 16)))
         return min(cap, max(asked or 0.0, jittered))
 
-    def _failure(self, trouble: Trouble, sent: int) -> ModelFailure:
-        text = " ".join(self._redact(well_encoded(trouble.text)).split())
-        text = text if len(text) <= SHOWN_ERROR else f"{text[:SHOWN_ERROR]}..."
+    def _failure(self, trouble: RequestFailure, sent: int) -> ModelFailure:
+        text = " ".join(self._redact(replace_surrogates(trouble.text)).split())
+        text = text if len(text) <= MAX_ERROR_CHARS else f"{text[:MAX_ERROR_CHARS]}..."
         tries = f" (after {sent} requests)" if sent > 1 else ""
         hint = f" ({self._dialect.hint})" if trouble.stop == "http_404" else ""
         return ModelFailure(

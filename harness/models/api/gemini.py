@@ -20,11 +20,11 @@ from typing import TYPE_CHECKING, Any
 from harness.errors import UsageError
 from harness.models.api import connection, openai
 from harness.models.api.chat import ChatDialect
-from harness.models.api.connection import Connection, Settings
+from harness.models.api.connection import Connection, EndpointSettings
 from harness.models.api.endpoint import EndpointModel
-from harness.models.api.reasoning import gemini
+from harness.models.api.reasoning import gemini_switch
 from harness.models.api.refusals import Refusals
-from harness.models.api.wire import Sent, Trouble
+from harness.models.api.wire import RequestFailure, WireRequest
 from harness.types import JSONObject, Model, ModelRequest, Reply
 
 if TYPE_CHECKING:
@@ -50,25 +50,25 @@ def load(name: str, options: ModelOptions) -> Model:
         raise UsageError("gemini/ needs the name of a model, for example gemini/gemini-2.5-flash.")
     settings = read_settings(name, options)
     full_name = f"gemini/{name}"
-    dialect = GeminiDialect(name, partial(gemini, full_name), Refusals(full_name, {}, settings.extra_body))
+    dialect = GeminiDialect(name, partial(gemini_switch, full_name), Refusals(full_name, {}, settings.extra_body))
     identity = connection.identity_of("gemini", name, settings, options)
     return EndpointModel(identity, settings, dialect, connect, options.redact)
 
 
-def read_settings(name: str, options: ModelOptions) -> Settings:
+def read_settings(name: str, options: ModelOptions) -> EndpointSettings:
     """Registers every secret before anything can fail, then reads arguments, URL and key."""
     environ, url = options.environ, (options.base_url or "").strip()
     held = [environ.get(variable, "").strip() for variable in KEYS]
     key = options.args.get("api_key", "").strip() or next(filter(None, held), "")
     for secret in (key, *held):
         connection.register_secrets(options.redact, secret, url, environ.get("OPENAI_CUSTOM_HEADERS", ""))
-    connection.known_arguments(f"gemini/{name}", options.args, ARGS)
+    connection.check_args(f"gemini/{name}", options.args, ARGS)
     if not key and not url:
         raise UsageError(f"gemini/{name} needs a key: set GEMINI_API_KEY, or give --model-arg api_key=KEY.")
     return connection.read_connection(options, url or GEMINI_URL, key)
 
 
-def connect(settings: Settings) -> Connection:
+def connect(settings: EndpointSettings) -> Connection:
     """The client, without the organisation and the headers that it takes from OpenAI's variables by itself."""
     from openai import Omit
 
@@ -88,7 +88,7 @@ class GeminiDialect(ChatDialect):
 
     hint = "does the base URL end in /openai?"
 
-    def finish(self, reply: Reply, choice: JSONObject, request: ModelRequest) -> Reply:
+    def complete_reply(self, reply: Reply, choice: JSONObject, request: ModelRequest) -> Reply:
         """Summaries of thoughts are no part of what was said, and are not sent back."""
         message = replace(reply.message, echo=())
         found = THOUGHT.match(message.content)
@@ -96,9 +96,9 @@ class GeminiDialect(ChatDialect):
             message = replace(message, reasoning=found[1].strip() or None, content=message.content[found.end() :])
         return replace(reply, message=message)
 
-    def trouble(self, sent: Sent, status: int, headers: Mapping[str, str], text: str) -> Trouble:
+    def read_failure(self, sent: WireRequest, status: int, headers: Mapping[str, str], text: str) -> RequestFailure:
         """A refusal of the switch names thinking, in words that change from model to model; a missing signature also
         has to do with thoughts and is final."""
-        trouble = super().trouble(sent, status, headers, text)
+        trouble = super().read_failure(sent, status, headers, text)
         about = trouble.stop == "http_400" and "signature" not in text and ABOUT_THINKING.search(text)
         return replace(trouble, refused="extra_body") if about else trouble

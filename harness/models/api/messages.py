@@ -14,27 +14,27 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from harness.data.arguments import well_encoded
+from harness.data.arguments import replace_surrogates
 from harness.errors import UsageError
-from harness.models.api.reasoning import Claude
-from harness.models.api.refusals import Refusals, merged
+from harness.models.api.reasoning import ClaudeFeatures
+from harness.models.api.refusals import Refusals, merge_fields
 from harness.models.api.wire import (
-    Sent,
-    Trouble,
-    all_echoed,
-    count,
-    detail,
+    RequestFailure,
+    WireRequest,
+    assign_call_ids,
+    decode_body,
+    failure_of_status,
+    find_echoes,
+    join_texts,
     kind_of,
-    number,
-    payload_of,
     provider_message,
     read_call,
+    read_count,
+    read_detail,
+    read_payload,
     recalled_turns,
     refused_parameter,
-    sendable,
-    status_trouble,
-    text_of,
-    texts,
+    sendable_messages,
     wire_arguments,
     wire_name,
     with_calls,
@@ -53,7 +53,7 @@ def request_body(name: str, request: ModelRequest) -> JSONObject:
     }
     system = "\n\n".join(message.content for message in request.messages if message.role == "system")
     if system.strip():
-        body["system"] = well_encoded(system)
+        body["system"] = replace_surrogates(system)
     return {**body, "tools": [wire_tool(tool) for tool in request.tools]} if request.tools else body
 
 
@@ -79,7 +79,7 @@ def wire_messages(request: ModelRequest) -> list[JSONObject]:
 def role_blocks(request: ModelRequest) -> Iterator[tuple[str, list[JSONObject]]]:
     offered = {tool.name for tool in request.tools}
     recalled = recalled_turns(request.messages, request.reasoning.history)
-    for index, message in enumerate(sendable(request.messages)):
+    for index, message in enumerate(sendable_messages(request.messages)):
         if message.role == "assistant":
             calls = [wire_call(call, offered) for call in message.tool_calls]
             yield "assistant", said_blocks(message, calls, index in recalled)
@@ -119,30 +119,30 @@ FINISHES = {
 }
 
 
-def read_message(content: bytes, earlier: Sequence[Message]) -> Reply | Trouble:
+def read_message(content: bytes, earlier: Sequence[Message]) -> Reply | RequestFailure:
     """The content of a message; `earlier` messages say which turn this is and which ids are taken."""
-    payload = payload_of(content)
-    if isinstance(payload, Trouble):
+    payload = read_payload(content)
+    if isinstance(payload, RequestFailure):
         return payload
     listed = payload.get("content")
     if not isinstance(listed, list) or payload.get("type") == "error":
-        return Trouble("no_content", f"status 200 without content: {provider_message(text_of(content))}")
+        return RequestFailure("no_content", f"status 200 without content: {provider_message(decode_body(content))}")
     blocks = [block for block in listed if isinstance(block, dict)]
     message = Message(
         role="assistant",
-        content=well_encoded(joined(blocks, "text")),
-        reasoning=well_encoded(joined(blocks, "thinking")) or None,
-        tool_calls=number(map(read_use, (block for block in blocks if kind_of(block) == "tool_use")), earlier),
+        content=replace_surrogates(joined(blocks, "text")),
+        reasoning=replace_surrogates(joined(blocks, "thinking")) or None,
+        tool_calls=assign_call_ids(map(read_use, (block for block in blocks if kind_of(block) == "tool_use")), earlier),
         echo=echo_of(blocks),
     )
     stop = payload.get("stop_reason")
-    finish = FINISHES.get(stop, well_encoded(stop)) if isinstance(stop, str) else None
+    finish = FINISHES.get(stop, replace_surrogates(stop)) if isinstance(stop, str) else None
     return Reply(message, read_usage(payload.get("usage")), finish)
 
 
 def joined(blocks: Sequence[JSONObject], kind: str) -> str:
     """The texts of all blocks of a kind, which is also the name of the field that holds them."""
-    return "".join(texts(block.get(kind)) for block in blocks if kind_of(block) == kind)
+    return "".join(join_texts(block.get(kind)) for block in blocks if kind_of(block) == kind)
 
 
 def read_use(block: JSONObject) -> ToolCall:
@@ -154,17 +154,19 @@ def echo_of(blocks: Sequence[JSONObject]) -> tuple[JSONObject, ...]:
     """The blocks that have to go back together, if there is thinking among them and all can be sent again."""
     if not any(kind_of(block) in THINKING for block in blocks):
         return ()
-    return all_echoed(block for block in blocks if kind_of(block) != "text" or texts(block.get("text")).strip())
+    return find_echoes(block for block in blocks if kind_of(block) != "text" or join_texts(block.get("text")).strip())
 
 
 def read_usage(usage: object) -> Usage:
     """`input_tokens` of the API leaves out what its cache held or now holds; ours is everything that was read."""
     fields = usage if isinstance(usage, dict) else {}
-    cached = count(fields.get("cache_read_input_tokens"))
+    cached = read_count(fields.get("cache_read_input_tokens"))
     return Usage(
-        input_tokens=count(fields.get("input_tokens")) + cached + count(fields.get("cache_creation_input_tokens")),
-        output_tokens=count(fields.get("output_tokens")),
-        reasoning_tokens=count(detail(fields, "output_tokens_details", "thinking_tokens")),
+        input_tokens=read_count(fields.get("input_tokens"))
+        + cached
+        + read_count(fields.get("cache_creation_input_tokens")),
+        output_tokens=read_count(fields.get("output_tokens")),
+        reasoning_tokens=read_count(read_detail(fields, "output_tokens_details", "thinking_tokens")),
         cached_tokens=cached,
         requests=1,
     )
@@ -181,15 +183,15 @@ class AnthropicDialect:
 
     hint = "the base URL is the one before /v1/messages"
 
-    def __init__(self, model: str, claude: Claude, refusals: Refusals) -> None:
+    def __init__(self, model: str, claude: ClaudeFeatures, refusals: Refusals) -> None:
         self.model = model
         self.switch = claude.switch
         self.refusals = refusals
 
-    def write(self, request: ModelRequest) -> Sent:
+    def make_request(self, request: ModelRequest) -> WireRequest:
         """The request. Raises UsageError for a reasoning that the model has no setting for, or no room."""
         switched = self.switch(request.reasoning)
-        body = merged(request_body(self.model, request), switched)
+        body = merge_fields(request_body(self.model, request), switched)
         thinking = switched.get("thinking", {})
         if thinking.get("budget_tokens", 0) >= request.sampling.max_tokens:
             raise UsageError(
@@ -198,18 +200,18 @@ class AnthropicDialect:
             )
         if thinking.get("type") in {"enabled", "adaptive"}:
             del body["temperature"]  # with thinking on, the API takes no temperature but its own
-        return Sent("/v1/messages", self.refusals.settle(body))
+        return WireRequest("/v1/messages", self.refusals.apply(body))
 
-    def read(self, sent: Sent, content: bytes, request: ModelRequest) -> Reply | Trouble:
+    def read_reply(self, sent: WireRequest, content: bytes, request: ModelRequest) -> Reply | RequestFailure:
         return read_message(content, request.messages)
 
-    def trouble(self, sent: Sent, status: int, headers: Mapping[str, str], text: str) -> Trouble:
-        trouble = status_trouble(status, headers, text)
+    def read_failure(self, sent: WireRequest, status: int, headers: Mapping[str, str], text: str) -> RequestFailure:
+        trouble = failure_of_status(status, headers, text)
         if trouble.stop not in {"http_400", "http_422"}:
             return trouble
         if NO_CREDIT.search(text):
-            return Trouble("insufficient_quota", trouble.text, retry=False)
+            return RequestFailure("insufficient_quota", trouble.text, retry=False)
         return replace(trouble, refused=refused_parameter(status, text, PARAMETER))
 
-    def adapt(self, trouble: Trouble, sent: Sent) -> bool:
+    def adapt(self, trouble: RequestFailure, sent: WireRequest) -> bool:
         return self.refusals.learn(trouble.refused, sent.body)

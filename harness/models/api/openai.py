@@ -22,19 +22,25 @@ from harness.models.api.chat import ChatDialect, known_replacements
 from harness.models.api.connection import (
     CONNECTION_ARGS,
     Connection,
-    Settings,
+    EndpointSettings,
+    check_args,
     client_options,
     identity_of,
-    known_arguments,
     read_choice,
     read_connection,
     register_secrets,
 )
 from harness.models.api.endpoint import Dialect, EndpointModel
-from harness.models.api.reasoning import OWN_SWITCHES, Switch, openai_chat, openai_responses, own_server
+from harness.models.api.reasoning import (
+    OWN_SWITCHES,
+    Switch,
+    openai_chat_switch,
+    openai_responses_switch,
+    own_server_switch,
+)
 from harness.models.api.refusals import Refusals
 from harness.models.api.responses import ResponsesDialect
-from harness.models.api.wire import Sent, Trouble
+from harness.models.api.wire import RequestFailure, WireRequest
 from harness.types import JSONObject, Model, ModelRequest, Reasoning, Reply
 
 if TYPE_CHECKING:
@@ -73,13 +79,13 @@ def load(name: str, options: ModelOptions) -> Model:
     return EndpointModel(identity, settings, dialect, connect, options.redact)
 
 
-def read_settings(name: str, options: ModelOptions) -> Settings:
+def read_settings(name: str, options: ModelOptions) -> EndpointSettings:
     """Registers every secret before anything can fail, then reads arguments, URL and key."""
     args, environ = options.args, options.environ
     url = (options.base_url or environ.get("OPENAI_BASE_URL") or "").strip()
     key = (args.get("api_key") or environ.get("OPENAI_API_KEY") or "").strip()
     register_secrets(options.redact, key, url, environ.get("OPENAI_CUSTOM_HEADERS", ""))
-    known_arguments(f"openai/{name}", args, ARGS)
+    check_args(f"openai/{name}", args, ARGS)
     if not key and not url:
         raise UsageError(
             f"openai/{name} needs a key: set OPENAI_API_KEY, give --model-arg api_key=KEY, "
@@ -105,23 +111,23 @@ def is_openai(base_url: str) -> bool:
     return host == "api.openai.com" or host.endswith(".api.openai.com")
 
 
-def dialect_of(name: str, settings: Settings, args: Mapping[str, str]) -> Dialect:
+def dialect_of(name: str, settings: EndpointSettings, args: Mapping[str, str]) -> Dialect:
     """The API that a model is asked through, and the switch that its endpoint has. Raises UsageError."""
     api = read_choice(args, "api", APIS, "auto")
     full_name, own = f"openai/{name}", not is_openai(settings.base_url)
     how = read_choice(args, "switch", OWN_SWITCHES, "template" if own else "effort")
-    switch: Switch = partial(openai_chat, full_name)
+    switch: Switch = partial(openai_chat_switch, full_name)
     if own or how != "effort":
-        switch = partial(own_server, full_name, how=how)
+        switch = partial(own_server_switch, full_name, how=how)
     chat = ChatDialect(name, switch, Refusals(full_name, known_replacements(name), settings.extra_body))
-    items: Switch = (lambda reasoning: {}) if how == "none" else partial(openai_responses, full_name)
+    items: Switch = (lambda reasoning: {}) if how == "none" else partial(openai_responses_switch, full_name)
     responses = ResponsesDialect(name, items, Refusals(full_name, known_replacements(name), settings.extra_body))
     if api == "responses" or (api == "auto" and not own and RESPONSES_FIRST.match(name)):
         return responses
-    return chat if api == "chat" else MovingDialect(full_name, chat, responses)
+    return chat if api == "chat" else FallbackDialect(full_name, chat, responses)
 
 
-class MovingDialect:
+class FallbackDialect:
     """Chat completions, until the endpoint says that the model wants Responses: then those for the rest of the run."""
 
     def __init__(self, name: str, chat: ChatDialect, responses: ResponsesDialect) -> None:
@@ -138,19 +144,19 @@ class MovingDialect:
     def switch(self, reasoning: Reasoning) -> JSONObject:
         return self._responses.switch(reasoning) if self._moved else self._chat.switch(reasoning)
 
-    def write(self, request: ModelRequest) -> Sent:
-        return self._responses.write(request) if self._moved else self._chat.write(request)
+    def make_request(self, request: ModelRequest) -> WireRequest:
+        return self._responses.make_request(request) if self._moved else self._chat.make_request(request)
 
-    def read(self, sent: Sent, content: bytes, request: ModelRequest) -> Reply | Trouble:
-        return self._of(sent).read(sent, content, request)
+    def read_reply(self, sent: WireRequest, content: bytes, request: ModelRequest) -> Reply | RequestFailure:
+        return self._of(sent).read_reply(sent, content, request)
 
-    def trouble(self, sent: Sent, status: int, headers: Mapping[str, str], text: str) -> Trouble:
-        trouble = self._of(sent).trouble(sent, status, headers, text)
+    def read_failure(self, sent: WireRequest, status: int, headers: Mapping[str, str], text: str) -> RequestFailure:
+        trouble = self._of(sent).read_failure(sent, status, headers, text)
         if self._of(sent) is self._chat and status in {400, 404} and WANTS_RESPONSES.search(text):
             return replace(trouble, refused=self._chat.path)  # not a parameter of it but the whole API
         return trouble
 
-    def adapt(self, trouble: Trouble, sent: Sent) -> bool:
+    def adapt(self, trouble: RequestFailure, sent: WireRequest) -> bool:
         if trouble.refused != self._chat.path:
             return self._of(sent).adapt(trouble, sent)
         if not self._moved:
@@ -158,14 +164,14 @@ class MovingDialect:
         self._moved = True
         return True
 
-    def _of(self, sent: Sent) -> ChatDialect | ResponsesDialect:
+    def _of(self, sent: WireRequest) -> ChatDialect | ResponsesDialect:
         return self._chat if sent.path == self._chat.path else self._responses
 
 
 # --- the client --------------------------------------------------------------------------------------------------
 
 
-def connect(settings: Settings) -> Connection:
+def connect(settings: EndpointSettings) -> Connection:
     """The one client of a run."""
     import openai
 

@@ -68,7 +68,7 @@ LOOK_AGAIN = 1.0
 """Seconds of sleep at most: the rate climbs meanwhile."""
 
 
-class Throttle:
+class SendRate:
     """The rate of sending, without a clock or a queue of its own: every method is told the time in seconds.
 
     `longest_wait` caps what a server asks for, and the time between two requests.
@@ -160,7 +160,7 @@ class Throttle:
         return BELOW * len(self._passed) / max(MEASURED_SECONDS, self._sent_at - self._passed[0])
 
 
-class Pace:
+class RateLimiter:
     """When a request may be sent to an endpoint that says 429 to too many; it belongs to one event loop.
 
         await pace.admit()
@@ -185,9 +185,9 @@ class Pace:
         self._sleep = sleep
         self._slots = asyncio.BoundedSemaphore(slots)
         self._turn = asyncio.Lock()
-        self._throttle = Throttle(longest_wait)
+        self._throttle = SendRate(longest_wait)
 
-    async def admit(self) -> None:
+    async def acquire(self) -> None:
         """Waits until one more request may be sent; first come, first served. A cancelled wait leaves no trace."""
         async with self._turn:
             await self._slots.acquire()
@@ -199,13 +199,13 @@ class Pace:
                 raise
             self._throttle.sent(self._clock())
 
-    def accepted(self) -> None:
+    def release(self) -> None:
         """The request ended with any answer but 429, an error included: its slot is free."""
         self._slots.release()
         self.accepted_count += 1
         self._throttle.replied()
 
-    def limited(self, retry_after: float | None) -> None:
+    def slow_down(self, retry_after: float | None) -> None:
         """It ended with 429: its slot is free, and sending slows down. `retry_after` in seconds, None if not said."""
         self._slots.release()
         self._throttle.refused(self._clock(), retry_after)

@@ -36,7 +36,7 @@ def effort_of(name: str, reasoning: Reasoning) -> str:
     return reasoning.effort or "medium"
 
 
-def openai_chat(name: str, reasoning: Reasoning) -> JSONObject:
+def openai_chat_switch(name: str, reasoning: Reasoning) -> JSONObject:
     """`reasoning_effort` of OpenAI's chat completions."""
     if reasoning.mode == "default":
         return {}
@@ -44,7 +44,7 @@ def openai_chat(name: str, reasoning: Reasoning) -> JSONObject:
     return {"reasoning_effort": effort_of(name, reasoning)}
 
 
-def openai_responses(name: str, reasoning: Reasoning) -> JSONObject:
+def openai_responses_switch(name: str, reasoning: Reasoning) -> JSONObject:
     """`reasoning` of the Responses API; a summary is asked for where there is anything to summarise."""
     if reasoning.mode == "default":
         return {}
@@ -61,7 +61,7 @@ def refuse_off(name: str, reasoning: Reasoning) -> None:
 OWN_SWITCHES = ("template", "effort", "none")
 
 
-def own_server(name: str, reasoning: Reasoning, how: str = "template") -> JSONObject:
+def own_server_switch(name: str, reasoning: Reasoning, how: str = "template") -> JSONObject:
     """A server of one's own. `template`: the chat template's enable_thinking, which vLLM, SGLang and llama.cpp take,
     and reasoning_effort beside it for an effort; `effort`: reasoning_effort only; `none`: nothing is sent, because the
     server was started in the mode that is evaluated."""
@@ -81,7 +81,7 @@ GEMINI_BUDGETS = {"low": 1024, "medium": 8192, "high": 24576}
 """What the compatible endpoint itself makes of reasoning_effort for Gemini 2.5."""
 
 
-def gemini(name: str, reasoning: Reasoning) -> JSONObject:
+def gemini_switch(name: str, reasoning: Reasoning) -> JSONObject:
     """`thinking_config`: budgets up to Gemini 2.5, levels from Gemini 3 on; thoughts are asked for where there are any.
 
     Raises UsageError for off where a model always thinks: 2.5 Pro, and everything from Gemini 3 on.
@@ -115,7 +115,7 @@ CLAUDE_BUDGETS = {"low": 1024, "medium": 3072, "high": 6144}
 LEAST_CLAUDE_BUDGET = 1024
 
 
-class Claude:
+class ClaudeFeatures:
     """What the API takes from a Claude model, by its name; a name that says nothing counts as the newest."""
 
     def __init__(self, name: str) -> None:
@@ -141,7 +141,7 @@ class Claude:
         return self.takes_budget
 
     @property
-    def off(self) -> JSONObject | None:
+    def off_fields(self) -> JSONObject | None:
         """The field that turns thinking off; None where the API has none."""
         if self._line in {"fable", "mythos"} or (self._line == "opus" and self._version >= (5, 5)):
             return None
@@ -154,9 +154,9 @@ class Claude:
         if reasoning.mode == "default":
             return {}
         if reasoning.mode == "off":
-            if self.off is None:
+            if self.off_fields is None:
                 raise UsageError(f"{self.name} always thinks: its thinking cannot be turned off, use low.")
-            return self.off
+            return self.off_fields
         if reasoning.history == "none":
             raise UsageError(
                 f"{self.name} refuses tool results without the thinking that led to them: "

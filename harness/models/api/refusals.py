@@ -10,30 +10,30 @@ from harness.errors import UsageError
 from harness.types import JSONObject
 
 
-def merged(fields: JSONObject, others: JSONObject) -> JSONObject:
+def merge_fields(fields: JSONObject, others: JSONObject) -> JSONObject:
     """Both, objects inside objects too; where both have a value, that of `others`."""
     result = dict(fields)
     for key, value in others.items():
         mine = result.get(key)
-        result[key] = merged(mine, value) if isinstance(mine, dict) and isinstance(value, dict) else value
+        result[key] = merge_fields(mine, value) if isinstance(mine, dict) and isinstance(value, dict) else value
     return result
 
 
-def shared(fields: JSONObject, others: JSONObject) -> str | None:
+def shared_field(fields: JSONObject, others: JSONObject) -> str | None:
     """The dotted name of the first value that both set."""
     for key, value in fields.items():
         if key in others:
             other = others[key]
             if not (isinstance(value, dict) and isinstance(other, dict)):
                 return key
-            if (inner := shared(value, other)) is not None:
+            if (inner := shared_field(value, other)) is not None:
                 return f"{key}.{inner}"
     return None
 
 
-def refuse_both(switched: JSONObject, extra_body: JSONObject) -> JSONObject:
+def check_overrides(switched: JSONObject, extra_body: JSONObject) -> JSONObject:
     """The fields of a switch. Raises UsageError where extra_body, which has the last word, would undo them."""
-    if (name := shared(switched, extra_body)) is not None:
+    if (name := shared_field(switched, extra_body)) is not None:
         raise UsageError(f"--model-arg extra_body sets {name}, and so does --reasoning: give one of them.")
     return switched
 
@@ -89,11 +89,11 @@ class Refusals:
         self._refused: set[str] = set()
 
     @property
-    def unswitched(self) -> str | None:
+    def refused_switch(self) -> str | None:
         """The field of the reasoning switch that was refused: what was asked for is not what is played."""
         return next(iter(sorted(self._refused & SWITCH_FIELDS)), None)
 
-    def settle(self, body: JSONObject) -> JSONObject:
+    def apply(self, body: JSONObject) -> JSONObject:
         """A request body as this endpoint takes it."""
         for parameter, replacement in self._replaced.items():
             if has(body, parameter):
@@ -101,7 +101,7 @@ class Refusals:
                 body = without(body, parameter)
                 if replacement is not None:
                     body[replacement] = value
-        return merged(body, self._extra_body)
+        return merge_fields(body, self._extra_body)
 
     def learn(self, refused: str | None, sent: JSONObject) -> bool:
         """Notes that a parameter of `sent` is not taken. False if there is nothing new to try."""

@@ -13,26 +13,26 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from harness.data.arguments import well_encoded
+from harness.data.arguments import replace_surrogates
 from harness.models.api.reasoning import Switch
-from harness.models.api.refusals import Refusals, merged
+from harness.models.api.refusals import Refusals, merge_fields
 from harness.models.api.wire import (
-    Sent,
-    Trouble,
-    all_echoed,
-    count,
-    detail,
+    RequestFailure,
+    WireRequest,
+    assign_call_ids,
+    decode_body,
+    failure_of_status,
+    find_echoes,
+    join_texts,
     kind_of,
-    number,
-    payload_of,
     provider_message,
     read_call,
+    read_count,
+    read_detail,
+    read_payload,
     recalled_turns,
     refused_parameter,
-    sendable,
-    status_trouble,
-    text_of,
-    texts,
+    sendable_messages,
     wire_arguments,
     wire_name,
     with_calls,
@@ -67,7 +67,7 @@ def input_items(request: ModelRequest) -> list[JSONObject]:
     offered = {tool.name for tool in request.tools}
     recalled = recalled_turns(request.messages, request.reasoning.history)
     items: list[JSONObject] = []
-    for index, message in enumerate(sendable(request.messages)):
+    for index, message in enumerate(sendable_messages(request.messages)):
         if message.role == "assistant":
             calls = [wire_call(call, offered) for call in message.tool_calls]
             items += said_items(message, calls) if index in recalled else rebuilt(message.content, calls)
@@ -113,36 +113,36 @@ def carries_reasoning(item: JSONObject) -> bool:
 FINISHES = {"max_output_tokens": "length", "content_filter": "content_filter"}
 
 
-def read_response(content: bytes, earlier: Sequence[Message]) -> Reply | Trouble:
+def read_response(content: bytes, earlier: Sequence[Message]) -> Reply | RequestFailure:
     """The output of a response; `earlier` messages say which turn this is and which ids are taken."""
-    payload = payload_of(content)
-    if isinstance(payload, Trouble):
+    payload = read_payload(content)
+    if isinstance(payload, RequestFailure):
         return payload
     output = payload.get("output")
     if payload.get("status") in ("failed", "cancelled") or payload.get("error"):
         return failed_response(payload)
     if not isinstance(output, list):
-        return Trouble("no_output", f"status 200 without output: {provider_message(text_of(content))}")
+        return RequestFailure("no_output", f"status 200 without output: {provider_message(decode_body(content))}")
     items = [item for item in output if isinstance(item, dict)]
-    calls = number(map(read_item, (item for item in items if kind_of(item) == "function_call")), earlier)
+    calls = assign_call_ids(map(read_item, (item for item in items if kind_of(item) == "function_call")), earlier)
     message = Message(
         role="assistant",
-        content=well_encoded(parts(items, "message", "output_text") or parts(items, "message", "refusal")),
-        reasoning=well_encoded(thoughts(items)) or None,
+        content=replace_surrogates(parts(items, "message", "output_text") or parts(items, "message", "refusal")),
+        reasoning=replace_surrogates(thoughts(items)) or None,
         tool_calls=calls,
         echo=echo_of(items),
     )
     return Reply(message, read_usage(payload.get("usage")), finish_of(payload, calls))
 
 
-def failed_response(payload: JSONObject) -> Trouble:
+def failed_response(payload: JSONObject) -> RequestFailure:
     """A response that was accepted and then failed on the provider's side."""
     error = payload.get("error")
     fields = error if isinstance(error, dict) else {}
-    said = texts(fields.get("message")) or str(payload.get("status"))
+    said = join_texts(fields.get("message")) or str(payload.get("status"))
     if fields.get("code") == "insufficient_quota":
-        return Trouble("insufficient_quota", f"the response failed: {said}", retry=False)
-    return Trouble("response_failed", f"the response failed: {said}")
+        return RequestFailure("insufficient_quota", f"the response failed: {said}", retry=False)
+    return RequestFailure("response_failed", f"the response failed: {said}")
 
 
 def read_item(item: JSONObject) -> ToolCall:
@@ -154,36 +154,36 @@ def parts(items: Sequence[JSONObject], kind: str, part_type: str) -> str:
     contents = [item.get("content") for item in items if kind_of(item) == kind]
     found = [part for content in contents if isinstance(content, list) for part in content if isinstance(part, dict)]
     field = "refusal" if part_type == "refusal" else "text"
-    return "".join(texts(part.get(field)) for part in found if kind_of(part) == part_type)
+    return "".join(join_texts(part.get(field)) for part in found if kind_of(part) == part_type)
 
 
 def thoughts(items: Sequence[JSONObject]) -> str:
     """What was thought: its text where a server gives it, else the summaries."""
     told = parts(items, "reasoning", "reasoning_text")
-    summaries = [texts(item.get("summary")) for item in items if kind_of(item) == "reasoning"]
+    summaries = [join_texts(item.get("summary")) for item in items if kind_of(item) == "reasoning"]
     return told or "\n\n".join(filter(None, summaries))
 
 
 def echo_of(items: Sequence[JSONObject]) -> tuple[JSONObject, ...]:
     """The items that have to go back together, if there is any reasoning among them and all can be sent again."""
-    return all_echoed(items) if any(map(carries_reasoning, items)) else ()
+    return find_echoes(items) if any(map(carries_reasoning, items)) else ()
 
 
 def finish_of(payload: JSONObject, calls: Sequence[ToolCall]) -> str:
     details = payload.get("incomplete_details")
     reason = details.get("reason") if isinstance(details, dict) else None
     if isinstance(reason, str) and payload.get("status") == "incomplete":
-        return FINISHES.get(reason, well_encoded(reason))
+        return FINISHES.get(reason, replace_surrogates(reason))
     return "tool_calls" if calls else "stop"
 
 
 def read_usage(usage: object) -> Usage:
     fields = usage if isinstance(usage, dict) else {}
     return Usage(
-        input_tokens=count(fields.get("input_tokens")),
-        output_tokens=count(fields.get("output_tokens")),
-        reasoning_tokens=count(detail(fields, "output_tokens_details", "reasoning_tokens")),
-        cached_tokens=count(detail(fields, "input_tokens_details", "cached_tokens")),
+        input_tokens=read_count(fields.get("input_tokens")),
+        output_tokens=read_count(fields.get("output_tokens")),
+        reasoning_tokens=read_count(read_detail(fields, "output_tokens_details", "reasoning_tokens")),
+        cached_tokens=read_count(read_detail(fields, "input_tokens_details", "cached_tokens")),
         requests=1,
     )
 
@@ -205,19 +205,19 @@ class ResponsesDialect:
         self.switch = switch
         self.refusals = refusals
 
-    def write(self, request: ModelRequest) -> Sent:
+    def make_request(self, request: ModelRequest) -> WireRequest:
         """The request. Raises UsageError for a reasoning that the provider has no setting for."""
-        body = merged(request_body(self.model, request), self.switch(request.reasoning))
-        return Sent("/responses", self.refusals.settle(body))
+        body = merge_fields(request_body(self.model, request), self.switch(request.reasoning))
+        return WireRequest("/responses", self.refusals.apply(body))
 
-    def read(self, sent: Sent, content: bytes, request: ModelRequest) -> Reply | Trouble:
+    def read_reply(self, sent: WireRequest, content: bytes, request: ModelRequest) -> Reply | RequestFailure:
         return read_response(content, request.messages)
 
-    def trouble(self, sent: Sent, status: int, headers: Mapping[str, str], text: str) -> Trouble:
-        trouble = status_trouble(status, headers, text)
+    def read_failure(self, sent: WireRequest, status: int, headers: Mapping[str, str], text: str) -> RequestFailure:
+        trouble = failure_of_status(status, headers, text)
         return replace(trouble, refused=refused(status, text)) if trouble.stop in {"http_400", "http_422"} else trouble
 
-    def adapt(self, trouble: Trouble, sent: Sent) -> bool:
+    def adapt(self, trouble: RequestFailure, sent: WireRequest) -> bool:
         return self.refusals.learn(trouble.refused, sent.body)
 
 

@@ -17,22 +17,22 @@ from email.utils import parsedate_to_datetime
 from typing import Literal
 
 from harness.data.arguments import (
-    DEEPEST_ARGUMENTS,
-    LONGEST_ARGUMENTS,
-    deeper_than,
-    made_up_id,
+    MAX_ARGUMENTS_CHARS,
+    MAX_ARGUMENTS_DEPTH,
+    is_deeper_than,
+    make_call_id,
     read_arguments,
-    well_encoded,
+    replace_surrogates,
 )
 from harness.stops import StopReason, http_stop
 from harness.types import JSONObject, Message, ToolCall
 
-SHOWN_ERROR = 300
+MAX_ERROR_CHARS = 300
 """Characters of a provider's message that are kept: enough for a sentence, too few for an HTML page."""
 
 
 @dataclass(frozen=True, slots=True)
-class Sent:
+class WireRequest:
     """A request on the wire: the path below the base URL, and the JSON body."""
 
     path: str
@@ -40,7 +40,7 @@ class Sent:
 
 
 @dataclass(frozen=True, slots=True)
-class Trouble:
+class RequestFailure:
     """A request without a usable reply: what it means for the episode, and whether to send it again."""
 
     stop: StopReason
@@ -58,21 +58,21 @@ class Trouble:
 WIRE_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
-def sendable(messages: Iterable[Message]) -> Iterator[Message]:
+def sendable_messages(messages: Iterable[Message]) -> Iterator[Message]:
     """The messages with every id, and contents that can be encoded.
 
     A missing id of a call is made up from its turn; tool messages without one answer the calls in their order.
     """
     turn, unanswered = 0, list[str]()
     for message in messages:
-        message = replace(message, content=well_encoded(message.content))
+        message = replace(message, content=replace_surrogates(message.content))
         if message.role == "assistant":
-            calls = [replace(call, id=call.id or made_up_id(turn, n)) for n, call in enumerate(message.tool_calls)]
+            calls = [replace(call, id=call.id or make_call_id(turn, n)) for n, call in enumerate(message.tool_calls)]
             unanswered = [call.id for call in calls]
             turn += 1
             yield replace(message, tool_calls=tuple(calls))
         elif message.role == "tool":
-            answers = message.tool_call_id or (unanswered[0] if unanswered else made_up_id(turn, 0))
+            answers = message.tool_call_id or (unanswered[0] if unanswered else make_call_id(turn, 0))
             unanswered = [call_id for call_id in unanswered if call_id != answers]
             yield replace(message, tool_call_id=answers)
         else:
@@ -88,7 +88,7 @@ def recalled_turns(messages: Sequence[Message], history: Literal["none", "last",
 def wire_arguments(call: ToolCall) -> str:
     if call.arguments is None:
         return "{}"
-    return well_encoded(call.raw if call.raw.strip() else json.dumps(call.arguments, ensure_ascii=False))
+    return replace_surrogates(call.raw if call.raw.strip() else json.dumps(call.arguments, ensure_ascii=False))
 
 
 def wire_name(name: str, offered: Container[str]) -> str:
@@ -107,20 +107,20 @@ def with_calls(items: Iterable[JSONObject], calls: Iterable[JSONObject], kind: s
 # --- what comes back: replies ------------------------------------------------------------------------------------
 
 
-def payload_of(content: bytes) -> JSONObject | Trouble:
+def read_payload(content: bytes) -> JSONObject | RequestFailure:
     """The JSON object of a body, {} for other JSON, Trouble where it is none."""
     try:
         payload = json.loads(content)
     except (ValueError, RecursionError):
-        return Trouble("not_json", f"status 200 without JSON: {text_of(content[:SHOWN_ERROR])}")
+        return RequestFailure("not_json", f"status 200 without JSON: {decode_body(content[:MAX_ERROR_CHARS])}")
     return payload if isinstance(payload, dict) else {}
 
 
-def text_of(content: bytes) -> str:
+def decode_body(content: bytes) -> str:
     return content.decode("utf-8", "replace")
 
 
-def texts(value: object) -> str:
+def join_texts(value: object) -> str:
     """A string as it is, the texts of a list of parts, "" for anything else."""
     if isinstance(value, str):
         return value
@@ -134,7 +134,7 @@ def kind_of(item: object) -> str:
     return kind if isinstance(kind, str) else ""
 
 
-def number(calls: Iterable[ToolCall], earlier: Sequence[Message]) -> tuple[ToolCall, ...]:
+def assign_call_ids(calls: Iterable[ToolCall], earlier: Sequence[Message]) -> tuple[ToolCall, ...]:
     """The same calls, each with an id of its own in the whole conversation."""
     taken = {call.id for old in earlier for call in old.tool_calls}
     turn = sum(old.role == "assistant" for old in earlier)
@@ -142,8 +142,8 @@ def number(calls: Iterable[ToolCall], earlier: Sequence[Message]) -> tuple[ToolC
     for index, call in enumerate(calls):
         call_id = call.id
         if not call_id or call_id in taken:
-            spare = (f"{made_up_id(turn, index)}_{count}" for count in itertools.count(2))
-            ids = itertools.chain([made_up_id(turn, index)], spare)
+            spare = (f"{make_call_id(turn, index)}_{count}" for count in itertools.count(2))
+            ids = itertools.chain([make_call_id(turn, index)], spare)
             call_id = next(made_up for made_up in ids if made_up not in taken)
         taken.add(call_id)
         numbered.append(replace(call, id=call_id))
@@ -159,10 +159,10 @@ def read_call(item: object) -> ToolCall:
     arguments, raw, error = read_arguments(_decoded(function.get("arguments")) if fields else item)
     if not isinstance(name, str) or not name.strip():
         name, arguments, error = "", None, "the call names no tool"
-    extra = echoed(fields.get("extra_content"))
+    extra = find_echo(fields.get("extra_content"))
     return ToolCall(
-        id=well_encoded(call_id) if isinstance(call_id, str) else "",
-        name=well_encoded(name),
+        id=replace_surrogates(call_id) if isinstance(call_id, str) else "",
+        name=replace_surrogates(name),
         arguments=arguments,
         raw=raw,
         parse_error=error,
@@ -179,31 +179,31 @@ def _decoded(value: object) -> object:
     return inner if isinstance(inner, str) else value
 
 
-def echoed(value: object) -> JSONObject | None:
+def find_echo(value: object) -> JSONObject | None:
     """An object of the provider's as it came, if it can be sent again: bounded, finite, without lone surrogates."""
-    if not isinstance(value, dict) or deeper_than(value, DEEPEST_ARGUMENTS):
+    if not isinstance(value, dict) or is_deeper_than(value, MAX_ARGUMENTS_DEPTH):
         return None
     try:
         text = json.dumps(value, ensure_ascii=False, allow_nan=False)
     except (ValueError, RecursionError):
         return None
-    if len(text) > LONGEST_ARGUMENTS:
+    if len(text) > MAX_ARGUMENTS_CHARS:
         return None
-    clean = well_encoded(text)
+    clean = replace_surrogates(text)
     return value if clean == text else dict(json.loads(clean))
 
 
-def all_echoed(items: Iterable[JSONObject]) -> tuple[JSONObject, ...]:
+def find_echoes(items: Iterable[JSONObject]) -> tuple[JSONObject, ...]:
     """Objects that only go back together, as they came: none where one of them cannot be sent again."""
-    kept = [echoed(item) for item in items]
+    kept = [find_echo(item) for item in items]
     return tuple(item for item in kept if item is not None) if None not in kept else ()
 
 
-def count(value: object) -> int:
+def read_count(value: object) -> int:
     return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**53 else 0
 
 
-def detail(usage: JSONObject, part: str, name: str) -> object:
+def read_detail(usage: JSONObject, part: str, name: str) -> object:
     """A figure inside a part of a usage; None where either is missing."""
     details = usage.get(part)
     return details.get(name) if isinstance(details, dict) else None
@@ -237,26 +237,28 @@ PLACES = {
 """Where a parameter is in a body, if not at its top."""
 
 
-def status_trouble(status: int, headers: Mapping[str, str], text: str) -> Trouble:
+def failure_of_status(status: int, headers: Mapping[str, str], text: str) -> RequestFailure:
     """What an HTTP error means. Wrong keys and refused requests are final; limits and server errors are not."""
     stop, sentence = http_stop(status), f"HTTP {status}: {provider_message(text)}"
     fields = error_fields(text)
     kinds = {kind for kind in (fields.get("code"), fields.get("type")) if isinstance(kind, str)}
     if status == 402 or kinds & EXHAUSTED:
-        return Trouble("insufficient_quota", sentence, retry=False)
+        return RequestFailure("insufficient_quota", sentence, retry=False)
     if status in REPEATED or status >= 500:
-        return Trouble(stop, sentence, wait=retry_after(headers, time.time()))
+        return RequestFailure(stop, sentence, wait=retry_after(headers, time.time()))
     if status in {400, 413, 422} and ("context_length_exceeded" in kinds or TOO_LONG.search(sentence)):
-        return Trouble("context_length", sentence, "token_limit", retry=False)
+        return RequestFailure("context_length", sentence, "token_limit", retry=False)
     named = refused_parameter(status, text, PARAMETER)
-    return Trouble(stop, sentence, "model_error", retry=False, refused=PLACES.get(named, named) if named else None)
+    return RequestFailure(
+        stop, sentence, "model_error", retry=False, refused=PLACES.get(named, named) if named else None
+    )
 
 
 def refused_parameter(status: int, text: str, parameters: re.Pattern[str]) -> str | None:
     """The one of `parameters` that an endpoint says it does not take; the first it names is the one it means."""
     if status not in {400, 422} or not REFUSAL.search(text):
         return None
-    named = parameters.search(texts(error_fields(text).get("param"))) or parameters.search(text)
+    named = parameters.search(join_texts(error_fields(text).get("param"))) or parameters.search(text)
     return named[0] if named else None
 
 

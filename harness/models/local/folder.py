@@ -31,7 +31,7 @@ TEMPLATES = ("chat_template.jinja", "chat_template.json", "additional_chat_templ
 CAUSAL = ("ForCausalLM", "LMHeadModel")
 
 
-SERVED = (*CAUSAL, "ForConditionalGeneration")
+SERVED_ARCHITECTURES = (*CAUSAL, "ForConditionalGeneration")
 """What vLLM generates text with: also models that see."""
 
 
@@ -53,7 +53,7 @@ IDENTITY = (
 
 
 @dataclass(frozen=True, slots=True)
-class Folder:
+class ModelFolder:
     """A directory that passed the checks. `name` is the model's full name; `template` what --model-arg gave, or None;
     `longest` a context that was set shorter than the model's own."""
 
@@ -61,13 +61,13 @@ class Folder:
     path: Path
     config: JSONObject
     template: str | None = None
-    longest: int | None = None
+    max_context: int | None = None
 
     @property
     def context(self) -> int | None:
         """Tokens that prompt and reply may have together, where anything says."""
-        if self.longest is not None:
-            return self.longest
+        if self.max_context is not None:
+            return self.max_context
         for config in (self.config, self.config.get("text_config")):
             for key in ("max_position_embeddings", "n_positions", "max_seq_len"):
                 if isinstance(config, dict) and isinstance(length := config.get(key), int) and length > 0:
@@ -75,7 +75,7 @@ class Folder:
         return None
 
 
-def check_folder(name: str, path: Path, args: Mapping[str, str], kinds: Sequence[str] = CAUSAL) -> Folder:
+def check_folder(name: str, path: Path, args: Mapping[str, str], kinds: Sequence[str] = CAUSAL) -> ModelFolder:
     """Reads names and small files only. Raises UsageError, one sentence each, for what is missing or not allowed."""
     if not path.is_dir():
         raise UsageError(f"{name}: there is no directory {path}.")
@@ -92,12 +92,12 @@ def check_folder(name: str, path: Path, args: Mapping[str, str], kinds: Sequence
             f"{name}: {path} has no chat template; give one with --model-arg chat_template=FILE, with --model-arg "
             "format=react where it takes no tools."
         )
-    return Folder(name, path, config, None if given is None else _read_template(Path(given)))
+    return ModelFolder(name, path, config, None if given is None else _read_template(Path(given)))
 
 
 def _read_object(name: str, path: Path) -> JSONObject:
     try:
-        value = jsonio.loads(path.read_bytes())
+        value = jsonio.parse_json(path.read_bytes())
     except (OSError, ValueError) as error:
         raise UsageError(f"{name}: {path} cannot be read as JSON: {error}.") from None
     if not isinstance(value, dict):
@@ -161,7 +161,7 @@ def _digest(folder: str, stamps: tuple[tuple[str, int, int], ...]) -> str:
     return total.hexdigest()
 
 
-def _check_remote_code(folder: Folder) -> None:
+def _check_remote_code(folder: ModelFolder) -> None:
     """Architectures that transformers does not have itself would need the code that came with the model."""
     known = importlib.import_module("transformers.models.auto.configuration_auto").CONFIG_MAPPING_NAMES
     kind = folder.config.get("model_type")

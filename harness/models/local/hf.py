@@ -28,14 +28,20 @@ from harness.batching import BatchModel
 from harness.errors import ModelFailure, UsageError
 from harness.models import ModelOptions
 from harness.models.local.folder import check_folder
-from harness.models.local.options import check_args, width_of
-from harness.models.local.packages import first_line, missing, prepare_environment, quietly_imported, require
-from harness.models.local.rows import Row, closed, to_reply, to_row
-from harness.models.local.tokenizer import Local, has_stop, open_local
+from harness.models.local.options import batch_width, check_args
+from harness.models.local.packages import (
+    check_packages,
+    find_missing_packages,
+    first_line,
+    import_quietly,
+    set_library_defaults,
+)
+from harness.models.local.rows import PromptRow, refuse_after_close, to_reply, to_row
+from harness.models.local.tokenizer import ModelTokenizer, has_stop_string, open_tokenizer
 from harness.types import JSONObject, Model, ModelRequest, Reasoning, Reply, Usage
 
 if TYPE_CHECKING:
-    from harness.models.local.kv_cache import Memory
+    from harness.models.local.kv_cache import PrefixCache
 
 log = logging.getLogger(__name__)
 
@@ -46,13 +52,13 @@ DTYPES = ("auto", "float32", "bfloat16", "float16")
 DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
 OUT_OF_MEMORY = re.compile(r"out of memory|can't allocate memory|not enough memory", re.IGNORECASE)
 
-Generate = Callable[[Sequence[Row]], list[list[int]]]
+Generate = Callable[[Sequence[PromptRow]], list[list[int]]]
 """Continues rows together: new token ids a row, in the same order; what follows a row's end is padding."""
 
 
 def ready(environ: Mapping[str, str]) -> str | None:
     """None when this backend can run here, else one sentence with the command that mends it."""
-    return missing(PACKAGES, "local")
+    return find_missing_packages(PACKAGES, "local")
 
 
 def load(name: str, options: ModelOptions) -> Model:
@@ -66,24 +72,28 @@ def load_directory(name: str, path: str, options: ModelOptions) -> HFModel:
     Raises UsageError for whatever is missing in the directory, arguments, and packages that are not installed.
     """
     check_args(name, options.args, ARGS)
-    width = width_of(options)
+    width = batch_width(options)
     dtype, device = options.args.get("dtype", "auto"), options.args.get("device", "auto")
     if dtype not in DTYPES:
         raise UsageError(f"--model-arg dtype={dtype!r} is none of {', '.join(DTYPES)}.")
     if not DEVICE.fullmatch(device):
         raise UsageError(f"--model-arg device={device!r} is none of auto, cpu, cuda, cuda:N.")
     folder = check_folder(name, Path(path), options.args)
-    require(name, PACKAGES, "local")
-    local = open_local(folder, options.args)
-    dtype, device = placed(name, dtype, device)
+    check_packages(name, PACKAGES, "local")
+    local = open_tokenizer(folder, options.args)
+    dtype, device = resolve_device(name, dtype, device)
     return HFModel(
-        name, local, width, {"dtype": dtype, "device": device.partition(":")[0]}, network(local, dtype, device, width)
+        name,
+        local,
+        width,
+        {"dtype": dtype, "device": device.partition(":")[0]},
+        make_generate(local, dtype, device, width),
     )
 
 
-def placed(name: str, dtype: str, device: str) -> tuple[str, str]:
+def resolve_device(name: str, dtype: str, device: str) -> tuple[str, str]:
     """The dtype and device that `auto` means here: the first GPU in the weights' own dtype, else the CPU in float32."""
-    prepare_environment()
+    set_library_defaults()
     import torch
 
     found = torch.cuda.is_available()
@@ -100,7 +110,9 @@ def placed(name: str, dtype: str, device: str) -> tuple[str, str]:
 class HFModel(BatchModel):
     """A network that answers up to `width` requests together."""
 
-    def __init__(self, name: str, local: Local, width: int, settings: Mapping[str, str], generate: Generate) -> None:
+    def __init__(
+        self, name: str, local: ModelTokenizer, width: int, settings: Mapping[str, str], generate: Generate
+    ) -> None:
         self.name = name
         self.width = width
         self.fingerprint: Mapping[str, Any] = {"backend": "hf", **local.identity(**settings)}
@@ -115,26 +127,26 @@ class HFModel(BatchModel):
 
     def batch(self, requests: Sequence[ModelRequest]) -> list[Reply | ModelFailure]:
         """One answer a request, in the same order. Raises UsageError where the weights cannot be loaded."""
-        answers: list[Reply | ModelFailure | Row] = [to_row(self._local, request) for request in requests]
-        places = [place for place, row in enumerate(answers) if isinstance(row, Row)]
+        answers: list[Reply | ModelFailure | PromptRow] = [to_row(self._local, request) for request in requests]
+        places = [place for place, row in enumerate(answers) if isinstance(row, PromptRow)]
         # Longest first: where memory runs out at all, it runs out at once.
         places.sort(key=lambda place: len(answers[place].ids), reverse=True)  # type: ignore[union-attr]
         while places:
             size = min(self._size, len(places))
-            rows = [row for place in places[:size] if isinstance(row := answers[place], Row)]
+            rows = [row for place in places[:size] if isinstance(row := answers[place], PromptRow)]
             results = self._together(rows)
             if results is not None:
                 for place, result in zip(places[:size], results, strict=True):
                     answers[place] = result
                 places = places[size:]
-        return [answer for answer in answers if not isinstance(answer, Row)]
+        return [answer for answer in answers if not isinstance(answer, PromptRow)]
 
     def close(self) -> None:
         """Lets go of the weights."""
-        self._generate = closed
+        self._generate = refuse_after_close
         gc.collect()
 
-    def _together(self, rows: Sequence[Row]) -> list[Reply | ModelFailure] | None:
+    def _together(self, rows: Sequence[PromptRow]) -> list[Reply | ModelFailure] | None:
         """Answers of rows that are generated together; None: memory ran out, and the next try takes fewer."""
         try:
             generated = self._generate(rows)
@@ -173,36 +185,36 @@ def release_memory() -> None:
 # --- the network -------------------------------------------------------------------------------------------------
 
 
-def network(local: Local, dtype: str, device: str, width: int) -> Generate:
+def make_generate(local: ModelTokenizer, dtype: str, device: str, width: int) -> Generate:
     """What generates: loads the weights at its first use and keeps them, and what it has read of `width` episodes."""
     from harness.models.local import kv_cache
 
     loaded: list[Any] = []
 
-    def generate(rows: Sequence[Row]) -> list[list[int]]:
+    def generate(rows: Sequence[PromptRow]) -> list[list[int]]:
         if not loaded:
             model = load_weights(local, dtype, device)
-            loaded.extend((model, kv_cache.Memory(width if kv_cache.remembers_tokens(model) else 0)))
+            loaded.extend((model, kv_cache.PrefixCache(width if kv_cache.has_token_cache(model) else 0)))
         model, memory = loaded
         try:
-            return continue_rows(model, local, rows, memory)
+            return generate_rows(model, local, rows, memory)
         except Exception as error:
             if not memory.capacity or not is_out_of_memory(error):
                 raise
         log.warning("%s: out of memory; what was kept of earlier turns is let go", local.folder.name)
         memory.forget()
         release_memory()
-        return continue_rows(model, local, rows, memory)
+        return generate_rows(model, local, rows, memory)
 
     return generate
 
 
-def load_weights(local: Local, dtype: str, device: str) -> Any:
+def load_weights(local: ModelTokenizer, dtype: str, device: str) -> Any:
     """The network, ready to generate. Raises UsageError where the weights cannot be read."""
-    prepare_environment()
+    set_library_defaults()
     import torch
 
-    transformers = quietly_imported("transformers")
+    transformers = import_quietly("transformers")
     transformers.utils.logging.disable_progress_bar()
     try:
         model, found = transformers.AutoModelForCausalLM.from_pretrained(
@@ -219,9 +231,9 @@ def load_weights(local: Local, dtype: str, device: str) -> Any:
     check_fit(local.folder.name, found)
     model = model.to(device)
     padding = local.tokenizer.pad_token_id
-    padding = padding if padding is not None else (local.ends[0] if local.ends else 0)
+    padding = padding if padding is not None else (local.end_token_ids[0] if local.end_token_ids else 0)
     # A fresh configuration: what the model brought (penalties, top-k) would change greedy decoding too.
-    ends = list(local.ends) or None
+    ends = list(local.end_token_ids) or None
     model.generation_config = transformers.GenerationConfig(eos_token_id=ends, pad_token_id=padding, do_sample=False)
     return model.eval()
 
@@ -240,7 +252,9 @@ def check_fit(name: str, found: Mapping[str, Any]) -> None:
         log.warning("%s: its config.json has no place for %d of its weights, such as %s", name, len(names), names[0])
 
 
-def continue_rows(model: Any, local: Local, rows: Sequence[Row], memory: Memory | None = None) -> list[list[int]]:
+def generate_rows(
+    model: Any, local: ModelTokenizer, rows: Sequence[PromptRow], memory: PrefixCache | None = None
+) -> list[list[int]]:
     """New tokens of each row, generated together with left padding; `memory` is what is known of their episodes.
 
     Whenever half of the rows are done, they leave the batch and the others go on with their cache: one reply that runs
@@ -255,20 +269,22 @@ def continue_rows(model: Any, local: Local, rows: Sequence[Row], memory: Memory 
     ids = torch.tensor([[padding] * (longest - len(row.ids)) + list(row.ids) for row in rows], device=model.device)
     mask = torch.tensor([[0] * (longest - len(row.ids)) + [1] * len(row.ids) for row in rows], device=model.device)
     live, generated = list(range(len(rows))), [list[int]() for _ in rows]
-    noise = Noise(rows)
-    memory = memory or kv_cache.Memory(0)
+    noise = GumbelNoise(rows)
+    memory = memory or kv_cache.PrefixCache(0)
     taken_as = kv_cache.cache_argument(model)
     with torch.inference_mode():
-        cache = kv_cache.opened(model, rows, memory)
+        cache = kv_cache.prefill_cache(model, rows, memory)
         while live:
             output = model.generate(
                 input_ids=ids,
                 attention_mask=mask,
                 **{taken_as: cache},
-                max_new_tokens=max(rows[place].room for place in live) - (ids.shape[1] - longest),
+                max_new_tokens=max(rows[place].max_new_tokens for place in live) - (ids.shape[1] - longest),
                 use_cache=True,
                 logits_processor=[noise] if noise.any else [],
-                stopping_criteria=[Enough(local, [rows[place] for place in live], longest, cache is not None)],
+                stopping_criteria=[
+                    RowStoppingCriteria(local, [rows[place] for place in live], longest, cache is not None)
+                ],
                 return_dict_in_generate=True,
             )
             left = []
@@ -277,7 +293,7 @@ def continue_rows(model: Any, local: Local, rows: Sequence[Row], memory: Memory 
                 if not is_done(local, rows[place], new):
                     left.append(index)
                 elif cache is not None:
-                    memory.keep(rows[place], new, cache, index, longest - len(rows[place].ids))
+                    memory.store(rows[place], new, cache, index, longest - len(rows[place].ids))
             if cache is None or not left:
                 break
             chosen = torch.tensor(left, device=model.device)
@@ -288,19 +304,21 @@ def continue_rows(model: Any, local: Local, rows: Sequence[Row], memory: Memory 
     return generated
 
 
-def is_done(local: Local, row: Row, new: Sequence[int]) -> bool:
+def is_done(local: ModelTokenizer, row: PromptRow, new: Sequence[int]) -> bool:
     """Whether a row has its limit, an end of the turn, or a stop string of the format."""
-    return len(new) >= row.room or any(end in new for end in local.ends) or has_stop(local, new)
+    return (
+        len(new) >= row.max_new_tokens or any(end in new for end in local.end_token_ids) or has_stop_string(local, new)
+    )
 
 
-class Noise:
+class GumbelNoise:
     """Sampling that a batch does not change: logits / temperature + Gumbel noise, of which the greatest is taken.
 
     That is a draw from the softmax (the Gumbel-max trick), with each row's noise from its own generator. Rows of
     temperature 0 keep their logits.
     """
 
-    def __init__(self, rows: Sequence[Row]) -> None:
+    def __init__(self, rows: Sequence[PromptRow]) -> None:
         import torch
 
         # On the CPU, so that a seed means the same on every device.
@@ -327,7 +345,7 @@ class Noise:
         return noisy
 
 
-class Enough:
+class RowStoppingCriteria:
     """Ends a row at its own token limit, or when a stop string of the format is among its last tokens; with `pauses`
     ends them all when half are done.
 
@@ -337,14 +355,14 @@ class Enough:
     LAST = 16
     """Tokens that are decoded to look for a stop string."""
 
-    def __init__(self, local: Local, rows: Sequence[Row], start: int, pauses: bool) -> None:
+    def __init__(self, local: ModelTokenizer, rows: Sequence[PromptRow], start: int, pauses: bool) -> None:
         import torch
 
         self._local = local
         self._start = start
         self._pauses = pauses
-        self._rooms = torch.tensor([row.room for row in rows])
-        self._ends = torch.tensor(local.ends)
+        self._rooms = torch.tensor([row.max_new_tokens for row in rows])
+        self._ends = torch.tensor(local.end_token_ids)
         self._done = torch.zeros(len(rows), dtype=torch.bool)
 
     def __call__(self, input_ids: Any, scores: Any, **more: Any) -> Any:
@@ -356,7 +374,7 @@ class Enough:
         self._done |= self._rooms <= input_ids.shape[1] - self._start
         self._done |= torch.isin(last, self._ends).any(dim=1)
         if self._local.format.stop:
-            self._done |= torch.tensor([has_stop(self._local, ids) for ids in last.tolist()])
+            self._done |= torch.tensor([has_stop_string(self._local, ids) for ids in last.tolist()])
         if self._pauses and 2 * int(self._done.sum()) >= len(self._done):
             return torch.ones_like(self._done).to(input_ids.device)
         return self._done.to(input_ids.device)

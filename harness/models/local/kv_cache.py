@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from transformers.cache_utils import Cache, DynamicCache, DynamicLayer, DynamicSlidingWindowLayer
 
-from harness.models.local.rows import Row
+from harness.models.local.rows import PromptRow
 
 READ_TOGETHER, PADDING = 4096, 512
 """New tokens that rows are read together up to, and how many of them may be padding: reading those costs about as much
@@ -29,48 +29,48 @@ as another pass does. A longer prompt is a pass of its own."""
 STRETCHED = ("longrope", "dynamic")
 """Positions whose meaning changes with the length of a prompt: what was read under a shorter one is no longer true."""
 
-Layers = list[tuple[torch.Tensor, torch.Tensor]]
+LayerStates = list[tuple[torch.Tensor, torch.Tensor]]
 """Keys and values of each layer, each of shape (heads, tokens, size); heads and size may differ between layers."""
 
 
 @dataclass(frozen=True, slots=True)
-class Past:
+class CachedPrefix:
     """The first tokens of a row, and what the network's layers hold of them."""
 
     ids: tuple[int, ...]
-    layers: Layers
+    layers: LayerStates
 
-    def cut(self, length: int) -> Past:
-        return Past(self.ids[:length], [(keys[:, :length], values[:, :length]) for keys, values in self.layers])
+    def truncate(self, length: int) -> CachedPrefix:
+        return CachedPrefix(self.ids[:length], [(keys[:, :length], values[:, :length]) for keys, values in self.layers])
 
 
-NOTHING = Past((), [])
+NOTHING = CachedPrefix((), [])
 USED_UP: Any = (None, None)
 
 
-class Memory:
+class PrefixCache:
     """The pasts of the `capacity` episodes that were generated last."""
 
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
-        self._kept: dict[tuple[str, str, int], Past] = {}
+        self._kept: dict[tuple[str, str, int], CachedPrefix] = {}
         self._forgotten = 0
 
-    def recall(self, row: Row) -> Past:
+    def find_prefix(self, row: PromptRow) -> CachedPrefix:
         """What is known of a row's prompt, all but its last token at the most. It is not kept any longer."""
         past = self._kept.pop(_key(row), NOTHING)
-        return past.cut(_common(past.ids, row.ids[:-1]))
+        return past.truncate(_common(past.ids, row.ids[:-1]))
 
-    def keep(self, row: Row, generated: Sequence[int], cache: Cache, index: int, start: int) -> None:
+    def store(self, row: PromptRow, generated: Sequence[int], cache: Cache, index: int, start: int) -> None:
         """Keeps the row at `index` of a cache, whose first token is in column `start`."""
         if not self.capacity:
             return
         layers = [(keys.clone(), values.clone()) for keys, values in _row(cache, index, start, None)]
-        self._kept[_key(row)] = Past((*row.ids, *generated)[: layers[0][0].shape[1]], layers)
+        self._kept[_key(row)] = CachedPrefix((*row.ids, *generated)[: layers[0][0].shape[1]], layers)
         while len(self._kept) > self.capacity:
             del self._kept[next(iter(self._kept))]
 
-    def forget(self) -> None:
+    def clear(self) -> None:
         """Lets go of everything; the second time for good, because the live episodes alone are too many then."""
         self._kept.clear()
         self._forgotten += 1
@@ -78,7 +78,7 @@ class Memory:
             self.capacity = 0
 
 
-def _key(row: Row) -> tuple[str, str, int]:
+def _key(row: PromptRow) -> tuple[str, str, int]:
     return row.request.task, row.request.sample.id, row.request.epoch
 
 
@@ -88,7 +88,7 @@ def _common(one: Sequence[int], other: Sequence[int]) -> int:
     return next((place for place, (a, b) in pairs if a != b), min(len(one), len(other)))
 
 
-class SpareLayer(DynamicLayer):  # type: ignore[no-untyped-call]
+class PreallocatedLayer(DynamicLayer):  # type: ignore[no-untyped-call]
     """A layer of a cache with room for tokens to come.
 
     DynamicLayer copies all keys and values for every token that is added; here they are copied once in SPARE tokens.
@@ -127,7 +127,7 @@ def _appended(held: torch.Tensor, more: torch.Tensor, room: torch.Tensor) -> tup
     """`held` and `more` as one tensor, and the larger tensor of which it is the beginning."""
     length, needed = held.shape[2], held.shape[2] + more.shape[2]
     if held.data_ptr() != room.data_ptr() or room.shape[2] < needed:
-        room = held.new_empty((*held.shape[:2], needed + SpareLayer.SPARE, held.shape[3]))
+        room = held.new_empty((*held.shape[:2], needed + PreallocatedLayer.SPARE, held.shape[3]))
         room[:, :, :length] = held
     room[:, :, length:needed] = more
     return room[:, :, :needed], room
@@ -136,7 +136,7 @@ def _appended(held: torch.Tensor, more: torch.Tensor, room: torch.Tensor) -> tup
 # --- a batch -----------------------------------------------------------------------------------------------------
 
 
-def remembers_tokens(model: Any) -> bool:
+def has_token_cache(model: Any) -> bool:
     """Whether all that a network keeps of its past are keys and values of every token, layer by layer, and whether they
     stay true as the text goes on: not where tokens see what follows them, nor where positions are STRETCHED."""
     config = model.config.get_text_config(decoder=True)
@@ -153,29 +153,29 @@ def cache_argument(model: Any) -> str:
     return "cache" if "cache" in inspect.signature(model.forward).parameters else "past_key_values"
 
 
-def opened(model: Any, rows: Sequence[Row], memory: Memory) -> Cache | None:
+def prefill_cache(model: Any, rows: Sequence[PromptRow], memory: PrefixCache) -> Cache | None:
     """A cache that rows can leave. It holds every row's prompt but its last token, padded on the left to the longest.
 
     It holds nothing yet for networks whose layers remember a window of tokens, and is None for those that remember
     otherwise: their rows cannot be told apart.
     """
-    if not remembers_tokens(model):
+    if not has_token_cache(model):
         if not model._supports_default_dynamic_cache():
             return None
         cache = DynamicCache(config=model.config)
         # Not isinstance: layers that have a state besides are DynamicLayers too, and rows do not leave their state.
         divisible = all(type(layer) in (DynamicLayer, DynamicSlidingWindowLayer) for layer in cache.layers)
         return cache if divisible else None
-    pasts = [memory.recall(row) for row in rows]
+    pasts = [memory.find_prefix(row) for row in rows]
     unread = [len(row.ids) - 1 - len(past.ids) for row, past in zip(rows, pasts, strict=True)]
-    for together in passes(unread):
-        found = _read(model, [rows[place] for place in together], [pasts[place] for place in together])
+    for together in plan_passes(unread):
+        found = _read_prompts(model, [rows[place] for place in together], [pasts[place] for place in together])
         for place, past in zip(together, found, strict=True):
             pasts[place] = past
-    return _joined(model, pasts, SpareLayer.SPARE)
+    return _join_caches(model, pasts, PreallocatedLayer.SPARE)
 
 
-def passes(unread: Sequence[int]) -> list[list[int]]:
+def plan_passes(unread: Sequence[int]) -> list[list[int]]:
     """Which rows are read together, by how many tokens each has to be read: the longest first, because where memory
     runs out at all it then runs out at once. Rows without any are left out."""
     found: list[list[int]] = []
@@ -191,7 +191,7 @@ def passes(unread: Sequence[int]) -> list[list[int]]:
     return found
 
 
-def _read(model: Any, rows: Sequence[Row], pasts: Sequence[Past]) -> list[Past]:
+def _read_prompts(model: Any, rows: Sequence[PromptRow], pasts: Sequence[CachedPrefix]) -> list[CachedPrefix]:
     """The pasts with the rest of their rows' prompts but the last tokens.
 
     What was known stands at the right of its columns and what is new at the left of its own, so that the tokens of a
@@ -200,7 +200,7 @@ def _read(model: Any, rows: Sequence[Row], pasts: Sequence[Past]) -> list[Past]:
     known = [len(past.ids) for past in pasts]
     new = [row.ids[length:-1] for row, length in zip(rows, known, strict=True)]
     before, wide = max(known), max(map(len, new))
-    cache = _joined(model, pasts, wide)
+    cache = _join_caches(model, pasts, wide)
     columns: Any = {"device": model.device}
     inputs: dict[str, Any] = {cache_argument(model.base_model): cache}
     inputs |= {"input_ids": torch.tensor([[*piece, *[0] * (wide - len(piece))] for piece in new], **columns)}
@@ -213,17 +213,17 @@ def _read(model: Any, rows: Sequence[Row], pasts: Sequence[Past]) -> list[Past]:
         inputs["attention_mask"] = torch.tensor(mask, **columns)
     model.base_model(**inputs, use_cache=True)
     return [
-        Past(row.ids[:-1], _row(cache, index, before - length, before + len(piece)))
+        CachedPrefix(row.ids[:-1], _row(cache, index, before - length, before + len(piece)))
         for index, (row, length, piece) in enumerate(zip(rows, known, new, strict=True))
     ]
 
 
-def _joined(model: Any, pasts: Sequence[Past], room: int) -> Cache:
+def _join_caches(model: Any, pasts: Sequence[CachedPrefix], room: int) -> Cache:
     """The pasts as rows of one cache, padded on the left to the longest, with room for more tokens.
 
     The pasts are used up, layer by layer: a batch would otherwise be in memory twice.
     """
-    layers: list[Any] = [SpareLayer() for _ in DynamicCache(config=model.config).layers]  # type: ignore[no-untyped-call]
+    layers: list[Any] = [PreallocatedLayer() for _ in DynamicCache(config=model.config).layers]  # type: ignore[no-untyped-call]
     length = max(len(past.ids) for past in pasts)
     if length:
         for number, layer in enumerate(layers):
@@ -250,7 +250,7 @@ def _side_by_side(rows: Sequence[torch.Tensor | None], length: int, room: int) -
     return whole
 
 
-def _row(cache: Cache, index: int, start: int, end: int | None) -> Layers:
+def _row(cache: Cache, index: int, start: int, end: int | None) -> LayerStates:
     """What every layer holds of one row in some columns."""
     layers: list[Any] = cache.layers
     return [(layer.keys[index, :, start:end], layer.values[index, :, start:end]) for layer in layers]

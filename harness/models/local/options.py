@@ -22,6 +22,6 @@ def whole_number(args: Mapping[str, str], key: str, default: int) -> int:
     return int(text)
 
 
-def width_of(options: ModelOptions) -> int:
+def batch_width(options: ModelOptions) -> int:
     """Episodes played at once: --model-arg batch_size, else --concurrency."""
     return whole_number(options.args, "batch_size", max(1, options.concurrency))

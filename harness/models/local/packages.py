@@ -23,25 +23,25 @@ ENVIRONMENT = {
 nothing may reach a hub."""
 
 
-def missing(packages: Sequence[str], extra: str) -> str | None:
+def find_missing_packages(packages: Sequence[str], extra: str) -> str | None:
     """None where all packages are installed, else one sentence with the command that installs them."""
     absent = [package for package in packages if find_spec(package) is None]
     return f"{' and '.join(absent)} not installed: pip install 'tool-harness[{extra}]'" if absent else None
 
 
-def require(name: str, packages: Sequence[str], extra: str) -> None:
+def check_packages(name: str, packages: Sequence[str], extra: str) -> None:
     """Raises UsageError where a package is not installed."""
-    if sentence := missing(packages, extra):
+    if sentence := find_missing_packages(packages, extra):
         raise UsageError(f"{name}: {sentence}")
 
 
-def prepare_environment() -> None:
+def set_library_defaults() -> None:
     """To be called before torch or transformers are imported."""
     for key, value in ENVIRONMENT.items():
         os.environ.setdefault(key, value)
 
 
-def quietly_imported(package: str) -> Any:
+def import_quietly(package: str) -> Any:
     """A heavy package, with its own chatter about missing parts kept to errors."""
     module = importlib.import_module(package)
     logging.getLogger(package).setLevel(logging.ERROR)

@@ -17,7 +17,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from harness.data.arguments import well_encoded
+from harness.data.arguments import replace_surrogates
 from harness.errors import ModelFailure, UsageError
 from harness.formats import Format
 from harness.models.api.chat import wire_tool
@@ -29,7 +29,7 @@ Render = Callable[[list[JSONObject], list[JSONObject] | None, JSONObject], str]
 THINKING, EFFORT = "enable_thinking", "reasoning_effort"
 REASONING_KEYS = ("reasoning_content", "reasoning", "thinking")
 """Names under which templates read the reasoning of an earlier turn, the commonest first."""
-OPENED = re.compile(r"(<think>|\[THINK\])\s*\Z")
+OPEN_REASONING = re.compile(r"(<think>|\[THINK\])\s*\Z")
 CLOSED = re.compile(r"</think>|\[/THINK\]")
 
 
@@ -97,18 +97,18 @@ class Prompter:
         that refuse more than one call a turn); every call as a call, a malformed one without arguments.
         """
         options = self.switch(request.reasoning)
-        messages = with_history(request.messages, request.reasoning)
+        messages = with_reasoning_history(request.messages, request.reasoning)
         spoken = self.format.converse(messages, request.tools)
         tools = [wire_tool(tool) for tool in request.tools] if spoken is None and request.tools else None
         key, trouble = reasoning_key(self.template), ""
-        for as_text in (is_torn, has_calls, never):
+        for as_text in (has_malformed_call, has_calls, never):
             try:
                 chat = chat_messages(messages if spoken is None else spoken, key, as_text)
-                text = well_encoded(self.render(chat, tools, options))
+                text = replace_surrogates(self.render(chat, tools, options))
             except Exception as error:
                 trouble = trouble or f"{type(error).__name__}: {error}"
             else:
-                return Prompt(text, OPENED.search(text) is not None)
+                return Prompt(text, OPEN_REASONING.search(text) is not None)
         raise ModelFailure(
             f"{self.name}: its chat template refuses this conversation: {trouble}",
             outcome="model_error",
@@ -119,7 +119,7 @@ class Prompter:
 # --- history -----------------------------------------------------------------------------------------------------
 
 
-def with_history(messages: Sequence[Message], reasoning: Reasoning) -> list[Message]:
+def with_reasoning_history(messages: Sequence[Message], reasoning: Reasoning) -> list[Message]:
     """The messages with the reasoning that the policy lets through: none, the last assistant turn's, all."""
     spoken = [index for index, message in enumerate(messages) if message.role == "assistant"]
     kept = {"none": [], "last": spoken[-1:], "all": spoken}[reasoning.history]
@@ -142,7 +142,7 @@ def after_reasoning(raw: str) -> str:
     return raw[closed.end() :].lstrip("\n") if closed else raw
 
 
-def is_torn(message: Message) -> bool:
+def has_malformed_call(message: Message) -> bool:
     return message.raw is not None and any(call.arguments is None for call in message.tool_calls)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from harness.data import jsonio
 from harness.errors import ModelFailure
 from harness.models.local.prompting import Prompt
-from harness.models.local.tokenizer import Local, cut, reasoning_tokens
+from harness.models.local.tokenizer import ModelTokenizer, cut_at_turn_end, reasoning_tokens
 from harness.stops import StopReason
 from harness.types import ModelRequest, Reply, Usage
 
@@ -25,13 +25,13 @@ OUT_OF_CONTEXT: StopReason = "context_length"
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class PromptRow:
     """One prompt to continue: its token ids, how many new tokens it may have, and how they are drawn."""
 
     request: ModelRequest
     prompt: Prompt
     ids: tuple[int, ...]
-    room: int
+    max_new_tokens: int
 
     @property
     def seed(self) -> int:
@@ -40,7 +40,7 @@ class Row:
         return int(jsonio.digest([request.sampling.seed or 0, request.sample.id, request.epoch, request.turn])[:8], 16)
 
 
-def to_row(local: Local, request: ModelRequest) -> Row | ModelFailure:
+def to_row(local: ModelTokenizer, request: ModelRequest) -> PromptRow | ModelFailure:
     """A request as token ids. A prompt that leaves no room in the model's context is a token limit."""
     try:
         prompt = local.prompter.prompt(request)
@@ -51,17 +51,17 @@ def to_row(local: Local, request: ModelRequest) -> Row | ModelFailure:
     if room < 1:
         text = f"the prompt has {len(ids)} tokens, and the model's context {context}"
         return ModelFailure(f"{local.folder.name}: {text}", outcome="token_limit", stop=OUT_OF_CONTEXT)
-    return Row(request, prompt, tuple(ids), room)
+    return PromptRow(request, prompt, tuple(ids), room)
 
 
-def to_reply(local: Local, row: Row, generated: Sequence[int]) -> Reply:
+def to_reply(local: ModelTokenizer, row: PromptRow, generated: Sequence[int]) -> Reply:
     """New token ids, also with padding behind their end, as a reply. A row that never ended was cut: "length"."""
-    ids, text, finished = cut(local, generated[: row.room])
+    ids, text, finished = cut_at_turn_end(local, generated[: row.max_new_tokens])
     message = local.format.parse(text, turn=row.request.turn, thinking=row.prompt.thinking)
     usage = Usage(len(row.ids), len(ids), reasoning_tokens(local, message), requests=1)
     return Reply(replace(message, raw=text), usage, "stop" if finished else "length")
 
 
-def closed(rows: Sequence[Row]) -> list[list[int]]:
+def refuse_after_close(rows: Sequence[PromptRow]) -> list[list[int]]:
     """What continues rows after a model was closed."""
     raise ModelFailure("the model was closed", outcome="infrastructure_error", stop="closed")

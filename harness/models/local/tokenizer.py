@@ -11,24 +11,33 @@ from typing import Any
 
 from harness import formats
 from harness.errors import UsageError
-from harness.models.local.folder import Folder, _check_remote_code, _read_object, folder_digest
-from harness.models.local.packages import first_line, prepare_environment, quietly_imported
+from harness.models.local.folder import ModelFolder, _check_remote_code, _read_object, folder_digest
+from harness.models.local.packages import first_line, import_quietly, set_library_defaults
 from harness.models.local.prompting import Prompter, Render
 from harness.types import JSONObject, Message
 
-TURN_ENDS = ("<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<end_of_turn>", "<turn|>", "<|end|>", "<|return|>", "<|call|>")
+TURN_END_TOKENS = (
+    "<|im_end|>",
+    "<|eot_id|>",
+    "<|eom_id|>",
+    "<end_of_turn>",
+    "<turn|>",
+    "<|end|>",
+    "<|return|>",
+    "<|call|>",
+)
 """Tokens that end a turn in the templates that name them, whatever the configuration says."""
 
 
 @dataclass(frozen=True, slots=True)
-class Local:
+class ModelTokenizer:
     """A checked directory with its tokenizer, its prompter, and the tokens that end a turn."""
 
-    folder: Folder
+    folder: ModelFolder
     tokenizer: Any
     prompter: Prompter
     format: formats.Format
-    ends: tuple[int, ...]
+    end_token_ids: tuple[int, ...]
 
     def encode(self, text: str) -> list[int]:
         """Token ids; templates write their own first token, so none is added."""
@@ -51,10 +60,10 @@ class Local:
         }
 
 
-def open_local(folder: Folder, args: Mapping[str, str]) -> Local:
+def open_tokenizer(folder: ModelFolder, args: Mapping[str, str]) -> ModelTokenizer:
     """Loads the tokenizer; needs transformers, not torch. Raises UsageError where it cannot be."""
-    prepare_environment()
-    transformers = quietly_imported("transformers")
+    set_library_defaults()
+    transformers = import_quietly("transformers")
     _check_remote_code(folder)
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(
@@ -64,10 +73,10 @@ def open_local(folder: Folder, args: Mapping[str, str]) -> Local:
     except Exception as error:
         # Whatever is wrong with these files, transformers has dozens of exceptions for it.
         raise UsageError(f"{folder.name}: its tokenizer cannot be loaded: {first_line(error)}.") from None
-    chosen = formats.choose(template, args.get("format"))
-    prompter = Prompter(folder.name, template, renderer(tokenizer, template), chosen)
+    chosen = formats.choose_format(template, args.get("format"))
+    prompter = Prompter(folder.name, template, make_renderer(tokenizer, template), chosen)
     _check_template(prompter)
-    return Local(folder, tokenizer, prompter, chosen, turn_ends(folder, tokenizer, template))
+    return ModelTokenizer(folder, tokenizer, prompter, chosen, turn_ends(folder, tokenizer, template))
 
 
 def _check_template(prompter: Prompter) -> None:
@@ -83,7 +92,7 @@ def _check_template(prompter: Prompter) -> None:
         return
 
 
-def renderer(tokenizer: Any, template: str, opens: bool = True) -> Render:
+def make_renderer(tokenizer: Any, template: str, opens: bool = True) -> Render:
     """A chat template as a function; `opens`: with the words that begin the next turn."""
 
     def render(messages: list[JSONObject], tools: list[JSONObject] | None, options: JSONObject) -> str:
@@ -95,39 +104,39 @@ def renderer(tokenizer: Any, template: str, opens: bool = True) -> Render:
     return render
 
 
-def turn_ends(folder: Folder, tokenizer: Any, template: str) -> tuple[int, ...]:
+def turn_ends(folder: ModelFolder, tokenizer: Any, template: str) -> tuple[int, ...]:
     """Every token that ends a turn: by the generation configuration, the tokenizer, and the template's own markers."""
     path = folder.path / "generation_config.json"
     configured = [_read_object(folder.name, path).get("eos_token_id")] if path.is_file() else []
     configured += [folder.config.get("eos_token_id"), tokenizer.eos_token_id]
     flat = [one for value in configured for one in (value if isinstance(value, list) else [value])]
     vocabulary = tokenizer.get_vocab()
-    marked = [vocabulary[token] for token in TURN_ENDS if token in template and token in vocabulary]
+    marked = [vocabulary[token] for token in TURN_END_TOKENS if token in template and token in vocabulary]
     return tuple(sorted({one for one in [*flat, *marked] if isinstance(one, int)}))
 
 
-def cut(local: Local, ids: Sequence[int]) -> tuple[Sequence[int], str, bool]:
+def cut_at_turn_end(local: ModelTokenizer, ids: Sequence[int]) -> tuple[Sequence[int], str, bool]:
     """The tokens that count, their text up to the end of the turn, and whether there was an end.
 
     The token that ends a turn counts but is no text. A stop string of the format is no text either, and the tokens
     that spell it count.
     """
-    end = next((place for place, token in enumerate(ids) if token in local.ends), None)
+    end = next((place for place, token in enumerate(ids) if token in local.end_token_ids), None)
     kept = ids if end is None else ids[: end + 1]
     text = local.decode(ids if end is None else ids[:end])
     stops = [place for stop in local.format.stop if (place := text.find(stop)) >= 0]
     if not stops:
         return kept, text, end is not None
     short = text[: min(stops)]
-    needed = bisect.bisect_left(range(len(kept)), True, key=lambda n: has_stop(local, kept[:n]))
+    needed = bisect.bisect_left(range(len(kept)), True, key=lambda n: has_stop_string(local, kept[:n]))
     return kept[:needed], short, True
 
 
-def has_stop(local: Local, ids: Sequence[int]) -> bool:
+def has_stop_string(local: ModelTokenizer, ids: Sequence[int]) -> bool:
     """Whether a stop string of the format is in the text of some tokens."""
     text = local.decode(ids)
     return any(stop in text for stop in local.format.stop)
 
 
-def reasoning_tokens(local: Local, message: Message) -> int:
+def reasoning_tokens(local: ModelTokenizer, message: Message) -> int:
     return len(local.encode(message.reasoning)) if message.reasoning else 0

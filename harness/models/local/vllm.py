@@ -17,15 +17,15 @@ from pathlib import Path
 from typing import Any
 
 from harness.batching import BatchModel
-from harness.data.arguments import json_object
+from harness.data.arguments import parse_json_object
 from harness.errors import HarnessError, ModelFailure, UsageError
 from harness.models import ModelOptions
-from harness.models.api.connection import secret_values
-from harness.models.local.folder import SERVED, Folder, check_folder
-from harness.models.local.options import check_args, width_of
-from harness.models.local.packages import missing, prepare_environment, require
-from harness.models.local.rows import Row, closed, to_reply, to_row
-from harness.models.local.tokenizer import Local, open_local
+from harness.models.api.connection import find_secrets
+from harness.models.local.folder import SERVED_ARCHITECTURES, ModelFolder, check_folder
+from harness.models.local.options import batch_width, check_args
+from harness.models.local.packages import check_packages, find_missing_packages, set_library_defaults
+from harness.models.local.rows import PromptRow, refuse_after_close, to_reply, to_row
+from harness.models.local.tokenizer import ModelTokenizer, open_tokenizer
 from harness.redaction import Redactor
 from harness.types import JSONObject, Model, ModelRequest, Reasoning, Reply
 
@@ -37,13 +37,13 @@ OWN = frozenset({"model", "tokenizer", "trust_remote_code", "dtype", "generation
 LONGEST_ERROR = 300
 """Characters of an error of vLLM's that are passed on."""
 
-Complete = Callable[[Sequence[Row]], list[list[int]]]
+Complete = Callable[[Sequence[PromptRow]], list[list[int]]]
 """Continues rows together: new token ids a row, in the same order."""
 
 
 def ready(environ: Mapping[str, str]) -> str | None:
     """None when this backend can run here, else one sentence with the command that mends it."""
-    return missing(PACKAGES, "vllm")
+    return find_missing_packages(PACKAGES, "vllm")
 
 
 def load(name: str, options: ModelOptions) -> Model:
@@ -53,22 +53,22 @@ def load(name: str, options: ModelOptions) -> Model:
     """
     full, args = f"vllm/{name}", options.args
     check_args(full, args, ARGS)
-    width, settings = width_of(options), engine_settings(args)
-    for secret in secret_values(settings):
+    width, settings = batch_width(options), engine_settings(args)
+    for secret in find_secrets(settings):
         options.redact.add(secret)
-    folder = check_folder(full, Path(name), args, SERVED)
-    require(full, PACKAGES, "vllm")
-    local = open_local(limited(folder, settings.get("max_model_len")), args)
+    folder = check_folder(full, Path(name), args, SERVED_ARCHITECTURES)
+    check_packages(full, PACKAGES, "vllm")
+    local = open_tokenizer(limited(folder, settings.get("max_model_len")), args)
     dtype = args.get("dtype", "auto")
     settings = {"dtype": dtype, **settings}
-    decides = options.redact.within({"dtype": dtype, "engine": settings})
+    decides = options.redact.redact_json({"dtype": dtype, "engine": settings})
     return VLLMModel(full, local, width, decides, engine(local, settings, options.redact), options.redact)
 
 
 def engine_settings(args: Mapping[str, str]) -> JSONObject:
     """--model-arg engine={...}: keyword arguments of vLLM's LLM class, as one JSON object."""
     try:
-        settings = json_object(args.get("engine", "{}"))
+        settings = parse_json_object(args.get("engine", "{}"))
     except ValueError as error:
         raise UsageError(f"--model-arg engine must be a JSON object of vLLM's engine arguments: {error}.") from None
     if own := sorted(OWN & set(settings)):
@@ -76,11 +76,11 @@ def engine_settings(args: Mapping[str, str]) -> JSONObject:
     return settings
 
 
-def limited(folder: Folder, longest: object) -> Folder:
+def limited(folder: ModelFolder, longest: object) -> ModelFolder:
     """The folder with a context that is set shorter than the model's own."""
     if not isinstance(longest, int):
         return folder
-    return Folder(folder.name, folder.path, folder.config, folder.template, longest)
+    return ModelFolder(folder.name, folder.path, folder.config, folder.template, longest)
 
 
 # --- the model ---------------------------------------------------------------------------------------------------
@@ -92,7 +92,7 @@ class VLLMModel(BatchModel):
     def __init__(
         self,
         name: str,
-        local: Local,
+        local: ModelTokenizer,
         width: int,
         settings: Mapping[str, Any],
         complete: Complete,
@@ -113,7 +113,7 @@ class VLLMModel(BatchModel):
     def batch(self, requests: Sequence[ModelRequest]) -> list[Reply | ModelFailure]:
         """One answer a request, in the same order. Raises UsageError where the engine cannot be started."""
         prepared = [to_row(self._local, request) for request in requests]
-        rows = [row for row in prepared if isinstance(row, Row)]
+        rows = [row for row in prepared if isinstance(row, PromptRow)]
         try:
             generated = iter(self._complete(rows) if rows else [])
         except HarnessError:
@@ -122,11 +122,11 @@ class VLLMModel(BatchModel):
             # An engine that died stays dead; a run that is resumed starts another.
             text = f"{self.name}: vLLM's engine failed: {said(error, self._redact)}"
             return [ModelFailure(text, outcome="infrastructure_error", stop="engine") for _ in requests]
-        return [to_reply(self._local, row, next(generated)) if isinstance(row, Row) else row for row in prepared]
+        return [to_reply(self._local, row, next(generated)) if isinstance(row, PromptRow) else row for row in prepared]
 
     def close(self) -> None:
         """Ends the engine, which is a process of its own."""
-        self._complete = closed
+        self._complete = refuse_after_close
         gc.collect()
 
 
@@ -138,11 +138,11 @@ def said(error: Exception, redact: Redactor) -> str:
     return " ".join(redact(f"{type(error).__name__}: {error}").split())[:LONGEST_ERROR].rstrip(".")
 
 
-def engine(local: Local, settings: JSONObject, redact: Redactor) -> Complete:
+def engine(local: ModelTokenizer, settings: JSONObject, redact: Redactor) -> Complete:
     """What completes: starts the engine at its first use, and keeps it."""
     started: list[Any] = []
 
-    def complete(rows: Sequence[Row]) -> list[list[int]]:
+    def complete(rows: Sequence[PromptRow]) -> list[list[int]]:
         if not started:
             started.append(start_engine(local, settings, redact))
         prompts = [{"prompt_token_ids": list(row.ids)} for row in rows]
@@ -152,9 +152,9 @@ def engine(local: Local, settings: JSONObject, redact: Redactor) -> Complete:
     return complete
 
 
-def start_engine(local: Local, settings: JSONObject, redact: Redactor) -> Any:
+def start_engine(local: ModelTokenizer, settings: JSONObject, redact: Redactor) -> Any:
     """vLLM's LLM. Raises UsageError where it does not start; its own log on stderr says more."""
-    prepare_environment()
+    set_library_defaults()
     import vllm
 
     path = str(local.folder.path)
@@ -164,16 +164,16 @@ def start_engine(local: Local, settings: JSONObject, redact: Redactor) -> Any:
         raise UsageError(f"{local.folder.name}: vLLM's engine does not start: {said(error, redact)}.") from None
 
 
-def decoding(local: Local, row: Row) -> Any:
+def decoding(local: ModelTokenizer, row: PromptRow) -> Any:
     """How one row is drawn: greedy at temperature 0, else by a seed of its own."""
     from vllm import SamplingParams
 
     sampling = row.request.sampling
     return SamplingParams(
         temperature=sampling.temperature,
-        max_tokens=row.room,
+        max_tokens=row.max_new_tokens,
         seed=row.seed if sampling.temperature > 0 else None,
         stop=list(local.format.stop),
-        stop_token_ids=list(local.ends),
+        stop_token_ids=list(local.end_token_ids),
         skip_special_tokens=False,
     )

@@ -29,21 +29,21 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from harness import formats
-from harness.data.arguments import json_object
+from harness.data.arguments import parse_json_object
 from harness.errors import ModelFailure, UsageError
 from harness.formats import Format
 from harness.models import ModelOptions
 from harness.models.api import connection, openai
 from harness.models.api.chat import ChatDialect
-from harness.models.api.connection import Identity, Settings
+from harness.models.api.connection import EndpointSettings, ModelIdentity
 from harness.models.api.endpoint import EndpointModel
-from harness.models.api.reasoning import Switch, own_server
+from harness.models.api.reasoning import Switch, own_server_switch
 from harness.models.api.refusals import Refusals
-from harness.models.api.wire import Sent, Trouble, count, payload_of
-from harness.models.local.folder import SERVED, check_folder
-from harness.models.local.packages import missing, require
-from harness.models.local.prompting import OPENED, chat_messages, is_torn, with_history
-from harness.models.local.tokenizer import TURN_ENDS, Local, open_local, reasoning_tokens
+from harness.models.api.wire import RequestFailure, WireRequest, read_count, read_payload
+from harness.models.local.folder import SERVED_ARCHITECTURES, check_folder
+from harness.models.local.packages import check_packages, find_missing_packages
+from harness.models.local.prompting import OPEN_REASONING, chat_messages, has_malformed_call, with_reasoning_history
+from harness.models.local.tokenizer import TURN_END_TOKENS, ModelTokenizer, open_tokenizer, reasoning_tokens
 from harness.models.local.vllm_process import ServerProcess
 from harness.redaction import is_secret_name, public_url
 from harness.types import JSONObject, Message, Model, ModelRequest, Reasoning, Reply, Usage
@@ -80,7 +80,7 @@ PROMPT_END = 16
 
 def ready(environ: Mapping[str, str]) -> str | None:
     """None when a server can be started here, else one sentence; a server that runs elsewhere needs nothing here."""
-    sentence = missing(PACKAGES, "vllm")
+    sentence = find_missing_packages(PACKAGES, "vllm")
     return None if sentence is None else f"vllm-server/URL can be asked, vllm-server/DIR not: {sentence}"
 
 
@@ -96,9 +96,9 @@ def load_url(url: str, options: ModelOptions) -> VLLMServerModel:
     shown = f"vllm-server/{public_url(url)}"
     key = (options.args.get("api_key") or options.environ.get("VLLM_API_KEY") or "").strip()
     connection.register_secrets(options.redact, key, url, "")
-    connection.known_arguments(shown, options.args, URL_ARGS)
+    connection.check_args(shown, options.args, URL_ARGS)
     given = options.args.get("format")
-    family = formats.named(given) if given is not None else None
+    family = formats.get_format(given) if given is not None else None
     settings = connection.read_connection(options, url, key)
     model, longest = served_model(shown, settings, options.args.get("model"))
     identity = connection.identity_of("vllm-server", public_url(url), settings, options)
@@ -106,28 +106,28 @@ def load_url(url: str, options: ModelOptions) -> VLLMServerModel:
     refusals = Refusals(shown, {}, settings.extra_body)
     dialect = VLLMDialect(model, partial(url_switch, shown), refusals, family)
     dialect.longest = longest
-    return VLLMServerModel(identity, settings, dialect, RemoteText(settings, model, family), options)
+    return VLLMServerModel(identity, settings, dialect, RemoteDetokenizer(settings, model, family), options)
 
 
 def load_folder(name: str, options: ModelOptions) -> VLLMServerModel:
     """The model of a directory, served at the first request. Raises UsageError for what is missing in it."""
     full, args = f"vllm-server/{name}", options.args
-    connection.known_arguments(full, args, FOLDER_ARGS)
+    connection.check_args(full, args, FOLDER_ARGS)
     timeout = connection.read_number(args, "start_timeout", START_TIMEOUT, least=0.001)
-    folder = check_folder(full, Path(name), args, SERVED)
-    require(full, PACKAGES, "vllm")
-    opened = open_local(folder, args)
+    folder = check_folder(full, Path(name), args, SERVED_ARCHITECTURES)
+    check_packages(full, PACKAGES, "vllm")
+    opened = open_tokenizer(folder, args)
     flags = server_flags(opened, args)
     for secret in secret_flags(flags):
         options.redact.add(secret)
     started_with = ["--model", str(folder.path), *given_template(args), *flags]
     process = ServerProcess(full, started_with, timeout, options.redact)
     settings = connection.read_connection(options, process.url, "")
-    decides = options.redact.within({"flags": flags, "extra_body": args.get("extra_body", "")})
-    identity = Identity(full, {"backend": "vllm-server", **opened.identity(**decides)}, options.seed)
+    decides = options.redact.redact_json({"flags": flags, "extra_body": args.get("extra_body", "")})
+    identity = ModelIdentity(full, {"backend": "vllm-server", **opened.identity(**decides)}, options.seed)
     refusals = Refusals(full, {}, settings.extra_body)
-    dialect = VLLMDialect(SERVED_NAME, partial(folder_switch, opened), refusals, opened.format, opened.ends)
-    return VLLMServerModel(identity, settings, dialect, LocalText(opened), options, process)
+    dialect = VLLMDialect(SERVED_NAME, partial(folder_switch, opened), refusals, opened.format, opened.end_token_ids)
+    return VLLMServerModel(identity, settings, dialect, LocalDetokenizer(opened), options, process)
 
 
 def given_template(args: Mapping[str, str]) -> list[str]:
@@ -146,10 +146,10 @@ def secret_flags(flags: Sequence[str]) -> Iterator[str]:
         if secret and (equals or not name):
             yield value
         with suppress(ValueError):
-            yield from connection.secret_values(json_object(value))
+            yield from connection.find_secrets(parse_json_object(value))
 
 
-def server_flags(opened: Local, args: Mapping[str, str]) -> list[str]:
+def server_flags(opened: ModelTokenizer, args: Mapping[str, str]) -> list[str]:
     """What the server is started with, apart from where. Raises UsageError for flags that are no shell words."""
     try:
         more = shlex.split(args.get("flags", ""))
@@ -167,7 +167,7 @@ def server_flags(opened: Local, args: Mapping[str, str]) -> list[str]:
     return [*flags, *more]
 
 
-def served_model(name: str, settings: Settings, wanted: str | None) -> tuple[str, int | None]:
+def served_model(name: str, settings: EndpointSettings, wanted: str | None) -> tuple[str, int | None]:
     """The name of the model that a server serves, and its context in tokens where it says so."""
     import httpx2
 
@@ -184,10 +184,10 @@ def served_model(name: str, settings: Settings, wanted: str | None) -> tuple[str
     if found is None:
         served = ", ".join(item["id"] for item in models) or "none"
         raise UsageError(f"{name}: the server has no model {wanted or ''!r}; it serves {served}.")
-    return found["id"], count(found.get("max_model_len")) or None
+    return found["id"], read_count(found.get("max_model_len")) or None
 
 
-def headers_of(settings: Settings) -> dict[str, str]:
+def headers_of(settings: EndpointSettings) -> dict[str, str]:
     """What a request that is not the openai client's needs to be let in."""
     return {"Authorization": f"Bearer {settings.api_key}", **settings.headers}
 
@@ -195,7 +195,7 @@ def headers_of(settings: Settings) -> dict[str, str]:
 # --- reasoning ---------------------------------------------------------------------------------------------------
 
 
-def folder_switch(opened: Local, reasoning: Reasoning) -> JSONObject:
+def folder_switch(opened: ModelTokenizer, reasoning: Reasoning) -> JSONObject:
     """The switch of a template that is known. Raises UsageError where it has none."""
     capped = budget_fields(reasoning)
     options = opened.prompter.switch(replace(reasoning, budget=None))
@@ -204,7 +204,7 @@ def folder_switch(opened: Local, reasoning: Reasoning) -> JSONObject:
 
 def url_switch(name: str, reasoning: Reasoning) -> JSONObject:
     """The switch of a template that is not known: enable_thinking, and reasoning_effort for an effort."""
-    return {**own_server(name, replace(reasoning, budget=None)), **budget_fields(reasoning)}
+    return {**own_server_switch(name, replace(reasoning, budget=None)), **budget_fields(reasoning)}
 
 
 def budget_fields(reasoning: Reasoning) -> JSONObject:
@@ -230,8 +230,8 @@ class VLLMDialect(ChatDialect):
         self._family = family
         self._ends = list(ends)
 
-    def write(self, request: ModelRequest) -> Sent:
-        sent = super().write(request)
+    def make_request(self, request: ModelRequest) -> WireRequest:
+        sent = super().make_request(request)
         body = dict(sent.body)
         if not 0 < request.sampling.max_tokens < (self.longest or request.sampling.max_tokens + 1):
             body.pop("max_tokens", None)
@@ -239,9 +239,9 @@ class VLLMDialect(ChatDialect):
             body.pop("tools", None)
         return replace(sent, body=body)
 
-    def fields(self, request: ModelRequest) -> JSONObject:
-        messages = self._spoken(request) or with_history(request.messages, request.reasoning)
-        chat = [as_text_arguments(message) for message in chat_messages(messages, "reasoning", is_torn)]
+    def extra_fields(self, request: ModelRequest) -> JSONObject:
+        messages = self._spoken(request) or with_reasoning_history(request.messages, request.reasoning)
+        chat = [as_text_arguments(message) for message in chat_messages(messages, "reasoning", has_malformed_call)]
         fields: JSONObject = {"messages": chat, "return_token_ids": True}
         if self._ends:
             fields["stop_token_ids"] = self._ends
@@ -249,9 +249,9 @@ class VLLMDialect(ChatDialect):
             fields["stop"] = list(self._family.stop)
         return fields
 
-    def read(self, sent: Sent, content: bytes, request: ModelRequest) -> Reply | Trouble:
-        result = super().read(sent, content, request)
-        if isinstance(result, Trouble) or (ids := ids_of(content)) is None:
+    def read_reply(self, sent: WireRequest, content: bytes, request: ModelRequest) -> Reply | RequestFailure:
+        result = super().read_reply(sent, content, request)
+        if isinstance(result, RequestFailure) or (ids := ids_of(content)) is None:
             return result
         return replace(result, message=replace(result.message, echo=(ids,)))
 
@@ -259,7 +259,7 @@ class VLLMDialect(ChatDialect):
         """The conversation as plain text, where the format is a text protocol."""
         if self._family is None:
             return None
-        return self._family.converse(with_history(request.messages, request.reasoning), request.tools)
+        return self._family.converse(with_reasoning_history(request.messages, request.reasoning), request.tools)
 
 
 def as_text_arguments(message: JSONObject) -> JSONObject:
@@ -275,8 +275,8 @@ def as_text_arguments(message: JSONObject) -> JSONObject:
 
 def ids_of(content: bytes) -> JSONObject | None:
     """The token ids of prompt and first choice; None where the server did not send them."""
-    payload = payload_of(content)
-    if isinstance(payload, Trouble):
+    payload = read_payload(content)
+    if isinstance(payload, RequestFailure):
         return None
     [choice, *_] = payload["choices"]
     ids, prompt = choice.get(REPLY_IDS), payload.get(PROMPT_IDS)
@@ -289,7 +289,7 @@ def is_ids(value: object) -> bool:
     return isinstance(value, list) and all(isinstance(item, int) and 0 <= item < 2**31 for item in value)
 
 
-def taken(reply: Reply) -> tuple[Reply, JSONObject | None]:
+def take_ids(reply: Reply) -> tuple[Reply, JSONObject | None]:
     """The reply as the server parsed it, and the token ids where there are any."""
     ids = next((item for item in reply.message.echo if REPLY_IDS in item), None)
     return (reply if ids is None else replace(reply, message=replace(reply.message, echo=()))), ids
@@ -298,7 +298,7 @@ def taken(reply: Reply) -> tuple[Reply, JSONObject | None]:
 # --- the text ----------------------------------------------------------------------------------------------------
 
 
-class Text(Protocol):
+class Detokenizer(Protocol):
     """What turns token ids back into text, and knows the format of its calls."""
 
     async def format(self, prompt: Sequence[int]) -> Format | None: ...
@@ -307,10 +307,10 @@ class Text(Protocol):
     async def aclose(self) -> None: ...
 
 
-class LocalText:
+class LocalDetokenizer:
     """The tokenizer of a directory."""
 
-    def __init__(self, opened: Local) -> None:
+    def __init__(self, opened: ModelTokenizer) -> None:
         self._local = opened
 
     async def format(self, prompt: Sequence[int]) -> Format | None:
@@ -326,10 +326,10 @@ class LocalText:
         return None
 
 
-class RemoteText:
+class RemoteDetokenizer:
     """/detokenize of a server; None, and a warning, where it does not answer."""
 
-    def __init__(self, settings: Settings, model: str, family: Format | None) -> None:
+    def __init__(self, settings: EndpointSettings, model: str, family: Format | None) -> None:
         self._url = f"{settings.base_url.removesuffix('/v1')}/detokenize"
         self._settings = settings
         self._model = model
@@ -390,10 +390,10 @@ class VLLMServerModel(Model):
 
     def __init__(
         self,
-        identity: Identity,
-        settings: Settings,
+        identity: ModelIdentity,
+        settings: EndpointSettings,
         dialect: VLLMDialect,
-        text: Text,
+        text: Detokenizer,
         options: ModelOptions,
         process: ServerProcess | None = None,
     ) -> None:
@@ -413,7 +413,7 @@ class VLLMServerModel(Model):
     async def __call__(self, request: ModelRequest) -> Reply:
         """One turn. Raises ModelFailure when none can be had, and UsageError when the server does not come up."""
         await self._started()
-        reply, ids = taken(await self._ask(request))
+        reply, ids = take_ids(await self._ask(request))
         return reply if ids is None else await self._read_again(request, reply, ids)
 
     async def aclose(self) -> None:
@@ -458,10 +458,10 @@ class VLLMServerModel(Model):
         if family is None or text is None or before is None:
             return reply
         raw = without_end(text)
-        message = family.parse(raw, turn=request.turn, thinking=OPENED.search(before) is not None)
+        message = family.parse(raw, turn=request.turn, thinking=OPEN_REASONING.search(before) is not None)
         differ = None
         if request.tools and family.converse(request.messages, request.tools) is None:
-            differ = formats.differences(message.tool_calls, reply.message.tool_calls)
+            differ = formats.find_difference(message.tool_calls, reply.message.tool_calls)
         tokens = self._text.reasoning_tokens(message, reply.usage)
         return replace(
             reply,
@@ -473,6 +473,6 @@ class VLLMServerModel(Model):
 
 def without_end(text: str) -> str:
     """A network's text without the token that ended its turn."""
-    for end in TURN_ENDS:
+    for end in TURN_END_TOKENS:
         text = text.removesuffix(end)
     return text
