@@ -117,7 +117,7 @@ def test_the_provider_reads_calls(part):
     asked = ModelRequest(sample().messages, sample().tools, Sampling(), sample())
     dialect = part("my_provider").AcmeDialect("small")
     content = json.dumps({"use": [{"name": "population", "arguments": {"town": "Corrie"}}]}).encode()
-    (call,) = dialect.read(dialect.write(asked), content, asked).message.tool_calls
+    (call,) = dialect.read_reply(dialect.make_request(asked), content, asked).message.tool_calls
     assert call.id and (call.name, call.arguments) == ("population", {"town": "Corrie"})
 
 

@@ -73,7 +73,7 @@ def test_a_batch_says_what_single_requests_say(chatter: hf.HFModel) -> None:
 def test_rows_that_cannot_leave_the_batch_say_the_same(chatter: hf.HFModel, monkeypatch: pytest.MonkeyPatch) -> None:
     requests = [ask(text, Sampling(0.5 * (number % 2), 3 + 5 * number)) for number, text in enumerate(PROMPTS)]
     leaving = chatter.batch(requests)
-    monkeypatch.setattr(kv_cache, "opened", lambda model, rows, memory: None)
+    monkeypatch.setattr(kv_cache, "prefill_cache", lambda model, rows, memory: None)
     assert chatter.batch(requests) == leaving
 
 

@@ -121,7 +121,7 @@ def test_the_next_turn_reads_only_what_is_new(
         read.extend(len(one.ids) - 1 - len(past.ids) for one, past in zip(rows, pasts, strict=True))
         return plain(model, rows, pasts)
 
-    monkeypatch.setattr(kv_cache, "_read", counted)
+    monkeypatch.setattr(kv_cache, "_read_prompts", counted)
     memory = PrefixCache(2)
     first = [row(0, range(10, 40), 4), row(1, range(30, 50), 4)]
     new = hf.generate_rows(model, local, first, memory)
@@ -151,7 +151,7 @@ def test_memory_that_runs_out_is_first_made_by_forgetting(
             raise MemoryError
         return opened(model, rows, memory)
 
-    monkeypatch.setattr(kv_cache, "opened", short)
+    monkeypatch.setattr(kv_cache, "prefill_cache", short)
     with caplog.at_level(logging.WARNING):
         assert [network.batch(requests) for _ in range(3)] == [expected] * 3
     assert all(isinstance(reply, Reply) for reply in expected)

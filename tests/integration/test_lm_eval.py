@@ -123,18 +123,18 @@ def test_a_stock_model_cannot_hold_a_conversation(tmp_path):
 
 EPISODE = """
 import sys
-from harness.rollout import Episode, drive
-from harness.models import ModelOptions, load
-from tasks.lmeval.documents import dataset, found, keep, process_results, sandbox
+from harness.rollout import Episode, play_episode
+from harness.models import ModelOptions, load_model
+from tasks.lmeval.documents import dataset, find_task, keep_trajectory, process_results, shared_sandbox
 document = dataset("micro_single_hop")["test"][0]
-task, samples = found("micro_single_hop", "{}")
+task, samples = find_task("micro_single_hop", "{}")
 sample = samples[document["sample"]]
 if sys.argv[1:]:
     print(process_results(document, [open(sys.argv[1]).read()]))
 else:
-    with sandbox().episode() as tools:
-        oracle = load("policy/oracle", ModelOptions())
-        text = keep(drive(Episode(sample), task.environment(sample), oracle, tools))
+    with shared_sandbox().episode() as tools:
+        oracle = load_model("policy/oracle", ModelOptions())
+        text = keep_trajectory(play_episode(Episode(sample), task.environment(sample), oracle, tools))
     assert process_results(document, [text])["solve_f1"] == 1.0
     print(text, end="")
 """
@@ -153,9 +153,9 @@ def test_only_an_episode_of_this_process_is_one(tmp_path):
 
 REACT = """
 import json
-from tasks.lmeval.documents import dataset, found, process_results
+from tasks.lmeval.documents import dataset, find_task, process_results
 (document, *_) = dataset("step_micro_single_hop")["test"]
-sample = found("step_micro_single_hop", "{}")[1][document["sample"]]
+sample = find_task("step_micro_single_hop", "{}")[1][document["sample"]]
 (gold,) = sample.gold.calls
 assert gold.name in document["prompt"] and "Action Input:" in document["prompt"]
 reply = f"Thought: look\\nAction: {gold.name}\\nAction Input: {json.dumps(gold.arguments)}"

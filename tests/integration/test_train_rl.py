@@ -218,7 +218,7 @@ def test_tools_outputs_have_no_part_in_the_loss(trained_network, towns, tmp_path
     trainer.current_gradient_accumulation_steps = 1
     trainer._compute_loss(trainer.model, batch).backward()
     for row, scored in zip(logps.grad, trainer.scored, strict=True):
-        mine = [turn >= 0 for turn in scored.track.turns]
+        mine = [turn >= 0 for turn in scored.tokens.turns]
         assert 0 in mine and 1 in mine
         assert (row != 0).tolist()[: len(mine)] == mine
         assert not row[len(mine) :].any()

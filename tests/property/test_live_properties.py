@@ -38,7 +38,7 @@ class Tools:
 async def spoken(live, said):
     for reply in said:
         if live.trajectory is None:
-            await live.say(reply)
+            await live.play_turn(reply)
 
 
 @given(st.lists(replies, min_size=1, max_size=6), st.integers(1, 6))

@@ -150,7 +150,7 @@ def test_the_reasoning_switch_is_on_the_wire_and_in_the_prompt(
         bodies.append(sent.body)
         return sent
 
-    monkeypatch.setattr(VLLMDialect, "write", recorded)
+    monkeypatch.setattr(VLLMDialect, "make_request", recorded)
     first = played[0].request
     request = ModelRequest(first.messages, first.tools, SAMPLING, first.sample, reasoning=Reasoning(mode))
     reply = runner.run(model(request))

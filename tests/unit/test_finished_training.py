@@ -13,7 +13,7 @@ PLACES = [(run, "result.json"), (train, "model/manifest.json")]
 
 @pytest.mark.parametrize(("regime", "place"), PLACES)
 def test_a_run_without_a_result_is_not_finished(tmp_path, regime, place):
-    assert regime.finished(tmp_path) is None
+    assert regime.read_finished_run(tmp_path) is None
 
 
 @pytest.mark.parametrize(("regime", "place"), PLACES)
@@ -21,7 +21,7 @@ def test_a_result_is_taken_as_it_is(tmp_path, regime, place):
     (tmp_path / "model").mkdir()
     result = dict.fromkeys(regime.TOLD, 1)
     (tmp_path / place).write_text(json.dumps(result))
-    assert regime.finished(tmp_path) == result
+    assert regime.read_finished_run(tmp_path) == result
 
 
 @pytest.mark.parametrize(("regime", "place"), PLACES)
@@ -30,5 +30,5 @@ def test_a_torn_result_is_one_sentence(tmp_path, regime, place, text):
     (tmp_path / "model").mkdir()
     (tmp_path / place).write_text(text)
     with pytest.raises(UsageError, match=place) as refused:
-        regime.finished(tmp_path)
+        regime.read_finished_run(tmp_path)
     assert "\n" not in str(refused.value)

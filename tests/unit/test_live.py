@@ -39,7 +39,7 @@ def live(tools=None, max_turns=20):
 
 
 def say(episode, *calls, text=""):
-    return asyncio.run(episode.say(Reply(says(text, *calls))))
+    return asyncio.run(episode.play_turn(Reply(says(text, *calls))))
 
 
 def test_a_turn_is_answered_before_the_next():

@@ -95,10 +95,11 @@ def visible(deployed: DeployedToolset) -> list[str]:
 
 DIGEST = """
 import hashlib, json
-from envbuilder.stages.procedural import build
-from envbuilder.records import KINDS, to_json
+from envbuilder.stages.procedural import build_environment
+from envbuilder.records import QUESTION_KINDS, stage_to_json
 from envbuilder.spec import Spec
-made = [to_json(build(Spec(kind, 3, 4, "test", preset=preset))) for kind in KINDS for preset in ("micro", "paper")]
+specs = [Spec(kind, 3, 4, "test", preset=preset) for kind in QUESTION_KINDS for preset in ("micro", "paper")]
+made = [stage_to_json(build_environment(spec)) for spec in specs]
 print(hashlib.sha256(json.dumps(made).encode()).hexdigest())
 """
 

@@ -332,7 +332,8 @@ class WeightAnalysis:
             f"{'the' if name == 'half' else 'The'} MLPs of the lower {name} (layers {layers[0]} to {layers[-1]} of "
             f"{len(self.layers)}) hold {format_percent(part['squared_change_share'])} of the squared change with "
             f"{format_percent(part['parameter_share'])} of the parameters, and "
-            f"{format_percent(part['relative_change_share'])} of the relative changes summed over layers and modules with {format_percent(part['cell_share'])} of those"
+            f"{format_percent(part['relative_change_share'])} of the relative changes summed over layers and modules "
+            f"with {format_percent(part['cell_share'])} of those"
         )
 
     def to_json(self) -> JSONObject:
