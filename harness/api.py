@@ -20,8 +20,8 @@ from harness.data.schema import Record
 from harness.errors import UsageError
 from harness.evaluation.evaluate import evaluate as play_plan
 from harness.evaluation.plan import Plan, Player, select_subset
+from harness.evaluation.rescore import score_anew
 from harness.evaluation.run import Run, read_run
-from harness.evaluation.run_tasks import score_anew
 from harness.models import ModelOptions, expand_names, load_models
 from harness.models.api.wire import assign_call_ids
 from harness.models.base import adapted

@@ -1,4 +1,4 @@
-"""The gold behind a run on disk: its tasks found again, and checked to be the same, and its episodes scored anew."""
+"""The gold behind a run on disk: its tasks found again, and checked to be the same."""
 
 from __future__ import annotations
 
@@ -7,14 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from harness.data.records import fingerprint
-from harness.data.schema import Identity, Manifest, Record, Summary
 from harness.errors import UsageError
 from harness.registry import select_tasks
 from harness.runs.directory import RunDirectory
-from harness.runs.record import to_trajectory, with_verdict
-from harness.runs.summary import summarise_run
-from harness.scoring import strict
-from harness.scoring.verdict import score_trajectory
 from harness.types import Sample, Task
 
 
@@ -47,24 +42,3 @@ def _sources(run: RunDirectory) -> tuple[list[str], dict[str, Path]]:
     if not all(isinstance(name, str) and "\0" not in name for name in (*patterns, *data.values())):
         raise UsageError(f"{run.path} names tasks or data by what is no path.")
     return patterns, {name: Path(path) for name, path in data.items()}
-
-
-def score_anew(directory: RunDirectory, tasks: Sequence[Task] = ()) -> tuple[Summary, list[Record]]:
-    """Replaces the records of a run that is `locked`, and its summary where it is complete; returns both. `tasks`:
-    those that the run itself does not say where to find. Raises UsageError as `tasks_of` does, and where nothing has
-    been played: nothing is written then."""
-    if not (records := directory.read_records()):
-        raise UsageError(f"Nothing of {directory.path} has been played yet; there is nothing to score anew.")
-    found = load_run_tasks(directory, tasks)
-    rescored = []
-    for record in records:
-        task, samples = found[record["task"]]
-        rescored.append(with_verdict(record, score_trajectory(task, samples[record["sample"]], to_trajectory(record))))
-    identity: Identity = {**directory.manifest["identity"], "verifier": strict.VERSION}
-    manifest: Manifest = {**directory.manifest, "identity": identity}
-    directory.summary_path.unlink(missing_ok=True)
-    directory.replace_records(manifest, rescored)
-    summary = summarise_run(manifest, rescored)
-    if len(rescored) == directory.planned_episodes:
-        directory.write_summary(summary)
-    return summary, rescored

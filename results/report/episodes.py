@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
-from harness.commands.show import BECAUSE, MISSING_CALL
+from harness.console.transcripts import BECAUSE, MISSING_CALL
 from harness.data.schema import CallJSON, Record, ToolCallJSON
 from harness.metrics import ANSWERS, HEADLINE
 from harness.runs.record import to_trajectory

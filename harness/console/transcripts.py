@@ -1,0 +1,165 @@
+"""Episodes as people read them: a row each, or whole transcripts with what every call solved and why others did not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Literal, cast
+
+from tabulate import tabulate
+
+from harness.checks import judge_checks
+from harness.console.tables import format_number
+from harness.console.text import shorten_text
+from harness.data import jsonio
+from harness.data.schema import CallJSON, ReasoningJSON, Record
+from harness.metrics import ANSWERS, HEADLINE, RULES, shown_by_rule
+from harness.runs.record import to_trajectory
+from harness.scoring.strict import reject_reasons
+from harness.stops import stop_sentence
+from harness.types import CallStatus, Gold, Sample
+
+INDENT = "    "
+MISSING_CALL: CallJSON = {
+    "turn": 0,
+    "name": "?",
+    "arguments": None,
+    "raw": "",
+    "status": cast(CallStatus, "lost"),
+    "output": "",
+    "solves": None,
+    "paper_solves": None,
+}
+"""What stands for a call that the transcript has and the record's calls do not."""
+BECAUSE = {
+    "status": "it did not end ok",
+    "no_sub_answer": "no sub-answer is this tool's",
+    "repeat": "it repeats an earlier call",
+    "error_output": "the tool reported an error",
+    "not_in_output": "the output states no sub-answer",
+    "in_arguments": "its own arguments state it already",
+    "taken": "what it found is credited to another call",
+}
+"""The strict verifier's reasons in words."""
+
+
+def format_episodes(records: Sequence[Record], headlines: Mapping[str, str]) -> str:
+    """A row an episode. Tasks with a headline metric of their own, which have no Solve-F1, show that."""
+    rows = [
+        {
+            "task": record["task"],
+            "sample": record["sample"],
+            "epoch": record["epoch"],
+            "outcome": record["outcome"],
+            "stop": record["stop"],
+            **_headline(record["scores"], headlines[record["task"]]),
+            "calls": len(record["calls"]),
+            "error": (record["error"] or "")[:80],
+        }
+        for record in records
+    ]
+    return tabulate(rows, headers="keys", disable_numparse=True)
+
+
+def _headline(scores: Mapping[str, float | None], metric: str) -> dict[str, str]:
+    if metric == HEADLINE:
+        return {"F1": format_number(scores.get(metric)), "paper F1": format_number(scores.get(f"paper_{metric}"))}
+    return {metric: format_number(scores.get(metric))}
+
+
+def format_transcript(record: Record, sample: Sample | None, full: bool) -> str:
+    """One episode. Without its sample nothing is said of gold; texts are shortened unless it is to be `full`."""
+    return "\n".join(_transcript(record, sample, full))
+
+
+def _transcript(record: Record, sample: Sample | None, full: bool) -> Iterator[str]:
+    gold = None if sample is None else sample.gold
+    yield f"{record['task']} / {record['sample']}   epoch {record['epoch']}   {record['outcome']} ({record['stop']})"
+    if ended := stop_sentence(record["stop"]):
+        yield f"ended: {ended}"
+    yield _scores(record["scores"])
+    yield from _reasoned(record.get("reasoning", {}))
+    yield from record.get("notes", ())
+    if record["error"]:
+        yield f"error: {record['error']}"
+    reasons = _reasons(record, gold)
+    calls: Iterator[tuple[CallJSON, str | None]] = iter(zip(record["calls"], reasons, strict=True))
+    turn = 0
+    for message in record["messages"]:
+        if message["role"] == "tool":
+            continue
+        heading: str = message["role"]
+        if message["role"] == "assistant":
+            turn += 1
+            heading = f"turn {turn}"
+        yield f"\n{heading}"
+        for label, text in (("(reasoning) ", message.get("reasoning")), ("", message["content"])):
+            if text:
+                yield _indented(label + shorten_text(text, 10**9 if full else 1200))
+        for _ in message.get("tool_calls", ()):
+            call, reason = next(calls, (MISSING_CALL, None))
+            yield from _call(call, reason, gold, full)
+    if sample is not None:
+        yield f"\ngold answer: {sample.gold.answer}"
+        yield from _checks(record, sample)
+
+
+def _reasoned(seen: ReasoningJSON) -> Iterator[str]:
+    """What was asked and seen of reasoning, where there was anything."""
+    asked, turns, tokens = seen.get("asked", "default"), seen.get("turns", 0), seen.get("tokens", 0)
+    if asked != "default" or turns or tokens:
+        yield f"reasoning {asked}: text in {turns} turns, {tokens} tokens as counted"
+
+
+def _checks(record: Record, sample: Sample) -> Iterator[str]:
+    """The checks of a row, where its task has some: which held."""
+    for check, holds in judge_checks(sample, to_trajectory(record)):
+        yield f"check {'holds' if holds else 'fails'}: {jsonio.canonical_json(check)}"
+
+
+def _scores(scores: Mapping[str, float | None]) -> str:
+    if HEADLINE not in scores:
+        return "\n".join(f"{name} {format_number(value)}" for name, value in scores.items())
+    strict, paper = (
+        "  ".join(f"{row.heading} {format_number(scores.get(rule + row.name))}" for row in shown_by_rule())
+        for rule in RULES.values()
+    )
+    answers = [f"{name} {format_number(scores[name], 0)}" for name in scores if name.startswith(ANSWERS[0])]
+    return f"strict  {strict}\npaper   {paper}" + "".join(f"\n{answer}" for answer in answers)
+
+
+def _call(call: CallJSON, reason: str | None, gold: Gold | None, full: bool) -> Iterator[str]:
+    arguments = call["raw"] if call["arguments"] is None else jsonio.canonical_json(call["arguments"])
+    limit = 10**9 if full else 600
+    yield _indented(_quoted(f"-> {call['name']}({shorten_text(arguments, limit)})   {call['status']}"))
+    yield _indented(_quoted(f"   {shorten_text(call['output'], limit)}"))
+    if gold is not None and not gold.sub_answers:
+        return  # a benchmark that judges whole episodes
+    strict, paper = _solved(call, "solves", gold), _solved(call, "paper_solves", gold)
+    because = f" ({BECAUSE[reason]})" if reason and call["solves"] is None else ""
+    yield _indented(f"   strict: {strict}{because}; paper: {paper}")
+
+
+def _solved(call: CallJSON, verdict: Literal["solves", "paper_solves"], gold: Gold | None) -> str:
+    position = call[verdict]
+    if position is None:
+        return "solves nothing"
+    answers = () if gold is None else gold.sub_answers.get(call["name"], ())
+    if position >= len(answers):  # without gold, or by a record that says what is not so
+        return f"solves sub-answer {position + 1} of {call['name']}"
+    return f"solves {answers[position]!r}"
+
+
+def _reasons(record: Record, gold: Gold | None) -> list[str | None]:
+    """Why the strict verifier gave each call nothing; None where it gave something or the gold is not at hand."""
+    if gold is None:
+        return [None] * len(record["calls"])
+    return list(reject_reasons(to_trajectory(record).calls, gold.sub_answers))
+
+
+def _quoted(text: str) -> str:
+    """Text of a model or a tool whose further lines are marked, so that none of them looks like a line of ours."""
+    return text.replace("\n", "\n   | ")
+
+
+def _indented(text: str) -> str:
+    return "\n".join(INDENT + line for line in text.split("\n"))

@@ -1,0 +1,70 @@
+"""Scoring the episodes of a run on disk anew, with the current verifier."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from harness.console.tables import format_table
+from harness.console.text import printable
+from harness.data.schema import Identity, Manifest, Record, Summary
+from harness.errors import UsageError
+from harness.evaluation.run_tasks import load_run_tasks
+from harness.runs.claims import lock_directory
+from harness.runs.directory import RunDirectory
+from harness.runs.record import to_trajectory, with_verdict
+from harness.runs.summary import summarise_run
+from harness.scoring import strict
+from harness.scoring.verdict import score_trajectory
+from harness.types import Task
+
+
+def rescore_runs(paths: Sequence[Path]) -> None:
+    """Scores runs anew and prints each before and after.
+
+    Raises UsageError for a directory that is no run or has no episodes, or whose task data is gone or changed.
+    """
+    for directory in [RunDirectory.open(path) for path in paths]:
+        with lock_directory(directory.path):
+            _rescore(directory)
+
+
+def _rescore(directory: RunDirectory) -> None:
+    records = directory.read_records()
+    before = summarise_run(directory.manifest, records)
+    after, rescored = score_anew(directory)
+    complete = len(records) == directory.planned_episodes
+    changed = sum(old["scores"] != new["scores"] for old, new in zip(records, rescored, strict=True))
+    labelled: list[Summary] = [
+        {**before, "model": f"{before['model']} before"},
+        {**after, "model": f"{after['model']} after"},
+    ]
+    print(printable(format_table(labelled, [directory.manifest["groups"]] * 2, by_task=False)))
+    says = (
+        f"{directory.path}: {len(records)} episodes rescored with verifier version {strict.VERSION}; {changed} changed."
+    )
+    if not complete:
+        says += f" The run is not complete ({len(records)} of {directory.planned_episodes} episodes): "
+        says += "finish it with --resume."
+    print(f"\n{printable(says)}")
+
+
+def score_anew(directory: RunDirectory, tasks: Sequence[Task] = ()) -> tuple[Summary, list[Record]]:
+    """Replaces the records of a run that is `locked`, and its summary where it is complete; returns both. `tasks`:
+    those that the run itself does not say where to find. Raises UsageError as `load_run_tasks` does, and where nothing
+    has been played: nothing is written then."""
+    if not (records := directory.read_records()):
+        raise UsageError(f"Nothing of {directory.path} has been played yet; there is nothing to score anew.")
+    found = load_run_tasks(directory, tasks)
+    rescored = []
+    for record in records:
+        task, samples = found[record["task"]]
+        rescored.append(with_verdict(record, score_trajectory(task, samples[record["sample"]], to_trajectory(record))))
+    identity: Identity = {**directory.manifest["identity"], "verifier": strict.VERSION}
+    manifest: Manifest = {**directory.manifest, "identity": identity}
+    directory.summary_path.unlink(missing_ok=True)
+    directory.replace_records(manifest, rescored)
+    summary = summarise_run(manifest, rescored)
+    if len(rescored) == directory.planned_episodes:
+        directory.write_summary(summary)
+    return summary, rescored
