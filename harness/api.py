@@ -19,14 +19,14 @@ from harness.data import jsonio
 from harness.data.schema import Record
 from harness.errors import UsageError
 from harness.evaluation.evaluate import evaluate as play_plan
-from harness.evaluation.plan import Plan, Player, select_subset
+from harness.evaluation.plan import Plan, Player, plan_tasks, sources_of
 from harness.evaluation.rescore import score_anew
 from harness.evaluation.run import Run, read_run
 from harness.models import ModelOptions, expand_names, load_models
 from harness.models.api.wire import assign_call_ids
 from harness.models.base import adapted
 from harness.redaction import Redactor
-from harness.registry import groups_of, is_path, load_samples, select_tasks, tables_of
+from harness.registry import select_tasks
 from harness.rollout import Episode, play_episode_async
 from harness.runs.claims import lock_directory
 from harness.runs.directory import RunDirectory
@@ -86,17 +86,14 @@ def evaluate(
     where a task's code fails. A model that raises fails its episode: an infrastructure error in the run, seen in
     `print(run)`, which `resume` plays again.
     """
-    plan = _plan(tasks, {name: Path(path) for name, path in (data or {}).items()})
-    seed = sampling.seed or 0
+    plan = _plan(tasks, {name: Path(path) for name, path in (data or {}).items()}, limit, sampling.seed or 0)
     plan = replace(
         plan,
-        samples={name: select_subset(found, name, limit, seed) for name, found in plan.samples.items()},
         sampling=sampling,
         limits=limits or Limits(),
         epochs=epochs,
-        seed=seed,
         reasoning=reasoning,
-        turns={task.name: task.max_turns for task in plan.tasks if task.max_turns and limits is None},
+        turns=plan.turns if limits is None else {},
     )
     loaded = _model(model, concurrency, sampling.seed)
     loaded.check([sample for found in plan.samples.values() for sample in found])
@@ -209,27 +206,16 @@ def _model(model: str | Model | Speaker, concurrency: int, seed: int | None) -> 
     return FunctionModel(name, {"backend": "function", "name": name, "code": code}, model)
 
 
-def _plan(tasks: str | Task | Sequence[str | Task], data: Mapping[str, Path]) -> Plan:
-    """The tasks with all their samples. A run knows where to find its tasks again if all were named."""
+def _plan(tasks: str | Task | Sequence[str | Task], data: Mapping[str, Path], limit: int | None, seed: int) -> Plan:
+    """A plan of these tasks. A run knows where to find its tasks again if all were named."""
     given = [tasks] if isinstance(tasks, str | Task) else list(tasks)
     patterns = [task for task in given if isinstance(task, str)]
     found = [task for task in given if isinstance(task, Task)]
     chosen = found + (select_tasks(patterns, data) if patterns or not found else [])
     if len({task.name for task in chosen}) < len(chosen):
         raise UsageError("Two of these tasks have one name.")
-    samples = load_samples(chosen)
-    chosen = [task for task in chosen if task.name in samples]
-    where: dict[str, Any] = {
-        "tasks": [str(Path(part).resolve()) if is_path(part) else part for part in patterns],
-        "data": {name: str(path.resolve()) for name, path in data.items()},
-    }
-    return Plan(
-        tasks=chosen,
-        samples=samples,
-        groups=groups_of(chosen, data),
-        tables=tables_of(chosen, data),
-        sources={} if found else where,
-    )
+    plan = plan_tasks(chosen, data, limit=limit, seed=seed)
+    return plan if found else replace(plan, sources=sources_of(patterns, data))
 
 
 def _outside_loops(work: Callable[[], Played]) -> Played:

@@ -5,17 +5,9 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from harness.errors import UsageError
-from harness.types import Model, Reasoning, Sampling, SimulatedUser
-
-if TYPE_CHECKING:
-    from harness.evaluation.plan import Plan
-    from harness.redaction import Redactor
-
-USER_MAX_TOKENS = 2048
-"""New tokens a turn of a simulated user, unless said otherwise."""
+from harness.types import Reasoning
 
 
 def at_least(least: int) -> Callable[[str], int]:
@@ -102,60 +94,3 @@ def add_data_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data", nargs="+", action="extend", default=[], metavar="NAME=PATH", help="where a data set is: paper=FILE"
     )
-
-
-def add_user_options(group: Any) -> None:
-    """The options, on an argument group."""
-    add = group.add_argument
-    add("--user-model", metavar="M", help="who plays it; without it reference policies meet a scripted one")
-    add("--user-base-url", metavar="URL", help="the endpoint of --user-model (default: as for models)")
-    add("--user-model-arg", nargs="+", action="extend", default=[], metavar="K=V", help="options of its backend")
-    add("--user-temperature", type=parse_temperature, metavar="T", help="its temperature (default 0)")
-    add("--user-max-tokens", type=at_least(1), metavar="N", help=f"its new tokens a message ({USER_MAX_TOKENS})")
-    add("--user-seed", type=int, metavar="S", help="its seed; each episode has its own from it")
-
-
-def load_simulated_user(
-    args: argparse.Namespace, plan: Plan, models: Sequence[Model], redact: Redactor
-) -> SimulatedUser | None:
-    """The user that was named; None where none was, which only reference policies can do with.
-
-    Raises UsageError where one is needed and not named, or the other way round, and for names that are wrong.
-    """
-    from harness.models import ModelOptions, expand_names, is_policy, load_models
-
-    simulated = [task.name for task in plan.tasks if task.scripted_user is not None]
-    if args.user_model is None:
-        _refuse_without(args, simulated, [model.name for model in models])
-        return None
-    if not simulated:
-        raise UsageError(f"--user-model {args.user_model} has nobody to play: none of these tasks simulates a user.")
-    names = expand_names([args.user_model])
-    if len(names) > 1 or is_policy(names[0]):
-        raise UsageError(f"--user-model takes one model that can talk, not {args.user_model!r}.")
-    given = parse_pairs(args.user_model_arg, "--user-model-arg")
-    base_url = args.user_base_url or args.base_url
-    (model,) = load_models(names, ModelOptions(given, base_url, args.concurrency, args.user_seed, redact=redact))
-    return SimulatedUser(
-        model, Sampling(args.user_temperature or 0.0, args.user_max_tokens or USER_MAX_TOKENS, args.user_seed)
-    )
-
-
-def _refuse_without(args: argparse.Namespace, simulated: Sequence[str], models: Sequence[str]) -> None:
-    """No user is fine where there is nobody to simulate, or only reference policies to talk to."""
-    from harness.models import is_policy
-
-    given = [
-        args.user_base_url,
-        args.user_model_arg or None,
-        args.user_temperature,
-        args.user_max_tokens,
-        args.user_seed,
-    ]
-    if any(value is not None for value in given):
-        raise UsageError("The other --user-... options need --user-model, which they belong to.")
-    talking = [name for name in models if not is_policy(name)]
-    if simulated and talking:
-        raise UsageError(
-            f"{simulated[0]} simulates a user, and {talking[0]} needs somebody to talk to: name one with --user-model."
-        )

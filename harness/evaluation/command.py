@@ -12,15 +12,21 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 
+from harness.console.progress import ProgressBar, RunningScore
+from harness.console.tables import describe_failures, format_legend, format_table
 from harness.console.text import printable
 from harness.data.schema import Record, Summary
 from harness.errors import UsageError
 from harness.evaluation.evaluate import evaluate
 from harness.evaluation.manifest import make_manifest
 from harness.evaluation.plan import Plan, Player, switch_of
+from harness.metrics import shown_in
+from harness.models import is_free
 from harness.redaction import Redactor
+from harness.runs.averages import compare_records
 from harness.runs.directory import RunDirectory
 from harness.runs.prices import Budget, Price
+from harness.runs.summary import heeded_reasoning
 from harness.sandbox import Sandbox, SandboxConfig
 from harness.types import Model, Reasoning, SimulatedUser
 
@@ -84,8 +90,6 @@ class Evaluation:
             RunDirectory.check(run.path, make_manifest(run.plan, run.player), self.resume)
 
     def _play(self, run: _PlannedRun) -> Summary:
-        from harness.console.progress import ProgressBar, RunningScore
-
         try:
             with ProgressBar("episode", self.quiet) as progress:
                 progress.begin(run.label, run.plan.episodes)
@@ -97,8 +101,6 @@ class Evaluation:
             raise
 
     def _report(self, runs: Sequence[_PlannedRun], summaries: Sequence[Summary], planned: int) -> int:
-        from harness.console.tables import describe_failures, format_legend, format_table
-
         directories = [RunDirectory.open(run.path) for run in runs]
         played = [directory.read_records() for directory in directories]
         groups = [directory.manifest["groups"] for directory in directories]
@@ -152,9 +154,6 @@ class _PlannedRun:
 
 def _remarks(summary: Summary, records: Sequence[Record]) -> Iterator[str]:
     """What a reader of the table should know besides: a switch that was not heeded, two parsers that disagree, cost."""
-    from harness.models import is_free
-    from harness.runs.summary import heeded_reasoning
-
     seen = summary["reasoning_seen"]
     if heeded_reasoning(summary) is False:
         asked = summary["reasoning"]
@@ -183,9 +182,6 @@ def _differences(
     runs: Sequence[_PlannedRun], directories: Sequence[RunDirectory], played: Sequence[list[Record]]
 ) -> Iterator[str]:
     """For every model that was played in two modes: the second minus the first on the same episodes."""
-    from harness.metrics import shown_in
-    from harness.runs.averages import compare_records
-
     usual = {metric.name: metric.heading for metric in shown_in("modes")}
     for index, (first, second) in enumerate(pairwise(runs)):
         if first.player.model is not second.player.model:

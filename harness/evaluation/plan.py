@@ -1,17 +1,18 @@
-"""What is played and by whom: the plan of a run, which of the samples, and the player."""
+"""What is played and by whom: the plan of a run, which tasks and samples are in it, and the player."""
 
 from __future__ import annotations
 
 import random
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 from harness.errors import UsageError
 from harness.redaction import Redactor
-from harness.registry import suggest_names
+from harness.registry import groups_of, is_path, load_samples, split_patterns, suggest_names, tables_of
 from harness.runs.prices import Budget, Price
 from harness.sandbox import Sandbox
 from harness.types import (
@@ -81,6 +82,33 @@ def switch_of(model: Model, reasoning: Reasoning) -> dict[str, Any]:
     if (switch := model.switch(reasoning)) is None:
         raise UsageError(f"{model.name} has no reasoning to switch: leave --reasoning out for it.")
     return dict(switch)
+
+
+def plan_tasks(
+    tasks: Sequence[Task], data: Mapping[str, Path], ids: Sequence[str] = (), limit: int | None = None, seed: int = 0
+) -> Plan:
+    """Those of the tasks whose data is there, each with its own number of turns, and the rest of a plan at its
+    defaults. With `ids` only these samples; `limit` and `seed` as for `select_subset`. Raises UsageError."""
+    samples = load_samples(tasks)
+    if ids:
+        samples = {name: chosen for name, chosen in select_samples(samples, ids).items() if chosen}
+    planned = [task for task in tasks if task.name in samples]
+    return Plan(
+        tasks=planned,
+        samples={name: select_subset(chosen, name, limit, seed) for name, chosen in samples.items()},
+        groups=groups_of(planned, data),
+        tables=tables_of(planned, data),
+        seed=seed,
+        turns={task.name: task.max_turns for task in planned if task.max_turns},
+    )
+
+
+def sources_of(patterns: Sequence[str], data: Mapping[str, Path]) -> dict[str, Any]:
+    """A plan's `sources`, with paths that hold in every directory."""
+    return {
+        "tasks": [str(Path(part).resolve()) if is_path(part) else part for part in split_patterns(patterns)],
+        "data": {name: str(path.resolve()) for name, path in data.items()},
+    }
 
 
 def select_subset(samples: Sequence[Sample], task: str, limit: int | None, seed: int) -> list[Sample]:

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from harness.commands import eval as evaluation
-from harness.commands.options import at_least, parse_data_paths, parse_share
+from harness.commands.options import at_least, parse_share
 from harness.console.text import printable
 from harness.environment import ToolEnvironment
 from harness.errors import UsageError
@@ -57,13 +57,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Plays as `harness eval` does, then writes the prompts. Raises UsageError before anything is played."""
+    from harness.evaluation.from_options import make_plan, play_plan
     from trainer.prefixes import refuse_test_data
 
     _check(args)
-    plan = evaluation.make_plan(args)
-    refuse_test_data(plan.tasks, plan.samples, parse_data_paths(args.data))
+    options = evaluation.read_options(args)
+    plan = make_plan(options)
+    refuse_test_data(plan.tasks, plan.samples, options.data)
     _check_tasks(plan)
-    status = evaluation.play_plan(args, plan)
+    status = play_plan(options, plan)
     return status if args.dry_run else max(status, _write(args, plan))
 
 
