@@ -146,7 +146,7 @@ def _checked(name: str, samples: list[Sample]) -> list[Sample]:
 
 def _tasks_of_file(path: Path, data: Mapping[str, Path]) -> list[Task]:
     """The tasks of a path to environment records or to a Python file."""
-    from harness.task import file_task
+    from harness.task import file_task  # with checks and scoring, which `harness --help` does without
 
     if path.suffix != TASK_FILE_SUFFIX:
         return [file_task(path)]

@@ -11,6 +11,7 @@ import platform
 import sys
 from importlib.util import find_spec
 
+import harness
 from harness.errors import SandboxError, UsageError
 
 HELP = "say what this machine can run, and what is missing"
@@ -24,7 +25,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Prints one line a finding."""
-    import harness
     from harness.models import load_backends
 
     system = f"{platform.machine()} {sys.platform}"

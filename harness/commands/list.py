@@ -8,6 +8,8 @@ import fnmatch
 from harness.commands.options import add_data_option, parse_data_paths
 from harness.console.text import printable
 from harness.errors import MissingData, UsageError
+from harness.registry import all_tasks, suggest_names
+from harness.types import Task
 
 HELP = "list tasks and models, and where they come from"
 
@@ -22,14 +24,6 @@ def run(args: argparse.Namespace) -> int:
     from tabulate import tabulate
 
     from harness.models import load_backends
-    from harness.registry import all_tasks, suggest_names
-    from harness.types import Task
-
-    def size(task: Task) -> str:
-        try:
-            return str(len(task.load()))
-        except MissingData:
-            return "needs data"
 
     tasks = all_tasks(parse_data_paths(args.data))
     names = fnmatch.filter(tasks, args.pattern)
@@ -38,7 +32,7 @@ def run(args: argparse.Namespace) -> int:
     rows = [
         {
             "task": name,
-            "samples": size(tasks[name]),
+            "samples": _size(tasks[name]),
             "group": tasks[name].group or "",
             "what": tasks[name].description,
             "source": tasks[name].source,
@@ -51,3 +45,10 @@ def run(args: argparse.Namespace) -> int:
         about = str(backend) if isinstance(backend, UsageError) else getattr(backend, "HELP", f"{name}/...")
         print(printable(f"  {about}"))
     return 0
+
+
+def _size(task: Task) -> str:
+    try:
+        return str(len(task.load()))
+    except MissingData:
+        return "needs data"

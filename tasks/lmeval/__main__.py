@@ -10,7 +10,7 @@ import sys
 
 from harness.console.text import printable
 from harness.errors import HarnessError
-from tasks.lmeval.path import write_task_files
+from tasks.lmeval.task_files import write_task_files
 
 INCLUDE = "--include_path"
 

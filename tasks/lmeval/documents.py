@@ -19,21 +19,20 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from harness.data import jsonio
 from harness.data.messages import message_to_json
 from harness.environment import TextEnvironment
 from harness.errors import UsageError
 from harness.formats import FORMATS
+from harness.models.local.folder import check_folder
 from harness.models.local.prompting import Prompt
+from harness.models.local.tokenizer import ModelTokenizer, open_tokenizer
 from harness.registry import select_tasks
 from harness.rollout import Episode, play_episode
 from harness.sandbox import Sandbox
 from harness.types import Limits, ModelRequest, Reply, Sample, Sampling, Task, Trajectory
-
-if TYPE_CHECKING:
-    from harness.models.local.tokenizer import ModelTokenizer
 
 SPLIT = "test"
 TASK, SAMPLE, DATA = "task", "sample", "data"
@@ -77,9 +76,6 @@ def _document(task: str, sample: Sample, paths: str, local: ModelTokenizer | Non
 @cache
 def _local(folder: str) -> ModelTokenizer | None:
     """The tokenizer and chat template of a directory; None where it has none that fits."""
-    from harness.models.local.folder import check_folder
-    from harness.models.local.tokenizer import open_tokenizer
-
     try:
         return open_tokenizer(check_folder(f"hf/{folder}", Path(folder), {}), {})
     except UsageError:

@@ -10,17 +10,11 @@ lm-eval; the others with the model `harness`, which `python -m tasks.lmeval` add
 from __future__ import annotations
 
 import argparse
-import json
-import os
-from collections.abc import Mapping
 from pathlib import Path
 
 from harness.commands.options import add_data_option, parse_data_paths
 
 HELP = "write our tasks as files for lm-eval, and print where"
-DOCUMENTS = "tasks.lmeval.documents"
-NEW_TOKENS = 1024
-"""As --settings paper; --gen_kwargs max_gen_toks=N changes it."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -30,93 +24,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Raises UsageError for a data set that no task reads."""
+    from tasks.lmeval.task_files import write_task_files
+
     print(write_task_files(parse_data_paths(args.data), args.out))
     return 0
-
-
-def write_task_files(data: Mapping[str, Path], out: Path | None = None) -> Path:
-    """Writes the files, into a directory named by their content where none is given; returns it."""
-    from harness.data import jsonio
-
-    found = files(data)
-    folder = out or _cache() / "harness" / "lm-eval" / jsonio.digest(found)
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, text in found.items():
-        jsonio.write_atomically(folder / name, text)
-    return folder.resolve()
-
-
-def _cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-
-
-def files(data: Mapping[str, Path]) -> dict[str, str]:
-    """A file a task and a file a group, by name: those that lm-eval can run with one model or another. `data` is where
-    the data sets are; a task whose data is missing is listed too, and says so when it is run."""
-    from harness.registry import all_tasks, groups_of
-    from tasks.lmeval.benchmarks import BENCHMARKS
-
-    own = {benchmark.name for benchmark in BENCHMARKS.values()}
-    tasks = [
-        task
-        for task in all_tasks(data).values()
-        if task.name not in own and task.scripted_user is None and task.state is None
-    ]
-    paths = {name: str(path.resolve()) for name, path in data.items()}
-    headlines = {task.name: task.headline for task in tasks}
-    groups = groups_of(tasks, data)
-    return {
-        **{f"{task.name}.yaml": _task(task.name, task.headline, paths) for task in tasks},
-        **{f"{group}.group.yaml": _group(group, names, headlines[names[0]]) for group, names in groups.items()},
-    }
-
-
-def _task(name: str, headline: str, paths: Mapping[str, str]) -> str:
-    """lm-eval's configuration of a task. YAML holds JSON; only the two functions are not JSON."""
-    fields = {
-        "task": name,
-        "dataset_kwargs": {"task": name, "data": paths},
-        "test_split": "test",
-        "output_type": "generate_until",
-        "doc_to_text": "prompt",
-        "doc_to_target": "answer",
-        "generation_kwargs": {"until": ["\nObservation:"], "do_sample": False, "max_gen_toks": NEW_TOKENS},
-        "metric_list": _metrics(name, headline, paths),
-        "num_fewshot": 0,
-        "metadata": {"version": 1},
-    }
-    functions = {"custom_dataset": "dataset", "process_results": "process_results"}
-    lines = [f"{key}: {json.dumps(value)}" for key, value in fields.items()]
-    lines += [f"{key}: !function {DOCUMENTS}.{function}" for key, function in functions.items()]
-    return "\n".join(lines) + "\n"
-
-
-def _metrics(name: str, headline: str, paths: Mapping[str, str]) -> list[dict[str, object]]:
-    """The metrics that a silent episode has; the headline alone where the data is not there to make one."""
-    from harness.data import jsonio
-    from harness.errors import UsageError
-    from harness.metrics import find_metric
-    from harness.types import Trajectory, Usage
-    from tasks.lmeval.documents import find_task
-
-    try:
-        task, samples = find_task(name, jsonio.canonical_json(dict(paths)))
-        silent = Trajectory((), (), 0, "ok", "no_tool_calls", Usage(), {})
-        metrics = list(task.score(next(iter(samples.values())), silent).scores)
-    except UsageError:
-        metrics = [headline]
-    return [
-        {"metric": metric, "aggregation": "mean", "higher_is_better": find_metric(metric).more_is_better}
-        for metric in metrics
-    ]
-
-
-def _group(group: str, names: list[str], headline: str) -> str:
-    """A group as here: the mean of its tasks, each counted once."""
-    fields = {
-        "group": group,
-        "task": names,
-        "aggregate_metric_list": [{"metric": headline, "aggregation": "mean", "weight_by_size": False}],
-        "metadata": {"version": 1},
-    }
-    return "\n".join(f"{key}: {json.dumps(value)}" for key, value in fields.items()) + "\n"

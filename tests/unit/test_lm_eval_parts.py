@@ -16,8 +16,8 @@ from harness.types import Message, Reply, Trajectory, Usage
 from tasks import first_turn
 from tasks.lmeval import code
 from tasks.lmeval.benchmarks import BENCHMARKS
-from tasks.lmeval.path import files
 from tasks.lmeval.replies import continuation, read_chat, stop_strings, write_chat
+from tasks.lmeval.task_files import make_task_files
 
 
 def spoken(text):
@@ -100,7 +100,7 @@ def test_a_first_turn_is_a_task_of_its_own():
 
 def test_every_task_that_lm_eval_can_run_has_a_file_by_its_name():
     ours = all_tasks({})
-    found = {name.removesuffix(".yaml") for name in files({}) if not name.endswith(".group.yaml")}
+    found = {name.removesuffix(".yaml") for name in make_task_files({}) if not name.endswith(".group.yaml")}
     theirs = {benchmark.name for benchmark in BENCHMARKS.values()}
     with_others = {name for name, task in ours.items() if task.scripted_user or task.state}
     assert found == set(ours) - theirs - with_others
@@ -108,10 +108,10 @@ def test_every_task_that_lm_eval_can_run_has_a_file_by_its_name():
 
 
 def test_data_paths_are_in_the_files_and_metrics_follow_the_data(tmp_path):
-    without = files({})["paper_single_hop.yaml"]
+    without = make_task_files({})["paper_single_hop.yaml"]
     assert '"data": {}' in without and without.count('"metric"') == 1
     path = write_records(tmp_path / "test.jsonl", [record(data_source="self/single_hop")])
-    found = files({"paper": path})
+    found = make_task_files({"paper": path})
     assert json.dumps({"paper": str(path.resolve())}) in found["paper_single_hop.yaml"]
     assert found["paper_single_hop.yaml"].count('"metric"') > 5
     assert found["paper_multi_hop.yaml"].count('"metric"') == 1

@@ -187,7 +187,7 @@ def release_memory() -> None:
 
 def make_generate(local: ModelTokenizer, dtype: str, device: str, width: int) -> Generate:
     """What generates: loads the weights at its first use and keeps them, and what it has read of `width` episodes."""
-    from harness.models.local import kv_cache
+    from harness.models.local import kv_cache  # it imports torch, which the base install lacks
 
     loaded: list[Any] = []
 
