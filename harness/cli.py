@@ -15,7 +15,7 @@ from typing import NoReturn
 
 import harness
 from harness.console.text import printable
-from harness.errors import HarnessError
+from harness.errors import HarnessError, NothingAccepted
 from harness.registry import find_entry_points, load_entry_point, suggest_names
 
 EPILOG = (
@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return int(command.run(args)) if command else _top_help(parser)
     except HarnessError as error:
         print(printable(f"harness {arguments[0]}: {error}"), file=sys.stderr)
-        return 2
+        return 1 if isinstance(error, NothingAccepted) else 2
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:

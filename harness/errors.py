@@ -5,6 +5,7 @@ The model sees tool errors (`ToolResult`), the record holds failed episodes (`Mo
 HarnessError
   UsageError       the command line or a file that was named is wrong: one sentence, exit status 2
     MissingData    a task's data set is not where it was looked for
+  NothingAccepted  no request of a run was ever accepted: the endpoint's own sentence, exit status 1
   SandboxError     tools cannot be run in isolation here, or the sandbox itself broke
 ModelFailure       a model gave no usable reply; the rollout turns it into the episode's outcome
 """
@@ -25,6 +26,10 @@ class UsageError(HarnessError):
 
 class MissingData(UsageError):
     """A task whose data is not there: names the data set and the path that was looked at."""
+
+
+class NothingAccepted(HarnessError):
+    """A run that ended because its endpoint accepted no request at all. The command line exits with status 1."""
 
 
 class SandboxError(HarnessError):

@@ -15,6 +15,8 @@ from harness.stops import StopReason
 
 Role = Literal["system", "user", "assistant", "tool"]
 Outcome = Literal["ok", "turn_limit", "token_limit", "model_error", "infrastructure_error"]
+FAILED: frozenset[Outcome] = frozenset({"model_error", "infrastructure_error"})
+"""Outcomes of episodes that an error ended; they stay in every denominator."""
 CallStatus = Literal["ok", "raised", "timeout", "killed", "truncated", "unknown_tool", "malformed"]
 JSONObject = dict[str, Any]
 
@@ -210,6 +212,10 @@ class Model(ABC):
     name: str
     fingerprint: Mapping[str, Any]
     """What decides its replies, free of secrets; part of the run's identity."""
+    remote: bool = False
+    """Whether somebody else's endpoint answers, which may accept no request at all (harness.evaluation.first_reply)."""
+    trouble: str | None = None
+    """What the endpoint said to the last request that it did not accept."""
 
     @abstractmethod
     def __call__(self, request: ModelRequest) -> Reply | Awaitable[Reply]: ...

@@ -62,6 +62,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     add("--concurrency", type=at_least(1), default=16, metavar="N", help="episodes at once (default 16)")
     add("--seed", type=int, metavar="S", help="seeds subsets, policy/random and, where given, the provider's sampling")
+    add(
+        "--max-wait",
+        type=parse_positive,
+        default=600.0,
+        metavar="S",
+        help="end a run whose endpoint accepted no request at all for S seconds (600)",
+    )
     add("--sandbox", choices=["jail", "weak"], default="jail", help="weak: run tools even where isolation is missing")
     add("--out", type=Path, metavar="DIR", help="run directory (default results/runs/TIME-MODEL)")
     add("--resume", action="store_true", help="go on with the run in --out")

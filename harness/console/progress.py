@@ -7,6 +7,7 @@ import sys
 from tqdm import tqdm
 
 from harness.data.schema import Record
+from harness.types import FAILED
 
 
 class ProgressBar:
@@ -72,6 +73,6 @@ class RunningScore:
         if value is not None:
             self._total += value
             self._scored += 1
-        self._failures += record["outcome"] in ("infrastructure_error", "model_error")
+        self._failures += record["outcome"] in FAILED
         score = f"{self._total / self._scored:.3f}" if self._scored else "-"
         self._progress.advance(note=f"{self._headline} {score}, failed {self._failures}")

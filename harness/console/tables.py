@@ -12,6 +12,7 @@ from harness.data.schema import MetricJSON, Record, Summary, SummaryEntry
 from harness.metrics import HEADLINE, find_metric, shown_in
 from harness.runs import averages
 from harness.runs.summary import PASS_METRIC, heeded_reasoning
+from harness.types import FAILED
 
 DASH = "-"
 WIDTH = 118
@@ -102,6 +103,18 @@ def format_reasoning(summary: Summary) -> str:
     return str(summary["reasoning"]) + (" (!)" if heeded_reasoning(summary) is False else "")
 
 
+def count_failed(entry: SummaryEntry) -> int:
+    """How many of a task's or group's episodes ended in an error of the model or the infrastructure."""
+    return sum(count for outcome, count in entry["outcomes"].items() if outcome in FAILED)
+
+
+def failed_mark(entries: Iterable[SummaryEntry | None]) -> str:
+    """What follows the name of a row over these tasks or groups: how many episodes failed; nothing where none did."""
+    found = [entry for entry in entries if entry is not None]
+    failed = sum(map(count_failed, found))
+    return f" [{failed} of {sum(entry['n'] for entry in found)} failed]" if failed else ""
+
+
 def verifier_marks(summaries: Sequence[Summary]) -> list[str]:
     """What follows the name of each run: the verifier that scored it, where not all have the same; else nothing."""
     versions = [summary["verifier"] for summary in summaries]
@@ -159,12 +172,10 @@ def _floor_note(summaries: Sequence[Summary]) -> list[str]:
 
 
 def _values(entry: SummaryEntry) -> dict[str, str]:
-    outcomes = entry["outcomes"]
-    failed = outcomes.get("infrastructure_error", 0) + outcomes.get("model_error", 0)
     values = {row.heading: format_cell(entry["metrics"], row.name) for row in shown_in("table")}
     if _headline(entry) != HEADLINE:
         values = _own_values(entry)
-    return {"n": str(entry["n"]), **values, "failed": str(failed)}
+    return {"n": str(entry["n"]), **values, "failed": str(count_failed(entry))}
 
 
 def _own_values(entry: SummaryEntry) -> dict[str, str]:

@@ -16,8 +16,9 @@ from harness.console.progress import ProgressBar, RunningScore
 from harness.console.tables import describe_failures, format_legend, format_table
 from harness.console.text import printable
 from harness.data.schema import Record, Summary
-from harness.errors import UsageError
+from harness.errors import NothingAccepted, UsageError
 from harness.evaluation.evaluate import evaluate
+from harness.evaluation.first_reply import MAX_WAIT
 from harness.evaluation.manifest import make_manifest
 from harness.evaluation.plan import Plan, Player, switch_of
 from harness.metrics import shown_in
@@ -48,6 +49,7 @@ class Evaluation:
     prices: Mapping[str, Price] = field(default_factory=dict)
     user: SimulatedUser | None = None
     user_price: Price | None = None
+    max_wait: float = MAX_WAIT
 
     def run(self) -> int:
         """Plays and reports. Returns the exit status; raises UsageError before anything is played."""
@@ -56,22 +58,34 @@ class Evaluation:
                 user.callback(self.user.model.close)
             runs = list(self._runs(sandbox))
             self._check(runs)
-            summaries = []
+            played: list[tuple[_PlannedRun, Summary]] = []
+            refused: Model | None = None
             for run, following in zip(runs, [*runs[1:], None], strict=True):
                 open_models.callback(run.player.model.close)
-                summaries.append(self._play(run))
+                if run.player.model is not refused:
+                    summary = self._play(run)
+                    played += [] if summary is None else [(run, summary)]
+                    refused = run.player.model if summary is None else None
                 if following is None or following.player.model is not run.player.model:
                     open_models.close()  # a network makes room for the next one
                 if self.budget.limit_reached:
                     break
-        return self._report(runs[: len(summaries)], summaries, len(runs))
+        return self._report([run for run, _ in played], [summary for _, summary in played], len(runs)) if played else 1
 
     def _runs(self, sandbox: Sandbox) -> Iterator[_PlannedRun]:
         several = len(self.models) > 1
         for model in self.models:
             price = self.prices.get(model.name)
             player = Player(
-                model, sandbox, self.concurrency, self.redact, self.budget, price, self.user, self.user_price
+                model,
+                sandbox,
+                self.concurrency,
+                self.redact,
+                self.budget,
+                price,
+                self.user,
+                self.user_price,
+                self.max_wait,
             )
             folder = self.out / model.name.replace("/", "-") if several else self.out
             reasonings = reasoning_modes_of(model, self.reasonings, several)
@@ -89,12 +103,18 @@ class Evaluation:
         for run in runs:
             RunDirectory.check(run.path, make_manifest(run.plan, run.player), self.resume)
 
-    def _play(self, run: _PlannedRun) -> Summary:
+    def _play(self, run: _PlannedRun) -> Summary | None:
+        """None where the endpoint accepted nothing: its sentence is printed, and there is no score."""
         try:
             with ProgressBar("episode", self.quiet) as progress:
                 progress.begin(run.label, run.plan.episodes)
                 score = RunningScore(progress, run.plan.tasks[0].headline)
                 return evaluate(run.plan, run.player, run.path, self.resume, score)
+        except NothingAccepted as error:
+            said = f"{error} Nothing was scored; once that is mended, go on with the same "
+            said += f"command and --resume --out {self.out}."
+            print(printable(said), file=sys.stderr)
+            return None
         except KeyboardInterrupt:
             said = f"Interrupted. What was played is kept; go on with the same command and --resume --out {self.out}."
             print(printable(said), file=sys.stderr)

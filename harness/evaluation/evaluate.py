@@ -15,6 +15,7 @@ from harness.batching import BatchModel, Lockstep, play_all
 from harness.data import jsonio
 from harness.data.schema import Identity, Record, Summary
 from harness.errors import HarnessError
+from harness.evaluation.first_reply import FirstReply
 from harness.evaluation.manifest import make_manifest
 from harness.evaluation.plan import Plan, Player
 from harness.models import is_free
@@ -27,6 +28,7 @@ from harness.runs.summary import summarise_run
 from harness.scoring.verdict import blame_task, score_trajectory
 from harness.stops import REFUSED_AT_THE_DOOR
 from harness.types import (
+    FAILED,
     Model,
     RunKey,
     Sample,
@@ -45,7 +47,8 @@ def evaluate(
     each record, old ones first.
 
     Raises UsageError for a directory that holds something else, KeyboardInterrupt when interrupted: what was played
-    is kept, and the same call with `resume` goes on. A run that reached its budget ends incomplete.
+    is kept, and the same call with `resume` goes on. A run that reached its budget ends incomplete. Raises
+    NothingAccepted where the endpoint never accepted a request: such episodes are not recorded.
     """
     manifest = make_manifest(plan, player)
     with RunDirectory.claim(out, manifest, resume) as run:
@@ -66,7 +69,8 @@ def evaluate(
         if pending:
             run.summary_path.unlink(missing_ok=True)
             with RecordAppender(run.samples_path) as appender:
-                asyncio.run(_play_pending(pending, player, appender, watch))
+                accepted = any(record["scores"].get("turns") for record in kept.values())
+                asyncio.run(_play_pending(pending, player, appender, watch, accepted))
         records = run.read_records()
         summary = summarise_run(run.manifest, records)
         if len(records) == run.planned_episodes:
@@ -101,10 +105,19 @@ async def _play_pending(
     player: Player,
     appender: RecordAppender,
     watch: Callable[[Record], None],
+    accepted: bool,
 ) -> None:
-    """Plays and records episodes until there are none left, or the budget is spent."""
+    """Plays and records episodes until there are none left, or the budget is spent. `accepted`: the model's endpoint
+    has replied before; until it has, failures are held back."""
     shared = replace(player, user=_side_by_side(player.user))
     free = is_free(player.model.name)
+    first = FirstReply(player.model, player.max_wait, accepted) if player.model.remote else None
+    held: list[Record] = []
+
+    def write(records: Sequence[Record]) -> None:
+        for record in records:
+            appender.append(record)
+            watch(record)
 
     async def play(item: tuple[Task, Sample, RunKey], model: Model) -> None:
         task, sample, key = item
@@ -112,15 +125,20 @@ async def _play_pending(
         record = _redacted(to_record(key, trajectory, score_trajectory(task, sample, trajectory)), player.redact)
         if fault := find_record_fault(record):
             raise HarnessError(f"{task.name}: the episode of {sample.id!r} cannot be recorded: {fault}.")
-        appender.append(record)
         player.budget.add(trajectory.usage, player.price, 0 if free else trajectory.turns)
         player.budget.add(trajectory.user_usage or Usage(), player.user_price)
-        watch(record)
+        held.append(record)
+        if first is None or first.accepted or record["outcome"] not in FAILED:
+            write(held)
+            held.clear()
 
     affordable = takewhile(lambda _: not player.budget.limit_reached, pending)
     users = [shared.user] if shared.user is player.user else [shared.user, player.user]
     others = [user.model for user in users if user is not None]
-    await play_all(affordable, player.model, play, min(player.concurrency, len(pending)), others)
+    await play_all(affordable, first or player.model, play, min(player.concurrency, len(pending)), others)
+    if first is not None and held:
+        first.check_accepted()
+        write(held)
 
 
 async def _play(task: Task, sample: Sample, key: RunKey, player: Player, model: Model) -> Trajectory:

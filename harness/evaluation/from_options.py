@@ -82,6 +82,7 @@ def play_plan(args: argparse.Namespace, plan: Plan) -> int:
         prices=prices,
         user=user,
         user_price=user_price,
+        max_wait=args.max_wait,
     ).run()
 
 

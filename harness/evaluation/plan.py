@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import UsageError
+from harness.evaluation.first_reply import MAX_WAIT
 from harness.redaction import Redactor
 from harness.registry import groups_of, is_path, load_samples, split_patterns, suggest_names, tables_of
 from harness.runs.prices import Budget, Price
@@ -67,6 +68,8 @@ class Player:
     user: SimulatedUser | None = None
     """Who plays simulated users; without one, each task's scripted one does."""
     user_price: Price | None = None
+    max_wait: float = MAX_WAIT
+    """Seconds after which a run ends whose endpoint has accepted nothing."""
 
     def user_of(self, task: Task) -> SimulatedUser | None:
         """Who is the other side in this task; None where it simulates nobody."""

@@ -1,7 +1,8 @@
 """From an episode to its metrics: the strict rule without prefix, the paper's as paper_*.
 
 A metric without a denominator is None, never 0 or 1; the paper's precision of a silent episode (1.0) is the exception
-that shows why. Failed episodes are scored like any other: what they solved counts, and so does what they did not.
+that shows why. An episode in which the model never spoke at all has no precision by any rule.
+Failed episodes are scored like any other: what they solved counts, and so does what they did not.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ def score(sample: Sample, trajectory: Trajectory) -> Verdict:
     malformed = count_malformed(calls)
     scores: Scores = {
         **_solve_scores("", _count(strict_solves), len(calls), n, silent_precision=None),
-        **_solve_scores("paper_", _count(paper_solves), len(calls) - malformed, n, silent_precision=1.0),
+        **_solve_scores("paper_", _count(paper_solves), len(calls) - malformed, n, 1.0 if trajectory.turns else None),
         **answer_scores(sample, trajectory),
         **call_counts(trajectory),
         **call_rates(trajectory),

@@ -14,7 +14,14 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
-from harness.console.tables import UNHEEDED_NOTE, headline_floors, verifier_marks, verifier_note
+from harness.console.tables import (
+    UNHEEDED_NOTE,
+    count_failed,
+    failed_mark,
+    headline_floors,
+    verifier_marks,
+    verifier_note,
+)
 from harness.data.schema import SummaryEntry
 from harness.errors import UsageError
 from harness.metrics import RULES
@@ -53,10 +60,11 @@ class PaperOptions:
 @dataclass(frozen=True, slots=True)
 class Line:
     """A row before it is text: percentages, None where nothing was played, the average last. `mark` is shown behind the
-    label and no part of it."""
+    label and no part of it. `ranked`: the values that may be best or second, which none with failed episodes is."""
 
     label: str
     values: Sequence[float | None]
+    ranked: Sequence[float | None]
     runs: Sequence[Run] = ()
     mark: str = ""
 
@@ -85,7 +93,7 @@ def paper_table(runs: Sequence[Run], choice: PaperOptions) -> Table:
     )
     rows = _by_model(runs)
     marks = verifier_marks([row[0].summary for row in rows])
-    lines = [replace(_line(row, environments, choice.rule), mark=mark) for row, mark in zip(rows, marks, strict=True)]
+    lines = [_line(row, environments, choice.rule, mark) for row, mark in zip(rows, marks, strict=True)]
     blocks = _blocks(_distinct(lines), choice.bases) + (published() if choice.published else [])
     columns = [
         TableColumn("model", left=True),
@@ -106,7 +114,7 @@ def published() -> list[Block]:
     """The rows of method.md's Table 2, each marked as published."""
     table = tomllib.loads((files("results.layouts") / "table2.toml").read_text("utf-8"))
     return [
-        Block([Line(f"{row['model']} (published)", row["values"]) for row in block["rows"]], block["base"])
+        Block([Line(f"{row['model']} (published)", *([row["values"]] * 2)) for row in block["rows"]], block["base"])
         for block in table["blocks"]
     ]
 
@@ -154,12 +162,21 @@ def _tasks(runs: Sequence[Run]) -> set[str]:
     return {task for run in runs for task in run.summary["tasks"]}
 
 
-def _line(runs: Sequence[Run], environments: str, rule: str) -> Line:
+def _line(runs: Sequence[Run], environments: str, rule: str, mark: str) -> Line:
     groups = {name: entry for run in runs for name, entry in run.summary["groups"].items()}
-    values = [_percent(groups.get(group or environments), metric, rule) for _, _, group, metric in COLUMNS]
+    entries = [groups.get(group or environments) for _, _, group, _ in COLUMNS]
+    values = [_percent(entry, metric, rule) for entry, (*_, metric) in zip(entries, COLUMNS, strict=True)]
+    sound = [None if entry is None or count_failed(entry) else v for entry, v in zip(entries, values, strict=True)]
+    failed = failed_mark(
+        groups[name] for name in dict.fromkeys(group or environments for *_, group, _ in COLUMNS) if name in groups
+    )
+    return Line(runs[0].label, [*values, _average(values)], [*sound, _average(sound)], runs, mark + failed)
+
+
+def _average(values: Sequence[float | None]) -> float | None:
+    """The plain mean of the columns, where none is missing."""
     whole = [value for value in values if value is not None]
-    average = mean(whole) if len(whole) == len(values) else None
-    return Line(runs[0].label, [*values, average], runs)
+    return mean(whole) if len(whole) == len(values) else None
 
 
 def _percent(entry: SummaryEntry | None, metric: str, rule: str) -> float | None:
@@ -222,7 +239,7 @@ def _means(base: str, line: Line) -> bool:
 
 def _rows(blocks: Sequence[Block]) -> list[TableRow]:
     lines = [line for block in blocks for line in block.lines]
-    ranks = [_ranks([line.values[column] for line in lines]) for column in range(len(COLUMNS) + 1)]
+    ranks = [_ranks([line.ranked[column] for line in lines]) for column in range(len(COLUMNS) + 1)]
     return [
         TableRow(
             [text_cell(line.label + line.mark), *_cells(line, block.lines[0] if block.based else line, ranks)], number
@@ -234,10 +251,10 @@ def _rows(blocks: Sequence[Block]) -> list[TableRow]:
 
 def _cells(line: Line, base: Line, ranks: Sequence[Sequence[str]]) -> list[TableCell]:
     cells = []
-    for value, before, rank in zip(line.values, base.values, ranks, strict=True):
+    for value, sound, before, rank in zip(line.values, line.ranked, base.values, ranks, strict=True):
         shown = None if value is None else f"{value:.2f}"
         mark: Literal["", "best", "second"] = ""
-        if shown is not None and shown in rank:
+        if sound is not None and shown in rank:
             mark = "best" if shown == rank[0] else "second"
         cells.append(TableCell() if shown is None else TableCell(shown, float(shown), mark, _trend(value, before)))
     return cells

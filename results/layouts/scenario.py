@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from harness.console.tables import verifier_marks, verifier_note
+from harness.console.tables import failed_mark, verifier_marks, verifier_note
 from harness.data.schema import Summary, SummaryEntry
 from harness.metrics import RULES, shown_by_rule
 from results.render import Table, TableCell, TableColumn, TableRow, number_cell, text_cell
@@ -29,7 +29,13 @@ def scenario_table(runs: Sequence[Run], rule: str) -> Table:
     columns += [TableColumn(metric, over) for over in (*SCENARIOS.values(), "mean") for metric in headings]
     summaries = [run.summary for run in runs]
     rows = [
-        TableRow([text_cell(run.label + mark), text_cell(f"{family}_*"), *_cells(run.summary, family, RULES[rule])])
+        TableRow(
+            [
+                text_cell(run.label + mark + failed_mark(_tasks(run.summary, family))),
+                text_cell(f"{family}_*"),
+                *_cells(run.summary, family, RULES[rule]),
+            ]
+        )
         for run, mark in zip(runs, verifier_marks(summaries), strict=True)
         for family in _families(run.summary["tasks"])
     ]
@@ -47,8 +53,13 @@ def _family(task: str) -> str | None:
     return None if kind is None else task.removesuffix(f"_{kind}")
 
 
+def _tasks(summary: Summary, family: str) -> list[SummaryEntry | None]:
+    """The family's four scenarios, None for one that was not played."""
+    return [summary["tasks"].get(f"{family}_{kind}") for kind in SCENARIOS]
+
+
 def _cells(summary: Summary, family: str, prefix: str) -> list[TableCell]:
-    entries = [summary["tasks"].get(f"{family}_{kind}") for kind in SCENARIOS] + [summary["groups"].get(family)]
+    entries = [*_tasks(summary, family), summary["groups"].get(family)]
     return [number_cell(metric_value(entry, prefix + row.name)) for entry in entries for row in shown_by_rule()]
 
 

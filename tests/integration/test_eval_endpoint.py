@@ -5,7 +5,7 @@ import re
 
 import pytest
 from builders import record, write_records
-from commands import episodes, harness, summary
+from commands import episodes, harness
 from fakes.chat_server import (
     ChatServer,
     call,
@@ -195,14 +195,3 @@ def test_a_key_is_in_no_usage_error(tmp_path, words):
     done = harness("eval", "--model", "m", "--tasks", path, "--model-arg", *words)
     assert done.returncode == 2
     assert KEY not in done.stderr
-
-
-def test_an_endpoint_that_is_not_there(tmp_path):
-    path = write_records(tmp_path / "towns.jsonl", [record()])
-    done = harness(
-        "eval", "--model", "m", "--tasks", path, "--out", tmp_path / "run", "--base-url", "http://127.0.0.1:9/v1",
-        "--model-arg", "max_retry_wait=0.01",
-    )  # fmt: skip
-    assert done.returncode == 1
-    assert summary(tmp_path / "run")["tasks"]["towns"]["outcomes"] == {"infrastructure_error": 1}
-    assert "1 infrastructure_error (connection), for example: openai/m: ConnectError" in done.stdout

@@ -54,6 +54,8 @@ class Dialect(Protocol):
 class EndpointModel(Model):
     """A model behind an endpoint. It belongs to one event loop from its first request until `aclose`."""
 
+    remote = True
+
     def __init__(
         self,
         identity: ModelIdentity,
@@ -107,12 +109,14 @@ class EndpointModel(Model):
                 return replace(result, usage=usage, note=self._note(request, result.note))
             if result.refused and self._dialect.adapt(result, sent):
                 continue
+            failure = self._failure(result, sent_requests)
+            self.trouble = str(failure)
             limited = result.stop == "http_429"
             if limited and (pace.accepted_count > accepted or self.clock() < counted + self._least_apart()):
                 accepted = pace.accepted_count
                 continue
             if not result.retry or failed == self._settings.max_retries:
-                raise self._failure(result, sent_requests)
+                raise failure
             accepted, counted = pace.accepted_count, self.clock()
             if not limited:  # after a 429 it is the pace that waits
                 await self.sleep(self._backoff(failed, result.wait))

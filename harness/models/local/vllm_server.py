@@ -388,6 +388,8 @@ class RemoteDetokenizer:
 class VLLMServerModel(Model):
     """A server's model. It belongs to one event loop from its first request until `aclose`; `close` ends the server."""
 
+    remote = True
+
     def __init__(
         self,
         identity: ModelIdentity,
@@ -405,6 +407,11 @@ class VLLMServerModel(Model):
         self._text = text
         self._process = process
         self._starting: asyncio.Future[None] | None = None
+
+    @property
+    def trouble(self) -> str | None:  # type: ignore[override]
+        """What the server said to the last request that it did not accept."""
+        return self._endpoint.trouble
 
     def switch(self, reasoning: Reasoning) -> JSONObject:
         """The fields that every request carries for a reasoning. Raises UsageError where there are none."""
