@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from harness.cli import main
 from harness.data import jsonio
 from harness.errors import HarnessError, UsageError
 from harness.runs.directory import RunDirectory, packed
@@ -104,8 +105,6 @@ def read_tables(folder: Path = FOLDER, root: Path = ROOT) -> list[PublishedTable
 
 def run_command(command: str, folder: Path = FOLDER) -> str:
     """What `harness COMMAND` prints in a folder of runs. Raises UsageError where it fails."""
-    from harness.cli import main
-
     before, output = Path.cwd(), io.StringIO()
     os.chdir(folder)
     try:

@@ -1,6 +1,6 @@
 """A table in any format: for the terminal, markdown, LaTeX (booktabs), CSV, JSON, HTML.
 
-A Grid knows what is best and what rose; each format says it in its own way. Every text may come from outside (model
+A Table knows what is best and what rose; each format says it in its own way. Every text may come from outside (model
 names, sample ids), so each format escapes all of them. A missing value is a dash, and null in JSON.
 """
 

@@ -10,7 +10,6 @@ import sys
 from pathlib import Path
 
 from harness.console.text import printable
-from harness.errors import UsageError
 
 HELP = "one HTML file to read: summary, figures, causes of failure, every transcript"
 
@@ -25,14 +24,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Raises UsageError where no run can be read, or where the file is something else than a report."""
-    from harness.data import jsonio
-    from results.report.data import read_report
-    from results.report.page import PAGE_START, build_page
+    from results.report.write import write_report
 
-    _refuse_others(args.out, PAGE_START)
-    report = read_report(args.run, args.training)
-    text = build_page(report, args.title)
-    jsonio.write_atomically(args.out, text)
+    report = write_report(args.run, args.training, args.out, args.title)
     for remark in report.remarks:
         print(printable(remark), file=sys.stderr)
     episodes = sum(len(run.records) for run in report.runs)
@@ -40,15 +34,3 @@ def run(args: argparse.Namespace) -> int:
     runs = f"{len(report.runs)} run" + ("s" if len(report.runs) > 1 else "")
     print(printable(f"{args.out}: {runs}, {episodes:,} episodes, {size:.1f} MB"))
     return 0
-
-
-def _refuse_others(out: Path, begin: str) -> None:
-    """Raises UsageError where `out` cannot be written or holds something that is no report."""
-    if not out.parent.is_dir():
-        raise UsageError(f"{out} cannot be written: {out.parent} is no directory.")
-    if out.is_dir():
-        raise UsageError(f"{out} is a directory; name a file with --out.")
-    if out.exists():
-        with out.open("rb") as file:
-            if file.read(len(begin.encode())) != begin.encode():
-                raise UsageError(f"{out} exists and is no report; name another file with --out.")

@@ -28,12 +28,11 @@ from harness.metrics import RULES
 from harness.registry import suggest_names
 from harness.runs.summary import heeded_reasoning
 from harness.stats import mean
+from results.layouts import ENVIRONMENT_GROUPS
 from results.layouts.scenario import metric_value
 from results.render import Table, TableCell, TableColumn, TableRow, text_cell
 from results.runs import Run
 
-ENVIRONMENT_GROUPS = ("paper", "ftrl", "micro")
-"""Groups that can fill the Solve columns, the paper's own first."""
 COLUMNS = (
     ("Solve-P", "", "", "solve_precision"),
     ("Solve-R", "", "", "solve_rate"),
