@@ -24,6 +24,7 @@ from envbuilder.plan import BuildPlan, BuildReport
 from envbuilder.records import JSONObject, environment_record, stage_to_json
 from envbuilder.spec import Spec
 from envbuilder.stages import procedural
+from harness.console.progress import ProgressBar
 from harness.data.files import read_rows, write_rows
 from harness.data.records import sample_from_record
 from harness.errors import HarnessError, UsageError
@@ -144,6 +145,19 @@ def build_file(
         write_rows(out, progress.rows())
         progress.path.unlink()
     return report
+
+
+def build_file_in_sight(
+    plan: BuildPlan, out: Path, *, workers: int | None, keep_stages: Path | None, quiet: bool
+) -> BuildReport:
+    """`build_file` with a progress bar that counts what was refused."""
+    with ProgressBar("environment", quiet) as progress:
+        progress.begin("build", plan.n)
+
+        def watch(refused: Counter[str]) -> None:
+            progress.advance(note=f"refused {refused.total()}")
+
+        return build_file(plan, out, workers=workers, keep_stages=keep_stages, watch=watch)
 
 
 class _Pool:

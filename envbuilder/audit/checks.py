@@ -1,4 +1,7 @@
-"""The one table of checks, and what a check reports. docs/validation.md says which fault each guards against."""
+"""The one table of checks, what a check reports, and the usual limits of floors.
+
+docs/validation.md says which fault each check guards against.
+"""
 
 from __future__ import annotations
 
@@ -47,6 +50,22 @@ CHECKS: dict[str, Check] = {
     "shared_name": Check(True, "set", "an entity's name occurs in two splits"),
     "duplicate_code": Check(False, "set", "a tool with its facts occurs in two environments of one split"),
 }
+
+PROOF = ("no_gold", "unsolvable")
+"""Checks of whether an environment can be solved at all."""
+FLOOR_POLICIES = ("silent", "random", "default", "shotgun", "echo")
+"""The policies that are played for their scores: what doing nothing, guessing, spelling and echoing get."""
+FLOORS = {
+    "silent": 0.0,
+    "echo": 0.0,
+    "random": 0.1,
+    "default": 0.05,
+    "shotgun": 0.35,
+    "shotgun:single_hop": 0.25,
+    "shotgun:multi_hop": 0.05,
+    "shotgun:parallel_multi_hop": 0.05,
+}
+"""The highest mean strict F1 that a policy may get, in any scenario or in the one that is named."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 `audit(sample, episode)` plays the gold calls, the default calls (each tool once with the dullest valid values),
 sentinel calls and wrong calls, in a few batches, and compares the outputs with the sub-answers by the strict verifier.
-Every check reports Findings; audit_checks.py says what they mean. Left out: policies' floors (audit.py) and what
+Every check reports Findings; checks.py says what they mean. Left out: policies' floors (sets.py) and what
 shows only between environments (corpus.py).
 """
 

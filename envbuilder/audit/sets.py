@@ -2,7 +2,7 @@
 
 Floors say what a score is worth: what doing nothing, guessing, spelling and echoing get on the same environments. With
 `search`, rows without gold calls are given the calls that a search finds, so that the checks that need gold can run.
-Left out: how the report is shown and when it falls short (validate.py).
+Left out: how the report is shown (present.py) and when it falls short (thresholds.py).
 """
 
 from __future__ import annotations
@@ -10,23 +10,26 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from statistics import fmean
 from typing import Any, Literal
 
 from envbuilder.audit.arguments import default_arguments
-from envbuilder.audit.checks import CHECKS, Finding
+from envbuilder.audit.checks import CHECKS, FLOOR_POLICIES, PROOF, Finding
 from envbuilder.audit.corpus import CorpusAudit
 from envbuilder.audit.environment import audit_environment, play_calls, with_gold_calls
 from envbuilder.audit.search import search_arguments
+from harness.console.progress import ProgressBar
 from harness.environment import ToolEnvironment
-from harness.metrics import shown_in
+from harness.errors import UsageError
+from harness.evaluation.plan import select_subset
+from harness.metrics import HEADLINE, shown_in
 from harness.models.policies import Policy
+from harness.registry import load_samples, select_tasks
 from harness.rollout import Episode, ToolRunner, play_episode
-from harness.sandbox import Sandbox
+from harness.sandbox import Sandbox, SandboxConfig
 from harness.scoring import paper, score, strict
 from harness.types import Message, Model, ModelRequest, Reply, Sample, Scores, ToolCall
-
-FLOOR_POLICIES = ("silent", "random", "default", "shotgun", "echo")
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,11 @@ class AuditReport:
     @property
     def solvable_count(self) -> int:
         """Environments whose gold calls, or those that were found, solve everything."""
-        return sum(not any(f.check in ("no_gold", "unsolvable") for f in one.findings) for one in self.environments)
+        return sum(not any(f.check in PROOF for f in one.findings) for one in self.environments)
+
+    def count_sub_answers(self, name: str) -> int:
+        """All of them, or those reached by a rule: a field of SolvedCounts."""
+        return sum(getattr(one.solved, name) for one in self.environments)
 
     def count_findings(self) -> dict[str, dict[str, Any]]:
         """By check: environments, findings, share of all environments, and the worst environment's first finding."""
@@ -171,6 +178,36 @@ class Auditor:
 
 def _places(records: Sequence[Any], solves: Sequence[int | None]) -> set[tuple[str, int]]:
     return {(record.call.name, place) for record, place in zip(records, solves, strict=True) if place is not None}
+
+
+def load_environments(
+    patterns: Sequence[str], data: Mapping[str, Path], limit: int | None, seed: int
+) -> dict[str, list[Sample]]:
+    """The samples of the tasks that patterns mean, or a subset. Raises UsageError for a task without sub-answers."""
+    tasks = select_tasks(patterns, data)
+    for task in tasks:
+        if task.headline != HEADLINE:
+            raise UsageError(
+                f"`harness validate` is for environments with sub-answers, and {task.name} is told by {task.headline}; "
+                "play it by policy/oracle and policy/silent instead."
+            )
+    return {name: select_subset(samples, name, limit, seed) for name, samples in load_samples(tasks).items()}
+
+
+def audit_environments(
+    samples: Mapping[str, Sequence[Sample]], options: AuditOptions, quiet: bool = False
+) -> AuditReport:
+    """Audits the samples of every task, with a progress bar."""
+    config = SandboxConfig(workers=1, call_timeout=2.0)
+    with Sandbox(config) as first, Sandbox(config) as second:
+        auditor = Auditor(first, second, options)
+        with ProgressBar("environment", quiet) as progress:
+            progress.begin("validate", sum(len(chosen) for chosen in samples.values()))
+            for task, chosen in samples.items():
+                for sample in chosen:
+                    auditor.audit_sample(task, sample)
+                    progress.advance()
+    return auditor.report()
 
 
 # --- floors ------------------------------------------------------------------------------------------------------

@@ -7,23 +7,20 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections import Counter
+from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from envbuilder.plan import BuildPlan, BuildReport
+from envbuilder.records import QUESTION_KINDS
+from envbuilder.spec import PRESETS, Levels
 from harness.commands.options import at_least, parse_pairs
 from harness.console.text import printable
+from harness.data.files import SUFFIXES, file_suffix
 from harness.errors import UsageError
-
-if TYPE_CHECKING:
-    from envbuilder.plan import BuildPlan, BuildReport
-    from envbuilder.records import QuestionKind
 
 HELP = "build environments: five stages, each one validated before it is written"
 PROCEDURAL = "procedural"
-SCENARIOS: tuple[QuestionKind, ...] = ("single_hop", "parallel_single_hop", "multi_hop", "parallel_multi_hop")
-LEVELS = ("micro", "easy", "paper", "hard")
-STRATEGIES = ("generalise", "parameters", "types", "distractors")
+STRATEGIES = tuple(field.name for field in fields(Levels))
 RESERVED_SEED = 20250811
 """The seed of the test environments that ship with the package."""
 
@@ -31,11 +28,10 @@ RESERVED_SEED = 20250811
 def configure(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--generator", default=PROCEDURAL, metavar="procedural|MODEL", help="what writes them (default procedural)")
-    add(
-        "--scenario", nargs="+", choices=[*SCENARIOS, "all"], default=["all"], help="which kinds, in turn (default all)"
-    )
+    kinds = [*QUESTION_KINDS, "all"]
+    add("--scenario", nargs="+", choices=kinds, default=["all"], help="which kinds, in turn (default all)")
     add("--n", type=at_least(1), required=True, metavar="N", help="environments in all")
-    add("--level", choices=LEVELS, default="paper", help="how large and hard (default paper)")
+    add("--level", choices=list(PRESETS), default="paper", help="how large and hard (default paper)")
     add(
         "--scale",
         nargs="+",
@@ -79,8 +75,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Raises UsageError before anything is built if the input is bad."""
-    from harness.data.files import SUFFIXES, file_suffix
-
     if file_suffix(args.out) is None:
         raise UsageError(f"--out {args.out} must end in {', '.join(SUFFIXES)}.")
     if args.out.exists():
@@ -100,9 +94,6 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _plan(args: argparse.Namespace) -> BuildPlan:
-    from envbuilder.plan import BuildPlan
-    from envbuilder.spec import PRESETS, Levels
-
     levels = {name: getattr(PRESETS[args.level].levels, name) for name in STRATEGIES}
     for name, text in parse_pairs(args.scale, "--scale").items():
         if name not in STRATEGIES or text not in ("0", "1", "2", "3"):
@@ -111,7 +102,7 @@ def _plan(args: argparse.Namespace) -> BuildPlan:
             )
         levels[name] = int(text)
     return BuildPlan(
-        kinds=tuple(kind for kind in SCENARIOS if kind in args.scenario or "all" in args.scenario),
+        kinds=tuple(kind for kind in QUESTION_KINDS if kind in args.scenario or "all" in args.scenario),
         n=args.n,
         preset=args.level,
         levels=Levels(**levels),
@@ -122,46 +113,26 @@ def _plan(args: argparse.Namespace) -> BuildPlan:
 
 
 def _procedural(plan: BuildPlan, args: argparse.Namespace) -> BuildReport:
-    from envbuilder.pipeline import build_file
-    from harness.console.progress import ProgressBar
+    from envbuilder.pipeline import build_file_in_sight
 
-    with ProgressBar("environment", args.quiet) as progress:
-        progress.begin("build", args.n)
-
-        def watch(refused: Counter[str]) -> None:
-            progress.advance(note=f"refused {refused.total()}")
-
-        return build_file(plan, args.out, workers=args.workers, keep_stages=args.keep_stages, watch=watch)
+    return build_file_in_sight(plan, args.out, workers=args.workers, keep_stages=args.keep_stages, quiet=args.quiet)
 
 
 def _modelled(plan: BuildPlan, args: argparse.Namespace) -> BuildReport:
     from envbuilder.model.build import ModelBuildOptions, build_file_with_model
-    from harness.console.progress import ProgressBar
-    from harness.models import ModelOptions, expand_names, load_model
-    from harness.redaction import Redactor
 
-    redact = Redactor()
-    options = ModelOptions(
-        args=parse_pairs(args.model_arg, "--model-arg"),
+    options = ModelBuildOptions(
+        model=args.generator,
+        model_args=parse_pairs(args.model_arg, "--model-arg"),
         base_url=args.base_url,
-        concurrency=args.concurrency,
-        seed=args.seed,
-        redact=redact,
-    )
-    [name] = expand_names([args.generator])
-    work = ModelBuildOptions(
-        model=load_model(name, options),
         tries=args.tries,
         concurrency=args.concurrency,
         temperature=args.temperature,
         max_tokens=args.max_tokens,
         topics=args.topics,
         questions=args.questions,
-        redact=redact,
     )
-    with ProgressBar("environment", args.quiet) as progress:
-        progress.begin("build", args.n)
-        return build_file_with_model(plan, work, args.out, args.keep_stages, lambda result: progress.advance())
+    return build_file_with_model(plan, options, args.out, args.keep_stages, args.quiet)
 
 
 def _described(report: BuildReport, args: argparse.Namespace) -> str:

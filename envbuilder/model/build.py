@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from envbuilder.audit.corpus import CorpusAudit
@@ -27,27 +27,38 @@ from envbuilder.model import ModelReport as ModelReport
 from envbuilder.plan import BuildPlan, BuildReport
 from envbuilder.records import DeployedToolset, JSONObject, environment_record
 from envbuilder.spec import PRESETS
+from harness.console.progress import ProgressBar
 from harness.data.files import write_rows
 from harness.data.records import sample_from_record
 from harness.errors import UsageError
+from harness.models import ModelOptions, expand_names, load_model
+from harness.redaction import Redactor
 from harness.sandbox import Sandbox
 from harness.types import Model, Sampling
-
-Watch = Callable[[DeployedToolset | Rejection], None]
 
 
 @dataclass(frozen=True)
 class ModelBuildOptions:
-    """How a model is asked, and for what: `questions`, or else `topics`, or else the bundled topics."""
+    """Which model is asked, how, and for what: `questions`, or else `topics`, or else the bundled topics."""
 
-    model: Model
+    model: str
+    model_args: Mapping[str, str]
+    base_url: str | None
     tries: int
     concurrency: int
     temperature: float
     max_tokens: int
     topics: Path | None
     questions: Path | None
-    redact: Callable[[str], str]
+    redact: Redactor = field(default_factory=Redactor)
+
+    def load_model(self, seed: int) -> Model:
+        """Raises UsageError for a name that means no model, or several."""
+        names = expand_names([self.model])
+        if len(names) > 1:
+            raise UsageError(f"--generator takes one model; {self.model} means {', '.join(names)}.")
+        options = ModelOptions(self.model_args, self.base_url, self.concurrency, seed, redact=self.redact)
+        return load_model(names[0], options)
 
     def requests(self, plan: BuildPlan) -> tuple[EnvironmentRequest, ...]:
         """Raises UsageError where a file cannot be used or has too few questions."""
@@ -62,12 +73,14 @@ class ModelBuildOptions:
 
 
 def build_file_with_model(
-    plan: BuildPlan, work: ModelBuildOptions, out: Path, keep_stages: Path | None, watch: Watch
+    plan: BuildPlan, work: ModelBuildOptions, out: Path, keep_stages: Path | None, quiet: bool
 ) -> BuildReport:
-    """Builds `plan` into `out` and says what was refused, by the generator and by the audit."""
+    """Builds `plan` into `out`, with a progress bar, and says what was refused, by the generator and by the audit."""
+    model = work.load_model(plan.seed)
     folder = keep_stages or out.with_name(f".{out.name}.stages")
-    with Sandbox() as sandbox:
-        results = asyncio.run(_generate(plan, work, folder, sandbox, watch))
+    with ProgressBar("environment", quiet) as progress, Sandbox() as sandbox:
+        progress.begin("build", plan.n)
+        results = asyncio.run(_generate(plan, work, model, folder, sandbox, progress))
         report = BuildReport(text=ModelReport.from_directory(folder).format_tables())
         rows = list(_accepted(results, plan, sandbox, report))
     if not rows:
@@ -80,10 +93,10 @@ def build_file_with_model(
 
 
 async def _generate(
-    plan: BuildPlan, work: ModelBuildOptions, folder: Path, sandbox: Sandbox, watch: Watch
+    plan: BuildPlan, work: ModelBuildOptions, model: Model, folder: Path, sandbox: Sandbox, progress: ProgressBar
 ) -> list[DeployedToolset | Rejection]:
     generator = ModelGenerator(
-        work.model,
+        model,
         sandbox,
         tries=work.tries,
         concurrency=work.concurrency,
@@ -93,9 +106,9 @@ async def _generate(
     )
     try:
         checkpoint = BuildDirectory(folder, work.redact)
-        return await generator.build(work.requests(plan), checkpoint, watch)
+        return await generator.build(work.requests(plan), checkpoint, lambda result: progress.advance())
     finally:
-        await work.model.aclose()
+        await model.aclose()
 
 
 def _accepted(

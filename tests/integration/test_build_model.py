@@ -55,6 +55,7 @@ def test_bad_input(tmp_path):
         (("--out", tmp_path / "a.jsonl", "--scale", "types=9"), "0 to 3"),
         (("--out", tmp_path / "a.jsonl", "--seed", "20250811"), "reserved"),
         (("--out", tmp_path / "a.jsonl", "--generator", "gpt-x"), "OPENAI_API_KEY"),
+        (("--out", tmp_path / "a.jsonl", "--generator", "policy/*"), "one model"),
         (("--out", tmp_path / "a.jsonl", "--generator", "policy/silent", "--questions", "nowhere"), "nowhere"),
         (("--out", tmp_path / "a.jsonl", "--n", "0"), "at least 1"),
     ]:
