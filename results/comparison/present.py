@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from string import ascii_uppercase
 
-from harness.console.tables import UNHEEDED_NOTE
+from harness.console.tables import UNHEEDED_NOTE, count_failed, failed_mark
+from harness.console.text import printable
 from harness.errors import UsageError
 from harness.metrics import find_metric
 from harness.runs.summary import heeded_reasoning
@@ -49,10 +51,19 @@ def format_comparison(paths: Sequence[Path], form: str, options: ComparisonOptio
     runs = read_runs(paths)
     if len(runs) < 2:
         raise UsageError(f"{paths[0]} is one run; name another one to compare it with.")
+    _warn_of_failures(runs)
     compared = [_compared(runs[0], other, options) for other in runs[1:]]
     if form == "json":
         return dump_json({"base": _about(runs[0]), "comparisons": [one.to_json() for one in compared]})
     return TABLE_FORMATS[form](_grid(runs[0], compared, options))
+
+
+def _warn_of_failures(runs: Sequence[Run]) -> None:
+    """On stderr, so that every format has it: a difference to a run that failed is none between models."""
+    for run in runs:
+        if failed := _failed(run):
+            said = f"WARNING: {run.label}, {run.path}{failed}: what failed counts as played."
+            print(printable(said), file=sys.stderr)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +87,13 @@ class ComparedRun:
 
 
 def _about(run: Run) -> dict[str, object]:
-    return {"path": str(run.path), "model": run.summary["model"], "reasoning": run.summary["reasoning"]}
+    about: dict[str, object] = {
+        "path": str(run.path),
+        "model": run.summary["model"],
+        "reasoning": run.summary["reasoning"],
+    }
+    failed = sum(map(count_failed, run.summary["tasks"].values()))
+    return about | ({"failed": failed} if failed else {})
 
 
 def _compared(base: Run, other: Run, options: ComparisonOptions) -> ComparedRun:
@@ -119,7 +136,11 @@ def _grid(base: Run, compared: Sequence[ComparedRun], options: ComparisonOptions
 
 
 def _named(run: Run) -> str:
-    return f"{run.label}, {run.path}"
+    return f"{run.label}, {run.path}{_failed(run)}"
+
+
+def _failed(run: Run) -> str:
+    return failed_mark(run.summary["tasks"].values())
 
 
 def _rows(one: ComparedRun, first: Sequence[str], start: int) -> list[TableRow]:

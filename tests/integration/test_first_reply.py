@@ -105,6 +105,9 @@ def test_failures_are_in_no_precision_and_never_best(tmp_path):
     shown = harness("table", tmp_path / "run", "--format", "csv")
     (row,) = csv.DictReader(io.StringIO(shown.stdout))
     assert row["failed"] == str(len(TOWNS) - 1)
+    compared = harness("compare", tmp_path / "run", tmp_path / "run", "--brief", "--format", "csv")
+    assert compared.returncode == 0
+    assert compared.stderr.count(f"WARNING: openai/m, {tmp_path / 'run'} [11 of 12 failed]") == 2
 
 
 # --- the gate itself ---------------------------------------------------------------------------------------------
