@@ -60,18 +60,20 @@ def measured(steps: int, out: Path) -> list[dict[str, float]]:
     set_library_defaults()
     from harness.models.local.hf import load_weights
     from trainer import bundled
-    from trainer.recipes import load
-    from trainer.rl import actor, run, trl_trainer
+    from trainer.recipes.load import load_recipe
+    from trainer.rl import actor
     from trainer.rl.data import prepare_training
     from trainer.rl.generation import EpisodeGenerator
+    from trainer.rl.run import check_model
     from trainer.rl.settings import RLRecipe
+    from trainer.rl.trl_trainer import train_network
 
-    settings = load.load_recipe("tiny", {"steps": str(steps), "validation": "0", "test": "0", "environments": "100"})
+    settings = load_recipe("tiny", {"steps": str(steps), "validation": "0", "test": "0", "environments": "100"})
     assert isinstance(settings, RLRecipe)
     path = bundled.model_path("tiny-base")
     check_folder("bundled/tiny-base", path, {})
-    model = run.check_model(settings, "bundled/tiny-base", path)
-    course = prepare_training(settings, [], {}, out, lambda *told: None)
+    model = check_model(settings, "bundled/tiny-base", path)
+    setup = prepare_training(settings, [], {}, out, lambda *told: None)
     network: list[float] = []
     playing: list[float] = []
     actor.generate_rows = clocked(actor.generate_rows, network)  # type: ignore[attr-defined]
@@ -89,7 +91,7 @@ def measured(steps: int, out: Path) -> list[dict[str, float]]:
         began[0] = now
 
     began = [time.perf_counter()]
-    trl_trainer.train_network(course, model, load_weights(model, settings.dtype, "cpu"), out, watch)
+    train_network(setup, model, load_weights(model, settings.dtype, "cpu"), out, watch)
     return found
 
 
@@ -97,29 +99,26 @@ def beside_trl(steps: int, rounds: int, out: Path) -> tuple[float, float]:
     """Median seconds of a step: the harness's step regime, and plain TRL."""
     from harness.models.local.hf import load_weights
     from trainer import bundled
-    from trainer.recipes import load
-    from trainer.rl import run, trl_trainer
+    from trainer.recipes.load import load_recipe
     from trainer.rl.data import prepare_training
     from trainer.rl.generation import TurnGenerator
+    from trainer.rl.run import check_model
     from trainer.rl.settings import RLRecipe
+    from trainer.rl.trl_trainer import make_grpo_config, make_trainer, order_prompts
 
     changes = {"steps": str(steps), "validation": "0", "test": "0", "prefixes": "given", "reward": "paper_f1"}
-    settings = load.load_recipe("tiny-step", changes)
+    settings = load_recipe("tiny-step", changes)
     assert isinstance(settings, RLRecipe)
-    model = run.check_model(settings, "bundled/tiny-base", bundled.model_path("tiny-base"))
+    model = check_model(settings, "bundled/tiny-base", bundled.model_path("tiny-base"))
     (out / "step").mkdir()
-    course = prepare_training(settings, [str(collected(out))], {}, out / "step", lambda *told: None)
-    source = TurnGenerator(course, model, out / "step")
-    texts = [
-        source.render_prompts()[int(place)] for place in trl_trainer.order_prompts(source.dataset_rows(), settings)
-    ]
+    setup = prepare_training(settings, [str(collected(out))], {}, out / "step", lambda *told: None)
+    source = TurnGenerator(setup, model, out / "step")
+    texts = [source.render_prompts()[int(place)] for place in order_prompts(source.dataset_rows(), settings)]
     found: dict[str, list[float]] = {"ours": [], "plain": []}
     for _ in range(rounds):
-        trainer = trl_trainer.make_trainer(
-            course, source, model, load_weights(model, "float32", "cpu"), out / "ours", []
-        )
+        trainer = make_trainer(setup, source, model, load_weights(model, "float32", "cpu"), out / "ours", [])
         found["ours"] += timed_steps(trainer)
-        found["plain"] += timed_steps(plain_trl(trl_trainer.make_grpo_config(settings, out / "plain"), model, texts))
+        found["plain"] += timed_steps(plain_trl(make_grpo_config(settings, out / "plain"), model, texts))
     return statistics.median(found["ours"]), statistics.median(found["plain"])
 
 

@@ -267,8 +267,8 @@ def read_prefixes(path: Path) -> list[Prefix]:
 
 
 def prefix_from_record(record: Any, line: int, where: str, task: str = "") -> Prefix:
-    """The inverse of to_record. `line` is the 0-based row, `where` names the record in errors (UsageError), and `task`
-    is that of a plain environment record."""
+    """The inverse of prefix_to_record. `line` is the 0-based row, `where` names the record in errors (UsageError), and
+    `task` is that of a plain environment record."""
     current = sample_from_record(record, line, where)
     if record.get("calls") is None or record.get("sub_answers") is None:
         if any(message.role == "assistant" for message in current.messages):

@@ -16,9 +16,11 @@ def train(folder: Path, tasks: Path, out: Path, algorithm: str, micro_batch: int
     from harness.models.local.folder import check_folder
     from harness.models.local.hf import load_weights
     from harness.models.local.tokenizer import open_tokenizer
-    from trainer.rl import data, generation, trl_trainer
     from trainer.rl.actor import NOT_GENERATED, EpisodeTokens
+    from trainer.rl.data import prepare_training
+    from trainer.rl.generation import EpisodeGenerator, ScoredCompletion
     from trainer.rl.settings import RLRecipe
+    from trainer.rl.trl_trainer import make_trainer
 
     model = open_tokenizer(check_folder("tiny", folder, {}), {})
     settings = RLRecipe(
@@ -33,22 +35,22 @@ def train(folder: Path, tasks: Path, out: Path, algorithm: str, micro_batch: int
         validation=0,
         test=0,
     )
-    made = data.prepare_training(settings, [str(tasks)], {}, out, lambda *told: None)
+    setup = prepare_training(settings, [str(tasks)], {}, out, lambda *told: None)
     made_up = []
     for number in range(8):
-        track = EpisodeTokens(model.encode("How many?" * (number + 1)))
+        episode_tokens = EpisodeTokens(model.encode("How many?" * (number + 1)))
         for turn in (0, NOT_GENERATED, 1):
-            track.add(model.encode(f"{number} towns " * (number + turn + 2)), turn)
-        made_up.append(generation.ScoredCompletion(track, (number % 3 / 2,), {}))
+            episode_tokens.add(model.encode(f"{number} towns " * (number + turn + 2)), turn)
+        made_up.append(ScoredCompletion(episode_tokens, (number % 3 / 2,), {}))
 
-    class Replay(generation.EpisodeGenerator):
+    class Replay(EpisodeGenerator):
         """The same sequences at every step, each process its own."""
 
-        def generate(self, prompts: Any, trainer: Any) -> list[generation.ScoredCompletion]:
+        def generate(self, prompts: Any, trainer: Any) -> list[ScoredCompletion]:
             return [made_up[place] for place, _ in trainer.places(prompts)]
 
     network = load_weights(model, "float32", "cpu")
-    trainer = trl_trainer.make_trainer(made, Replay(made, model), model, network, out / "checkpoints", [])
+    trainer = make_trainer(setup, Replay(setup, model), model, network, out / "checkpoints", [])
     trainer.train()
     return [line["loss"] for line in trainer.state.log_history if "loss" in line], network.state_dict()
 

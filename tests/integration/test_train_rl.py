@@ -30,9 +30,19 @@ from harness.types import Limits, Message, Reasoning, RunKey, Sampling, Trajecto
 from harness.user import ScriptedUser
 from trainer import run_directory
 from trainer.rewards import REWARDS, Reward
-from trainer.rl import batches, data, generation, trl_trainer
 from trainer.rl.actor import Actor, EpisodeRequest, EpisodeTokens, RolloutSettings, play_episodes, with_stable_template
+from trainer.rl.batches import make_reward_tensors, sort_by_length, trim_padding
+from trainer.rl.data import (
+    EvaluationSet,
+    TrainingSetup,
+    check_data,
+    check_environments,
+    first_request,
+    prepare_training,
+)
+from trainer.rl.generation import EpisodeGenerator, TurnGenerator
 from trainer.rl.settings import RLRecipe
+from trainer.rl.trl_trainer import check_sharding, make_server_reward, make_trainer, order_prompts, train_network
 from trainer.sft.network import CHAT_TEMPLATE
 
 pytestmark = [
@@ -97,12 +107,12 @@ def towns(tmp_path_factory) -> Path:
     return write_records(path, [record(id=f"town-{number}", split="train") for number in range(4)])
 
 
-def lessons(towns: Path, out: Path, instead: Reward | None = None, **changes) -> data.TrainingSetup:
-    """A course on these environments, with a reward `instead` of the recipe's."""
+def make_setup(towns: Path, out: Path, instead: Reward | None = None, **changes) -> TrainingSetup:
+    """A setup of these environments, with a reward `instead` of the recipe's."""
     settings = RLRecipe(**{"regime": "episode", **THREE, **changes})
     out.mkdir(parents=True, exist_ok=True)
-    made = data.prepare_training(settings, [str(towns)], {}, out, nothing)
-    return made if instead is None else replace(made, reward=instead)
+    setup = prepare_training(settings, [str(towns)], {}, out, nothing)
+    return setup if instead is None else replace(setup, reward=instead)
 
 
 def weights(model: ModelTokenizer):
@@ -127,9 +137,9 @@ REGIMES = [("episode", "turn"), ("step", "turn"), ("step", "return")]
 @pytest.mark.parametrize("algorithm", ["grpo", "reinforce++", "rloo"])
 @pytest.mark.parametrize(("regime", "credit"), REGIMES)
 def test_three_steps_move_the_policy(regime, credit, algorithm, random_network, towns, tmp_path):
-    made = lessons(towns, tmp_path, VARIED[regime], regime=regime, credit=credit, algorithm=algorithm)
+    setup = make_setup(towns, tmp_path, VARIED[regime], regime=regime, credit=credit, algorithm=algorithm)
     network = weights(random_network)
-    trl_trainer.train_network(made, random_network, network, tmp_path, nothing)
+    train_network(setup, random_network, network, tmp_path, nothing)
     steps = lines(tmp_path)
     assert [line["step"] for line in steps] == [1, 2, 3]
     assert all(math.isfinite(line["loss"]) and 0 < line["grad_norm"] < math.inf for line in steps)
@@ -143,8 +153,8 @@ def test_the_same_seed_gives_the_same_run(random_network, towns, tmp_path):
     networks = []
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
         network = weights(random_network)
-        made = lessons(towns, tmp_path / name, VARIED["episode"], steps=1, seed=seed)
-        trl_trainer.train_network(made, random_network, network, tmp_path / name, nothing)
+        setup = make_setup(towns, tmp_path / name, VARIED["episode"], steps=1, seed=seed)
+        train_network(setup, random_network, network, tmp_path / name, nothing)
         networks.append(network.state_dict())
     key = "model.embed_tokens.weight"
     torch.testing.assert_close(networks[0][key], networks[1][key])
@@ -153,8 +163,8 @@ def test_the_same_seed_gives_the_same_run(random_network, towns, tmp_path):
 
 def test_kl_entropy_clipping_and_adapters_are_trls(random_network, towns, tmp_path):
     changes = {"kl": 0.1, "entropy": 0.01, "clip": 0.1, "clip_high": 0.3, "lora_rank": 2, "updates": 2}
-    made = lessons(towns, tmp_path, VARIED["episode"], **changes, save_every=2, steps=2)
-    trl_trainer.train_network(made, random_network, weights(random_network), tmp_path, nothing)
+    setup = make_setup(towns, tmp_path, VARIED["episode"], **changes, save_every=2, steps=2)
+    train_network(setup, random_network, weights(random_network), tmp_path, nothing)
     first, second = lines(tmp_path)
     assert first["kl"] == pytest.approx(0, abs=1e-5)
     assert second["kl"] > 0
@@ -164,51 +174,49 @@ def test_kl_entropy_clipping_and_adapters_are_trls(random_network, towns, tmp_pa
 
 # --- tokens and masks --------------------------------------------------------------------------------------------
 
-MANNER = RolloutSettings(Sampling(1e-4, 40, 3), Limits(max_turns=4), Reasoning("off"))
+ROLLOUT_SETTINGS = RolloutSettings(Sampling(1e-4, 40, 3), Limits(max_turns=4), Reasoning("off"))
 
 
-def tracked(model: ModelTokenizer, path: Path, player=play_episodes, manner=MANNER, count=3):
+def play_tracked(model: ModelTokenizer, path: Path, player=play_episodes, rollout_settings=ROLLOUT_SETTINGS, count=3):
     task = file_task(path)
-    jobs = [EpisodeRequest(task, one, epoch) for one in task.load() for epoch in range(count)]
-    policy = Actor(model, weights(model), 5)
+    requests = [EpisodeRequest(task, one, epoch) for one in task.load() for epoch in range(count)]
+    actor = Actor(model, weights(model), 5)
     with Sandbox(SandboxConfig(workers=1)) as sandbox:
-        played = player(policy, jobs, manner, sandbox)
-    return jobs, played, [policy.pop_tokens(job.key) for job in jobs]
+        played = player(actor, requests, rollout_settings, sandbox)
+    return requests, played, [actor.pop_tokens(request.key) for request in requests]
 
 
 def test_only_what_was_sampled_carries_a_gradient(trained_network, towns):
     """The truth is worked out from texts alone, so a mask that is off by one token anywhere differs from it."""
     encode = trained_network.encode
-    _, played, tracks = tracked(trained_network, towns)
+    _, played, sequences = play_tracked(trained_network, towns)
     between = (
         '\n<|im_start|>user\n<tool_response>\n{"inhabitants": 45210}\n</tool_response><|im_end|>\n'
         "<|im_start|>assistant\n<think>\n\n</think>\n\n"
     )
     call, answer = encode(tiny_model.CALL + "<|im_end|>"), encode(tiny_model.ANSWER + "<|im_end|>")
-    for done, track in zip(played, tracks, strict=True):
+    for done, episode_tokens in zip(played, sequences, strict=True):
         assert done.turns == 2
-        assert track.ids == [*call, *encode(between), *answer]
-        assert track.loss_mask == [1] * len(call) + [0] * len(encode(between)) + [1] * len(answer)
-        assert track.rewritten == 0
+        assert episode_tokens.ids == [*call, *encode(between), *answer]
+        assert episode_tokens.loss_mask == [1] * len(call) + [0] * len(encode(between)) + [1] * len(answer)
+        assert episode_tokens.rewritten == 0
 
 
 def test_the_trainer_reads_what_an_evaluation_would(trained_network, towns):
     """Prompt and completion are, token by token, the prompt of the turn after the last in an evaluation."""
-    jobs, played, tracks = tracked(trained_network, towns)
-    for job, done, track in zip(jobs, played, tracks, strict=True):
-        request = data.first_request(job.task, job.sample, MANNER.reasoning)
+    requests, played, sequences = play_tracked(trained_network, towns)
+    for episode, done, episode_tokens in zip(requests, played, sequences, strict=True):
+        request = first_request(episode.task, episode.sample, ROLLOUT_SETTINGS.reasoning)
         for turn, end in ((0, 1), (1, 3)):
             asked = replace(request, messages=done.messages[:end], turn=turn)
             ids = trained_network.encode(trained_network.prompter.prompt(asked).text)
-            assert [*track.prompt, *track.ids][: len(ids)] == ids
+            assert [*episode_tokens.prompt, *episode_tokens.ids][: len(ids)] == ids
 
 
 def test_tools_outputs_have_no_part_in_the_loss(trained_network, towns, tmp_path):
-    made = lessons(towns, tmp_path, VARIED["episode"], samples=2, prompts=2, max_tokens=40)
-    source = generation.EpisodeGenerator(made, trained_network)
-    trainer = trl_trainer.make_trainer(
-        made, source, trained_network, weights(trained_network), tmp_path / "checkpoints", []
-    )
+    setup = make_setup(towns, tmp_path, VARIED["episode"], samples=2, prompts=2, max_tokens=40)
+    source = EpisodeGenerator(setup, trained_network)
+    trainer = make_trainer(setup, source, trained_network, weights(trained_network), tmp_path / "checkpoints", [])
     batch = trainer._generate_and_score_completions(
         [{"prompt": name} for name in source.dataset_rows()[:2] for _ in range(2)]
     )
@@ -224,22 +232,29 @@ def test_tools_outputs_have_no_part_in_the_loss(trained_network, towns, tmp_path
         assert not row[len(mine) :].any()
 
 
-def play_singly(policy, jobs, manner, sandbox):
-    """The same episodes, one after the other: slow, and what `play` must agree with."""
+def play_singly(actor, requests, rollout_settings, sandbox):
+    """The same episodes, one after the other: slow, and what `play_episodes` must agree with."""
     trajectories = []
-    for job in jobs:
-        episode = Episode(job.sample, manner.sampling, manner.limits, job.epoch, job.task.name, manner.reasoning)
+    for request in requests:
+        episode = Episode(
+            request.sample,
+            rollout_settings.sampling,
+            rollout_settings.limits,
+            request.epoch,
+            request.task.name,
+            rollout_settings.reasoning,
+        )
         with sandbox.episode() as tools:
-            trajectories.append(play_episode(episode, job.task.environment(job.sample), policy, tools))
+            trajectories.append(play_episode(episode, request.task.environment(request.sample), actor, tools))
     return trajectories
 
 
 def test_lockstep_and_single_play_alike(random_network, towns):
-    manner = replace(MANNER, sampling=Sampling(1.0, 12, 3))
-    together = tracked(random_network, towns, play_episodes, manner)[2]
-    alone = tracked(random_network, towns, play_singly, manner)[2]
+    rollout_settings = replace(ROLLOUT_SETTINGS, sampling=Sampling(1.0, 12, 3))
+    together = play_tracked(random_network, towns, play_episodes, rollout_settings)[2]
+    alone = play_tracked(random_network, towns, play_singly, rollout_settings)[2]
     assert together == alone
-    assert len({tuple(track.ids) for track in together}) > len(together) // 2
+    assert len({tuple(episode_tokens.ids) for episode_tokens in together}) > len(together) // 2
 
 
 def test_a_template_that_rewrites_turns_is_replaced_or_refused(tmp_path):
@@ -257,22 +272,20 @@ def test_a_template_that_rewrites_turns_is_replaced_or_refused(tmp_path):
 
 
 def test_an_episodes_reward_is_the_evaluations(trained_network, towns, tmp_path):
-    made = lessons(towns, tmp_path, samples=2, prompts=2, max_tokens=40)
-    source = generation.EpisodeGenerator(made, trained_network)
-    trainer = trl_trainer.make_trainer(
-        made, source, trained_network, weights(trained_network), tmp_path / "checkpoints", []
-    )
+    setup = make_setup(towns, tmp_path, samples=2, prompts=2, max_tokens=40)
+    source = EpisodeGenerator(setup, trained_network)
+    trainer = make_trainer(setup, source, trained_network, weights(trained_network), tmp_path / "checkpoints", [])
     names = [name for name in source.dataset_rows()[:2] for _ in range(2)]
     scored = source.generate(names, trainer)
     for name, one in zip(names, scored, strict=True):
-        task, which = made.items[name]
-        job = EpisodeRequest(task, which, 0)
-        policy = Actor(trained_network, trainer.model.eval(), 1)
+        task, which = setup.items[name]
+        request = EpisodeRequest(task, which, 0)
+        actor = Actor(trained_network, trainer.model.eval(), 1)
         with Sandbox(SandboxConfig(workers=1)) as sandbox:
-            (done,) = play_episodes(policy, [job], MANNER, sandbox)
-        stored = to_trajectory(json.loads(json.dumps(to_record(key(job), done, task.score(which, done)))))
+            (done,) = play_episodes(actor, [request], ROLLOUT_SETTINGS, sandbox)
+        stored = to_trajectory(json.loads(json.dumps(to_record(key(request), done, task.score(which, done)))))
         verdict = task.score(which, stored)
-        assert policy.pop_tokens(job.key).ids == one.tokens.ids
+        assert actor.pop_tokens(request.key).ids == one.tokens.ids
         assert one.rewards == (REWARDS["episode_f1"].episode(which, stored, verdict),)
         assert one.scores["solve_f1"] == verdict.scores["solve_f1"] == 1.0
         assert one.rewards == (1.3,)
@@ -300,44 +313,42 @@ def counted(path: Path) -> Path:
 
 def test_every_episode_has_a_state_of_its_own(trained_network, tmp_path):
     path = counted(tmp_path / "counted.jsonl")
-    made = lessons(path, tmp_path, samples=2, prompts=2, max_tokens=40, reward="episode_success")
-    source = generation.EpisodeGenerator(made, trained_network)
-    trainer = trl_trainer.make_trainer(
-        made, source, trained_network, weights(trained_network), tmp_path / "checkpoints", []
-    )
+    setup = make_setup(path, tmp_path, samples=2, prompts=2, max_tokens=40, reward="episode_success")
+    source = EpisodeGenerator(setup, trained_network)
+    trainer = make_trainer(setup, source, trained_network, weights(trained_network), tmp_path / "checkpoints", [])
     scored = source.generate([name for name in source.dataset_rows() for _ in range(2)], trainer)
     assert [one.rewards for one in scored] == [(1.0,)] * 4
 
 
 def test_success_is_logged_where_it_is_what_counts(trained_network, tmp_path):
-    made = lessons(counted(tmp_path / "counted.jsonl"), tmp_path, steps=1, max_tokens=40, reward="episode_success")
-    trl_trainer.train_network(made, trained_network, weights(trained_network), tmp_path, nothing)
+    setup = make_setup(counted(tmp_path / "counted.jsonl"), tmp_path, steps=1, max_tokens=40, reward="episode_success")
+    train_network(setup, trained_network, weights(trained_network), tmp_path, nothing)
     (line,) = [line for line in lines(tmp_path) if "loss" in line]
     assert (line["reward"], line["success"]) == (1.0, 1.0)
 
 
 def test_a_reward_that_does_not_fit_is_refused_before_anything_is_played(tmp_path):
     with pytest.raises(UsageError, match="needs the metric solve_f1, which counted lacks"):
-        lessons(counted(tmp_path / "counted.jsonl"), tmp_path)
+        make_setup(counted(tmp_path / "counted.jsonl"), tmp_path)
     with pytest.raises(UsageError, match=r"counted has an environment with a state.*episode_success"):
-        lessons(counted(tmp_path / "counted.jsonl"), tmp_path, regime="step")
+        make_setup(counted(tmp_path / "counted.jsonl"), tmp_path, regime="step")
 
 
 def test_prefixes_that_are_taken_for_environments(tmp_path):
     begun = [{"role": "user", "content": "How many?"}, {"role": "assistant", "content": "I look."}]
     path = write_records(tmp_path / "prefixes.jsonl", [record(messages=begun)])
     with pytest.raises(UsageError, match="has turns in its prompt, as prefixes do: --set prefixes=given"):
-        lessons(path, tmp_path, regime="step")
+        make_setup(path, tmp_path, regime="step")
 
 
 def test_an_episode_that_the_sandbox_broke_has_no_reward(random_network, towns, tmp_path):
-    made = lessons(towns, tmp_path, regime="step")
-    task, which = next(iter(made.items.values()))
+    setup = make_setup(towns, tmp_path, regime="step")
+    task, which = next(iter(setup.items.values()))
     said = (*which.messages, Message("assistant", "Answer: 45210"))
     ends = [Trajectory(said, (), 1, end, "", Usage(), {}) for end in ("ok", "infrastructure_error")]
-    tracks = [EpisodeTokens([]), EpisodeTokens([])]
-    whole, broken = generation.EpisodeGenerator(made, random_network)._by_turn(
-        [EpisodeRequest(task, which, 0)] * 2, ends, tracks
+    sequences = [EpisodeTokens([]), EpisodeTokens([])]
+    whole, broken = EpisodeGenerator(setup, random_network)._by_turn(
+        [EpisodeRequest(task, which, 0)] * 2, ends, sequences
     )
     assert len(whole) == 1 and whole[0] is not None
     assert broken == (None,)
@@ -348,7 +359,7 @@ def test_a_task_whose_data_is_missing_is_left_out_aloud(capsys):
         raise MissingData("There is no file.")
 
     towns = environment_task("towns", lambda: [sample(split="train")])
-    found = data.check_data(RLRecipe("episode"), [towns, replace(towns, name="gone", load=nothing_there)], [], {})
+    found = check_data(RLRecipe("episode"), [towns, replace(towns, name="gone", load=nothing_there)], [], {})
     assert list(found.items) == ["towns/towns"]
     assert "Skipped gone" in capsys.readouterr().err
 
@@ -356,19 +367,17 @@ def test_a_task_whose_data_is_missing_is_left_out_aloud(capsys):
 def test_nobody_plays_a_simulated_user():
     towns = environment_task("towns", lambda: [sample()])
     with pytest.raises(UsageError, match="towns simulates a user"):
-        data.check_environments(RLRecipe("episode"), [(replace(towns, scripted_user=ScriptedUser()), sample())])
+        check_environments(RLRecipe("episode"), [(replace(towns, scripted_user=ScriptedUser()), sample())])
 
 
-def key(job: EpisodeRequest) -> RunKey:
-    return RunKey(job.task.name, "", job.sample.id, 0, "m", "", Reasoning(), Sampling(), Limits())
+def key(request: EpisodeRequest) -> RunKey:
+    return RunKey(request.task.name, "", request.sample.id, 0, "m", "", Reasoning(), Sampling(), Limits())
 
 
 def test_a_turns_reward_is_the_plain_functions(trained_network, towns, tmp_path):
-    made = lessons(towns, tmp_path, regime="step", credit="turn", samples=2, prompts=2, max_tokens=40)
-    source = generation.TurnGenerator(made, trained_network, tmp_path)
-    trainer = trl_trainer.make_trainer(
-        made, source, trained_network, weights(trained_network), tmp_path / "checkpoints", []
-    )
+    setup = make_setup(towns, tmp_path, regime="step", credit="turn", samples=2, prompts=2, max_tokens=40)
+    source = TurnGenerator(setup, trained_network, tmp_path)
+    trainer = make_trainer(setup, source, trained_network, weights(trained_network), tmp_path / "checkpoints", [])
     scored = source.generate([str(place) for place in range(4)], trainer)
     for place, one in enumerate(scored):
         prefix = source.prefix_at(place)
@@ -380,14 +389,12 @@ def test_a_turns_reward_is_the_plain_functions(trained_network, towns, tmp_path)
 
 
 def test_turns_that_earn_their_returns(trained_network, towns, tmp_path):
-    made = lessons(towns, tmp_path, regime="step", credit="return", samples=2, prompts=2, max_tokens=40)
-    source = generation.EpisodeGenerator(made, trained_network)
-    trainer = trl_trainer.make_trainer(
-        made, source, trained_network, weights(trained_network), tmp_path / "checkpoints", []
-    )
+    setup = make_setup(towns, tmp_path, regime="step", credit="return", samples=2, prompts=2, max_tokens=40)
+    source = EpisodeGenerator(setup, trained_network)
+    trainer = make_trainer(setup, source, trained_network, weights(trained_network), tmp_path / "checkpoints", [])
     scored = source.generate([name for name in source.dataset_rows()[:2] for _ in range(2)], trainer)
     assert {one.rewards for one in scored} == {(1.0, 1.0)}
-    rewards, tokens = batches.make_reward_tensors(scored, 3)
+    rewards, tokens = make_reward_tensors(scored, 3)
     assert rewards[0, :2].tolist() == [1.0, 1.0]
     assert rewards[0, 2].isnan()
     assert tokens[0].sum() == sum(scored[0].tokens.loss_mask)
@@ -408,17 +415,15 @@ OPENS = "{%- if add_generation_prompt %}{{- '<think>\n' }}{%- endif %}"
 def test_a_call_within_reasoning_earns_nothing_where_vllm_generates(template, text, reward, towns, tmp_path):
     model = opened(tiny_model.random_model(tmp_path / "model", template))
     settings = {"regime": "step", "credit": "turn", "prefixes": "given", "reward": "strict_f1"}
-    source = generation.TurnGenerator(lessons(towns, tmp_path, **settings), model, tmp_path)
-    judge = trl_trainer.make_server_reward(source, model)
+    source = TurnGenerator(make_setup(towns, tmp_path, **settings), model, tmp_path)
+    judge = make_server_reward(source, model)
     assert judge(source.render_prompts()[:1], [model.encode(text)], ["0"], trainer_state=None) == [reward]
 
 
 def test_fresh_prefixes_have_their_share_of_solved_ones(trained_network, towns, tmp_path):
-    made = lessons(towns, tmp_path, regime="step", credit="turn", solved=0.75, max_tokens=40)
-    source = generation.TurnGenerator(made, trained_network, tmp_path)
-    trainer = trl_trainer.make_trainer(
-        made, source, trained_network, weights(trained_network), tmp_path / "checkpoints", []
-    )
+    setup = make_setup(towns, tmp_path, regime="step", credit="turn", solved=0.75, max_tokens=40)
+    source = TurnGenerator(setup, trained_network, tmp_path)
+    trainer = make_trainer(setup, source, trained_network, weights(trained_network), tmp_path / "checkpoints", [])
     source.generate(["0"], trainer)
     found = [source.prefix_at(place) for place in range(4)]
     assert sum(not prefix.unsolved_count for prefix in found) == 3
@@ -442,9 +447,9 @@ def test_eight_at_once_are_four_and_four(algorithm, random_network, towns, tmp_p
 )
 def test_a_network_in_shards_does_not_play(changes, refused):
     settings = RLRecipe("step", **{"validation": 0, **changes})
-    trainer = SimpleNamespace(is_fsdp_enabled=True, course=SimpleNamespace(settings=settings))
+    trainer = SimpleNamespace(is_fsdp_enabled=True, setup=SimpleNamespace(settings=settings))
     with pytest.raises(UsageError, match="Under FSDP") if refused else nullcontext():
-        trl_trainer.check_sharding(trainer)
+        check_sharding(trainer)
 
 
 @pytest.mark.slow
@@ -486,13 +491,11 @@ def test_padding_is_cut_and_rows_stay_together():
         "advantages": torch.tensor([1.0, 2.0]),
         "num_items_in_batch": torch.tensor(3.0),
     }
-    short = batches.trim_padding(piece)
+    short = trim_padding(piece)
     assert short["prompt_ids"].tolist() == [[0, 5], [4, 5]]
     assert short["completion_ids"].tolist() == [[7, 8], [9, 0]]
     assert short["tool_mask"].tolist() == [[1, 0], [1, 1]]
-    first, second = batches.sort_by_length(
-        [piece, {**piece, "completion_mask": torch.tensor([[1, 1, 1, 0], [0, 0, 0, 0]])}]
-    )
+    first, second = sort_by_length([piece, {**piece, "completion_mask": torch.tensor([[1, 1, 1, 0], [0, 0, 0, 0]])}])
     assert first["advantages"].tolist() == [2.0, 1.0]
     assert second["advantages"].tolist() == [2.0, 1.0]
     assert second["completion_mask"].tolist() == [[1, 0, 0, 0], [1, 1, 1, 0]]
@@ -507,7 +510,7 @@ def test_what_was_interrupted_ends_as_if_it_had_not_been(regime, credit, random_
     for name, stops in (("whole", ()), ("broken", (3,))):
         out = tmp_path / name
         changes = {"regime": regime, "credit": credit, "steps": 4, "save_every": 2, "samples": 2}
-        made = lessons(towns, out, VARIED[regime], **changes)
+        setup = make_setup(towns, out, VARIED[regime], **changes)
         for stop in stops:
 
             def interrupt(stage, done, total, stop=stop):
@@ -515,10 +518,10 @@ def test_what_was_interrupted_ends_as_if_it_had_not_been(regime, credit, random_
                     raise KeyboardInterrupt
 
             with pytest.raises(KeyboardInterrupt):
-                trl_trainer.train_network(made, random_network, weights(random_network), out, interrupt)
+                train_network(setup, random_network, weights(random_network), out, interrupt)
             (out / "checkpoints" / "checkpoint-3").mkdir()  # torn
         network = weights(random_network)
-        trl_trainer.train_network(made, random_network, network, out, nothing)
+        train_network(setup, random_network, network, out, nothing)
         ends.append((network.state_dict(), [(line["step"], line["loss"]) for line in lines(out)]))
     assert [step for step, _ in ends[1][1]] == [1, 2, 3, 4]
     assert dict(ends[1][1]) == pytest.approx(dict(ends[0][1]), rel=1e-3, abs=1e-5)
@@ -528,16 +531,17 @@ def test_what_was_interrupted_ends_as_if_it_had_not_been(regime, credit, random_
 
 def test_the_best_weights_are_kept(trained_network, towns, tmp_path):
     """A reward for the opposite makes the network worse, so the first weights stay the best."""
-    made = lessons(
+    setup = make_setup(
         towns, tmp_path, Reward("episode", lambda *given: varied_episode(*given) - 5), steps=2, temperature=5.0
     )
-    exam = data.EvaluationSet(towns, Limits(max_turns=4), Reasoning("off"), 40)
-    made = replace(made, validation=exam, settings=replace(made.settings, validate_every=1, learning_rate=0.3))
-    diary = trl_trainer.train_network(made, trained_network, weights(trained_network), tmp_path, nothing)
+    evaluation_set = EvaluationSet(towns, Limits(max_turns=4), Reasoning("off"), 40)
+    setup = replace(setup, validation=evaluation_set)
+    setup = replace(setup, settings=replace(setup.settings, validate_every=1, learning_rate=0.3))
+    callback = train_network(setup, trained_network, weights(trained_network), tmp_path, nothing)
     validated = {line["step"]: line["validation"] for line in lines(tmp_path) if "validation" in line}
     assert validated[0]["solve_f1"] == 1.0
     assert validated[2]["solve_f1"] < 1.0
-    assert diary.best_validation == (0, 1.3)
+    assert callback.best_validation == (0, 1.3)
     assert moved(weights(opened(tmp_path / "model")), trained_network) == 0
     assert (tmp_path / "validation" / "000001" / "samples.jsonl").is_file()
 
@@ -547,9 +551,9 @@ def test_the_best_weights_are_kept(trained_network, towns, tmp_path):
 
 def test_no_number_stops_the_run(random_network, towns, tmp_path):
     network = weights(random_network)
-    made = lessons(towns, tmp_path, VARIED["episode"])
-    source = generation.EpisodeGenerator(made, random_network)
-    trainer = trl_trainer.make_trainer(made, source, random_network, network, tmp_path / "checkpoints", [])
+    setup = make_setup(towns, tmp_path, VARIED["episode"])
+    source = EpisodeGenerator(setup, random_network)
+    trainer = make_trainer(setup, source, random_network, network, tmp_path / "checkpoints", [])
     whole = trainer._compute_loss
     trainer._compute_loss = lambda *given: whole(*given) * math.nan
     with pytest.raises(HarnessError, match=r"The loss of step 1 is nan.*learning_rate"):
@@ -557,25 +561,23 @@ def test_no_number_stops_the_run(random_network, towns, tmp_path):
 
 
 def test_a_full_disk_stops_the_run_before_it_writes(random_network, towns, tmp_path, monkeypatch):
-    made = lessons(towns, tmp_path, VARIED["episode"])
+    setup = make_setup(towns, tmp_path, VARIED["episode"])
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**9, 10**9, 1000))
     with pytest.raises(HarnessError, match=r"0\.0 GB of disk left.*--resume"):
-        trl_trainer.train_network(made, random_network, weights(random_network), tmp_path, nothing)
+        train_network(setup, random_network, weights(random_network), tmp_path, nothing)
 
 
 def test_prompts_that_do_not_fit_are_refused_or_dropped(random_network, tmp_path):
     long = record(id="long", messages=[{"role": "user", "content": "How many? " * 90}])
     path = write_records(tmp_path / "towns.jsonl", [record(id="short"), long])
     for regime in ("episode", "step"):
-        made = lessons(path, tmp_path, regime=regime, max_prompt=400)
+        setup = make_setup(path, tmp_path, regime=regime, max_prompt=400)
         with pytest.raises(UsageError, match=r"towns/long has \d+ tokens and may have 400.*overlong=drop"):
-            generation.EpisodeGenerator(made, random_network).dataset_rows()
-        dropping = lessons(path, tmp_path, regime=regime, max_prompt=400, overlong="drop")
-        assert generation.EpisodeGenerator(dropping, random_network).dataset_rows() == ["towns/short"]
+            EpisodeGenerator(setup, random_network).dataset_rows()
+        dropping = make_setup(path, tmp_path, regime=regime, max_prompt=400, overlong="drop")
+        assert EpisodeGenerator(dropping, random_network).dataset_rows() == ["towns/short"]
     with pytest.raises(UsageError, match="No prompt fits"):
-        generation.EpisodeGenerator(
-            lessons(path, tmp_path, max_prompt=5, overlong="drop"), random_network
-        ).dataset_rows()
+        EpisodeGenerator(make_setup(path, tmp_path, max_prompt=5, overlong="drop"), random_network).dataset_rows()
 
 
 @pytest.mark.parametrize("regime", ["episode", "step"])
@@ -584,12 +586,12 @@ def test_data_that_nothing_can_be_learnt_from(regime, tmp_path):
     for fields, sentence in ((without, "has no gold"), (record(split="test"), "its split is test")):
         path = write_records(tmp_path / "data.jsonl", [fields])
         with pytest.raises(UsageError, match=sentence):
-            lessons(path, tmp_path, regime=regime)
+            make_setup(path, tmp_path, regime=regime)
 
 
 def test_a_reward_of_the_other_regime(towns, tmp_path):
     with pytest.raises(UsageError, match="paper_f1 judges steps"):
-        data.prepare_training(RLRecipe("episode", reward="paper_f1"), [str(towns)], {}, tmp_path, nothing)
+        prepare_training(RLRecipe("episode", reward="paper_f1"), [str(towns)], {}, tmp_path, nothing)
 
 
 @pytest.mark.parametrize(
@@ -646,12 +648,12 @@ def test_torn_checkpoints_are_no_checkpoints(tmp_path):
 def test_no_prompt_comes_twice_in_a_generation():
     rows = [str(place) for place in range(7)]
     settings = RLRecipe("episode", prompts=3, steps=10, updates=2, save_every=2, refresh=2)
-    order = trl_trainer.order_prompts(rows, settings)
+    order = order_prompts(rows, settings)
     assert len(order) == 5 * 3
     assert all(len(set(order[start : start + 3])) == 3 for start in range(0, 15, 3))
     assert len(set(order[:6])) == 6
-    assert order == trl_trainer.order_prompts(rows, settings)
-    assert order != trl_trainer.order_prompts(rows, replace(settings, seed=2))
+    assert order == order_prompts(rows, settings)
+    assert order != order_prompts(rows, replace(settings, seed=2))
 
 
 def test_a_task_of_ones_own(random_network, tmp_path):
@@ -666,6 +668,6 @@ def test_a_task_of_ones_own(random_network, tmp_path):
     mine = replace(plain, score=score)
     settings = RLRecipe("episode", **{**THREE, "steps": 1})
     items = {f"mine/{one.id}": (mine, one) for one in mine.load()}
-    made = data.TrainingSetup(settings, VARIED["episode"], items, [], None, None)
-    trl_trainer.train_network(made, random_network, weights(random_network), tmp_path, nothing)
+    setup = TrainingSetup(settings, VARIED["episode"], items, [], None, None)
+    train_network(setup, random_network, weights(random_network), tmp_path, nothing)
     assert len(scored) == 8

@@ -80,13 +80,13 @@ def test_one_row_is_a_column_of_tables_comparisons_and_reports(runs, headline, m
 
 def test_one_row_is_a_line_of_training_logs_and_of_before_and_after(runs, monkeypatch):
     pytest.importorskip("torch")
-    from trainer.rl.generation import logged
+    from trainer.rl.generation import select_logged_metrics
     from trainer.rl.validation import compare_metrics, format_differences
 
     assert "wasted" not in format_differences(compare_metrics(*runs["success"]), 3)
     monkeypatch.setitem(metrics.METRICS, "wasted", WASTED)
     assert "wasted calls" in format_differences(compare_metrics(*runs["success"]), 3)
-    assert logged({"wasted": 2.0, "other": 1.0}) == {"wasted": 2.0}
+    assert select_logged_metrics({"wasted": 2.0, "other": 1.0}) == {"wasted": 2.0}
 
 
 def test_a_metric_without_a_row_is_shown_under_its_name_by_its_own_benchmark_alone(runs, tmp_path, capsys):

@@ -24,7 +24,7 @@ from harness.console.text import printable
 from harness.errors import UsageError
 from harness.registry import suggest_names
 from trainer import distributed
-from trainer.rl.algorithms import listed
+from trainer.rl.algorithms import join_algorithm_names
 
 if TYPE_CHECKING:
     from harness.types import JSONObject
@@ -52,7 +52,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="T",
         help="training tasks or files (default: built by the recipe)",
     )
-    add("--algorithm", metavar="A", help=listed())
+    add("--algorithm", metavar="A", help=join_algorithm_names())
     add("--reward", metavar="R", help="the reward's name (default: mended_f1 a step, episode_f1 an episode)")
     add("--out", type=Path, required=True, metavar="DIR", help="the run directory; DIR/model is the result")
     add_data_option(parser)

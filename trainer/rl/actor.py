@@ -1,7 +1,7 @@
 """The network in training as a player of episodes: the exact tokens of every turn, and what stood between the turns.
 
-It speaks through the shared rollout (harness.rollout, harness.batching) and generates as hf/ does. What it adds is a
-track of each live episode: the prompt's ids, the ids that it sampled itself, and the ids of what the template and the
+It speaks through the shared rollout (harness.rollout, harness.batching) and generates as hf/ does. What it adds are the
+tokens of each live episode: the prompt's ids, the ids that it sampled itself, and the ids of what the template and the
 tools put between, which no gradient is taken on. Sampled ids are never encoded again from their text.
 
 What stands between two turns is read off the chat template: the conversation up to the turn, and the conversation with
@@ -52,7 +52,8 @@ Key = tuple[str, str, int]
 
 @dataclass(slots=True)
 class EpisodeTokens:
-    """The tokens of an episode. `turns` has, for every token after the prompt, the turn that generated it or NOT_OURS.
+    """The tokens of an episode. `turns` has, for every token after the prompt, the turn that generated it or
+    NOT_GENERATED.
 
     ended      the last turn generated the token that ends it
     rewritten  turns that the template spells otherwise than they were generated
@@ -108,7 +109,7 @@ class Actor(BatchModel):
         self._local = local
         self._network = network
         self._turns = Turns(local)
-        self._tracks: dict[Key, EpisodeTokens] = {}
+        self._episode_tokens: dict[Key, EpisodeTokens] = {}
 
     def batch(self, requests: Sequence[ModelRequest]) -> list[Reply | ModelFailure]:
         """One answer a request, in their order, of rows generated together."""
@@ -118,24 +119,26 @@ class Actor(BatchModel):
         return [row if isinstance(row, ModelFailure) else self._said(row, next(generated)) for row in rows]
 
     def pop_tokens(self, key: Key) -> EpisodeTokens:
-        """The track of an episode that has ended; it is forgotten here. Raises KeyError where nothing was asked."""
-        return self._tracks.pop(key)
+        """The tokens of an episode that has ended; they are forgotten here. Raises KeyError where nothing was asked."""
+        return self._episode_tokens.pop(key)
 
     def _row(self, request: ModelRequest) -> PromptRow | ModelFailure:
         key = (request.task, request.sample.id, request.epoch)
         try:
             if request.turn == 0:
                 prompt = self._local.prompter.prompt(request)
-                track = self._tracks[key] = EpisodeTokens(self._local.encode(prompt.text), thinking=prompt.thinking)
+                episode_tokens = EpisodeTokens(self._local.encode(prompt.text), thinking=prompt.thinking)
+                self._episode_tokens[key] = episode_tokens
             else:
-                track = self._tracks[key]
-                between = self._turns.between(request, track.ended, self._spoken(track, request.turn - 1))
+                episode_tokens = self._episode_tokens[key]
+                spoken = self._spoken(episode_tokens, request.turn - 1)
+                between = self._turns.between(request, episode_tokens.ended, spoken)
                 prompt = between.prompt
-                track.rewritten += between.rewritten
-                track.add(self._local.encode(between.text), NOT_GENERATED)
+                episode_tokens.rewritten += between.rewritten
+                episode_tokens.add(self._local.encode(between.text), NOT_GENERATED)
         except ModelFailure as failure:
             return failure
-        ids = (*track.prompt, *track.ids)
+        ids = (*episode_tokens.prompt, *episode_tokens.ids)
         context = self._local.folder.context
         room = request.sampling.max_tokens if context is None else min(request.sampling.max_tokens, context - len(ids))
         if room < 1:
@@ -143,17 +146,17 @@ class Actor(BatchModel):
             return ModelFailure(f"{self.name}: {text}", outcome="token_limit", stop=OUT_OF_CONTEXT)
         return PromptRow(request, prompt, ids, room)
 
-    def _spoken(self, track: EpisodeTokens, turn: int) -> str:
+    def _spoken(self, episode_tokens: EpisodeTokens, turn: int) -> str:
         """The text of a turn as the network wrote it, without the token that ended it."""
-        ids = [token for token, of in zip(track.ids, track.turns, strict=True) if of == turn]
-        return self._local.decode(ids[:-1] if track.ended else ids)
+        ids = [token for token, of in zip(episode_tokens.ids, episode_tokens.turns, strict=True) if of == turn]
+        return self._local.decode(ids[:-1] if episode_tokens.ended else ids)
 
     def _said(self, row: PromptRow, generated: Sequence[int]) -> Reply:
         request = row.request
         ids, _, ended = cut_at_turn_end(self._local, generated[: row.max_new_tokens])
-        track = self._tracks[request.task, request.sample.id, request.epoch]
-        track.add(ids, request.turn)
-        track.ended = ended
+        episode_tokens = self._episode_tokens[request.task, request.sample.id, request.epoch]
+        episode_tokens.add(ids, request.turn)
+        episode_tokens.ended = ended
         return to_reply(self._local, row, generated)
 
 
@@ -263,17 +266,20 @@ def keeps_turns(local: ModelTokenizer, reasoning: Reasoning) -> bool:
 
 
 def play_episodes(
-    policy: BatchModel, jobs: Sequence[EpisodeRequest], manner: RolloutSettings, sandbox: Sandbox
+    actor: BatchModel, requests: Sequence[EpisodeRequest], rollout_settings: RolloutSettings, sandbox: Sandbox
 ) -> list[Trajectory]:
-    """Plays episodes side by side, their turns in batches; trajectories in the order of `jobs`."""
+    """Plays episodes side by side, their turns in batches; trajectories in the order of `requests`."""
 
-    async def one(job: EpisodeRequest, model: Model) -> Trajectory:
-        state = None if job.task.state is None else sandbox.preload(job.task.state(job.sample))
+    async def one(request: EpisodeRequest, model: Model) -> Trajectory:
+        state = None if request.task.state is None else sandbox.preload(request.task.state(request.sample))
         with sandbox.episode(state) as tools:
-            return await play_episode_async(_episode(job, manner), job.task.environment(job.sample), model, tools)
+            episode = _episode(request, rollout_settings)
+            return await play_episode_async(episode, request.task.environment(request.sample), model, tools)
 
-    return asyncio.run(play_all(jobs, policy, one))
+    return asyncio.run(play_all(requests, actor, one))
 
 
-def _episode(job: EpisodeRequest, manner: RolloutSettings) -> Episode:
-    return Episode(job.sample, manner.sampling, manner.limits, job.epoch, job.task.name, manner.reasoning)
+def _episode(request: EpisodeRequest, settings: RolloutSettings) -> Episode:
+    return Episode(
+        request.sample, settings.sampling, settings.limits, request.epoch, request.task.name, settings.reasoning
+    )

@@ -4,7 +4,8 @@ ALGORITHMS at the end is the list: an entry there is all that a further algorith
 and tests read it, so nothing here needs torch before there are tensors.
 
 All of them exist by turn too: the rewards of an episode's turns become returns-to-go, and a turn is compared with the
-same turn of its group. All of them are given the whole batch, of every process; `local` takes one process's share out.
+same turn of its group. All of them are given the whole batch, of every process; `select_process_rows` takes one
+process's share out.
 
 NaN marks what has no reward, such as an episode that the sandbox broke: it counts in no mean and its advantage is 0.
 Left out: a learnt value function, discounts (the paper's is 1).
@@ -88,7 +89,7 @@ def select_process_rows(values: Tensor, process: int, size: int) -> Tensor:
 
 @dataclass(frozen=True, slots=True)
 class Algorithm:
-    """`advantages` takes rewards, tokens and the size of a group, as `advantages` above, and gives their shape.
+    """`advantages` takes rewards, tokens and the size of a group, as compute_advantages does, and gives their shape.
 
     about  a few words, for help texts and docs
     ours   False: TRL's own trainer computes the same where a sequence has one reward, and does
@@ -118,7 +119,7 @@ ALGORITHMS = {
 """By the name that recipes and --algorithm have for it."""
 
 
-def listed() -> str:
+def join_algorithm_names() -> str:
     """The names, as a sentence has them: a, b or c."""
     *others, last = ALGORITHMS
     return f"{', '.join(others)} or {last}" if others else last

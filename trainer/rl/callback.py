@@ -6,6 +6,7 @@ bonus is: by F1 alone a model that stops before it answers would be chosen.
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 import resource
@@ -20,7 +21,7 @@ from harness.models.local.tokenizer import ModelTokenizer
 from trainer import run_directory
 from trainer.rewards import ANSWER_BONUS
 from trainer.rl.data import ProgressCallback, TrainingSetup
-from trainer.rl.generation import TrainerView, logged
+from trainer.rl.generation import TrainerView, select_logged_metrics
 from trainer.rl.validation import run_validation
 from trainer.tool_runner import shared_sandbox
 
@@ -32,13 +33,13 @@ class TrainingCallback(transformers.TrainerCallback):  # type: ignore[misc]
 
     def __init__(
         self,
-        course: TrainingSetup,
+        setup: TrainingSetup,
         model: ModelTokenizer,
         out: Path,
         lines: Sequence[Mapping[str, Any]],
         watch: ProgressCallback,
     ) -> None:
-        self._course = course
+        self._setup = setup
         self._model = model
         self._out = out
         self._watch = watch
@@ -65,24 +66,24 @@ class TrainingCallback(transformers.TrainerCallback):  # type: ignore[misc]
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         step = state.global_step
-        if step % self._course.settings.validate_every == 0 or step == self._course.settings.steps:
+        if step % self._setup.settings.validate_every == 0 or step == self._setup.settings.steps:
             self._validate(step)
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
         if logs and "loss" in logs and state.is_world_process_zero:
             self._write({"step": state.global_step, **{name: _short(value) for name, value in logs.items()}})
-            self._watch(f"train, reward {logs.get('reward') or 0:.3f}", state.global_step, self._course.settings.steps)
+            self._watch(f"train, reward {logs.get('reward') or 0:.3f}", state.global_step, self._setup.settings.steps)
 
     def _validate(self, step: int) -> None:
-        trainer, exam = self.trainer, self._course.validation
-        if trainer is None or exam is None or step in self._validated:
+        trainer, evaluation_set = self.trainer, self._setup.validation
+        if trainer is None or evaluation_set is None or step in self._validated:
             return
         if trainer.accelerator.is_main_process:
             with trainer.unwrap_for_generation() as network:
                 folder = self._out / "validation" / f"{step:06d}"
-                scores = run_validation(exam, self._model, network, step, shared_sandbox(), folder)
+                scores = run_validation(evaluation_set, self._model, network, step, shared_sandbox(), folder)
             self._validated[step] = scores
-            found = {name: _short(value) for name, value in logged(scores).items()}
+            found = {name: _short(value) for name, value in select_logged_metrics(scores).items()}
             self._write({"step": step, "validation": found})
             if self.best_validation is not None and self.best_validation[0] == step:
                 self.save_model(trainer)
@@ -120,8 +121,6 @@ def save(network: Any, model: ModelTokenizer, folder: Path, weights: Mapping[str
     shutil.rmtree(partial, ignore_errors=True)
     run_directory.require_space(folder.parent, checkpoint_bytes(network))
     if hasattr(network, "merge_adapter"):
-        import copy
-
         network = copy.deepcopy(network).merge_and_unload()
     network.save_pretrained(partial, state_dict=weights)
     model.tokenizer.save_pretrained(partial)

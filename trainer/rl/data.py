@@ -1,4 +1,4 @@
-"""What a run of reinforcement learning trains on, checked: environments, their tasks, and the exams.
+"""What a run of reinforcement learning trains on, checked: environments, their tasks, what is evaluated.
 
 Environments are those of --tasks, or built by the recipe. Those for validation are always built where the recipe asks
 for them, and so are those of the test at the end: other seeds and splits, so they share no world and no names.
@@ -104,7 +104,7 @@ def check_data(
 
 
 def check_tasks(settings: RLRecipe, patterns: Sequence[str], data: Mapping[str, Path]) -> None:
-    """Raises UsageError, before anything is built or written, for whatever `prepare` would refuse of what is named."""
+    """Raises UsageError, before anything is built or written, for whatever prepare_training would refuse."""
     if patterns:
         check_data(settings, select_tasks(patterns, data), patterns, data)
     else:
@@ -114,16 +114,16 @@ def check_tasks(settings: RLRecipe, patterns: Sequence[str], data: Mapping[str, 
 def prepare_training(
     settings: RLRecipe, patterns: Sequence[str], data: Mapping[str, Path], out: Path, watch: ProgressCallback
 ) -> TrainingSetup:
-    """Reads or builds what is trained on. Raises UsageError where it cannot be used; see `material`."""
+    """Reads or builds what is trained on. Raises UsageError where it cannot be used; see check_data."""
     tasks = select_tasks(patterns, data) if patterns else [_built(settings, "train", out, watch)]
     found = check_data(settings, tasks, patterns, data)
     if not settings.steps:
         settings = replace(settings, steps=len(found.given) // settings.prompts * settings.updates)
-    exam = [
-        _exam(settings, split, out, watch) if count else None
+    validation, test = (
+        _make_evaluation_set(settings, split, out, watch) if count else None
         for split, count in (("validation", settings.validation), ("test", settings.test))
-    ]
-    return TrainingSetup(settings, found.reward, found.items, found.given, exam[0], exam[1])
+    )
+    return TrainingSetup(settings, found.reward, found.items, found.given, validation, test)
 
 
 def _require_metric(metric: str, task: Task, sample: Sample) -> None:
@@ -214,7 +214,7 @@ def _built(settings: RLRecipe, split: str, out: Path, watch: ProgressCallback) -
     return file_task(build_split(settings, split, out, watch))
 
 
-def _exam(settings: RLRecipe, split: str, out: Path, watch: ProgressCallback) -> EvaluationSet:
+def _make_evaluation_set(settings: RLRecipe, split: str, out: Path, watch: ProgressCallback) -> EvaluationSet:
     path = build_split(settings, split, out, watch)
     return EvaluationSet(path, Limits(max_turns=settings.max_turns), reasoning_of(settings), settings.max_tokens)
 

@@ -63,83 +63,87 @@ class ScoredCompletion:
 class EpisodeGenerator:
     """Whole episodes: the episode regime, and the step regime where turns earn their returns."""
 
-    def __init__(self, course: TrainingSetup, model: ModelTokenizer) -> None:
-        self._course = course
+    def __init__(self, setup: TrainingSetup, model: ModelTokenizer) -> None:
+        self._setup = setup
         self._model = model
 
     def dataset_rows(self) -> list[str]:
         """The prompts of the data set: names of environments."""
         requests = {
-            name: first_request(task, sample, self._course.reasoning)
-            for name, (task, sample) in self._course.items.items()
+            name: first_request(task, sample, self._setup.reasoning)
+            for name, (task, sample) in self._setup.items.items()
         }
-        return select_fitting_prompts(self._model, self._course.settings, requests)
+        return select_fitting_prompts(self._model, self._setup.settings, requests)
 
     def generate(self, prompts: Sequence[str], trainer: TrainerView) -> list[ScoredCompletion]:
         """Plays one episode a prompt with the network as it is. Equal prompts are told apart by their places."""
-        settings, course = self._course.settings, self._course
-        jobs = [
-            EpisodeRequest(*course.items[name], place % settings.samples) for place, name in trainer.places(prompts)
+        settings, setup = self._setup.settings, self._setup
+        requests = [
+            EpisodeRequest(*setup.items[name], place % settings.samples) for place, name in trainer.places(prompts)
         ]
-        manner = RolloutSettings(trainer.sampling(), course.limits, course.reasoning)
+        rollout_settings = RolloutSettings(trainer.sampling(), setup.limits, setup.reasoning)
         with trainer.unwrap_for_generation() as network:
-            policy = Actor(self._model, network, EPISODE_BATCH_SIZE)
-            played = play_episodes(policy, jobs, manner, shared_sandbox())
-        return self._scored(policy, jobs, played)
+            actor = Actor(self._model, network, EPISODE_BATCH_SIZE)
+            played = play_episodes(actor, requests, rollout_settings, shared_sandbox())
+        return self._scored(actor, requests, played)
 
     def _scored(
-        self, policy: Actor, jobs: Sequence[EpisodeRequest], played: Sequence[Trajectory]
+        self, actor: Actor, requests: Sequence[EpisodeRequest], played: Sequence[Trajectory]
     ) -> list[ScoredCompletion]:
-        verdicts = [score_trajectory(job.task, job.sample, done) for job, done in zip(jobs, played, strict=True)]
-        tracks = [policy.pop_tokens(job.key) for job in jobs]
-        if self._course.settings.credit == "return":
-            rewards = self._by_turn(jobs, played, tracks)
+        verdicts = [
+            score_trajectory(request.task, request.sample, done) for request, done in zip(requests, played, strict=True)
+        ]
+        sequences = [actor.pop_tokens(request.key) for request in requests]
+        if self._setup.settings.credit == "return":
+            rewards = self._by_turn(requests, played, sequences)
         else:
             rewards = [
                 (None,)
                 if done.outcome == "infrastructure_error"
-                else (self._course.reward.episode(job.sample, done, verdict),)
-                for job, done, verdict in zip(jobs, played, verdicts, strict=True)
+                else (self._setup.reward.episode(request.sample, done, verdict),)
+                for request, done, verdict in zip(requests, played, verdicts, strict=True)
             ]
-        return [
-            ScoredCompletion(track, earned, {**logged(verdict.scores), "rewritten_turns": float(track.rewritten)})
-            for track, earned, verdict in zip(tracks, rewards, verdicts, strict=True)
+        scores = [
+            {**select_logged_metrics(verdict.scores), "rewritten_turns": float(episode_tokens.rewritten)}
+            for episode_tokens, verdict in zip(sequences, verdicts, strict=True)
         ]
+        return list(map(ScoredCompletion, sequences, rewards, scores))
 
     def _by_turn(
-        self, jobs: Sequence[EpisodeRequest], played: Sequence[Trajectory], tracks: Sequence[EpisodeTokens]
+        self, requests: Sequence[EpisodeRequest], played: Sequence[Trajectory], sequences: Sequence[EpisodeTokens]
     ) -> list[tuple[float | None, ...]]:
         """The step reward of every turn of every episode."""
         turns: list[Turn] = []
         counts: list[int] = []
-        for job, done in zip(jobs, played, strict=True):
+        for request, done in zip(requests, played, strict=True):
             said = [message for message in done.messages if message.role == "assistant"]
             if done.outcome == "infrastructure_error":
                 said = []  # what it was worth is not known: it counts in no mean
-            prefixes = list(cut_prefixes(job.task.name, job.sample, done, job.epoch, self._course.rule))[: len(said)]
+            cut = cut_prefixes(request.task.name, request.sample, done, request.epoch, self._setup.rule)
+            prefixes = list(cut)[: len(said)]
             name = self._model.format.name
             turns += [
-                prefix.to_turn(message.raw or "", name, tracks[len(counts)].thinking)
+                prefix.to_turn(message.raw or "", name, sequences[len(counts)].thinking)
                 for prefix, message in zip(prefixes, said, strict=False)
             ]
             counts.append(len(prefixes))
-        earned = iter(self._course.reward.steps(turns))
+        earned = iter(self._setup.reward.steps(turns))
         return [tuple(next(earned) for _ in range(count)) or (None,) for count in counts]
 
 
 class TurnGenerator:
     """One turn that answers a prefix: the paper's regime. Prefixes are given, or made afresh by the network itself."""
 
-    def __init__(self, course: TrainingSetup, model: ModelTokenizer, out: Path) -> None:
-        self._course = course
+    def __init__(self, setup: TrainingSetup, model: ModelTokenizer, out: Path) -> None:
+        self._setup = setup
         self._model = model
         self._folder = out / "prefixes"
         self._made = -1
         self._pool: list[Prefix] = []
-        if course.prefixes:
-            requests = {str(place): self._request(one, 0) for place, one in enumerate(course.prefixes)}
-            kept = select_fitting_prompts(model, course.settings, requests)
-            self._pool = [course.prefixes[int(place)] for place in kept]
+        if setup.prefixes:
+            requests = {str(place): self._request(one, 0) for place, one in enumerate(setup.prefixes)}
+            kept = select_fitting_prompts(model, setup.settings, requests)
+            self._pool = [setup.prefixes[int(place)] for place in kept]
 
     def dataset_rows(self) -> list[str]:
         """The prompts of the data set: places in the pool. A pass goes through fresh prefixes once."""
@@ -151,8 +155,8 @@ class TurnGenerator:
 
     def generate(self, prompts: Sequence[str], trainer: TrainerView) -> list[ScoredCompletion]:
         """One turn a prompt by the network as it is; equal prompts are told apart by their places."""
-        settings = self._course.settings
-        if not self._course.prefixes:
+        settings = self._setup.settings
+        if not self._setup.prefixes:
             self._refresh(trainer)
         prefixes = [self._pool[int(name) % len(self._pool)] for name in prompts]
         requests = [
@@ -169,21 +173,26 @@ class TurnGenerator:
                 for start in range(0, len(rows), EPISODE_BATCH_SIZE)
                 for ids in self._generated(network, rows[start:][:EPISODE_BATCH_SIZE])
             ]
-        tracks = []
+        sequences = []
         for row, ids in zip(rows, generated, strict=True):
-            track = EpisodeTokens(list(row.ids), thinking=row.prompt.thinking)
-            track.add(cut_at_turn_end(self._model, ids[: row.max_new_tokens])[0], 0)
-            tracks.append(track)
-        return self.score_turns(prefixes, tracks)
+            episode_tokens = EpisodeTokens(list(row.ids), thinking=row.prompt.thinking)
+            episode_tokens.add(cut_at_turn_end(self._model, ids[: row.max_new_tokens])[0], 0)
+            sequences.append(episode_tokens)
+        return self.score_turns(prefixes, sequences)
 
-    def score_turns(self, prefixes: Sequence[Prefix], tracks: Sequence[EpisodeTokens]) -> list[ScoredCompletion]:
+    def score_turns(self, prefixes: Sequence[Prefix], sequences: Sequence[EpisodeTokens]) -> list[ScoredCompletion]:
         """Generated turns with their rewards."""
         turns = [
-            prefix.to_turn(cut_at_turn_end(self._model, track.ids)[1], self._model.format.name, track.thinking)
-            for prefix, track in zip(prefixes, tracks, strict=True)
+            prefix.to_turn(
+                cut_at_turn_end(self._model, episode_tokens.ids)[1], self._model.format.name, episode_tokens.thinking
+            )
+            for prefix, episode_tokens in zip(prefixes, sequences, strict=True)
         ]
-        earned = self._course.reward.steps(turns)
-        return [ScoredCompletion(track, (value,), {}) for track, value in zip(tracks, earned, strict=True)]
+        earned = self._setup.reward.steps(turns)
+        return [
+            ScoredCompletion(episode_tokens, (value,), {})
+            for episode_tokens, value in zip(sequences, earned, strict=True)
+        ]
 
     def prefix_at(self, place: int) -> Prefix:
         """A given prefix by its place."""
@@ -201,12 +210,12 @@ class TurnGenerator:
             epoch,
             prefix.turn,
             prefix.task,
-            self._course.reasoning,
+            self._setup.reasoning,
         )
 
     def _refresh(self, trainer: TrainerView) -> None:
         """Fresh prefixes where it is time for them; those of a run that is gone on with are read."""
-        due = trainer.state.global_step // self._course.settings.refresh * self._course.settings.refresh
+        due = trainer.state.global_step // self._setup.settings.refresh * self._setup.settings.refresh
         if due == self._made:
             return
         path = self._folder / f"step-{due:06d}.jsonl"
@@ -218,32 +227,32 @@ class TurnGenerator:
 
     def _collect(self, trainer: TrainerView, step: int) -> list[Prefix]:
         """Episodes by the network as it is, cut after every turn, and mixed as the recipe asks."""
-        settings, course = self._course.settings, self._course
+        settings, setup = self._setup.settings, self._setup
         draw = random.Random(f"{settings.seed}:{step}:players")
-        names = draw.sample(sorted(course.items), min(settings.players, len(course.items)))
-        jobs = [EpisodeRequest(*course.items[name], 0) for name in names]
-        manner = RolloutSettings(trainer.sampling(), course.limits, course.reasoning)
+        names = draw.sample(sorted(setup.items), min(settings.players, len(setup.items)))
+        requests = [EpisodeRequest(*setup.items[name], 0) for name in names]
+        rollout_settings = RolloutSettings(trainer.sampling(), setup.limits, setup.reasoning)
         with trainer.unwrap_for_generation() as network:
             player = HFModel(
                 "collecting", self._model, EPISODE_BATCH_SIZE, {}, lambda rows: self._generated(network, rows)
             )
-            played = play_episodes(player, jobs, manner, shared_sandbox())
+            played = play_episodes(player, requests, rollout_settings, shared_sandbox())
         states = [
             prefix
-            for job, done in zip(jobs, played, strict=True)
-            for prefix in cut_prefixes(job.task.name, job.sample, done, 0, course.rule)
+            for request, done in zip(requests, played, strict=True)
+            for prefix in cut_prefixes(request.task.name, request.sample, done, 0, setup.rule)
         ]
         return mixed(list(drop_duplicates(filter(self._fits, states))), self._size, settings.solved, draw)
 
     @property
     def _size(self) -> int:
         """How many fresh prefixes there are at a time: as many as are used until the next."""
-        settings = self._course.settings
+        settings = self._setup.settings
         return settings.refresh // settings.updates * settings.prompts
 
     def _fits(self, prefix: Prefix) -> bool:
         text = self._model.prompter.prompt(self._request(prefix, 0)).text
-        return len(self._model.encode(text)) <= max_prompt_tokens(self._model, self._course.settings)
+        return len(self._model.encode(text)) <= max_prompt_tokens(self._model, self._setup.settings)
 
 
 def mixed(prefixes: Sequence[Prefix], size: int, solved: float, draw: random.Random) -> list[Prefix]:
@@ -268,6 +277,6 @@ def _so_many(prefixes: Sequence[Prefix], n: int, draw: random.Random) -> list[Pr
     return chosen
 
 
-def logged(scores: Mapping[str, float | None]) -> dict[str, float]:
+def select_logged_metrics(scores: Mapping[str, float | None]) -> dict[str, float]:
     """What is logged of episodes, by the evaluation's names."""
     return {row.name: value for row in shown_in("log") if (value := scores.get(row.name)) is not None}

@@ -87,10 +87,10 @@ def train_rl(
     from trainer.rl.data import prepare_training
 
     with distributed.main_process_first():
-        course = prepare_training(settings, patterns, data, out, watch)
+        setup = prepare_training(settings, patterns, data, out, watch)
     network = load_weights(model, settings.dtype, device())
-    diary = trl_trainer.train_network(course, model, network, out, watch)
-    best = diary.best_validation
+    callback = trl_trainer.train_network(setup, model, network, out, watch)
+    best = callback.best_validation
     result: JSONObject = {
         "schema": SCHEMA,
         "recipe": asdict(settings),
@@ -104,10 +104,10 @@ def train_rl(
     }
     if distributed.is_main_process():
         jsonio.write_json(
-            out / "model" / "manifest.json", {**result, "metrics": {"cpu_seconds": round(diary.cpu_time, 1)}}
+            out / "model" / "manifest.json", {**result, "metrics": {"cpu_seconds": round(callback.cpu_time, 1)}}
         )
-        result["test"] = [asdict(one) for one in run_tests(course, model, out, watch)]
-        result["cpu_seconds"] = round(diary.cpu_time, 1)
+        result["test"] = [asdict(one) for one in run_tests(setup, model, out, watch)]
+        result["cpu_seconds"] = round(callback.cpu_time, 1)
         jsonio.write_json(out / RESULT, result)
     return result
 
@@ -120,19 +120,19 @@ def device() -> str:
 
 
 def run_tests(
-    course: TrainingSetup, model: ModelTokenizer, out: Path, watch: ProgressCallback
+    setup: TrainingSetup, model: ModelTokenizer, out: Path, watch: ProgressCallback
 ) -> list[MetricDifference]:
     """The test environments before and after; nothing where the recipe has none."""
     from trainer.rl.validation import compare_metrics, run_test
     from trainer.tool_runner import shared_sandbox
 
-    if course.test is None:
+    if setup.test is None:
         return []
     trained = out / "model"
     runs = {"before": (model.folder.name, model.folder.path), "after": (f"hf/{trained}", trained)}
     for done, (run, (name, path)) in enumerate(runs.items()):
         watch("test", done, len(runs))
-        run_test(course.test, name, path, shared_sandbox(), out / "test" / run)
+        run_test(setup.test, name, path, shared_sandbox(), out / "test" / run)
     return compare_metrics(out / "test" / "before", out / "test" / "after")
 
 

@@ -58,8 +58,8 @@ class EnvironmentTrainer(trl.GRPOTrainer):  # type: ignore[misc]
 
     _buffered_inputs: Any
 
-    def __init__(self, course: TrainingSetup, source: EpisodeGenerator | TurnGenerator, **more: Any) -> None:
-        self.setup = course
+    def __init__(self, setup: TrainingSetup, source: EpisodeGenerator | TurnGenerator, **more: Any) -> None:
+        self.setup = setup
         self.source = source
         self.scored: list[ScoredCompletion] = []
         super().__init__(**more)
@@ -144,18 +144,18 @@ class EnvironmentTrainer(trl.GRPOTrainer):  # type: ignore[misc]
 
 
 def train_network(
-    course: TrainingSetup, model: ModelTokenizer, network: Any, out: Path, watch: ProgressCallback
+    setup: TrainingSetup, model: ModelTokenizer, network: Any, out: Path, watch: ProgressCallback
 ) -> TrainingCallback:
     """Trains from the last checkpoint in `out`, or from `network`; DIR/model is the best of it.
 
     Raises HarnessError with one sentence where it must stop early: no room on the disk, a loss that is no number.
     """
-    settings = course.settings
+    settings = setup.settings
     source: EpisodeGenerator | TurnGenerator
     if settings.regime == "episode" or settings.credit == "return":
-        source = EpisodeGenerator(course, model)
+        source = EpisodeGenerator(setup, model)
     else:
-        source = TurnGenerator(course, model, out)
+        source = TurnGenerator(setup, model, out)
     resumed = run_directory.find_last_checkpoint(out / "checkpoints")
     lines = run_directory.truncate_metrics(
         out / "metrics.jsonl", 0 if resumed is None else run_directory.checkpoint_step(resumed)
@@ -163,28 +163,28 @@ def train_network(
     if resumed is None:
         lines = run_directory.truncate_metrics(out / "metrics.jsonl", -1)
     run_directory.require_space(out, 2 * checkpoint_bytes(network))
-    diary = TrainingCallback(course, model, out, lines, watch)
+    callback = TrainingCallback(setup, model, out, lines, watch)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the libraries', which are for their authors
-        trainer = make_trainer(course, source, model, network, out / "checkpoints", [diary])
-        diary.trainer = trainer
+        trainer = make_trainer(setup, source, model, network, out / "checkpoints", [callback])
+        callback.trainer = trainer
         check_sharding(trainer)
         trainer.train(resume_from_checkpoint=None if resumed is None else str(resumed))
-    if course.validation is None:
-        diary.save_model(trainer)
-    return diary
+    if setup.validation is None:
+        callback.save_model(trainer)
+    return callback
 
 
 def make_trainer(
-    course: TrainingSetup,
+    setup: TrainingSetup,
     source: EpisodeGenerator | TurnGenerator,
     model: ModelTokenizer,
     network: Any,
     folder: Path,
     callbacks: Sequence[Any],
 ) -> EnvironmentTrainer:
-    """The trainer of a course."""
-    settings = course.settings
+    """The trainer on what a setup has, with prompts from `source`."""
+    settings = setup.settings
     vllm = settings.vllm != "off"
     os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
     rows = source.dataset_rows()
@@ -197,7 +197,7 @@ def make_trainer(
         else order
     )
     trainer = EnvironmentTrainer(
-        course,
+        setup,
         source,
         model=network,
         reward_funcs=[earned if not vllm else make_server_reward(source, model)],
@@ -268,12 +268,12 @@ def make_server_reward(source: EpisodeGenerator | TurnGenerator, model: ModelTok
         prompts: Sequence[str], completion_ids: Sequence[Sequence[int]], place: Sequence[str], **more: Any
     ) -> list[float | None]:
         assert isinstance(source, TurnGenerator)
-        tracks = []
+        sequences = []
         for text, ids in zip(prompts, completion_ids, strict=True):
-            track = EpisodeTokens(model.encode(text), thinking=OPEN_REASONING.search(text) is not None)
-            track.add(list(ids), 0)
-            tracks.append(track)
-        scored = source.score_turns([source.prefix_at(int(name)) for name in place], tracks)
+            episode_tokens = EpisodeTokens(model.encode(text), thinking=OPEN_REASONING.search(text) is not None)
+            episode_tokens.add(list(ids), 0)
+            sequences.append(episode_tokens)
+        scored = source.score_turns([source.prefix_at(int(name)) for name in place], sequences)
         return [one.total for one in scored]
 
     judge.__name__ = "earned"

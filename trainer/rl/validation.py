@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tabulate import tabulate
+
 from harness.data.schema import Summary
 from harness.evaluation.evaluate import evaluate
 from harness.evaluation.plan import Plan, Player
@@ -53,9 +55,9 @@ class EvaluationSet:
 
 
 def run_validation(
-    exam: EvaluationSet, local: ModelTokenizer, network: Any, step: int, sandbox: Sandbox, out: Path
+    evaluation_set: EvaluationSet, local: ModelTokenizer, network: Any, step: int, sandbox: Sandbox, out: Path
 ) -> dict[str, float]:
-    """Plays the exam with the network as it is; `out` becomes the run directory, whatever was there before.
+    """Plays the environments with the network as it is; `out` becomes the run directory, whatever was there before.
 
     Returns the means of the metrics that the episodes have.
     """
@@ -64,7 +66,7 @@ def run_validation(
     name = f"{local.folder.name}@{step}"
     settings = {"step": str(step)}
     model = HFModel(name, local, EPISODE_BATCH_SIZE, settings, lambda rows: generate_rows(network, local, rows))
-    return means(evaluate(exam.plan(), Player(model, sandbox), out))
+    return means(evaluate(evaluation_set.plan(), Player(model, sandbox), out))
 
 
 def means(summary: Summary) -> dict[str, float]:
@@ -73,11 +75,11 @@ def means(summary: Summary) -> dict[str, float]:
     return {name: one["value"] for name, one in entry["metrics"].items() if one["value"] is not None}
 
 
-def run_test(exam: EvaluationSet, name: str, model: Path, sandbox: Sandbox, out: Path) -> None:
-    """Plays the exam with the model of a directory, called `name`, as `harness eval` would; a run that is there is gone
-    on with."""
+def run_test(evaluation_set: EvaluationSet, name: str, model: Path, sandbox: Sandbox, out: Path) -> None:
+    """Plays the environments with the model of a directory, called `name`, as `harness eval` would; a run that is there
+    is gone on with."""
     loaded = load_directory(name, str(model), ModelOptions(concurrency=EPISODE_BATCH_SIZE))
-    evaluate(exam.plan(), Player(loaded, sandbox), out, resume=True)
+    evaluate(evaluation_set.plan(), Player(loaded, sandbox), out, resume=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +94,7 @@ class MetricDifference:
 
 
 def compare_metrics(before: Path, after: Path) -> list[MetricDifference]:
-    """What two run directories of the same exam say, metric by metric."""
+    """What two run directories of the same environments say, metric by metric."""
     runs = [RunDirectory.open(path) for path in (before, after)]
     played = [run.read_records() for run in runs]
     values = [means(run.read_summary()) for run in runs]
@@ -107,8 +109,6 @@ def compare_metrics(before: Path, after: Path) -> list[MetricDifference]:
 
 def format_differences(found: Sequence[MetricDifference], episodes: int) -> str:
     """Before and after, for people."""
-    from tabulate import tabulate
-
     rows = [
         {
             "": find_metric(one.metric).heading,

@@ -28,7 +28,7 @@ class TokenLosses:
 
 
 def compute_token_losses(model: Any, ids: torch.Tensor, labels: torch.Tensor) -> TokenLosses:
-    """What a causal model makes of token ids (B, L), padded on the right, where labels (B, L) are not IGNORED.
+    """What a causal model makes of token ids (B, L), padded on the right, where labels (B, L) are not IGNORE_INDEX.
 
     Its head must only multiply: scaled or capped logits, as Cohere's and Gemma's, are not known here.
     """
@@ -41,7 +41,7 @@ def compute_token_losses(model: Any, ids: torch.Tensor, labels: torch.Tensor) ->
 
 
 class AssistantLossTrainer(trl.SFTTrainer):  # type: ignore[misc]
-    """TRL's trainer with `said` as its loss: the mean over all said tokens of a step."""
+    """TRL's trainer with that as its loss: the mean over all said tokens of a step."""
 
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None

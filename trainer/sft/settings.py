@@ -20,7 +20,7 @@ class SFTRecipe:
     skip_last        probability that an episode of two or more calls leaves the last one out
     thinking         share of episodes with a line of reasoning a turn
     vocabulary       entries of the tokenizer
-    width, inner, layers, heads, head    the network's size (trainer.sft.network.Shape)
+    width, inner, layers, heads, head    the network's size (trainer.sft.network.NetworkShape)
     steps            optimiser steps of `batch` episodes each
     learning_rate    its peak, after `warmup` steps; a cosine takes it to 0
     save_every       steps between checkpoints that --resume goes on from
