@@ -29,6 +29,7 @@ from harness.data.files import file_stem, read_rows
 from harness.data.messages import message_from_json, message_to_json
 from harness.data.records import sample_from_record
 from harness.data.schema import MessageJSON
+from harness.environment import ToolEnvironment
 from harness.errors import MissingData, UsageError
 from harness.models.api.chat import wire_tool
 from harness.registry import find_entry_points, load_entry_point
@@ -189,6 +190,15 @@ def refuse_test_data(tasks: Sequence[Task], samples: Mapping[str, Sequence[Sampl
         raise UsageError(
             f"{task.name} is no training data, because {reason}; `harness build --split train` makes some."
         )
+
+
+def require_promptable(task: Task, sample: Sample, name: str) -> None:
+    """Raises UsageError where a prompt does not hold all that its turn depends on, or nothing is there to reward.
+    `name` is what the sentence calls the sample."""
+    if not isinstance(task.environment(sample), ToolEnvironment):
+        raise UsageError(f"{task.name} has an environment with a state, which no prompt holds; leave it out.")
+    if not sample.codes or not any(sample.gold.sub_answers.values()):
+        raise UsageError(f"{task.name}, {name} has no tools or no sub-answers; leave it out.")
 
 
 def _benchmarks(data: Mapping[str, Path]) -> set[str]:

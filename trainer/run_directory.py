@@ -1,16 +1,85 @@
-"""The checkpoints of a training run, the lines of its metrics.jsonl and its result: what a command goes on from."""
+"""What a training run keeps in its directory: what it is, the environments it builds, checkpoints, metrics, its result.
+
+All of it is what the same command goes on from.
+"""
 
 from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from envbuilder.pipeline import build_file
+from envbuilder.plan import BuildPlan
+from envbuilder.records import QUESTION_KINDS
+from envbuilder.spec import PRESETS
 from harness.data import jsonio
 from harness.errors import HarnessError, UsageError
+from harness.runs.claims import is_free
 from harness.runs.directory import read_json_object
+from harness.types import JSONObject
+
+ProgressCallback = Callable[[str, int, int], None]
+"""Told what is being done, how many steps of it are done, and of how many."""
+
+# --- what it is --------------------------------------------------------------------------------------------------
+
+
+def find_run(out: Path, identity: JSONObject, resume: bool) -> JSONObject | None:
+    """The identity of this run where `out` holds it; None where it can begin there. Raises UsageError where `out` holds
+    anything else, or this run and --resume is not given."""
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"--out {out} is no directory; name another.")
+    if not (out / "run.json").is_file():
+        if not is_free(out, "recipe.toml", "run.json"):
+            raise UsageError(f"--out {out} holds something else than a training run; name another directory.")
+        return None
+    try:
+        there = jsonio.parse_json((out / "run.json").read_bytes())
+    except (OSError, ValueError):
+        there = None
+    if there != identity:
+        another = _describe_difference(there, identity)
+        raise UsageError(f"--out {out} holds another training run{another}; name another directory.")
+    if not resume:
+        raise UsageError(f"--out {out} holds this training run already; go on with it by --resume, or name another.")
+    return identity
+
+
+def _describe_difference(there: Any, identity: JSONObject) -> str:
+    """In which values of the recipe two runs differ, in brackets."""
+    recipe = there.get("recipe") if isinstance(there, dict) else None
+    if not isinstance(recipe, dict):
+        return ""
+    differing = [name for name, value in identity["recipe"].items() if recipe.get(name) != value]
+    return f" (another {', '.join(differing or ['model'])})"
+
+
+def begin_run(out: Path, identity: JSONObject, recipe: str) -> JSONObject:
+    """Writes what the run is, once; `recipe` is its TOML."""
+    jsonio.write_atomically(out / "recipe.toml", recipe)
+    jsonio.write_json(out / "run.json", identity)
+    return identity
+
+
+def build_environments(
+    path: Path, n: int, level: str, seed: int, split: str, watch: Callable[[int, int], None]
+) -> None:
+    """Builds `n` environments into a file; `watch` is told how many are done, and of how many."""
+    plan = BuildPlan(QUESTION_KINDS, n, level, PRESETS[level].levels, seed, split)  # type: ignore[arg-type]
+    done = 0
+
+    def count(refused: object) -> None:
+        nonlocal done
+        done += 1
+        watch(done, n)
+
+    build_file(plan, path, watch=count)
+
+
+# --- what it goes on from ----------------------------------------------------------------------------------------
 
 
 def find_last_checkpoint(checkpoints: Path) -> Path | None:

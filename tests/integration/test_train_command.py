@@ -17,8 +17,8 @@ from fakes import tiny_model
 from safetensors.torch import load_file
 
 from trainer.commands import train
-from trainer.recipes import load as recipes
-from trainer.rl import run as reinforce
+from trainer.recipes.load import load_recipe, recipe_to_toml
+from trainer.rl.run import identify_rl_run
 from trainer.rl.settings import RLRecipe
 from trainer.sft.network import CHAT_TEMPLATE
 
@@ -61,7 +61,7 @@ def test_a_run_leaves_what_it_should(whole, model):
     out, done = whole
     assert "episode regime, rloo, seed 1" in done.stdout
     assert done.stderr == ""
-    kept = recipes.load_recipe(str(out / "recipe.toml"), {})
+    kept = load_recipe(str(out / "recipe.toml"), {})
     assert isinstance(kept, RLRecipe)
     assert (kept.regime, kept.algorithm, kept.steps, kept.reward) == ("episode", "rloo", 4, "")
     lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
@@ -137,20 +137,20 @@ def test_before_and_after(model, tmp_path):
 
 def test_recipes_that_ship_are_whole():
     for name, regime in (("tiny", "episode"), ("paper-qwen3-8b", "step"), ("paper-qwen2.5-7b", "step")):
-        found = recipes.load_recipe(name, {})
+        found = load_recipe(name, {})
         assert isinstance(found, RLRecipe)
         assert found.regime == regime
-    paper = recipes.load_recipe("paper-qwen3-8b", {})
+    paper = load_recipe("paper-qwen3-8b", {})
     assert (paper.learning_rate, paper.kl, paper.entropy, paper.samples) == (1e-6, 1e-3, 1e-3, 16)
     assert (paper.prompts, paper.prompts // paper.updates, paper.max_prompt) == (512, 32, 16384)
 
 
 def test_a_recipe_reads_what_it_writes(tmp_path):
     for regime in ("step", "episode"):
-        found = recipes.load_recipe(None, {"checkpointing": "true", "learning_rate": "3e-5", "steps": "7"}, regime)
+        found = load_recipe(None, {"checkpointing": "true", "learning_rate": "3e-5", "steps": "7"}, regime)
         path = tmp_path / f"{regime}.toml"
-        path.write_text(recipes.recipe_to_toml(found))
-        assert recipes.load_recipe(str(path), {}) == found
+        path.write_text(recipe_to_toml(found))
+        assert load_recipe(str(path), {}) == found
         assert found.checkpointing is True
 
 
@@ -159,7 +159,7 @@ def test_tasks_may_be_said_in_several_places(tmp_path):
     train.configure(parser)
     args = parser.parse_args(["--out", str(tmp_path), "--tasks", "a", "b", "--quiet", "--tasks", "c"])
     assert args.tasks == ["a", "b", "c"]
-    assert reinforce.run_identity(RLRecipe("episode"), "m", tmp_path, args.tasks)["tasks"] == ["a", "b", "c"]
+    assert identify_rl_run(RLRecipe("episode"), "m", tmp_path, args.tasks)["tasks"] == ["a", "b", "c"]
     assert parser.parse_args(["--out", str(tmp_path)]).tasks == []
 
 

@@ -6,41 +6,42 @@ import pytest
 
 from harness.errors import UsageError
 from trainer import bundled
-from trainer.recipes import load as recipe
-from trainer.rl import settings
+from trainer.recipes.load import load_recipe, recipe_to_toml
+from trainer.rl.settings import RLRecipe
+from trainer.sft.settings import SFTRecipe
 
 
 def load(text, tmp_path, **changes):
     path = tmp_path / "mine.toml"
     path.write_text(text, encoding="utf-8")
-    return recipe.load_recipe(str(path), changes, "sft")
+    return load_recipe(str(path), changes, "sft")
 
 
 @pytest.mark.parametrize(
     ("name", "from_recipe", "kind"),
-    [("tiny-base", "tiny-base", recipe.SFTRecipe), ("tiny-trained", "tiny", settings.RLRecipe)],
+    [("tiny-base", "tiny-base", SFTRecipe), ("tiny-trained", "tiny", RLRecipe)],
 )
 def test_a_bundled_networks_recipe_is_the_one_in_its_manifest(name, from_recipe, kind):
     manifest = json.loads((bundled.model_path(name) / "manifest.json").read_text(encoding="utf-8"))
-    assert recipe.load_recipe(from_recipe, {}) == kind(**manifest["recipe"])
+    assert load_recipe(from_recipe, {}) == kind(**manifest["recipe"])
 
 
 def test_the_written_recipe_gives_the_same_again(tmp_path):
-    first = recipe.load_recipe("tiny-base", {"learning_rate": "3e-4", "train_file": 'a "b".jsonl'}, "sft")
-    assert load(recipe.recipe_to_toml(first), tmp_path) == first
+    first = load_recipe("tiny-base", {"learning_rate": "3e-4", "train_file": 'a "b".jsonl'}, "sft")
+    assert load(recipe_to_toml(first), tmp_path) == first
     assert first.learning_rate == 3e-4
 
 
 def test_a_recipe_holds_no_password():
     asked = {"vllm_server": "http://me:secret@host:8000"}
     with pytest.raises(UsageError, match="vllm_server must be without user and password") as caught:
-        recipe.load_recipe("tiny", asked)
+        load_recipe("tiny", asked)
     assert "secret" not in str(caught.value)
-    assert recipe.load_recipe("tiny", {"vllm_server": "http://host:8000"}).vllm_server == "http://host:8000"
+    assert load_recipe("tiny", {"vllm_server": "http://host:8000"}).vllm_server == "http://host:8000"
 
 
 def test_a_whole_number_will_do_for_a_number(tmp_path):
-    assert load("repeat = 1\n", tmp_path, skip_last="0") == recipe.SFTRecipe("sft", repeat=1.0, skip_last=0.0)
+    assert load("repeat = 1\n", tmp_path, skip_last="0") == SFTRecipe("sft", repeat=1.0, skip_last=0.0)
 
 
 @pytest.mark.parametrize(
@@ -76,4 +77,4 @@ def test_what_is_wrong_is_one_sentence(tmp_path, text, changes, says):
 )
 def test_a_recipe_that_is_not_there(name, says):
     with pytest.raises(UsageError, match=says):
-        recipe.load_recipe(name, {}, "sft")
+        load_recipe(name, {}, "sft")

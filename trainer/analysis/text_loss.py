@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+import torch
+
 from harness.data import jsonio
 from harness.errors import UsageError
 from harness.models.local.folder import check_folder
@@ -23,6 +25,7 @@ from harness.stats import Estimate, mean, paired_difference
 from harness.types import JSONObject, Sample
 from trainer.sft import network
 from trainer.sft.demonstrator import Flaws, play_demonstrations
+from trainer.sft.loss import compute_token_losses
 from trainer.sft.settings import SFTRecipe
 
 BATCH = 32
@@ -87,8 +90,6 @@ def read_warm_up_recipe(folder: Path) -> SFTRecipe:
 
 def measure_losses(folder: Path, texts: Sequence[str]) -> list[float]:
     """The mean loss of every text in nats a token that the assistant says."""
-    import torch
-
     local = open_tokenizer(check_folder(str(folder), folder, {}), {})
     model = load_weights(local, "float32", "cpu")
     rows = [network.encode_episode(cast(Any, local.tokenizer), text) for text in texts]
@@ -104,10 +105,6 @@ def measure_losses(folder: Path, texts: Sequence[str]) -> list[float]:
 
 
 def _batch(rows: Sequence[dict[str, list[int]]], model: Any) -> list[float]:
-    import torch
-
-    from trainer.sft.loss import compute_token_losses
-
     width = max(len(row["input_ids"]) for row in rows)
     ids = torch.tensor([row["input_ids"] + [0] * (width - len(row["input_ids"])) for row in rows])
     labels = torch.tensor([row["labels"] + [network.IGNORE_INDEX] * (width - len(row["labels"])) for row in rows])

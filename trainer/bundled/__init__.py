@@ -8,14 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from harness.errors import UsageError
+from harness.models import ModelOptions
+from harness.models.local import hf
 from harness.registry import suggest_names
-
-if TYPE_CHECKING:
-    from harness.models import ModelOptions
-    from harness.types import Model
+from harness.types import Model
 
 ARGS = ("batch_size", "device", "dtype")
 FOLDER = Path(__file__).parent
@@ -32,13 +30,9 @@ def model_path(name: str) -> Path:
 
 def load(name: str, options: ModelOptions) -> Model:
     """The network as hf/ loads it, named bundled/NAME. Raises UsageError as hf/ does."""
-    from harness.models.local import hf
-
     return hf.load_directory(f"bundled/{name}", str(model_path(name)), options)
 
 
 def ready(environ: Mapping[str, str]) -> str | None:
     """As for hf/."""
-    from harness.models.local import hf
-
     return hf.ready(environ)

@@ -8,20 +8,12 @@ from __future__ import annotations
 
 import argparse
 import shlex
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from harness.commands.options import add_data_option, parse_data_paths
 from harness.console.text import printable
 from harness.errors import UsageError
 from trainer.rl.algorithms import ALGORITHMS
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from harness.types import Task
-    from trainer.prefixes import Prefix
 
 HELP = "training prompts for verl, or environments for inspect_ai"
 MODEL = "Qwen/Qwen3-8B"
@@ -74,57 +66,11 @@ def configure_verl(parser: argparse.ArgumentParser) -> None:
 
 def export_verl(args: argparse.Namespace) -> int:
     """Raises UsageError for prompts, a reward or a model that cannot be exported; then nothing is written."""
-    from trainer.verl.files import BATCH, MODEL, Export, write_export
-    from trainer.verl.reward import step_reward
+    from trainer.verl.files import Export, export_prompts
 
-    step_reward(args.reward)
-    if not MODEL.fullmatch(args.model):
-        raise UsageError(f"--model {args.model!r} has characters that verl's command line does not take as they are.")
-    if args.out.exists() and not args.out.is_dir():
-        raise UsageError(f"--out names {args.out}, which is a file; name a folder.")
-    prefixes = training_prompts(args.tasks, parse_data_paths(args.data))
-    write_export(args.out, prefixes, Export(args.model, args.algorithm, args.reward, args.reasoning == "on"))
-    print(printable(f"{len(prefixes):,} prompts for verl: {args.out}; start with {args.out / 'launch.sh'}"))
-    if len(prefixes) < BATCH:
-        print(
-            f"verl takes {BATCH} prompts a step and starts with no fewer: collect more, or hand "
-            "data.train_batch_size=N and actor_rollout_ref.actor.ppo_mini_batch_size=M to launch.sh.",
-            file=sys.stderr,
-        )
+    export = Export(args.model, args.algorithm, args.reward, args.reasoning == "on")
+    export_prompts(args.out, args.tasks, parse_data_paths(args.data), export)
     return 0
-
-
-def training_prompts(patterns: Sequence[str], data: Mapping[str, Path]) -> list[Prefix]:
-    """The prompts of files and the first prompts of tasks. Raises UsageError for test data and what is no tool task."""
-    from harness.data.files import file_suffix
-    from harness.registry import load_samples, select_tasks, split_patterns
-    from harness.task import file_task
-    from trainer.prefixes import first_prefix, read_prefixes, refuse_test_data
-
-    named = split_patterns(patterns)
-    files = [Path(name) for name in named if file_suffix(Path(name))]
-    others = [name for name in named if not file_suffix(Path(name))]
-    found = {file_task(path).name: read_prefixes(path) for path in files}
-    if len(found) < len(files):
-        raise UsageError("Two of these files have the same name; rename one.")
-    tasks = select_tasks(others, data) if others else []
-    found |= {name: [first_prefix(name, sample) for sample in samples] for name, samples in load_samples(tasks).items()}
-    all_tasks = [*map(file_task, files), *(task for task in tasks if task.name in found)]
-    refuse_test_data(all_tasks, {name: [prefix.sample for prefix in some] for name, some in found.items()}, data)
-    for task in all_tasks:
-        _check(task, found[task.name])
-    return [prefix for task in all_tasks for prefix in found[task.name]]
-
-
-def _check(task: Task, prefixes: Sequence[Prefix]) -> None:
-    """A prompt must hold all that its turn depends on, and something must be there to reward."""
-    from harness.environment import ToolEnvironment
-
-    for prefix in prefixes:
-        if not isinstance(task.environment(prefix.sample), ToolEnvironment):
-            raise UsageError(f"{task.name} has an environment with a state, which no prompt holds; leave it out.")
-        if not prefix.sample.codes or not any(prefix.sample.gold.sub_answers.values()):
-            raise UsageError(f"{task.name}, {prefix.id!r} has no tools or no sub-answers; leave it out.")
 
 
 def configure_inspect(parser: argparse.ArgumentParser) -> None:

@@ -18,11 +18,11 @@ from typing import Any
 
 from harness.models.local.packages import import_quietly
 from harness.models.local.tokenizer import ModelTokenizer
-from trainer import run_directory
 from trainer.rewards import ANSWER_BONUS
-from trainer.rl.data import ProgressCallback, TrainingSetup
+from trainer.rl.data import TrainingSetup
 from trainer.rl.generation import TrainerView, select_logged_metrics
 from trainer.rl.validation import run_validation
+from trainer.run_directory import ProgressCallback, require_space
 from trainer.tool_runner import shared_sandbox
 
 transformers: Any = import_quietly("transformers")
@@ -119,7 +119,7 @@ def save(network: Any, model: ModelTokenizer, folder: Path, weights: Mapping[str
     the tokenizer that training began with."""
     partial = folder.with_name(f".{folder.name}")
     shutil.rmtree(partial, ignore_errors=True)
-    run_directory.require_space(folder.parent, checkpoint_bytes(network))
+    require_space(folder.parent, checkpoint_bytes(network))
     if hasattr(network, "merge_adapter"):
         network = copy.deepcopy(network).merge_and_unload()
     network.save_pretrained(partial, state_dict=weights)

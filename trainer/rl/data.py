@@ -6,7 +6,7 @@ for them, and so are those of the test at the end: other seeds and splits, so th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -23,9 +23,8 @@ from trainer.prefixes import Prefix, SolveRule, read_prefixes, refuse_test_data
 from trainer.rewards import DEFAULTS, Reward, reward
 from trainer.rl.settings import REWARD_OPTIONS, RLRecipe
 from trainer.rl.validation import EvaluationSet
+from trainer.run_directory import ProgressCallback, build_environments
 
-ProgressCallback = Callable[[str, int, int], None]
-"""Told what is being done, how many steps of it are done, and of how many."""
 SPLIT_SEED_OFFSETS = {"train": 0, "validation": 1, "test": 2}
 """What is added to the recipe's data_seed for each split."""
 
@@ -221,26 +220,13 @@ def _make_evaluation_set(settings: RLRecipe, split: str, out: Path, watch: Progr
 
 def build_split(settings: RLRecipe, split: str, out: Path, watch: ProgressCallback) -> Path:
     """The recipe's environments of a split, built where they are not there yet."""
-    from envbuilder.pipeline import build_file
-    from envbuilder.plan import BuildPlan
-    from envbuilder.records import QUESTION_KINDS
-    from envbuilder.spec import PRESETS
-
     n = {"train": settings.environments, "validation": settings.validation, "test": settings.test}[split]
     path = out / "environments" / f"{split}.jsonl"
     if path.exists():
         return path
     path.parent.mkdir(parents=True, exist_ok=True)
     seed = settings.data_seed + SPLIT_SEED_OFFSETS[split]
-    plan = BuildPlan(QUESTION_KINDS, n, settings.level, PRESETS[settings.level].levels, seed, split)  # type: ignore[arg-type]
-    done = 0
-
-    def one(refused: object) -> None:
-        nonlocal done
-        done += 1
-        watch(f"build {split}", done, n)
-
-    build_file(plan, path, watch=one)
+    build_environments(path, n, settings.level, seed, split, partial(watch, f"build {split}"))
     if len(read_samples(path)) < n:
         raise UsageError(f"Only a part of the {n} environments of {path} could be built; ask for fewer.")
     return path

@@ -13,20 +13,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import harness
 from harness.data import jsonio
 from harness.errors import UsageError
 from harness.models.local.folder import check_folder, folder_digest
+from harness.models.local.hf import load_weights
 from harness.models.local.tokenizer import ModelTokenizer, open_tokenizer
 from harness.types import JSONObject
-from trainer import distributed, run_directory
-from trainer.rl.data import ProgressCallback, TrainingSetup, reasoning_of
+from trainer.distributed import is_main_process, main_process_first
+from trainer.rl.actor import with_stable_template
+from trainer.rl.data import TrainingSetup, prepare_training, reasoning_of
 from trainer.rl.settings import RLRecipe
-
-if TYPE_CHECKING:
-    from trainer.rl.validation import MetricDifference
+from trainer.rl.validation import MetricDifference, compare_metrics, format_differences, run_test
+from trainer.run_directory import ProgressCallback, read_result
+from trainer.tool_runner import shared_sandbox
 
 SCHEMA = 1
 RESULT = "result.json"
@@ -35,7 +36,7 @@ TOLD = ("recipe", "seed", "from", "parameters", "best_step", "test", "cpu_second
 PACKAGES = ("torch", "transformers", "trl", "datasets", "accelerate", "tokenizers")
 
 
-def run_identity(settings: RLRecipe, name: str, path: Path, patterns: Sequence[str]) -> JSONObject:
+def identify_rl_run(settings: RLRecipe, name: str, path: Path, patterns: Sequence[str]) -> JSONObject:
     """What makes a run this one and no other."""
     return {
         "schema": SCHEMA,
@@ -48,8 +49,6 @@ def run_identity(settings: RLRecipe, name: str, path: Path, patterns: Sequence[s
 
 def check_model(settings: RLRecipe, name: str, path: Path) -> ModelTokenizer:
     """The model's tokenizer and template, fit for the regime. Raises UsageError in one sentence where they are not."""
-    from trainer.rl.actor import with_stable_template
-
     _check_vllm(settings)
     model = open_tokenizer(check_folder(name, path, {}), {})
     if settings.thinking != "default":
@@ -82,14 +81,12 @@ def train_rl(
     watch: ProgressCallback,
 ) -> JSONObject:
     """Runs what is left of a run in `out`, and returns its result."""
-    from harness.models.local.hf import load_weights
-    from trainer.rl import trl_trainer
-    from trainer.rl.data import prepare_training
+    from trainer.rl.trl_trainer import train_network  # imports torch and TRL
 
-    with distributed.main_process_first():
+    with main_process_first():
         setup = prepare_training(settings, patterns, data, out, watch)
     network = load_weights(model, settings.dtype, device())
-    callback = trl_trainer.train_network(setup, model, network, out, watch)
+    callback = train_network(setup, model, network, out, watch)
     best = callback.best_validation
     result: JSONObject = {
         "schema": SCHEMA,
@@ -102,7 +99,7 @@ def train_rl(
         "versions": {"harness": harness.__version__, "python": platform.python_version(), "platform": sys.platform}
         | {package: version(package) for package in PACKAGES},
     }
-    if distributed.is_main_process():
+    if is_main_process():
         jsonio.write_json(
             out / "model" / "manifest.json", {**result, "metrics": {"cpu_seconds": round(callback.cpu_time, 1)}}
         )
@@ -123,9 +120,6 @@ def run_tests(
     setup: TrainingSetup, model: ModelTokenizer, out: Path, watch: ProgressCallback
 ) -> list[MetricDifference]:
     """The test environments before and after; nothing where the recipe has none."""
-    from trainer.rl.validation import compare_metrics, run_test
-    from trainer.tool_runner import shared_sandbox
-
     if setup.test is None:
         return []
     trained = out / "model"
@@ -136,16 +130,14 @@ def run_tests(
     return compare_metrics(out / "test" / "before", out / "test" / "after")
 
 
-def read_finished_run(out: Path) -> JSONObject | None:
+def read_rl_result(out: Path) -> JSONObject | None:
     """The result of a run that is complete. Raises UsageError for one that cannot be read."""
     path = out / RESULT
-    return run_directory.read_result(path, TOLD) if path.is_file() else None
+    return read_result(path, TOLD) if path.is_file() else None
 
 
 def describe_result(result: JSONObject, out: Path) -> str:
     """What a person is told at the end."""
-    from trainer.rl.validation import MetricDifference, format_differences
-
     test = [MetricDifference(**{**one, "ci95": one["ci95"] and tuple(one["ci95"])}) for one in result["test"]]
     recipe = result["recipe"]
     lines = [format_differences(test, recipe["test"]), ""] if test else []

@@ -37,14 +37,20 @@ from harness.models.local.packages import import_quietly
 from harness.models.local.prompting import OPEN_REASONING
 from harness.models.local.tokenizer import ModelTokenizer
 from harness.types import Sampling
-from trainer import run_directory
 from trainer.rl.actor import NOT_GENERATED, EpisodeTokens
 from trainer.rl.algorithms import ALGORITHMS, compute_advantages, returns_to_go, select_process_rows, spread_over_tokens
 from trainer.rl.batches import make_reward_tensors, sort_by_length, trim_padding
 from trainer.rl.callback import TrainingCallback, checkpoint_bytes
-from trainer.rl.data import ProgressCallback, TrainingSetup
+from trainer.rl.data import TrainingSetup
 from trainer.rl.generation import EpisodeGenerator, ScoredCompletion, TurnGenerator
 from trainer.rl.settings import RLRecipe
+from trainer.run_directory import (
+    ProgressCallback,
+    checkpoint_step,
+    find_last_checkpoint,
+    require_space,
+    truncate_metrics,
+)
 
 transformers: Any = import_quietly("transformers")
 trl: Any = import_quietly("trl")
@@ -98,7 +104,7 @@ class EnvironmentTrainer(trl.GRPOTrainer):  # type: ignore[misc]
         return loss
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        run_directory.require_space(Path(self.args.output_dir), checkpoint_bytes(model))
+        require_space(Path(self.args.output_dir), checkpoint_bytes(model))
         super()._save_checkpoint(model, trial)
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
@@ -156,13 +162,11 @@ def train_network(
         source = EpisodeGenerator(setup, model)
     else:
         source = TurnGenerator(setup, model, out)
-    resumed = run_directory.find_last_checkpoint(out / "checkpoints")
-    lines = run_directory.truncate_metrics(
-        out / "metrics.jsonl", 0 if resumed is None else run_directory.checkpoint_step(resumed)
-    )
+    resumed = find_last_checkpoint(out / "checkpoints")
+    lines = truncate_metrics(out / "metrics.jsonl", 0 if resumed is None else checkpoint_step(resumed))
     if resumed is None:
-        lines = run_directory.truncate_metrics(out / "metrics.jsonl", -1)
-    run_directory.require_space(out, 2 * checkpoint_bytes(network))
+        lines = truncate_metrics(out / "metrics.jsonl", -1)
+    require_space(out, 2 * checkpoint_bytes(network))
     callback = TrainingCallback(setup, model, out, lines, watch)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the libraries', which are for their authors

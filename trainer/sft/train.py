@@ -21,11 +21,14 @@ import random
 import shutil
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
+
+from tabulate import tabulate
 
 import harness
 from harness.data import jsonio
@@ -40,7 +43,14 @@ from harness.runs.record import to_trajectory
 from harness.sandbox import Sandbox
 from harness.types import JSONObject, Sample
 from trainer.prefixes import refuse_test_data
-from trainer.run_directory import checkpoint_step, find_last_checkpoint, read_result, truncate_metrics
+from trainer.run_directory import (
+    ProgressCallback,
+    build_environments,
+    checkpoint_step,
+    find_last_checkpoint,
+    read_result,
+    truncate_metrics,
+)
 from trainer.sft import network
 from trainer.sft.demonstrator import Flaws, play_demonstrations
 from trainer.sft.settings import SFTRecipe
@@ -56,9 +66,6 @@ TOLD = ("recipe", "from", "parameters", "data", "metrics")
 HELD_OUT = "test"
 SORTED = 16
 """Batches whose rows are sorted by length together."""
-
-ProgressCallback = Callable[[str, int, int], None]
-"""Told what is being done, how many steps of it are done, and of how many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,13 +90,13 @@ class SFTDataset:
         return sum(len(row["input_ids"]) for row in self.rows), said
 
 
-def run_identity(recipe: SFTRecipe, start: InitialWeights) -> JSONObject:
+def identify_sft_run(recipe: SFTRecipe, start: InitialWeights) -> JSONObject:
     """What makes a run this one and no other."""
     weights = None if start.path is None else folder_digest(start.path)
     return {"schema": SCHEMA, "recipe": asdict(recipe), "model": start.name, "weights": weights}
 
 
-def read_finished_run(out: Path) -> JSONObject | None:
+def read_sft_manifest(out: Path) -> JSONObject | None:
     """The manifest of a run that is complete. Raises UsageError for one that cannot be read."""
     path = out / MODEL / MANIFEST
     return read_result(path, TOLD) if path.is_file() else None
@@ -125,6 +132,22 @@ def train_sft(
     return manifest
 
 
+def describe_manifest(manifest: JSONObject, out: Path) -> str:
+    """What a person is told at the end."""
+    data, metrics = manifest["data"], manifest["metrics"]
+    rows = [
+        ("from", manifest["from"] or "a new network"),
+        ("parameters", f"{manifest['parameters']:,}"),
+        ("episodes", f"{data['episodes']:,}"),
+        ("tokens", f"{data['tokens']:,}, of them said by the assistant {data['said']:,}"),
+        ("steps", f"{manifest['recipe']['steps']:,} of {manifest['recipe']['batch']} episodes"),
+        *([("last loss", f"{metrics['loss']:.4f}")] if "loss" in metrics else []),
+        *([("token accuracy", f"{metrics['token_accuracy']:.4f}")] if "token_accuracy" in metrics else []),
+        ("seconds", f"{metrics['seconds']:.0f}"),
+    ]
+    return f"{tabulate(rows)}\n\n{out / 'model'} is the model; `harness eval --model hf/{out / 'model'}` evaluates it."
+
+
 # --- data --------------------------------------------------------------------------------------------------------
 
 
@@ -133,7 +156,8 @@ def training_samples(recipe: SFTRecipe, out: Path, watch: ProgressCallback) -> l
     if not recipe.train_file:
         path = out / "environments.jsonl"
         if not path.exists():
-            _build(recipe, path, watch)
+            told = partial(watch, "build")
+            build_environments(path, recipe.environments, recipe.level, recipe.seed, "train", told)
         return read_samples(path)
     samples = read_samples(Path(recipe.train_file))
     for sample in samples:
@@ -142,30 +166,6 @@ def training_samples(recipe: SFTRecipe, out: Path, watch: ProgressCallback) -> l
         if not sample.gold.calls or sample.gold.answer is None:
             raise UsageError(f"{recipe.train_file}: {sample.id!r} has no gold calls with an answer to demonstrate.")
     return samples
-
-
-def _build(recipe: SFTRecipe, path: Path, watch: ProgressCallback) -> None:
-    from envbuilder.pipeline import build_file
-    from envbuilder.plan import BuildPlan
-    from envbuilder.records import QUESTION_KINDS
-    from envbuilder.spec import PRESETS
-
-    plan = BuildPlan(
-        QUESTION_KINDS,
-        recipe.environments,
-        recipe.level,  # type: ignore[arg-type]
-        PRESETS[recipe.level].levels,
-        recipe.seed,
-        "train",
-    )
-    done = 0
-
-    def built(refused: object) -> None:
-        nonlocal done
-        done += 1
-        watch("build", done, recipe.environments)
-
-    build_file(plan, path, watch=built)
 
 
 def _demonstrated(recipe: SFTRecipe, out: Path, watch: ProgressCallback) -> tuple[list[Sample], list[str]]:
@@ -218,9 +218,9 @@ def _tokenizer(recipe: SFTRecipe, start: InitialWeights, out: Path, texts: Seque
 
     path = start.path or out / "tokenizer"
     if not path.exists():
-        partial = out / ".tokenizer"
-        network.train_tokenizer(texts, recipe.vocabulary).save_pretrained(partial)
-        partial.replace(path)
+        unfinished = out / ".tokenizer"
+        network.train_tokenizer(texts, recipe.vocabulary).save_pretrained(unfinished)
+        unfinished.replace(path)
     tokenizer = cast("PreTrainedTokenizerFast", AutoTokenizer.from_pretrained(path, local_files_only=True))
     if tokenizer.chat_template != network.CHAT_TEMPLATE:
         raise UsageError(f"{path} has another chat template than networks made here; they alone can be warmed up.")
@@ -242,15 +242,15 @@ def _model(recipe: SFTRecipe, start: InitialWeights, tokenizer: PreTrainedTokeni
 
 def _save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, manifest: JSONObject, out: Path) -> None:
     """The model directory, whole or not at all."""
-    partial = out / f".{MODEL}"
-    shutil.rmtree(partial, ignore_errors=True)
-    model.half().save_pretrained(partial)  # type: ignore[no-untyped-call]
-    tokenizer.save_pretrained(partial)
-    jsonio.write_json(partial / MANIFEST, manifest)
-    for file in partial.iterdir():
+    unfinished = out / f".{MODEL}"
+    shutil.rmtree(unfinished, ignore_errors=True)
+    model.half().save_pretrained(unfinished)  # type: ignore[no-untyped-call]
+    tokenizer.save_pretrained(unfinished)
+    jsonio.write_json(unfinished / MANIFEST, manifest)
+    for file in unfinished.iterdir():
         file.chmod(0o644)  # weights are written for their owner alone, and a bundled network is for everybody
     shutil.rmtree(out / MODEL, ignore_errors=True)
-    partial.replace(out / MODEL)
+    unfinished.replace(out / MODEL)
 
 
 # --- training ----------------------------------------------------------------------------------------------------
@@ -269,7 +269,7 @@ def _fit(
     from transformers import PrinterCallback, TrainerCallback, set_seed
 
     import_quietly("transformers")
-    from trainer.sft.loss import AssistantLossTrainer
+    from trainer.sft.loss import AssistantLossTrainer  # imports torch and TRL
 
     checkpoints, lines = out / "checkpoints", out / "metrics.jsonl"
     resumed = find_last_checkpoint(checkpoints)

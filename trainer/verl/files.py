@@ -15,10 +15,12 @@ import json
 import os
 import re
 import shlex
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.console.text import printable
 from harness.data.files import ROW_GROUP_SIZE
 from harness.data.jsonio import write_atomically
 from harness.errors import UsageError
@@ -27,6 +29,8 @@ from harness.models.local.prompting import chat_messages, has_malformed_call
 from harness.types import JSONObject, Message
 from trainer.prefixes import Prefix, prefix_to_record
 from trainer.rl.algorithms import ALGORITHMS
+from trainer.verl.prompts import read_training_prompts
+from trainer.verl.reward import step_reward
 
 ESTIMATORS = {name: algorithm.verl for name, algorithm in ALGORITHMS.items() if algorithm.verl}
 """verl's names of those algorithms that it has."""
@@ -197,6 +201,27 @@ def _word(override: str) -> str:
 
 
 # --- all of it -----------------------------------------------------------------------------------------------------
+
+
+def export_prompts(folder: Path, patterns: Sequence[str], data: Mapping[str, Path], export: Export) -> None:
+    """Writes the prompts that patterns name, and what trains on them, and says where.
+
+    Raises UsageError for prompts, a reward or a model that cannot be exported; then nothing is written.
+    """
+    step_reward(export.reward)
+    if not MODEL.fullmatch(export.model):
+        raise UsageError(f"--model {export.model!r} has characters that verl's command line does not take as they are.")
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"--out names {folder}, which is a file; name a folder.")
+    prefixes = read_training_prompts(patterns, data)
+    write_export(folder, prefixes, export)
+    print(printable(f"{len(prefixes):,} prompts for verl: {folder}; start with {folder / 'launch.sh'}"))
+    if len(prefixes) < BATCH:
+        print(
+            f"verl takes {BATCH} prompts a step and starts with no fewer: collect more, or hand "
+            "data.train_batch_size=N and actor_rollout_ref.actor.ppo_mini_batch_size=M to launch.sh.",
+            file=sys.stderr,
+        )
 
 
 def write_export(folder: Path, prefixes: Sequence[Prefix], export: Export) -> None:

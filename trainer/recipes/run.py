@@ -1,0 +1,130 @@
+"""`harness train`: from a recipe to a trained model, in the regime that the recipe is for.
+
+Whatever can be refused without torch is refused before it is imported, and where it is not installed: the regimes
+import it themselves, when they train.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from harness.console.progress import ProgressBar
+from harness.errors import UsageError
+from harness.models.local.folder import check_folder
+from harness.models.local.packages import check_packages, set_library_defaults
+from harness.registry import suggest_names
+from harness.runs.claims import claimed
+from harness.types import JSONObject
+from trainer import bundled
+from trainer.distributed import is_distributed, is_main_process, wait_for_everyone
+from trainer.recipes.load import load_recipe, recipe_to_toml
+from trainer.rl.data import check_tasks
+from trainer.rl.run import check_model, describe_result, identify_rl_run, read_rl_result, train_rl
+from trainer.rl.settings import RLRecipe
+from trainer.run_directory import ProgressCallback, begin_run, find_run
+from trainer.sft.settings import SFTRecipe
+from trainer.sft.train import InitialWeights, describe_manifest, identify_sft_run, read_sft_manifest, train_sft
+
+BUNDLED = "bundled/"
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingRequest:
+    """What a person asked for, as the options of `harness train` name it.
+
+    changes  values of the recipe that were said: --set, --algorithm, --reward
+    command  the words that give this run again
+    """
+
+    recipe: str | None
+    changes: Mapping[str, str]
+    regime: str | None
+    model: str | None
+    tasks: Sequence[str]
+    data: Mapping[str, Path]
+    out: Path
+    command: Sequence[str]
+    resume: bool = False
+    quiet: bool = False
+
+
+def train_by_recipe(request: TrainingRequest) -> str:
+    """Trains what is left to train; returns what a person is told at the end, "" where this process does not lead.
+
+    Raises UsageError before anything is built if the input is bad.
+    """
+    recipe = load_recipe(request.recipe, request.changes, request.regime)
+    start = find_initial_weights(request.model)
+    check_packages("training", ("torch", "transformers", "trl", "datasets", "accelerate"), "train")
+    set_library_defaults()
+    if isinstance(recipe, SFTRecipe):
+        return imitate_demonstrations(request, recipe, start)
+    return maximise_reward(request, recipe, start)
+
+
+def imitate_demonstrations(request: TrainingRequest, recipe: SFTRecipe, start: InitialWeights) -> str:
+    """The regime sft; returns what a person is told at the end."""
+    if is_distributed():
+        raise UsageError("--regime sft trains in one process; start it without a launcher.")
+    if request.tasks:
+        raise UsageError("--regime sft takes its environments from the recipe (train_file), not from --tasks.")
+    if request.recipe is None:
+        raise UsageError("--recipe is missing: --regime sft needs one, such as tiny-base.")
+    out = request.out
+    with hold_run(request, identify_sft_run(recipe, start), recipe) as watch:
+        manifest = read_sft_manifest(out) or train_sft(recipe, start, out, request.command, watch)
+    return describe_manifest(manifest, out)
+
+
+def maximise_reward(request: TrainingRequest, recipe: RLRecipe, start: InitialWeights) -> str:
+    """The regimes step and episode; returns what a person is told at the end, where this process leads."""
+    if start.path is None or start.name is None:
+        raise UsageError("--model is missing: a model directory or bundled/NAME to go on from.")
+    out, tasks, data = request.out, request.tasks, request.data
+    model = check_model(recipe, start.name, start.path)
+    check_tasks(recipe, tasks, data)
+    with hold_run(request, identify_rl_run(recipe, start.name, start.path, tasks), recipe) as watch:
+        result = read_rl_result(out) or train_rl(recipe, model, tasks, data, out, request.command, watch)
+    return describe_result(result, out) if is_main_process() else ""
+
+
+@contextmanager
+def hold_run(
+    request: TrainingRequest, identity: JSONObject, recipe: SFTRecipe | RLRecipe
+) -> Iterator[ProgressCallback]:
+    """Around a run: its directory is claimed, and whoever interrupts it is told how to go on."""
+    leads = is_main_process()
+    find = partial(find_run, request.out, identity, request.resume)
+    begin = partial(begin_run, request.out, identity, recipe_to_toml(recipe))
+    claim = claimed(request.out, find, begin) if leads else nullcontext()
+    with claim, ProgressBar(quiet=request.quiet or not leads) as progress:
+        wait_for_everyone()
+        try:
+            yield progress.watch
+        except KeyboardInterrupt:
+            print(
+                "Interrupted. What was done is kept; the same command with --resume goes on from the last checkpoint.",
+                file=sys.stderr,
+            )
+            raise
+
+
+def find_initial_weights(model: str | None) -> InitialWeights:
+    """Where the weights come from. Raises UsageError where there is no usable model."""
+    if model is None:
+        return InitialWeights()
+    path = Path(model)
+    if model.startswith(BUNDLED) and not path.is_dir():
+        name = model.removeprefix(BUNDLED)
+        if name not in bundled.NAMES:
+            raise UsageError(
+                f"No model is called {model!r}.{suggest_names(model, [BUNDLED + name for name in bundled.NAMES])}"
+            )
+        path = bundled.model_path(name)
+    check_folder(f"--model {model}", path, {})
+    return InitialWeights(path, model)
