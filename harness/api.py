@@ -24,7 +24,7 @@ from harness.evaluation.rescore import score_anew
 from harness.evaluation.run import Run, read_run
 from harness.models import ModelOptions, expand_names, load_models
 from harness.models.api.wire import assign_call_ids
-from harness.models.base import adapted
+from harness.models.base import adapt_model
 from harness.redaction import Redactor
 from harness.registry import select_tasks
 from harness.rollout import Episode, play_episode_async
@@ -198,7 +198,7 @@ def _model(model: str | Model | Speaker, concurrency: int, seed: int | None) -> 
         return load_models([name], ModelOptions({}, None, concurrency, seed, redact=REDACT))[0]
     name = getattr(model, "__name__", type(model).__name__)
     if hasattr(model, "fingerprint"):
-        return adapted(model, name)
+        return adapt_model(model, name)
     try:
         code = jsonio.digest(inspect.getsource(cast(Any, model)))
     except (OSError, TypeError):

@@ -15,7 +15,7 @@ from harness.stops import StopReason
 
 Role = Literal["system", "user", "assistant", "tool"]
 Outcome = Literal["ok", "turn_limit", "token_limit", "model_error", "infrastructure_error"]
-FAILED: frozenset[Outcome] = frozenset({"model_error", "infrastructure_error"})
+FAILED_OUTCOMES: frozenset[Outcome] = frozenset({"model_error", "infrastructure_error"})
 """Outcomes of episodes that an error ended; they stay in every denominator."""
 CallStatus = Literal["ok", "raised", "timeout", "killed", "truncated", "unknown_tool", "malformed"]
 JSONObject = dict[str, Any]

@@ -23,7 +23,7 @@ from typing import Any
 from harness.cli import main
 from harness.data import jsonio
 from harness.errors import HarnessError, UsageError
-from harness.runs.directory import RunDirectory, packed
+from harness.runs.directory import RunDirectory, pack_records
 from results.runs import read_run
 
 ROOT = Path(__file__).parents[1]
@@ -62,7 +62,7 @@ def add_run(run: Path, name: str, command: str, folder: Path = FOLDER) -> None:
     manifest = jsonio.parse_json((run / "manifest.json").read_bytes())
     jsonio.write_json(target / "manifest.json", {**manifest, "sources": _without_places(manifest["sources"])})
     shutil.copyfile(run / "summary.json", target / "summary.json")
-    (target / PACKED_SAMPLES).write_bytes(packed(RunDirectory.open(run).content()))
+    (target / PACKED_SAMPLES).write_bytes(pack_records(RunDirectory.open(run).content()))
     (target / COMMAND).write_text(command + "\n", encoding="utf-8")
 
 

@@ -33,7 +33,7 @@ from envbuilder.records import (
 )
 from harness.data import jsonio
 from harness.errors import UsageError
-from harness.runs.claims import claimed, is_free
+from harness.runs.claims import claim_directory, is_free
 from harness.runs.directory import RecordAppender, record_to_line
 from harness.types import Usage
 
@@ -81,7 +81,7 @@ class BuildDirectory:
         """Begins a build, or goes on with one that the same `identity` decides; `close` or the end of the context
         gives it up."""
         own = jsonio.parse_json(self._redact(jsonio.canonical_json({"schema": SCHEMA, "identity": dict(identity)})))
-        self._open.enter_context(claimed(self.directory, partial(self._check, own), partial(self._begin, own)))
+        self._open.enter_context(claim_directory(self.directory, partial(self._check, own), partial(self._begin, own)))
         self._latest.clear()
         for stage, name in (*STAGE_FILES.items(), (REJECTED, REJECTED)):
             path = self.directory / name

@@ -7,7 +7,7 @@ import sys
 from tqdm import tqdm
 
 from harness.data.schema import Record
-from harness.types import FAILED
+from harness.types import FAILED_OUTCOMES
 
 
 class ProgressBar:
@@ -73,6 +73,6 @@ class RunningScore:
         if value is not None:
             self._total += value
             self._scored += 1
-        self._failures += record["outcome"] in FAILED
+        self._failures += record["outcome"] in FAILED_OUTCOMES
         score = f"{self._total / self._scored:.3f}" if self._scored else "-"
         self._progress.advance(note=f"{self._headline} {score}, failed {self._failures}")

@@ -12,7 +12,7 @@ from harness.data.schema import MetricJSON, Record, Summary, SummaryEntry
 from harness.metrics import HEADLINE, find_metric, shown_in
 from harness.runs import averages
 from harness.runs.summary import PASS_METRIC, heeded_reasoning
-from harness.types import FAILED
+from harness.types import FAILED_OUTCOMES
 
 DASH = "-"
 WIDTH = 118
@@ -105,7 +105,7 @@ def format_reasoning(summary: Summary) -> str:
 
 def count_failed(entry: SummaryEntry) -> int:
     """How many of a task's or group's episodes ended in an error of the model or the infrastructure."""
-    return sum(count for outcome, count in entry["outcomes"].items() if outcome in FAILED)
+    return sum(count for outcome, count in entry["outcomes"].items() if outcome in FAILED_OUTCOMES)
 
 
 def failed_mark(entries: Iterable[SummaryEntry | None]) -> str:

@@ -28,7 +28,7 @@ from harness.runs.summary import summarise_run
 from harness.scoring.verdict import blame_task, score_trajectory
 from harness.stops import REFUSED_AT_THE_DOOR
 from harness.types import (
-    FAILED,
+    FAILED_OUTCOMES,
     Model,
     RunKey,
     Sample,
@@ -128,7 +128,7 @@ async def _play_pending(
         player.budget.add(trajectory.usage, player.price, 0 if free else trajectory.turns)
         player.budget.add(trajectory.user_usage or Usage(), player.user_price)
         held.append(record)
-        if first is None or first.accepted or record["outcome"] not in FAILED:
+        if first is None or first.accepted or record["outcome"] not in FAILED_OUTCOMES:
             write(held)
             held.clear()
 

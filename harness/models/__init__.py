@@ -21,7 +21,7 @@ from pathlib import Path
 from types import ModuleType
 
 from harness.errors import HarnessError, UsageError
-from harness.models.base import adapted
+from harness.models.base import adapt_model
 from harness.redaction import Redactor, public_url
 from harness.registry import find_entry_points, load_entry_point, suggest_names
 from harness.types import Model
@@ -133,7 +133,7 @@ def load_model(name: str, options: ModelOptions) -> Model:
     if listed and rest not in listed:
         raise UsageError(f"No model is called {name!r}.{suggest_names(name, [f'{prefix}/{n}' for n in listed])}")
     try:
-        return adapted(load_backend(prefix).load(rest, options), public_name(name))
+        return adapt_model(load_backend(prefix).load(rest, options), public_name(name))
     except HarnessError:
         raise
     except Exception as error:

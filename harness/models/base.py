@@ -17,7 +17,7 @@ REQUIRED = ("name", "fingerprint", "__call__")
 OPTIONAL = ("check", "switch", "aclose", "close")
 
 
-def adapted(found: Any, name: str) -> Model:
+def adapt_model(found: Any, name: str) -> Model:
     """What was loaded as `name`, as a Model. Raises UsageError where it lacks what a model must have."""
     if isinstance(found, Model):
         return found

@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 @contextmanager
-def claimed(path: Path, find: Callable[[], T | None], begin: Callable[[], T]) -> Iterator[T]:
+def claim_directory(path: Path, find: Callable[[], T | None], begin: Callable[[], T]) -> Iterator[T]:
     """Holds a directory as its only writer for as long as the context lasts, and gives the run in it.
 
     `find` gives the run that is there to go on with, None where one may begin, and raises UsageError for whatever
@@ -47,11 +47,11 @@ def is_free(path: Path, *begun: str) -> bool:
 def lock_directory(path: Path) -> Iterator[None]:
     """Holds a directory against other writers. Raises UsageError where one is at work."""
     with (path / LOCK_FILE).open("ab") as file:
-        hold(file, path)
+        hold_lock(file, path)
         yield
 
 
-def hold(file: IO[bytes], path: Path) -> None:
+def hold_lock(file: IO[bytes], path: Path) -> None:
     """Locks an open file until it is closed. Raises UsageError where another process writes to `path`."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

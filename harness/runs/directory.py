@@ -16,9 +16,9 @@ from types import TracebackType
 from typing import IO, Any, cast
 
 from harness.data import jsonio
-from harness.runs.claims import claimed, hold, is_free
+from harness.runs.claims import claim_directory, hold_lock, is_free
 from harness.errors import UsageError
-from harness.runs.identity import continued, differences, told
+from harness.runs.identity import find_allowed_changes, find_differences, describe_differences
 from harness.data.schema import Manifest, Record, Summary
 from harness.runs.faults import find_manifest_fault, find_record_fault
 
@@ -77,11 +77,11 @@ class RunDirectory:
         directory holds anything else."""
         if (path / "manifest.json").exists():
             earlier = cls.open(path)
-            differing = differences(earlier.manifest, manifest)
+            differing = find_differences(earlier.manifest, manifest)
             if set(differing) == {"verifier"}:
                 raise UsageError(f"{path} was scored by another verifier; bring it up to date by `harness rescore`.")
             if differing:
-                raise UsageError(f"{path} holds another run ({told(differing)}); name another directory with --out.")
+                raise UsageError(f"{path} holds another run ({describe_differences(differing)}); name another directory with --out.")
             if not resume:
                 raise UsageError(f"{path} holds this run already; go on with it by --resume, or name another --out.")
             if earlier.episodes_path() == earlier.packed_path:
@@ -101,8 +101,8 @@ class RunDirectory:
             jsonio.write_json(path / "manifest.json", manifest)
             return cls(path, manifest)
 
-        with claimed(path, lambda: cls.check(path, manifest, resume), begin) as run:
-            if changes := continued(run.manifest, manifest):
+        with claim_directory(path, lambda: cls.check(path, manifest, resume), begin) as run:
+            if changes := find_allowed_changes(run.manifest, manifest):
                 run.summary_path.unlink(missing_ok=True)  # evaluation writes it again once the run is complete
                 run.update_manifest(**changes)
             yield run
@@ -191,14 +191,14 @@ class RunDirectory:
         """Replaces all episode records, for a rescore; only inside `locked`. What is packed stays packed."""
         text = "".join(map(record_to_line, records))
         if self.episodes_path() == self.packed_path:
-            jsonio.write_atomically(self.packed_path, packed(text.encode("utf-8", "replace")))
+            jsonio.write_atomically(self.packed_path, pack_records(text.encode("utf-8", "replace")))
         else:
             jsonio.write_atomically(self.samples_path, text)
         jsonio.write_json(self.path / "manifest.json", manifest)
         self.manifest = manifest
 
 
-def packed(content: bytes) -> bytes:
+def pack_records(content: bytes) -> bytes:
     """What samples.jsonl.xz holds: the same bytes for the same content."""
     return lzma.compress(content, preset=9)
 
@@ -223,7 +223,7 @@ class RecordAppender:
         self._redact = redact
         self._file: IO[bytes] = path.open("a+b")
         try:
-            hold(self._file, path.parent)
+            hold_lock(self._file, path.parent)
         except UsageError:
             self._file.close()
             raise

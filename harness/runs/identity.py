@@ -42,7 +42,7 @@ def _default(field: Field[Any]) -> Any:
 ManifestDifference = dict[str, tuple[Any, Any]]
 
 
-def differences(earlier: Mapping[str, Any], asked: Mapping[str, Any]) -> ManifestDifference:
+def find_differences(earlier: Mapping[str, Any], asked: Mapping[str, Any]) -> ManifestDifference:
     """What of the configuration is another run's: name to what is there and what is asked for now. Where the model is
     another, what its backend says of it rather than a digest, if that tells them apart: secrets are equal there."""
     then, wanted = (dict(_flat(identity)) for identity in (earlier["identity"], _as_begun(earlier, asked)))
@@ -59,7 +59,7 @@ def differences(earlier: Mapping[str, Any], asked: Mapping[str, Any]) -> Manifes
     return differing
 
 
-def continued(earlier: Mapping[str, Any], asked: Mapping[str, Any]) -> JSONObject:
+def find_allowed_changes(earlier: Mapping[str, Any], asked: Mapping[str, Any]) -> JSONObject:
     """The parts of the manifest that are others once a run without `differences` goes on: its epochs, and every
     address that its model had."""
     changes: JSONObject = {}
@@ -72,7 +72,7 @@ def continued(earlier: Mapping[str, Any], asked: Mapping[str, Any]) -> JSONObjec
     return changes
 
 
-def told(differing: ManifestDifference) -> str:
+def describe_differences(differing: ManifestDifference) -> str:
     """The first three differences, for a person."""
     said = ", ".join(f"{name}: {_short(a)} there, {_short(b)} now" for name, (a, b) in list(differing.items())[:3])
     return said + (f" and {len(differing) - 3} more" if len(differing) > 3 else "")

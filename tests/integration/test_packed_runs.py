@@ -8,7 +8,7 @@ import pytest
 from commands import episodes, harness, one_sentence, summary
 from result_runs import one_task, write_run
 
-from harness.runs.directory import RunDirectory, packed
+from harness.runs.directory import RunDirectory, pack_records
 
 READERS = (("show",), ("table",), ("rescore",), ("compare", "--brief"), ("report", "--out", "report.html"))
 
@@ -31,7 +31,7 @@ def pack(run):
     """What `xz samples.jsonl` does."""
     content = (run / "samples.jsonl").read_bytes()
     (run / "samples.jsonl").unlink()
-    (run / "samples.jsonl.xz").write_bytes(packed(content))
+    (run / "samples.jsonl.xz").write_bytes(pack_records(content))
     return content
 
 
@@ -57,7 +57,7 @@ def test_a_folder_of_packed_runs_is_found_and_a_part_of_a_file_is_counted(tmp_pa
     run = write_run(tmp_path / "runs" / "one", one_task([0.2, 0.4, 0.9]))
     content = pack(run)
     assert "0.500" in harness("table", tmp_path / "runs").stdout
-    (run / "samples.jsonl.xz").write_bytes(b"".join(map(packed, content[:-9].splitlines(keepends=True))))
+    (run / "samples.jsonl.xz").write_bytes(b"".join(map(pack_records, content[:-9].splitlines(keepends=True))))
     done = harness("table", tmp_path / "runs")
     assert "2 of its 3 episodes" in done.stderr and "0.300" in done.stdout
 
@@ -68,7 +68,7 @@ def test_rescoring_keeps_a_packed_run_packed_and_gives_the_same_bytes(run):
     before = files(run)
     wrong = content.replace(b'"solve_f1":0.0', b'"solve_f1":0.5')
     assert wrong != content
-    (run / "samples.jsonl.xz").write_bytes(packed(wrong))
+    (run / "samples.jsonl.xz").write_bytes(pack_records(wrong))
     for changed in (len(content.splitlines()), 0):
         done = harness("rescore", run)
         assert done.returncode == 0, done.stderr

@@ -3,11 +3,11 @@
 import pytest
 
 from harness.errors import UsageError
-from harness.runs.claims import LOCK_FILE, claimed, is_free, lock_directory
+from harness.runs.claims import LOCK_FILE, claim_directory, is_free, lock_directory
 
 
 def claim(path, found=lambda: None):
-    return claimed(path, found, lambda: "begun")
+    return claim_directory(path, found, lambda: "begun")
 
 
 def test_a_new_directory_is_begun_and_held(tmp_path):

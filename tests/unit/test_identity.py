@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field
 import pytest
 
 from harness.data import jsonio
-from harness.runs.identity import continued, differences, identity_json
+from harness.runs.identity import find_allowed_changes, find_differences, identity_json
 from harness.runs.record import key_of
 from harness.types import Limits, Reasoning, RunKey, Sampling
 
@@ -88,34 +88,34 @@ A, B, C = (f"http://{host}:8000" for host in "abc")
 @pytest.mark.parametrize("made", [endpoint, served])
 def test_a_model_at_another_address_is_the_same_and_its_addresses_are_kept(made):
     run = manifest(made(A))
-    assert differences(run, manifest(made(B))) == {}
-    assert continued(run, run) == {}
+    assert find_differences(run, manifest(made(B))) == {}
+    assert find_allowed_changes(run, run) == {}
     for other in (B, B, C, A):
-        assert differences(run, manifest(made(other))) == {}
-        run |= continued(run, manifest(made(other)))
+        assert find_differences(run, manifest(made(other))) == {}
+        run |= find_allowed_changes(run, manifest(made(other)))
     assert run["identity"] == manifest(made(A))["identity"]
     assert run["base_urls"] == [made(url)["base_url"] for url in (A, B, C)]
 
 
 def test_a_simulated_user_at_another_address_is_the_same():
     run, moved = (manifest(endpoint(A), user=endpoint(url, name="u")) for url in (A, B))
-    assert differences(run, moved) == {}
+    assert find_differences(run, moved) == {}
     other = manifest(endpoint(A), user=endpoint(B, name="another"))
-    assert set(differences(run, other)) == {"users.t.model", "users.t.model_fingerprint"}
+    assert set(find_differences(run, other)) == {"users.t.model", "users.t.model_fingerprint"}
 
 
 def test_what_else_differs_is_named_without_the_address():
     other = manifest(endpoint(B, args={"api": "chat"}))
-    assert differences(manifest(endpoint(A)), other) == {"model.args.api": (None, "chat")}
+    assert find_differences(manifest(endpoint(A)), other) == {"model.args.api": (None, "chat")}
 
 
 def test_a_secret_that_differs_is_not_taken_for_a_move():
     run, other = manifest(endpoint(A)), manifest(endpoint(B), model_fingerprint="of what was redacted")
-    assert set(differences(run, other)) == {"model_fingerprint"}
+    assert set(find_differences(run, other)) == {"model_fingerprint"}
 
 
 def test_more_epochs_are_the_same_run_and_fewer_are_not():
     run = manifest(endpoint(A), epochs=2)
-    assert differences(run, manifest(endpoint(A), epochs=3)) == {}
-    assert continued(run, manifest(endpoint(A), epochs=3)) == {"identity": {**run["identity"], "epochs": 3}}
-    assert differences(run, manifest(endpoint(A), epochs=1)) == {"epochs": (2, 1)}
+    assert find_differences(run, manifest(endpoint(A), epochs=3)) == {}
+    assert find_allowed_changes(run, manifest(endpoint(A), epochs=3)) == {"identity": {**run["identity"], "epochs": 3}}
+    assert find_differences(run, manifest(endpoint(A), epochs=1)) == {"epochs": (2, 1)}

@@ -10,7 +10,7 @@ from harness import models
 from harness.batching import BatchModel
 from harness.errors import ModelFailure, UsageError
 from harness.models import ModelOptions
-from harness.models.base import adapted
+from harness.models.base import adapt_model
 from harness.types import Model, ModelRequest, Reasoning, Reply, Sampling
 
 ASKED = ModelRequest([], (), Sampling(), sample())
@@ -94,7 +94,7 @@ def test_one_that_inherits_is_left_alone():
             return speak(request)
 
     model = Mine()
-    assert adapted(model, "mine/own") is model
+    assert adapt_model(model, "mine/own") is model
 
 
 @pytest.mark.parametrize(

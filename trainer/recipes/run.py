@@ -18,7 +18,7 @@ from harness.errors import UsageError
 from harness.models.local.folder import check_folder
 from harness.models.local.packages import check_packages, set_library_defaults
 from harness.registry import suggest_names
-from harness.runs.claims import claimed
+from harness.runs.claims import claim_directory
 from harness.types import JSONObject
 from trainer import bundled
 from trainer.distributed import is_distributed, is_main_process, wait_for_everyone
@@ -101,7 +101,7 @@ def hold_run(
     leads = is_main_process()
     find = partial(find_run, request.out, identity, request.resume)
     begin = partial(begin_run, request.out, identity, recipe_to_toml(recipe))
-    claim = claimed(request.out, find, begin) if leads else nullcontext()
+    claim = claim_directory(request.out, find, begin) if leads else nullcontext()
     with claim, ProgressBar(quiet=request.quiet or not leads) as progress:
         wait_for_everyone()
         try:
