@@ -2,10 +2,9 @@
 
 Episodes that share a world (or a question, played in several epochs) are not independent, so standard errors are
 clustered: residuals are summed within a cluster before they are squared (the sandwich estimator with the G/(G-1)
-correction; Cameron and Miller, 2015, section II), and intervals use Student's t with as many degrees of freedom as
-there are clusters, less one for every mean that was estimated; a mean at the end of its scale, where no value differs,
-gets the exact binomial limit instead of an interval without width.
-Bootstrap and significance tests belong to `results`.
+correction; Cameron and Miller, 2015, section II). Intervals of values with bounds are by harness.intervals, which says
+how; those of counts are Student's t, with the degrees of freedom of Welch (1947) and Satterthwaite (1946).
+How often they cover: benchmarks/coverage.py. Bootstrap and significance tests belong to `results`.
 """
 
 from __future__ import annotations
@@ -15,6 +14,7 @@ import operator
 from collections import defaultdict
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from harness.data.schema import MetricJSON
 
@@ -27,13 +27,13 @@ PairedObservation = tuple[Hashable, float, float]
 @dataclass(frozen=True, slots=True)
 class Estimate:
     """A mean over n values: `stderr` and `ci95` are None with fewer than two clusters, `value` too when n is 0.
-    `freedom`: the degrees of freedom of Student's t, where the interval is by it."""
+    `freedom`: the degrees of freedom of the standard error, where there is one above 0."""
 
     value: float | None
     stderr: float | None
     ci95: tuple[float, float] | None
     n: int
-    freedom: int | None = None
+    freedom: float | None = None
 
     def as_json(self) -> MetricJSON:
         return {
@@ -46,6 +46,8 @@ class Estimate:
 
 ROUNDING = 1e-12
 """A standard error below it is what adding up leaves of values that do not differ."""
+ENOUGH = 5
+"""Clusters with which there is an interval although some task has a single one."""
 EMPTY = Estimate(None, None, None, 0)
 
 
@@ -61,9 +63,10 @@ def estimate(
 ) -> Estimate:
     """The macro mean over strata: every stratum weighs the same, or as `weights` say, however many values it has.
 
-    One stratum gives the plain mean. An empty stratum makes the macro mean undefined (n = 0). `bounds` clips the
-    interval of a quantity that cannot leave them. No interval where nothing is known of the spread: a stratum with a
-    single cluster, or values that do not differ although they could.
+    One stratum gives the plain mean. An empty stratum makes the macro mean undefined (n = 0). `bounds` are those of a
+    quantity that cannot leave them. No interval where nothing is known of the spread: a single cluster, or a stratum
+    with one where there are fewer than five in all; without bounds also any stratum with a single cluster, and values
+    that do not differ.
     """
     if not strata or not all(strata):
         return EMPTY
@@ -71,16 +74,16 @@ def estimate(
     shares = _shares(strata, weights)
     value = mean(centres) if weights is None else math.fsum(map(operator.mul, shares, centres))
     n = sum(len(stratum) for stratum in strata)
-    clusters = len({cluster for stratum in strata for cluster, _ in stratum})
-    if bounds and value in bounds and clusters > 1:
-        return Estimate(value, 0.0, _at_a_bound(value, clusters, bounds), n)
-    spread = _spread(strata, centres, shares)
-    if spread is None:
+    parts = [_part(*given) for given in zip(strata, centres, shares, strict=True)]
+    clusters = len({cluster for part in parts for cluster in part.residuals})
+    samples = _samples(parts)
+    stderr, freedom = _error(samples)
+    if stderr is None and bounds and value in bounds and clusters > 1:
+        stderr = 0.0
+    if stderr is None and clusters < ENOUGH:
         return Estimate(value, None, None, n)
-    stderr, freedom = spread
-    if stderr < ROUNDING:
-        return Estimate(value, 0.0, None, n)
-    return Estimate(value, stderr, _interval(value, stderr, freedom, bounds), n, freedom)
+    found = _limits(samples, bounds) if bounds else _students(value, stderr, freedom)
+    return Estimate(value, stderr, found, n, freedom)
 
 
 def _shares(strata: Sequence[Sequence[Observation]], weights: Sequence[float] | None) -> list[float]:
@@ -89,56 +92,133 @@ def _shares(strata: Sequence[Sequence[Observation]], weights: Sequence[float] | 
     return [weight / math.fsum(given) for weight in given]
 
 
-def _spread(
-    strata: Sequence[Sequence[Observation]], centres: Sequence[float], shares: Sequence[float]
-) -> tuple[float, int] | None:
-    """Standard error and degrees of freedom of the macro mean; None where a stratum has one cluster.
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What clusters that share none with others tell of a macro mean: those of one stratum, or of several that have
+    clusters in common.
+
+    A value's weight is its part of the macro mean; a residual is a deviation from the stratum's mean, weighed so.
+    `values` and `weights` sum the squared weights of values and of clusters; `apart`, `squares` and `fourths` sum the
+    squared residuals of values, and the squares and fourth powers of those of clusters.
+    """
+
+    share: float
+    mean: float
+    clusters: int
+    values: float
+    weights: float
+    apart: float
+    squares: float
+    fourths: float
+
+    @property
+    def variance(self) -> float:
+        """Of what this adds to the macro mean, with the correction for few clusters. Needs two of them."""
+        return self.clusters / (self.clusters - 1) * self.squares
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A stratum's share in the macro mean, its mean, and of every cluster its weight and its values' residuals; or of
+    several strata together."""
+
+    share: float
+    mean: float
+    values: float
+    weights: Mapping[Hashable, float]
+    residuals: Mapping[Hashable, Sequence[float]]
+
+
+def _part(stratum: Sequence[Observation], centre: float, share: float) -> _Part:
+    residuals: dict[Hashable, list[float]] = defaultdict(list)
+    n = len(stratum)
+    for cluster, value in stratum:
+        residuals[cluster].append(share * (value - centre) / n)
+    weights = {cluster: share * len(own) / n for cluster, own in residuals.items()}
+    return _Part(share, centre, share**2 / n, weights, residuals)
+
+
+def _samples(parts: Sequence[_Part]) -> list[Sample]:
+    """The strata, those that share clusters put together, however many lie between them.
 
     Where no cluster reaches into several strata, each stratum estimates a mean of its own and is corrected by itself
-    (stratified sampling of clusters; Cochran, 1977, chapter 5); strata that share clusters are one sample.
+    (stratified sampling of clusters; Cochran, 1977, chapter 5); strata that share clusters are one sample. A stratum
+    with a single cluster says nothing of its spread even where others share it.
     """
-    residuals: list[dict[Hashable, list[float]]] = []
-    for stratum, centre, share in zip(strata, centres, shares, strict=True):
-        own: dict[Hashable, list[float]] = defaultdict(list)
-        for cluster, value in stratum:
-            own[cluster].append(share * (value - centre) / len(stratum))
-        residuals.append(own)
-    if any(len(own) < 2 for own in residuals):
-        return None
-    samples = _joined(residuals)
-    variance = math.fsum(
-        len(own) / (len(own) - 1) * math.fsum(math.fsum(parts) ** 2 for parts in own.values()) for own in samples
+    joined: list[list[_Part]] = []
+    for part in (part for part in parts if len(part.weights) > 1):
+        shared = [one for one in joined if not all(other.weights.keys().isdisjoint(part.weights) for other in one)]
+        apart = [one for one in joined if one not in shared]
+        joined = [*apart, [*chain.from_iterable(shared), part]]
+    single = [[part] for part in parts if len(part.weights) == 1]
+    return [_sample(_together(strata)) for strata in (*joined, *single)]
+
+
+def _together(parts: Sequence[_Part]) -> _Part:
+    if len(parts) == 1:
+        return parts[0]
+    weights: dict[Hashable, float] = defaultdict(float)
+    residuals: dict[Hashable, list[float]] = defaultdict(list)
+    for part in parts:
+        for cluster, own in part.residuals.items():
+            weights[cluster] += part.weights[cluster]
+            residuals[cluster] += own
+    share = math.fsum(part.share for part in parts)
+    mean = math.fsum(part.share * part.mean for part in parts) / (share or 1.0)
+    return _Part(share, mean, math.fsum(part.values for part in parts), weights, residuals)
+
+
+def _sample(part: _Part) -> Sample:
+    squares = [math.fsum(own) ** 2 for own in part.residuals.values()]
+    return Sample(
+        share=part.share,
+        mean=part.mean,
+        clusters=len(squares),
+        values=part.values,
+        weights=math.fsum(weight * weight for weight in part.weights.values()),
+        apart=math.fsum(residual * residual for residual in chain.from_iterable(part.residuals.values())),
+        squares=math.fsum(squares),
+        fourths=math.fsum(square * square for square in squares),
     )
-    return math.sqrt(variance), sum(len(own) - 1 for own in samples)
 
 
-def _joined(strata: Sequence[Mapping[Hashable, list[float]]]) -> list[dict[Hashable, list[float]]]:
-    """The strata, those that share clusters put together, however many lie between them."""
-    samples: list[dict[Hashable, list[float]]] = []
-    for own in strata:
-        apart = [sample for sample in samples if sample.keys().isdisjoint(own)]
-        together: dict[Hashable, list[float]] = defaultdict(list)
-        for part in (*(sample for sample in samples if not sample.keys().isdisjoint(own)), own):
-            for cluster, values in part.items():
-                together[cluster] += values
-        samples = [*apart, together]
-    return samples
+def _error(samples: Sequence[Sample]) -> tuple[float | None, float | None]:
+    """Standard error and degrees of freedom of the macro mean: None where a stratum has one cluster, and no degrees of
+    freedom where nothing differs."""
+    if any(sample.clusters < 2 for sample in samples):
+        return None, None
+    variances = [sample.variance for sample in samples]
+    freedoms = [sample.clusters - 1 for sample in samples]
+    stderr = math.sqrt(math.fsum(variances))
+    if stderr < ROUNDING:
+        return 0.0, None
+    return stderr, _freedom(variances, freedoms)
 
 
-def _interval(value: float, stderr: float, freedom: int, bounds: tuple[float, float] | None) -> tuple[float, float]:
+def _freedom(variances: Sequence[float], freedoms: Sequence[int]) -> float:
+    """Degrees of freedom of a sum of variances, in the form that stays near the truth where they have few (Welch, 1947;
+    those of one sample as they are)."""
+    largest = float(sum(freedoms))
+    if len(freedoms) == 1:
+        return largest
+    parts = math.fsum(one**2 / (freedom + 2) for one, freedom in zip(variances, freedoms, strict=True))
+    return min(largest, math.fsum(variances) ** 2 / parts - 2)
+
+
+def _limits(samples: Sequence[Sample], bounds: tuple[float, float]) -> tuple[float, float]:
+    from harness.intervals import limits, table_of
+
+    low, high = limits(table_of([sample for sample in samples if sample.share]), bounds)
+    return float(low[0]), float(high[0])
+
+
+def _students(value: float, stderr: float | None, freedom: float | None) -> tuple[float, float] | None:
+    if stderr is None or freedom is None:
+        return None
     from scipy.special import stdtrit
 
     reach = float(stdtrit(freedom, 0.975)) * stderr
-    low, high = value - reach, value + reach
-    return (max(low, bounds[0]), min(high, bounds[1])) if bounds else (low, high)
-
-
-def _at_a_bound(value: float, clusters: int, bounds: tuple[float, float]) -> tuple[float, float]:
-    """Where every value is the best or the worst possible, spread says nothing and the exact limit of Clopper and
-    Pearson (1934) does: 12 of 12 leaves room down to 0.025 ** (1 / 12) = 0.74."""
-    low, high = bounds
-    reach = (high - low) * (1.0 - 0.025 ** (1.0 / clusters))
-    return (low, low + reach) if value == low else (high - reach, high)
+    return value - reach, value + reach
 
 
 def pass_at(n: int, c: int, k: int) -> float:
@@ -160,8 +240,12 @@ def paired_difference(
 ) -> Estimate:
     """The macro mean of after - before over strata of pairs, weighed and clustered like the means; `bounds` are those
     of the values."""
-    reach = None if bounds is None else bounds[1] - bounds[0]
-    return estimate(differences(strata), None if reach is None else (-reach, reach), weights)
+    return estimate(differences(strata), difference_bounds(bounds), weights)
+
+
+def difference_bounds(bounds: tuple[float, float] | None) -> tuple[float, float] | None:
+    """What a difference of two values cannot leave."""
+    return bounds and (bounds[0] - bounds[1], bounds[1] - bounds[0])
 
 
 def differences(strata: Sequence[Sequence[PairedObservation]]) -> list[list[Observation]]:

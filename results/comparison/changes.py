@@ -12,7 +12,15 @@ from typing import Any, Literal
 
 from harness.errors import UsageError
 from harness.metrics import bounds_of, shown_in
-from harness.stats import Estimate, PairedObservation, differences, estimate, paired_difference, weights_of
+from harness.stats import (
+    Estimate,
+    PairedObservation,
+    difference_bounds,
+    differences,
+    estimate,
+    paired_difference,
+    weights_of,
+)
 from results.comparison.pairs import EpisodePair
 from results.comparison.significance import bootstrap_interval, detectable, holm, mcnemar_p, permutation_p
 from results.runs import Run
@@ -114,8 +122,16 @@ class _Strata:
         return estimate(values, weights=self.weights).value or 0.0
 
     def difference(self, metric: str) -> Estimate:
-        bounds = bounds_of(metric, (value for found in self.pairs for _, *both in found for value in both))
-        return paired_difference(self.pairs, bounds, self.weights)
+        return paired_difference(self.pairs, self.bounds(metric), self.weights)
+
+    def bootstrap(self, metric: str) -> tuple[float, float] | None:
+        """The other interval of the difference."""
+        bounds = self.bounds(metric)
+        return bootstrap_interval(differences(self.pairs), difference_bounds(bounds), self.weights)
+
+    def bounds(self, metric: str) -> tuple[float, float] | None:
+        """Those of the values."""
+        return bounds_of(metric, (value for found in self.pairs for _, *both in found for value in both))
 
 
 def _strata(pairs: Sequence[EpisodePair], tasks: Sequence[str], metric: str) -> _Strata:
@@ -131,8 +147,7 @@ def _strata(pairs: Sequence[EpisodePair], tasks: Sequence[str], metric: str) -> 
 def _change(pairs: Sequence[EpisodePair], scope: str, tasks: Sequence[str], metric: str) -> Change | None:
     """None where a task has no pair with the metric."""
     strata = _strata(pairs, tasks, metric)
-    changed = differences(strata.pairs)
-    p = permutation_p(changed, weights=strata.weights)
+    p = permutation_p(differences(strata.pairs), weights=strata.weights)
     if p is None:
         return None
     difference = strata.difference(metric)
@@ -142,7 +157,7 @@ def _change(pairs: Sequence[EpisodePair], scope: str, tasks: Sequence[str], metr
         before=strata.mean(1),
         after=strata.mean(2),
         difference=difference,
-        bootstrap=bootstrap_interval(changed, weights=strata.weights),
+        bootstrap=strata.bootstrap(metric),
         p=p,
         p_holm=p,
         mcnemar=_mcnemar([pair for found in strata.pairs for pair in found]),

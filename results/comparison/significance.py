@@ -1,9 +1,9 @@
 """Is a difference real? Bootstrap intervals, permutation and McNemar tests, Holm's correction, what a run could see.
 
-Means and t intervals are in harness.stats; here is what comparisons need besides. Episodes of one world, and epochs of
-one question, are no independent evidence, so what is resampled and what changes its sign is always a whole cluster.
-Everything random is seeded: the same values give the same digits. scipy does the statistics; this file says what goes
-in. Left out: Bayesian intervals, and tests of unpaired runs (play the same samples instead).
+Means and their intervals are in harness.stats; here is what comparisons need besides. Episodes of one world, and
+epochs of one question, are no independent evidence, so what is resampled and what changes its sign is always a whole
+cluster. Everything random is seeded: the same values give the same digits. scipy does the statistics; this file says
+what goes in. Left out: Bayesian intervals, and tests of unpaired runs (play the same samples instead).
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ from harness.stats import ROUNDING, Estimate, Observation
 
 RESAMPLES = 9_999
 """Of the bootstrap and of the permutation test, whose smallest p is then 2 / 10,000: two sides, 1 / 10,000 each."""
-LEAST = 3
-"""Clusters that a bootstrap needs in every stratum: two have too few different resamples to say anything."""
+LEAST = 8
+"""Clusters, counted as if of equal size (Kish, 1965), that a bootstrap needs in every stratum to reject a true null no
+more often than it says (benchmarks/coverage.py)."""
 CELLS = 2_000_000
 """Numbers that one batch of resamples may hold: 16 MB."""
 
@@ -66,15 +67,18 @@ def _sums(strata: Strata, weights: Sequence[float] | None) -> _Sums:
 
 
 def bootstrap_interval(
-    strata: Strata, seed: int = 0, resamples: int = RESAMPLES, weights: Sequence[float] | None = None
+    strata: Strata,
+    bounds: tuple[float, float] | None = None,
+    weights: Sequence[float] | None = None,
+    seed: int = 0,
+    resamples: int = RESAMPLES,
 ) -> tuple[float, float] | None:
-    """The 95 % interval of the macro mean over strata (`weights` as in harness.stats.estimate), by resampling clusters:
-    within each stratum, or all together where some reach into several strata. Studentised (Hall, 1988), because that
-    covers as it says on skewed values, where Student's t and percentiles fall short
-    (tests/property/test_results_coverage.py).
+    """The 95 % interval of the macro mean over strata (`bounds` and `weights` as in harness.stats.estimate), by
+    resampling clusters: within each stratum, or all together where some reach into several strata. Studentised and
+    symmetric (Hall, 1988): where few episodes change, its ends by themselves would reject a true null in 10 %.
 
-    None where there are fewer than three clusters in a stratum, where nothing differs, and where resamples often leave
-    a stratum without values or without spread.
+    None where a stratum has too few clusters, where nothing differs, and where resamples often leave a stratum without
+    values or without spread.
     """
     from scipy.stats import DegenerateDataWarning, bootstrap
 
@@ -82,7 +86,7 @@ def bootstrap_interval(
         return None
     sums = _sums(strata, weights)
     samples = [np.flatnonzero(row) for row in sums.counts] if sums.nested else [np.arange(sums.counts.shape[1])]
-    if min(map(len, samples)) < LEAST:
+    if min(_effective(sums.counts[:, columns].sum(0)) for columns in samples) < LEAST:
         return None
     repeats = 1 if sums.nested else len(strata)
     value, stderr = _macro(sums, samples * repeats)
@@ -107,9 +111,16 @@ def bootstrap_interval(
     found = found[~np.isnan(found)]
     if len(found) < 0.99 * resamples:
         return None
-    low, high = np.quantile(found, (0.025, 0.975), method="inverted_cdf")
-    ends = float(value - high * stderr), float(value - low * stderr)
-    return ends if all(map(math.isfinite, ends)) else None
+    reach = float(np.quantile(np.abs(found), 0.95, method="inverted_cdf") * stderr)
+    if not math.isfinite(reach):
+        return None
+    low, high = bounds or (-math.inf, math.inf)
+    return max(float(value) - reach, low), min(float(value) + reach, high)
+
+
+def _effective(sizes: Array) -> float:
+    """So many clusters of equal size weigh as unevenly."""
+    return float(sizes.sum() ** 2 / (sizes**2).sum())
 
 
 def _macro(sums: _Sums, drawn: Sequence[NDArray[np.intp]]) -> tuple[Array, Array]:
@@ -134,9 +145,8 @@ def permutation_p(
     changed nothing but the sign: the signs of whole clusters are flipped (Fisher's randomisation test).
 
     All flips are tried where there are at most `resamples` of them, else as many at random. The data as they are count
-    as one, so p is never 0; other flips of the very same sum count half (mid-p: Fagerland, Lydersen and Laake, 2013),
-    without which binary metrics, whose sums are often the same, would be tested at 3 % instead of 5. None without
-    values.
+    as one, so p is never 0, and flips of the very same sum count as large: a true null is never rejected in more than
+    5 %, and for binary metrics, whose sums are often the same, in fewer. None without values.
     """
     from scipy.stats import permutation_test
 
@@ -161,11 +171,9 @@ def permutation_p(
         rng=np.random.default_rng(seed),
     ).null_distribution
     found = abs(total(parts))
-    same = np.abs(flipped - found) <= ROUNDING + 1e-9 * found
-    beyond = np.count_nonzero((flipped > found) & ~same)
+    beyond = np.count_nonzero(flipped >= found - (ROUNDING + 1e-9 * found))
     complete = 2 ** len(parts) == len(flipped)  # then the data themselves are among the flips
-    tied = np.count_nonzero(same) - complete
-    return float(min(1.0, 2 * (beyond + tied / 2 + 1) / (len(flipped) + (not complete))))
+    return float(min(1.0, 2 * (beyond + (not complete)) / (len(flipped) + (not complete))))
 
 
 def mcnemar_p(gained: int, lost: int) -> float:

@@ -1,6 +1,7 @@
 """What the figures promise, by simulation: intervals cover in 95 % of draws, tests reject a true null in 5 %.
 
-2,000 seeded draws each; the spread of such a share is 0.5 percentage points.
+2,000 seeded draws each; the spread of such a share is 0.5 percentage points. benchmarks/coverage.py has the whole grid,
+of which some cells are here.
 """
 
 import numpy as np
@@ -74,7 +75,7 @@ def test_intervals_cover_as_often_as_they_say(interval, sample, n):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "whole", [lambda strata: estimate(strata).ci95, lambda strata: bootstrap_interval(strata, 0, 399)]
+    "whole", [lambda strata: estimate(strata).ci95, lambda strata: bootstrap_interval(strata, resamples=399)]
 )
 def test_macro_means_cover_whatever_the_sizes_of_their_tasks(whole):
     source, hits = np.random.default_rng(3), 0
@@ -140,8 +141,9 @@ def rejections(test, sample, n, shift, draws=DRAWS):
 @pytest.mark.parametrize("sample", [both_normal, both_skewed, both_binary])
 @pytest.mark.parametrize("test", [permutation, t_test, by_bootstrap])
 def test_a_true_null_is_rejected_in_one_of_twenty(test, sample):
-    n = 100 if sample is both_binary else 50  # few flips give few different p
-    assert 0.035 <= rejections(test, sample, n, 0.0) <= 0.065
+    n = 100 if sample is both_binary else 50  # few flips give few different p, and equal sums count as large
+    least = 0.02 if (test, sample) == (permutation, both_binary) else 0.035
+    assert least <= rejections(test, sample, n, 0.0) <= 0.065
 
 
 def test_mcnemar_rejects_a_true_null_no_more_often_than_it_says():

@@ -27,7 +27,7 @@ def draws(n=40, seed=0, shift=0.3):
 
 
 def test_strata_count_as_their_weights_say():
-    one, other = [(f"a{i}", value) for i, value in enumerate(draws(9))], [(f"b{i}", -1.0 * i) for i in range(7)]
+    one, other = [(f"a{i}", value) for i, value in enumerate(draws(9))], [(f"b{i}", -1.0 * i) for i in range(8)]
     assert permutation_p([one, other], weights=[2, 0]) == permutation_p([one])
     assert permutation_p([one, other], weights=[3, 1]) != permutation_p([one, other])
     for found in (permutation_p, bootstrap_interval):
@@ -63,9 +63,9 @@ def test_mcnemar_is_the_sign_test_of_what_flipped():
     assert mcnemar_p(0, 0) == 1.0
 
 
-def test_equal_sums_count_half_and_the_data_themselves_whole():
+def test_equal_sums_count_as_large():
     flips = [1.0] * 9 + [-1.0] + [0.0] * 30
-    assert permutation_p(alone(flips)) == 2 * (1 + 1 + 9 / 2) / 2**10  # ten of ten; these; nine others with 9 of ten
+    assert permutation_p(alone(flips)) == mcnemar_p(9, 1) == 2 * (1 + 10) / 2**10  # ten of ten, and nine of ten
     assert permutation_p(alone([1.0] * 5)) == mcnemar_p(5, 0)
 
 
@@ -95,12 +95,12 @@ def test_repeats_within_a_cluster_add_nothing(statistic):
 
 
 def test_strata_weigh_the_same():
-    small, large = [("a", 1.0), ("b", 1.2), ("c", 0.8)], [(i, 0.0) for i in range(30)]
+    small, large = [(f"a{i}", 0.8 + 0.05 * i) for i in range(8)], [(i, 0.0) for i in range(30)]
     large[0] = (0, 0.3)
     low, high = bootstrap_interval([small, large])
-    assert low < (1.0 + 0.01) / 2 < high
-    by_hand = [value / 3 for _, value in small] + [value / 30 for _, value in large]
-    assert permutation_p([small, large]) == permutation_p(alone(by_hand)) == 2 / 2**4
+    assert low < (0.975 + 0.01) / 2 < high
+    by_hand = [value / 8 for _, value in small] + [value / 30 for _, value in large]
+    assert permutation_p([small, large]) == permutation_p(alone(by_hand)) == 2 / 2**9
 
 
 def test_clusters_that_reach_into_several_strata_move_together():
@@ -128,9 +128,22 @@ def test_no_values(strata):
     assert permutation_p(strata) is None
 
 
-@pytest.mark.parametrize("values", [[1.0, 2.0], [0.4, 0.4, 0.4], [0.0] * 50, [0.0] * 49 + [1.0]])
+@pytest.mark.parametrize("values", [[0.4] * 12, [0.0] * 50, [0.0] * 49 + [1.0]])
 def test_no_bootstrap_without_spread(values):
     assert bootstrap_interval(alone(values)) is None
+
+
+def test_no_bootstrap_of_few_clusters_or_of_some_that_outweigh_the_rest():
+    assert bootstrap_interval(alone(range(7))) is None
+    assert bootstrap_interval(alone(range(8))) is not None
+    assert bootstrap_interval([[(min(i, 10), float(i)) for i in range(20)]]) is None
+
+
+def test_the_bootstrap_stays_within_the_bounds():
+    values = alone([0.0] * 3 + [1.0] * 7)
+    wide = bootstrap_interval(values)
+    assert wide[1] > 1.0
+    assert bootstrap_interval(values, bounds=(0.0, 1.0)) == (wide[0], 1.0)
 
 
 def test_no_difference_is_p_one():

@@ -39,16 +39,66 @@ def test_an_empty_stratum_leaves_nothing():
     assert estimate([]) == EMPTY
 
 
-def test_bounds_clip_the_interval():
-    found = estimate([[("a", 1.0), ("b", 0.9), ("c", 1.0)]], bounds=(0.0, 1.0))
-    assert found.ci95 is not None and found.ci95[1] == 1.0
+def alone(values):
+    """One stratum in which every value is a cluster."""
+    return [list(enumerate(values))]
+
+
+def test_the_interval_stays_within_the_bounds():
+    low, high = estimate([[("a", 1.0), ("b", 0.9), ("c", 1.0)]], bounds=(0.0, 1.0)).ci95
+    assert 0 < low < 29 / 30 < high < 1
+    assert estimate([[("a", 1.0), ("b", 0.9), ("c", 1.0)]]).ci95[1] > 1  # Student's t
 
 
 def test_all_right_is_not_certainty():
-    right = estimate([[(cluster, 1.0) for cluster in range(12)]], bounds=(0.0, 1.0))
-    assert right.ci95 == (pytest.approx(0.7354, abs=1e-4), 1.0)
-    wrong = estimate([[(cluster, 0.0) for cluster in range(12)]], bounds=(0.0, 1.0))
-    assert wrong.ci95 == (0.0, pytest.approx(0.2646, abs=1e-4))
+    """Near the exact binomial limit of 95 % on one side, whatever the number."""
+    for n in (3, 5, 12, 60, 200):
+        low, high = estimate(alone([1.0] * n), bounds=(0.0, 1.0)).ci95
+        assert (low, high) == (pytest.approx(0.05 ** (1 / n), abs=0.02), 1.0)
+        assert estimate(alone([0.0] * n), bounds=(0.0, 1.0)).ci95 == (0.0, pytest.approx(1 - low))
+
+
+def test_one_small_value_among_zeros_is_hardly_news():
+    zeros, one = (estimate(alone([0.0] * 199 + [last]), bounds=(0.0, 1.0)).ci95 for last in (0.0, 0.01))
+    assert zeros == (0.0, pytest.approx(0.0150, abs=1e-4))
+    assert one == (pytest.approx(0.0, abs=1e-4), pytest.approx(zeros[1], abs=1e-4))
+
+
+def test_what_one_task_shows_says_nothing_of_another():
+    """Three of three wrong leaves room, however many of the other task are wrong."""
+    small, large = [(f"a{i}", 0.0) for i in range(3)], [(f"b{i}", 0.0) for i in range(200)]
+    room = estimate([small], bounds=(0.0, 1.0)).ci95[1] / 2
+    assert room < estimate([small, large], bounds=(0.0, 1.0)).ci95[1] < 1.1 * room
+
+
+def test_tasks_of_one_size_leave_the_room_of_all_their_episodes():
+    four = [[(f"{task}{i}", 0.0) for i in range(15)] for task in "abcd"]
+    assert estimate(four, bounds=(0.0, 1.0)).ci95 == pytest.approx(estimate(alone([0.0] * 60), bounds=(0.0, 1.0)).ci95)
+
+
+def test_worlds_of_equal_values_count_once_each():
+    worlds = [[(world, 0.0) for world in range(12) for _ in range(5)]]
+    assert estimate(worlds, bounds=(0.0, 1.0)).ci95 == pytest.approx(estimate(alone([0.0] * 12), (0.0, 1.0)).ci95)
+
+
+def test_well_spread_values_have_students_interval():
+    source = random.Random(3)
+    for n, share in ((20, 0.08), (60, 0.04), (200, 0.02)):
+        values = [source.betavariate(1.2, 1.2) for _ in range(n)]
+        theirs, ours = estimate(alone(values)).ci95, estimate(alone(values), bounds=(0.0, 1.0)).ci95
+        assert ours[1] - ours[0] == pytest.approx(theirs[1] - theirs[0], rel=share)
+
+
+@pytest.mark.parametrize("worlds", [1, 2, 30])
+def test_the_mirrored_values_have_the_mirrored_interval(worlds):
+    source = random.Random(1)
+    strata = [[(f"{task}{source.randrange(worlds)}", source.random() ** 4) for _ in range(40)] for task in "aab"]
+    mirrored = [[(world, 1 - value) for world, value in stratum] for stratum in strata]
+    found = [estimate(each, (0.0, 1.0), [2.0, 1.0, 1.0]).ci95 for each in (strata, mirrored)]
+    if worlds == 1:
+        assert found == [None, None]
+    else:
+        assert found[1] == pytest.approx((1 - found[0][1], 1 - found[0][0]))
 
 
 @pytest.mark.parametrize(("strata_count", "worlds", "repeats"), [(1, 12, 1), (4, 3, 1), (4, 2, 1), (2, 12, 3)])
@@ -72,15 +122,34 @@ def test_worlds_that_reach_into_several_tasks_are_one_sample():
 
 
 @pytest.mark.parametrize(
-    "strata",
+    ("strata", "bounds"),
     [
-        [[("a", 0.5), ("b", 0.5)]],
-        [[("a", 1.0), ("b", 1.0)], [("c", 0.0), ("d", 0.0)]],
-        [[("a", 0.2)], [("b", 0.9)]],
+        ([[("a", 0.2), ("a", 0.9)]], (0.0, 1.0)),
+        ([[("a", 0.2)], [("b", 0.9)]], (0.0, 1.0)),
+        ([[("a", 7.0), ("b", 7.0)]], None),
+        ([[(world, 7.0)] for world in "abcdef"], None),
     ],
 )
-def test_no_interval_where_nothing_is_known_of_the_spread(strata):
-    assert estimate(strata, bounds=(0.0, 1.0)).ci95 is None
+def test_no_interval_where_nothing_is_known_of_the_spread(strata, bounds):
+    assert estimate(strata, bounds).ci95 is None
+
+
+def test_tasks_of_one_world_each_may_be_anything_within_their_bounds():
+    found = estimate([[(world, 0.5)] for world in "abcde"], bounds=(0.0, 1.0))
+    assert found.stderr is None
+    assert found.ci95[0] < 0.5 - 1.96 * 0.5 / 5**0.5 + 0.1 and found.ci95[1] == pytest.approx(1 - found.ci95[0])
+
+
+def test_equal_values_have_an_interval_all_the_same():
+    low, high = estimate([[(world, 0.4) for world in range(12)]], bounds=(0.0, 1.0)).ci95
+    assert 0.3 < low < 0.35 and 0.5 < high < 0.6
+
+
+def test_a_task_of_three_says_how_far_the_mean_can_be_trusted():
+    """Welch's degrees of freedom: those of the task that makes the error."""
+    small, large = [("a", 3.0), ("b", 9.0), ("c", 6.0)], [(i, float(i % 2)) for i in range(200)]
+    assert estimate([small, large]).freedom == pytest.approx(2, abs=0.01)
+    assert estimate([large]).freedom == 199
 
 
 def test_only_strata_that_share_clusters_are_one_sample():
@@ -89,7 +158,7 @@ def test_only_strata_that_share_clusters_are_one_sample():
     doubled = estimate([first, first], weights=[1, 1])
     both = estimate([first, other, first], weights=[1, 2, 1])
     assert both.stderr == pytest.approx(((doubled.stderr / 2) ** 2 + (estimate([other]).stderr / 2) ** 2) ** 0.5)
-    assert both.freedom == 2 + 1
+    assert both.freedom <= 2 + 1
 
 
 def test_strata_are_joined_across_one_that_lies_between():
@@ -109,6 +178,6 @@ def test_paired_differences_are_weighed_clustered_and_cut_like_means():
     assert found == estimate(differences([first, second]), (-1.0, 1.0), [3.0, 1.0])
 
 
-def test_equal_values_have_no_interval_whatever_rounding_leaves():
+def test_equal_values_have_no_error_whatever_rounding_leaves():
     found = estimate([[("a", 0.4), ("b", 0.4), ("c", 0.4)]], bounds=(0.0, 1.0))
-    assert (found.stderr, found.ci95) == (0.0, None)
+    assert (found.stderr, found.freedom) == (0.0, None)
