@@ -53,7 +53,8 @@ class Samples:
     @property
     def known(self) -> NDArray[np.bool_]:
         """Whether every sample has several clusters."""
-        return np.all(self.clusters > 1, axis=0)
+        found: NDArray[np.bool_] = np.all(self.clusters > 1, axis=0)
+        return found
 
     @property
     def unseen(self) -> Array:

@@ -121,11 +121,12 @@ def _disagreement(directory: RunDirectory, stored: Summary | str, summary: Summa
 
 
 def _first_difference(stored: Summary, summary: Summary) -> str | None:
-    """What two summaries say otherwise of tasks and groups, but for the last digits of their numbers."""
+    """What two summaries say otherwise of tasks and groups, but for the last digits of their numbers, and for intervals,
+    which another version may have computed in another way from the same episodes."""
     theirs, ours = (dict(_leaves({part: said.get(part) for part in COMPARED})) for said in (stored, summary))
     for where in {**ours, **theirs}:
         there, counted = (said.get(where, "nothing") for said in (theirs, ours))
-        if there != counted:
+        if there != counted and "ci95" not in where:
             name = ", ".join(str(part) for part in where[1:] if part not in ("metrics", "value"))
             return f"{name}: {there!s:.40} there, {counted!s:.40} counted"
     return None

@@ -29,7 +29,7 @@ from results.render import (
 from results.runs import Run, read_runs
 
 LEGEND = (
-    "A, B: means over the n pairs that have the metric in both runs, of groups as in tables; 95 %: clustered t.",
+    "A, B: means over the n pairs that have the metric in both runs, of groups as in tables; 95 %: clustered.",
     "p: paired permutation test, seeded; Holm: adjusted over the metrics of one block; -: no value.",
 )
 
