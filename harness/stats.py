@@ -13,7 +13,7 @@ import math
 import operator
 from collections import defaultdict
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from itertools import chain
 
 from harness.data.schema import MetricJSON
@@ -208,7 +208,7 @@ def _freedom(variances: Sequence[float], freedoms: Sequence[int]) -> float:
 def _limits(samples: Sequence[Sample], bounds: tuple[float, float]) -> tuple[float, float]:
     from harness.intervals import limits, table_of
 
-    low, high = limits(table_of([sample for sample in samples if sample.share]), bounds)
+    low, high = limits(table_of([astuple(sample) for sample in samples if sample.share]), bounds)
     return float(low[0]), float(high[0])
 
 

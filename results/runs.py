@@ -121,8 +121,8 @@ def _disagreement(directory: RunDirectory, stored: Summary | str, summary: Summa
 
 
 def _first_difference(stored: Summary, summary: Summary) -> str | None:
-    """What two summaries say otherwise of tasks and groups, but for the last digits of their numbers, and for intervals,
-    which another version may have computed in another way from the same episodes."""
+    """What two summaries say otherwise of tasks and groups, but for the last digits of their numbers, and for
+    intervals, which another version may have computed in another way from the same episodes."""
     theirs, ours = (dict(_leaves({part: said.get(part) for part in COMPARED})) for said in (stored, summary))
     for where in {**ours, **theirs}:
         there, counted = (said.get(where, "nothing") for said in (theirs, ours))
