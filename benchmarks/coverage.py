@@ -3,7 +3,7 @@
     python -m benchmarks.coverage [--draws 20000] [--smoke]
 
 Every cell is a shape of results (numbers of episodes, tasks, worlds) and a kind of score; runs are drawn from it with a
-seed, and the interval of each is the shipped one (harness.intervals.limits, over all draws at once). In a world every
+seed, and the interval of each is the shipped one (harness.stats.intervals.limits, over all draws at once). In a world every
 episode has, with chance sqrt(ICC), the score that the world drew, and else its own: so two episodes of a world
 correlate by ICC and scores are distributed as without worlds. Width: the median, over the range that holds 95 % of the
 simulated means. Left out: scores without bounds, and drawn numbers of episodes.
@@ -19,12 +19,12 @@ from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
-from results.statistics import bootstrap_interval, permutation_p
 from scipy.special import stdtrit
 from tabulate import tabulate
 
-from harness.intervals import TAIL, Samples, limits
 from harness.stats import Observation, estimate
+from harness.stats.intervals import TAIL, Samples, limits
+from results.comparison.significance import bootstrap_interval, permutation_p
 
 Array = NDArray[np.float64]
 DRAWS, SMOKE = 20_000, 100
@@ -83,7 +83,7 @@ def draw_task(source: np.random.Generator, kind: str, sizes: Sequence[int], icc:
 
 
 def table_of(tasks: Sequence[Array], shape: Shape) -> Samples:
-    """What harness.stats.estimate tells harness.intervals of each run."""
+    """What harness.stats.estimate tells harness.stats.intervals of each run."""
     rows = [_row(values, np.asarray(sizes), 1 / len(tasks)) for values, sizes in zip(tasks, shape, strict=True)]
     return Samples(*(np.stack(np.broadcast_arrays(*map(np.atleast_1d, field))) for field in zip(*rows, strict=True)))
 

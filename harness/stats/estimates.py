@@ -2,7 +2,7 @@
 
 Episodes that share a world (or a question, played in several epochs) are not independent, so standard errors are
 clustered: residuals are summed within a cluster before they are squared (the sandwich estimator with the G/(G-1)
-correction; Cameron and Miller, 2015, section II). Intervals of values with bounds are by harness.intervals, which says
+correction; Cameron and Miller, 2015, section II). Intervals of values with bounds are by harness.stats.intervals, which says
 how; those of counts are Student's t, with the degrees of freedom of Welch (1947) and Satterthwaite (1946).
 How often they cover: benchmarks/coverage.py. Bootstrap and significance tests belong to `results`.
 """
@@ -206,7 +206,7 @@ def _freedom(variances: Sequence[float], freedoms: Sequence[int]) -> float:
 
 
 def _limits(samples: Sequence[Sample], bounds: tuple[float, float]) -> tuple[float, float]:
-    from harness.intervals import limits, table_of
+    from harness.stats.intervals import limits, table_of
 
     low, high = limits(table_of([astuple(sample) for sample in samples if sample.share]), bounds)
     return float(low[0]), float(high[0])
