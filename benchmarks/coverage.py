@@ -3,8 +3,8 @@
     python -m benchmarks.coverage [--draws 20000] [--smoke]
 
 Every cell is a shape of results (numbers of episodes, tasks, worlds) and a kind of score; runs are drawn from it with a
-seed, and the interval of each is the shipped one (harness.stats.intervals.limits, over all draws at once). In a world every
-episode has, with chance sqrt(ICC), the score that the world drew, and else its own: so two episodes of a world
+seed, and the interval of each is the shipped one (harness.stats.intervals.limits, over all draws at once). In a world
+every episode has, with chance sqrt(ICC), the score that the world drew, and else its own: so two episodes of a world
 correlate by ICC and scores are distributed as without worlds. Width: the median, over the range that holds 95 % of the
 simulated means. Left out: scores without bounds, and drawn numbers of episodes.
 """
@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from scipy.special import stdtrit
 from tabulate import tabulate
 
-from harness.stats import Observation, estimate
-from harness.stats.intervals import TAIL, Samples, limits
+from harness.stats import Observation, estimate_mean
+from harness.stats.intervals import TAIL, Samples, find_limits
 from results.comparison.significance import bootstrap_interval, permutation_p
 
 Array = NDArray[np.float64]
@@ -159,7 +159,7 @@ def measure(cell: Cell, draws: int) -> Found:
         size = min(BATCH, draws - start)
         table = table_of([draw_task(source, cell.kind, sizes, cell.icc, size) for sizes in cell.shape], cell.shape)
         means.append((table.share * table.mean).sum(0))
-        ends.append(np.stack(limits(table, BOUNDS)))
+        ends.append(np.stack(find_limits(table, BOUNDS)))
         theirs.append(np.stack(student(table)))
     both = [np.concatenate(each, axis=1) for each in (ends, theirs)]
     width, of_student = (float(np.median(high - low)) for low, high in both)
@@ -216,7 +216,7 @@ def rejected(cell: Cell, draws: int) -> list[float]:
     for run in range(draws):
         strata = [_observations(task[run], sizes, place) for place, (task, sizes) in enumerate(pairs)]
         p = permutation_p(strata, resamples=399)
-        ends = estimate(strata, (-1.0, 1.0)).ci95, bootstrap_interval(strata, (-1.0, 1.0), resamples=399)
+        ends = estimate_mean(strata, (-1.0, 1.0)).ci95, bootstrap_interval(strata, (-1.0, 1.0), resamples=399)
         found += [*(end is not None and not end[0] <= 0 <= end[1] for end in ends), p is not None and p < 0.05]
     return [float(share) for share in found / draws]
 

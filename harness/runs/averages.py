@@ -17,7 +17,7 @@ from dataclasses import replace
 from harness.metrics import bounds_of
 from harness.runs.directory import record_order
 from harness.data.schema import Manifest, MetricJSON, Record, SummaryEntry
-from harness.stats import Estimate, Observation, PairedObservation, estimate, paired_difference, weights_of
+from harness.stats import Estimate, Observation, PairedObservation, estimate_mean, paired_difference, weights_of
 
 Columns = Mapping[str, Sequence[str]]
 """A table's metrics, without the prefix of a rule, each with the tasks that it is the mean of."""
@@ -67,10 +67,10 @@ def table_entry(manifest: Manifest, columns: Columns, by_task: Mapping[str, Sequ
         if not any(map(any, strata.values())):
             continue
         for metric, of_tasks in strata.items():
-            metrics[rule + metric] = estimate(of_tasks, BOUNDS).as_json()
+            metrics[rule + metric] = estimate_mean(of_tasks, BOUNDS).to_json()
         weights = [1 / len(of_tasks) for of_tasks in strata.values() for _ in of_tasks]
-        average = estimate([values for of_tasks in strata.values() for values in of_tasks], BOUNDS, weights)
-        metrics[rule + AVERAGE] = replace(average, n=len(records) if average.n else 0).as_json()
+        average = estimate_mean([values for of_tasks in strata.values() for values in of_tasks], BOUNDS, weights)
+        metrics[rule + AVERAGE] = replace(average, n=len(records) if average.n else 0).to_json()
     outcomes = Counter(record["outcome"] for record in records)
     return {
         "n": len(records),

@@ -18,7 +18,7 @@ from harness.metrics import bounds_of
 from harness.runs.prices import Price
 from harness.runs.directory import RUN_SCHEMA, record_order
 from harness.data.schema import Floor, Manifest, MetricJSON, PriceJSON, ReasoningSeen, Record, Summary, SummaryEntry, UsageJSON, UserIdentity, UserSummary
-from harness.stats import estimate, pass_at, pass_hat
+from harness.stats import estimate_mean, pass_at, pass_hat
 from harness.types import Usage
 
 NOT_SWITCHED = "not switched: "
@@ -89,11 +89,11 @@ def _entry(manifest: Manifest, names: Sequence[str], by_task: Mapping[str, Seque
         "headline": manifest["tasks"][names[0]]["headline"],
         **_floor(manifest, names, weights),
         "metrics": {
-            metric: estimate(
+            metric: estimate_mean(
                 [metric_observations(manifest["tasks"][name]["clusters"], by_task[name], metric) for name in names],
                 bounds=_bounds(metric, records),
                 weights=weights,
-            ).as_json()
+            ).to_json()
             for metric in metrics
         }
         | passes,
@@ -129,14 +129,14 @@ def _passes(
     passes: dict[str, MetricJSON] = {}
     for k in sorted({*(2**power for power in range(epochs.bit_length())), epochs}):
         for metric, estimator in ((f"pass@{k}", pass_at), (f"pass^{k}", pass_hat)):
-            passes[metric] = estimate(
+            passes[metric] = estimate_mean(
                 [
                     [(clusters[sample], estimator(epochs, sum(found), k)) for sample, found in successes.items()]
                     for clusters, successes in played
                 ],
                 bounds=(0.0, 1.0),
                 weights=task_weights(manifest, names),
-            ).as_json()
+            ).to_json()
     return passes
 
 

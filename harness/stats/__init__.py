@@ -1,14 +1,14 @@
 """The statistics of comparison: means with their uncertainty, paired differences, pass@k. docs/intervals.md"""
 
 from harness.stats.estimates import (
-    EMPTY,
-    ROUNDING,
+    NO_ESTIMATE,
+    ROUNDING_ERROR,
     Estimate,
     Observation,
     PairedObservation,
+    change_of_pairs,
     difference_bounds,
-    differences,
-    estimate,
+    estimate_mean,
     mean,
     paired_difference,
     pass_at,
@@ -17,14 +17,14 @@ from harness.stats.estimates import (
 )
 
 __all__ = [
-    "EMPTY",
-    "ROUNDING",
+    "NO_ESTIMATE",
+    "ROUNDING_ERROR",
     "Estimate",
     "Observation",
     "PairedObservation",
+    "change_of_pairs",
     "difference_bounds",
-    "differences",
-    "estimate",
+    "estimate_mean",
     "mean",
     "paired_difference",
     "pass_at",

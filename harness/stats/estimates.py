@@ -2,8 +2,8 @@
 
 Episodes that share a world (or a question, played in several epochs) are not independent, so standard errors are
 clustered: residuals are summed within a cluster before they are squared (the sandwich estimator with the G/(G-1)
-correction; Cameron and Miller, 2015, section II). Intervals of values with bounds are by harness.stats.intervals, which says
-how; those of counts are Student's t, with the degrees of freedom of Welch (1947) and Satterthwaite (1946).
+correction; Cameron and Miller, 2015, section II). Intervals of values with bounds are by harness.stats.intervals,
+which says how; those of counts are Student's t, with the degrees of freedom of Welch (1947) and Satterthwaite (1946).
 How often they cover: benchmarks/coverage.py. Bootstrap and significance tests belong to `results`.
 """
 
@@ -33,9 +33,9 @@ class Estimate:
     stderr: float | None
     ci95: tuple[float, float] | None
     n: int
-    freedom: float | None = None
+    degrees_of_freedom: float | None = None
 
-    def as_json(self) -> MetricJSON:
+    def to_json(self) -> MetricJSON:
         return {
             "value": self.value,
             "stderr": self.stderr,
@@ -44,11 +44,11 @@ class Estimate:
         }
 
 
-ROUNDING = 1e-12
+ROUNDING_ERROR = 1e-12
 """A standard error below it is what adding up leaves of values that do not differ."""
 ENOUGH = 5
 """Clusters with which there is an interval although some task has a single one."""
-EMPTY = Estimate(None, None, None, 0)
+NO_ESTIMATE = Estimate(None, None, None, 0)
 
 
 def mean(values: Sequence[float]) -> float:
@@ -56,7 +56,7 @@ def mean(values: Sequence[float]) -> float:
     return math.fsum(values) / len(values)
 
 
-def estimate(
+def estimate_mean(
     strata: Sequence[Sequence[Observation]],
     bounds: tuple[float, float] | None = None,
     weights: Sequence[float] | None = None,
@@ -69,7 +69,7 @@ def estimate(
     that do not differ.
     """
     if not strata or not all(strata):
-        return EMPTY
+        return NO_ESTIMATE
     centres = [mean([value for _, value in stratum]) for stratum in strata]
     shares = _shares(strata, weights)
     value = mean(centres) if weights is None else math.fsum(map(operator.mul, shares, centres))
@@ -190,7 +190,7 @@ def _error(samples: Sequence[Sample]) -> tuple[float | None, float | None]:
     variances = [sample.variance for sample in samples]
     freedoms = [sample.clusters - 1 for sample in samples]
     stderr = math.sqrt(math.fsum(variances))
-    if stderr < ROUNDING:
+    if stderr < ROUNDING_ERROR:
         return 0.0, None
     return stderr, _freedom(variances, freedoms)
 
@@ -206,9 +206,9 @@ def _freedom(variances: Sequence[float], freedoms: Sequence[int]) -> float:
 
 
 def _limits(samples: Sequence[Sample], bounds: tuple[float, float]) -> tuple[float, float]:
-    from harness.stats.intervals import limits, table_of
+    from harness.stats.intervals import find_limits, table_of
 
-    low, high = limits(table_of([astuple(sample) for sample in samples if sample.share]), bounds)
+    low, high = find_limits(table_of([astuple(sample) for sample in samples if sample.share]), bounds)
     return float(low[0]), float(high[0])
 
 
@@ -240,7 +240,7 @@ def paired_difference(
 ) -> Estimate:
     """The macro mean of after - before over strata of pairs, weighed and clustered like the means; `bounds` are those
     of the values."""
-    return estimate(differences(strata), difference_bounds(bounds), weights)
+    return estimate_mean(change_of_pairs(strata), difference_bounds(bounds), weights)
 
 
 def difference_bounds(bounds: tuple[float, float] | None) -> tuple[float, float] | None:
@@ -248,7 +248,7 @@ def difference_bounds(bounds: tuple[float, float] | None) -> tuple[float, float]
     return bounds and (bounds[0] - bounds[1], bounds[1] - bounds[0])
 
 
-def differences(strata: Sequence[Sequence[PairedObservation]]) -> list[list[Observation]]:
+def change_of_pairs(strata: Sequence[Sequence[PairedObservation]]) -> list[list[Observation]]:
     """after - before of every pair."""
     return [[(cluster, after - before) for cluster, before, after in pairs] for pairs in strata]
 

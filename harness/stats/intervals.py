@@ -76,7 +76,7 @@ def table_of(samples: Sequence[Sequence[float]]) -> Samples:
     return Samples(*np.array(samples, dtype=float).T[:, :, np.newaxis])
 
 
-def limits(table: Samples, bounds: tuple[float, float]) -> tuple[Array, Array]:
+def find_limits(table: Samples, bounds: tuple[float, float]) -> tuple[Array, Array]:
     """The 95 % limits of the macro mean, which is the sum of share times mean, of each run."""
     low, high = (_limit(table, bounds, end) for end in bounds)
     return low, high

@@ -15,21 +15,21 @@ from harness.metrics import bounds_of, shown_in
 from harness.stats import (
     Estimate,
     PairedObservation,
+    change_of_pairs,
     difference_bounds,
-    differences,
-    estimate,
+    estimate_mean,
     paired_difference,
     weights_of,
 )
 from results.comparison.pairs import EpisodePair
-from results.comparison.significance import bootstrap_interval, detectable, holm, mcnemar_p, permutation_p
+from results.comparison.significance import bootstrap_interval, detectable_difference, holm_p, mcnemar_p, permutation_p
 from results.runs import Run
 
-DETECTABLE = "detectable: the smallest true difference that a test at .05 would have found in 80 % of such runs."
+DETECTABLE_NOTE = "detectable: the smallest true difference that a test at .05 would have found in 80 % of such runs."
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class MetricChange:
     """One metric over one group or task: means of both runs over the pairs that have it, and their difference.
 
     `n` counts pairs; `mcnemar` is there for metrics of 0 and 1 whose episodes are all independent.
@@ -55,13 +55,13 @@ class Change:
         """after - before."""
         return self.after - self.before
 
-    def as_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         return {
             "tasks": self.scope,
             "metric": self.metric,
             "base": self.before,
             "run": self.after,
-            "difference": {**self.difference.as_json(), "bootstrap95": self.bootstrap and list(self.bootstrap)},
+            "difference": {**self.difference.to_json(), "bootstrap95": self.bootstrap and list(self.bootstrap)},
             "p": self.p,
             "p_holm": self.p_holm,
             "p_mcnemar": self.mcnemar,
@@ -69,12 +69,12 @@ class Change:
         }
 
 
-def shown_p(p: float) -> str:
+def format_p(p: float) -> str:
     """A p for people."""
     return "<.001" if p < 0.001 else f"{p:.3f}"
 
 
-def scopes(base: Run, run: Run, by_task: bool) -> dict[str, list[str]]:
+def select_scopes(base: Run, run: Run, by_task: bool) -> dict[str, list[str]]:
     """What is shown: groups that both runs have with the same tasks, then tasks in none of them, or all tasks."""
     tasks = [task for task in base.manifest["tasks"] if task in run.manifest["tasks"]]
     groups = {name: list(members) for name, members in base.groups.items() if members == run.groups.get(name)}
@@ -82,7 +82,7 @@ def scopes(base: Run, run: Run, by_task: bool) -> dict[str, list[str]]:
     return groups | {task: [task] for task in tasks if by_task or task not in grouped}
 
 
-def metrics_of(pairs: Sequence[EpisodePair], wanted: Sequence[str], headlines: Sequence[str]) -> list[str]:
+def select_metrics(pairs: Sequence[EpisodePair], wanted: Sequence[str], headlines: Sequence[str]) -> list[str]:
     """The metrics to show: those that both runs have and a glob of `wanted` means, or the usual ones and the headlines.
     Raises UsageError for a glob that means none."""
     before, after = (
@@ -99,12 +99,14 @@ def metrics_of(pairs: Sequence[EpisodePair], wanted: Sequence[str], headlines: S
     return list(dict.fromkeys(name for glob in wanted for name in known if fnmatchcase(name, glob)))
 
 
-def changes(pairs: Sequence[EpisodePair], parts: Mapping[str, Sequence[str]], metrics: Sequence[str]) -> list[Change]:
+def measure_changes(
+    pairs: Sequence[EpisodePair], parts: Mapping[str, Sequence[str]], metrics: Sequence[str]
+) -> list[MetricChange]:
     """A Change for every part and metric that it has; Holm's family is the metrics of one part."""
-    found: list[Change] = []
+    found: list[MetricChange] = []
     for scope, tasks in parts.items():
         measured = [change for metric in metrics if (change := _change(pairs, scope, tasks, metric)) is not None]
-        adjusted = holm([change.p for change in measured])
+        adjusted = holm_p([change.p for change in measured])
         found += [replace(change, p_holm=p) for change, p in zip(measured, adjusted, strict=True)]
     return found
 
@@ -119,7 +121,7 @@ class _Strata:
     def mean(self, place: Literal[1, 2]) -> float:
         """The macro mean of the values before or after."""
         values = [[(pair[0], pair[place]) for pair in found] for found in self.pairs]
-        return estimate(values, weights=self.weights).value or 0.0
+        return estimate_mean(values, weights=self.weights).value or 0.0
 
     def difference(self, metric: str) -> Estimate:
         return paired_difference(self.pairs, self.bounds(metric), self.weights)
@@ -127,7 +129,7 @@ class _Strata:
     def bootstrap(self, metric: str) -> tuple[float, float] | None:
         """The other interval of the difference."""
         bounds = self.bounds(metric)
-        return bootstrap_interval(differences(self.pairs), difference_bounds(bounds), self.weights)
+        return bootstrap_interval(change_of_pairs(self.pairs), difference_bounds(bounds), self.weights)
 
     def bounds(self, metric: str) -> tuple[float, float] | None:
         """Those of the values."""
@@ -144,14 +146,14 @@ def _strata(pairs: Sequence[EpisodePair], tasks: Sequence[str], metric: str) -> 
     return _Strata(list(found.values()), weights_of([given[task] for task in found]))
 
 
-def _change(pairs: Sequence[EpisodePair], scope: str, tasks: Sequence[str], metric: str) -> Change | None:
+def _change(pairs: Sequence[EpisodePair], scope: str, tasks: Sequence[str], metric: str) -> MetricChange | None:
     """None where a task has no pair with the metric."""
     strata = _strata(pairs, tasks, metric)
-    p = permutation_p(differences(strata.pairs), weights=strata.weights)
+    p = permutation_p(change_of_pairs(strata.pairs), weights=strata.weights)
     if p is None:
         return None
     difference = strata.difference(metric)
-    return Change(
+    return MetricChange(
         scope=scope,
         metric=metric,
         before=strata.mean(1),
@@ -161,7 +163,7 @@ def _change(pairs: Sequence[EpisodePair], scope: str, tasks: Sequence[str], metr
         p=p,
         p_holm=p,
         mcnemar=_mcnemar([pair for found in strata.pairs for pair in found]),
-        detectable=detectable(difference),
+        detectable=detectable_difference(difference),
     )
 
 
@@ -174,23 +176,23 @@ def _mcnemar(triples: Sequence[PairedObservation]) -> float | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Contrary:
+class ContraryTask:
     """A task in which a metric went the other way than in its group."""
 
     task: str
     metric: str
     difference: Estimate
 
-    def as_json(self) -> dict[str, Any]:
-        return {"task": self.task, "metric": self.metric, "difference": self.difference.as_json()}
+    def to_json(self) -> dict[str, Any]:
+        return {"task": self.task, "metric": self.metric, "difference": self.difference.to_json()}
 
 
-def contrary(
-    pairs: Sequence[EpisodePair], parts: Mapping[str, Sequence[str]], found: Sequence[Change]
-) -> list[Contrary]:
+def find_contrary_tasks(
+    pairs: Sequence[EpisodePair], parts: Mapping[str, Sequence[str]], found: Sequence[MetricChange]
+) -> list[ContraryTask]:
     """The tasks of each changed group whose difference has the other sign."""
     single = [
-        (change, Contrary(task, change.metric, _strata(pairs, [task], change.metric).difference(change.metric)))
+        (change, ContraryTask(task, change.metric, _strata(pairs, [task], change.metric).difference(change.metric)))
         for change in found
         for task in parts[change.scope]
     ]

@@ -13,7 +13,16 @@ from harness.console.text import printable
 from harness.errors import UsageError
 from harness.metrics import find_metric
 from harness.runs.summary import heeded_reasoning
-from results.comparison.changes import DETECTABLE, Change, Contrary, changes, contrary, metrics_of, scopes, shown_p
+from results.comparison.changes import (
+    DETECTABLE_NOTE,
+    ContraryTask,
+    MetricChange,
+    find_contrary_tasks,
+    format_p,
+    measure_changes,
+    select_metrics,
+    select_scopes,
+)
 from results.comparison.flips import Flips, count_flips
 from results.comparison.pairs import EpisodePair, find_other_differences, pair_episodes
 from results.render import (
@@ -72,16 +81,16 @@ class ComparedRun:
 
     run: Run
     differing: dict[str, tuple[object, object]]
-    changes: Sequence[Change]
-    contrary: Sequence[Contrary]
+    changes: Sequence[MetricChange]
+    contrary: Sequence[ContraryTask]
     flips: Flips
 
     def to_json(self) -> dict[str, object]:
         return {
             "run": _about(self.run),
             "also_different": {name: list(both) for name, both in self.differing.items()},
-            "changes": [change.as_json() for change in self.changes],
-            "contrary": [one.as_json() for one in self.contrary],
+            "changes": [change.to_json() for change in self.changes],
+            "contrary": [one.to_json() for one in self.contrary],
             "flips": self.flips.to_json(),
         }
 
@@ -98,16 +107,16 @@ def _about(run: Run) -> dict[str, object]:
 
 def _compared(base: Run, other: Run, options: ComparisonOptions) -> ComparedRun:
     pairs = pair_episodes(base, other, options.shared)
-    parts = scopes(base, other, options.by_task)
+    parts = select_scopes(base, other, options.by_task)
     headlines = dict.fromkeys(
         str(base.manifest["tasks"][task]["headline"]) for names in parts.values() for task in names
     )
-    found = changes(pairs, parts, metrics_of(pairs, options.metrics, list(headlines)))
+    found = measure_changes(pairs, parts, select_metrics(pairs, options.metrics, list(headlines)))
     return ComparedRun(
         run=other,
         differing=find_other_differences(base, other),
         changes=found,
-        contrary=contrary(pairs, parts, found),
+        contrary=find_contrary_tasks(pairs, parts, found),
         flips=count_flips(pairs, base.manifest["tasks"]),
     )
 
@@ -132,7 +141,7 @@ def _grid(base: Run, compared: Sequence[ComparedRun], options: ComparisonOptions
     for index, one in enumerate(compared, start=1):
         notes += [] if options.brief else _told(one, _letter(index), options.listed)
     unheeded = any(heeded_reasoning(run.summary) is False for run in (base, *(one.run for one in compared)))
-    return Table(columns, rows, [*notes, *LEGEND, DETECTABLE, *([UNHEEDED_NOTE] if unheeded else [])])
+    return Table(columns, rows, [*notes, *LEGEND, DETECTABLE_NOTE, *([UNHEEDED_NOTE] if unheeded else [])])
 
 
 def _named(run: Run) -> str:
@@ -153,7 +162,7 @@ def _rows(one: ComparedRun, first: Sequence[str], start: int) -> list[TableRow]:
         between = TableCell() if interval is None else TableCell(_between(interval, digits), list(interval))
         cells = [*map(text_cell, (*first, change.scope, change.metric)), number_cell(change.before, digits)]
         cells += [number_cell(change.after, digits), number_cell(change.value, "+" + digits), between]
-        cells += [TableCell(shown_p(p), p) for p in (change.p, change.p_holm)]
+        cells += [TableCell(format_p(p), p) for p in (change.p, change.p_holm)]
         rows.append(TableRow([*cells, number_cell(change.detectable, digits), text_cell(change.n)], block))
     return rows
 
@@ -180,7 +189,7 @@ def _told(one: ComparedRun, letter: str, listed: int | None) -> Iterator[str]:
 def _flipped(found: Flips, letter: str, listed: int | None) -> Iterator[str]:
     if not found.n:
         return
-    test = "" if found.p is None else f"; exact McNemar p {shown_p(found.p)}"
+    test = "" if found.p is None else f"; exact McNemar p {format_p(found.p)}"
     yield f"Right or wrong by {', '.join(found.metrics)}, {found.n} pairs, A to {letter}{test}:"
     sides = (("wrong to right", found.gained, found.gained95), ("right to wrong", found.lost, found.lost95))
     for name, pairs, interval in sides:

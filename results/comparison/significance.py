@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.stats import ROUNDING, Estimate, Observation
+from harness.stats import ROUNDING_ERROR, Estimate, Observation
 
 RESAMPLES = 9_999
 """Of the bootstrap and of the permutation test, whose smallest p is then 2 / 10,000: two sides, 1 / 10,000 each."""
@@ -90,7 +90,7 @@ def bootstrap_interval(
         return None
     repeats = 1 if sums.nested else len(strata)
     value, stderr = _macro(sums, samples * repeats)
-    if not stderr > ROUNDING:
+    if not stderr > ROUNDING_ERROR:
         return None
 
     def pivot(*drawn: NDArray[np.intp], axis: int = -1) -> Array:
@@ -153,7 +153,7 @@ def permutation_p(
     if not strata or not all(strata):
         return None
     parts = _sums(strata, weights).macro_parts
-    parts = parts[np.abs(parts) > ROUNDING]  # a zero has no sign
+    parts = parts[np.abs(parts) > ROUNDING_ERROR]  # a zero has no sign
     if len(parts) < 2:
         return 1.0
 
@@ -171,7 +171,7 @@ def permutation_p(
         rng=np.random.default_rng(seed),
     ).null_distribution
     found = abs(total(parts))
-    beyond = np.count_nonzero(flipped >= found - (ROUNDING + 1e-9 * found))
+    beyond = np.count_nonzero(flipped >= found - (ROUNDING_ERROR + 1e-9 * found))
     complete = 2 ** len(parts) == len(flipped)  # then the data themselves are among the flips
     return float(min(1.0, 2 * (beyond + (not complete)) / (len(flipped) + (not complete))))
 
@@ -194,7 +194,7 @@ def rate_interval(successes: int, n: int) -> tuple[float, float] | None:
     return float(found.low), float(found.high)
 
 
-def holm(ps: Sequence[float]) -> list[float]:
+def holm_p(ps: Sequence[float]) -> list[float]:
     """Adjusted p of a family of tests, in the order given: below .05 for one of them means that the chance of any false
     alarm in the family is at most 5 % (Holm, 1979)."""
     adjusted, largest = [0.0] * len(ps), 0.0
@@ -204,12 +204,12 @@ def holm(ps: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def detectable(difference: Estimate, power: float = 0.8) -> float | None:
+def detectable_difference(difference: Estimate, power: float = 0.8) -> float | None:
     """The smallest true difference that a two-sided test at .05 would have found with this power, given the standard
     error that was seen (Bloom, 1995). None where there is none."""
     from scipy.special import stdtrit
 
-    if not difference.stderr or difference.freedom is None:
+    if not difference.stderr or difference.degrees_of_freedom is None:
         return None
-    reach: Any = stdtrit(difference.freedom, 0.975) + stdtrit(difference.freedom, power)
+    reach: Any = stdtrit(difference.degrees_of_freedom, 0.975) + stdtrit(difference.degrees_of_freedom, power)
     return float(reach) * difference.stderr

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from harness.errors import UsageError
 from harness.metrics import ANSWERS, METRICS, RULES, find_metric, shown_in
-from results.comparison.changes import Change, changes, scopes
+from results.comparison.changes import MetricChange, measure_changes, select_scopes
 from results.comparison.pairs import pair_episodes
 from results.report.data import ReportedRun
 
@@ -21,7 +21,7 @@ class RunDifference:
 
     base: ReportedRun
     run: ReportedRun
-    changes: Mapping[str, Change]
+    changes: Mapping[str, MetricChange]
     refused: str = ""
 
 
@@ -36,9 +36,9 @@ def _difference(base: ReportedRun, run: ReportedRun) -> RunDifference:
         pairs = pair_episodes(base.source, run.source, shared=True)
     except UsageError as error:
         return RunDifference(base, run, {}, str(error))
-    parts = scopes(base.source, run.source, by_task=False)
+    parts = select_scopes(base.source, run.source, by_task=False)
     headlines = [str(base.manifest["tasks"][task]["headline"]) for tasks in parts.values() for task in tasks]
-    found = changes(pairs, parts, list(dict.fromkeys([*_usual(), *headlines])))
+    found = measure_changes(pairs, parts, list(dict.fromkeys([*_usual(), *headlines])))
     return RunDifference(base, run, {_name(change, len(parts) > 1): change for change in found})
 
 
@@ -47,7 +47,7 @@ def _usual() -> list[str]:
     return sorted((row.name for row in shown_in("report")), key=lambda name: name in ANSWERS)
 
 
-def _name(change: Change, several: bool) -> str:
+def _name(change: MetricChange, several: bool) -> str:
     """A metric that the paper's rule gives too says that it is the strict one."""
     strict = "strict " if f"{RULES['paper']}{change.metric}" in METRICS else ""
     name = strict + find_metric(change.metric).heading

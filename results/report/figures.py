@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 from harness.data.schema import MetricJSON
 from harness.metrics import HEADLINE, title_of
 from harness.runs.summary import PASS_METRIC
-from harness.stats import Estimate, Observation, estimate
+from harness.stats import Estimate, Observation, estimate_mean
 from results.causes import CAUSE_LABELS
-from results.comparison.changes import shown_p
+from results.comparison.changes import format_p
 from results.report.curves import TrainingCurves
 from results.report.data import Report, ReportedRun
 from results.report.differences import RunDifference
@@ -120,7 +120,7 @@ def _by_hops(
             if sample is not None and (value := record["scores"].get(HEADLINE)) is not None:
                 cluster = run.manifest["tasks"][record["task"]]["clusters"][record["sample"]]
                 by_hops[sum(map(len, sample.gold.sub_answers.values()))].append((cluster, float(value)))
-        points = [(float(hops), estimate([found], UNIT)) for hops, found in sorted(by_hops.items())]
+        points = [(float(hops), estimate_mean([found], UNIT)) for hops, found in sorted(by_hops.items())]
         if points:
             ends = [None if palette[run.label].startswith("p") else mean.ci95 for _, mean in points]
             line = [
@@ -184,7 +184,7 @@ def _differences(found: Sequence[RunDifference], palette: Mapping[str, str]) -> 
     for one in found:
         for name, change in one.changes.items():
             title = f"{one.run.label} minus {one.base.label}, {name}: {_told(change.value, change.difference.ci95)}"
-            title += f", n = {change.n}, p {shown_p(change.p)}"
+            title += f", n = {change.n}, p {format_p(change.p)}"
             mark = PlotMark(change.value, change.difference.ci95, palette[one.run.label], title)
             rows.append((f"{one.run.label}: {name}", [[mark]]))
     if rows:

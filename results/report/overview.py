@@ -13,7 +13,7 @@ from harness.metrics import ANSWERS, title_of
 from harness.runs import averages
 from harness.runs.summary import PASS_METRIC, heeded_reasoning
 from results.causes import CAUSE_LABELS, count_causes
-from results.comparison.changes import DETECTABLE, Change, shown_p
+from results.comparison.changes import DETECTABLE_NOTE, MetricChange, format_p
 from results.report.data import Report, ReportedRun
 from results.report.differences import RunDifference, compare_with_first
 from results.report.figures import Figure, assign_colours, draw_causes, draw_figures
@@ -123,7 +123,7 @@ def _value(metrics: Mapping[str, MetricJSON], metric: str) -> str:
 def _words(runs: Sequence[ReportedRun], found: Sequence[RunDifference]) -> str:
     said = [_sentence(run) for run in runs if not run.is_policy] + [_floor(runs), *map(_difference, found)]
     if any(one.changes for one in found):
-        said.append(f"p: paired permutation test, each by itself; {DETECTABLE}")
+        said.append(f"p: paired permutation test, each by itself; {DETECTABLE_NOTE}")
     return element("div", "".join(element("p", escape(text)) for text in said if text), class_="words")
 
 
@@ -176,10 +176,10 @@ def _difference(found: RunDifference) -> str:
     return f"{found.run.label} minus {found.base.label}, on the same episodes: {told}." if told else ""
 
 
-def _change(change: Change) -> str:
+def _change(change: MetricChange) -> str:
     ends = "" if change.difference.ci95 is None else " [{}, {}]".format(*map(_signed, change.difference.ci95))
     least = "" if change.detectable is None else f", detectable {change.detectable:.3f}"
-    return f"{_signed(change.value)}{ends}, p {shown_p(change.p)}{least}"
+    return f"{_signed(change.value)}{ends}, p {format_p(change.p)}{least}"
 
 
 def _signed(value: float) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from harness.stats import estimate
+from harness.stats import estimate_mean
 from results.comparison.significance import bootstrap_interval, mcnemar_p, permutation_p, rate_interval
 
 DRAWS = 2000
@@ -42,7 +42,7 @@ def clustered(source, n):
 
 
 def t_interval(clusters, values):
-    return estimate([list(zip(clusters.tolist(), values.tolist(), strict=True))]).ci95
+    return estimate_mean([list(zip(clusters.tolist(), values.tolist(), strict=True))]).ci95
 
 
 def bootstrap(clusters, values):
@@ -75,7 +75,7 @@ def test_intervals_cover_as_often_as_they_say(interval, sample, n):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "whole", [lambda strata: estimate(strata).ci95, lambda strata: bootstrap_interval(strata, resamples=399)]
+    "whole", [lambda strata: estimate_mean(strata).ci95, lambda strata: bootstrap_interval(strata, resamples=399)]
 )
 def test_macro_means_cover_whatever_the_sizes_of_their_tasks(whole):
     source, hits = np.random.default_rng(3), 0

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.runs.summary import summarise_run
-from harness.stats import estimate
+from harness.stats import estimate_mean
 
 VALUES = st.lists(st.floats(0, 1), min_size=2, max_size=6)
 
@@ -17,13 +17,13 @@ def strata(lists):
 @settings(deadline=None)
 @given(st.lists(VALUES, min_size=1, max_size=4), st.floats(0.1, 10))
 def test_equal_weights_are_no_weights(lists, weight):
-    plain, weighted = estimate(strata(lists)), estimate(strata(lists), weights=[weight] * len(lists))
+    plain, weighted = estimate_mean(strata(lists)), estimate_mean(strata(lists), weights=[weight] * len(lists))
     assert weighted.value == pytest.approx(plain.value)
     assert weighted.stderr == (None if plain.stderr is None else pytest.approx(plain.stderr))
 
 
 def test_a_weight_is_a_share():
-    found = estimate(strata([[0, 1], [1, 1, 0, 0], [0, 0]]), weights=[1, 3, 0])
+    found = estimate_mean(strata([[0, 1], [1, 1, 0, 0], [0, 0]]), weights=[1, 3, 0])
     assert found.value == pytest.approx(0.5)
     # each mean's own variance (sum of squares over n, times G / (G - 1)), by the square of its share
     assert found.stderr**2 == pytest.approx((1 / 16) * (2 * 2 * 0.25 / 4) + (9 / 16) * (4 / 3 * 4 * 0.25 / 16))
@@ -32,7 +32,7 @@ def test_a_weight_is_a_share():
 @settings(deadline=None)
 @given(VALUES)
 def test_what_weighs_nothing_changes_nothing(values):
-    one, both = estimate(strata([[0, 1]])), estimate(strata([[0, 1], values]), weights=[2, 0])
+    one, both = estimate_mean(strata([[0, 1]])), estimate_mean(strata([[0, 1], values]), weights=[2, 0])
     assert both.value == one.value and both.stderr == pytest.approx(one.stderr)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.stats import estimate
+from harness.stats import estimate_mean
 
 ROOT = Path(__file__).parents[2]
 
@@ -32,7 +32,7 @@ def test_its_intervals_are_those_of_a_summary(coverage):
                 for place, (task, sizes) in enumerate(zip(tasks, cell.shape, strict=True))
                 for worlds in [np.repeat(np.arange(len(sizes)), sizes).tolist()]
             ]
-            found = estimate(strata, coverage.BOUNDS)
+            found = estimate_mean(strata, coverage.BOUNDS)
             assert (low[run], high[run]) == pytest.approx(found.ci95, abs=1e-9)
 
 

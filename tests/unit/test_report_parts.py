@@ -11,7 +11,7 @@ from report_runs import ASK, SIZED, chain_sample, play, record_of, towns, varied
 from harness.errors import UsageError
 from results.causes import diagnose, sub_answers
 from results.commands import report as command
-from results.comparison.changes import changes
+from results.comparison.changes import measure_changes
 from results.comparison.pairs import pair_episodes
 from results.report.curves import read_curves
 from results.report.data import read_report
@@ -195,7 +195,7 @@ def test_differences_are_those_of_compare(tmp_path, data, run):
     runs = read_report([run, write_run(tmp_path / "better", data, best, "test/better")])
     html = build_page(runs, "t")
     base, other = (one.source for one in runs.runs)
-    (f1,) = changes(pair_episodes(base, other, shared=False), {"towns": ["towns"]}, ["solve_f1"])
+    (f1,) = measure_changes(pair_episodes(base, other, shared=False), {"towns": ["towns"]}, ["solve_f1"])
     assert f", p {f1.p:.3f}, detectable {f1.detectable:.3f}; paper F1 " in html
     assert "Not compared" not in html
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from harness.stats import Estimate, estimate
+from harness.stats import Estimate, estimate_mean
 from results.comparison.significance import (
     bootstrap_interval,
-    detectable,
-    holm,
+    detectable_difference,
+    holm_p,
     mcnemar_p,
     permutation_p,
     rate_interval,
@@ -33,7 +33,7 @@ def test_strata_count_as_their_weights_say():
     for found in (permutation_p, bootstrap_interval):
         assert found([one, other], weights=[3, 3]) == pytest.approx(found([one, other]))
     low, high = bootstrap_interval([one, other], weights=[3, 1])
-    assert low < estimate([one, other], weights=[3, 1]).value < high
+    assert low < estimate_mean([one, other], weights=[3, 1]).value < high
 
 
 # --- against scipy -----------------------------------------------------------------------------------------------
@@ -42,7 +42,7 @@ def test_strata_count_as_their_weights_say():
 def test_the_t_interval_of_paired_differences_is_scipys():
     a, b = draws(seed=1), draws(seed=2)
     theirs = scipy.stats.ttest_rel(b, a).confidence_interval(0.95)
-    assert estimate(alone(b - a)).ci95 == pytest.approx(tuple(theirs))
+    assert estimate_mean(alone(b - a)).ci95 == pytest.approx(tuple(theirs))
 
 
 def test_few_pairs_are_permuted_exactly():
@@ -81,7 +81,7 @@ def test_the_bootstrap_of_normal_values_comes_near_scipys_and_students():
     mine = bootstrap_interval(alone(x))
     theirs = scipy.stats.bootstrap((x,), np.mean, method="BCa", rng=np.random.default_rng(0)).confidence_interval
     assert mine == pytest.approx(tuple(theirs), abs=0.02)
-    assert mine == pytest.approx(estimate(alone(x)).ci95, abs=0.02)
+    assert mine == pytest.approx(estimate_mean(alone(x)).ci95, abs=0.02)
 
 
 # --- clusters and strata -----------------------------------------------------------------------------------------
@@ -159,20 +159,20 @@ def test_p_is_never_zero():
 
 
 def test_holm_by_hand():
-    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
-    assert holm([0.5, 0.9]) == [1.0, 1.0]
-    assert holm([]) == []
+    assert holm_p([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert holm_p([0.5, 0.9]) == [1.0, 1.0]
+    assert holm_p([]) == []
 
 
 def test_holm_keeps_false_alarms_of_a_family_at_five_percent():
     p = np.random.default_rng(0).random((4000, 5))
-    assert 0.04 < np.mean([min(holm(row)) < 0.05 for row in p.tolist()]) < 0.06
+    assert 0.04 < np.mean([min(holm_p(row)) < 0.05 for row in p.tolist()]) < 0.06
 
 
 def test_what_is_detectable_is_found_in_four_of_five_runs():
     n, spread = 60, 1.0
     source = np.random.default_rng(0)
-    true = detectable(Estimate(0.0, spread / math.sqrt(n), None, n, n - 1))
+    true = detectable_difference(Estimate(0.0, spread / math.sqrt(n), None, n, n - 1))
     p = scipy.stats.ttest_1samp(source.normal(true, spread, (4000, n)), 0, axis=1).pvalue
     assert 0.78 < np.mean(p < 0.05) < 0.82
-    assert detectable(Estimate(0.0, 0.0, None, 5)) is None
+    assert detectable_difference(Estimate(0.0, 0.0, None, 5)) is None

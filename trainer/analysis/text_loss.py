@@ -41,7 +41,7 @@ class TextLoss:
     difference: Estimate
 
     def to_json(self) -> JSONObject:
-        return {"text": self.text, "base": self.base, "trained": self.trained, **self.difference.as_json()}
+        return {"text": self.text, "base": self.base, "trained": self.trained, **self.difference.to_json()}
 
 
 def compare_text_losses(base: Path, trained: Path, samples: Sequence[Sample]) -> list[TextLoss]:
