@@ -371,6 +371,8 @@ class Verdict:
     solves: tuple[int | None, ...]
     paper_solves: tuple[int | None, ...]
     scores: Scores
+    answer_read: str | None = None
+    """The text that was taken for the final answer."""
 
 
 @dataclass(frozen=True, slots=True)

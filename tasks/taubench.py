@@ -24,7 +24,7 @@ from harness.data.records import sample_from_record
 from harness.environment import make_call_record, malformed_result
 from harness.errors import MissingData, UsageError
 from harness.scoring import call_counts, call_rates
-from harness.scoring.normalise import leaf
+from harness.scoring.leaves import leaf
 from harness.scoring.strict import states
 from harness.types import (
     AskUser,

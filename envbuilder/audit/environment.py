@@ -22,7 +22,8 @@ from harness.data.schema_values import MAX_DEPTH, declared_parameters, enum_valu
 from harness.environment import ToolEnvironment
 from harness.rollout import ToolRunner, take_turn
 from harness.scoring import paper, strict
-from harness.scoring.normalise import Leaf, leaf, leaves
+from harness.scoring.leaves import Leaf, all_leaves, leaf, leaves
+from harness.scoring.phrases import mentions
 from harness.types import CallRecord, GoldCall, JSONObject, Message, Sample, Tool, ToolCall
 
 __all__ = ["CHECKS", "Finding", "audit_environment"]
@@ -163,7 +164,7 @@ def solves_answer(record: CallRecord, answer: str) -> bool:
 
 
 def _in_arguments(record: CallRecord, answer: str) -> bool:
-    return strict.states(map(leaf, iter_scalars(record.call.arguments)), answer)
+    return mentions(map(leaf, iter_scalars(record.call.arguments)), answer)
 
 
 def _public(sample: Sample) -> Iterator[Public]:
@@ -244,14 +245,14 @@ def _answers(seen: ObservedEnvironment) -> Iterator[Finding]:
 def _told(seen: ObservedEnvironment) -> Iterator[Finding]:
     for answer in dict.fromkeys(hop.answer for hop in seen.hops):
         for public in seen.public:
-            if strict.states((public.leaf,), answer):
+            if mentions((public.leaf,), answer):
                 yield make_finding(public.check, public.where, f"states {answer!r}")
 
 
 def _by_default(seen: ObservedEnvironment) -> Iterator[Finding]:
     for record in seen.defaults:
         for tool, answer in dict.fromkeys((hop.tool, hop.answer) for hop in seen.hops):
-            if states_answer(record.output, answer) and not _in_arguments(record, answer):
+            if mentions(all_leaves(record.output), answer) and not _in_arguments(record, answer):
                 whose = "its own" if tool == record.call.name else f"{tool}'s"
                 yield make_finding(
                     "leak_default", record.call.name, f"states {whose} {answer!r}: {_short(record.output)}"
@@ -297,7 +298,7 @@ def _link(
     if not linked:
         yield make_finding("order", where, f"its gold arguments take nothing from hop {earlier}, {before!r}")
         return
-    sources = {value: next((p for p in seen.public if strict.states((p.leaf,), value)), None) for value in linked}
+    sources = {value: next((p for p in seen.public if mentions((p.leaf,), value)), None) for value in linked}
     if all(sources.values()):
         value, public = next(iter(sources.items()))
         place = public.where if public else ""
@@ -427,7 +428,7 @@ def _echo(seen: ObservedEnvironment, probe: Probe, record: CallRecord) -> Iterat
 
 def _repeats(output: str, text: str) -> bool:
     return sentinel_core(text) in output.casefold().replace(",", "") and (
-        states_answer(output, text) or sentinel_core(text) != "1801"
+        mentions(all_leaves(output), text) or sentinel_core(text) != "1801"
     )  # a date may be written in another way, but 1801 alone is no date
 
 

@@ -18,8 +18,9 @@ from envbuilder.model.author import InvalidReply
 from envbuilder.model.requests import EnvironmentRequest, ScalingTargets
 from envbuilder.records import Document, Hop, HopCall, QuestionKind, Scenario, Toolset
 from harness.sandbox.screen import is_plain_source
-from harness.scoring import strict
-from harness.scoring.normalise import leaves, tokens
+from harness.scoring import phrases, strict
+from harness.scoring.leaves import all_leaves, leaves
+from harness.scoring.normalise import tokens
 from harness.types import CallRecord, JSONObject, ToolCall
 
 LONGEST_ARGUMENTS = 4000
@@ -72,7 +73,7 @@ def check_answer(scenario: Scenario, index: int) -> None:
             "trivial", f"the answer of sub-question {index}, {answer!r}, cannot be recognised in a text."
         )
     for where, said in (("the question", scenario.question), (f"sub-question {index}", asked)):
-        if states_answer(said, answer):
+        if mentions(said, answer):
             raise InvalidReply("leak", f"{where} states {answer!r}, which is the answer of sub-question {index}.")
 
 
@@ -84,12 +85,17 @@ def check_final(scenario: Scenario, given: str | None) -> None:
 
 
 def same_fact(one: str, other: str) -> bool:
-    return states_answer(one, other) or states_answer(other, one)
+    return mentions(one, other) or mentions(other, one)
 
 
 def states_answer(text: str, answer: str) -> bool:
     """Whether a text, or a leaf of its JSON, states an answer by the strict rule."""
     return strict.states(leaves(text), answer)
+
+
+def mentions(text: str, answer: str) -> bool:
+    """Whether an answer stands in a text at all, be it in an error."""
+    return phrases.mentions(all_leaves(text), answer)
 
 
 # --- stages 2 to 4: documents ------------------------------------------------------------------------------------
@@ -141,9 +147,9 @@ def check_parameters(document: Document) -> None:
 
 
 def check_leaks(scenario: Scenario, document: Document) -> None:
-    found = leaves(json.dumps([document.name.replace("_", " "), document.description, document.parameters]))
+    found = json.dumps([document.name.replace("_", " "), document.description, document.parameters])
     for index, hop in enumerate(scenario.hops):
-        if strict.states(found, hop.answer):
+        if mentions(found, hop.answer):
             where = f"the document of {document.name!r} states {hop.answer!r}, the answer of sub-question {index}"
             raise InvalidReply("leak", f"{where}: it may be in no name, description, enumeration, default or limit.")
 
@@ -239,10 +245,10 @@ def has_huge_number(value: object) -> bool:
 
 def passes_answer_on(value: object, answer: str) -> bool:
     """Whether an argument passes on an earlier answer: it states it, or its numbers and dates without unit."""
-    found = leaves(json.dumps([value]))
+    found = json.dumps([value])
     numbers = [token for token in tokens(answer) if token[0] in "#@"]
-    stated = {token for leaf in found for token in leaf.tokens}
-    return strict.states(found, answer) or bool(numbers and stated.issuperset(numbers))
+    stated = {token for leaf in all_leaves(found) for token in leaf.tokens}
+    return mentions(found, answer) or bool(numbers and stated.issuperset(numbers))
 
 
 def schema_trouble(parameters: JSONObject, arguments: JSONObject) -> str | None:

@@ -16,7 +16,7 @@ from datetime import date, timedelta
 from typing import Any
 
 from envbuilder.model.author import InvalidReply
-from envbuilder.model.checks import output_solves, passes_answer_on, states_answer
+from envbuilder.model.checks import mentions, output_solves, passes_answer_on
 from envbuilder.records import Document, HopCall, Scenario
 from harness.data.schema_values import plain_value
 from harness.sandbox import Sandbox
@@ -96,7 +96,7 @@ class ToolTrial:
     async def _wrong(self, document: Document, source: str, call: HopCall, probe: Probe, answer: str) -> None:
         result = await self._run(document, source, probe.arguments)
         refuse_danger(result, probe.arguments)
-        if not states_answer(result.output, answer) or states_answer(json.dumps(probe.arguments), answer):
+        if not mentions(result.output, answer) or mentions(json.dumps(probe.arguments), answer):
             return
         if result.status != "ok" or strict.is_error("ok", result.output):
             raise InvalidReply("leak", f"{said(probe.arguments)} gives an error that states {answer!r}, an answer.")

@@ -18,8 +18,8 @@ from envbuilder.stages.documents import write_documents
 from envbuilder.stages.integration import integrate_documents
 from envbuilder.stages.scaling import scale_toolset
 from envbuilder.stages.scenario import decompose_scenario
-from harness.scoring.normalise import leaf
-from harness.scoring.strict import states
+from harness.scoring.leaves import leaf
+from harness.scoring.phrases import mentions
 
 TRIES = 50
 
@@ -50,7 +50,7 @@ def find_leaked_answers(toolset: Toolset) -> list[str]:
     text = "\n".join(visible).casefold().replace(",", "")
     answers = [hop.answer for hop in toolset.scenario.hops]
     suspects = [answer for answer in answers if answer.casefold().replace(",", "")[:4] in text]
-    found = [answer for answer in suspects if states(map(leaf, visible), answer)]
+    found = [answer for answer in suspects if mentions(map(leaf, visible), answer)]
     return found + [answer for answer in answers if answers.count(answer) > 1]
 
 

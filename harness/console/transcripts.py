@@ -77,6 +77,8 @@ def _transcript(record: Record, sample: Sample | None, full: bool) -> Iterator[s
     if ended := stop_sentence(record["stop"]):
         yield f"ended: {ended}"
     yield _scores(record["scores"])
+    if (read := record.get("answer_read")) is not None:
+        yield f"answer read as: {_quoted(shorten_text(read, 10**9 if full else 300))}"
     yield from _reasoned(record.get("reasoning", {}))
     yield from record.get("notes", ())
     if record["error"]:

@@ -77,7 +77,8 @@ class ReasoningJSON(TypedDict, total=False):
 
 
 class Record(TypedDict):
-    """One episode; `user_usage` where a user was simulated, `facts` where the environment found some at its end."""
+    """One episode; `user_usage` where a user was simulated, `facts` where the environment found some at its end,
+    `answer_read` where the task took a text for the final answer."""
 
     schema: int
     key: str
@@ -96,6 +97,7 @@ class Record(TypedDict):
     notes: NotRequired[list[str]]
     user_usage: NotRequired[UsageJSON]
     facts: NotRequired[JSONObject]
+    answer_read: NotRequired[str]
 
 
 # --- the run: manifest.json --------------------------------------------------------------------------------------

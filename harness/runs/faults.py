@@ -98,6 +98,7 @@ OF_RECORD: Fields = {
         "account of reasoning", {}, {"asked": TEXT, **dict.fromkeys(("turns", "characters", "tokens"), NUMBER)}
     ),
     "notes": _list_of(TEXT),
+    "answer_read": TEXT,
     "user_usage": TOKENS,
     "facts": OBJECT,
 }

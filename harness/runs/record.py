@@ -59,7 +59,7 @@ def to_record(key: RunKey, trajectory: Trajectory, verdict: Verdict) -> Record:
         record["user_usage"] = usage_to_json(trajectory.user_usage)
     if trajectory.facts:
         record["facts"] = dict(trajectory.facts)
-    return record
+    return _with_answer(record, verdict)
 
 
 def usage_to_json(usage: Usage) -> UsageJSON:
@@ -82,7 +82,16 @@ def with_verdict(record: Record, verdict: Verdict) -> Record:
     """The same episode under another verdict."""
     pairs = zip(record["calls"], verdict.solves, verdict.paper_solves, strict=True)
     calls: list[CallJSON] = [{**call, "solves": solves, "paper_solves": paper} for call, solves, paper in pairs]
-    return {**record, "calls": calls, "scores": verdict.scores}
+    scored: Record = {**record, "calls": calls, "scores": verdict.scores}
+    scored.pop("answer_read", None)
+    return _with_answer(scored, verdict)
+
+
+def _with_answer(record: Record, verdict: Verdict) -> Record:
+    """The record with what was taken for the final answer, where anything was."""
+    if verdict.answer_read is not None:
+        record["answer_read"] = verdict.answer_read
+    return record
 
 
 def to_trajectory(record: Record) -> Trajectory:

@@ -1,20 +1,24 @@
-"""Whether the final message gives the right answer: exactly, where the prompt asks for an "Answer:" line.
+"""Whether the final message gives the right answer.
 
-Built prompts ask for a last line "Answer: ..."; released ones do not, so there the answer only has to be stated
-somewhere, which is easier to get by chance: the two have different names and are never averaged together.
-Left out: units. "5 km" is not "5", and a judge that thinks otherwise is not this one.
+Built prompts ask for a last line "Answer: ..."; there the marked answer must be the gold answer and say nothing else
+(answer_accuracy). Released prompts ask for nothing, so a last sentence that states it is enough
+(answer_accuracy_lenient): the two have different names and are never averaged together.
+Left out: knowledge. "Rome, Italy" is not "Rome", and a judge that thinks otherwise is not this one.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
-from harness.scoring.normalise import Tokens, leaf, parts, tokens, without_articles
-from harness.scoring.strict import is_empty, states
+from harness.scoring.final_message import Reading, read_final
+from harness.scoring.fold import fold
+from harness.scoring.leaves import leaf
+from harness.scoring.normalise import Tokens, tokens, without_articles
+from harness.scoring.numbers import WORD_VALUES, is_long, rounds_to
+from harness.scoring.phrases import TITLES, is_empty, parts, stated_at, ways
+from harness.scoring.units import CURRENCIES
 from harness.types import Sample, Scores, Trajectory
-
-# Any case, and markdown around the word (**Answer:** 5, > answer: 5), because neither says anything about the answer.
-_ANSWER_LINE = re.compile(r"^[*_#>` \t]*answer[*_` \t]*:(.*)$", re.IGNORECASE | re.MULTILINE)
 
 
 def answer_scores(sample: Sample, trajectory: Trajectory) -> Scores:
@@ -23,9 +27,19 @@ def answer_scores(sample: Sample, trajectory: Trajectory) -> Scores:
     if gold is None or is_empty(gold):
         return {}
     text = final_text(trajectory)
+    reading = None if text is None else read_final(text)
     if asks_for_answer_line(sample):
-        return {"answer_accuracy": float(text is not None and _right_line(text, gold))}
-    return {"answer_accuracy_lenient": float(text is not None and states([leaf(text)], gold))}
+        return {"answer_accuracy": float(bool(reading and reading.is_marked and same_answer(reading.text, gold)))}
+    return {"answer_accuracy_lenient": float(bool(reading and _gives(reading, gold)))}
+
+
+def answer_read(sample: Sample, trajectory: Trajectory) -> str | None:
+    """The text that was taken for the answer; None where there was none to take, or no gold to compare it with."""
+    text = final_text(trajectory)
+    if text is None or sample.gold.answer is None or is_empty(sample.gold.answer):
+        return None
+    reading = read_final(text)
+    return reading.text if reading.is_marked or not asks_for_answer_line(sample) else None
 
 
 def asks_for_answer_line(sample: Sample) -> bool:
@@ -41,21 +55,216 @@ def final_text(trajectory: Trajectory) -> str | None:
     return spoken.partition("<think>")[0]  # reasoning that was never closed
 
 
-def _right_line(text: str, gold: str) -> bool:
-    lines = _ANSWER_LINE.findall(text)
-    return bool(lines) and same_answer(lines[-1], gold)
+# --- one text that should be the answer and nothing else ---------------------------------------------------------
+
+LONGEST = 1_000
+"""Characters of an answer beside those of the gold answer: what is longer answers nothing."""
+_REMARK = re.compile(
+    r"\s*[(\[][^()\[\]]*[)\]]\s*(?=[.!]?$)|"
+    r"(?:,?\s+(?:because|since|as it|which|who|where|due to)\b|\s+[-–—]\s+(?=[A-Za-z])).*$"
+)
+_LEAD = re.compile(r"^([^\d\"{}]*?\b(?:is|are|was|were|equals|be)|[^\"{}]*[=≈]|[^\d\"{}]*?:)\s+(?=\S)", re.IGNORECASE)
+_ABOUT = re.compile(
+    r"^(?:(?:approximately|approx\.?|about|around|roughly|circa|ca\.|exactly|simply|just)\s+|[~≈=]\s*)+", re.IGNORECASE
+)
+_DOUBT = re.compile(
+    r"\b(?:or|either|maybe|perhaps|possibly|probably|might|may\s+be|not|no|never|neither|nor|cannot|unable|unknown|unsure|unclear|"
+    r"if|whether|guess(?:es|ing)?|candidates?|could|options?|[a-z]+n't)\b",
+    re.IGNORECASE,
+)
+_NO_UNIT = re.compile(
+    r"\b(?:or|and|not|maybe|perhaps|possibly|to|if|but|at|than|plus|minus|wrong|false|more|less|hundred|dozen)\b"
+)
+_OPEN_END = re.compile(r"\d\s*\+\W*$")
+_WEEKDAYS = frozenset(
+    [
+        "monday",
+        "tuesday",
+        "wednesday",
+        "thursday",
+        "friday",
+        "saturday",
+        "sunday",
+        "mon",
+        "tue",
+        "wed",
+        "thu",
+        "fri",
+        "sat",
+        "sun",
+    ]
+)
 
 
 def same_answer(text: str, gold: str) -> bool:
-    """Equal after normalisation, articles aside; the parts of a list in any order."""
-    return _content(text) == _content(gold) or _content_of_parts(text) == _content_of_parts(gold)
+    """Whether a text is the answer and nothing else, remarks, units of a bare number and a lead-in aside."""
+    if len(text) > LONGEST + 2 * len(gold):
+        return False
+    return not _OPEN_END.search(text) and any(_equals(reading, gold) for reading in _readings(text))
+
+
+def _readings(text: str) -> Iterator[str]:
+    yield text
+    bare = _REMARK.sub(lambda remark: remark.group() if _DOUBT.search(remark.group()) else "", text)
+    yield bare
+    bare = _ABOUT.sub("", bare)
+    yield bare
+    lead = _LEAD.match(bare)
+    if lead and not _DOUBT.search(lead.group()):
+        yield _ABOUT.sub("", bare[lead.end() :])
+
+
+def _equals(text: str, gold: str) -> bool:
+    pieces = parts(gold)
+    if len(pieces) == 1:
+        return _is(text, gold)
+    return _glued(text) == _glued(gold) or _is(text, gold) or _same_parts(_items(text), pieces, ";" in gold)
+
+
+def _glued(text: str) -> str:
+    return re.sub(r"\s*,\s*", ",", fold(text).low.strip(" ."))
+
+
+def _items(text: str) -> list[str]:
+    return [
+        item
+        for part in parts(text.strip("[](){}. "))
+        for item in re.split(r"^and\s+|\s+and\s+|\n", part)
+        if tokens(item)
+    ]
+
+
+def _same_parts(found: list[str], wanted: list[str], any_order: bool) -> bool:
+    """Part by part. Parts of one kind (numbers, dates, words) keep their order, or nobody knows which is which; parts
+    of different kinds tell themselves apart, and a gold answer with ";" is a set."""
+    wanted = [part for part in wanted if tokens(part)]
+    if len(found) != len(wanted):
+        return False
+    if any_order:
+        found, wanted = sorted(found, key=tokens), sorted(wanted, key=tokens)
+    kinds = {_kind(part) for part in wanted}
+    return all(
+        len(ours := [part for part in found if _kind(part) == kind])
+        == len(theirs := [part for part in wanted if _kind(part) == kind])
+        and all(map(_is, ours, theirs))
+        for kind in kinds
+    )
+
+
+def _kind(part: str) -> str:
+    first = (without_articles(tokens(part)) or ("",))[0]
+    return first[:1] if first[:1] in ("#", "@") else "#" if first in WORD_VALUES else "words"
+
+
+def _is(text: str, gold: str) -> bool:
+    found = _content(text)
+    wants = [phrase for phrase in ways(gold)[0] if not phrase.is_bare]
+    if any(_match(phrase.tokens, found) and not (phrase.comma and "," not in text) for phrase in wants):
+        return True
+    wanted = _content(gold)
+    if _match(wanted, found) or _letters(wanted) == _letters(found) != "":
+        return True
+    return (
+        len(wanted) == 1
+        and wanted[0][0] == "#"
+        and bool(found)
+        and _match(wanted, found[:1])
+        and _is_unit(text, found[1:])
+    )
 
 
 def _content(text: str) -> Tokens:
     raw = tokens(text)
-    return without_articles(raw) or raw
+    kept = without_articles(raw) or raw
+    if len(kept) > 2 and kept[0] in TITLES:
+        return kept[1:]
+    if len(kept) == 2 and kept[0] in _WEEKDAYS and kept[1][0] == "@":
+        return kept[1:]
+    return kept
 
 
-def _content_of_parts(text: str) -> list[Tokens]:
-    """The parts of a list answer in an order of their own, so that "A, B" equals "B, A"."""
-    return sorted(content for part in parts(text) if (content := _content(part)))
+def _match(wanted: Tokens, found: Tokens) -> bool:
+    return len(wanted) == len(found) and all(
+        one == other or (other[0] == "#" == one[0] and is_long(other) and rounds_to(other, one))
+        for one, other in zip(wanted, found, strict=True)
+    )
+
+
+def _letters(content: Tokens) -> str:
+    return "".join(content) if all(token.isalpha() for token in content) else ""
+
+
+def _is_unit(text: str, rest: Tokens) -> bool:
+    """Whether what follows a number only says of what: 173 camps, 70 USD, but not 173 % and not 173 or so."""
+    words = all(token.isalpha() for token in rest) and "%" not in rest
+    return words and len(rest) <= 3 and not _NO_UNIT.search(text.lower())
+
+
+# --- a sentence that states the answer ---------------------------------------------------------------------------
+
+_TURN = re.compile(r"\b(?:but|however|actually|instead|rather)\b[\s,]*", re.IGNORECASE)
+
+
+_NO_SENTENCE = re.compile(r"[{}|\[\]]|\w=\w|\?\W*$")
+
+
+def _gives(reading: Reading, gold: str) -> bool:
+    """Whether a sentence states the answer, without doubt and without another candidate beside it."""
+    if same_answer(reading.text, gold):
+        return True
+    if len(reading.text) > LONGEST + 2 * len(gold):
+        return False
+    sentence = _TURN.split(reading.text)[-1]
+    if _NO_SENTENCE.search(sentence):
+        return False
+    pieces = [part for part in parts(gold) if tokens(part)]
+    if _DOUBT.search(_without(sentence, gold)):
+        return False
+    one = leaf(sentence)
+    whole = stated_at(one, gold)
+    if whole is not None:
+        return not _has_rival(one.folded.shown, one.tokens, whole, gold, len(pieces) > 1)
+    places = [stated_at(one, part) for part in pieces] if len(pieces) > 1 else [None]
+    if not all(places):
+        return False
+    spans = [place for place in places if place]
+    ordered = ";" in gold or all(
+        first < second
+        for index, (first, kind) in enumerate(zip(spans, map(_kind, pieces), strict=True))
+        for second, other in list(zip(spans, map(_kind, pieces), strict=True))[index + 1 :]
+        if kind == other
+    )
+    return ordered and not _has_rival(one.folded.shown, one.tokens, (min(spans)[0], max(spans)[1]), gold, True)
+
+
+def _without(sentence: str, gold: str) -> str:
+    return re.sub(re.escape(gold), "", sentence, flags=re.IGNORECASE)
+
+
+_LISTED_BEFORE = re.compile(r"(?:\b[A-Z0-9][\w'.-]*[,;]|\band|&)\s*$")
+_LISTED_AFTER = re.compile(r"\s*(?:,?\s+and|,?\s*&)\s+[A-Z0-9]|[,;]\s*[A-Z0-9][^,;]*(?:[,;]|\s+and\b)|'s\b")
+_GOES_ON = re.compile(r"\s*,\s*(?:and\s+)?[A-Z0-9]|\s+and\s+[A-Z0-9]")
+
+
+# Capitals that go on beside the answer make another name of it, or a row of names.
+_NAME_BEFORE = re.compile(
+    r"(?<=[\w,;:)] )(?!(?:The|A|An|Dr|Mr|Mrs|Ms|Prof|Professor|Sir|Saint|St)\b)[A-Z][\w'-]*\.? $|[\w)]  +$"
+)
+_NAME_AFTER = re.compile(r" +[A-Z]\w")
+
+
+def _has_rival(shown: str, found: Tokens, place: tuple[int, int], gold: str, is_list: bool) -> bool:
+    """Whether the answer is one of several that are listed, or not the only number or date."""
+    before, after = shown[: place[0]], shown[place[1] :]
+    if _NAME_BEFORE.search(before) or _NAME_AFTER.match(after):
+        return True
+    if _LISTED_BEFORE.search(before) or (_GOES_ON if is_list else _LISTED_AFTER).match(after):
+        return True
+    own = tokens(gold)
+    kinds = {token[0] for token in own if token[0] in "#@"}
+    years = {len(token) for token in own}
+    return any(
+        token[0] in kinds and token not in own and (token[0] == "@" or (len(token) == 5) == (5 in years))
+        for token in found
+        if token not in CURRENCIES
+    )

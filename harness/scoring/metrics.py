@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from harness.scoring import paper, strict
-from harness.scoring.answer import answer_scores
+from harness.scoring.answer import answer_read, answer_scores
 from harness.types import CallRecord, Sample, Scores, Trajectory, Verdict
 
 
@@ -28,7 +28,7 @@ def score(sample: Sample, trajectory: Trajectory) -> Verdict:
         **call_counts(trajectory),
         **call_rates(trajectory),
     }
-    return Verdict(strict_solves, paper_solves, scores)
+    return Verdict(strict_solves, paper_solves, scores, answer_read(sample, trajectory))
 
 
 def call_counts(trajectory: Trajectory) -> Scores:

@@ -1,8 +1,9 @@
-"""Text to tokens: what the strict verifier compares (rule version 1).
+"""Text to tokens: what the strict verifier compares (rule version 2).
 
-What: a text becomes a tuple of tokens, a tool's output becomes leaves (token tuples that no match may cross).
-Why: "2" must not be found in "12", yet `70,000,000.00` and 70000000, or 1 May 2007 and 2007-05-01, are the same fact.
-Left out: units, synonyms, spelled-out numbers, word boundaries in scripts that are written without spaces.
+What: a text becomes a tuple of tokens, each with its place in the text.
+Why: "2" must not be found in "12", yet `70,000,000.00`, 70000000 and 70 million, or 1 May 2007 and 2007-05-01, are the
+same fact.
+Left out: synonyms, conversions (12 km is not 12,000 m), grammar.
 
 A token is a string. Words are themselves; a number is "#" and its exact decimal value; a date is "@" and Y-M-D.
 "#" and "@" separate tokens in any text, so no word can be taken for a number or a date. Nothing here raises.
@@ -10,104 +11,146 @@ A token is a string. Words are themselves; a number is "#" and its exact decimal
 
 from __future__ import annotations
 
-import json
 import re
-import unicodedata
-from datetime import date
+from collections.abc import Iterator
 from functools import cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
+
+from harness.scoring.fold import Folded, fold, marks
+from harness.scoring.numbers import (
+    MAX_PLAIN_ZEROS,
+    MONTH,
+    SCALES,
+    WORD_VALUES,
+    clock,
+    date_token,
+    number,
+)
+from harness.scoring.units import CURRENCIES, GLUED, PER_HOUR, SIGNS, unit_of
 
 Tokens = tuple[str, ...]
+Spans = tuple[tuple[int, int], ...]
 
 ARTICLES = frozenset(("a", "an", "the"))
-MAX_DEPTH = 50  # deeper JSON is hostile: it is then read as one plain text
-MAX_LEAVES = 200_000  # likewise
-MAX_PLAIN_ZEROS = 50  # numbers with more zeros than this are written with an exponent, so 1e999999999 stays short
-MAX_EXPONENT_DIGITS = 18  # a longer exponent is left as it was written
-MAX_MARKS = 30  # on one letter, as in Unicode's stream-safe format: normalising sorts them in quadratic time
-
-# --- folding: letters that look alike become alike ---------------------------------------------------------------
-
-_ACCENT = re.compile("[\u0300-\u036f]+")
-_DIGIT = re.compile(r"[^\D0-9]")
-# "_" is a word character for `re`; ";" is a separator that no number, date or sign rule looks at.
-_PLAIN = str.maketrans({"_": ";", **dict.fromkeys("‐‑‒–—―−", "-")})
 
 
-def fold(text: str) -> str:
-    """NFKC, case folded, accents dropped, dashes unified, decimal digits of every script as 0-9."""
-    if not text.isascii():
-        text = _too_many_marks().sub(r"\1", text)
-        text = unicodedata.normalize("NFKC", text).casefold()
-        text = _ACCENT.sub("", unicodedata.normalize("NFD", text))
-        # Recomposed, because marks that are no accents (Hangul, kana) belong to their letter.
-        text = unicodedata.normalize("NFKC", text)
-        # Python's int() reads such digits, so a tool that returns int(argument) would otherwise not be an echo.
-        text = _DIGIT.sub(lambda digit: str(unicodedata.decimal(digit.group())), text)
-    return text.lower().translate(_PLAIN)
+class Text(NamedTuple):
+    """A text that was read: its tokens and where each stands in `folded`."""
+
+    folded: Folded
+    tokens: Tokens
+    spans: Spans
+
+
+class _Token(NamedTuple):
+    text: str
+    start: int
+    end: int
 
 
 # --- scanning: one pattern, applied to folded text ---------------------------------------------------------------
 
-_MONTH = (
-    "(?:jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?"
-    "|sep(?:t(?:ember)?)?|oct(?:ober)?|nov(?:ember)?|dec(?:ember)?)"
-)
-_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
-
-
-@cache
-def _marks() -> str:
-    """Vowel signs and the like (Devanagari, Thai, ...): part of a word, but not to `re`, which would split there."""
-    points = (*range(0x300, 0x20000), *range(0xE0100, 0xE01F0))
-    return "".join(chr(point) for point in points if unicodedata.category(chr(point))[0] == "M")
-
-
-@cache
-def _too_many_marks() -> re.Pattern[str]:
-    return re.compile(f"([{_marks()}]{{{MAX_MARKS}}})[{_marks()}]+")
+# Scripts without spaces: each letter, with its marks, is a token.
+_UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\U00020000-\U0003ffff"
+_DAY, _OF_YEAR = r"(?:0?[1-9]|[12]\d|3[01])", r"(?:0?[1-9]|1[0-2])"
+_ORDINAL = r"\d\d?(?:st|nd|rd|th)?"
 
 
 @cache
 def _scanner(dates: bool, ascii_only: bool) -> re.Pattern[str]:
     """One pattern for a token, tried left to right: date, clock, number, word. ASCII text needs no table of marks."""
-    letter = r"\w" if ascii_only else rf"[\w{_marks()}]"
-    iso = rf"\d{{4}}-(?:0?[1-9]|1[0-2])-(?:0?[1-9]|[12]\d|3[01])(?:t(?=\d\d?:\d\d)|(?!{letter}))"
+    letter = r"\w" if ascii_only else rf"[\w{marks()}]"
+    alone = r"[^\W\d_]" if ascii_only else rf"[{_UNSPACED}][{marks()}]*"
+    iso = rf"\d{{4}}(?:-{_OF_YEAR}-|/{_OF_YEAR}/|\.{_OF_YEAR}\.){_DAY}(?:t(?=\d\d?:\d\d)|(?!{letter}|\.\d))"
+    dash = r"(?:\s+(?:of\s+)?|-)"
     date_ = rf"""(?:{iso}
-      | \d\d?\s+{_MONTH}\.?,?\s+\d{{4}}(?!{letter})
-      | {_MONTH}\.?\s+\d\d?(?:,\s*|\s+)\d{{4}}(?!{letter}))"""
-    # What a word or number goes on with: letter-hyphen-digits (covid-19), and a point between digits (gpt-4.5).
+      | (?<![.\d]){_DAY}(?:[./]{_OF_YEAR}[./]|/{_DAY}/|-{_OF_YEAR}-|-{_DAY}-)\d{{4}}(?!{letter}|[./-]\d)
+      | {_ORDINAL}{dash}{MONTH}\.?,?(?:\s+|-|,\s*)\d{{4}}(?!{letter})
+      | {MONTH}\.?\s+{_ORDINAL}(?:,\s*|\s+)\d{{4}}(?!{letter})
+      | [12]\d{{3}}\s+{MONTH}\s+\d\d?(?!{letter}|[.:]\d)
+      | {MONTH}\.?,?\s+(?:of\s+)?[12]\d{{3}}(?!{letter}|[.,]\d)
+      | [12]\d{{3}}-(?:0[1-9]|1[0-2])(?!{letter}|[-/.:]\d)
+      | (?:0[1-9]|1[0-2])/[12]\d{{3}}(?!{letter}|[-/.:]\d)
+      | {_ORDINAL}(?:\s+of)?\s+{MONTH}(?!{letter})
+      | {MONTH}\.?\s+{_ORDINAL}(?!{letter}|[.,:]\d))"""
+    clock_ = rf"""\d\d?(?::[0-5]\d){{1,2}}(?:\.\d+)?(?![\d:])(?:\s?[ap]\.?m(?!{letter})\.?|z(?!{letter}))?
+      | \d\d?\s?(?:[ap]m(?!{letter})|[ap]\.m\.) | \d\d?\s+o'?clock(?!{letter})"""
+    # What a word goes on with: letter-hyphen-digits (covid-19), and a point between digits (gpt-4.5).
     more = rf"(?:(?:(?<!\d)-(?!{iso})|(?<=\d)\.)(?=\d){letter}+)*"
     token = rf"""
-        (?P<clock>  \d\d?(?::[0-5]\d){{1,2}}(?:\.\d+)?(?!\d){letter}*)
-      | (?P<number> (?:(?<![^\s(\[{{])-(?!{date_}))?
-                    (?:(?:\d{{1,3}}(?:,\d{{3}})+(?!\d)|\d+)(?:\.\d+)*|(?<![\w.])\.\d+(?:\.\d+)*)
-                    (?:e[+-]\d+(?!{letter}))?
-                    (?P<tail>{letter}*{more}))
-      | (?P<word>   {letter}+{more})"""
+        (?P<clock>  (?:{clock_})(?!{letter}))
+      | (?P<code>   \+\d[\d()]*(?:[ -]\(?\d+\)?){{2,8}}(?!{letter}) | \d{{3}}\ \d{{4}}(?!\d|[.,]\d) )
+      | (?P<number> (?:(?<![\w)\]}}%-])-(?!{date_ if dates else "$."}))?{_NUMBER}(?:e[+-]\d+(?!{letter}))?
+                    (?P<range>{_RANGE})?(?P<tail>{letter}*{more}))
+      | (?P<sign>   (?:us|au?|ca?|hk|nz)?[$]|[€£¥₹₩₽₺₪%°])
+      | (?P<initials> (?<!{letter})(?:[^\W\d_]\.\s?){{2,}}(?:[^\W\d_](?!{letter}))?)
+      | (?P<word>   {alone + "|" if not ascii_only else ""}{letter}+?(?=[{_UNSPACED}])|{letter}+{more})"""
     return re.compile(rf"(?P<date>{date_})|{token}" if dates else token, re.VERBOSE)
+
+
+_NUMBER = r"""(?:
+    0,\d+(?![\d,])
+  | \d{1,3}(?:,\d{3})+(?!\d)(?:\.\d+)*
+  | \d{1,2}(?:,\d\d)+,\d{3}(?![\d,])(?:\.\d+)?
+  | [1-9]\d{0,2}(?:\.\d{3}){2,}(?!\d|\.\d)(?:,\d+)?
+  | [1-9]\d{0,2}(?:\.\d{3})+,(?:\d\d?|\d{4,})(?![\d,])
+  | [1-9]\d{0,2}(?:\ \d{3})+(?!\d)(?:[.,]\d+)?(?![,.]\d)
+  | [1-9]\d{0,2}(?:'\d{3})+(?!\d)(?:\.\d+)?
+  | (?<![,;\[({])\d+,(?:\d\d?|\d{4,})(?![\d,\])}]|[.]\d)
+  | \d+(?:\.\d+)*
+  | (?<![\w.])\.\d+(?:\.\d+)*)"""
+"""Groups of three with commas, points, spaces or apostrophes, or of two as in India; a decimal comma where no list, and
+no group of three, can be meant."""
+_RANGE = r"(?:(?:-|\ -\ |[/:])\d+(?:[.,]\d+)*)+"
+"""What makes digits one token: 5-10, 1990 - 1999, 978-3-16, 3/10, 16:9."""
+
+
+def read(text: str) -> Text:
+    """All tokens of `text`, in order, articles included, with their places."""
+    folded = fold(text)
+    return _text(folded, list(_scan(folded)))
+
+
+def _text(folded: Folded, found: list[_Token]) -> Text:
+    if any(token.text[0] in "#%°$€£¥₹₩₽₺₪" or token.text in SIGNS or token.text in WORD_VALUES for token in found):
+        found = list(_measured(folded, found))
+    return Text(folded, tuple(token.text for token in found), tuple((token.start, token.end) for token in found))
+
+
+def read_apart(text: str) -> tuple[Text, Tokens]:
+    """The same, and the tokens where nothing is joined: 12 345 and 5-10 are two numbers, 1.5 million is 1.5."""
+    folded = fold(text)
+    found = list(_scan(folded))
+    apart: list[str] = []
+    for token in found:
+        piece = folded.low[token.start : token.end]
+        is_joined = token.text[0] != "@" and piece.isascii() and not piece.isalnum() and _BARE.fullmatch(piece)
+        apart.extend(map(number, _decimals(piece)) if is_joined else (token.text,))
+    return _text(folded, found), tuple(apart)
+
+
+_BARE = re.compile(r"[-+]?\(?\d[\d\s.,:/'()-]*")
+
+
+def _decimals(piece: str) -> list[str]:
+    sign = "-" if piece[0] == "-" else ""
+    found = [one.replace(",", "") for one in re.findall(r"\d{1,3}(?:,\d{3})+(?!\d)(?:\.\d+)?|\d+(?:\.\d+)?", piece)]
+    return [sign + found[0], *found[1:]]
 
 
 def tokens(text: str) -> Tokens:
     """All tokens of `text`, in order, articles included."""
-    return _scan(fold(text))
+    return read(text).tokens
 
 
 def without_articles(found: Tokens) -> Tokens:
     return tuple(token for token in found if token not in ARTICLES) if not ARTICLES.isdisjoint(found) else found
 
 
-def parts(text: str) -> list[str]:
-    """`text` cut at every ", " that is not inside a date, folded: "Brazil, China" has two parts, "May 1, 2007" one."""
-    text = fold(text)
-    found = _scanner(True, text.isascii()).finditer(text)
-    dates = [match.span() for match in found if match.lastgroup == "date" and _date(match.group())]
-    pieces, start = [], 0
-    for comma in re.finditer(", ", text):
-        if not any(first <= comma.start() < last for first, last in dates):
-            pieces.append(text[start : comma.start()])
-            start = comma.end()
-    return [*pieces, text[start:]]
+def date_spans(folded: Folded) -> list[tuple[int, int]]:
+    """Where the dates and the numbers with commas stand in a folded text."""
+    found = _scanner(True, folded.low.isascii()).finditer(folded.low)
+    return [match.span() for match in found if match.lastgroup == "date" and date_token(match.group())]
 
 
 def is_year(token: str) -> bool:
@@ -115,148 +158,231 @@ def is_year(token: str) -> bool:
     return len(token) == 5 and token[0] == "#" and token[1:].isdigit()
 
 
-def same(wanted: str, found: str) -> bool:
-    """Whether token `found` is what `wanted` asks for: equal, or a date whose year is the number wanted."""
-    return wanted == found or (found[0] == "@" and is_year(wanted) and found[1:5] == wanted[1:])
-
-
-def _scan(folded: str) -> Tokens:
-    found: list[str] = []
-    for match in _scanner(True, folded.isascii()).finditer(folded):
-        kind, text = match.lastgroup, match.group()
+def _scan(folded: Folded, dates: bool = True, start: int = 0, end: int | None = None) -> Iterator[_Token]:
+    low = folded.low
+    codes = _files(low) if dates else []  # what looks like a date and is none stands in no file name
+    end = len(low) if end is None else end
+    for match in _scanner(dates, low.isascii()).finditer(low, start, end):
+        kind, text, place = match.lastgroup, match.group(), match.span()
         if kind == "word":
-            found.append(text)
+            yield _Token(text, *place)
+        elif kind == "initials":
+            yield _Token(re.sub(r"[.\s]", "", text), place[0], place[0] + len(text.rstrip()))
         elif kind == "date":
-            day = _date(text)
-            found.extend([day] if day else _undated(folded, *match.span()))
+            yield from _dated(folded, *place)
+        elif kind == "number" and text.isdigit() and len(text) < MAX_PLAIN_ZEROS and not codes:
+            yield _Token(f"#{text.lstrip('0') or '0'}", *place)  # what number() says, without its work
+        elif kind == "number":
+            yield from _numbered(folded, match, any(first <= place[0] < last for first, last in codes))
+        elif kind == "clock":
+            yield _Token(clock(text), *place)
         else:
-            found.append(_clock(text) if kind == "clock" else _digits(text, match["tail"]))
-    return tuple(found)
+            yield _Token(text, *place)
 
 
-def _undated(folded: str, start: int, end: int) -> list[str]:
-    """The tokens of something that is shaped like a date but on no calendar (31 February 2007)."""
-    found = []
-    for match in _scanner(False, folded.isascii()).finditer(folded, start, end):
-        text = match.group()
-        found.append(_digits(text, match["tail"]) if match.lastgroup == "number" else text)
+_FILE = re.compile(
+    r"\.(?:pdf|csv|tsv|txt|json|xml|html?|png|jpe?g|gif|svg|xlsx?|docx?|zip|tar|gz|mp[34]|md|py|log)(?!\w)"
+)
+_ADDRESS = re.compile(r"(?:https?://|www\.)\S+")
+
+
+def _files(low: str) -> list[tuple[int, int]]:
+    """Where file names and web addresses stand: numbers in them are names."""
+    found = [match.span() for match in _ADDRESS.finditer(low)] if "www" in low or "://" in low else []
+    if "." in low:
+        for match in _FILE.finditer(low):
+            before = low[max(0, match.start() - 80) : match.start()]
+            found.append((match.start() - len(before) + _last_space(before), match.end()))
     return found
 
 
-def _date(text: str) -> str | None:
-    """A folded date in any of the three orders as a token; None when no calendar has that day."""
-    first, second, third = re.findall(r"\d+|[a-z]+", text)[:3]
-    if first.isalpha():
-        year, month, day = third, first, second
-    elif second.isalpha():
-        year, month, day = third, second, first
+def _last_space(text: str) -> int:
+    return max(text.rfind(mark) for mark in " \n\t\"'<>()[]") + 1
+
+
+def _dated(folded: Folded, start: int, end: int) -> Iterator[_Token]:
+    text = folded.low[start:end]
+    day = date_token(text)
+    if day is None or (day[1] == "-" and _is_verb(folded.shown[start:end])):
+        yield from _scan(folded, False, start, end)
     else:
-        year, month, day = first, second, third
-    number_of_month = _MONTHS.index(month[:3]) + 1 if month.isalpha() else int(month)
-    try:
-        return f"@{date(int(year), number_of_month, int(day)).isoformat()}"
-    except ValueError:
-        return None
+        yield _Token(day, start, end)
 
 
-def _clock(text: str) -> str:
-    """A clock time as written; the Z of an ISO time is a zone, not a part of the time."""
-    return text[:-1] if text[-1] == "z" and text[-2].isdigit() else text
+def _is_verb(shown: str) -> bool:
+    return bool(re.search(r"\b(?:may|march|mar)\b", shown))
 
 
-def _digits(text: str, tail: str) -> str:
-    """What begins with a digit: a number, a version (3.11.7), or digits glued to letters (1,024gb is 1024gb)."""
-    text = text.replace(",", "")
-    return text if tail or text.count(".") > 1 else number(text)
+def _numbered(folded: Folded, match: re.Match[str], code: bool) -> Iterator[_Token]:
+    """What begins with a digit: a number with or without unit, a version (3.11.7), a range, digits glued to letters."""
+    text, (start, end), tail = match.group(), match.span(), match["tail"]
+    if match["range"]:
+        yield _Token(re.sub(r"[\s,]", "", text[: len(text) - len(tail)]), start, end - len(tail))
+        if tail:
+            yield _Token(unit_of(tail) or tail, end - len(tail), end)
+        return
+    plain = _decimal(text[: len(text) - len(tail)])
+    if code or plain.count(".") > 1:
+        yield _Token(plain + tail, start, end)
+        return
+    power = _SCALE_LETTERS.get(folded.shown[end - len(tail) : end])
+    if power:
+        yield _Token(number(plain, power), start, end)
+    elif not tail:
+        yield _Token(number(plain), start, end)
+    elif GLUED.fullmatch(tail) and (len(tail) > 1 or folded.shown[end - 1].islower()):
+        yield _Token(number(plain), start, end - len(tail))
+        yield _Token(tail, end - len(tail), end)
+    else:
+        yield _Token(plain + tail, start, end)
 
 
-def number(text: str) -> str:
-    """The token of a decimal like -70.50e+3: its exact value, made on strings: no float, rounding or huge power."""
-    mantissa, _, exponent = text.lower().partition("e")
-    sign = "-" if mantissa.startswith("-") else ""
-    whole, _, fraction = mantissa.lstrip("+-").partition(".")
-    digits = (whole + fraction).lstrip("0")
-    kept = digits.rstrip("0")
-    if not kept:
-        return "#0"
-    if len(exponent) > MAX_EXPONENT_DIGITS:
-        return f"#{text.lower()}"
-    power = int(exponent or "0") - len(fraction) + len(digits) - len(kept)
-    if 0 <= power <= MAX_PLAIN_ZEROS:
-        return f"#{sign}{kept}{'0' * power}"
-    if -MAX_PLAIN_ZEROS <= power < 0:
-        kept = kept.zfill(1 - power)
-        return f"#{sign}{kept[:power]}.{kept[power:]}"
-    return f"#{sign}{kept}e{power}"
+_SCALE_LETTERS = {"k": 3, "K": 3, "M": 6, "mn": 6, "mln": 6, "B": 9, "bn": 9, "tn": 12}
 
 
-# --- leaves: the pieces of an output that no match may cross -----------------------------------------------------
+def _decimal(text: str) -> str:
+    """A number as written in any of the styles of grouping, with a decimal point and nothing else."""
+    text = text.replace(" ", "").replace("'", "")
+    comma, point = text.rfind(","), text.rfind(".")
+    if comma < 0:
+        dots = re.fullmatch(r"-?[1-9]\d{0,2}(?:\.\d{3}){2,}", text)
+        return text.replace(".", "") if dots else text
+    grouped = re.fullmatch(r"-?(?:[1-9]\d{0,2}|\d{2,3})(?:,\d{3})+(?:\.\d+)*|-?\d{1,2}(?:,\d\d)+,\d{3}(?:\.\d+)?", text)
+    if grouped or comma < point:
+        return text.replace(",", "")
+    return text.replace(".", "").replace(",", ".")
 
 
-class Leaf(NamedTuple):
-    """One piece of text: its tokens without articles, and all of them (for an answer that is only an article)."""
+# --- what stands around a number ---------------------------------------------------------------------------------
 
-    tokens: Tokens
-    raw: Tokens
-
-
-class NumberText(str):
-    """A JSON number as it was written: float() would round it, and int() refuses more than 4,300 digits."""
-
-    __slots__ = ()
+_LABELS = frozenset(["version", "ver", "page", "pages", "id", "row", "status", "http"])
+_LABEL_GAP = re.compile(r"[\s:#='\".]{0,4}")
 
 
-# parse_constant: NaN and Infinity are no JSON; they are read as the words they are.
-_DECODER = json.JSONDecoder(parse_int=NumberText, parse_float=NumberText, parse_constant=str)
-_OPENS_JSON = re.compile(r"\s*[\[{]")
+def _measured(folded: Folded, found: list[_Token]) -> Iterator[_Token]:
+    """Numbers times their scale and with their unit after them, in one spelling; labelled numbers are names."""
+    return _with_units(folded.low, list(_labelled(folded.low, list(_scaled(folded.low, found)))))
 
 
-def decode(text: str) -> Any:
-    """The dict or list that `text` holds as JSON, its numbers as NumberText; else `text` itself."""
-    if not _OPENS_JSON.match(text):
-        return text
-    try:
-        return _DECODER.decode(text.strip())
-    except (ValueError, RecursionError):
-        return text
+def _is_near(low: str, left: _Token, right: _Token) -> bool:
+    """Whether nothing but one space, or a hyphen, stands between two tokens."""
+    return low[left.end : right.start] in ("", " ", "-")
 
 
-def leaf(text: str) -> Leaf:
-    raw = (number(text),) if isinstance(text, NumberText) else tokens(text)
-    return Leaf(without_articles(raw), raw)
+def _scaled(low: str, found: list[_Token]) -> Iterator[_Token]:
+    index = 0
+    while index < len(found):
+        token = found[index]
+        index += 1
+        if token.text == "minus" and index < len(found) and _is_minus(low, found, index):
+            found[index] = _Token(f"#-{found[index].text[1:]}", token.start, found[index].end)
+            continue
+        value = _value(token.text) if index < len(found) and found[index].text in SCALES else None
+        while value and index < len(found) and (power := _scale(low, token, found[index])):
+            value = number(value[1:], power)
+            token = _Token(value, token.start, found[index].end)
+            index += 1
+        yield token
 
 
-def leaves(text: str) -> list[Leaf]:
-    """The leaves of an output: strings, numbers and keys of its JSON, JSON inside strings too; else the one text."""
-    return [leaf(piece) for piece in pieces(text)]
+def _is_minus(low: str, found: list[_Token], index: int) -> bool:
+    """Whether "minus" before the token at `index` is a sign: "minus 5", not "10 minus 5"."""
+    after, before = found[index], found[index - 2] if index > 1 else None
+    is_plus = after.text[0] == "#" and after.text[1:2] != "-" and _is_near(low, found[index - 1], after)
+    return is_plus and not (before and before.text[0] == "#")
 
 
-def pieces(text: str) -> list[str]:
-    """The texts that `leaves` makes leaves of."""
-    found = _walk(decode(text))
-    return [text] if found is None else found
+def _value(text: str) -> str | None:
+    return text if text[0] == "#" else f"#{WORD_VALUES[text]}" if text in WORD_VALUES else None
 
 
-def _walk(value: Any) -> list[str] | None:
-    """The leaf texts of a decoded value; None when it is too deep or too large to be anything but hostile."""
-    found: list[str] = []
-    waiting: list[tuple[Any, int]] = [(value, 0)]
-    while waiting:
-        value, depth = waiting.pop()
-        if depth > MAX_DEPTH or len(found) + len(waiting) > MAX_LEAVES:
-            return None
-        inner: Any = ()
-        if isinstance(value, NumberText):
-            found.append(value)
-        elif isinstance(value, str):
-            decoded = decode(value)
-            if decoded is value:
-                found.append(value)
-            else:
-                inner = (decoded,)
-        elif isinstance(value, dict):
-            inner = (*value, *value.values())
-        elif isinstance(value, list):
-            inner = value
-        waiting.extend((item, depth + 1) for item in inner)
-    return found
+def _scale(low: str, token: _Token, after: _Token) -> int:
+    """The power of ten that a word multiplies by, unless it is part of a unit's name (million_square_km)."""
+    power = SCALES.get(after.text, 0) if _is_near(low, token, after) else 0
+    return 0 if low[after.end : after.end + 1] == ";" and low[after.end + 1 : after.end + 2].isalpha() else power
+
+
+def _labelled(low: str, found: list[_Token]) -> Iterator[_Token]:
+    """3.11 in "version 3.11" is a name: it is equal to itself alone, and not to a number."""
+    before = None
+    for token in found:
+        is_named = before is not None and before.text in _LABELS and token.text[0] == "#"
+        if is_named and before is not None and _LABEL_GAP.fullmatch(low[before.end : token.start]):
+            token = token._replace(text=token.text[1:])
+        yield token
+        before = token
+
+
+_SIGN_LETTERS = "$€£¥₹₩₽₺₪%°"
+
+
+def _with_units(low: str, found: list[_Token]) -> Iterator[_Token]:
+    index, money = 0, None
+    while index < len(found):
+        token = found[index]
+        index += 1
+        if token.text[0] != "#":
+            is_sign, is_money = token.text[0] in _SIGN_LETTERS or token.text in SIGNS, token.text in CURRENCIES
+            after = found[index] if index < len(found) else None
+            money = _money(low, token, after) if is_sign or is_money else None
+            if not money and not is_sign:
+                yield token
+            continue
+        if money and low[money[1] - 1 : money[1]] == "-" and token.text[1] != "-":
+            token = token._replace(text=f"#-{token.text[1:]}")
+        yield token
+        units: list[_Token] = []
+        if index < len(found) and found[index].text[0] not in "#@":
+            units, index = _units(low, token, found, index)
+        yield from units or ([_Token(money[0], token.end, token.end)] if money else [])
+        money = None
+
+
+def _money(low: str, token: _Token, after: _Token | None) -> tuple[str, int] | None:
+    """The currency that stands before its number, and where; None for anything else."""
+    currency = SIGNS.get(token.text) or (token.text if token.text in CURRENCIES else None)
+    if currency and after and after.text[0] == "#" and _is_near(low, token, after):
+        return currency, token.start
+    return None
+
+
+def _units(low: str, value: _Token, found: list[_Token], index: int) -> tuple[list[_Token], int]:
+    """The unit after a number as tokens, and where the next token is: km, km2, %, km per hour is km h."""
+    units: list[_Token] = []
+    last = value
+    while index < len(found) and len(units) < 2 and _is_near(low, last, found[index]):
+        word, width = _unit(found[index : index + 2], bool(units))
+        if word is None or (found[index].text in SIGNS and _leads(low, found, index)):
+            break
+        index += width
+        last = _Token(word, found[index - width].start, found[index - 1].end)
+        units.append(last)
+        if found[index - 1].text in PER_HOUR:
+            units.append(last._replace(text="h"))
+        if word in CURRENCIES or word == "%":
+            break
+    return units, index
+
+
+def _leads(low: str, found: list[_Token], index: int) -> bool:
+    """Whether a currency sign belongs to the number after it: 10 $5."""
+    return (
+        index + 1 < len(found)
+        and found[index].end == found[index + 1].start
+        and bool(_money(low, found[index], found[index + 1]))
+    )
+
+
+def _unit(words: list[_Token], has_one: bool) -> tuple[str | None, int]:
+    first, second = words[0].text, words[1].text if len(words) > 1 else ""
+    if first in ("square", "sq", "cubic") and unit_of(second):
+        return f"{unit_of(second)}{3 if first == 'cubic' else 2}", 2
+    if first in ("°", "degree", "degrees") and unit_of(second) in ("c", "f"):
+        return unit_of(second), 2
+    if first == "per":
+        return ("%", 2) if second == "cent" else (unit_of(second) if has_one else None, 2)
+    return (
+        (None, 0)
+        if has_one
+        else (SIGNS.get(first) or PER_HOUR.get(first) or ("degree" if first == "°" else unit_of(first)), 1)
+    )

@@ -16,7 +16,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain
 from typing import Any
 
-from harness.scoring.normalise import MAX_DEPTH, Leaf, Tokens, leaf, pieces, without_articles
+from harness.scoring.leaves import MAX_DEPTH, Leaf, NumberText, leaf, pieces
+from harness.scoring.normalise import Tokens, read_apart, without_articles
 
 MAX_READ = 100_000
 """Bytes of UTF-8 in all readings of one call's arguments. The most of 21,582 different recorded ones: 1,198."""
@@ -29,8 +30,18 @@ def argument_leaves(arguments: Mapping[str, Any]) -> list[Leaf] | None:
     found = _bounded(chain.from_iterable(map(_readings, (*arguments, *arguments.values()))))
     if found is None:
         return None
-    read = [leaf(text) for text in found]
-    return read + [Leaf(without_articles(raw), raw) for one in read for raw in _unsigned(one.raw)]
+    read = [tokens for text in found for tokens in _tokens(text)]
+    return [Leaf(without_articles(raw), raw) for raw in dict.fromkeys(chain(read, *map(_unsigned, read)))]
+
+
+def _tokens(text: str) -> tuple[Tokens, ...]:
+    """What an output would state with this text, and what it would state with the pieces of it."""
+    return (leaf(text).raw,) if isinstance(text, NumberText) else _both(text)
+
+
+def _both(text: str) -> tuple[Tokens, Tokens]:
+    whole, apart = read_apart(text)
+    return whole.tokens, apart
 
 
 def _bounded(texts: Iterable[str]) -> list[str] | None:
@@ -58,8 +69,8 @@ def _readings(value: Any, depth: int = 0) -> Iterator[str]:
     """A value as text in all that it alone can look like, and so everything in it that is no list and no object."""
     for text in dict.fromkeys(_texts(value)):
         yield text
-        if "ı" in text:  # the one letter that upper() and title() change and case folding does not
-            yield text.upper()
+        if _CASED.search(text):
+            yield from (text.upper(), text.lower())
         if _JSON_SYNTAX.search(text):
             yield from _framed(text)
     if depth > MAX_DEPTH:
@@ -72,6 +83,8 @@ def _readings(value: Any, depth: int = 0) -> Iterator[str]:
         yield from _inner(value, depth)
 
 
+# The one letter that upper() and title() change and case folding does not; and 12b, which is no number where 12B is.
+_CASED = re.compile(r"ı|\d[a-zA-Z]")
 _CONTAINERS = (dict, list, tuple)
 _JSON_SYNTAX = re.compile(r'[,:"\\]')
 

@@ -10,25 +10,15 @@ The verifier sees only what the model saw: the calls and the exact texts that we
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from functools import lru_cache
-from typing import Any, Literal, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
-from harness.scoring.normalise import (
-    Leaf,
-    NumberText,
-    Tokens,
-    decode,
-    is_year,
-    leaves,
-    number,
-    parts,
-    same,
-    tokens,
-    without_articles,
-)
+from harness.scoring.leaves import Leaf, is_failure, leaves
+from harness.scoring.phrases import is_empty, mentions, mentions_halves, states
 from harness.scoring.readings import MAX_READ, argument_leaves
 from harness.types import CallRecord, CallStatus, ToolCall
+
+__all__ = ["VERSION", "Reason", "is_empty", "is_error", "reject_reasons", "solves", "states"]
 
 VERSION = 1
 
@@ -97,16 +87,19 @@ def _finding(record: CallRecord, answers: Sequence[str], failed: bool, repeated:
     known = None if _is_long(record.call) else argument_leaves(record.call.arguments or {})
     if known is None:
         return "in_arguments"
-    return tuple(position for position in stated if not states(known, answers[position])) or "in_arguments"
+    return tuple(position for position in stated if not _is_told(known, output, answers[position])) or "in_arguments"
+
+
+def _is_told(known: Sequence[Leaf], output: Sequence[Leaf], answer: str) -> bool:
+    """Whether the arguments mention the answer; or both halves of it, where the output has them in two fields."""
+    if mentions(known, answer):
+        return True
+    return mentions_halves(known, answer) and not states((one for one in output if not one.is_joined), answer)
 
 
 def is_error(status: CallStatus, output: str) -> bool:
-    """Any status but ok; a top-level object with a truthy `error`; a text that begins with "Error" (as spelled)."""
-    if status != "ok" or output.lstrip().startswith("Error"):
-        return True
-    value = decode(output)
-    error = value.get("error") if isinstance(value, dict) else None
-    return number(error) != "#0" if isinstance(error, NumberText) else bool(error)
+    """Any status but ok; an output that reports a failure and states nothing else (harness.scoring.failures)."""
+    return status != "ok" or is_failure(output)
 
 
 def _is_long(call: ToolCall) -> bool:
@@ -134,55 +127,6 @@ def _json_key(value: Any) -> Any:
         return "number", "nan"
     kind = "number" if isinstance(value, (int, float)) and not isinstance(value, bool) else type(value).__name__
     return kind, value
-
-
-# --- an answer in a text -----------------------------------------------------------------------------------------
-
-
-class _Phrase(NamedTuple):
-    """A run of tokens to look for. `with_articles`: it has nothing but articles, so the text keeps its own too."""
-
-    tokens: Tokens
-    with_articles: bool
-
-
-def states(where: Iterable[Leaf], answer: str) -> bool:
-    """Whether the answer's tokens are a run in one leaf; or, for "A, B", whether each part is a run in some leaf."""
-    found = list(where)
-    return any(all(any(_within(phrase, leaf_) for leaf_ in found) for phrase in way) for way in _ways(answer))
-
-
-def is_empty(answer: str) -> bool:
-    """Whether there is nothing to state, so that no output ever solves it: no letter and no digit."""
-    return not _ways(answer)
-
-
-@lru_cache(maxsize=16_384)
-def _ways(answer: str) -> tuple[tuple[_Phrase, ...], ...]:
-    """The ways to state an answer, each a set of phrases; none for an empty answer."""
-    whole = _phrase(answer)
-    if whole is None:
-        return ()
-    pieces = parts(answer)
-    split = tuple(phrase for phrase in map(_phrase, pieces) if phrase) if len(pieces) > 1 else ()
-    return ((whole,), split) if split else ((whole,),)
-
-
-def _phrase(text: str) -> _Phrase | None:
-    raw = tokens(text)
-    kept = without_articles(raw)
-    return _Phrase(kept or raw, not kept) if raw else None
-
-
-def _within(phrase: _Phrase, leaf_: Leaf) -> bool:
-    wanted, found = phrase.tokens, leaf_.raw if phrase.with_articles else leaf_.tokens
-    first, size = wanted[0], len(wanted)
-    if first not in found and not is_year(first):  # only a year can also match something unequal: a date
-        return False
-    return any(
-        same(first, found[start]) and all(map(same, wanted, found[start : start + size]))
-        for start in range(len(found) - size + 1)
-    )
 
 
 # --- calls to sub-answers, one to one ----------------------------------------------------------------------------

@@ -4,6 +4,7 @@ Reads shared/golden and shared/data beside the repository; skipped, loudly, wher
 """
 
 import json
+from collections import Counter
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,12 @@ from builders import RELEASED as TEST_60
 from builders import ROLLOUTS
 
 from harness.scoring import paper, score
-from harness.scoring.normalise import leaves
+from harness.scoring.answer import answer_scores
+from harness.scoring.leaves import leaves
 from harness.scoring.strict import reject_reasons, solves, states
 from harness.types import CallRecord, CallStatus, Gold, Message, Sample, ToolCall, Trajectory, Usage, Verdict
 
+JUDGED = ROLLOUTS.parent / "judge_cases.jsonl"
 MISSING = [path for path in (ROLLOUTS, TEST_60) if not path.exists()]
 
 pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"GOLDEN DATA MISSING, the paper rule is unchecked: {MISSING}")
@@ -126,3 +129,30 @@ def test_a_guess_as_an_unknown_keyword_solves_nothing() -> None:
 def test_the_floor_of_blind_default_calls() -> None:
     found = [episode(rollout)[2].solves for rollout in policy("defaults")]
     assert sum(position is not None for solved in found for position in solved) == 14
+
+
+# --- a careful judge's word --------------------------------------------------------------------------------------
+
+
+def judged(case: dict[str, Any]) -> bool:
+    if case["rule"] == "solves":
+        arguments = case["arguments"]
+        record = CallRecord(0, ToolCall("", "f", arguments, json.dumps(arguments)), "ok", case["output"])
+        return solves([record], {"f": [case["sub_answer"]]}) == (0,)
+    prompt = "End with a last line 'Answer: ...'." if case["rule"] == "answer_line" else "Question: which?"
+    asked = Sample("0", (Message("user", prompt),), (), {}, Gold({}, answer=case["gold"]))
+    said = Trajectory((Message("assistant", case["text"]),), (), 1, "ok", "stop", Usage(), {})
+    return 1.0 in answer_scores(asked, said).values()
+
+
+@pytest.mark.skipif(not JUDGED.exists(), reason=f"GOLDEN DATA MISSING, the verdicts are unchecked: {JUDGED}")
+def test_a_careful_judge_agrees() -> None:
+    cases = lines(JUDGED)
+    wrong = [case for case in cases if judged(case) is not case["judge"]]
+    agree = Counter(case["rule"] for case in cases) - Counter(case["rule"] for case in wrong)
+    assert agree == {"solves": 112, "answer_line": 61, "lenient": 60}
+    assert [case["case"] for case in wrong if not case["judge"]] == ["echo unit"]
+    assert {case["case"] for case in wrong if case["judge"]} == {
+        *("argument = answer", "self-name", "small int in arg", "default arg 1", "'in_arguments' year"),
+        "wrong then right",
+    }

@@ -64,7 +64,7 @@ def test_the_run_directory_is_as_documented(floors):
     assert len(lines) == 12
     assert set(lines[0]) == {
         *("schema", "key", "task", "sample", "epoch", "outcome", "stop", "messages", "calls", "scores", "usage"),
-        *("timing", "error", "reasoning", "notes"),
+        *("timing", "error", "reasoning", "notes", "answer_read"),
     }
     assert set(lines[0]["calls"][0]) == {
         *("turn", "name", "arguments", "raw", "status", "output", "solves", "paper_solves")
@@ -87,6 +87,8 @@ def test_table_and_show_read_the_run(floors):
     transcript = harness("show", out / "policy-oracle", sample).stdout
     assert "ended: The model made no further call." in transcript
     assert "strict: solves '" in transcript and "gold answer:" in transcript
+    gold = next(line for line in transcript.splitlines() if line.startswith("gold answer:"))
+    assert gold.replace("gold answer:", "answer read as:") in transcript
     assert "solves nothing (" in harness("show", out / "policy-shotgun", sample).stdout
 
 

@@ -2,13 +2,14 @@
 
 import json
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from harness.scoring import normalise
+from harness.scoring import leaves, normalise, readings
 from harness.scoring.readings import EACH, MAX_READ
 from harness.scoring.strict import solves
 from harness.types import CallRecord, ToolCall
@@ -43,12 +44,15 @@ class Work:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.read = self.calls = 0
-        self._tokens = normalise.tokens
-        monkeypatch.setattr(normalise, "tokens", self._counted)
+        monkeypatch.setattr(readings, "read_apart", self._counted(normalise.read_apart))
+        monkeypatch.setattr(leaves, "read", self._counted(normalise.read))
 
-    def _counted(self, text: str) -> normalise.Tokens:
-        self.read += len(text.encode("utf-8", "surrogatepass")) + EACH
-        return self._tokens(text)
+    def _counted(self, read: Callable[[str], Any]) -> Callable[[str], Any]:
+        def counted(text: str) -> Any:
+            self.read += len(text.encode("utf-8", "surrogatepass")) + EACH
+            return read(text)
+
+        return counted
 
     def judge(self, call: ToolCall) -> None:
         self.read = self.calls = 0
@@ -75,4 +79,4 @@ def test_work_is_bounded(monkeypatch: pytest.MonkeyPatch, arguments: dict[str, A
         work = Work(patched)
         work.judge(ToolCall("id", "f", arguments, json.dumps(arguments, ensure_ascii=False)))
         assert work.read <= MAX_READ + len(OUTPUT) + EACH
-        assert work.calls <= 5 * MAX_READ
+        assert work.calls <= 6 * MAX_READ

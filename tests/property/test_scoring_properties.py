@@ -10,7 +10,9 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from harness.scoring import score
-from harness.scoring.normalise import leaves, parts, tokens
+from harness.scoring.leaves import leaves
+from harness.scoring.normalise import tokens
+from harness.scoring.phrases import parts
 from harness.scoring.strict import is_error, reject_reasons, solves, states
 from harness.types import CallRecord, CallStatus, Gold, Message, Sample, ToolCall, Trajectory, Usage
 
@@ -188,6 +190,18 @@ TEMPLATES = (
     "~{}",
     "value:{}",
     "{0} is {0}",
+    "not {}",
+    "more than {}",
+    "between {0} and {0}",
+    "{}+",
+    "{} kg",
+    "EUR {}",
+    "page {}",
+    "{} per cent",
+    "a_{}_b",
+    "{}.pdf",
+    "&lt;{}&gt;",
+    "It is {0}, but not {0}",
 )
 WRAPPERS: tuple[Callable[[Any], str], ...] = (
     lambda value: json.dumps({"result": value}),
@@ -197,6 +211,11 @@ WRAPPERS: tuple[Callable[[Any], str], ...] = (
     lambda value: str({"result": value}),
     lambda value: compact({"data": [value, None]}),
     lambda value: json.dumps({str(value): "found"}),
+    lambda value: json.dumps({"value": value, "unit": "kg"}),
+    lambda value: json.dumps({"amount": value, "currency": "EUR"}),
+    lambda value: json.dumps({"first_name": value, "last_name": value}),
+    lambda value: json.dumps([{"id": value, "rows": [value]}, {"status": value}]),
+    lambda value: json.dumps({"error": value, "count": value}),
 )
 
 awkward = st.sampled_from(
@@ -218,6 +237,43 @@ awkward = st.sampled_from(
             "\u0301x",
             "x\u0301",
             "\u200b5",
+        ),
+        *(
+            "1.5 million",
+            "12k",
+            "1.5M",
+            "3:30 PM",
+            "15:30:00",
+            "05/06/2007",
+            "31.12.2007",
+            "1,5",
+            "12 345",
+            "1.234.567",
+        ),
+        *("twelve", "Twenty-one", "5-10", "555 1234", "report_2007.pdf", "https://x.org/5/7", "version 3.11", "12 km"),
+        *(
+            "$500",
+            "-$5",
+            "US$ 7",
+            "12.5%",
+            "12 per cent",
+            "Caf&eacute;",
+            "Tur\u00adku",
+            "O'Hara",
+            "U.S. A.",
+            "東京都",
+            "กรุง",
+        ),
+        *("66.666667", "0.30000000000000004", "no", "True", "3 hours 20 min", "1st of May 2007", "May 5", "Byron, Ada"),
+        *(
+            "not Rome",
+            "Error: Rome",
+            "No such town. Did you mean Rome?",
+            "5 to 10",
+            "Dr. Ada",
+            "data base",
+            "12_345",
+            "-12 5",
         ),
         *('["Rome", -5]', '{"a": "b c", "d": [1e3, NaN]}', "[1,234]", '"5"', "{-5}", '", "b": "c', "1, 2", "True"),
     ]
@@ -248,7 +304,7 @@ def echoes(draw: st.DrawFn) -> tuple[Any, str, str]:
 
 
 def spelled(token: str) -> str:
-    return token.lstrip("#@")
+    return token.lstrip("#@").removeprefix("-") if token[:2] == "@-" else token.lstrip("#@")
 
 
 @runs(1000)
@@ -269,6 +325,34 @@ def test_a_tool_that_returns_one_argument_never_solves(data: st.DataObject, echo
     assert solves([call(arguments, output)], {"f": [answer]}) == (None,), reject_reasons(
         [call(arguments, output)], {"f": [answer]}
     )
+
+
+NAMES = ("value", "unit", "amount", "currency", "first_name", "last_name", "id", "name", "q", "rows", "length_km")
+WHOLE: tuple[Callable[[Any], str], ...] = (
+    json.dumps,
+    lambda arguments: json.dumps({"result": arguments}),
+    lambda arguments: json.dumps([arguments, {"page": 1}]),
+    lambda arguments: json.dumps({"seen": json.dumps(arguments)}),
+    lambda arguments: json.dumps(list(arguments.values())),
+)
+
+
+@runs(600)
+@given(st.data(), st.dictionaries(st.sampled_from(NAMES), scalars, min_size=1, max_size=4), st.sampled_from(WHOLE))
+def test_a_tool_that_returns_all_its_arguments_never_solves(
+    data: st.DataObject, arguments: dict[str, Any], write: Callable[[Any], str]
+) -> None:
+    texts = [leaf.raw for leaf in leaves(write(arguments)) if leaf.raw and leaf.raw not in (("result",), ("seen",))]
+    assume(texts)
+    pieces = []
+    for _ in range(data.draw(st.integers(1, 2))):
+        text = data.draw(st.sampled_from(texts))
+        start = data.draw(st.integers(0, len(text) - 1))
+        pieces.append(" ".join(map(spelled, text[start : data.draw(st.integers(start + 1, len(text)))])))
+    answer = ", ".join(pieces)
+    assume(not {"#1", "one", "page"} & set(tokens(answer)) or write is not WHOLE[2])
+    record = call(arguments, write(arguments))
+    assert solves([record], {"f": [answer]}) == (None,), reject_reasons([record], {"f": [answer]})
 
 
 @runs(200)

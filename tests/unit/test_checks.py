@@ -64,7 +64,7 @@ def test_what_a_tool_said(check, calls, holds):
 
 @pytest.mark.parametrize(
     ("text", "holds"),
-    [("Answer: 45,210", True), ("Answer: about 45210", False), ("45210", False)],
+    [("Answer: 45,210", True), ("Answer: about 45210", True), ("Answer: over 45210", False), ("45210", False)],
 )
 def test_the_final_answer_where_a_line_is_asked_for(text, holds):
     assert scores(plain({"type": "final_answer", "value": "45210"}), text=text)["success"] == holds

@@ -23,7 +23,7 @@ import pytest
 
 from harness.data.records import sample_from_record
 from harness.scoring import score
-from harness.scoring.normalise import leaf, leaves
+from harness.scoring.leaves import leaf, leaves
 from harness.types import CallRecord, Message, ToolCall, Trajectory, Usage
 from tasks import demo
 

@@ -37,7 +37,7 @@ from harness.data.records import sample_from_record
 from harness.models import policies
 from harness.sandbox.screen import is_plain_source
 from harness.scoring import paper, strict
-from harness.scoring.normalise import leaf, leaves
+from harness.scoring.leaves import leaf, leaves
 from harness.types import CallRecord, ModelRequest, Sampling
 
 EACH = 12

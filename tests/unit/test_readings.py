@@ -39,8 +39,8 @@ def test_depth_costs_nothing(depth: int) -> None:
         (["lima", "quito"], "['lima', 'quito']", "lima quito"),
         (["lima", "quito"], "lima quito", "lima quito"),
         (["1", "234"], "1,234", "1234"),
-        (["-5", "-6"], "x=-5, -6", "5 -6"),
-        ({"-5": "a\nb"}, "{\"result\": \"{'-5': 'a\\nb'}\"}", "5 a b"),
+        (["-5", "-6"], "x=-5, -6", "-5 -6"),
+        ({"-5": "a\nb"}, "{\"result\": \"{'-5': 'a\\nb'}\"}", "-5 a b"),
     ],
 )
 def test_what_is_inside_another_counts_as_if_it_were_alone(

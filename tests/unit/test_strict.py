@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from harness.scoring.normalise import leaf, leaves
+from harness.scoring.leaves import leaf, leaves
 from harness.scoring.strict import VERSION, is_empty, is_error, reject_reasons, solves, states
 from harness.types import CallRecord, CallStatus, ToolCall
 
@@ -64,7 +64,7 @@ def test_verdict_of_the_method_on_a_repeat() -> None:
         ("bourbons", "Bourbon", False),
         ('["New", "York"]', "New York", False),  # no match crosses leaves
         ('{"New York": 1}', "New York", True),
-        ('{"open": true}', "true", False),
+        ('{"open": true}', "true", True),
         ('{"data": "{\\"city\\": \\"Rome\\"}"}', "Rome", True),
         ("Rome", "Rome, Italy", False),
         ('{"city": "Rome", "country": "Italy"}', "Rome, Italy", True),
@@ -75,7 +75,8 @@ def test_verdict_of_the_method_on_a_repeat() -> None:
         ("2007", "2007-05-01", False),
         ("founded 1 May 2007", "founded 2007", True),
         ("12.750", "12.75", True),
-        ("12.7500001", "12.75", False),
+        ("12.7500001", "12.75", True),
+        ("12.751", "12.75", False),
         ("12.75", "13", False),
         ("7e7", "70000000", False),
         ("[7e7]", "70000000", True),
@@ -113,7 +114,18 @@ def test_is_empty(answer: str, expected: bool) -> None:
     [
         ("Error: no such city", True),
         ("  \nErrors were made", True),
-        ("error: lower case is a word like any other", False),
+        ("error: lower case too", True),
+        ("Error margin: 5 %; the mean is 12.5", False),
+        ("No record of Lund. Did you mean Turku?", True),
+        ("Traceback (most recent call last): ...", True),
+        ("Founded in 1229. No record of its mayors.", False),
+        ("No museum found, but Lund has a gallery.", False),
+        ('{"reply": "No such town: Lund"}', True),
+        ('{"status": "error", "message": "busy"}', True),
+        ('{"status": "ok", "message": "busy"}', False),
+        ('{"value": 12, "error": 0.2}', False),
+        ('{"error": "none", "value": 12}', False),
+        ('[{"error": "x"}, {"value": 12}]', False),
         ("No Error", False),
         ('{"error": "x"}', True),
         (' {"error": {"code": 1}}', True),
@@ -126,10 +138,10 @@ def test_is_empty(answer: str, expected: bool) -> None:
         ('{"error": 0}', False),
         ('{"error": 0.0}', False),
         ('{"error": []}', False),
-        ('{"Error": "x"}', False),
-        ('{"data": {"error": "x"}}', False),
-        ('[{"error": "x"}]', False),
-        ("{'error': 'x'}", False),
+        ('{"Error": "x"}', True),
+        ('{"data": {"error": "x"}}', True),
+        ('[{"error": "x"}]', True),
+        ("{'error': 'x'}", True),
         ("", False),
     ],
 )
@@ -191,11 +203,11 @@ def test_arguments_too_deep_for_recursion_are_compared_as_written() -> None:
 @pytest.mark.parametrize(
     ("arguments", "output", "answer"),
     [
-        ({"x": -5}, "x=-5", "5"),
+        ({"x": -5}, "x_5", "5"),
         ({"x": -5}, '{"x": -5}', "-5"),
-        ({"x": "-5"}, "'-5'", "5"),
-        ({"x": [1, -5]}, "[1,-5] it is", "1 5"),
-        ({"x": ["-5", "-6"]}, "$-5, -6", "5 -6"),
+        ({"x": "-5"}, "-'5'", "5"),
+        ({"x": [1, -5]}, "[1,-5] it is", "1 -5"),
+        ({"x": ["-5", "-6"]}, "(-5, -6)", "-5 -6"),
         ({"x": 2**53 + 1}, "9007199254740992.0", "9007199254740992"),
         ({"x": '{"d": [1e3, NaN]}'}, "{'d': [1000.0, nan]}", "1000 nan"),
         ({"x": {"0\n": "7"}}, "[\"{'0\\n': '7'}\"]", "0 7"),
@@ -215,17 +227,31 @@ def test_arguments_too_deep_for_recursion_are_compared_as_written() -> None:
         ({"x": "7e7"}, "70000000.0", "70,000,000"),
         ({"x": "1_000"}, "1000", "1000"),
         ({"x": "٥"}, "5", "5"),
-        ({"x": 5012}, "5_012", "12"),
+        ({"x": 5012}, "5_012", "5012"),
         ({"x": "a\nb"}, "got 'a\\nb'", "nb"),
         ({"x": "é"}, 'got "\\u00e9"', "u00e9"),
         ({"x": "a\\u0042c"}, '{"result": "a\\u0042c"}', "aBc"),
         ({"x": '["Rome", 1e3]'}, '{"data": ["Rome", 1e3]}', "1000"),
         ({"x": "2007-05-01"}, "May 1, 2007", "2007"),
         ({"x": "May 1, 2007"}, "2007-05-01", "2007-5-1"),
-        ({"Bourbon": 1}, "unexpected keyword argument 'Bourbon'", "Bourbon"),
+        ({"Bourbon": 1}, "keyword argument 'Bourbon'", "Bourbon"),
+        ({"x": "1.5 million"}, "1500000", "1.5 million"),
+        ({"x": "12 345"}, "345", "345"),
+        ({"x": "12.5%"}, "12.5", "12.5"),
+        ({"x": 12}, "12 km", "12 km"),
+        ({"x": "12b"}, "12B", "12,000,000,000"),
+        ({"x": "twelve"}, "12", "12"),
+        ({"x": "05/31/2007"}, "31 May 2007", "2007-05-31"),
+        ({"x": "66.666667"}, "66.666667", "66.67"),
+        ({"x": "Byron, Ada"}, "Ada Byron", "Ada Byron"),
+        ({"x": "data base"}, "database", "Database"),
+        ({"a": "Ada", "b": "Byron"}, '{"first_name": "Ada", "last_name": "Byron"}', "Ada Byron"),
+        ({"value": 12, "unit": "km"}, '{"value": 12, "unit": "km"}', "12 km"),
+        ({"x": "not Rome"}, "Rome", "Rome"),
+        ({"x": "No such town: Rome"}, "Rome", "Rome"),
         ({"x": ["China", "Brazil"]}, "China and Brazil", "Brazil, China"),
         ({"x": "China", "y": "Brazil"}, "China and Brazil", "Brazil, China"),
-        ({"place_name": "x"}, "no place name", "place name"),
+        ({"place_name": "x"}, "the place name", "place name"),
     ],
 )
 def test_an_echo_solves_nothing(arguments: dict[str, Any], output: str, answer: str) -> None:

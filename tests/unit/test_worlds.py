@@ -15,7 +15,7 @@ from envbuilder.worlds.names import SPLITS, Namer, parse_name_pattern, split_of
 from envbuilder.worlds.operations import OPERATIONS
 from envbuilder.worlds.schema import read_domain
 from envbuilder.worlds.tables import World, pair_key, tokens_of
-from harness.scoring.normalise import leaf
+from harness.scoring.leaves import leaf
 from harness.scoring.strict import states
 
 EMPTY = {"rows": 5, "split": None, "short": False, "pools": {}, "values": {}, "fixed": []}
