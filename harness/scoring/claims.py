@@ -12,17 +12,17 @@ REACH = 160
 """Characters to either side that are read."""
 
 _CLAUSE = re.compile(
-    r"[.!?;\n](?=\s|$)|[:|]\s|\bbut\b|\b(?:however|although|though|instead it|rather it)\b|"
+    r"[.!?;\n](?=\s|$)|[:|]\s|(?<!\ball )\bbut\b|\b(?:however|although|though|instead it|rather it)\b|"
     r",\s+(?:it|he|she|they|we|i|this|that|there|so|in fact|the (?:answer|right|correct))\b|\bthat (?=the|it|he|she)"
 )
 _DENIES = re.compile(
     r"\b(?:not(?!\s+only\b)|never|nor|neither|without|except(?:\s+for)?|unlike|whether|unless|cannot|[a-z]+n't|"
     r"no(?!\s*[.,:;!]|\s+(?:doubt|less|later|earlier|more)\b)|no\s+longer|instead\s+of|rather\s+than|other\s+than|"
-    r"apart\s+from|far\s+from|i?f\s+it)\b"
+    r"apart\s+from|all\s+but|far\s+from|i?f\s+it)\b"
 )
 _DENIED_AFTER = re.compile(
     r"[\s\"'*)\]]{0,4}(?:(?:is|are|was|were|has|have|had|does|do|did|can|could|will|would|should)\s+"
-    r"(?:not\b(?!\s+only)|never\b|no\s+longer\b|(?:the\s+)?(?:wrong|incorrect|false|invalid)\b)|[a-z]+n't\b)"
+    r"(?:not\b(?!\s+only)|never\b|no\s+longer\b|(?:the\s+)?(?:wrong|incorrect|false|invalid|unknown|unavailable)\b)|[a-z]+n't\b)"
 )
 _MORE = (
     "more|less|fewer|greater|higher|lower|larger|smaller|bigger|longer|shorter|older|younger|later|earlier|taller|"

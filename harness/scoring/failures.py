@@ -18,7 +18,7 @@ _NOUNS = (
 )
 _FOUND = "(?:found|available|exists?|match(?:es|ed|ing)?|registered|known|listed|recorded|on record|named|called)"
 _STARTS = re.compile(
-    rf"""\W*(?:[45]\d\d\W+)?(?:
+    rf"""\W*(?:[45]\d\d\W+|(?:warning|note|oops)\W+)?(?:
       (?:an?\s|the\s|http\s|internal\s|server\s|fatal\s|unexpected\s|api\s|runtime\s|key\s|value\s|type\s|tool\s){{0,4}}
           (?:errors?|exception|err)\b(?!\s+(?:margins?|rates?|bars?|terms?|bounds?|range|correction|function|analysis
           |estimates?|tolerance|thresholds?|propagation|of\s))
@@ -29,11 +29,13 @@ _STARTS = re.compile(
     | no\s+{_NOUNS}\b | no\s+(?:[\w'-]+\s+){{0,4}}?{_FOUND}\b | nothing\s+(?:was\s+)?found | none\s+found | not\s+found
     | there\s+(?:is|are|was|were)\s+no\s+(?:{_NOUNS}\b|(?:[\w'-]+\s+){{0,4}}?(?:{_FOUND})\b)
     | (?:i'm\s+|we're\s+)?sorry\b | please\s+(?:provide|specify|enter|try|use|choose|check)\b | you\s+asked\s+for\b
-    | bad\s+request | forbidden\W | unauthori[sz]ed\b | (?:access|permission)\s+denied | (?:timed\s+out|timeout)\b )""",
+    | there\s+(?:was|were|is|has\s+been)\s+an?\s+(?:error|problem|failure)\b
+    | (?:nobody|no\s+one)\s+(?:of|by|with|named|called)\b | bad\s+request | forbidden\W | unauthori[sz]ed\b
+    | (?:access|permission)\s+denied | (?:timed\s+out|timeout)\b )""",
     re.VERBOSE,
 )
 _HOLDS = re.compile(
-    rf"""\b(?:did\s+you\s+mean | (?:perhaps|maybe)\s+you\s+meant | traceback\s+\(most | no\s+such\b
+    rf"""\b(?:traceback\s+\(most | no\s+such\b
     | no\s+records?\s+of\b
     | (?:not|n't)\s+(?:been\s+|be\s+|a\s+|an\s+)?(?:found|recogni[sz]ed|supported|covered|exist|valid\b|accepted)
     | (?:must|should)\s+be\s+(?:one|any)\s+of | expected\s+(?:one|any)\s+of
@@ -48,21 +50,25 @@ _HOLDS = re.compile(
 _NAMED = re.compile(r"\W*(?:\w{1,30}\.){0,5}[A-Z]\w{0,40}(?:Error|Exception)\b")
 _HINT = re.compile(
     "err|fail|exception|traceback|invalid|unknown|unrecog|unsupp|illegal|missing|unable|can|could|no|sorry|please|asked|"
-    "bad|forbid|unauth|denied|time|mean|must|should|expected|choose|pick|select|valid|allowed|accepted|support|possib|"
+    "prob|body|one|bad|forbid|unauth|denied|time|mean|must|should|"
+    "expected|choose|pick|select|valid|allowed|accepted|support|possib|"
     "avail|near|clos|simil|unexp|zero|0|requir"
 )
 _SENTENCE = re.compile(r"(?<=[.!?;])\s+|\n+")
 
 
+_GUESS = re.compile(r"\b(?:did\s+you\s+mean|(?:perhaps|maybe)\s+you\s+mean[t]?)\b")
 _BUT = re.compile(r"[,;]\s+but\s+")
 
 
 def stated(folded: Folded) -> tuple[int, int]:
     """From where to where a text states something: up to the first sentence that reports a failure, and not before what
-    follows ", but" in one that opens it. Both are 0 where it states nothing."""
+    follows ", but" in one that opens it; "did you mean" takes back all. Both are 0 where it states nothing."""
     shown, low = folded
     if not _HINT.search(low):
         return 0, len(low)
+    if _GUESS.search(low):
+        return 0, 0
     begin = start = 0
     for end in (*(match.end() for match in _SENTENCE.finditer(low)), len(low)):
         if _fails(low[start:end], shown[start:end]):

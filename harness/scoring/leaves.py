@@ -211,6 +211,8 @@ class _Walk:
             return
         joined = dict(_measures(value))
         for key, item in value.items():
+            if plain_key(key) in _SUGGESTIONS:
+                continue
             name = _is_bookkeeping(key, value)
             inner = place.inside(key, name)
             if item is not None and item not in ("", [], {}, False):
@@ -224,6 +226,9 @@ class _Walk:
             self.add(leaf(name_)._replace(is_joined=True), place)
 
 
+_SUGGESTIONS = frozenset(
+    ("suggestion", "suggestions", "suggested", "didyoumean", "closest", "nearestmatch", "closestmatch", "alternatives")
+)
 _IDS = frozenset(
     ["id", "uuid", "row", "rowid", "index", "idx", "page", "pages", "perpage", "pagesize", "limit", "offset", "version"]
 )

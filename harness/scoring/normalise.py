@@ -82,7 +82,7 @@ def _scanner(dates: bool, ascii_only: bool) -> re.Pattern[str]:
       | (?P<code>   \+\d[\d()]*(?:[ -]\(?\d+\)?){{2,8}}(?!{letter}) | \d{{3}}\ \d{{4}}(?!\d|[.,]\d) )
       | (?P<number> (?:(?<![\w)\]}}%-])-(?!{date_ if dates else "$."}))?{_NUMBER}(?:e[+-]\d+(?!{letter}))?
                     (?P<range>{_RANGE})?(?P<tail>{letter}*{more}))
-      | (?P<sign>   (?:us|au?|ca?|hk|nz)?[$]|[€£¥₹₩₽₺₪%°])
+      | (?P<sign>   (?:us|au?|ca?|hk|nz)?[$]|[€£¥₹₩₽₺₪%‰°])
       | (?P<initials> (?<!{letter})(?:[^\W\d_]\.\s?){{2,}}(?:[^\W\d_](?!{letter}))?)
       | (?P<word>   {alone + "|" if not ascii_only else ""}{letter}+?(?=[{_UNSPACED}])|{letter}+{more})"""
     return re.compile(rf"(?P<date>{date_})|{token}" if dates else token, re.VERBOSE)
@@ -101,7 +101,7 @@ _NUMBER = r"""(?:
   | (?<![\w.])\.\d+(?:\.\d+)*)"""
 """Groups of three with commas, points, spaces or apostrophes, or of two as in India; a decimal comma where no list, and
 no group of three, can be meant."""
-_RANGE = r"(?:(?:-|\ -\ |[/:])\d+(?:[.,]\d+)*)+"
+_RANGE = r"(?:(?:-|\ -\ |[/:]|\.\.)\d+(?:[.,]\d+)*)+"
 """What makes digits one token: 5-10, 1990 - 1999, 978-3-16, 3/10, 16:9."""
 
 
@@ -313,7 +313,7 @@ def _labelled(low: str, found: list[_Token]) -> Iterator[_Token]:
         before = token
 
 
-_SIGN_LETTERS = "$€£¥₹₩₽₺₪%°"
+_SIGN_LETTERS = "$€£¥₹₩₽₺₪%‰°"
 
 
 def _with_units(low: str, found: list[_Token]) -> Iterator[_Token]:

@@ -83,11 +83,18 @@ def is_empty(answer: str) -> bool:
 
 def _found(leaves: Sequence[Leaf], answer: str, claimed: bool) -> bool:
     whole, split = ways(answer)
+    if whole and claimed and _is_all(leaves, fold(answer).low.strip()):
+        return True
     if any(_in_leaf(phrase, one, claimed) for phrase in whole for one in leaves):
         return True
     if len(whole) and any(_joined_in(whole[0], one, claimed) or _lasts(whole[0], one) for one in leaves):
         return True
     return bool(split) and _parts_found(split, leaves, claimed)
+
+
+def _is_all(leaves: Sequence[Leaf], answer: str) -> bool:
+    """Whether a leaf is the answer as it is written: 500+ is not 500, but it is 500+."""
+    return any(one.end and not one.is_name and one.folded.low.strip() == answer for one in leaves)
 
 
 def _parts_found(split: Sequence[Sequence[Phrase]], leaves: Sequence[Leaf], claimed: bool) -> bool:
@@ -220,7 +227,7 @@ def _is_stated(phrase: Phrase, one: Leaf, start: int, end: int, own_name: bool) 
     if one.is_name and value != "words":
         return False
     after = found[end] if end < len(found) else ""
-    if found[end - 1][0] == "#" and (after == "%" or (phrase.no_unit and (after in CURRENCIES or after == "%"))):
+    if found[end - 1][0] == "#" and (after in ("%", "‰") or (phrase.no_unit and (after in CURRENCIES or after == "%"))):
         return False
     first, last = spans[start][0], spans[end - 1][1]
     if not one.begin <= first < one.end:

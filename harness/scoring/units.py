@@ -26,6 +26,7 @@ _METRIC = {
 }
 _OTHERS = {
     "%": "percent pct",
+    "‰": "permille",
     "s": "sec secs second seconds",
     "min": "mins minute minutes",
     "h": "hr hrs hour hours",
