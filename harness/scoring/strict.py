@@ -1,4 +1,4 @@
-"""The strict verifier: which call of an episode solves which sub-answer (rule version 1).
+"""The strict verifier: which call of an episode solves which sub-answer (rule version 2).
 
 What: a call solves a sub-answer of its own tool when it ended ok, is no repeat, its output is no error, the output
 states the sub-answer, and the arguments did not state it before. Calls and sub-answers are then matched one to one.
@@ -20,7 +20,7 @@ from harness.types import CallRecord, CallStatus, ToolCall
 
 __all__ = ["VERSION", "Reason", "is_empty", "is_error", "reject_reasons", "solves", "states"]
 
-VERSION = 1
+VERSION = 2
 
 Reason = Literal[
     "status",  # it did not end ok

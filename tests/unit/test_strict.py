@@ -22,7 +22,7 @@ def solved_by(arguments: dict[str, Any], output: str, answer: str) -> bool:
 
 
 def test_version() -> None:
-    assert VERSION == 1
+    assert VERSION == 2
 
 
 @pytest.mark.parametrize(
