@@ -94,10 +94,10 @@ class Record(TypedDict):
     timing: dict[str, float]
     error: str | None
     reasoning: NotRequired[ReasoningJSON]
+    answer_read: NotRequired[str]
     notes: NotRequired[list[str]]
     user_usage: NotRequired[UsageJSON]
     facts: NotRequired[JSONObject]
-    answer_read: NotRequired[str]
 
 
 # --- the run: manifest.json --------------------------------------------------------------------------------------
