@@ -129,7 +129,7 @@ def _texts(value: Any) -> Iterator[str]:
         return  # repr() and JSON would only add quotes
     yield from _attempt(json.dumps, value)
     if isinstance(value, (int, float)) and not isinstance(value, bool):
-        yield from _attempt("{:_}".format, value)
+        yield from _attempt(_in_groups, value)
         yield from _attempt(_as_float, value)
         return  # repr() and any JSON are those above
     yield from _attempt(repr, value)
@@ -138,6 +138,10 @@ def _texts(value: Any) -> Iterator[str]:
 
 
 _ESCAPED = re.compile(r"[\\'\"]")
+
+
+def _in_groups(value: Any) -> str:
+    return f"{value:,}".replace(",", ", ")  # 1,100 is a list of two where a tool puts it into brackets
 
 
 def _as_float(value: Any) -> str:

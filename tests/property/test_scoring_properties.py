@@ -319,6 +319,7 @@ def test_a_tool_that_returns_one_argument_never_solves(data: st.DataObject, echo
         pieces.append(" ".join(map(spelled, text[start : data.draw(st.integers(start + 1, len(text)))])))
     answer = ", ".join(pieces)
     added = {token for leaf in leaves(frame) for token in leaf.raw} | set(tokens(frame))
+    added |= {unit for sign, unit in (("$", "usd"), ("%", "%"), ("per cent", "%")) if sign in frame}
     assume(not added & set(tokens(answer)))
     others = data.draw(st.dictionaries(st.sampled_from(["limit", "verbose"]), st.booleans(), max_size=1))
     arguments = {"x": value, **others}

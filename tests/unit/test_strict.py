@@ -235,6 +235,7 @@ def test_arguments_too_deep_for_recursion_are_compared_as_written() -> None:
         ({"x": "2007-05-01"}, "May 1, 2007", "2007"),
         ({"x": "May 1, 2007"}, "2007-05-01", "2007-5-1"),
         ({"Bourbon": 1}, "keyword argument 'Bourbon'", "Bourbon"),
+        ({"x": 1100}, "[1,100]", "1, 100"),
         ({"x": "1.5 million"}, "1500000", "1.5 million"),
         ({"x": "12 345"}, "345", "345"),
         ({"x": "12.5%"}, "12.5", "12.5"),
