@@ -27,12 +27,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     evaluation.configure(parser)
     parser.set_defaults(temperature=TEMPERATURE)
     add = parser.add_argument_group("training prompts").add_argument
-    add(
-        "--format",
-        choices=["jsonl", "parquet"],
-        default="jsonl",
-        help="of the prompts' file (parquet needs the data extra)",
-    )
+    add("--format", choices=FORMATS, default="jsonl", help="of the prompts' file (parquet needs the data extra)")
     add("--rule", choices=["strict", "paper"], default="strict", help="which rule says what is unsolved")
     add(
         "--keep",
