@@ -25,7 +25,7 @@ def test_its_intervals_are_those_of_a_summary(coverage):
     for cell in cells:
         source = np.random.default_rng(0)
         tasks = [coverage.draw_task(source, cell.kind, sizes, cell.icc, 3) for sizes in cell.shape]
-        low, high = coverage.limits(coverage.table_of(tasks, cell.shape), coverage.BOUNDS)
+        low, high = coverage.find_limits(coverage.table_of(tasks, cell.shape), coverage.BOUNDS)
         for run in range(3):
             strata = [
                 [((place, world), float(value)) for world, value in zip(worlds, task[run], strict=True)]
