@@ -202,7 +202,7 @@ def make_generate(local: ModelTokenizer, dtype: str, device: str, width: int) ->
             if not memory.capacity or not is_out_of_memory(error):
                 raise
         log.warning("%s: out of memory; what was kept of earlier turns is let go", local.folder.name)
-        memory.forget()
+        memory.clear()
         release_memory()
         return generate_rows(model, local, rows, memory)
 
