@@ -1,7 +1,7 @@
 """What to build: which environment of which kind, and how hard. The same spec always gives the same environment.
 
 A preset says how large a scenario is, how many distractors it has, and at which level each of the four scaling
-strategies works; `levels` replaces only the latter. Nothing here draws at random but `even`.
+strategies works; `levels` replaces only the latter. Nothing here draws at random but `spread_draw`.
 """
 
 from __future__ import annotations

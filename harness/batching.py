@@ -1,8 +1,8 @@
 """Many episodes at once: the one loop of evaluation and training, and models that answer many requests together.
 
-A local network is fast in batches. Episodes run as they do beside an endpoint (`harness.rollout.adrive`); here their
-requests wait until every live episode has one, and are answered together. When an episode ends, the next takes its
-place in the following batch, so the batch stays full until the episodes run out.
+A local network is fast in batches. Episodes run as they do beside an endpoint (`harness.rollout.play_episode_async`);
+here their requests wait until every live episode has one, and are answered together. When an episode ends, the next
+takes its place in the following batch, so the batch stays full until the episodes run out.
 
 Left out: splitting a batch by length or memory, which the model does, because it knows its memory.
 """

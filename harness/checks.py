@@ -192,6 +192,6 @@ def _output_states(check: Mapping[str, Any], trajectory: Trajectory) -> bool:
 
 
 def state_digest(state: Any) -> str:
-    """What `harness.sandbox.Episode.state_digest` gives for this state: sha256 of its canonical JSON in ASCII. As
-    there, 1 and 1.0 are two states."""
+    """What `harness.sandbox.ToolSession.state_digest` gives for this state: sha256 of its canonical JSON in ASCII.
+    As there, 1 and 1.0 are two states."""
     return hashlib.sha256(json.dumps(state, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

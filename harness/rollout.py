@@ -1,8 +1,8 @@
 """The rollout, written once: a generator that yields when the model must speak, tools must run or a user be asked.
 
-Evaluation and training share it. Its drivers are small: `drive` plays one episode, `adrive` plays it under asyncio
-beside others, and with harness.batching in batches. Errors reach it as exceptions thrown in, and every episode ends as
-a Trajectory: a failed one keeps the calls it made.
+Evaluation and training share it. Its drivers are small: `play_episode` plays one episode, `play_episode_async` plays it
+under asyncio beside others, and with harness.batching in batches. Errors reach it as exceptions thrown in, and every
+episode ends as a Trajectory: a failed one keeps the calls it made.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ Rollout = Generator[Wish, Answer, Trajectory]
 
 
 class ToolRunner(Protocol):
-    """What runs tools for one episode: `harness.sandbox.Episode`, or a test's own."""
+    """What runs tools for one episode: `harness.sandbox.ToolSession`, or a test's own."""
 
     def run(self, codes: Mapping[str, str], calls: Sequence[tuple[str, JSONObject]]) -> list[ToolResult]: ...
 

@@ -1,8 +1,8 @@
 """One environment's audit: does it keep what it promises, and can a sub-answer be had by anything but the right calls?
 
-`audit(sample, episode)` plays the gold calls, the default calls (each tool once with the dullest valid values),
-sentinel calls and wrong calls, in a few batches, and compares the outputs with the sub-answers by the strict verifier.
-Every check reports Findings; checks.py says what they mean. Left out: policies' floors (sets.py) and what
+`audit_environment(sample, episode)` plays the gold calls, the default calls (each tool once with the dullest valid
+values), sentinel calls and wrong calls, in a few batches, and compares the outputs with the sub-answers by the strict
+verifier. Every check reports Findings; checks.py says what they mean. Left out: policies' floors (sets.py) and what
 shows only between environments (corpus.py).
 """
 

@@ -69,7 +69,7 @@ class Author:
     async def ask(
         self, prompt: str, schema: str, accept: Callable[[JSONObject], Awaitable[T]], ledger: StageUsage
     ) -> T:
-        """What `accept` makes of the first good reply. Raises the last Invalid when none was good, and ModelFailure."""
+        """What `accept` makes of the first good reply. Raises ModelFailure, and the last InvalidReply if none was."""
         messages = [Message("user", prompt)]
         for left in reversed(range(self._tries)):
             reply = await self._speak(messages, ledger)
@@ -122,7 +122,7 @@ def read_package_text(path: str) -> str:
 
 
 def checked(reply: Reply, schema: str) -> JSONObject:
-    """The reply's object, valid by the schema. Raises Invalid."""
+    """The reply's object, valid by the schema. Raises InvalidReply."""
     if reply.finish_reason == "length":
         raise InvalidReply("cut_off", "it was cut off at the limit of tokens; write less.")
     value = extract_json_object(reply.message.content)
@@ -133,7 +133,7 @@ def checked(reply: Reply, schema: str) -> JSONObject:
 
 
 def extract_json_object(text: str) -> JSONObject:
-    """The first JSON object of a text: in a code fence if it has one, else wherever it begins. Raises Invalid."""
+    """The first JSON object of a text: in a code fence if it has one, else wherever it begins. Raises InvalidReply."""
     if len(text) > LONGEST_REPLY:
         raise InvalidReply("not_json", f"it is longer than {LONGEST_REPLY:,} characters.")
     troubles: list[str] = []

@@ -198,7 +198,8 @@ def read_lines(path: Path) -> Iterator[Line]:
 
 
 def check(stage: str, line: Line) -> None:
-    """Raises ValueError, TypeError, LookupError or AttributeError for what `keep` and `reject` do not write."""
+    """Raises ValueError, TypeError, LookupError or AttributeError for what `append_product` and
+    `append_rejection` do not write."""
     if type(line["index"]) is not int or not isinstance(line["request"], str):
         raise TypeError
     Usage() + Usage(**line["usage"])

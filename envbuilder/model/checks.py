@@ -1,7 +1,7 @@
 """What a JSON Schema cannot say about the replies of each stage: graphs, names, leaks, gold arguments.
 
-Every check raises Invalid with a reason and a sentence for the model. Nothing here runs code or does I/O. Left out:
-whether what the model says is true; only the tools have to agree with it, and trial.py makes sure that they do.
+Every check raises InvalidReply with a reason and a sentence for the model. Nothing here runs code or does I/O. Left
+out: whether what the model says is true; only the tools have to agree with it, and trial.py makes sure that they do.
 """
 
 from __future__ import annotations

@@ -55,7 +55,7 @@ class ToolTrial:
     async def check_gold_tool(
         self, scenario: Scenario, document: Document, source: str, calls: Sequence[HopCall]
     ) -> None:
-        """Accepts the code of a tool that serves sub-questions. Raises Invalid."""
+        """Accepts the code of a tool that serves sub-questions. Raises InvalidReply."""
         for call in calls:
             await self._right(document, source, call, scenario.hops[call.solves].answer)
         for call in calls:

@@ -1,8 +1,8 @@
 """The procedural generator: environments without a model, in any number, the same ones for the same spec.
 
-`stages` runs the five stages; the pipeline audits what they make. `build` asks for less, without running any code:
-a scenario is drawn again where a text that the model can read states a sub-answer. Facts of the world cannot leak,
-because no two cells hold a sub-answer.
+`run_stages` runs the five stages; the pipeline audits what they make. `build_environment` asks for less, without
+running any code: a scenario is drawn again where a text that the model can read states a sub-answer. Facts of the world
+cannot leak, because no two cells hold a sub-answer.
 """
 
 from __future__ import annotations

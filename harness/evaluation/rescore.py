@@ -50,9 +50,9 @@ def _rescore(directory: RunDirectory) -> None:
 
 
 def score_anew(directory: RunDirectory, tasks: Sequence[Task] = ()) -> tuple[Summary, list[Record]]:
-    """Replaces the records of a run that is `locked`, and its summary where it is complete; returns both. `tasks`:
-    those that the run itself does not say where to find. Raises UsageError as `load_run_tasks` does, and where nothing
-    has been played: nothing is written then."""
+    """Replaces the records of a run, and its summary where it is complete, inside `lock_directory`; returns both.
+    `tasks`: those that the run itself does not say where to find. Raises UsageError as `load_run_tasks` does, and where
+    nothing has been played: nothing is written then."""
     if not (records := directory.read_records()):
         raise UsageError(f"Nothing of {directory.path} has been played yet; there is nothing to score anew.")
     found = load_run_tasks(directory, tasks)

@@ -2,7 +2,7 @@
 
 One rule goes through all of them: a text is read from left to right, and what a prefix decided stays decided. So a
 reply that was cut anywhere never holds a runnable call that the whole reply has not, with one exception that
-`Reading.orphan` names.
+`PartialMessage.drop_before_reasoning` names.
 """
 
 from __future__ import annotations

@@ -134,7 +134,7 @@ class RunDirectory:
             raise UsageError(f"{path} cannot be decompressed: {error}.") from None
 
     def read_records(self) -> list[Record]:
-        """See `counting`. Raises UsageError as `attempts` does."""
+        """See `counted_records`. Raises UsageError as `read_attempts` does."""
         return counted_records(self.read_attempts())
 
     def read_attempts(self) -> list[Record]:
@@ -188,7 +188,7 @@ class RunDirectory:
         jsonio.write_json(self.path / "manifest.json", self.manifest)
 
     def replace_records(self, manifest: Manifest, records: Iterable[Record]) -> None:
-        """Replaces all episode records, for a rescore; only inside `locked`. What is packed stays packed."""
+        """Replaces all episode records, for a rescore; only inside `lock_directory`. What is packed stays packed."""
         text = "".join(map(record_to_line, records))
         if self.episodes_path() == self.packed_path:
             jsonio.write_atomically(self.packed_path, pack_records(text.encode("utf-8", "replace")))

@@ -60,8 +60,8 @@ def find_differences(earlier: Mapping[str, Any], asked: Mapping[str, Any]) -> Ma
 
 
 def find_allowed_changes(earlier: Mapping[str, Any], asked: Mapping[str, Any]) -> JSONObject:
-    """The parts of the manifest that are others once a run without `differences` goes on: its epochs, and every
-    address that its model had."""
+    """The parts of the manifest that are others once a run goes on for which `find_differences` finds none: its
+    epochs, and every address that its model had."""
     changes: JSONObject = {}
     if (epochs := asked["identity"]["epochs"]) != earlier["identity"]["epochs"]:
         changes["identity"] = {**earlier["identity"], "epochs": epochs}

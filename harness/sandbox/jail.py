@@ -1,8 +1,8 @@
 """The walls around a worker: resource limits, no new privileges, Landlock, seccomp. Plain ctypes, no root, no helper.
 
-A worker puts itself inside after everything that tools import is loaded; none of it can be undone. `probe` says what
-this kernel has without changing anything. Left out: namespaces and bubblewrap (blocked by default on some
-distributions) and a change of user (it needs root, and nothing that remains depends on the user).
+A worker puts itself inside after everything that tools import is loaded; none of it can be undone.
+`probe_layers` says what this kernel has without changing anything. Left out: namespaces and bubblewrap (blocked by
+default on some distributions) and a change of user (it needs root, and nothing that remains depends on the user).
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def die_with(parent: int) -> None:
 
 
 def confine_process(layers: Layers, memory_bytes: int) -> None:
-    """Jail this process for good, with `layers` out of `probe`. OSError names the wall that could not be put up."""
+    """Jail this process for good, with what `probe_layers` found. OSError names the wall that could not be put up."""
     _limit(memory_bytes)
     _check(_libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs")
     _check(_libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0), "PR_SET_DUMPABLE")

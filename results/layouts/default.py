@@ -12,7 +12,7 @@ TEXTS = ("model", "reasoning", "tasks")
 
 
 def default_table(runs: Sequence[Run], by_task: bool) -> Table:
-    """The cells of harness.console.tables.table."""
+    """The cells of harness.console.tables.table_rows."""
     marks = verifier_marks([run.summary for run in runs])
     found = [
         row for run, mark in zip(runs, marks, strict=True) for row in table_rows(run.summary, run.groups, by_task, mark)
@@ -31,8 +31,8 @@ def default_table(runs: Sequence[Run], by_task: bool) -> Table:
 
 
 def default_json(runs: Sequence[Run], by_task: bool) -> str:
-    """The rows of `default` with all that the summaries hold of them: every metric as {value, stderr, ci95, n}; and the
-    verifier, where not all runs have the same."""
+    """The rows of `default_table` with all that the summaries hold of them: every metric as {value, stderr, ci95, n};
+    and the verifier, where not all runs have the same."""
     found = []
     several = any(verifier_marks([run.summary for run in runs]))
     for run in runs:

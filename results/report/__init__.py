@@ -1,1 +1,1 @@
-"""`harness report`: runs as one HTML file to read. The command, what it reads, figures, tables, the page."""
+"""`harness report`: runs as one HTML file to read. What it reads, figures, tables, the page."""

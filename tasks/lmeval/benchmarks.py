@@ -16,7 +16,7 @@ class Benchmark:
     about        what it asks, for `harness list`
     hub          the data set's id on the Hugging Face hub
     folder       where below lm_eval/tasks its files are; pattern: the names of its parts
-    headline     the metric, as `metric_names` gives it
+    headline     the metric, as `suite.score_reply` names it
     code         whether scoring runs what the model wrote
     """
 

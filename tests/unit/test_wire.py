@@ -27,22 +27,22 @@ def openai_error(message: str, code: str | None = None, param: str | None = None
 
 @pytest.mark.parametrize("status", [408, 409, 429, 500, 502, 503, 529])
 def test_limits_and_server_errors_are_retried(status: int) -> None:
-    trouble = failure_of_status(status, {"retry-after": "7"}, openai_error("busy"))
-    assert trouble == RequestFailure(f"http_{status}", f"HTTP {status}: busy", wait=7.0)
+    failure = failure_of_status(status, {"retry-after": "7"}, openai_error("busy"))
+    assert failure == RequestFailure(f"http_{status}", f"HTTP {status}: busy", wait=7.0)
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 422])
 def test_refusals_are_final(status: int) -> None:
-    trouble = failure_of_status(status, {}, openai_error("no"))
-    assert trouble == RequestFailure(f"http_{status}", f"HTTP {status}: no", "model_error", retry=False)
+    failure = failure_of_status(status, {}, openai_error("no"))
+    assert failure == RequestFailure(f"http_{status}", f"HTTP {status}: no", "model_error", retry=False)
 
 
 @pytest.mark.parametrize(
     ("status", "body"), [(429, openai_error("You exceeded your quota", "insufficient_quota")), (402, "Pay first")]
 )
 def test_an_exhausted_quota_is_not_retried(status: int, body: str) -> None:
-    trouble = failure_of_status(status, {"retry-after": "7"}, body)
-    assert (trouble.stop, trouble.outcome, trouble.retry) == ("insufficient_quota", "infrastructure_error", False)
+    failure = failure_of_status(status, {"retry-after": "7"}, body)
+    assert (failure.stop, failure.outcome, failure.retry) == ("insufficient_quota", "infrastructure_error", False)
 
 
 @pytest.mark.parametrize(
@@ -65,9 +65,9 @@ def test_an_exhausted_quota_is_not_retried(status: int, body: str) -> None:
     ],
 )
 def test_a_prompt_that_does_not_fit_is_a_token_limit(status: int, body: str) -> None:
-    trouble = failure_of_status(status, {}, body)
-    assert (trouble.stop, trouble.outcome, trouble.retry) == ("context_length", "token_limit", False)
-    assert trouble.refused is None
+    failure = failure_of_status(status, {}, body)
+    assert (failure.stop, failure.outcome, failure.retry) == ("context_length", "token_limit", False)
+    assert failure.refused is None
 
 
 @pytest.mark.parametrize(

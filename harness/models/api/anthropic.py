@@ -1,7 +1,7 @@
 """anthropic/NAME: Claude models through Anthropic's native API, by way of the `anthropic` client as transport.
 
 Anthropic's OpenAI-compatible endpoint is not used: it gives no thinking back and drops parameters without a word.
-What is sent and read is in anthropic_wire.py, what a model can be asked about thinking in switches.py.
+What is sent and read is in messages.py, what a model can be asked about thinking in reasoning.py.
 
 Left out: credentials other than an API key; cloud platforms with other addresses.
 """

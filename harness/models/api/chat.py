@@ -219,7 +219,7 @@ def read_usage(usage: object) -> Usage:
 class ChatDialect:
     """Chat completions as an endpoint takes them: what harness.models.api.endpoint asks of a dialect.
 
-    A server with more to it overrides `fields` (what else is sent) and `finish` (what else its choice says).
+    A server with more overrides `extra_fields` (what else is sent) and `complete_reply` (what else a choice says).
     """
 
     path = "/chat/completions"
@@ -244,9 +244,9 @@ class ChatDialect:
         """What a body with another status says."""
         return failure_of_status(status, headers, text)
 
-    def adapt(self, trouble: RequestFailure, sent: WireRequest) -> bool:
+    def adapt(self, failure: RequestFailure, sent: WireRequest) -> bool:
         """Learns from a refusal, for the rest of the run. False if there is nothing new to try."""
-        return self.refusals.learn(trouble.refused, sent.body)
+        return self.refusals.learn(failure.refused, sent.body)
 
     def extra_fields(self, request: ModelRequest) -> JSONObject:
         """Further fields of the body."""

@@ -1,8 +1,8 @@
-"""A model behind an HTTP endpoint: sends a request until a reply or a trouble is final.
+"""A model behind an HTTP endpoint: sends a request until a reply or a failure is final.
 
-Generic over two parts. A dialect turns a request into a path and a body, and bodies into a Reply or a Trouble, and
-learns from refusals (chat_wire.py, responses_wire.py, anthropic_wire.py; wire.py holds what they share). A connection
-is a provider's own client, used as transport only.
+Generic over two parts. A dialect turns a request into a path and a body, and bodies into a Reply or a RequestFailure
+(chat.py, responses.py, messages.py; wire.py holds what they share, refusals.py what they learn from refusals). A
+connection is a provider's own client, used as transport only.
 
 Two things are done here that the clients could do. Retries: their own also repeat an exhausted quota, do not repeat a
 200 without content, and count for nobody. Reading replies: they do not validate, and their typed objects cost more than
@@ -37,7 +37,7 @@ FIRST_BACKOFF = 1.0
 
 
 class Dialect(Protocol):
-    """What an API's format is, without I/O. `trouble` and `read` get the request that they answer."""
+    """What an API's format is, without I/O. `read_reply` and `read_failure` get the request that they answer."""
 
     @property
     def hint(self) -> str: ...
@@ -48,7 +48,7 @@ class Dialect(Protocol):
     def make_request(self, request: ModelRequest) -> WireRequest: ...
     def read_reply(self, sent: WireRequest, content: bytes, request: ModelRequest) -> Reply | RequestFailure: ...
     def read_failure(self, sent: WireRequest, status: int, headers: Mapping[str, str], text: str) -> RequestFailure: ...
-    def adapt(self, trouble: RequestFailure, sent: WireRequest) -> bool: ...
+    def adapt(self, failure: RequestFailure, sent: WireRequest) -> bool: ...
 
 
 class EndpointModel(Model):
@@ -178,14 +178,14 @@ class EndpointModel(Model):
         jittered = self._random.uniform(0.0, min(cap, FIRST_BACKOFF * 2.0 ** min(failed, 16)))
         return min(cap, max(asked or 0.0, jittered))
 
-    def _failure(self, trouble: RequestFailure, sent: int) -> ModelFailure:
-        text = " ".join(self._redact(replace_surrogates(trouble.text)).split())
+    def _failure(self, failure: RequestFailure, sent: int) -> ModelFailure:
+        text = " ".join(self._redact(replace_surrogates(failure.text)).split())
         text = text if len(text) <= MAX_ERROR_CHARS else f"{text[:MAX_ERROR_CHARS]}..."
         tries = f" (after {sent} requests)" if sent > 1 else ""
-        hint = f" ({self._dialect.hint})" if trouble.stop == "http_404" else ""
+        hint = f" ({self._dialect.hint})" if failure.stop == "http_404" else ""
         return ModelFailure(
             f"{self.name}: {text}{hint}{tries}",
-            outcome=trouble.outcome,
-            stop=trouble.stop,
+            outcome=failure.outcome,
+            stop=failure.stop,
             usage=Usage(requests=1, retries=sent - 1),
         )

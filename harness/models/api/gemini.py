@@ -99,6 +99,6 @@ class GeminiDialect(ChatDialect):
     def read_failure(self, sent: WireRequest, status: int, headers: Mapping[str, str], text: str) -> RequestFailure:
         """A refusal of the switch names thinking, in words that change from model to model; a missing signature also
         has to do with thoughts and is final."""
-        trouble = super().read_failure(sent, status, headers, text)
-        about = trouble.stop == "http_400" and "signature" not in text and ABOUT_THINKING.search(text)
-        return replace(trouble, refused="extra_body") if about else trouble
+        failure = super().read_failure(sent, status, headers, text)
+        about = failure.stop == "http_400" and "signature" not in text and ABOUT_THINKING.search(text)
+        return replace(failure, refused="extra_body") if about else failure

@@ -206,12 +206,12 @@ class AnthropicDialect:
         return read_message(content, request.messages)
 
     def read_failure(self, sent: WireRequest, status: int, headers: Mapping[str, str], text: str) -> RequestFailure:
-        trouble = failure_of_status(status, headers, text)
-        if trouble.stop not in {"http_400", "http_422"}:
-            return trouble
+        failure = failure_of_status(status, headers, text)
+        if failure.stop not in {"http_400", "http_422"}:
+            return failure
         if NO_CREDIT.search(text):
-            return RequestFailure("insufficient_quota", trouble.text, retry=False)
-        return replace(trouble, refused=refused_parameter(status, text, PARAMETER))
+            return RequestFailure("insufficient_quota", failure.text, retry=False)
+        return replace(failure, refused=refused_parameter(status, text, PARAMETER))
 
-    def adapt(self, trouble: RequestFailure, sent: WireRequest) -> bool:
-        return self.refusals.learn(trouble.refused, sent.body)
+    def adapt(self, failure: RequestFailure, sent: WireRequest) -> bool:
+        return self.refusals.learn(failure.refused, sent.body)

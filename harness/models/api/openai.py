@@ -151,14 +151,14 @@ class FallbackDialect:
         return self._of(sent).read_reply(sent, content, request)
 
     def read_failure(self, sent: WireRequest, status: int, headers: Mapping[str, str], text: str) -> RequestFailure:
-        trouble = self._of(sent).read_failure(sent, status, headers, text)
+        failure = self._of(sent).read_failure(sent, status, headers, text)
         if self._of(sent) is self._chat and status in {400, 404} and WANTS_RESPONSES.search(text):
-            return replace(trouble, refused=self._chat.path)  # not a parameter of it but the whole API
-        return trouble
+            return replace(failure, refused=self._chat.path)  # not a parameter of it but the whole API
+        return failure
 
-    def adapt(self, trouble: RequestFailure, sent: WireRequest) -> bool:
-        if trouble.refused != self._chat.path:
-            return self._of(sent).adapt(trouble, sent)
+    def adapt(self, failure: RequestFailure, sent: WireRequest) -> bool:
+        if failure.refused != self._chat.path:
+            return self._of(sent).adapt(failure, sent)
         if not self._moved:
             log.warning("%s wants Responses: from now on it is asked through /v1/responses", self._name)
         self._moved = True

@@ -163,13 +163,13 @@ class SendRate:
 class RateLimiter:
     """When a request may be sent to an endpoint that says 429 to too many; it belongs to one event loop.
 
-        await pace.admit()
+        await pace.acquire()
         ...                     # the request
-        pace.accepted()         # or pace.limited(retry_after), and admit() again: there is no other wait
+        pace.release()          # or pace.slow_down(retry_after), and acquire() again: there is no other wait
 
     `slots` is how many requests may be under way, `longest_wait` how many seconds of a server's Retry-After are
-    believed (below eight, it also caps the time between two requests). Whoever was admitted says once how it ended, as
-    accepted when it was cancelled; ValueError for saying it twice.
+    believed (below eight, it also caps the time between two requests). Whoever acquired says once how it ended, by
+    `release` when it was cancelled; ValueError for saying it twice.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
-"""The optional fields of a request: each provider's reasoning switch, and what an endpoint has refused so far.
+"""Each provider's reasoning switch: the fields of a request that turn reasoning off, on, or to an effort or budget.
 
 One meaning (harness.types.Reasoning) is mapped to what each API has for it. A value that an API has no field for raises
-UsageError before anything is sent; a field that an endpoint refuses is left out for the rest of the run (`Refusals`).
+UsageError before anything is sent; what an endpoint refuses all the same is left out by refusals.py.
 docs/endpoints.md has the table and its sources.
 
 Left out: efforts beyond low, medium and high; asking an API which models take which field.

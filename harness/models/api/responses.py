@@ -214,11 +214,11 @@ class ResponsesDialect:
         return read_response(content, request.messages)
 
     def read_failure(self, sent: WireRequest, status: int, headers: Mapping[str, str], text: str) -> RequestFailure:
-        trouble = failure_of_status(status, headers, text)
-        return replace(trouble, refused=refused(status, text)) if trouble.stop in {"http_400", "http_422"} else trouble
+        failure = failure_of_status(status, headers, text)
+        return replace(failure, refused=refused(status, text)) if failure.stop in {"http_400", "http_422"} else failure
 
-    def adapt(self, trouble: RequestFailure, sent: WireRequest) -> bool:
-        return self.refusals.learn(trouble.refused, sent.body)
+    def adapt(self, failure: RequestFailure, sent: WireRequest) -> bool:
+        return self.refusals.learn(failure.refused, sent.body)
 
 
 def refused(status: int, text: str) -> str | None:

@@ -1,7 +1,7 @@
 """What the APIs have in common on the wire, without I/O: names, ids and arguments out; calls, echoes and errors back.
 
-Used by chat_wire.py, responses_wire.py and anthropic_wire.py, each of which adds what is particular to its API. Nothing
-that a server sends is trusted: a body becomes a value or a Trouble, never another exception.
+Used by chat.py, responses.py and messages.py, each of which adds what is particular to its API. Nothing that a server
+sends is trusted: a body becomes a value or a RequestFailure, never another exception.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def with_calls(items: Iterable[JSONObject], calls: Iterable[JSONObject], kind: s
 
 
 def read_payload(content: bytes) -> JSONObject | RequestFailure:
-    """The JSON object of a body, {} for other JSON, Trouble where it is none."""
+    """The JSON object of a body, {} for other JSON, a RequestFailure where it is none."""
     try:
         payload = json.loads(content)
     except (ValueError, RecursionError):

@@ -55,7 +55,7 @@ IDENTITY = (
 @dataclass(frozen=True, slots=True)
 class ModelFolder:
     """A directory that passed the checks. `name` is the model's full name; `template` what --model-arg gave, or None;
-    `longest` a context that was set shorter than the model's own."""
+    `max_context` a context that was set shorter than the model's own."""
 
     name: str
     path: Path

@@ -220,7 +220,7 @@ PROMPT_IDS, REPLY_IDS = "prompt_token_ids", "token_ids"
 
 
 class VLLMDialect(ChatDialect):
-    """Chat completions with token ids. The ids travel in the message's echo, from which `taken` takes them out."""
+    """Chat completions with token ids. The ids travel in the message's echo, from which `take_ids` takes them out."""
 
     def __init__(
         self, model: str, switch: Switch, refusals: Refusals, family: Format | None, ends: Sequence[int] = ()

@@ -215,10 +215,10 @@ def test_malformed_calls(block: Any) -> None:
 @pytest.mark.parametrize(
     "payload", [[], {}, {"content": None}, {"type": "error", "error": {"message": "oh"}, "content": []}]
 )
-def test_a_200_without_content_is_trouble_that_is_retried(payload: Any) -> None:
-    trouble = read_message(json.dumps(payload).encode(), ())
-    assert isinstance(trouble, RequestFailure)
-    assert (trouble.stop, trouble.outcome, trouble.retry) == ("no_content", "infrastructure_error", True)
+def test_a_200_without_content_is_a_failure_that_is_retried(payload: Any) -> None:
+    failure = read_message(json.dumps(payload).encode(), ())
+    assert isinstance(failure, RequestFailure)
+    assert (failure.stop, failure.outcome, failure.retry) == ("no_content", "infrastructure_error", True)
 
 
 JSON = st.recursive(

@@ -81,8 +81,8 @@ def test_models_that_always_think_cannot_be_turned_off(name: str) -> None:
 )
 def test_errors_come_in_a_list(status: int, said: str, stop: str, refused: str | None) -> None:
     body = json.dumps([{"error": {"code": status, "message": said, "status": "X"}}])
-    trouble = dialect().read_failure(WireRequest("/chat/completions", {}), status, {}, body)
-    assert (trouble.stop, trouble.refused, trouble.text) == (stop, refused, f"HTTP {status}: {said}")
+    failure = dialect().read_failure(WireRequest("/chat/completions", {}), status, {}, body)
+    assert (failure.stop, failure.refused, failure.text) == (stop, refused, f"HTTP {status}: {said}")
 
 
 def options(base_url: str | None = None, environ: dict[str, str] | None = None, **args: str) -> ModelOptions:

@@ -170,10 +170,10 @@ def test_malformed_arguments_and_ids() -> None:
         ([], "no_output", True),
     ],
 )
-def test_a_200_without_a_reply_is_trouble(payload: Any, stop: str, retry: bool) -> None:
-    trouble = read_response(json.dumps(payload).encode(), ())
-    assert isinstance(trouble, RequestFailure)
-    assert (trouble.stop, trouble.outcome, trouble.retry) == (stop, "infrastructure_error", retry)
+def test_a_200_without_a_reply_is_a_failure(payload: Any, stop: str, retry: bool) -> None:
+    failure = read_response(json.dumps(payload).encode(), ())
+    assert isinstance(failure, RequestFailure)
+    assert (failure.stop, failure.outcome, failure.retry) == (stop, "infrastructure_error", retry)
 
 
 JSON = st.recursive(

@@ -335,16 +335,16 @@ def test_a_reply_can_always_be_written_as_utf_8() -> None:
         (b'{"choices": [{"message": {"content": ""}, "error": {"code": 502, "message": "upstream"}}]}', "no_choices"),
     ],
 )
-def test_a_200_without_a_message_is_trouble_that_is_retried(content: bytes, stop: str) -> None:
-    trouble = read_reply(content)
-    assert isinstance(trouble, RequestFailure)
-    assert (trouble.stop, trouble.outcome, trouble.retry) == (stop, "infrastructure_error", True)
+def test_a_200_without_a_message_is_a_failure_that_is_retried(content: bytes, stop: str) -> None:
+    failure = read_reply(content)
+    assert isinstance(failure, RequestFailure)
+    assert (failure.stop, failure.outcome, failure.retry) == (stop, "infrastructure_error", True)
 
 
 def test_a_200_that_holds_an_error_says_which() -> None:
-    trouble = read_reply(b'{"error": {"message": "no provider available", "code": 502}}')
-    assert isinstance(trouble, RequestFailure)
-    assert trouble.text == "status 200 without a message: no provider available"
+    failure = read_reply(b'{"error": {"message": "no provider available", "code": 502}}')
+    assert isinstance(failure, RequestFailure)
+    assert failure.text == "status 200 without a message: no provider available"
 
 
 JSON = st.recursive(
