@@ -11,9 +11,10 @@ from typing import ClassVar
 import pytest
 from builders import sample
 from commands import episodes, harness, one_sentence
-from documents import page
+from documents import block, page
 
 from harness.types import ModelRequest, Sampling, ToolCall, Trajectory, Usage, Verdict
+from trainer.rl.algorithms import Algorithm
 
 TEXT = page("docs/extending.md")
 MODULES = dict(re.findall(r"<!-- (my_package/\w+\.py) -->\n```python\n(.*?)```", TEXT, re.DOTALL))
@@ -28,8 +29,8 @@ def site(tmp_path_factory):
     for name, source in MODULES.items():
         (place / name).write_text(source)
     groups = {}
-    for block in DECLARED:
-        for group, points in tomllib.loads(block)["project"]["entry-points"].items():
+    for text in DECLARED:
+        for group, points in tomllib.loads(text)["project"]["entry-points"].items():
             groups.setdefault(group, {}).update(points)
     info = place / "my_package-1.0.dist-info"
     info.mkdir()
@@ -70,7 +71,7 @@ class Acme(BaseHTTPRequestHandler):
 
     def do_POST(self):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        self.asked.append((self.path, self.headers["Authorization"], body))
+        self.asked.append((self.path, self.headers, body))
         word = body["turns"][0]["text"].split()[1]
         said = {"error": "slow down"} if len(self.asked) == 1 else {"say": word[::-1], "use": [], "tokens": 5}
         content = json.dumps(said).encode()
@@ -98,12 +99,15 @@ def server():
 
 def test_the_provider_is_asked_in_its_own_format(run, server, tmp_path):
     words = ("--base-url", server, "--tasks", "mine_words", "--quiet")
-    done = run("eval", "--model", "acme/small", *words, "--out", tmp_path / "run", ACME_API_KEY="acme-secret-key")
+    told = ("--model-arg", 'extra_body={"tone": "dry"}', "--out", tmp_path / "run")
+    others = {"OPENAI_ORG_ID": "org-of-another", "OPENAI_CUSTOM_HEADERS": "X-Other: for another"}
+    done = run("eval", "--model", "acme/small", *words, *told, ACME_API_KEY="acme-secret-key", **others)
     assert done.returncode == 0, done.stdout + done.stderr
     assert re.search(r"mine_words +3 +1\.000", done.stdout)
-    path, key, body = Acme.asked[0]
-    assert (path, key) == ("/v1/talk", "Bearer acme-secret-key")
-    assert set(body) == {"model", "turns", "tools", "limit"}
+    path, headers, body = Acme.asked[0]
+    assert (path, headers["Authorization"]) == ("/v1/talk", "Bearer acme-secret-key")
+    assert "OpenAI-Organization" not in headers and "X-Other" not in headers
+    assert set(body) == {"model", "turns", "tools", "limit", "tone"}
     usages = [episode["usage"] for episode in episodes(tmp_path / "run")]
     assert [usage["output_tokens"] for usage in usages] == [5, 5, 5]
     assert sum(usage["retries"] for usage in usages) == 1
@@ -115,7 +119,7 @@ def test_the_provider_is_asked_in_its_own_format(run, server, tmp_path):
 
 def test_the_provider_reads_calls(part):
     asked = ModelRequest(sample().messages, sample().tools, Sampling(), sample())
-    dialect = part("my_provider").AcmeDialect("small")
+    dialect = part("my_provider").AcmeDialect("small", {})
     content = json.dumps({"use": [{"name": "population", "arguments": {"town": "Corrie"}}]}).encode()
     (call,) = dialect.read_reply(dialect.make_request(asked), content, asked).message.tool_calls
     assert call.id and (call.name, call.arguments) == ("population", {"town": "Corrie"})
@@ -127,10 +131,12 @@ def test_the_reward_is_one(part):
     assert few_calls.episode(sample(), trajectory, Verdict((), (), {"solve_f1": 1.0})) == 0.9
 
 
-def test_the_algorithm_gives_no_group_an_advantage(part):
+def test_the_algorithm_gives_no_group_an_advantage():
     torch = pytest.importorskip("torch")
+    there = {"Algorithm": Algorithm, "ALGORITHMS": {}}
+    exec(block(TEXT, "trainer/rl/algorithms.py"), there)
     rewards = torch.tensor([1.0, 0.0, float("nan"), 0.5, 0.5, 0.5])
-    found = part("my_advantages").centred(rewards, 3)
+    found = there["ALGORITHMS"]["dr_grpo"].advantages(rewards, torch.ones(6), 3)
     assert found.tolist() == [0.5, -0.5, 0.0, 0.0, 0.0, 0.0]
 
 
