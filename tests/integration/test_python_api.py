@@ -16,7 +16,7 @@ from documents import page
 
 import harness
 from harness import api
-from harness.errors import HarnessError, UsageError
+from harness.errors import HarnessError, NothingAccepted, UsageError
 from harness.evaluation.run import read_run
 from harness.types import Message, ModelRequest, Reply, Sampling, ToolCall, Usage
 
@@ -181,7 +181,8 @@ def test_faults_are_one_sentence(tmp_path):
 
 def test_secrets_of_a_loaded_model_are_kept_out_of_files(tmp_path):
     model = api.load_model("small", base_url="http://127.0.0.1:9/v1", api_key="sk-very-secret", max_retries="0")
-    run = api.evaluate(model, EXAMPLE, tmp_path / "run", limit=1)
-    assert run.records[0]["outcome"] == "infrastructure_error"
+    with pytest.raises(NothingAccepted, match="no request was accepted") as refused:
+        api.evaluate(model, EXAMPLE, tmp_path / "run", limit=1)
+    written = [path.read_text() for path in (tmp_path / "run").iterdir()]
     leaky = api.evaluate(lambda request: "the key is sk-very-secret", EXAMPLE, tmp_path / "leaky", limit=1)
-    assert "sk-very-secret" not in json.dumps([run.manifest, run.records, leaky.records])
+    assert "sk-very-secret" not in json.dumps([str(refused.value), written, leaky.records])
