@@ -82,9 +82,9 @@ def evaluate(
     resume     go on with the run in `out`; one that is complete already is returned as it is
     watch      is called with each record when its episode has ended
 
-    Raises UsageError before anything is played for tasks, data or a directory that cannot be used, and HarnessError
-    where a task's code fails. A model that raises fails its episode: an infrastructure error in the run, seen in
-    `print(run)`, which `resume` plays again.
+    Raises UsageError before anything is played for tasks, data or a directory that cannot be used, HarnessError
+    where a task's code fails, and NothingAccepted where an endpoint accepts no request at all. A model that raises
+    fails its episode: an infrastructure error in the run, seen in `print(run)`, which `resume` plays again.
     """
     plan = _plan(tasks, {name: Path(path) for name, path in (data or {}).items()}, limit, sampling.seed or 0)
     plan = replace(
