@@ -127,9 +127,10 @@ async def _play_pending(
             raise HarnessError(f"{task.name}: the episode of {sample.id!r} cannot be recorded: {fault}.")
         player.budget.add(trajectory.usage, player.price, 0 if free else trajectory.turns)
         player.budget.add(trajectory.user_usage or Usage(), player.user_price)
-        held.append(record)
-        if first is None or first.accepted or record["outcome"] not in FAILED_OUTCOMES:
-            write(held)
+        if first is not None and first.undecided and record["outcome"] in FAILED_OUTCOMES:
+            held.append(record)
+        else:
+            write([*held, record])
             held.clear()
 
     affordable = takewhile(lambda _: not player.budget.limit_reached, pending)

@@ -61,9 +61,14 @@ class FirstReply(Model):
     async def aclose(self) -> None:
         await self._model.aclose()
 
+    @property
+    def undecided(self) -> bool:
+        """Whether requests have failed and none was accepted yet."""
+        return not self.accepted and bool(self._said)
+
     def check_accepted(self) -> None:
         """Raises NothingAccepted where every request so far was refused."""
-        if not self.accepted and self._said:
+        if self.undecided:
             raise NothingAccepted(f"{self._said}; no request was accepted.")
 
     async def _ask(self, request: ModelRequest) -> Reply:

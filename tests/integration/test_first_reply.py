@@ -8,7 +8,7 @@ import json
 import pytest
 from builders import record, write_records
 from commands import episodes, harness
-from fakes.chat_server import ChatServer, call, calls, error, rate_limited, text, wrong_key
+from fakes.chat_server import ChatServer, call, calls, delayed, error, rate_limited, text, wrong_key
 
 from harness.errors import ModelFailure, NothingAccepted
 from harness.evaluation.first_reply import EQUAL_REFUSALS, FirstReply
@@ -68,7 +68,7 @@ def test_an_endpoint_that_is_not_there_ends_a_run(tmp_path):
 
 
 def test_waiting_for_a_first_reply_ends(tmp_path):
-    done, _ = play(tmp_path, lambda asked: rate_limited(), "--max-wait", "4")
+    done, _ = play(tmp_path, lambda asked: delayed(rate_limited(), 0.4), "--max-wait", "4")
     check_unscored(done, tmp_path, "HTTP 429", "within 4 seconds (--max-wait)")
 
 
