@@ -3,8 +3,8 @@
     python -m benchmarks.coverage [--draws 20000] [--smoke]
 
 Every cell is a shape of results (numbers of episodes, tasks, worlds) and a kind of score; runs are drawn from it with a
-seed, and the interval of each is the shipped one (harness.stats.intervals.limits, over all draws at once). In a world
-every episode has, with chance sqrt(ICC), the score that the world drew, and else its own: so two episodes of a world
+seed, and the interval of each is the shipped one (harness.stats.intervals.find_limits, over all draws at once). In a
+world every episode has, with chance sqrt(ICC), the score that the world drew, and else its own: so two episodes of a world
 correlate by ICC and scores are distributed as without worlds. Width: the median, over the range that holds 95 % of the
 simulated means. Left out: scores without bounds, and drawn numbers of episodes.
 """
@@ -83,7 +83,7 @@ def draw_task(source: np.random.Generator, kind: str, sizes: Sequence[int], icc:
 
 
 def table_of(tasks: Sequence[Array], shape: Shape) -> Samples:
-    """What harness.stats.estimate tells harness.stats.intervals of each run."""
+    """What harness.stats.estimate_mean tells harness.stats.intervals of each run."""
     rows = [_row(values, np.asarray(sizes), 1 / len(tasks)) for values, sizes in zip(tasks, shape, strict=True)]
     return Samples(*(np.stack(np.broadcast_arrays(*map(np.atleast_1d, field))) for field in zip(*rows, strict=True)))
 

@@ -19,7 +19,7 @@ from harness.data import jsonio
 from harness.data.schema import Record
 from harness.errors import UsageError
 from harness.evaluation.evaluate import evaluate as play_plan
-from harness.evaluation.plan import Plan, Player, plan_tasks, sources_of
+from harness.evaluation.plan import Plan, Player, plan_tasks, sources_of, switch_of
 from harness.evaluation.rescore import score_anew
 from harness.evaluation.run import Run, read_run
 from harness.models import ModelOptions, expand_names, load_models
@@ -117,6 +117,8 @@ def play(
     """Plays one episode, in a sandbox of its own, and writes nothing. Raises as `evaluate` does; a model that raises
     ends the trajectory with the outcome infrastructure_error."""
     loaded = _model(model, 1, sampling.seed)
+    loaded.check([sample])
+    switch_of(loaded, reasoning)
     user = SimulatedUser(task.scripted_user) if task.scripted_user else None
     limits = limits or replace(Limits(), max_turns=task.max_turns or Limits().max_turns)
     episode = Episode(sample, sampling, limits, task=task.name, reasoning=reasoning, user=user)
@@ -130,7 +132,11 @@ def play(
         finally:
             await loaded.aclose()
 
-    return _outside_loops(lambda: asyncio.run(played()))
+    try:
+        return _outside_loops(lambda: asyncio.run(played()))
+    finally:
+        if isinstance(model, str):
+            loaded.close()
 
 
 def score(task: Task, sample: Sample, trajectory: Trajectory) -> Verdict:

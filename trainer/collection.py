@@ -48,6 +48,11 @@ def check_plan(plan: Plan, data: Mapping[str, Path]) -> None:
             require_promptable(task, sample, f"sample {sample.id!r}")
 
 
+def has_episodes(out: Path) -> bool:
+    """Whether anything was played: a run whose endpoint accepted nothing has said so already."""
+    return bool(RunDirectory.open(out).read_attempts())
+
+
 def write_prompts(out: Path, plan: Plan, rule: SolveRule, filters: PrefixFilter, format: Format) -> int:
     """Writes the prompts of the run in `out`, and says how many. Returns 1 where the filters leave none."""
     directory = RunDirectory.open(out)

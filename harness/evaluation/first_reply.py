@@ -53,9 +53,13 @@ class FirstReply(Model):
     async def __call__(self, request: ModelRequest) -> Reply:
         """The model's reply. Raises ModelFailure as the model does, and NothingAccepted."""
         if not self.accepted:
-            async with self._alone:
-                if not self.accepted:
-                    return await self._first(request)
+            try:
+                async with self._alone:
+                    if not self.accepted:
+                        return await self._first(request)
+            except asyncio.CancelledError:  # the episode's own time is over: waiting was all that it did
+                self._said = self._said or self._model.trouble or f"{self.name}: no reply"
+                raise
         return await self._ask(request)
 
     async def aclose(self) -> None:

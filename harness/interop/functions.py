@@ -111,7 +111,11 @@ def _source(function: FunctionType, where: str) -> str:
 
 def _outer_names(code: CodeType) -> set[str]:
     """What a function and those within it take from their module, built-ins aside."""
-    loaded = {str(step.argval) for step in dis.get_instructions(code) if step.opname == "LOAD_GLOBAL"}
+    steps = list(dis.get_instructions(code))
+    stored = {step.argval for step in steps if step.opname == "STORE_NAME"} | {"__name__"}
+    loaded = {str(step.argval) for step in steps if step.opname == "LOAD_GLOBAL"}
+    # The body of a class loads by name what is its own, and what is not.
+    loaded |= {str(step.argval) for step in steps if step.opname.startswith("LOAD_NAME") and step.argval not in stored}
     inner = [_outer_names(constant) for constant in code.co_consts if isinstance(constant, CodeType)]
     return loaded.union(*inner) - set(vars(builtins))
 
@@ -155,13 +159,13 @@ def _schema(annotation: Any, where: str) -> JSONObject:
     origin, inside = get_origin(annotation), get_args(annotation)
     if annotation is Any:
         return {}
-    if annotation in JSON_TYPES:
-        return {"type": JSON_TYPES[annotation]}
     if origin in (Required, NotRequired):
         return _schema(inside[0], where)
     if origin is Annotated:
         texts = [text for text in inside[1:] if isinstance(text, str)]
         return {**_schema(inside[0], where), **({"description": " ".join(texts)} if texts else {})}
+    if annotation in JSON_TYPES:
+        return {"type": JSON_TYPES[annotation]}
     if origin is Literal:
         kinds = dict.fromkeys(JSON_TYPES.get(type(value), "") for value in inside)
         if "" not in kinds:

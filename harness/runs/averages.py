@@ -14,9 +14,9 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from harness.data.schema import Manifest, MetricJSON, Record, SummaryEntry
 from harness.metrics import bounds_of
 from harness.runs.directory import record_order
-from harness.data.schema import Manifest, MetricJSON, Record, SummaryEntry
 from harness.stats import Estimate, Observation, PairedObservation, estimate_mean, paired_difference, weights_of
 
 Columns = Mapping[str, Sequence[str]]
@@ -61,7 +61,9 @@ def table_entry(manifest: Manifest, columns: Columns, by_task: Mapping[str, Sequ
     metrics: dict[str, MetricJSON] = {}
     for rule in RULES:
         strata = {
-            metric: [metric_observations(manifest["tasks"][name]["clusters"], by_task[name], rule + metric) for name in names]
+            metric: [
+                metric_observations(manifest["tasks"][name]["clusters"], by_task[name], rule + metric) for name in names
+            ]
             for metric, names in columns.items()
         }
         if not any(map(any, strata.values())):

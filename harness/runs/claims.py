@@ -1,7 +1,7 @@
 """A directory that one process writes: whether a run may begin there, and that nobody else writes meanwhile.
 
-What makes a run the same one, and what its directory holds, is the caller's: evaluations (harness.runs.directory), builds by a
-model and trainings each say so in their own words.
+What makes a run the same one, and what its directory holds, is the caller's: evaluations (harness.runs.directory),
+builds by a model and trainings each say so in their own words.
 """
 
 from __future__ import annotations

@@ -16,11 +16,11 @@ from types import TracebackType
 from typing import IO, Any, cast
 
 from harness.data import jsonio
-from harness.runs.claims import claim_directory, hold_lock, is_free
-from harness.errors import UsageError
-from harness.runs.identity import find_allowed_changes, find_differences, describe_differences
 from harness.data.schema import Manifest, Record, Summary
+from harness.errors import UsageError
+from harness.runs.claims import claim_directory, hold_lock, is_free
 from harness.runs.faults import find_manifest_fault, find_record_fault
+from harness.runs.identity import describe_differences, find_allowed_changes, find_differences
 
 RUN_SCHEMA = 1
 
@@ -81,7 +81,9 @@ class RunDirectory:
             if set(differing) == {"verifier"}:
                 raise UsageError(f"{path} was scored by another verifier; bring it up to date by `harness rescore`.")
             if differing:
-                raise UsageError(f"{path} holds another run ({describe_differences(differing)}); name another directory with --out.")
+                raise UsageError(
+                    f"{path} holds another run ({describe_differences(differing)}); name another directory with --out."
+                )
             if not resume:
                 raise UsageError(f"{path} holds this run already; go on with it by --resume, or name another --out.")
             if earlier.episodes_path() == earlier.packed_path:

@@ -17,7 +17,6 @@ from harness.data.jsonio import LARGEST, is_number
 from harness.types import CallStatus, Outcome, Role, Usage
 
 
-
 class FieldKind(NamedTuple):
     """What a field may be, in a word for the reader: of one of these types and, where that is not all, what `holds` of
     every value but null."""

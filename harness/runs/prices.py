@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.errors import UsageError
 from harness.data.schema import PriceJSON
+from harness.errors import UsageError
 from harness.types import Usage
 
 VARIABLE = "HARNESS_PRICES"

@@ -12,12 +12,24 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
-from harness.runs.averages import column_tasks, metric_observations, table_entry, task_weights
-from harness.runs.record import usage_to_json
+from harness.data.schema import (
+    Floor,
+    Manifest,
+    MetricJSON,
+    PriceJSON,
+    ReasoningSeen,
+    Record,
+    Summary,
+    SummaryEntry,
+    UsageJSON,
+    UserIdentity,
+    UserSummary,
+)
 from harness.metrics import bounds_of
-from harness.runs.prices import Price
+from harness.runs.averages import column_tasks, metric_observations, table_entry, task_weights
 from harness.runs.directory import RUN_SCHEMA, record_order
-from harness.data.schema import Floor, Manifest, MetricJSON, PriceJSON, ReasoningSeen, Record, Summary, SummaryEntry, UsageJSON, UserIdentity, UserSummary
+from harness.runs.prices import Price
+from harness.runs.record import usage_to_json
 from harness.stats import estimate_mean, pass_at, pass_hat
 from harness.types import Usage
 

@@ -27,7 +27,7 @@ PairedObservation = tuple[Hashable, float, float]
 @dataclass(frozen=True, slots=True)
 class Estimate:
     """A mean over n values: `stderr` and `ci95` are None with fewer than two clusters, `value` too when n is 0.
-    `freedom`: the degrees of freedom of the standard error, where there is one above 0."""
+    `degrees_of_freedom`: those of the standard error, where there is one above 0."""
 
     value: float | None
     stderr: float | None

@@ -13,7 +13,7 @@ Why 0.7: with it the interval of a rate of independent trials covers in 93 % wha
 With 1 the limit would be that of Clopper and Pearson (1934) where all trials are alike; but there only one end can be
 missed, and with 0.7 it is about their limit of 95 % on one side (12 of 12: .775 here, .779 there).
 
-`limits` takes one run, or thousands of simulated ones at once (benchmarks/coverage.py). Left out: values without
+`find_limits` takes one run, or thousands of simulated ones at once (benchmarks/coverage.py). Left out: values without
 bounds, for which harness.stats has Student's t.
 """
 
@@ -37,7 +37,7 @@ NOTHING = 1e-24
 
 @dataclass(frozen=True, slots=True)
 class Samples:
-    """Each field of harness.stats.Sample as an array: a row a sample, a column a run."""
+    """Each field of harness.stats.estimates.Sample as an array: a row a sample, a column a run."""
 
     share: Array
     mean: Array

@@ -73,7 +73,7 @@ def bootstrap_interval(
     seed: int = 0,
     resamples: int = RESAMPLES,
 ) -> tuple[float, float] | None:
-    """The 95 % interval of the macro mean over strata (`bounds` and `weights` as in harness.stats.estimate), by
+    """The 95 % interval of the macro mean over strata (`bounds` and `weights` as in harness.stats.estimate_mean), by
     resampling clusters: within each stratum, or all together where some reach into several strata. Studentised and
     symmetric (Hall, 1988): where few episodes change, its ends by themselves would reject a true null in 10 %.
 
@@ -141,7 +141,7 @@ def _macro(sums: _Sums, drawn: Sequence[NDArray[np.intp]]) -> tuple[Array, Array
 def permutation_p(
     strata: Strata, seed: int = 0, resamples: int = RESAMPLES, weights: Sequence[float] | None = None
 ) -> float | None:
-    """Two-sided p of a macro mean (`weights` as in harness.stats.estimate) of paired differences, if swapping the runs
+    """Two-sided p of a macro mean (`weights`: harness.stats.estimate_mean) of paired differences, if swapping the runs
     changed nothing but the sign: the signs of whole clusters are flipped (Fisher's randomisation test).
 
     All flips are tried where there are at most `resamples` of them, else as many at random. The data as they are count

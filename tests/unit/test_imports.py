@@ -1,6 +1,7 @@
 """The one direction of imports: harness <- tasks, envbuilder, results <- trainer, and no circles below that."""
 
 import ast
+import subprocess
 from collections.abc import Iterable, Iterator
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -108,3 +109,12 @@ def test_circles_are_found(tmp_path):
 
 def test_tests_have_no_packages():
     assert not list((ROOT / "tests").rglob("__init__.py"))
+
+
+def test_no_module_is_ignored():
+    """What git ignores is in no clone and in no wheel, whose builder reads .gitignore too."""
+    if not (ROOT / ".git").exists():
+        pytest.skip("not a git checkout")
+    command = ["git", "ls-files", "--others", "--ignored", "--exclude-standard", "--", *sorted(ROOMS)]
+    ignored = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert [name for name in ignored if "__pycache__" not in name and not name.startswith("results/runs/")] == []

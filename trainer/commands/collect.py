@@ -48,7 +48,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Plays as `harness eval` does, then writes the prompts. Raises UsageError before anything is played."""
     from harness.evaluation.from_options import make_plan, play_plan
-    from trainer.collection import check_plan, require_one_model, write_prompts
+    from trainer.collection import check_plan, has_episodes, require_one_model, write_prompts
     from trainer.prefixes import PrefixFilter
 
     check_options(args)
@@ -57,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
     plan = make_plan(options)
     check_plan(plan, options.data)
     status = play_plan(options, plan)
-    if args.dry_run:
+    if args.dry_run or not has_episodes(args.out):
         return status
     filters = PrefixFilter(args.keep, args.max_prompt_characters, args.min_solved, args.seed or 0)
     return max(status, write_prompts(args.out, plan, args.rule, filters, args.format))

@@ -15,15 +15,6 @@ from harness.types import ModelRequest, Reply, Usage
 OUT_OF_CONTEXT: StopReason = "context_length"
 
 
-# --- identity ----------------------------------------------------------------------------------------------------
-
-
-# --- tokenizer and format ----------------------------------------------------------------------------------------
-
-
-# --- one turn ----------------------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True, slots=True)
 class PromptRow:
     """One prompt to continue: its token ids, how many new tokens it may have, and how they are drawn."""

@@ -388,8 +388,6 @@ class RemoteDetokenizer:
 class VLLMServerModel(Model):
     """A server's model. It belongs to one event loop from its first request until `aclose`; `close` ends the server."""
 
-    remote = True
-
     def __init__(
         self,
         identity: ModelIdentity,
@@ -406,6 +404,7 @@ class VLLMServerModel(Model):
         self._dialect = dialect
         self._text = text
         self._process = process
+        self.remote = process is None  # how long one's own may take to start is `start_timeout`
         self._starting: asyncio.Future[None] | None = None
 
     @property

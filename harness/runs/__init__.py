@@ -1,0 +1,1 @@
+"""Run directories: what is written of an episode, of a run, and what is computed of it."""
