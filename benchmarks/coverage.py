@@ -2,11 +2,11 @@
 
     python -m benchmarks.coverage [--draws 20000] [--smoke]
 
-Every cell is a shape of results (numbers of episodes, tasks, worlds) and a kind of score; runs are drawn from it with a
-seed, and the interval of each is the shipped one (harness.stats.intervals.find_limits, over all draws at once). In a
-world every episode has, with chance sqrt(ICC), the score that the world drew, and else its own: so two episodes of a world
-correlate by ICC and scores are distributed as without worlds. Width: the median, over the range that holds 95 % of the
-simulated means. Left out: scores without bounds, and drawn numbers of episodes.
+Every cell is a shape of results (numbers of episodes, tasks, worlds) and a kind of score; runs are drawn from it with
+a seed, and the interval of each is the shipped one (harness.stats.intervals.find_limits, over all draws at once). In
+a world every episode has, with chance sqrt(ICC), the score that the world drew, and else its own: so two episodes of
+a world correlate by ICC and scores are distributed as without worlds. Width: the median, over the range that holds 95
+% of the simulated means. Left out: scores without bounds, and drawn numbers of episodes.
 """
 
 from __future__ import annotations
