@@ -69,13 +69,19 @@ _ABOUT = re.compile(
 )
 _DOUBT = re.compile(
     r"\b(?:or|either|maybe|perhaps|possibly|probably|might|may\s+be|not|no|never|neither|nor|cannot|unable|unknown|unsure|unclear|"
-    r"if|whether|guess(?:es|ing)?|candidates?|could|options?|[a-z]+n't)\b",
+    r"if|whether|guess(?:es|ing)?|candidates?|could|options?|[a-z]+n't|likely|alternatively|uncertain|though|assum(?:e|ed|ing)|"
+    r"doubt(?:s|ful)?)\b|\?",
     re.IGNORECASE,
 )
 _NO_UNIT = re.compile(
-    r"\b(?:or|and|not|maybe|perhaps|possibly|to|if|but|at|than|plus|minus|wrong|false|more|less|hundred|dozen)\b"
+    r"\b(?:or|and|not|maybe|perhaps|possibly|to|if|but|at|than|plus|minus|wrong|false|more|less|hundred|dozen|"
+    r"bce?|below|above|under|over|fewer|minimum|maximum|min\.|max|squared|cubed|likely|though|uncertain)\b"
 )
-_OPEN_END = re.compile(r"\d\s*\+\W*$")
+_OPEN_END = re.compile(r"\d\s*\+\W*$|^[^\w<>≤≥]*[<>≤≥]\s*=?\s*[$€£]?[-\d]")
+_NOT_ANOTHER = re.compile(
+    r"(?:,\s+not|\s*\(not)\s+(?!sure|certain|known|confirmed|verified|found|listed|clear)[^,;()]+?\)?(?=[.!]?$)"
+)
+_NAME = re.compile(r"[A-Z][\w'.-]*(?:\s+[A-Z][\w'.-]*)*")
 _WEEKDAYS = frozenset(
     [
         "monday",
@@ -100,18 +106,33 @@ def same_answer(text: str, gold: str) -> bool:
     """Whether a text is the answer and nothing else, remarks, units of a bare number and a lead-in aside."""
     if len(text) > LONGEST + 2 * len(gold):
         return False
+    if re.search(r"\?\W*$", text) and not gold.rstrip().endswith("?"):
+        return False
     return not _OPEN_END.search(text) and any(_equals(reading, gold) for reading in _readings(text))
 
 
 def _readings(text: str) -> Iterator[str]:
     yield text
-    bare = _REMARK.sub(lambda remark: remark.group() if _DOUBT.search(remark.group()) else "", text)
+    text = _NOT_ANOTHER.sub("", text)
+    bare = _REMARK.sub(lambda remark: "" if _is_remark(remark) else remark.group(), text)
     yield bare
     bare = _ABOUT.sub("", bare)
     yield bare
     lead = _LEAD.match(bare)
     if lead and not _DOUBT.search(lead.group()):
         yield _ABOUT.sub("", bare[lead.end() :])
+
+
+def _is_remark(remark: re.Match[str]) -> bool:
+    """Whether an end says more about the answer, and is neither a doubt nor another candidate: Lund (Oslo), 17 (18)."""
+    said, before = remark.group(), remark.string[: remark.start()]
+    inner = said.strip(" ()[].,-–—")
+    is_rival = _NAME.fullmatch(inner) and before.strip()[-1:].isalpha() or (inner.isdigit() and _has_digit_end(before))
+    return not (_DOUBT.search(said) or (said.strip()[:1] in "([" and is_rival))
+
+
+def _has_digit_end(text: str) -> bool:
+    return text.rstrip()[-1:].isdigit()
 
 
 def _equals(text: str, gold: str) -> bool:

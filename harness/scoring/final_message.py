@@ -148,4 +148,4 @@ def plain(text: str) -> str:
     text = _FRACTION.sub(r"\1/\2", _COMMAND.sub(r"\1", text))
     for pattern, by in _REPLACED:
         text = pattern.sub(by, text)
-    return text.strip(" \t\r\n*_|~>#\"'“”")
+    return text.strip(" \t\r\n*_|~#\"'“”")

@@ -96,7 +96,7 @@ _NUMBER = r"""(?:
   | [1-9]\d{0,2}(?:\.\d{3})+,(?:\d\d?|\d{4,})(?![\d,])
   | [1-9]\d{0,2}(?:\ \d{3})+(?!\d)(?:[.,]\d+)?(?![,.]\d)
   | [1-9]\d{0,2}(?:'\d{3})+(?!\d)(?:\.\d+)?
-  | (?<![,;\[({])\d+,(?:\d\d?|\d{4,})(?![\d,\])}]|[.]\d)
+  | (?<![,;\[({])(?<![,;\[({]-)(?!\d{4},\d{4}(?!\d))\d+,(?:\d\d?|\d{4,})(?![\d,\])}]|[.]\d)
   | \d+(?:\.\d+)*
   | (?<![\w.])\.\d+(?:\.\d+)*)"""
 """Groups of three with commas, points, spaces or apostrophes, or of two as in India; a decimal comma where no list, and
@@ -274,9 +274,13 @@ def _scaled(low: str, found: list[_Token]) -> Iterator[_Token]:
     while index < len(found):
         token = found[index]
         index += 1
-        if token.text == "minus" and index < len(found) and _is_minus(low, found, index):
-            found[index] = _Token(f"#-{found[index].text[1:]}", token.start, found[index].end)
+        if token.text in ("minus", "negative") and index < len(found) and _is_minus(low, found, index):
+            width, value_of = _plus(low, found, index)
+            index += width - 1
+            found[index] = _Token(f"#-{value_of[1:]}", token.start, found[index].end)
             continue
+        if (plus := _value(token.text)) and plus[1:2] not in ("-", "0") and _BELOW_ZERO.match(low, token.end):
+            token = token._replace(text=f"#-{plus[1:]}")
         value = _value(token.text) if index < len(found) and found[index].text in SCALES else None
         while value and index < len(found) and (power := _scale(low, token, found[index])):
             value = number(value[1:], power)
@@ -288,8 +292,22 @@ def _scaled(low: str, found: list[_Token]) -> Iterator[_Token]:
 def _is_minus(low: str, found: list[_Token], index: int) -> bool:
     """Whether "minus" before the token at `index` is a sign: "minus 5", not "10 minus 5"."""
     after, before = found[index], found[index - 2] if index > 1 else None
-    is_plus = after.text[0] == "#" and after.text[1:2] != "-" and _is_near(low, found[index - 1], after)
+    value = _value(after.text)
+    is_plus = value is not None and value[1:2] != "-" and _is_near(low, found[index - 1], after)
     return is_plus and not (before and before.text[0] == "#")
+
+
+_BELOW_ZERO = re.compile(r"(?:\s?(?:°|degrees?)\s?(?:[cf]|celsius|fahrenheit)?)?\s+below\s+zero\b")
+
+
+def _plus(low: str, found: list[_Token], index: int) -> tuple[int, str]:
+    """How many tokens the number after a minus has, and its value: twenty-one has two."""
+    value = _value(found[index].text) or ""
+    if found[index].text[0] != "#" and index + 1 < len(found) and _is_near(low, found[index], found[index + 1]):
+        tens, units = int(value[1:]), WORD_VALUES.get(found[index + 1].text, 0)
+        if tens >= 20 and 0 < units < 10:
+            return 2, f"#{tens + units}"
+    return 1, value
 
 
 def _value(text: str) -> str | None:

@@ -52,7 +52,7 @@ LINES = [
     ("Answer: Rome, Paris, Oslo", "Rome", 0.0),
     ("Answer: Rome / Paris", "Rome", 0.0),
     ("Answer: Rome (or Paris)", "Rome", 0.0),
-    ("Answer: 173?", "173", 1.0),
+    ("Answer: 173?", "173", 0.0),
     ("Answer: maybe 173", "173", 0.0),
     ("Answer: 173 km", "173", 1.0),
     ("Answer: 173 km", "173 miles", 0.0),
