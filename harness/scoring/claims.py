@@ -12,37 +12,46 @@ REACH = 160
 """Characters to either side that are read."""
 
 _CLAUSE = re.compile(
-    r"[.!?;\n](?=\s|$)|[:|]\s|(?<!\ball )\bbut\b|\b(?:however|although|though|instead it|rather it)\b|"
-    r",\s+(?:it|he|she|they|we|i|this|that|there|so|in fact|the (?:answer|right|correct))\b|\bthat (?=the|it|he|she)"
+    r"[.!?;\n](?=\s|$)|[:|]\s|(?<!\ball )(?<!everything )\bbut\b|\b(?:however|although|though|instead it|rather it)\b|"
+    r",\s+(?:it|he|she|they|we|i|this|that|there|so|in fact|the (?:answer|right|correct))\b|"
+    r"(?<!denied )(?<!denies )\bthat (?=the|it|he|she)"
 )
 _DENIES = re.compile(
     r"\b(?:not(?!\s+only\b)|never|nor|neither|without|except(?:\s+for)?|unlike|whether|unless|cannot|[a-z]+n't|"
     r"no(?!\s*[.,:;!]|\s+(?:doubt|less|later|earlier|more)\b)|no\s+longer|instead\s+of|rather\s+than|other\s+than|"
-    r"apart\s+from|all\s+but|far\s+from|i?f\s+it)\b"
+    r"apart\s+from|all\s+but|far\s+from|i?f\s+it|excluding|excludes|aside\s+from|none\s+of|den(?:ied|ies)|refused\s+to|ruled\s+out)\b"
+    r"|\b(?:outside|everything\s+but)(?:\s+of)?\s+(?:the\s+)?$"
 )
 _DENIED_AFTER = re.compile(
-    r"[\s\"'*)\]]{0,4}(?:(?:is|are|was|were|has|have|had|does|do|did|can|could|will|would|should)\s+"
-    r"(?:not\b(?!\s+only)|never\b|no\s+longer\b|(?:the\s+)?(?:wrong|incorrect|false|invalid|unknown|unavailable)\b)|[a-z]+n't\b)"
+    r"[\s\"'*)\]]{0,4}(?:(?:is|are|was|were|has|have|had|does|do|did|can|could|will|would|should)\s+(?:been\s+|be\s+)?"
+    r"(?:not\b(?!\s+only)|never\b|no\s+longer\b|excluded\b|ruled\s+out\b|rejected\b|"
+    r"(?:the\s+)?(?:wrong|incorrect|false|invalid|unknown|unavailable)\b)|[a-z]+n't\b|:\s*false\b)"
 )
 _MORE = (
     "more|less|fewer|greater|higher|lower|larger|smaller|bigger|longer|shorter|older|younger|later|earlier|taller|"
     "heavier|better|worse|other|rather"
 )
 _BOUND = re.compile(
-    rf"(?:\b(?:{_MORE})\s+than|\bat\s+(?:least|most)|\b(?:before|after|prior\s+to|almost|nearly|between|no\s+later)"
+    rf"(?:\b(?:{_MORE})\s+than(?:\s+or\s+equal\s+to)?|\bat\s+(?:least|most)|\b(?:upwards|in\s+excess)\s+of|"
+    rf"\bsurpass(?:es|ed|ing)?|\b(?:before|after|prior\s+to|almost|nearly|between|no\s+later)"
     rf"|(?<![a-z\d\"'/=-])[<>]|[≤≥])\s*=?\s*[$€£¥~]?$"
 )
 _LIMIT = re.compile(
-    r"\b(?:over|under|above|below|beyond|exceed(?:s|ed|ing)?|up\s+to|(?:mini|maxi)mum\s+of|"
+    r"\b(?:over|under|above|below|beyond|north\s+of|exceed(?:s|ed|ing)?|up\s+to|(?:mini|maxi)mum\s+of|"
     r"as\s+(?:many|much|few|little)\s+as)\s+[$€£¥~]?$"
 )
 """What only numbers are bounded by: a date may be entered under 1931-09-17."""
 _BOUND_AFTER = re.compile(
-    r"(?:\s?\+(?![\w\d])|\s+(?:[a-z]+\s+)?or\s+(?:more|less|fewer|so|later|earlier|above|below|over|under)\b)"
+    r"(?:\s?\+(?![\w\d])|[\s-]plus\b|(?:\s+[a-z]+)?\s+(?:or|and)\s+(?:more|less|fewer|so|later|earlier|above|below|over|under"
+    r"|greater|higher|lower|larger|smaller|longer|up|upwards)\b|(?:\s+[a-z]+)?\s+(?:at\s+(?:the\s+)?(?:most|least)\b"
+    r"|(?:mini|maxi)mum\b(?!\s*[:=]?\s*[-\d]))|\s?(?:°[cf]?|degrees?)?\s+below\b(?!\s+\w+\s+\w))"
 )
 _UNIT = r"(?:\s?[a-z°%$€£]+)?"
 _RANGE = re.compile(rf"(?:\bbetween\b[^.;]{{1,60}}\band|\d{_UNIT}\s+(?:to|through|until|till))\s+[$€£]?$")
 _RANGE_AFTER = re.compile(rf"{_UNIT}\s+(?:to|through|until|till)\s+[$€£]?-?\d")
+_ALTERNATIVE = re.compile(rf"\d{_UNIT}(?:\s+(?:and/)?or\s+|\s*(?:~|\.{{2,}}|±|\+/-)\s*|\s+/\s+)[$€£]?$|(?:±|\+/-)\s*$")
+_ALTERNATIVE_AFTER = re.compile(rf"{_UNIT}(?:\s+(?:and/)?or\s+|\s*(?:~|\.{{2,}})\s*|\s+/\s+)[$€£]?-?\d")
+"""Another number as well: 40 or 60, 40~60, 12 / 15; and what an error term adds."""
 _EITHER = re.compile(r"\beither\b[^.;]{0,60}$")
 
 
@@ -58,6 +67,8 @@ def is_claimed(low: str, start: int, end: int, value: str) -> bool:
     if value == "words":
         return True
     if _BOUND.search(left) or _BOUND_AFTER.match(right):
+        return False
+    if _ALTERNATIVE.search(left) or _ALTERNATIVE_AFTER.match(right):
         return False
     if value == "day" and "between" not in clause:
         return True

@@ -261,7 +261,7 @@ def _is_bookkeeping(key: str, beside: Mapping[str, Any]) -> bool:
 # --- two fields that say one thing -------------------------------------------------------------------------------
 
 _UNIT_KEYS = frozenset(
-    ["unit", "units", "uom", "currency", "currencycode", "measure", "unitofmeasure", "measurementunit"]
+    ["unit", "units", "cur", "uom", "currency", "currencycode", "measure", "unitofmeasure", "measurementunit"]
 )
 _FIRST = frozenset(["first", "firstname", "givenname", "forename", "given"])
 _LAST = frozenset(["last", "lastname", "surname", "familyname", "family"])

@@ -229,6 +229,8 @@ def _is_stated(phrase: Phrase, one: Leaf, start: int, end: int, own_name: bool) 
     after = found[end] if end < len(found) else ""
     if found[end - 1][0] == "#" and (after in ("%", "‰") or (phrase.no_unit and (after in CURRENCIES or after == "%"))):
         return False
+    if len(phrase.tokens) > 1 and phrase.tokens[-1] in UNIT_TOKENS and after in UNIT_TOKENS:
+        return False
     first, last = spans[start][0], spans[end - 1][1]
     if not one.begin <= first < one.end:
         return False
@@ -240,9 +242,30 @@ def _is_stated(phrase: Phrase, one: Leaf, start: int, end: int, own_name: bool) 
             return False
         if own_name and value == "words" and _continues(shown, first, last):
             return False
+        if value == "words" and _is_alternative(shown, first, last):
+            return False
+        if phrase.no_unit and not (_ALONE_BEFORE.search(shown[max(0, first - 40) : first]) and _ALONE_AFTER.match(shown, last)):
+            return False
+        if phrase.tokens[-1] in UNIT_TOKENS and _PER.match(one.folded.low, last):
+            return False
     if phrase.comma and "," not in shown:
         return False
     return is_claimed(one.folded.low, first, last, value)
+
+
+_PER = re.compile(r"\s?/\s?[a-z]|\s+(?:per|an?\s+(?:second|minute|hour|day|week|month|year))\b")
+"""What makes of a unit another one: 12 km/h is not 12 km."""
+_ALONE_BEFORE = re.compile(r"(?:^|[:=,;|(\[{\n\"'*]|\b(?:is|was|are|were|be|of|at|to|by|about|costs?))\s*[+-]?$", re.IGNORECASE)
+_ALONE_AFTER = re.compile(r"\s*(?:[.,;:!?)\]}|\n\"'*]|$)(?!\d)")
+
+
+def _is_alternative(shown: str, first: int, last: int) -> bool:
+    """Whether another one stands beside it as well: Lund or Oslo."""
+    other = "[A-Z\\d]" if shown[first].isupper() else "\\w"
+    return bool(
+        re.match(rf"\s+(?:and/)?or\s+(?:(?:the|in|by)\s+)?{other}", shown[last:])
+        or re.search(rf"{other}[\w'-]*\s+(?:and/)?or\s+(?:(?:the|in|by)\s+)?$", shown[max(0, first - 60) : first])
+    )
 
 
 def _kind(tokens: Tokens) -> str:
