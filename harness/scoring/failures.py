@@ -26,11 +26,15 @@ _STARTS = re.compile(
     | (?:illegal|missing)\s+(?:required|parameters?|arguments?|values?|fields?|keys?|inputs?)\b
     | (?:request|query|lookup|search|call|operation)\s+failed\b | failed\s+to\b | failed:
     | failure\s*[:,.!-] | (?:i\s+|we\s+)?(?:unable|cannot|can't|could\s+not|couldn't)\b
-    | no\s+{_NOUNS}\b | no\s+(?:[\w'-]+\s+){{0,4}}?{_FOUND}\b | nothing\s+(?:was\s+)?found | none\s+found | not\s+found
+    | no\s+{_NOUNS}\b | no\s+(?:[\w'-]+\s+){{0,4}}?{_FOUND}\b | nothing\s+(?:was\s+)?(?:found|matched) | none\s+found | not\s+found
     | there\s+(?:is|are|was|were)\s+no\s+(?:{_NOUNS}\b|(?:[\w'-]+\s+){{0,4}}?(?:{_FOUND})\b)
     | (?:i'm\s+|we're\s+)?sorry\b | please\s+(?:provide|specify|enter|try|use|choose|check)\b | you\s+asked\s+for\b
     | there\s+(?:was|were|is|has\s+been)\s+an?\s+(?:error|problem|failure)\b
     | (?:nobody|no\s+one)\s+(?:of|by|with|named|called)\b | bad\s+request | forbidden\W | unauthori[sz]ed\b
+    | options\s*:[^,;]+[,;] | usage\s*:\s*[\w.-]+\s*(?:[(<\[]|--|\w+=) | ambiguous\b(?:\s+\w+){{0,3}}\s*[:.]
+    | (?:available|known|valid|allowed|supported|accepted|possible)\s+(?!(?:as|for|from|since|to|by|in|at|on|until)\b)
+          (?:[\w-]+\s+){{0,2}}[\w-]+\s*:[^,;]+[,;]
+    | n/a\b\W*\w | (?:[\w-]+\s+){{0,2}}error\s+for\b | rate\s+limit\s+exceeded\b | panic\s*:
     | (?:access|permission)\s+denied | (?:timed\s+out|timeout)\b )""",
     re.VERBOSE,
 )
@@ -43,7 +47,8 @@ _HOLDS = re.compile(
     | (?:valid|allowed|accepted|supported)\s+(?:[\w-]+\s+)?(?:are|is|include)\b
     | (?:valid|allowed|accepted|possible|supported|available)\s+(?:values?|options?|choices?|names?)\b
     | (?:nearest|closest)\s+(?:entry|entries|match(?:es)?|names?|records?|results?)\b
-    | (?:0|zero)\s+(?:results|matches|records|hits|rows)\b | unexpected\s+keyword | error\s+occurr?ed | timed\s+out
+    | (?:0|zero)\s+(?:results|matches|records|hits|rows)\b | unexpected\s+keyword
+    | returned\s+nothing\b | error\s+occurr?ed | timed\s+out
     | (?:parameter|argument|field|property)\b[^.]{0, 40}\brequired\b )""",
     re.VERBOSE,
 )
@@ -52,8 +57,12 @@ _HINT = re.compile(
     "err|fail|exception|traceback|invalid|unknown|unrecog|unsupp|illegal|missing|unable|can|could|no|sorry|please|asked|"
     "prob|body|one|bad|forbid|unauth|denied|time|mean|must|should|"
     "expected|choose|pick|select|valid|allowed|accepted|support|possib|"
+    "ambig|usage|option|noth|n/a|known|exceed|panic|"
     "avail|near|clos|simil|unexp|zero|0|requir"
 )
+_TITLE = re.compile(r"\W{0,2}Unknown (?!Error|Exception)[A-Z][a-z]+(?![^.;]*[:'\"])")
+"""Unknown Pleasures is a title; Unknown town, and Unknown Parameter: x, are failures."""
+_TITLE_FIELDS = frozenset(["title", "name", "song", "book", "film", "movie", "album", "novel", "track", "work"])
 _SENTENCE = re.compile(r"(?<=[.!?;])\s+|\n+")
 
 
@@ -81,7 +90,15 @@ def stated(folded: Folded) -> tuple[int, int]:
 
 
 def _fails(low: str, shown: str) -> bool:
-    return bool(_STARTS.match(low) or _HOLDS.search(low) or _NAMED.match(shown))
+    starts = _STARTS.match(low) and not _TITLE.match(shown)
+    return bool(starts or _HOLDS.search(low) or _NAMED.match(shown))
+
+
+def is_title(field: str, shown: str) -> bool:
+    """Whether a text is the title that its field says it is, in capitals: {"song": "Sorry"}."""
+    words = re.findall(r"[^\W\d_]{4,}", shown)
+    named = plain_key(field) in _TITLE_FIELDS and len(shown) < 100
+    return named and all(word[0].isupper() for word in words) and not re.search(r"\berror|found\b", shown.lower())
 
 
 # --- objects -----------------------------------------------------------------------------------------------------
@@ -90,6 +107,8 @@ _ERROR = frozenset(["error", "errors", "err", "errormessage", "errormsg", "excep
 _MESSAGES = frozenset(
     ["message", "msg", "code", "status", "statuscode", "detail", "details", "reason", "type", "hint", "success", "ok"]
 )
+_MESSAGES_ALONE = _MESSAGES | _ERROR
+_CHOICES = re.compile("valid|allowed|available|supported|accepted|known|options|choices|candidates")
 _STATUS = frozenset(("status", "outcome", "result", "type", "state"))
 _FAILED = frozenset(
     [
@@ -119,17 +138,30 @@ def plain_key(key: str) -> str:
 
 def reports_failure(value: Mapping[str, Any]) -> bool:
     """An error field that says something, a failed status, success: false. A number beside a value is an error bar."""
+    names = {plain_key(key) for key in value}
     for key, item in value.items():
         name = plain_key(key)
+        if name == "fault" and not names <= _MESSAGES | _ERROR:
+            continue
         if name in _ERROR and _says_error(item, value):
             return True
         if name in _STATUS and isinstance(item, str) and plain_key(item) in _FAILED:
-            return True
+            if plain_key(item) != "unknown" or name not in ("state", "type"):
+                return True
         if name in _HTTP and isinstance(item, str) and re.fullmatch(r"[45]\d\d", item):
             return True
-        if (name in _SUCCESS and item is False) or (name in ("failed", "iserror", "haserror") and item is True):
+        if name == "code" and isinstance(item, str) and re.fullmatch(r"[45]\d\d", item) and _MESSAGES_ALONE.issuperset(names):
+            return True
+        if _CHOICES.match(name) and item and isinstance(item, list) and _has_nothing_else(names - {name}, value):
+            return True
+        if (name in _SUCCESS and (item is False or (isinstance(item, str) and plain_key(item) == "false"))) or (name in ("failed", "iserror", "haserror") and item is True):
             return True
     return False
+
+
+def _has_nothing_else(names: set[str], value: Mapping[str, Any]) -> bool:
+    """Whether beside a list of choices stand an empty list of results, or messages alone."""
+    return any(item == [] for item in value.values()) or (bool(names) and _MESSAGES_ALONE.issuperset(names))
 
 
 def _says_error(item: Any, beside: Mapping[str, Any]) -> bool:

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from harness.scoring.failures import plain_key, reports_failure, stated
+from harness.scoring.failures import is_title, plain_key, reports_failure, stated
 from harness.scoring.fold import Folded
 from harness.scoring.normalise import ARTICLES, Spans, Text, Tokens, read, without_articles
 from harness.scoring.numbers import SCALES, number
@@ -169,7 +169,8 @@ class _Walk:
         return True
 
     def add(self, one: Leaf, place: _Place = _Place()) -> None:  # noqa: B008 (a constant)
-        begin, end = stated(one.folded)
+        title = bool(place.field) and is_title(place.field[-1], one.folded.shown)
+        begin, end = (0, len(one.folded.low)) if title else stated(one.folded)
         self.failed |= end - begin < len(one.folded.low)
         self._found.append(one._replace(begin=begin, end=end, is_name=place.is_name, row=place.row, field=place.field))
 
@@ -210,12 +211,14 @@ class _Walk:
             self.failed = True
             return
         joined = dict(_measures(value))
-        for key, item in value.items():
+        rows = _are_rows(value)
+        self._lists += rows
+        for index, (key, item) in enumerate(value.items()):
             if plain_key(key) in _SUGGESTIONS:
                 continue
             name = _is_bookkeeping(key, value)
-            inner = place.inside(key, name)
-            if item is not None and item not in ("", [], {}, False):
+            inner = place.item(self._lists, index) if rows else place.inside(key, name)
+            if item is not None and item not in ("", [], {}, False) and not _is_field(key, item):
                 self.add(leaf(key), inner._replace(is_name=True))
             if key in joined:
                 self.add(joined[key]._replace(is_joined=True), inner)
@@ -226,12 +229,25 @@ class _Walk:
             self.add(leaf(name_)._replace(is_joined=True), place)
 
 
+def _is_field(key: str, item: Any) -> bool:
+    """Whether a key only names what its text or number is: river in {"river": "Aura"}, not Lund in {"Lund": 7}."""
+    return isinstance(item, str) and re.fullmatch(r"[a-z][A-Za-z0-9_-]*", key) is not None
+
+
+def _are_rows(value: Mapping[str, Any]) -> bool:
+    """Whether the values are objects of one kind: {"Ida": {"town": ...}, "Per": {"town": ...}}."""
+    kinds = [frozenset(item) if isinstance(item, dict) else None for item in value.values()]
+    return len(kinds) > 1 and None not in kinds and len(set(kinds)) == 1
+
+
 _SUGGESTIONS = frozenset(
     ("suggestion", "suggestions", "suggested", "didyoumean", "closest", "nearestmatch", "closestmatch", "alternatives")
 )
-_IDS = frozenset(
-    ["id", "uuid", "row", "rowid", "index", "idx", "page", "pages", "perpage", "pagesize", "limit", "offset", "version"]
-)
+_IDS = frozenset(["id", "ids", "uid", "uuid", "rowid", "page", "perpage", "pagesize", "offset", "version", "status"])
+_IDS |= {"took", "latency", "elapsed"}
+_ROW_NUMBERS = frozenset(["row", "index", "idx", "limit", "no", "number", "time", "duration"])
+_COUNTED = frozenset(["rows", "row", "items", "item", "records", "record", "results", "result", "hits", "hit", "matches"])
+_COUNTED |= {"page", "pages", "query", "request", "response", "entries", "start", "end", "max", "total", "num", "count"}
 _STATES = frozenset(["status", "statuscode", "code", "httpstatus", "success", "ok", "found"])
 _COUNTS = frozenset(
     [
@@ -251,11 +267,28 @@ _COUNTS = frozenset(
 
 
 def _is_bookkeeping(key: str, beside: Mapping[str, Any]) -> bool:
-    """An id, a page, a status; a count of the rows that stand beside it. A field that is all alone is a fact."""
-    name = plain_key(key)
-    if name in _COUNTS:
-        return any(isinstance(item, list) for item in beside.values())
-    return len(beside) > 1 and (name in _IDS or name in _STATES or key.endswith(("_id", "Id", "ID")))
+    """An id, a page, a status; a count of the rows that stand beside it."""
+    name, words = plain_key(key), _key_words(key)
+    own = words - _COUNTED
+    if name in _COUNTS or "pages" in words or {"page", "count"} <= words:
+        return _has_list(beside)
+    if words & {"count", "hits"} or (words & {"total", "num"} and not own):
+        return _has_list(beside)
+    if words & _IDS or (words & _ROW_NUMBERS and len(words) > 1 and own <= _ROW_NUMBERS):
+        return True
+    return len(beside) > 1 and (name in _ROW_NUMBERS - _ORDINARY or name in _STATES)
+
+
+_ORDINARY = frozenset(["no", "number", "time", "duration"])
+
+
+def _has_list(beside: Mapping[str, Any]) -> bool:
+    return any(isinstance(item, list) for item in beside.values())
+
+
+def _key_words(key: str) -> set[str]:
+    """The words of a name in snake or camel case: record_id, currentPage, HTTPStatus."""
+    return {word.lower() for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", key)}
 
 
 # --- two fields that say one thing -------------------------------------------------------------------------------

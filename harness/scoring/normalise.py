@@ -358,6 +358,8 @@ def _with_units(low: str, found: list[_Token]) -> Iterator[_Token]:
 
 def _money(low: str, token: _Token, after: _Token | None) -> tuple[str, int] | None:
     """The currency that stands before its number, and where; None for anything else."""
+    if token.text == "$" and low[max(0, token.start - 1) : token.start].isalpha():
+        return None  # R$, NT$: dollars of nobody's
     currency = SIGNS.get(token.text) or (token.text if token.text in CURRENCIES else None)
     if currency and after and after.text[0] == "#" and _is_near(low, token, after):
         return currency, token.start

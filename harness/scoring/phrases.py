@@ -34,8 +34,8 @@ class Phrase(NamedTuple):
     """It has to be all that the leaf says."""
     as_written: str = ""
     """Short capitals (US, IT), which in a longer text are no word in small letters."""
-    no_unit: bool = False
-    """No other unit, currency or percent may follow."""
+    no_unit: str = ""
+    """The currency or percent that was left out: no other unit, currency or percent may follow."""
     comma: bool = False
     """The text has a comma: Byron, Ada."""
     is_bare: bool = False
@@ -98,10 +98,39 @@ def _is_all(leaves: Sequence[Leaf], answer: str) -> bool:
 
 
 def _parts_found(split: Sequence[Sequence[Phrase]], leaves: Sequence[Leaf], claimed: bool) -> bool:
-    holders = [
-        [one for one in leaves if any(_in_leaf(phrase, one, claimed, claimed) for phrase in part)] for part in split
-    ]
-    return all(holders) and (not claimed or rows_agree(holders))
+    if not claimed:
+        return all(any(_in_leaf(phrase, one, False) for phrase in part for one in leaves) for part in split)
+    holders = [[found for one in leaves for found in _places(part, one)] for part in split]
+    return all(holders) and rows_agree(holders)
+
+
+def _places(part: Sequence[Phrase], one: Leaf) -> Iterator[Leaf]:
+    """The leaf if it states one of the phrases; of a text that is a table once for each cell that does."""
+    places = (
+        (one.raw_spans if phrase.with_articles else one.spans)[start][0]
+        for phrase in part
+        if not phrase.is_bare
+        for start, end in runs(phrase, one)
+        if _is_stated(phrase, one, start, end, True)
+    )
+    for place in places:
+        if not (mark := _separator(one.folded.low)):
+            yield one
+            return
+        before = one.folded.low[:place]
+        line, column = before.count("\n"), before.rpartition("\n")[2].count(mark)
+        yield one._replace(row=(*one.row, (0, line)), field=(*one.field, str(column)))
+
+
+@lru_cache(maxsize=64)
+def _separator(low: str) -> str:
+    """What parts the cells of a text that is a table: all its lines have the same number of commas or bars."""
+    lines = [line for line in low.split("\n") if line.strip()]
+    for mark in ("|", ",") if len(lines) > 1 else ():
+        counts = {line.count(mark) for line in lines if set(line) - set("|-: ")}
+        if len(counts) == 1 and 0 not in counts:
+            return mark
+    return ""
 
 
 # --- the ways to write an answer ---------------------------------------------------------------------------------
@@ -133,9 +162,9 @@ def _others(kept: Tokens, is_list: bool) -> Iterator[Phrase]:
         yield Phrase((kept[-1], *kept[:-1]), is_whole=True, comma=True)
     if len(kept) == 2 and kept[0][0] == "#":
         if kept[1] in CURRENCIES or kept[1] == "%":
-            yield Phrase(kept[:1], no_unit=True)
+            yield Phrase(kept[:1], no_unit=kept[1])
         if kept[1] == "%" and not is_whole_number(part := number(kept[0][1:], -2)):
-            yield Phrase((part,), no_unit=True)
+            yield Phrase((part,), no_unit="%")
         if kept[1] in UNIT_TOKENS:
             yield Phrase(kept[:1], is_bare=True)
     if len(kept) == 1 and kept[0][0] == "#" and not is_whole_number(kept[0]):
@@ -244,7 +273,7 @@ def _is_stated(phrase: Phrase, one: Leaf, start: int, end: int, own_name: bool) 
             return False
         if value == "words" and _is_alternative(shown, first, last):
             return False
-        if phrase.no_unit and not (_ALONE_BEFORE.search(shown[max(0, first - 40) : first]) and _ALONE_AFTER.match(shown, last)):
+        if phrase.no_unit and not _is_alone(one.folded.low, first, last, phrase.no_unit):
             return False
         if phrase.tokens[-1] in UNIT_TOKENS and _PER.match(one.folded.low, last):
             return False
@@ -257,6 +286,14 @@ _PER = re.compile(r"\s?/\s?[a-z]|\s+(?:per|an?\s+(?:second|minute|hour|day|week|
 """What makes of a unit another one: 12 km/h is not 12 km."""
 _ALONE_BEFORE = re.compile(r"(?:^|[:=,;|(\[{\n\"'*]|\b(?:is|was|are|were|be|of|at|to|by|about|costs?))\s*[+-]?$", re.IGNORECASE)
 _ALONE_AFTER = re.compile(r"\s*(?:[.,;:!?)\]}|\n\"'*]|$)(?!\d)")
+_CALLED = {"usd": r"us dollars?", "gbp": r"(?:pounds?|sterling|british pounds?)", "sek": r"(?:swedish )?kron(?:or|a)"}
+
+
+def _is_alone(low: str, first: int, last: int, unit: str) -> bool:
+    """Whether no word and no sign stands next to a number that might be of another unit."""
+    if not _ALONE_BEFORE.search(low[max(0, first - 40) : first]):
+        return False
+    return bool(_ALONE_AFTER.match(low, last) or (unit in _CALLED and re.match(rf"\s+{_CALLED[unit]}\b", low[last:])))
 
 
 def _is_alternative(shown: str, first: int, last: int) -> bool:

@@ -75,7 +75,7 @@ def test_every_text_has_a_price_and_a_second_time_a_small_one() -> None:
 def test_arguments_that_are_long_only_as_written() -> None:
     padded = '{"q": ' + " " * MAX_READ + '"x"}'
     assert reasons({"q": "x"}, "Rome", "Rome", padded) == ("in_arguments",)
-    twice = [call({"q": "x"}, "Rome or Paris", padded)] * 2
+    twice = [call({"q": "x"}, "Rome and Paris", padded)] * 2
     assert reject_reasons(twice, {"f": ["Rome"]}) == ("in_arguments", "repeat")
 
 

@@ -177,7 +177,7 @@ def test_any_other_status_is_an_error_and_solves_nothing(status: CallStatus) -> 
     ],
 )
 def test_a_repeat_has_json_equal_arguments(first: dict[str, Any], second: dict[str, Any], repeat: bool) -> None:
-    calls = [call("Rome or Paris", first), call("Rome or Paris", second)]
+    calls = [call("Rome and Paris", first), call("Rome and Paris", second)]
     assert (solves(calls, {"f": ["Rome", "Paris"]}) == (0, None)) is repeat
 
 
@@ -193,7 +193,7 @@ def test_arguments_too_deep_for_recursion_are_compared_as_written() -> None:
     deep: Any = "x"
     for _ in range(20_000):
         deep = [deep]
-    record = CallRecord(0, ToolCall("id", "f", {"q": deep}, "[[...]]"), "ok", "Rome or Paris")
+    record = CallRecord(0, ToolCall("id", "f", {"q": deep}, "[[...]]"), "ok", "Rome and Paris")
     assert solves([record, record], {"f": ["Rome", "Paris"]}) == (0, None)
 
 
@@ -220,8 +220,8 @@ def test_arguments_too_deep_for_recursion_are_compared_as_written() -> None:
         ({"x": {"New": 1, "York": 2}}, "New York", "New York"),
         ({"x": {"New": "York"}}, "{'New': 'York'}", "New York"),
         ({"x": True}, "it is true", "True"),
-        ({"x": None}, "null or None", "null"),
-        ({"x": None}, "null or None", "None"),
+        ({"x": None}, "null and None", "null"),
+        ({"x": None}, "null and None", "None"),
         ({"x": 1e22}, "got 1e+22", "10000000000000000000000"),
         ({"x": 1e22}, "10000000000000000000000", "10,000,000,000,000,000,000,000"),
         ({"x": "7e7"}, "70000000.0", "70,000,000"),
