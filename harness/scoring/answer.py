@@ -65,7 +65,7 @@ _REMARK = re.compile(
 )
 _LEAD = re.compile(r"^([^\d\"{}]*?\b(?:is|are|was|were|equals|be)|[^\"{}]*[=≈]|[^\d\"{}]*?:)\s+(?=\S)", re.IGNORECASE)
 _ABOUT = re.compile(
-    r"^(?:(?:approximately|approx\.?|about|around|roughly|circa|ca\.|exactly|simply|just)\s+|[~≈=]\s*)+", re.IGNORECASE
+    r"^(?:(?:in|on|at|by|approximately|approx\.?|about|around|roughly|circa|ca\.|exactly|simply|just)\s+|[~≈=]\s*)+", re.IGNORECASE
 )
 _DOUBT = re.compile(
     r"\b(?:or|either|maybe|perhaps|possibly|probably|might|may\s+be|not|no|never|neither|nor|cannot|unable|unknown|unsure|unclear|"
@@ -223,27 +223,47 @@ def _is_unit(text: str, rest: Tokens) -> bool:
 
 # --- a sentence that states the answer ---------------------------------------------------------------------------
 
-_TURN = re.compile(r"\b(?:but|however|actually|instead|rather)\b[\s,]*", re.IGNORECASE)
+_TURN = re.compile(r"\b(?:but|however|actually|instead|rather(?!\s+than))\b[\s,]*", re.IGNORECASE)
 
 
-_NO_SENTENCE = re.compile(r"[{}|\[\]]|\w=\w|\?\W*$")
+_NO_SENTENCE = re.compile(r"[{}|\[\]]|\w=\w|\?\W*$|\s/\s|->|→")
+_DUMP = re.compile(
+    r"\b\w+:\s.*\b\w+:\s|\b(?:is|are|was|were)\b(?!\s+(?:wrong|incorrect|false|not))[^,;]*(?:[,;]\s*(?:and\s+|while\s+)?|\s+while\s+)(?!which|who|that|where|because|since|as)"
+    r"[^,;]*\b(?:is|are|was|were)\b|\bthen\b.*\bthen\b|\bfollowed by\b"
+)
+"""Several facts in one sentence: town: Oslo, mayor: Ann; the town is Oslo, the mayor is Ann."""
+_UNSURE = re.compile(
+    r"\b(?:seems?|insufficient|failed|missing|lacks?|need to check|impossible|plausible)\b", re.IGNORECASE
+)
+_UNSURE_BEFORE = re.compile(
+    r"\b(?:(?:could|can)(?:not|n't| not)|unable|unsure|not sure|uncertain|insufficient|failed|missing|doubt|assum(?:e|ing)|guess(?:ing)?|"
+    r"no (?:data|records?|information|results?|answer))\b",
+    re.IGNORECASE,
+)
+_NOT_IT = re.compile(r"\b(?:than|in contrast to|compared (?:to|with)|unlike|excludes?)\s+(?:(?:that of|the|in)\s+)*$", re.IGNORECASE)
 
 
 def _gives(reading: Reading, gold: str) -> bool:
     """Whether a sentence states the answer, without doubt and without another candidate beside it."""
+    if reading.is_listed or (not reading.is_marked and _UNSURE_BEFORE.search(reading.before)):
+        return False
     if same_answer(reading.text, gold):
         return True
     if len(reading.text) > LONGEST + 2 * len(gold):
         return False
-    sentence = _TURN.split(reading.text)[-1]
+    sentence = _NOT_ANOTHER.sub("", _TURN.split(reading.text)[-1])
     if _NO_SENTENCE.search(sentence):
         return False
     pieces = [part for part in parts(gold) if tokens(part)]
-    if _DOUBT.search(_without(sentence, gold)):
+    beside = _without(sentence, gold)
+    if _DOUBT.search(beside) or _UNSURE.search(beside) or (len(pieces) == 1 and _DUMP.search(sentence)):
         return False
     one = leaf(sentence)
     whole = stated_at(one, gold)
     if whole is not None:
+        before, after = one.folded.shown[: whole[0]], one.folded.shown[whole[1] :]
+        if _NOT_IT.search(before) and not stated_at(leaf(after), gold):
+            return False
         return not _has_rival(one.folded.shown, one.tokens, whole, gold, len(pieces) > 1)
     places = [stated_at(one, part) for part in pieces] if len(pieces) > 1 else [None]
     if not all(places):

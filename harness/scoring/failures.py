@@ -98,7 +98,8 @@ def is_title(field: str, shown: str) -> bool:
     """Whether a text is the title that its field says it is, in capitals: {"song": "Sorry"}."""
     words = re.findall(r"[^\W\d_]{4,}", shown)
     named = plain_key(field) in _TITLE_FIELDS and len(shown) < 100
-    return named and all(word[0].isupper() for word in words) and not re.search(r"\berror|found\b", shown.lower())
+    capitals = bool(words) and all(word[0].isupper() for word in words)
+    return named and capitals and not re.search(r"\berror|found\b|\bmean\b", shown.lower())
 
 
 # --- objects -----------------------------------------------------------------------------------------------------

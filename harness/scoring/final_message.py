@@ -19,9 +19,13 @@ MAX_READ = 20_000
 class Reading(NamedTuple):
     text: str
     is_marked: bool
+    before: str = ""
+    """The sentence or line before the last sentence, where nothing is marked."""
+    is_listed: bool = False
+    """The last sentence is an item or a fragment, as is what stands before it: one of several candidates."""
 
 
-_ORNAMENT = r"(?:</?[a-z]{1,10}>|\d{1,2}[.)](?=\s)|[^\w<]|_|<)*+"
+_ORNAMENT = r"(?:</?[a-z]\w{0,9}(?:\s[^<>]{0,100})?/?>|\d{1,2}[.)](?=\s)|[^\w<]|_|<)*+"
 _WORDS = (
     "answers?|antwort|réponse|reponse|respuesta|risposta|resposta|antwoord|svar|vastaus|odpowiedź|"
     "ответ|答案|答え|回答|답"
@@ -56,7 +60,9 @@ def read_final(text: str) -> Reading:
     marked = max(_marked(text), default=None)
     if marked is not None:
         return Reading(plain(_without_parting(marked[1])), True)
-    return Reading(plain(_last_sentence([line for line in text.split("\n") if line.strip()])), False)
+    last, before = _last_sentences([line for line in text.split("\n") if line.strip()])
+    listed = _is_fragment(last) and _is_fragment(before) and plain(last) != plain(before)
+    return Reading(plain(_BULLET.sub("", last, count=1)), False, plain(before), listed)
 
 
 def _marked(text: str) -> Iterator[tuple[int, str]]:
@@ -112,12 +118,26 @@ def _in_json(text: str) -> Iterator[tuple[int, str]]:
             yield len(text), ", ".join(map(str, found)) if isinstance(found, list) else str(found)
 
 
-def _last_sentence(lines: list[str]) -> str:
+def _last_sentences(lines: list[str]) -> tuple[str, str]:
+    """The last sentence that is no parting word, and the one before it; both with their bullets."""
+    found: list[str] = []
     for line in reversed(lines):
         for sentence in reversed(_SENTENCE.split(line)):
-            if sentence.strip() and not _PARTING.match(sentence):
-                return _BULLET.sub("", sentence, count=1)
-    return ""
+            if sentence.strip() and (found or not _PARTING.match(sentence)):
+                found.append(sentence)
+            if len(found) == 2:
+                return found[0], found[1]
+    return (found[0] if found else ""), ""
+
+
+_VERB = re.compile(r"\b(?:is|are|was|were|be|has|have|had|does?|did|[a-z]{3,}ed|here|sure|done|found|final|result)\b", re.IGNORECASE)
+
+
+def _is_fragment(text: str) -> bool:
+    """Whether a line is an item of a list, or a few words without a verb that lead to nothing."""
+    if _BULLET.match(text):
+        return True
+    return 0 < len(text.split()) < 5 and not _VERB.search(text) and text.rstrip(" *_")[-1:] not in (":", "!", "")
 
 
 def _without_parting(value: str) -> str:
@@ -135,7 +155,7 @@ _REPLACED = (
     (re.compile(r"\\[,;:! ]"), " "),
     (re.compile(r"\\([$%#&_{}])"), r"\1"),
     (re.compile(r"\\[()\[\]]"), " "),
-    (re.compile(r"</?[a-zA-Z]{1,10}>"), ""),
+    (re.compile(r"</?[a-zA-Z]\w{0,9}(?:\s[^<>]{0,100})?/?>"), ""),
     (re.compile(r"\*\*|__|`"), ""),
 )
 _MATH = re.compile(r"(?<!\\)\$\$?([^$]+?)(?<!\\)\$\$?(?!\d)")

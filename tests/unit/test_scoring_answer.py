@@ -145,7 +145,7 @@ SENTENCES = [
     ("Howard Unruh killed 13 people in 1949.", "13", 1.0),
     ("The sums are 12, 13 and 14.", "13", 0.0),
     ("The war ended on August 31, 1949.", "1949-08-31", 1.0),
-    ("The war ended on August 31, 1949, not in 1950.", "1949-08-31", 0.0),
+    ("The war ended on August 31, 1949, not in 1950.", "1949-08-31", 1.0),
     ("It is Brazil and China.", "Brazil, China", 1.0),
     ("It is China and Brazil.", "Brazil, China", 0.0),
     ("The countries are Brazil, China and India.", "Brazil, China", 0.0),
