@@ -65,7 +65,8 @@ _REMARK = re.compile(
 )
 _LEAD = re.compile(r"^([^\d\"{}]*?\b(?:is|are|was|were|equals|be)|[^\"{}]*[=≈]|[^\d\"{}]*?:)\s+(?=\S)", re.IGNORECASE)
 _ABOUT = re.compile(
-    r"^(?:(?:in|on|at|by|approximately|approx\.?|about|around|roughly|circa|ca\.|exactly|simply|just)\s+|[~≈=]\s*)+", re.IGNORECASE
+    r"^(?:(?:in|on|at|by|approximately|approx\.?|about|around|roughly|circa|ca\.|exactly|simply|just)\s+|[~≈=]\s*)+",
+    re.IGNORECASE,
 )
 _DOUBT = re.compile(
     r"\b(?:or|either|maybe|perhaps|possibly|probably|might|may\s+be|not|no|never|neither|nor|cannot|unable|unknown|unsure|unclear|"
@@ -127,7 +128,9 @@ def _is_remark(remark: re.Match[str]) -> bool:
     """Whether an end says more about the answer, and is neither a doubt nor another candidate: Lund (Oslo), 17 (18)."""
     said, before = remark.group(), remark.string[: remark.start()]
     inner = said.strip(" ()[].,-–—")
-    is_rival = _NAME.fullmatch(inner) and before.strip()[-1:].isalpha() or (inner.isdigit() and _has_digit_end(before))
+    is_rival = (_NAME.fullmatch(inner) and before.strip()[-1:].isalpha()) or (
+        inner.isdigit() and _has_digit_end(before)
+    )
     return not (_DOUBT.search(said) or (said.strip()[:1] in "([" and is_rival))
 
 
@@ -228,7 +231,8 @@ _TURN = re.compile(r"\b(?:but|however|actually|instead|rather(?!\s+than))\b[\s,]
 
 _NO_SENTENCE = re.compile(r"[{}|\[\]]|\w=\w|\?\W*$|\s/\s|->|→")
 _DUMP = re.compile(
-    r"\b\w+:\s.*\b\w+:\s|\b(?:is|are|was|were)\b(?!\s+(?:wrong|incorrect|false|not))[^,;]*(?:[,;]\s*(?:and\s+|while\s+)?|\s+while\s+)(?!which|who|that|where|because|since|as)"
+    r"\b\w+:\s.*\b\w+:\s|\b(?:is|are|was|were)\b(?!\s+(?:wrong|incorrect|false|not))[^,;]*"
+    r"(?:[,;]\s*(?:and\s+|while\s+)?|\s+while\s+)(?!which|who|that|where|because|since|as)"
     r"[^,;]*\b(?:is|are|was|were)\b|\bthen\b.*\bthen\b|\bfollowed by\b"
 )
 """Several facts in one sentence: town: Oslo, mayor: Ann; the town is Oslo, the mayor is Ann."""
@@ -236,11 +240,14 @@ _UNSURE = re.compile(
     r"\b(?:seems?|insufficient|failed|missing|lacks?|need to check|impossible|plausible)\b", re.IGNORECASE
 )
 _UNSURE_BEFORE = re.compile(
-    r"\b(?:(?:could|can)(?:not|n't| not)|unable|unsure|not sure|uncertain|insufficient|failed|missing|doubt|assum(?:e|ing)|guess(?:ing)?|"
+    r"\b(?:(?:could|can)(?:not|n't| not)|unable|unsure|not sure|uncertain|insufficient|failed|"
+    r"missing|doubt|assum(?:e|ing)|guess(?:ing)?|"
     r"no (?:data|records?|information|results?|answer))\b",
     re.IGNORECASE,
 )
-_NOT_IT = re.compile(r"\b(?:than|in contrast to|compared (?:to|with)|unlike|excludes?)\s+(?:(?:that of|the|in)\s+)*$", re.IGNORECASE)
+_NOT_IT = re.compile(
+    r"\b(?:than|in contrast to|compared (?:to|with)|unlike|excludes?)\s+(?:(?:that of|the|in)\s+)*$", re.IGNORECASE
+)
 
 
 def _gives(reading: Reading, gold: str) -> bool:

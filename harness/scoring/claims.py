@@ -44,7 +44,7 @@ _LIMIT = re.compile(
 _BOUND_AFTER = re.compile(
     r"(?:\s?\+(?![\w\d])|[\s-]plus\b|(?:\s+[a-z]+)?\s+(?:or|and)\s+(?:more|less|fewer|so|later|earlier|above|below|over|under"
     r"|greater|higher|lower|larger|smaller|longer|up|upwards)\b|(?:\s+[a-z]+)?\s+(?:at\s+(?:the\s+)?(?:most|least)\b"
-    r"|(?:mini|maxi)mum\b(?!\s*[:=]?\s*[-\d]))|\s?(?:°[cf]?|degrees?)?\s+below\b(?!\s+\w+\s+\w))"
+    r"|(?:mini|maxi)mum\b(?!\s*[:=]?\s*[-\d]))|\s?(?:°[cf]?|degrees?)?\s+below\b(?!\s+zero|\s+\w+\s+\w))"
 )
 _UNIT = r"(?:\s?[a-z°%$€£]+)?"
 _RANGE = re.compile(rf"(?:\bbetween\b[^.;]{{1,60}}\band|\d{_UNIT}\s+(?:to|through|until|till))\s+[$€£]?$")

@@ -26,7 +26,8 @@ _STARTS = re.compile(
     | (?:illegal|missing)\s+(?:required|parameters?|arguments?|values?|fields?|keys?|inputs?)\b
     | (?:request|query|lookup|search|call|operation)\s+failed\b | failed\s+to\b | failed:
     | failure\s*[:,.!-] | (?:i\s+|we\s+)?(?:unable|cannot|can't|could\s+not|couldn't)\b
-    | no\s+{_NOUNS}\b | no\s+(?:[\w'-]+\s+){{0,4}}?{_FOUND}\b | nothing\s+(?:was\s+)?(?:found|matched) | none\s+found | not\s+found
+    | no\s+{_NOUNS}\b | no\s+(?:[\w'-]+\s+){{0,4}}?{_FOUND}\b | nothing\s+(?:was\s+)?(?:found|matched)
+    | none\s+found | not\s+found
     | there\s+(?:is|are|was|were)\s+no\s+(?:{_NOUNS}\b|(?:[\w'-]+\s+){{0,4}}?(?:{_FOUND})\b)
     | (?:i'm\s+|we're\s+)?sorry\b | please\s+(?:provide|specify|enter|try|use|choose|check)\b | you\s+asked\s+for\b
     | there\s+(?:was|were|is|has\s+been)\s+an?\s+(?:error|problem|failure)\b
@@ -147,15 +148,23 @@ def reports_failure(value: Mapping[str, Any]) -> bool:
         if name in _ERROR and _says_error(item, value):
             return True
         if name in _STATUS and isinstance(item, str) and plain_key(item) in _FAILED:
-            if plain_key(item) != "unknown" or name not in ("state", "type"):
+            is_fact = plain_key(item) == "unknown" and name in ("state", "type")
+            if not is_fact:
                 return True
         if name in _HTTP and isinstance(item, str) and re.fullmatch(r"[45]\d\d", item):
             return True
-        if name == "code" and isinstance(item, str) and re.fullmatch(r"[45]\d\d", item) and _MESSAGES_ALONE.issuperset(names):
+        if (
+            name == "code"
+            and isinstance(item, str)
+            and re.fullmatch(r"[45]\d\d", item)
+            and _MESSAGES_ALONE.issuperset(names)
+        ):
             return True
         if _CHOICES.match(name) and item and isinstance(item, list) and _has_nothing_else(names - {name}, value):
             return True
-        if (name in _SUCCESS and (item is False or (isinstance(item, str) and plain_key(item) == "false"))) or (name in ("failed", "iserror", "haserror") and item is True):
+        if (name in _SUCCESS and (item is False or (isinstance(item, str) and plain_key(item) == "false"))) or (
+            name in ("failed", "iserror", "haserror") and item is True
+        ):
             return True
     return False
 

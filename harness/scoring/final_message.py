@@ -130,7 +130,9 @@ def _last_sentences(lines: list[str]) -> tuple[str, str]:
     return (found[0] if found else ""), ""
 
 
-_VERB = re.compile(r"\b(?:is|are|was|were|be|has|have|had|does?|did|[a-z]{3,}ed|here|sure|done|found|final|result)\b", re.IGNORECASE)
+_VERB = re.compile(
+    r"\b(?:is|are|was|were|be|has|have|had|does?|did|[a-z]{3,}ed|here|sure|done|found|final|result)\b", re.IGNORECASE
+)
 
 
 def _is_fragment(text: str) -> bool:

@@ -246,7 +246,9 @@ _SUGGESTIONS = frozenset(
 _IDS = frozenset(["id", "ids", "uid", "uuid", "rowid", "page", "perpage", "pagesize", "offset", "version", "status"])
 _IDS |= {"took", "latency", "elapsed"}
 _ROW_NUMBERS = frozenset(["row", "index", "idx", "limit", "no", "number", "time", "duration"])
-_COUNTED = frozenset(["rows", "row", "items", "item", "records", "record", "results", "result", "hits", "hit", "matches"])
+_COUNTED = frozenset(
+    ["rows", "row", "items", "item", "records", "record", "results", "result", "hits", "hit", "matches"]
+)
 _COUNTED |= {"page", "pages", "query", "request", "response", "entries", "start", "end", "max", "total", "num", "count"}
 _STATES = frozenset(["status", "statuscode", "code", "httpstatus", "success", "ok", "found"])
 _COUNTS = frozenset(

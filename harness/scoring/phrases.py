@@ -284,7 +284,9 @@ def _is_stated(phrase: Phrase, one: Leaf, start: int, end: int, own_name: bool) 
 
 _PER = re.compile(r"\s?/\s?[a-z]|\s+(?:per|an?\s+(?:second|minute|hour|day|week|month|year))\b")
 """What makes of a unit another one: 12 km/h is not 12 km."""
-_ALONE_BEFORE = re.compile(r"(?:^|[:=,;|(\[{\n\"'*]|\b(?:is|was|are|were|be|of|at|to|by|about|costs?))\s*[+-]?$", re.IGNORECASE)
+_ALONE_BEFORE = re.compile(
+    r"(?:^|[:=,;|(\[{\n\"'*]|\b(?:is|was|are|were|be|of|at|to|by|about|costs?))\s*[+-]?$", re.IGNORECASE
+)
 _ALONE_AFTER = re.compile(r"\s*(?:[.,;:!?)\]}|\n\"'*]|$)(?!\d)")
 _CALLED = {"usd": r"us dollars?", "gbp": r"(?:pounds?|sterling|british pounds?)", "sek": r"(?:swedish )?kron(?:or|a)"}
 
