@@ -68,7 +68,7 @@ def is_claimed(low: str, start: int, end: int, value: str) -> bool:
         return True
     if _BOUND.search(left) or _BOUND_AFTER.match(right):
         return False
-    if _ALTERNATIVE.search(left) or _ALTERNATIVE_AFTER.match(right):
+    if _ALTERNATIVE.search(left[-40:]) or _ALTERNATIVE_AFTER.match(right):
         return False
     if value == "day" and "between" not in clause:
         return True
