@@ -80,7 +80,7 @@ def test_where_the_rules_disagree(answer, output, strict, by_benchmark, by_paper
     [
         ("<answer>1920</answer>", "1920", (True, True, True)),
         ("It was 1920.", "1920", (False, True, True)),
-        ("<answer>in 1920</answer>", "1920", (False, True, True)),
+        ("<answer>in 1920</answer>", "1920", (True, True, True)),
         ("<answer>1919</answer> no, <answer>1920</answer>", "1920", (True, True, True)),
         ("<answer>1920</answer> no, <answer>1921</answer>", "1920", (False, True, True)),
         ("<think><answer>1920</answer></think> I do not know.", "1920", (False, True, True)),
