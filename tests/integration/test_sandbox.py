@@ -305,7 +305,7 @@ def without(*program):
     libc = ctypes.CDLL(None)
     code = b"".join(struct.pack("HBBI", *line) for line in program)
     libc.prctl(38, 1, 0, 0, 0)
-    assert libc.prctl(22, 2, ctypes.byref(syscalls.filter_program(code)), 0, 0) == 0
+    assert libc.prctl(22, 2, ctypes.byref(syscalls.wrap_filter(code)), 0, 0) == 0
 def attempt(mode):
     with Sandbox(SandboxConfig(mode=mode, workers=1)) as sandbox:
         try:
