@@ -256,8 +256,11 @@ def _is_stated(phrase: Phrase, one: Leaf, start: int, end: int, own_name: bool) 
     if one.is_name and value != "words":
         return False
     after = found[end] if end < len(found) else ""
-    if found[end - 1][0] == "#" and (after in ("%", "‰") or (phrase.no_unit and (after in CURRENCIES or after == "%"))):
+    number = found[end - 1] if found[end - 1][0] == "#" else ""
+    if number and phrase.no_unit and (after in CURRENCIES or after == "%"):
         return False
+    if number and (after == "‰" or (after == "%" and "." not in number)):
+        return False  # 12 % is not 12; a decimal, 7.99 %, is a rate that was written without its sign
     if len(phrase.tokens) > 1 and phrase.tokens[-1] in UNIT_TOKENS and after in UNIT_TOKENS:
         return False
     first, last = spans[start][0], spans[end - 1][1]

@@ -596,6 +596,9 @@ CHOICES_AND_TITLES = [
     ('{"name": "No town found: Turku"}', "Turku", False),
     ('{"state": "unknown", "capital": "Turku"}', "Turku", True),
     ('{"fault": "San Andreas", "magnitude": 7.9}', "7.9", True),
+    ("The entry reads 7.99 %.", "7.99", True),
+    ('{"value": 7.99, "unit": "%"}', "7.99", True),
+    ("The entry reads 12 %.", "12", False),
 ]
 KINDS = {
     "signs_in_words_and_rows": SIGNS_IN_WORDS,
