@@ -186,3 +186,23 @@ def test_an_accepted_run_and_a_local_model_are_let_through():
     local.remote = False
     assert all(isinstance(said, ModelFailure) for said in ask(FirstReply(local, 9, accepted=False), 8, None))
     assert json.dumps(local.fingerprint) == json.dumps(FirstReply(local, 9, accepted=False).fingerprint)
+
+
+def test_an_episode_whose_time_is_over_before_any_reply_was_not_accepted():
+    """Neither the one that asked nor the one that waited for it: no score, however short episodes are."""
+
+    class Silent(Scripted):
+        async def __call__(self, request):
+            await asyncio.Event().wait()
+
+    first = FirstReply(Silent(), 9, accepted=False)
+    request = ModelRequest((), (), Sampling(), None)
+
+    async def wait():
+        asked = [asyncio.wait_for(first(request), 0.05) for _ in range(2)]
+        return await asyncio.gather(*asked, return_exceptions=True)
+
+    assert [type(said) for said in asyncio.run(wait())] == [TimeoutError, TimeoutError]
+    assert first.undecided
+    with pytest.raises(NothingAccepted, match="m: no reply; no request was accepted"):
+        first.check_accepted()

@@ -184,9 +184,20 @@ def without_source():
     return place["typed_in"]
 
 
+def outside_class(stop: str) -> int:
+    """Counts."""
+
+    class Fares:
+        all = FARES
+        first = all
+
+    return len(Fares.first)
+
+
 REFUSED = {
     "from_outside cannot be a tool: it uses FARES from outside": from_outside,
     "it uses FARES from outside": outside_default,
+    "outside_class cannot be a tool: it uses FARES from outside": outside_class,
     "the parameter town has no annotation": untyped,
     "it has no docstring": undocumented,
     "the parameter town is a set, which no JSON value is": odd_type,
@@ -210,3 +221,11 @@ def test_what_does_not_travel_is_refused_in_one_sentence(sentence):
         tool(REFUSED[sentence])
     assert sentence in str(refused.value)
     assert str(refused.value).count("cannot be a tool") == 1
+
+
+def test_annotated_types_may_hold_anything_besides():
+    def limited(x: Annotated[int, {"min": 1}, "a number"]) -> int:
+        """Returns it."""
+        return x
+
+    assert tool(limited).tool.parameters["properties"]["x"] == {"type": "integer", "description": "a number"}
