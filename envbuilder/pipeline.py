@@ -23,7 +23,7 @@ from envbuilder.audit.environment import audit_environment
 from envbuilder.plan import BuildPlan, BuildReport
 from envbuilder.records import JSONObject, environment_record, stage_to_json
 from envbuilder.spec import Spec
-from envbuilder.stages import procedural
+from envbuilder.generation1.stages import procedural
 from harness.console.progress import ProgressBar
 from harness.data.files import read_rows, write_rows
 from harness.data.records import sample_from_record

@@ -42,7 +42,7 @@ class Size:
     """How large a scenario is: rows of a table, hops by kind, distractors by kind at level 2, and terse wording.
 
     With `tools` the distractors fill the toolset up to so many tools instead; with `kinds` the whole environment is
-    about these kinds of things (envbuilder/worlds).
+    about these kinds of things (envbuilder/generation1/worlds).
     """
 
     rows: tuple[int, int]

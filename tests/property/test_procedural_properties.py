@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from envbuilder.records import QUESTION_KINDS, deployed_toolset_from_json, environment_record, stage_to_json
 from envbuilder.spec import PRESETS, Levels, Spec
-from envbuilder.stages import procedural
-from envbuilder.stages.scaling import DISTRACTOR_SHARE
-from envbuilder.worlds.names import split_of
+from envbuilder.generation1.stages import procedural
+from envbuilder.generation1.stages.scaling import DISTRACTOR_SHARE
+from envbuilder.generation1.worlds.names import split_of
 from harness.data.records import sample_from_record
 from harness.data.schema_values import RandomValues
 from harness.sandbox.screen import is_plain_source

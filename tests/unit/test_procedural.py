@@ -25,14 +25,14 @@ from envbuilder.records import (
     stage_to_json,
 )
 from envbuilder.spec import PRESETS, Levels, Spec
-from envbuilder.stages import procedural
-from envbuilder.stages.deployment import deploy_toolset
-from envbuilder.stages.documents import write_documents
-from envbuilder.stages.integration import integrate_documents
-from envbuilder.stages.scaling import scale_toolset
-from envbuilder.stages.scenario import decompose_scenario
-from envbuilder.worlds.names import split_of
-from envbuilder.worlds.operations import OPERATIONS
+from envbuilder.generation1.stages import procedural
+from envbuilder.generation1.stages.deployment import deploy_toolset
+from envbuilder.generation1.stages.documents import write_documents
+from envbuilder.generation1.stages.integration import integrate_documents
+from envbuilder.generation1.stages.scaling import scale_toolset
+from envbuilder.generation1.stages.scenario import decompose_scenario
+from envbuilder.generation1.worlds.names import split_of
+from envbuilder.generation1.worlds.operations import OPERATIONS
 from harness.data.records import sample_from_record
 from harness.models import policies
 from harness.sandbox.screen import is_plain_source
@@ -95,7 +95,7 @@ def visible(deployed: DeployedToolset) -> list[str]:
 
 DIGEST = """
 import hashlib, json
-from envbuilder.stages.procedural import build_environment
+from envbuilder.generation1.stages.procedural import build_environment
 from envbuilder.records import QUESTION_KINDS, stage_to_json
 from envbuilder.spec import Spec
 specs = [Spec(kind, 3, 4, "test", preset=preset) for kind in QUESTION_KINDS for preset in ("micro", "paper")]

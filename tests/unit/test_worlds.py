@@ -8,13 +8,13 @@ from random import Random
 
 import pytest
 
-from envbuilder.worlds import catalogue
-from envbuilder.worlds.catalogue import DOMAINS, ENTITY_KINDS, RELATIONS, relations_of_kind
-from envbuilder.worlds.columns import ENUMS, LOCALS, TEXTS
-from envbuilder.worlds.names import SPLITS, Namer, parse_name_pattern, split_of
-from envbuilder.worlds.operations import OPERATIONS
-from envbuilder.worlds.schema import read_domain
-from envbuilder.worlds.tables import World, pair_key, tokens_of
+from envbuilder.generation1.worlds import catalogue
+from envbuilder.generation1.worlds.catalogue import DOMAINS, ENTITY_KINDS, RELATIONS, relations_of_kind
+from envbuilder.generation1.worlds.columns import ENUMS, LOCALS, TEXTS
+from envbuilder.generation1.worlds.names import SPLITS, Namer, parse_name_pattern, split_of
+from envbuilder.generation1.worlds.operations import OPERATIONS
+from envbuilder.generation1.worlds.schema import read_domain
+from envbuilder.generation1.worlds.tables import World, pair_key, tokens_of
 from harness.scoring.leaves import leaf
 from harness.scoring.strict import states
 

@@ -12,9 +12,9 @@ from random import Random
 from typing import Any
 
 from envbuilder.records import JSONObject
-from envbuilder.worlds.catalogue import ENTITY_KINDS
-from envbuilder.worlds.names import Namer
-from envbuilder.worlds.schema import Relation, Value
+from envbuilder.generation1.worlds.catalogue import ENTITY_KINDS
+from envbuilder.generation1.worlds.names import Namer
+from envbuilder.generation1.worlds.schema import Relation, Value
 
 LIST_LENGTH = 3
 SHARED_NAMES = 3

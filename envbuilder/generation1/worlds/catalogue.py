@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
-from envbuilder.worlds.schema import Domain, EntityKind, Relation, read_domain
+from envbuilder.generation1.worlds.schema import Domain, EntityKind, Relation, read_domain
 
 DOMAINS: tuple[Domain, ...] = tuple(read_domain(path) for path in sorted(Path(__file__).parent.glob("*.toml")))
 ENTITY_KINDS: Mapping[str, EntityKind] = {kind.id: kind for domain in DOMAINS for kind in domain.kinds}

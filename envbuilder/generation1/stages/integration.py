@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from random import Random
 
 from envbuilder.records import Document, JSONObject, Toolset
-from envbuilder.stages.documents import DocumentWriter, relations_of, with_gold_calls, with_world
-from envbuilder.worlds.tables import World
+from envbuilder.generation1.stages.documents import DocumentWriter, relations_of, with_gold_calls, with_world
+from envbuilder.generation1.worlds.tables import World
 
 
 def integrate_documents(toolset: Toolset) -> Toolset:

@@ -11,11 +11,11 @@ from random import Random
 from typing import Any
 
 from envbuilder.records import JSONObject
-from envbuilder.worlds.catalogue import ENTITY_KINDS, RELATIONS, relations_of_kind
-from envbuilder.worlds.columns import ENUMS, EXAMPLES, FLAGS, LOCALS, REMARKS, TEXTS
-from envbuilder.worlds.operations import UNITS
-from envbuilder.worlds.schema import Relation, split_alternatives
-from envbuilder.worlds.tables import World
+from envbuilder.generation1.worlds.catalogue import ENTITY_KINDS, RELATIONS, relations_of_kind
+from envbuilder.generation1.worlds.columns import ENUMS, EXAMPLES, FLAGS, LOCALS, REMARKS, TEXTS
+from envbuilder.generation1.worlds.operations import UNITS
+from envbuilder.generation1.worlds.schema import Relation, split_alternatives
+from envbuilder.generation1.worlds.tables import World
 
 PEOPLE_PATTERN = "{first} {last}"
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from envbuilder.worlds.schema import split_alternatives
+from envbuilder.generation1.worlds.schema import split_alternatives
 
 LOCALS = frozenset(
     (

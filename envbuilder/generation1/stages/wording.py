@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from envbuilder.worlds import frames
-from envbuilder.worlds.catalogue import ENTITY_KINDS
-from envbuilder.worlds.operations import OPERATIONS
-from envbuilder.worlds.schema import Relation
+from envbuilder.generation1.worlds import frames
+from envbuilder.generation1.worlds.catalogue import ENTITY_KINDS
+from envbuilder.generation1.worlds.operations import OPERATIONS
+from envbuilder.generation1.worlds.schema import Relation
 
 PEOPLE = "{first} {last}"
 NESTED = 4

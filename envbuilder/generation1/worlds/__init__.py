@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from envbuilder.worlds.catalogue import DOMAINS, ENTITY_KINDS, RELATIONS, relations_of_kind
+from envbuilder.generation1.worlds.catalogue import DOMAINS, ENTITY_KINDS, RELATIONS, relations_of_kind
 
 __all__ = ["DOMAINS", "ENTITY_KINDS", "RELATIONS", "relations_of_kind"]

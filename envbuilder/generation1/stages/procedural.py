@@ -13,11 +13,11 @@ from dataclasses import replace
 
 from envbuilder.records import DeployedToolset, Scenario, Toolset
 from envbuilder.spec import Spec
-from envbuilder.stages.deployment import deploy_toolset
-from envbuilder.stages.documents import write_documents
-from envbuilder.stages.integration import integrate_documents
-from envbuilder.stages.scaling import scale_toolset
-from envbuilder.stages.scenario import decompose_scenario
+from envbuilder.generation1.stages.deployment import deploy_toolset
+from envbuilder.generation1.stages.documents import write_documents
+from envbuilder.generation1.stages.integration import integrate_documents
+from envbuilder.generation1.stages.scaling import scale_toolset
+from envbuilder.generation1.stages.scenario import decompose_scenario
 from harness.scoring.leaves import leaf
 from harness.scoring.phrases import mentions
 
