@@ -1,0 +1,1 @@
+"""The worlds: domains as data, and what may be said of them."""

@@ -1,0 +1,81 @@
+"""Whether the words of a question give its tool away: shared stems between what is said and what is filed.
+
+Two words share a stem when the shorter begins the longer, or when their first five letters agree: cruder than any
+stemmer, so that no stemmer finds a pair that this one misses. Words under three letters and stop words are no content.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+
+from envbuilder.worlds.schema import Domain, EntityKind, Fact, Listing
+
+STEM = 5
+_WORD = re.compile(r"[a-z]+")
+_BLANK = re.compile(r"\{[^}]*\}")
+STOP_WORDS = frozenset(
+    "the and was were are has had have did does been being who whom whose what which when where why how many much for "
+    "from with that this those these its his her their there into onto over than then one two all any per each out off "
+    "not but they them you your day days year years date time number name names come came get got take took taken "
+    "give gave given make made last first under about after before until during between among most more less least "
+    "still only ever also once same other another some such person people thing place".split()
+)
+
+
+def content_words(*texts: str) -> frozenset[str]:
+    """The words of texts that could give something away, lower case; underscores and camel case separate words."""
+    parts = " ".join(_BLANK.sub(" ", text) for text in texts)
+    parts = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", parts)
+    return frozenset(word for word in _WORD.findall(parts.casefold()) if len(word) > 2 and word not in STOP_WORDS)
+
+
+def share_stem(one: str, other: str) -> bool:
+    """Whether two words begin alike."""
+    size = min(len(one), len(other), STEM)
+    return one[:size] == other[:size]
+
+
+def shared_stems(said: Iterable[str], filed: Iterable[str]) -> list[tuple[str, str]]:
+    """The pairs of words that share a stem, in order."""
+    filed = sorted(filed)
+    return [(one, other) for one in sorted(said) for other in filed if share_stem(one, other)]
+
+
+def find_giveaways(domain: Domain) -> Iterator[str]:
+    """One sentence for each stem that the question side of a fact, trait or list shares with its tool side."""
+    for kind in domain.kinds:
+        around = content_words(
+            kind.filed, kind.filed_plural, *kind.parameters, *kind.tools, *kind.finders, *domain.providers
+        )
+        yield from _told(f"{kind.id}", content_words(*kind.said, *kind.refs), around)
+        for fact in kind.facts:
+            said = content_words(*fact.asks, *fact.phrases, *fact.compare)
+            yield from _told(fact.id, said, around | content_words(fact.key, fact.filed))
+        for trait in kind.traits:
+            yield from _told(
+                f"{kind.id}.{trait.key}", content_words(trait.said), content_words(trait.key, trait.filed)
+            )
+        for listing in kind.lists:
+            yield from _of_listing(kind, listing, around)
+
+
+def _of_listing(kind: EntityKind, listing: Listing, around: frozenset[str]) -> Iterator[str]:
+    where = f"{kind.id}.{listing.key}"
+    said = content_words(*listing.rows, *listing.of, listing.total, listing.most, listing.least)
+    keys = (listing.key, listing.label_key, listing.measure_key, listing.mark_key)
+    texts = (listing.filed, listing.label_filed, listing.measure_filed, listing.mark_filed, *listing.tools)
+    yield from _told(where, said, around | content_words(*keys, *texts))
+    for mark in listing.marks:
+        yield from _told(f"{where}.{mark.code}", content_words(*mark.said), content_words(mark.filed))
+
+
+def _told(where: str, said: frozenset[str], filed: frozenset[str]) -> Iterator[str]:
+    for one, other in shared_stems(said, filed):
+        yield f"{where}: {one!r} is said and {other!r} is filed."
+
+
+def lure_words(fact: Fact) -> frozenset[str]:
+    """The words of the asks that the lures of a fact repeat."""
+    lures = content_words(*(text for lure in fact.lures for text in (lure.key, lure.filed)))
+    return frozenset(one for one in content_words(*fact.asks) if any(share_stem(one, other) for other in lures))
