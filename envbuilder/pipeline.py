@@ -11,7 +11,7 @@ import json
 import os
 import signal
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from itertools import count, islice
@@ -21,9 +21,10 @@ from pathlib import Path
 from envbuilder.audit.corpus import CorpusAudit
 from envbuilder.audit.environment import audit_environment
 from envbuilder.plan import BuildPlan, BuildReport
-from envbuilder.records import JSONObject, environment_record, stage_to_json
+from envbuilder.records import JSONObject, Stages, environment_record, stage_to_json
 from envbuilder.spec import Spec
-from envbuilder.generation1.stages import procedural
+from envbuilder.stages import procedural
+from envbuilder.generation1.stages import procedural as first_procedural
 from harness.console.progress import ProgressBar
 from harness.data.files import read_rows, write_rows
 from harness.data.records import sample_from_record
@@ -34,6 +35,10 @@ from harness.sandbox import Sandbox, SandboxConfig
 MAX_ATTEMPTS = 50
 """Tries for one environment: what fails its audit is drawn again. More would hide a broken generator."""
 
+GENERATORS: Mapping[int, Callable[[Spec], Stages]] = {
+    1: first_procedural.run_stages,
+    2: procedural.run_stages,
+}
 STAGES = ("1-scenario", "2-documents", "3-integration", "4-scaling", "5-deployment")
 
 
@@ -65,7 +70,7 @@ def build_environment_record(spec: Spec, keep: bool = False) -> BuiltEnvironment
     for attempt in range(spec.attempt, MAX_ATTEMPTS):
         drawn = replace(spec, attempt=attempt)
         try:
-            stages = procedural.run_stages(drawn)
+            stages = GENERATORS[drawn.generation](drawn)
         except LookupError:
             failed["nothing fits"] += 1
             continue

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from envbuilder.records import QuestionKind, Split
-from envbuilder.spec import PRESETS, Levels, NamePolicy, Preset, Spec
+from envbuilder.spec import GENERATION, Generation, Levels, NamePolicy, Preset, Spec, preset_of
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,7 @@ class BuildPlan:
     seed: int
     split: Split
     names: NamePolicy = "disjoint"
+    generation: Generation = GENERATION
 
     def spec(self, index: int, attempt: int = 0) -> Spec:
         return Spec(
@@ -29,8 +30,9 @@ class BuildPlan:
             split=self.split,
             names=self.names,
             preset=self.preset,
-            levels=None if self.levels == PRESETS[self.preset].levels else self.levels,
+            levels=None if self.levels == preset_of(self.preset, self.generation).levels else self.levels,
             attempt=attempt,
+            generation=self.generation,
         )
 
 

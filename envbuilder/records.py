@@ -85,6 +85,10 @@ class DeployedToolset:
     codes: Mapping[str, str]
 
 
+Stages = tuple[Scenario, Toolset, Toolset, Toolset, DeployedToolset]
+"""What the five stages make."""
+
+
 def stage_to_json(value: Scenario | Toolset | DeployedToolset) -> JSONObject:
     """A record as plain JSON."""
     return asdict(value)

@@ -7,9 +7,9 @@ strategies works; `levels` replaces only the latter. Nothing here draws at rando
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from random import Random
-from typing import Literal
+from typing import Literal, get_args
 
 from envbuilder.records import QUESTION_KINDS, QuestionKind, Split
 
@@ -18,23 +18,52 @@ Preset = Literal["micro", "easy", "paper", "hard"]
 Weights = tuple[tuple[int, float], ...]
 """(number, weight) pairs."""
 
+Generation = Literal[1, 2]
+GENERATIONS: tuple[Generation, ...] = get_args(Generation)
+GENERATION: Generation = 2
+"""What is built unless something else is asked for."""
 MAX_LEVEL = 3
 _STEPS = {"hops": 0.6180339887, "distractors": 0.4142135624}  # irrational: no two indices repeat
 
 
 @dataclass(frozen=True, slots=True)
 class Levels:
-    """How far each scaling strategy goes, 0 to 3: functionality, number of parameters, their types, distractors."""
+    """How far each means of making it hard goes, 0 to 3.
+
+    The paper's four scaling strategies (functionality, number of parameters, their types, distractors), and those of the
+    second generation: identifiers that one tool gives and another wants, options that decide, tools that overlap,
+    lists to work through, units that have to be converted.
+    """
 
     generalise: int
     parameters: int
     types: int
     distractors: int
+    identifiers: int = 0
+    options: int = 0
+    overlap: int = 0
+    lists: int = 0
+    units: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("generalise", "parameters", "types", "distractors"):
-            if getattr(self, name) not in range(MAX_LEVEL + 1):
-                raise ValueError(f"{name} is a level from 0 to {MAX_LEVEL}")
+        for field_ in fields(self):
+            if getattr(self, field_.name) not in range(MAX_LEVEL + 1):
+                raise ValueError(f"{field_.name} is a level from 0 to {MAX_LEVEL}")
+
+    @property
+    def seed_text(self) -> str:
+        """What a seed says of the levels: the paper's four as they always were written, then what is not 0."""
+        four = [f"{name}={getattr(self, name)}" for name in STRATEGIES]
+        more = [
+            f"{field_.name}={getattr(self, field_.name)}"
+            for field_ in fields(self)
+            if field_.name not in STRATEGIES and getattr(self, field_.name)
+        ]
+        return f"Levels({', '.join([*four, *more])})"
+
+
+STRATEGIES = ("generalise", "parameters", "types", "distractors")
+"""The paper's four scaling strategies, the only ones of the first generation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,22 +94,30 @@ class Spec:
     preset: Preset = "paper"
     levels: Levels | None = None
     attempt: int = 0
+    generation: Generation = GENERATION
 
     def __post_init__(self) -> None:
-        if self.kind not in QUESTION_KINDS or self.preset not in PRESETS or self.index < 0 or self.attempt < 0:
+        known = self.kind in QUESTION_KINDS and self.preset in PRESETS and self.generation in GENERATIONS
+        if not known or self.index < 0 or self.attempt < 0:
             raise ValueError(f"no such environment: {self}")
 
     @property
     def world(self) -> str:
         """Unique to the environment, whatever the attempt."""
         names = "" if self.names == "disjoint" else "-shared"
-        return f"{self.preset}-{self.seed}{names}-{self.split}-{self.kind}-{self.index}"
+        return f"{self._prefix}{self.preset}-{self.seed}{names}-{self.split}-{self.kind}-{self.index}"
+
+    @property
+    def _prefix(self) -> str:
+        """What words of a later generation begin with; the first one's have nothing, and stay as they are."""
+        return "" if self.generation == 1 else f"g{self.generation}-"
 
     @property
     def seed_text(self) -> str:
         """What all randomness of the environment is seeded with."""
-        levels = "" if self.levels is None else repr(self.levels)
-        return f"{self.seed}|{self.split}|{self.names}|{self.index}|{self.attempt}|{self.kind}|{self.preset}|{levels}"
+        levels = "" if self.levels is None else self.levels.seed_text
+        words = f"{self.seed}|{self.split}|{self.names}|{self.index}|{self.attempt}|{self.kind}|{self.preset}|{levels}"
+        return self._prefix + words
 
     def spread_draw(self, what: str) -> float:
         """A number from 0 to 1, spread evenly over consecutive indices and the same for every attempt.
@@ -88,16 +125,17 @@ class Spec:
         Sizes are drawn with it, so that a few dozen environments already have the sizes of the preset, whatever was
         rejected on the way.
         """
-        start = Random(f"{self.seed}|{self.split}|{self.names}|{self.kind}|{self.preset}|{what}").random()
+        words = f"{self.seed}|{self.split}|{self.names}|{self.kind}|{self.preset}|{what}"
+        start = Random(self._prefix + words).random()
         return (start + self.index * _STEPS[what]) % 1.0
 
     @property
     def effective_levels(self) -> Levels:
-        return self.levels or PRESETS[self.preset].levels
+        return self.levels or preset_of(self.preset, self.generation).levels
 
     @property
     def size(self) -> Size:
-        return PRESETS[self.preset].size
+        return preset_of(self.preset, self.generation).size
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +169,7 @@ MICRO = PresetDefinition(
         hops=_by_kind(((1, 1),), ((2, 1),), ((2, 1),), ((3, 1),)),
         tools=4,
         terse=True,
-        kinds=("person", "town", "club", "stadium", "athlete", "cup", "region", "river"),
+        kinds=("town", "club", "stadium", "athlete", "firm", "boss", "school", "teacher"),
     ),
     Levels(generalise=0, parameters=0, types=0, distractors=2),
     "four tools of one or two parameters about a few kinds of things: for models of a few million parameters",
@@ -142,7 +180,7 @@ EASY = PresetDefinition(
         hops=_by_kind(((1, 1),), ((2, 1),), ((2, 0.6), (3, 0.4)), ((4, 0.5), (5, 0.5))),
         distractors=_by_kind(((4, 1),), ((4, 1),), ((3, 1),), ((3, 1),)),
     ),
-    Levels(generalise=1, parameters=1, types=1, distractors=1),
+    Levels(generalise=1, parameters=1, types=1, distractors=1, identifiers=1, options=1, overlap=0, lists=1, units=1),
     "short chains, few parameters",
 )
 PAPER = PresetDefinition(
@@ -161,7 +199,7 @@ PAPER = PresetDefinition(
             ((2, 0.1), (3, 0.29), (4, 0.36), (5, 0.18), (6, 0.07)),
         ),
     ),
-    Levels(generalise=2, parameters=2, types=2, distractors=2),
+    Levels(generalise=2, parameters=2, types=2, distractors=2, identifiers=2, options=2, overlap=2, lists=2, units=2),
     "as large and as varied as the paper's released environments",
 )
 HARD = PresetDefinition(
@@ -175,10 +213,23 @@ HARD = PresetDefinition(
         ),
         distractors=_by_kind(((9, 1),), ((9, 1),), ((7, 1),), ((6, 1),)),
     ),
-    Levels(generalise=3, parameters=3, types=3, distractors=3),
+    Levels(generalise=3, parameters=3, types=3, distractors=3, identifiers=3, options=3, overlap=3, lists=3, units=3),
     "longer chains, wider schemas and more distractors than the paper's",
 )
 PRESETS: Mapping[str, PresetDefinition] = {"micro": MICRO, "easy": EASY, "paper": PAPER, "hard": HARD}
+FIRST_KINDS = ("person", "town", "club", "stadium", "athlete", "cup", "region", "river")
+"""What the first generation's micro environments are about."""
+
+
+def preset_of(name: str, generation: Generation) -> PresetDefinition:
+    """A preset as a generation has it: the first one knows only the paper's strategies, and kinds of its own."""
+    preset = PRESETS[name]
+    if generation != 1:
+        return preset
+    levels = Levels(**{strategy: getattr(preset.levels, strategy) for strategy in STRATEGIES})
+    kinds = FIRST_KINDS if preset.size.kinds else ()
+    return replace(preset, size=replace(preset.size, kinds=kinds), levels=levels)
+
 
 DISTRACTOR_SHARE = (0.0, 0.5, 1.0, 1.5)
 """By level of the distractor strategy: which share of the size's distractors is added."""

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from envbuilder.plan import BuildPlan, BuildReport
 from envbuilder.records import QUESTION_KINDS
-from envbuilder.spec import PRESETS, Levels
+from envbuilder.spec import GENERATION, GENERATIONS, PRESETS, STRATEGIES, Levels, preset_of
 from harness.commands.options import at_least, parse_pairs
 from harness.console.text import printable
 from harness.data.files import SUFFIXES, file_suffix
@@ -20,7 +20,7 @@ from harness.errors import UsageError
 
 HELP = "build environments: five stages, each one validated before it is written"
 PROCEDURAL = "procedural"
-STRATEGIES = tuple(field.name for field in fields(Levels))
+MEANS = tuple(field.name for field in fields(Levels))
 RESERVED_SEED = 20250811
 """The seed of the test environments that ship with the package."""
 
@@ -37,8 +37,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         action="extend",
         default=[],
-        metavar="STRATEGY=0..3",
-        help=f"one of the four strategies otherwise than the level has it: {', '.join(STRATEGIES)}",
+        metavar="MEANS=0..3",
+        help=f"one of these otherwise than the level has it: {', '.join(MEANS)}",
+    )
+    add(
+        "--generation",
+        type=int,
+        choices=GENERATIONS,
+        default=GENERATION,
+        help=f"of the procedural generator; 1 repeats the builds of earlier versions (default {GENERATION})",
     )
     add("--seed", type=int, default=0, metavar="S", help="another seed, other environments (default 0)")
     add(
@@ -94,12 +101,12 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _plan(args: argparse.Namespace) -> BuildPlan:
-    levels = {name: getattr(PRESETS[args.level].levels, name) for name in STRATEGIES}
+    preset = preset_of(args.level, args.generation)
+    levels = {name: getattr(preset.levels, name) for name in MEANS}
+    known = STRATEGIES if args.generation == 1 else MEANS
     for name, text in parse_pairs(args.scale, "--scale").items():
-        if name not in STRATEGIES or text not in ("0", "1", "2", "3"):
-            raise UsageError(
-                f"--scale takes one of {', '.join(STRATEGIES)} and a level from 0 to 3, not {name}={text}."
-            )
+        if name not in known or text not in ("0", "1", "2", "3"):
+            raise UsageError(f"--scale takes one of {', '.join(known)} and a level from 0 to 3, not {name}={text}.")
         levels[name] = int(text)
     return BuildPlan(
         kinds=tuple(kind for kind in QUESTION_KINDS if kind in args.scenario or "all" in args.scenario),
@@ -109,6 +116,7 @@ def _plan(args: argparse.Namespace) -> BuildPlan:
         seed=args.seed,
         split=args.split,
         names=args.names,
+        generation=args.generation,
     )
 
 

@@ -7,23 +7,18 @@ cannot leak, because no two cells hold a sub-answer.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
 from dataclasses import replace
 
-from envbuilder.records import DeployedToolset, Scenario, Toolset
+from envbuilder.records import DeployedToolset, Stages
 from envbuilder.spec import Spec
+from envbuilder.audit.leaks import find_leaked_answers
 from envbuilder.generation1.stages.deployment import deploy_toolset
 from envbuilder.generation1.stages.documents import write_documents
 from envbuilder.generation1.stages.integration import integrate_documents
 from envbuilder.generation1.stages.scaling import scale_toolset
 from envbuilder.generation1.stages.scenario import decompose_scenario
-from harness.scoring.leaves import leaf
-from harness.scoring.phrases import mentions
 
 TRIES = 50
-
-Stages = tuple[Scenario, Toolset, Toolset, Toolset, DeployedToolset]
 
 
 def run_stages(spec: Spec) -> Stages:
@@ -42,20 +37,3 @@ def build_environment(spec: Spec) -> DeployedToolset:
         if not find_leaked_answers(scaled):
             return deployed
     raise LookupError(f"{TRIES} scenarios were drawn for {spec}, and every one leaks a sub-answer")
-
-
-def find_leaked_answers(toolset: Toolset) -> list[str]:
-    """The sub-answers that the question, a description or a schema states, or that their own gold arguments state."""
-    visible = list(_visible(toolset))
-    text = "\n".join(visible).casefold().replace(",", "")
-    answers = [hop.answer for hop in toolset.scenario.hops]
-    suspects = [answer for answer in answers if answer.casefold().replace(",", "")[:4] in text]
-    found = [answer for answer in suspects if mentions(map(leaf, visible), answer)]
-    return found + [answer for answer in answers if answers.count(answer) > 1]
-
-
-def _visible(toolset: Toolset) -> Iterator[str]:
-    yield toolset.scenario.question
-    for document in toolset.documents:
-        yield document.description
-        yield json.dumps(document.parameters, ensure_ascii=False)

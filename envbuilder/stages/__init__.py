@@ -1,0 +1,1 @@
+"""The five stages of the procedural generator, one file each."""

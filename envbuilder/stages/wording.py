@@ -1,0 +1,205 @@
+"""Questions: how a chain, or several chains that are combined, is asked as people ask an assistant.
+
+A chain is told in at most three plain sentences that lead from thing to thing ("Take the docks where X was built. Who
+runs that shipyard?"); no sentence nests more than two relations, and a noun stands for one thing only. Nothing but the
+first thing is named. A third of the questions begin with a sentence that says why somebody asks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+from envbuilder.worlds import frames
+from envbuilder.worlds.catalogue import DOMAINS, ENTITY_KINDS
+from envbuilder.worlds.operations import OPERATIONS
+from envbuilder.worlds.schema import Fact, Listing
+
+CONTEXTS = 0.33
+"""Share of questions that say why somebody asks."""
+NESTED = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """One fact of a chain, for wording; `said` are what the question says of its options."""
+
+    fact: Fact
+    year: int | None = None
+    said: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ListEnd:
+    """What is asked of a thing's list: of the rows with a mark, their number, their sum, or the one with most."""
+
+    listing: Listing
+    ask: str
+    mark: str
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """A thing that is named (`ref` with all that tells it from others), links to other things, and an end."""
+
+    kind: str
+    ref: str
+    links: tuple[Link, ...]
+    end: Link | ListEnd
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The kinds of all things of the chain, in order."""
+        return (self.kind, *(link.fact.target or "" for link in self.links))
+
+
+class Wording:
+    """Draws formulations; `terse` keeps to the plainest."""
+
+    def __init__(self, random: Random, terse: bool) -> None:
+        self._random = random
+        self._terse = terse
+
+    def choice(self, options: Sequence[str]) -> str:
+        return options[int(self._random.random() * len(options))]
+
+    # --- pieces --------------------------------------------------------------------------------------------------
+
+    def ask(self, link: Link, subject: str) -> str:
+        """One direct question about a single thing."""
+        return _with_said(_filled(self.choice(link.fact.asks), link, subject), link.said)
+
+    def phrase(self, link: Link, subject: str) -> str:
+        """A noun phrase for what a link leads to."""
+        return _filled(self.choice(link.fact.phrases), link, subject)
+
+    def lead(self, chain: Chain, first: Sequence[str] = frames.FIRST, nested: bool = False) -> tuple[list[str], str]:
+        """Sentences that lead to the last thing of a chain, and what the question calls it.
+
+        `nested`: the last link stays part of the question, so that "that yard" means nothing at a chain's end.
+        """
+        sentences: list[str] = []
+        subject, left = chain.ref, list(chain.links)
+        while len(left) > 1 or (left and not nested and not self._terse and self._random.random() < 0.5):
+            size = min(len(left) - nested, 1 + int(self._random.random() * NESTED))
+            for link in left[:size]:
+                subject = self.phrase(link, subject)
+            options = frames.NEXT if sentences else first
+            sentences.append(self.choice(options).replace("{}", subject))
+            subject = f"that {ENTITY_KINDS[left[size - 1].fact.target or ''].said[0]}"
+            left = left[size:]
+        for link in left:
+            subject = self.phrase(link, subject)
+        return sentences, subject
+
+    def end(self, chain: Chain, subject: str) -> str:
+        """The question about a chain's last thing."""
+        if isinstance(chain.end, ListEnd):
+            return self._of_list(chain.end, subject)
+        if self._terse or chain.end.said or self._random.random() < 0.75:
+            return self.ask(chain.end, subject)
+        return self.choice(frames.FRAMES).replace("{}", self.phrase(chain.end, subject))
+
+    def _of_list(self, end: ListEnd, subject: str) -> str:
+        listing = end.listing
+        templates = {"count": frames.COUNT, "total": frames.TOTAL}.get(end.ask, frames.MOST)
+        most = {"most": listing.most, "least": listing.least, "second": f"second {listing.most}"}.get(end.ask, "")
+        return self.choice(templates).format(
+            rows=self.choice(listing.rows),
+            of=self.choice(listing.of).replace("{}", subject),
+            mark=end.mark,
+            most=most,
+            total=listing.total,
+        )
+
+    # --- whole questions -----------------------------------------------------------------------------------------
+
+    def chain_question(self, chain: Chain) -> str:
+        sentences, subject = self.lead(chain)
+        return self._whole(chain, [*sentences, self.end(chain, subject)])
+
+    def operation(self, operation: str, chains: Sequence[Chain], unit: str = "") -> str:
+        """The question of a quantity that is computed from the ends of the chains."""
+        sentences, phrases, said = self._ends(chains)
+        asked = self.choice(OPERATIONS[operation].asks).format(*_paired(phrases), unit=unit)
+        return self._whole(chains[0], [*sentences, _capital(_with_said(asked, said))])
+
+    def both(self, chains: Sequence[Chain]) -> str:
+        """Independent questions, answered in one list."""
+        asked = []
+        for number, chain in enumerate(chains):
+            sentences, subject = self.lead(chain, frames.SECOND if number else frames.FIRST)
+            asked.append(" ".join([*sentences, self.end(chain, subject)]))
+        plain = len(chains) == 2 and not any(chain.links for chain in chains)
+        text = self.choice(frames.BOTH).format(asked[0], _lowered(asked[1]), asked[1]) if plain else " ".join(asked)
+        return self._whole(chains[0], [text, self.choice(frames.IN_ORDER)])
+
+    def comparison(self, chains: Sequence[Chain], more: str) -> str:
+        """Which chain's last thing has more of the fact that both end in."""
+        end = chains[0].end
+        assert isinstance(end, Link)
+        subjects, sentences = self._subjects(chains)
+        predicate = more.replace("{year}", str(end.year))
+        asked = _with_said(self.choice(frames.WHICH).format(*subjects, more=predicate), end.said)
+        named = frames.BY_PERSON if ENTITY_KINDS[end.fact.kind].is_person else frames.BY_NAME
+        return self._whole(chains[0], [*sentences, _capital(asked), self.choice(named)])
+
+    def _subjects(self, chains: Sequence[Chain]) -> tuple[list[str], list[str]]:
+        """What the last things of chains are called in one question, and the sentences that lead there."""
+        subjects: list[str] = []
+        sentences: list[str] = []
+        for number, chain in enumerate(chains):
+            lead, subject = self.lead(chain, frames.SECOND if number and sentences else frames.FIRST, nested=True)
+            sentences += lead
+            subjects.append(subject)
+        return subjects, sentences
+
+    def _ends(self, chains: Sequence[Chain]) -> tuple[list[str], list[str], tuple[str, ...]]:
+        """Sentences that lead up to the ends of the chains, a phrase for each end, and what is said of all of them."""
+        subjects, sentences = self._subjects(chains)
+        phrases: list[str] = []
+        said: tuple[str, ...] = ()
+        for chain, subject in zip(chains, subjects, strict=True):
+            assert isinstance(chain.end, Link)
+            phrases.append(self.phrase(chain.end, subject))
+            said = said or chain.end.said
+        return sentences, phrases, said
+
+    def _whole(self, chain: Chain, sentences: Sequence[str]) -> str:
+        """Sentences as one text; some questions say first why somebody asks."""
+        text = " ".join(sentences)
+        if self._terse or self._random.random() >= CONTEXTS:
+            return text
+        return f"{self.choice(DOMAINS[ENTITY_KINDS[chain.kind].domain].contexts)} {text}"
+
+
+def format_answer(value: Any) -> str:
+    """A value as a sub-answer is written."""
+    if isinstance(value, list):
+        return ", ".join(value)
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+
+
+def _paired(phrases: Sequence[str]) -> list[str]:
+    """Phrases for a template of two: of three, the first two are listed."""
+    return [", ".join(phrases[:-1]), phrases[-1]] if len(phrases) > 2 else list(phrases)
+
+
+def _filled(template: str, link: Link, subject: str) -> str:
+    return template.replace("{year}", str(link.year)).replace("{}", subject)
+
+
+def _with_said(question: str, said: Sequence[str]) -> str:
+    """A question with what is said of its options before its question mark."""
+    return f"{question.removesuffix('?')}, {', '.join(said)}?" if said else question
+
+
+def _capital(sentence: str) -> str:
+    return sentence[0].upper() + sentence[1:]
+
+
+def _lowered(sentence: str) -> str:
+    """A sentence as it goes on after a comma."""
+    return sentence if sentence.startswith(("I ", "I'")) else sentence[0].lower() + sentence[1:]

@@ -1,0 +1,25 @@
+"""All domains together: kinds and facts by name, and what can be asked about a thing of a kind."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+
+from envbuilder.worlds.schema import Domain, EntityKind, Fact, Listing, read_domain
+
+FOLDER = Path(__file__).parent / "domains"
+DOMAINS: Mapping[str, Domain] = {path.stem: read_domain(path) for path in sorted(FOLDER.glob("*.toml"))}
+ENTITY_KINDS: Mapping[str, EntityKind] = {kind.id: kind for domain in DOMAINS.values() for kind in domain.kinds}
+FACTS: Mapping[str, Fact] = {fact.id: fact for kind in ENTITY_KINDS.values() for fact in kind.facts}
+LISTINGS: Mapping[str, Listing] = {
+    f"{kind.id}.{listing.key}": listing for kind in ENTITY_KINDS.values() for listing in kind.lists
+}
+
+
+@cache
+def facts_of(kind: str, among: tuple[str, ...] = ()) -> tuple[Fact, ...]:
+    """What can be asked about a thing of this kind; with `among`, only what leads to no other kinds."""
+    return tuple(
+        fact for fact in ENTITY_KINDS[kind].facts if not among or fact.target is None or fact.target in among
+    )

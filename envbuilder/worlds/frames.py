@@ -1,0 +1,80 @@
+"""What surrounds a question: sentences that lead to it, ways to ask for a phrase, ways to join two questions.
+
+`{}` stands for a noun phrase. None of these words occurs in what tools say of themselves.
+"""
+
+from __future__ import annotations
+
+FIRST = (
+    "Take {}.",
+    "Start with {}.",
+    "I'm thinking of {}.",
+    "This is about {}.",
+    "Begin with {}.",
+    "I have {} in mind.",
+    "It concerns {}.",
+    "My starting point is {}.",
+    "Consider {}.",
+    "Let's begin with {}.",
+    "I came across {}.",
+    "Suppose we start from {}.",
+)
+NEXT = (
+    "From there, go on to {}.",
+    "Now take {}.",
+    "Then turn to {}.",
+    "Next comes {}.",
+    "Move on to {}.",
+    "After that, take {}.",
+    "That leads to {}.",
+    "Continue with {}.",
+)
+SECOND = ("Separately, take {}.", "Besides, consider {}.", "Then there is {}.", "On the other hand, take {}.")
+FRAMES = (
+    "Could you tell me {}?",
+    "Do you know {}?",
+    "Can you tell me {}?",
+    "Would you tell me {}?",
+    "May I ask you for {}?",
+    "What is {}?",
+    "Can you work out {} for me?",
+    "Could you give me {}?",
+    "I'd like to know {}, please?",
+    "Any idea what {} is?",
+)
+BOTH = (
+    "{0} And {1}",
+    "{0} Also, {1}",
+    "I have two questions. {0} {2}",
+    "{0} And another thing: {1}",
+    "{0} While you are at it, {1}",
+    "Two things, please. {0} {2}",
+)
+IN_ORDER = (
+    "Please give the answers in that order, with commas between them.",
+    "List the answers in that order, separated by commas.",
+    "Answer in that order, with a comma in between.",
+)
+WHICH = (
+    "Which of the two {more}: {0} or {1}?",
+    "Which {more}, {0} or {1}?",
+    "{0} or {1}: which of them {more}?",
+    "Of these two, {0} and {1}, which {more}?",
+)
+BY_NAME = ("Please answer with its name.", "The name is enough.", "Just the name, please.")
+BY_PERSON = ("Please answer with the full name.", "The full name is enough.", "Just the full name, please.")
+COUNT = (
+    "How many of the {rows} {of} {mark}?",
+    "Of the {rows} {of}, how many {mark}?",
+    "Going through the {rows} {of}, how many {mark}?",
+)
+TOTAL = (
+    "Of the {rows} {of}, consider those that {mark}: {total}?",
+    "Consider the {rows} {of} that {mark}: {total}?",
+    "Leaving aside all {rows} {of} but those that {mark}, {total}?",
+)
+MOST = (
+    "Which of the {rows} {of} that {mark} was the {most}?",
+    "Of the {rows} {of} that {mark}, which was the {most}?",
+    "Among the {rows} {of}, which was the {most} of those that {mark}?",
+)
