@@ -176,7 +176,7 @@ MICRO = PresetDefinition(
 )
 EASY = PresetDefinition(
     Size(
-        rows=(5, 7),
+        rows=(4, 5),
         hops=_by_kind(((1, 1),), ((2, 1),), ((2, 0.6), (3, 0.4)), ((4, 0.5), (5, 0.5))),
         distractors=_by_kind(((4, 1),), ((4, 1),), ((3, 1),), ((3, 1),)),
     ),
@@ -185,7 +185,7 @@ EASY = PresetDefinition(
 )
 PAPER = PresetDefinition(
     Size(
-        rows=(5, 7),
+        rows=(4, 5),
         hops=_by_kind(
             ((1, 1),),
             ((2, 0.92), (3, 0.08)),
@@ -204,7 +204,7 @@ PAPER = PresetDefinition(
 )
 HARD = PresetDefinition(
     Size(
-        rows=(9, 12),
+        rows=(5, 6),
         hops=_by_kind(
             ((1, 1),),
             ((3, 1),),
@@ -217,6 +217,7 @@ HARD = PresetDefinition(
     "longer chains, wider schemas and more distractors than the paper's",
 )
 PRESETS: Mapping[str, PresetDefinition] = {"micro": MICRO, "easy": EASY, "paper": PAPER, "hard": HARD}
+FIRST_ROWS = {"micro": (3, 4), "easy": (5, 7), "paper": (5, 7), "hard": (9, 12)}
 FIRST_KINDS = ("person", "town", "club", "stadium", "athlete", "cup", "region", "river")
 """What the first generation's micro environments are about."""
 
@@ -228,7 +229,7 @@ def preset_of(name: str, generation: Generation) -> PresetDefinition:
         return preset
     levels = Levels(**{strategy: getattr(preset.levels, strategy) for strategy in STRATEGIES})
     kinds = FIRST_KINDS if preset.size.kinds else ()
-    return replace(preset, size=replace(preset.size, kinds=kinds), levels=levels)
+    return replace(preset, size=replace(preset.size, rows=FIRST_ROWS[name], kinds=kinds), levels=levels)
 
 
 DISTRACTOR_SHARE = (0.0, 0.5, 1.0, 1.5)

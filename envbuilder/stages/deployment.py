@@ -33,7 +33,7 @@ _ROWS = ("row", "record", "held", "hit")
 _TIDY = ("fold", "plain", "tidy", "norm")
 LOCALS = frozenset(
     (
-        *("at", "batch", "chosen", "codes", "cursors", "each", "entity", "found", "given", "key", "keys", "matches", "name"),
+        *("at", "batch", "chosen", "codes", "columns", "cursors", "each", "entity", "found", "given", "key", "keys", "matches", "name"),
         *("reference", "register", "result", "row", "rows", "span", "store", "text", "tidy", "value", "wanted", "when"),
     )
 )
@@ -262,16 +262,17 @@ class _Look:
 
     def _records(self) -> list[str]:
         lines = [f"    {self._table} = {{"]
+        cells: JSONObject = {}
         for key in self._world.pool(self._facts["kind"]):
             thing = self._world.things[key]
             shown = thing["ids"][0] if self._facts["numbered"] else thing["name"]
-            cells: JSONObject = {"": thing["name"]} if self._facts["numbered"] else {}
+            cells = {"": thing["name"]} if self._facts["numbered"] else {}
             for field in self._facts["fields"]:
                 cells[self._facts["codes"][field]] = self._cell(key, field)
             for column in dict.fromkeys(self._columns()):
                 cells[f"_{column}"] = self._kept(key, column)
-            lines.append(f"        {_literal(shown)}: {_literal(cells)},")
-        return [*lines, "    }"]
+            lines.append(f"        {_literal(shown)}: {_listed(cells.values())},")
+        return [*lines, "    }", f"    columns = {_listed(cells)}"]
 
     def _columns(self) -> Iterator[str]:
         for entry in self._options:
@@ -331,13 +332,13 @@ class _Look:
         same = f"{self._tidy}(key) == {self._tidy}({name})"
         if exact:
             same = f"key == {name} or ({exact} is not True and {same})"
-        title = '""' if self._facts["numbered"] else "None"
         lines += [
             f"    entity, {self._row} = next(((key, each) for key, each in {self._table}.items() if {same}), (None, None))",
             f"    if {self._row} is None:",
             f'        return {{"error": "{subject}: {_unknown(self._kind, self._facts["numbered"])}"}}',
         ]
-        return [*lines, f"    entity = {self._row}[{title}]"] if self._facts["numbered"] else lines
+        lines.append(f"    {self._row} = dict(zip(columns, {self._row}))")
+        return [*lines, f"    entity = {self._row}[\"\"]"] if self._facts["numbered"] else lines
 
     def _checks(self) -> list[str]:
         lines: list[str] = []
@@ -518,7 +519,7 @@ def _under(condition: str, lines: Sequence[str]) -> list[str]:
     return [f"    if {condition}:", *(f"        {line}" for line in lines)] if condition else [f"    {line}" for line in lines]
 
 
-def _listed(codes: Iterable[str]) -> str:
+def _listed(codes: Iterable[Any]) -> str:
     found = [_literal(code) for code in codes]
     return f"({', '.join(found)}{',' if len(found) == 1 else ''})"
 

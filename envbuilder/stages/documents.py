@@ -175,12 +175,17 @@ class DocumentWriter:
         if domain not in self._providers:
             draw = self._random.random
             self._providers[domain] = {
-                "office": self.choice(DOMAINS[domain].providers),
+                "office": self._office(domain),
                 "envelope": 0 if self.terse else int(draw() * ENVELOPES),
                 "digits": not self.terse and draw() < 0.4,
                 "names": int(draw() * 3),
             }
         return self._providers[domain]
+
+    def _office(self, domain: str) -> str:
+        """Who runs the tools: a body of the domain, somewhere."""
+        body = str(self.choice(DOMAINS[domain].providers))
+        return body if self.terse else f"{self._world.invent(ENTITY_KINDS['town'].names)} {body}"
 
     def is_numbered(self, kind: str) -> bool:
         """Whether the tools of a kind take references; kinds that no question is about take titles."""
@@ -428,7 +433,7 @@ class DocumentWriter:
         self._random.shuffle(tails)
         text = " ".join(opening)
         wanted = SHORTEST + self._random.random() * (LONGEST - SHORTEST)
-        for sentence in [*more[:3], *tails]:
+        for sentence in [*more, *tails]:
             if len(text) + len(sentence) / 2 >= wanted:
                 break
             text = f"{text} {sentence}"

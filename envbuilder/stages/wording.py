@@ -144,7 +144,8 @@ class Wording:
         predicate = more.replace("{year}", str(end.year))
         asked = _with_said(self.choice(frames.WHICH).format(*subjects, more=predicate), end.said)
         named = frames.BY_PERSON if ENTITY_KINDS[end.fact.kind].is_person else frames.BY_NAME
-        return self._whole(chains[0], [*sentences, _capital(asked), self.choice(named)])
+        linked = any(chain.links for chain in chains)  # else the names are in the question
+        return self._whole(chains[0], [*sentences, _capital(asked), *([self.choice(named)] if linked else [])])
 
     def _subjects(self, chains: Sequence[Chain]) -> tuple[list[str], list[str]]:
         """What the last things of chains are called in one question, and the sentences that lead there."""

@@ -51,9 +51,12 @@ BOTH = (
     "Two things, please. {0} {2}",
 )
 IN_ORDER = (
-    "Please give the answers in that order, with commas between them.",
-    "List the answers in that order, separated by commas.",
-    "Answer in that order, with a comma in between.",
+    "Please answer in that order, with commas.",
+    "Answers in that order, separated by commas.",
+    "One comma-separated line will do, in that order.",
+    "Keep that order, and use commas.",
+    "Both in that order, comma in between.",
+    "Reply in the same order, using commas.",
 )
 WHICH = (
     "Which of the two {more}: {0} or {1}?",
@@ -61,7 +64,7 @@ WHICH = (
     "{0} or {1}: which of them {more}?",
     "Of these two, {0} and {1}, which {more}?",
 )
-BY_NAME = ("Please answer with its name.", "The name is enough.", "Just the name, please.")
+BY_NAME = ("Please answer with its name.", "The name is enough.", "Just the name, please.", "Name it, please.")
 BY_PERSON = ("Please answer with the full name.", "The full name is enough.", "Just the full name, please.")
 COUNT = (
     "How many of the {rows} {of} {mark}?",
