@@ -11,6 +11,7 @@ import runpy
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -62,14 +63,55 @@ def suggest_names(name: str, known: Iterable[str]) -> str:
     return f" Did you mean {', '.join(close)}?" if close else ""
 
 
-def all_tasks(data: Mapping[str, Path]) -> dict[str, Task]:
-    """Every registered task by name. `data` maps a data set's name to the path that --data gave for it."""
+def all_versions(data: Mapping[str, Path]) -> list[Task]:
+    """Every registered task in every version. `data` maps a data set's name to the path that --data gave for it."""
     providers = load_entry_points("harness.tasks")
     if unknown := [name for name in data if name not in providers]:
         raise UsageError(
             f"--data names {unknown[0]!r}, which no task reads; the data sets are {', '.join(sorted(providers))}."
         )
-    return {task.name: task for name, provider in providers.items() for task in _offered(name, provider, data)}
+    return [task for name, provider in providers.items() for task in _offered(name, provider, data)]
+
+
+def all_tasks(data: Mapping[str, Path]) -> dict[str, Task]:
+    """Every registered task by name, in its current version."""
+    return current_tasks(all_versions(data))
+
+
+def current_tasks(tasks: Iterable[Task]) -> dict[str, Task]:
+    """The tasks by name: of several versions the highest."""
+    found: dict[str, Task] = {}
+    for task in tasks:
+        if task.version >= found.get(task.name, task).version:
+            found[task.name] = task
+    return found
+
+
+def current_versions() -> dict[str, int]:
+    """The current version of every registered task that can be listed."""
+    found: list[Task] = []
+    for name, provider in load_entry_points("harness.tasks").items():
+        with suppress(HarnessError, OSError):  # a run of one package is told without what another has to say
+            found += _offered(name, provider, {})
+    return {name: task.version for name, task in current_tasks(found).items()}
+
+
+def versioned_name(name: str, version: int) -> str:
+    """What names one version of a task, whichever is current."""
+    return f"{name}@{version}"
+
+
+def match_tasks(pattern: str, data: Mapping[str, Path]) -> list[Task]:
+    """The current tasks whose names match a glob or, where it ends in @N, the tasks of that version."""
+    versions = all_versions(data)
+    known = current_tasks(versions)
+    if found := [known[name] for name in fnmatch.filter(known, pattern)]:
+        return found
+    return [
+        task
+        for task in versions
+        if "@" in pattern and fnmatch.fnmatch(versioned_name(task.name, task.version), pattern)
+    ]
 
 
 def _offered(name: str, provider: Callable[..., Iterable[Task]], data: Mapping[str, Path]) -> list[Task]:
@@ -99,11 +141,12 @@ def select_tasks(patterns: Sequence[str], data: Mapping[str, Path]) -> list[Task
     paths: dict[Path, str] = {}
     for pattern in split_patterns(patterns):
         if not is_path(pattern):
-            matches = fnmatch.filter(known, pattern)
+            matches = match_tasks(pattern, data)
             if not matches:
                 hint = suggest_names(pattern.replace("*", ""), known) or " `harness list` shows what there is."
                 raise UsageError(f"No task matches {pattern!r}.{hint}")
-            chosen.update({name: known[name] for name in matches})
+            for task in matches:
+                _add_version(chosen, task)
         elif paths.setdefault(Path(pattern).resolve(), pattern) == pattern:
             for task in _tasks_of_file(Path(pattern), data):
                 if task.name in known or task.name in chosen:
@@ -112,6 +155,13 @@ def select_tasks(patterns: Sequence[str], data: Mapping[str, Path]) -> list[Task
     if not chosen:
         raise UsageError("No task was named; `harness list` shows what there is.")
     return list(chosen.values())
+
+
+def _add_version(chosen: dict[str, Task], task: Task) -> None:
+    """Adds a task to those by name. Raises UsageError where another version of it is there."""
+    if (other := chosen.setdefault(task.name, task)).version != task.version:
+        names = " and ".join(versioned_name(task.name, number) for number in sorted((other.version, task.version)))
+        raise UsageError(f"{names} are versions of one task, which go apart: name one of them.")
 
 
 def load_samples(tasks: Sequence[Task]) -> dict[str, list[Sample]]:
@@ -167,25 +217,39 @@ def _tasks_of_file(path: Path, data: Mapping[str, Path]) -> list[Task]:
 
 
 def groups_of(tasks: Sequence[Task], data: Mapping[str, Path]) -> dict[str, list[str]]:
-    """The groups whose every registered task is among `tasks`, with their members."""
-    members: dict[str, list[str]] = {}
-    for task in all_tasks(data).values():
+    """The groups whose every registered task is among `tasks`, with their members: the current ones, or all of an
+    earlier version."""
+    versions = all_versions(data)
+    current = {task.name: task.version for task in current_tasks(versions).values()}
+    members: dict[tuple[str, int | None], list[Task]] = {}
+    for task in versions:
         if task.group:
-            members.setdefault(task.group, []).append(task.name)
-    present = {task.name for task in tasks}
-    return {group: names for group, names in members.items() if present.issuperset(names)}
+            earlier = task.version if task.version < current[task.name] else None
+            members.setdefault((task.group, earlier), []).append(task)
+    present = _editions(tasks)
+    return {
+        group: [task.name for task in found]
+        for (group, _), found in members.items()
+        if present.issuperset(_editions(found))
+    }
+
+
+def _editions(tasks: Iterable[Task]) -> set[tuple[str, int]]:
+    return {(task.name, task.version) for task in tasks}
 
 
 def tables_of(tasks: Sequence[Task], data: Mapping[str, Path]) -> dict[str, dict[str, list[str]]]:
-    """The tables over several benchmarks of which every registered task is among `tasks`: column to its tasks."""
+    """The tables over several benchmarks of which every registered task, in its current version, is among `tasks`:
+    column to its tasks."""
     tables: dict[str, dict[str, list[str]]] = {}
-    for task in all_tasks(data).values():
+    known = all_tasks(data)
+    for task in known.values():
         for table, metrics in task.columns.items():
             for metric in metrics:
                 tables.setdefault(table, {}).setdefault(metric, []).append(task.name)
-    present = {task.name for task in tasks}
+    present = _editions(tasks)
     return {
         table: columns
         for table, columns in tables.items()
-        if all(present.issuperset(names) for names in columns.values())
+        if all((name, known[name].version) in present for names in columns.values() for name in names)
     }

@@ -401,6 +401,9 @@ class Task:
     """The JSON document that the tools of an episode work on, as their first argument: a fresh copy each episode."""
     scripted_user: Model | None = None
     """Where the other side of the conversation is simulated: what plays it for reference policies."""
+    version: int = 1
+    """Which of the task's sets of samples: NAME is the highest that is registered, NAME@1 the first. Records and keys
+    hold the name alone, because the samples' fingerprint stands beside it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from typing import Any
 from harness.console.text import printable
 from harness.data.schema import Summary
 from harness.errors import UsageError
-from harness.evaluation.run import Run
+from harness.evaluation.run import Run, name_run
 from harness.runs.claims import LOCK_FILE
 from harness.runs.directory import RUN_SCHEMA, RunDirectory
 from harness.runs.summary import summarise_run
@@ -85,7 +85,7 @@ def read_run(path: Path, unfinished: bool = False) -> Run:
         raise UsageError(f"nothing of {path} has been played yet; go on with the run by --resume.")
     incomplete = _incomplete(path, stored, len(records), directory.planned_episodes)
     remark = incomplete or _disagreement(directory, stored, summary)
-    return Run(path, directory.manifest, records, summary, [remark] if remark else [])
+    return name_run(directory, records, summary, [remark] if remark else [])
 
 
 def _stored(directory: RunDirectory, unfinished: bool) -> Summary | str:

@@ -1,15 +1,19 @@
 """ftrl_* and micro_*: synthesised environments that ship with the package, 50 a scenario and level.
 
 Their facts are fictional and their seed is reserved: `harness build` refuses it for other splits than test. The files
-are what these commands give (their decompressed bytes; a test builds them anew):
+are what the commands of BUILDS give (their decompressed bytes; a test builds them anew):
 
-    harness build --n 200 --level paper --split test --seed 20250811 --out ftrl.jsonl.xz
-    harness build --n 200 --level micro --split test --seed 20250811 --out micro.jsonl.xz
+    harness build --n 200 --level paper --split test --seed 20250811 --out ftrl@1.jsonl.xz
+    harness build --n 200 --level micro --split test --seed 20250811 --out micro@1.jsonl.xz
+
+Another file and its line in BUILDS are another version: the highest is what a name means, and the ones before are
+NAME@N, so that runs of them can be read, scored anew and compared among themselves.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 
@@ -19,9 +23,36 @@ from harness.types import Sample, Task
 
 FOLDER = Path(__file__).parent / "data"
 SCENARIOS = ("single_hop", "parallel_single_hop", "multi_hop", "parallel_multi_hop")
-LEVELS = {"ftrl": "paper", "micro": "micro"}
+GENERATION = 1
+"""The generation of worlds that `harness build` makes where --generation says nothing."""
 SEED = 20250811
 SIZE = 200
+
+
+@dataclass(frozen=True, slots=True)
+class BundledSet:
+    """One version of a family of tasks: its file, and the options of the `harness build` that gives it."""
+
+    family: str
+    version: int
+    level: str
+    generation: int
+
+    @property
+    def path(self) -> Path:
+        return FOLDER / f"{self.family}@{self.version}.jsonl.xz"
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """All of them but --n and --out."""
+        other = ("--generation", str(self.generation)) if self.generation != GENERATION else ()
+        return ("--level", self.level, "--split", "test", "--seed", str(SEED), *other)
+
+
+BUILDS = (
+    BundledSet("ftrl", version=1, level="paper", generation=1),
+    BundledSet("micro", version=1, level="micro", generation=1),
+)
 
 
 def ftrl(data: Mapping[str, Path]) -> list[Task]:
@@ -34,23 +65,28 @@ def micro(data: Mapping[str, Path]) -> list[Task]:
     return _tasks("micro", "small synthesised environments, for models of a few million parameters")
 
 
-def _tasks(name: str, description: str) -> list[Task]:
+def _tasks(family: str, description: str) -> list[Task]:
     return [
-        environment_task(
-            f"{name}_{scenario}",
-            partial(_load, name, scenario),
-            group=name,
-            description=f"{description}, {scenario.replace('_', ' ')}",
-            source=f"harness build --level {LEVELS[name]} --split test --seed {SEED}, bundled",
+        replace(
+            environment_task(
+                f"{family}_{scenario}",
+                partial(_load, bundled, scenario),
+                group=family,
+                description=f"{description}, {scenario.replace('_', ' ')}",
+                source=f"harness build {' '.join(bundled.options)}, bundled",
+            ),
+            version=bundled.version,
         )
+        for bundled in BUILDS
+        if bundled.family == family
         for scenario in SCENARIOS
     ]
 
 
-def _load(name: str, scenario: str) -> list[Sample]:
-    return [sample for sample in _everything(name) if sample.metadata["data_source"] == f"self/{scenario}"]
+def _load(bundled: BundledSet, scenario: str) -> list[Sample]:
+    return [sample for sample in _everything(bundled) if sample.metadata["data_source"] == f"self/{scenario}"]
 
 
 @cache
-def _everything(name: str) -> list[Sample]:
-    return read_samples(FOLDER / f"{name}.jsonl.xz", name)
+def _everything(bundled: BundledSet) -> list[Sample]:
+    return read_samples(bundled.path, bundled.family)

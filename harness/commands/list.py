@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import argparse
-import fnmatch
+from collections.abc import Sequence
 
 from harness.commands.options import add_data_option, parse_data_paths
 from harness.console.text import printable
 from harness.errors import MissingData, UsageError
-from harness.registry import all_tasks, suggest_names
+from harness.registry import all_tasks, all_versions, match_tasks, suggest_names, versioned_name
 from harness.types import Task
 
 HELP = "list tasks and models, and where they come from"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("pattern", nargs="?", default="*", metavar="GLOB", help="only the tasks that match")
+    parser.add_argument(
+        "pattern",
+        nargs="?",
+        default="*",
+        metavar="GLOB",
+        help="only the tasks that match; NAME@N is version N of a task",
+    )
     add_data_option(parser)
 
 
@@ -25,26 +31,40 @@ def run(args: argparse.Namespace) -> int:
 
     from harness.models import load_backends
 
-    tasks = all_tasks(parse_data_paths(args.data))
-    names = fnmatch.filter(tasks, args.pattern)
-    if not names:
+    data = parse_data_paths(args.data)
+    tasks, found = all_tasks(data), match_tasks(args.pattern, data)
+    if not found:
         raise UsageError(f"No task matches {args.pattern!r}.{suggest_names(args.pattern, tasks)}")
-    rows = [
-        {
-            "task": name,
-            "samples": _size(tasks[name]),
-            "group": tasks[name].group or "",
-            "what": tasks[name].description,
-            "source": tasks[name].source,
-        }
-        for name in names
-    ]
+    current = {name: task.version for name, task in tasks.items()}
+    earlier = [task for task in all_versions(data) if task.version != current[task.name]]
+    rows = [_row(task, task.version == current[task.name]) for task in found]
     print(printable(tabulate(rows, headers="keys", colalign=("left", "right", "left", "left", "left"))))
+    if earlier:
+        print(printable(f"\nEarlier versions: {', '.join(_globs(earlier))}."))
     print("\nA path to a JSONL or Parquet file of environment records is a task too.\n\nModels:")
     for name, backend in load_backends().items():
         about = str(backend) if isinstance(backend, UsageError) else getattr(backend, "HELP", f"{name}/...")
         print(printable(f"  {about}"))
     return 0
+
+
+def _row(task: Task, current: bool) -> dict[str, str]:
+    mark = "" if current else f"@{task.version}"
+    return {
+        "task": task.name + mark,
+        "samples": _size(task),
+        "group": task.group + mark if task.group else "",
+        "what": task.description,
+        "source": task.source,
+    }
+
+
+def _globs(tasks: Sequence[Task]) -> list[str]:
+    """Short names for tasks of earlier versions: one glob for those of a group that are named by it."""
+    names = [
+        (f"{task.group}_*" if task.name.startswith(f"{task.group}_") else task.name, task.version) for task in tasks
+    ]
+    return [versioned_name(name, version) for name, version in dict.fromkeys(names)]
 
 
 def _size(task: Task) -> str:

@@ -139,11 +139,13 @@ class Identity(TypedDict):
 
 
 class TaskEntry(TypedDict):
-    """What summaries need to know of a task; `clusters` are those of its samples, by their ids."""
+    """What summaries need to know of a task; `clusters` are those of its samples, by their ids. Without a `version` it
+    is the task's first."""
 
     headline: str
     success: NotRequired[list[str]]
     source: NotRequired[str]
+    version: NotRequired[int]
     weight: NotRequired[float]
     floor: NotRequired[float]
     clusters: dict[str, str]
@@ -187,7 +189,13 @@ class Floor(TypedDict, total=False):
     floor: float
 
 
-class SummaryEntry(Floor):
+class Version(TypedDict, total=False):
+    """As in a TaskEntry; of a group, that of its first task."""
+
+    version: int
+
+
+class SummaryEntry(Floor, Version):
     """What a task, a group or a table over several benchmarks reached."""
 
     n: int

@@ -21,6 +21,7 @@ from harness.evaluation.evaluate import evaluate
 from harness.evaluation.first_reply import MAX_WAIT
 from harness.evaluation.manifest import make_manifest
 from harness.evaluation.plan import Plan, Player, switch_of
+from harness.evaluation.versions import name_manifest, name_summary
 from harness.metrics import shown_in
 from harness.models import is_free
 from harness.redaction import Redactor
@@ -123,9 +124,10 @@ class Evaluation:
     def _report(self, runs: Sequence[_PlannedRun], summaries: Sequence[Summary], planned: int) -> int:
         directories = [RunDirectory.open(run.path) for run in runs]
         played = [directory.read_records() for directory in directories]
-        groups = [directory.manifest["groups"] for directory in directories]
-        print(printable(format_table(summaries, groups, by_task=len(runs) == 1)))
-        print(printable(f"\n{format_legend(summaries)}\n"))
+        shown = [name_summary(summary, d.manifest) for summary, d in zip(summaries, directories, strict=True)]
+        groups = [name_manifest(directory.manifest)["groups"] for directory in directories]
+        print(printable(format_table(shown, groups, by_task=len(runs) == 1)))
+        print(printable(f"\n{format_legend(shown)}\n"))
         for run, summary, records in zip(runs, summaries, played, strict=True):
             for line in (*describe_failures(records), *_remarks(summary, records)):
                 print(printable(f"{run.label}: {line}"))

@@ -88,6 +88,7 @@ def _task_entry(task: Task, samples: Sequence[Sample]) -> dict[str, Any]:
         "headline": task.headline,
         "success": task.success,
         "source": task.source,
+        **({"version": task.version} if task.version != 1 else {}),
         **({"weight": task.weight} if task.weight != 1.0 else {}),
         **({"floor": task.floor} if task.floor else {}),
         "clusters": {sample.id: str(sample.metadata.get("world") or f"{task.name}/{sample.id}") for sample in samples},

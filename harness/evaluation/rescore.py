@@ -10,6 +10,7 @@ from harness.console.text import printable
 from harness.data.schema import Identity, Manifest, Record, Summary
 from harness.errors import UsageError
 from harness.evaluation.run_tasks import load_run_tasks
+from harness.evaluation.versions import name_manifest, name_summary
 from harness.runs.claims import lock_directory
 from harness.runs.directory import RunDirectory
 from harness.runs.record import to_trajectory, with_verdict
@@ -39,7 +40,8 @@ def _rescore(directory: RunDirectory) -> None:
         {**before, "model": f"{before['model']} before"},
         {**after, "model": f"{after['model']} after"},
     ]
-    print(printable(format_table(labelled, [directory.manifest["groups"]] * 2, by_task=False)))
+    shown = [name_summary(summary, directory.manifest) for summary in labelled]
+    print(printable(format_table(shown, [name_manifest(directory.manifest)["groups"]] * 2, by_task=False)))
     says = (
         f"{directory.path}: {len(records)} episodes rescored with verifier version {strict.VERSION}; {changed} changed."
     )

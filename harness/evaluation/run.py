@@ -9,6 +9,7 @@ from pathlib import Path
 from harness.console.tables import describe_failures, format_legend, format_reasoning, format_table
 from harness.data.schema import Manifest, Record, Summary
 from harness.errors import UsageError
+from harness.evaluation.versions import name_manifest, name_records, name_summary
 from harness.runs.directory import RunDirectory
 from harness.runs.summary import summarise_run
 
@@ -56,4 +57,16 @@ def read_run(path: Path | str) -> Run:
             f"{path} is not complete: {len(records):,} of its {directory.planned_episodes:,} episodes are there; go on "
             "with it by `resume`."
         )
-    return Run(directory.path, directory.manifest, records, summarise_run(directory.manifest, records))
+    return name_run(directory, records, summarise_run(directory.manifest, records))
+
+
+def name_run(directory: RunDirectory, records: Sequence[Record], summary: Summary, remarks: Sequence[str] = ()) -> Run:
+    """What was read of a directory, by the names that keep versions of a task apart (harness.evaluation.versions)."""
+    manifest = directory.manifest
+    return Run(
+        directory.path,
+        name_manifest(manifest),
+        name_records(records, manifest),
+        name_summary(summary, manifest),
+        remarks,
+    )

@@ -20,7 +20,7 @@ from harness.data.schema import Manifest, Record, Summary
 from harness.errors import UsageError
 from harness.runs.claims import claim_directory, hold_lock, is_free
 from harness.runs.faults import find_manifest_fault, find_record_fault
-from harness.runs.identity import describe_differences, find_allowed_changes, find_differences
+from harness.runs.identity import describe_differences, describe_other_version, find_allowed_changes, find_differences
 
 RUN_SCHEMA = 1
 
@@ -78,6 +78,8 @@ class RunDirectory:
         if (path / "manifest.json").exists():
             earlier = cls.open(path)
             differing = find_differences(earlier.manifest, manifest)
+            if other := describe_other_version(earlier.manifest, manifest, differing):
+                raise UsageError(f"{path} was played on {other} --resume goes on with it; or name another --out.")
             if set(differing) == {"verifier"}:
                 raise UsageError(f"{path} was scored by another verifier; bring it up to date by `harness rescore`.")
             if differing:

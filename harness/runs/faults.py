@@ -122,7 +122,7 @@ OF_MANIFEST: Fields = {
     "base_urls": _list_of(TEXT),
 }
 TASK: Fields = {"headline": TEXT, "clusters": _object_of(TEXT)}
-OF_TASK: Fields = {"success": _list_of(TEXT), "weight": WEIGHT, "floor": WEIGHT}
+OF_TASK: Fields = {"success": _list_of(TEXT), "version": COUNT, "weight": WEIGHT, "floor": WEIGHT}
 
 
 def find_record_fault(record: Any) -> str | None:

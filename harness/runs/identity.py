@@ -6,7 +6,9 @@ keep the model's name and fingerprint that the run began with, so old and new on
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import fnmatch
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, Field, fields, is_dataclass
 from typing import Any
 
@@ -76,6 +78,46 @@ def describe_differences(differing: ManifestDifference) -> str:
     """The first three differences, for a person."""
     said = ", ".join(f"{name}: {_short(a)} there, {_short(b)} now" for name, (a, b) in list(differing.items())[:3])
     return said + (f" and {len(differing) - 3} more" if len(differing) > 3 else "")
+
+
+def describe_other_version(
+    earlier: Mapping[str, Any], asked: Mapping[str, Any], differing: ManifestDifference
+) -> str | None:
+    """Which version of its tasks the earlier run was played on, where it differs in nothing else from the one that is
+    asked for, and how --tasks names that version; a verifier can follow. None where there is more to it."""
+    there, now = (
+        {name: version_of(entry) for name, entry in manifest["tasks"].items()} for manifest in (earlier, asked)
+    )
+    names = [name for name, version in now.items() if there.get(name, version) != version]
+    if not names or set(differing) - {"verifier", *(f"tasks.{name}" for name in names)}:
+        return None
+    old, new = there[names[0]], now[names[0]]
+    words = [word for pattern in _patterns(earlier, names) for word in _versioned(pattern, there, names)]
+    return f"version {old} of {names[0]}, which is version {new} here: --tasks {shlex.join(words)}"
+
+
+def version_of(entry: Mapping[str, Any]) -> int:
+    """The version of a task by its entry in a manifest, where the first is not mentioned."""
+    return int(entry.get("version", 1))
+
+
+def _patterns(manifest: Mapping[str, Any], names: Sequence[str]) -> Sequence[str]:
+    """How the run's tasks were named, or the names of those that are meant."""
+    patterns = manifest["sources"].get("tasks")
+    known = isinstance(patterns, list) and all(isinstance(pattern, str) for pattern in patterns)
+    return patterns if known else names
+
+
+def _versioned(pattern: str, versions: Mapping[str, int], names: Sequence[str]) -> list[str]:
+    """The pattern with @N, or the tasks that it means where these are not all of one version; as it is where it means
+    none of `names`."""
+    meant = fnmatch.filter(versions, pattern)
+    if not set(meant) & set(names):
+        return [pattern]
+    found = {versions[name] for name in meant}
+    if len(found) == 1:
+        return [f"{pattern}@{found.pop()}"]
+    return [f"{name}@{versions[name]}" for name in meant]
 
 
 def _as_begun(earlier: Mapping[str, Any], asked: Mapping[str, Any]) -> JSONObject:

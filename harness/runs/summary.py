@@ -24,10 +24,12 @@ from harness.data.schema import (
     UsageJSON,
     UserIdentity,
     UserSummary,
+    Version,
 )
 from harness.metrics import bounds_of
 from harness.runs.averages import column_tasks, metric_observations, table_entry, task_weights
 from harness.runs.directory import RUN_SCHEMA, record_order
+from harness.runs.identity import version_of
 from harness.runs.prices import Price
 from harness.runs.record import usage_to_json
 from harness.stats import estimate_mean, pass_at, pass_hat
@@ -99,6 +101,7 @@ def _entry(manifest: Manifest, names: Sequence[str], by_task: Mapping[str, Seque
     return {
         "n": len(records),
         "headline": manifest["tasks"][names[0]]["headline"],
+        **_version(manifest, names),
         **_floor(manifest, names, weights),
         "metrics": {
             metric: estimate_mean(
@@ -115,6 +118,12 @@ def _entry(manifest: Manifest, names: Sequence[str], by_task: Mapping[str, Seque
 
 def _bounds(metric: str, records: Sequence[Record]) -> tuple[float, float] | None:
     return bounds_of(metric, (value for record in records if (value := record["scores"].get(metric)) is not None))
+
+
+def _version(manifest: Manifest, names: Sequence[str]) -> Version:
+    """Nothing where it is the first, as in manifests."""
+    version = version_of(manifest["tasks"][names[0]])
+    return {"version": version} if version != 1 else {}
 
 
 def _floor(manifest: Manifest, names: Sequence[str], weights: Sequence[float] | None) -> Floor:

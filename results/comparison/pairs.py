@@ -46,7 +46,7 @@ def pair_episodes(base: Run, run: Run, shared: bool) -> list[EpisodePair]:
             raise UsageError(f"{where}: {name} {mine[name]} there, {other[name]} here{hint}.")
     common = [task for task in base.manifest["tasks"] if task in run.manifest["tasks"]]
     if not common:
-        raise UsageError(f"{where}: they have no task in common.")
+        raise UsageError(f"{where}: they have no task in common{_versions(base, run)}.")
     for one in (base, run):
         only = [task for task in one.manifest["tasks"] if task not in common]
         if only and not shared:
@@ -86,6 +86,13 @@ def _differs(base: Run, run: Run, task: str) -> str | None:
     if prints[0] != prints[1]:
         return f"has the same sample ids but other content (fingerprints {prints[0]} there, {prints[1]} here)"
     return "has the same samples in other clusters" if mine != other else None
+
+
+def _versions(base: Run, run: Run) -> str:
+    """What is said where they played different versions of a task; nothing where they did not."""
+    mine, other = ({name.partition("@")[0]: name for name in one.manifest["tasks"]} for one in (base, run))
+    name = next((name for name in mine if name in other), None)
+    return f" ({mine[name]} there, {other[name]} here: other questions under one name)" if name else ""
 
 
 def _listed(names: Sequence[str]) -> str:

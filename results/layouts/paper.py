@@ -29,7 +29,7 @@ from harness.registry import suggest_names
 from harness.runs.summary import heeded_reasoning
 from harness.stats import mean
 from results.layouts import ENVIRONMENT_GROUPS
-from results.layouts.scenario import metric_value
+from results.layouts.scenario import family_glob, metric_value
 from results.render import Table, TableCell, TableColumn, TableRow, text_cell
 from results.runs import Run
 
@@ -87,9 +87,7 @@ class Block:
 
 def paper_table(runs: Sequence[Run], choice: PaperOptions) -> Table:
     """Raises UsageError for a base that is none of the runs."""
-    environments = choice.environments or next(
-        (e for e in ENVIRONMENT_GROUPS if any(e in run.groups for run in runs)), "paper"
-    )
+    environments = _environments(runs, choice)
     rows = _by_model(runs)
     marks = verifier_marks([row[0].summary for row in rows])
     lines = [_line(row, environments, choice.rule, mark) for row, mark in zip(rows, marks, strict=True)]
@@ -109,6 +107,13 @@ def paper_table(runs: Sequence[Run], choice: PaperOptions) -> Table:
     return Table(columns, _rows(blocks), notes)
 
 
+def _environments(runs: Sequence[Run], choice: PaperOptions) -> str:
+    """The group of the Solve columns. An earlier version, GROUP@N, is taken where no run has the current one."""
+    wanted = [choice.environments] if choice.environments else ENVIRONMENT_GROUPS
+    groups = sorted({group for run in runs for group in run.groups})
+    return next((group for e in wanted for group in groups if group.partition("@")[0] == e), wanted[0])
+
+
 def published() -> list[Block]:
     """The rows of method.md's Table 2, each marked as published."""
     table = tomllib.loads((files("results.layouts") / "table2.toml").read_text("utf-8"))
@@ -119,14 +124,15 @@ def published() -> list[Block]:
 
 
 def _notes(environments: str, choice: PaperOptions) -> list[str]:
+    shown = family_glob(environments)
     notes = [
-        f"Percentages by the {choice.rule} rule; Solve columns: {environments}_* environments, mean over scenarios; "
+        f"Percentages by the {choice.rule} rule; Solve columns: {shown} environments, mean over scenarios; "
         "Avg: mean of the eight columns before it; -: not played, or not whole."
     ]
     if choice.published:
         notes.append("(published): figures of the paper's Table 2 (arXiv 2508.08791), not measured here.")
         if environments != "paper":
-            notes.append(f"The published Solve columns are of paper_* environments, not of {environments}_*.")
+            notes.append(f"The published Solve columns are of paper_* environments, not of {shown}.")
     return notes
 
 

@@ -32,7 +32,7 @@ def scenario_table(runs: Sequence[Run], rule: str) -> Table:
         TableRow(
             [
                 text_cell(run.label + mark + failed_mark(_tasks(run.summary, family))),
-                text_cell(f"{family}_*"),
+                text_cell(family_glob(family)),
                 *_cells(run.summary, family, RULES[rule]),
             ]
         )
@@ -48,14 +48,21 @@ def _families(tasks: Iterable[str]) -> list[str]:
 
 
 def _family(task: str) -> str | None:
-    """`micro` of `micro_parallel_single_hop`; None for a task that is no scenario of a family."""
-    kind = max((kind for kind in SCENARIOS if task.endswith(f"_{kind}")), key=len, default=None)
-    return None if kind is None else task.removesuffix(f"_{kind}")
+    """`micro` of `micro_parallel_single_hop`, `micro@1` of its version 1; None for what is no scenario of a family."""
+    name, at, version = task.partition("@")
+    kind = max((kind for kind in SCENARIOS if name.endswith(f"_{kind}")), key=len, default=None)
+    return None if kind is None else name.removesuffix(f"_{kind}") + at + version
+
+
+def family_glob(family: str, scenario: str = "*") -> str:
+    """The names of a family's tasks, or that of one scenario: `micro_*`, `micro_*@1`."""
+    name, at, version = family.partition("@")
+    return f"{name}_{scenario}{at}{version}"
 
 
 def _tasks(summary: Summary, family: str) -> list[SummaryEntry | None]:
     """The family's four scenarios, None for one that was not played."""
-    return [summary["tasks"].get(f"{family}_{kind}") for kind in SCENARIOS]
+    return [summary["tasks"].get(family_glob(family, kind)) for kind in SCENARIOS]
 
 
 def _cells(summary: Summary, family: str, prefix: str) -> list[TableCell]:

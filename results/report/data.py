@@ -14,6 +14,7 @@ from harness.console.tables import verifier_note
 from harness.data.schema import Manifest, Record, Summary
 from harness.errors import UsageError
 from harness.evaluation.run_tasks import load_run_tasks
+from harness.evaluation.versions import name_tasks
 from harness.metrics import HEADLINE
 from harness.runs.directory import RunDirectory
 from harness.runs.record import to_trajectory
@@ -103,7 +104,9 @@ def _samples(directory: RunDirectory) -> tuple[dict[tuple[str, str], Sample], li
         tasks = load_run_tasks(directory)
     except UsageError as error:
         return {}, [f"Without gold, so without the causes and graphs that need it: {error}"]
-    return {(name, sample): found for name, (_, samples) in tasks.items() for sample, found in samples.items()}, []
+    shown = name_tasks(directory.manifest)
+    named = {shown.get(name, name): samples for name, (_, samples) in tasks.items()}
+    return {(name, sample): found for name, samples in named.items() for sample, found in samples.items()}, []
 
 
 def _torn(directory: RunDirectory) -> Iterator[str]:

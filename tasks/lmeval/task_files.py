@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from harness.data import jsonio
 from harness.errors import UsageError
 from harness.metrics import find_metric
 from harness.registry import all_tasks, groups_of
-from harness.types import Trajectory, Usage
+from harness.types import Task, Trajectory, Usage
 from tasks.lmeval.benchmarks import BENCHMARKS
 from tasks.lmeval.documents import find_task
 
@@ -44,27 +44,27 @@ def make_task_files(data: Mapping[str, Path]) -> dict[str, str]:
         if task.name not in own and task.scripted_user is None and task.state is None
     ]
     paths = {name: str(path.resolve()) for name, path in data.items()}
-    headlines = {task.name: task.headline for task in tasks}
+    known = {task.name: task for task in tasks}
     groups = groups_of(tasks, data)
     return {
-        **{f"{task.name}.yaml": _task(task.name, task.headline, paths) for task in tasks},
-        **{f"{group}.group.yaml": _group(group, names, headlines[names[0]]) for group, names in groups.items()},
+        **{f"{task.name}.yaml": _task(task, paths) for task in tasks},
+        **{f"{group}.group.yaml": _group(group, [known[name] for name in names]) for group, names in groups.items()},
     }
 
 
-def _task(name: str, headline: str, paths: Mapping[str, str]) -> str:
+def _task(task: Task, paths: Mapping[str, str]) -> str:
     """lm-eval's configuration of a task. YAML holds JSON; only the two functions are not JSON."""
     fields = {
-        "task": name,
-        "dataset_kwargs": {"task": name, "data": paths},
+        "task": task.name,
+        "dataset_kwargs": {"task": task.name, "data": paths},
         "test_split": "test",
         "output_type": "generate_until",
         "doc_to_text": "prompt",
         "doc_to_target": "answer",
         "generation_kwargs": {"until": ["\nObservation:"], "do_sample": False, "max_gen_toks": NEW_TOKENS},
-        "metric_list": _metrics(name, headline, paths),
+        "metric_list": _metrics(task.name, task.headline, paths),
         "num_fewshot": 0,
-        "metadata": {"version": 1},
+        "metadata": {"version": task.version},
     }
     functions = {"custom_dataset": "dataset", "process_results": "process_results"}
     lines = [f"{key}: {json.dumps(value)}" for key, value in fields.items()]
@@ -86,12 +86,12 @@ def _metrics(name: str, headline: str, paths: Mapping[str, str]) -> list[dict[st
     ]
 
 
-def _group(group: str, names: list[str], headline: str) -> str:
+def _group(group: str, tasks: Sequence[Task]) -> str:
     """A group as here: the mean of its tasks, each counted once."""
     fields = {
         "group": group,
-        "task": names,
-        "aggregate_metric_list": [{"metric": headline, "aggregation": "mean", "weight_by_size": False}],
-        "metadata": {"version": 1},
+        "task": [task.name for task in tasks],
+        "aggregate_metric_list": [{"metric": tasks[0].headline, "aggregation": "mean", "weight_by_size": False}],
+        "metadata": {"version": max(task.version for task in tasks)},
     }
     return "\n".join(f"{key}: {json.dumps(value)}" for key, value in fields.items()) + "\n"

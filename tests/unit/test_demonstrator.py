@@ -14,7 +14,7 @@ from trainer.sft.demonstrator import Demonstrator, Flaws, play_demonstrations
 
 @pytest.fixture(scope="module")
 def samples():
-    return read_samples(FOLDER / "micro.jsonl.xz")
+    return read_samples(FOLDER / "micro@1.jsonl.xz")
 
 
 @pytest.fixture(scope="module")
