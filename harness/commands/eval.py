@@ -29,7 +29,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action="extend",
         required=True,
         metavar="GLOB",
-        help="task names, globs, paths of data or task files",
+        help="task names (NAME@N: version N), globs, paths of data or task files",
     )
     add_data_option(parser)
     add("--limit", type=at_least(1), metavar="N", help="N samples a task: a seeded, stratified subset")

@@ -101,9 +101,12 @@ class Replay(Model):
         self._recordings = recordings
 
     def check(self, samples: Sequence[Sample]) -> None:
-        """Raises UsageError where lines were recorded on another file than this: none of their tools is there."""
-        lines = {sample.metadata.get("line"): sample for sample in samples}
-        pairs = [(said, lines[key]) for key, said in self._recordings.items() if key in lines]
+        """Raises UsageError where what was recorded of these lines or samples was so on others, such as an earlier
+        version of a task: none of their tools is there."""
+        known: dict[Hashable, Sample] = {sample.metadata.get("line"): sample for sample in samples}
+        known |= {sample.id: sample for sample in samples if sample.codes}
+        named = [(key[1] if isinstance(key, tuple) else key, said) for key, said in self._recordings.items()]
+        pairs = [(said, known[key]) for key, said in named if key in known]
         called = [(call.name, sample) for said, sample in pairs for turn in said for call in turn.tool_calls]
         if called and not any(name in sample.codes for name, sample in called):
             raise UsageError(f"{self.name} was recorded on other tasks: none of its tools is in these.")

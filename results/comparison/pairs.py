@@ -13,6 +13,7 @@ from typing import Any, Literal
 from harness.data.schema import Record
 from harness.errors import UsageError
 from harness.runs.directory import record_order
+from harness.runs.identity import version_of
 from results.runs import Run
 
 
@@ -90,7 +91,10 @@ def _differs(base: Run, run: Run, task: str) -> str | None:
 
 def _versions(base: Run, run: Run) -> str:
     """What is said where they played different versions of a task; nothing where they did not."""
-    mine, other = ({name.partition("@")[0]: name for name in one.manifest["tasks"]} for one in (base, run))
+    mine, other = (
+        {name.removesuffix(f"@{version_of(entry)}"): name for name, entry in one.manifest["tasks"].items()}
+        for one in (base, run)
+    )
     name = next((name for name in mine if name in other), None)
     return f" ({mine[name]} there, {other[name]} here: other questions under one name)" if name else ""
 

@@ -40,7 +40,7 @@ def test_a_committed_run_is_rescored_and_resumed_with_the_keys_it_has(old):
     assert "0 changed" in done.stdout and 0 < len(there) < len(kept)
     assert scored(there) == scored(kept[record["key"]] for record in there)
     done = harness(
-        *("eval", "--model", "policy/random", "--tasks", "ftrl_*", "--out", run, "--resume", "--concurrency", 4)
+        *("eval", "--model", "policy/random", "--tasks", "ftrl_*@1", "--out", run, "--resume", "--concurrency", 4)
     )
     assert done.returncode == 0, done.stderr
     assert episodes(run)[: len(there)] == there
