@@ -33,11 +33,13 @@ def bundle(tmp_path, monkeypatch):
     first = [bundled for bundled in synthesised.BUILDS if bundled.version == 1]
     monkeypatch.setattr(synthesised, "FOLDER", folder)
     monkeypatch.setattr(synthesised, "BUILDS", first)
+    monkeypatch.setattr(synthesised, "GENERATION", 1)
     synthesised._everything.cache_clear()
 
     def add_second_version():
         second = [replace(bundled, version=2, generation=2) for bundled in first]
         monkeypatch.setattr(synthesised, "BUILDS", [*second, *first])
+        monkeypatch.setattr(synthesised, "GENERATION", 2)
 
     yield add_second_version
     synthesised._everything.cache_clear()
@@ -124,11 +126,11 @@ def test_the_list_has_current_tasks_and_says_that_there_are_others(bundle, comma
     assert sum(line.startswith("ftrl_") for line in said.splitlines()) == len(synthesised.SCENARIOS)
     assert "Earlier versions: ftrl_*@1, micro_*@1, step_micro_*@1, step_ftrl_*@1." in said
     status, said, _ = command("list", "ftrl_*@1")
-    assert status == 0 and "--generation" not in said
+    assert status == 0 and said.count(f"--seed {synthesised.SEED} --generation 1, bundled") == 4
     assert [line.split()[:3] for line in said.splitlines()[2:6]] == [
         [f"ftrl_{kind}@1", str(EACH), "ftrl@1"] for kind in synthesised.SCENARIOS
     ]
-    assert f"--seed {synthesised.SEED} --generation 2" in command("list", "ftrl_*")[1]
+    assert command("list", "ftrl_*")[1].count(f"--seed {synthesised.SEED}, bundled") == 4
 
 
 # --- a run of version 1 ------------------------------------------------------------------------------------------
