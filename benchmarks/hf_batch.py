@@ -25,9 +25,9 @@ from harness.evaluation.evaluate import evaluate
 from harness.evaluation.plan import Plan, Player
 from harness.models import ModelOptions
 from harness.models.local.hf import HFModel, load_directory
+from harness.registry import select_tasks
 from harness.sandbox import Sandbox
 from harness.types import ModelRequest, Sampling
-from tasks.synthesised import micro
 
 BUNDLED = Path(__file__).parents[1] / "trainer" / "bundled" / "tiny-base"
 Calls = dict[tuple[str, str], list[Any]]
@@ -65,7 +65,7 @@ def main() -> int:
 
 def first_episodes(count: int) -> Plan:
     """The first episodes of every micro task, as many of each."""
-    tasks = micro({})
+    tasks = select_tasks(["micro_*"], {})
     share = -(-count // len(tasks))
     samples = {task.name: list(task.load())[:share] for task in tasks}
     return Plan(tasks, samples, {}, Sampling(0.0, 120))

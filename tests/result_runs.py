@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.data import jsonio
+from harness.registry import current_versions
 from harness.runs.directory import RUN_SCHEMA, RunDirectory, record_to_line
 from harness.runs.summary import summarise_run
 
@@ -17,8 +18,10 @@ KINDS = ("single_hop", "parallel_single_hop", "multi_hop", "parallel_multi_hop")
 
 
 def write_run(path: Path, tasks: Tasks, **about: Any) -> Path:
-    """A finished run. `about`: model, reasoning, groups, clusters (task to sample to cluster; default: its own),
-    headline, success, verifier, fingerprints, sampling, floors and weights (by task), tables."""
+    """A finished run of the tasks' current versions. `about`: model, reasoning, groups, clusters (task to sample to
+    cluster; default: its own), headline, success, verifier, fingerprints, sampling, floors and weights (by task),
+    tables."""
+    current = current_versions()
     epochs = len(next(iter(next(iter(tasks.values())).values())))
     model = about.get("model", "test/model")
     manifest = {
@@ -38,6 +41,7 @@ def write_run(path: Path, tasks: Tasks, **about: Any) -> Path:
             name: {
                 "headline": about.get("headline", "solve_f1"),
                 "success": about.get("success", ["answer_accuracy"]),
+                "version": current.get(name, 1),
                 **({"floor": about["floors"][name]} if name in about.get("floors", {}) else {}),
                 **({"weight": about["weights"][name]} if name in about.get("weights", {}) else {}),
                 "clusters": about.get("clusters", {}).get(name) or {sample: f"{name}/{sample}" for sample in samples},

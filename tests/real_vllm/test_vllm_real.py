@@ -25,10 +25,10 @@ pytest.importorskip("vllm", reason="needs vLLM, in an environment of its own: do
 from harness.models import ModelOptions
 from harness.models.local import hf, vllm, vllm_server
 from harness.models.local.vllm_server import VLLMDialect, VLLMServerModel
+from harness.registry import select_tasks
 from harness.rollout import Episode, play_episode
 from harness.sandbox import Sandbox
 from harness.types import ModelRequest, Reasoning, Reply, Sampling
-from tasks.synthesised import micro
 
 FOLDER = ROOT / "trainer" / "bundled" / "tiny-base"
 EPISODES_A_TASK = 40
@@ -74,7 +74,7 @@ def played(network: hf.HFModel) -> list[Turn]:
             return reply
 
     with Sandbox() as sandbox:
-        for task in micro({}):
+        for task in select_tasks(["micro_*"], {}):
             for sample in task.load()[:EPISODES_A_TASK]:
                 with sandbox.episode() as tools:
                     play_episode(Episode(sample, SAMPLING, task=task.name), task.environment(sample), Recorded(), tools)
