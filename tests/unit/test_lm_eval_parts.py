@@ -9,11 +9,10 @@ from hypothesis import strategies as st
 
 from harness.environment import ToolEnvironment
 from harness.errors import UsageError
-from harness.registry import all_tasks
+from harness.registry import all_tasks, select_tasks
 from harness.rollout import Episode, play_episode
 from harness.sandbox import Sandbox
 from harness.types import Message, Reply, Trajectory, Usage
-from tasks import first_turn
 from tasks.lmeval import code
 from tasks.lmeval.benchmarks import BENCHMARKS
 from tasks.lmeval.replies import continuation, read_chat, stop_strings, write_chat
@@ -69,7 +68,7 @@ def test_stop_strings_come_in_two_shapes():
 # --- first turns -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("task", first_turn.tasks({}), ids=lambda task: task.name)
+@pytest.mark.parametrize("task", select_tasks(["step_*"], {}), ids=lambda task: task.name)
 def test_the_gold_of_a_first_turn_scores_one(task):
     wholes = {sample.id: sample for sample in all_tasks({})[task.name.removeprefix("step_")].load()}
     with Sandbox() as sandbox:
@@ -89,7 +88,7 @@ def test_the_gold_of_a_first_turn_scores_one(task):
 
 
 def test_a_first_turn_is_a_task_of_its_own():
-    whole, first = all_tasks({})["micro_multi_hop"].load()[0], first_turn.tasks({})[2].load()[0]
+    whole, first = all_tasks({})["micro_multi_hop"].load()[0], all_tasks({})["step_micro_multi_hop"].load()[0]
     assert len(whole.gold.sub_answers) > len(first.gold.sub_answers) == 1
     assert isinstance(all_tasks({})["micro_multi_hop"].environment(whole), ToolEnvironment)
     assert first.metadata["digest"]
