@@ -145,6 +145,8 @@ def extract_json_object(text: str) -> JSONObject:
             return parse_json_object(json.dumps(value, ensure_ascii=True))
         except (ValueError, RecursionError) as error:
             troubles.append(str(error))
+    if not text.strip():
+        raise InvalidReply("empty", "it is empty.")
     raise InvalidReply("not_json", f"it holds no JSON object ({troubles[0] if troubles else 'there is no { in it'}).")
 
 

@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from envbuilder.model.author import InvalidReply
+from envbuilder.model.final_answer import check_final
 from envbuilder.model.requests import EnvironmentRequest, ScalingTargets
 from envbuilder.records import Document, Hop, HopCall, QuestionKind, Scenario, Toolset
 from harness.sandbox.screen import is_plain_source
@@ -36,6 +37,7 @@ def check_scenario(scenario: Scenario, request: EnvironmentRequest) -> None:
         if any(earlier >= index for earlier in hop.depends_on):
             raise InvalidReply("dependencies", f"sub-question {index} depends on itself or on a later one.")
         check_answer(scenario, index)
+        check_naming(scenario, index)
     if (found := kind_of(scenario.hops)) != scenario.kind:
         raise InvalidReply(
             "kind",
@@ -77,15 +79,22 @@ def check_answer(scenario: Scenario, index: int) -> None:
             raise InvalidReply("leak", f"{where} states {answer!r}, which is the answer of sub-question {index}.")
 
 
-def check_final(scenario: Scenario, given: str | None) -> None:
-    if given is not None and not same_fact(scenario.answer, given):
-        raise InvalidReply("answer", f"the answer is given as {given!r}, and {scenario.answer!r} was said.")
-    if scenario.kind == "single_hop" and not same_fact(scenario.answer, scenario.hops[0].answer):
-        raise InvalidReply("answer", "the answer of a single_hop problem is the answer of its sub-question.")
+def check_naming(scenario: Scenario, index: int) -> None:
+    """A sub-question names no answer but those that it builds on."""
+    known = ancestors(scenario, index)
+    for other, hop in enumerate(scenario.hops):
+        if other != index and other not in known and mentions(scenario.hops[index].question, hop.answer):
+            raise InvalidReply(
+                "dependencies",
+                f"sub-question {index} states {hop.answer!r}, the answer of sub-question {other}, "
+                "and does not depend on it.",
+            )
 
 
-def same_fact(one: str, other: str) -> bool:
-    return mentions(one, other) or mentions(other, one)
+def ancestors(scenario: Scenario, index: int) -> set[int]:
+    """The earlier sub-questions that one builds on, directly or not; dependencies go backwards."""
+    direct = scenario.hops[index].depends_on
+    return set(direct).union(*(ancestors(scenario, earlier) for earlier in direct))
 
 
 def states_answer(text: str, answer: str) -> bool:
@@ -154,24 +163,38 @@ def check_leaks(scenario: Scenario, document: Document) -> None:
             raise InvalidReply("leak", f"{where}: it may be in no name, description, enumeration, default or limit.")
 
 
-def check_integrated(before: Sequence[Document], after: Sequence[Document]) -> None:
-    if len(after) > len(before):
-        raise InvalidReply("scope", f"there were {len(before)} documents to merge, and now there are {len(after)}.")
+def check_merged(before: Sequence[Document], merged: Sequence[Document]) -> None:
+    """Each merged document takes the place of two whole documents or more, and none is taken twice."""
+    served = Counter(hop for document in merged for hop in document.serves)
+    for document in merged:
+        if sum(set(old.serves) <= set(document.serves) for old in before) < 2:
+            raise InvalidReply(
+                "scope", f"{document.name!r} must serve all sub-questions of the documents it merges, at least two."
+            )
+    for old in before:
+        if len({served[hop] for hop in old.serves}) > 1 or any(served[hop] > 1 for hop in old.serves):
+            raise InvalidReply("scope", f"the document {old.name!r} must be merged once, as a whole, or not at all.")
+
+
+def check_changes(before: Sequence[Document], changes: Sequence[JSONObject]) -> None:
+    """Every change is one of a document that is there, and the only one of it."""
+    names = Counter(change["name"] for change in changes)
+    if unknown := sorted(set(names) - {document.name for document in before}):
+        raise InvalidReply(
+            "scope", f"there is no document {unknown[0]!r}; the documents are {', '.join(d.name for d in before)}."
+        )
+    if twice := [name for name, n in names.items() if n > 1]:
+        raise InvalidReply("scope", f"{twice[0]!r} is changed more than once; say all of it in one change.")
 
 
 def check_scaled(
     toolset: Toolset, after: Sequence[Document], distractors: Sequence[Document], scale: ScalingTargets
 ) -> None:
     """The documents are the same tools, as much harder as was asked."""
-    before, wanted = toolset.documents, scale.distractor_count(toolset.scenario.kind)
-    if [(old.name, old.serves) for old in before] != [(new.name, new.serves) for new in after]:
-        raise InvalidReply(
-            "scope",
-            f"the documents must stay {', '.join(d.name for d in before)}, in this order, and serve what they served.",
-        )
+    wanted = scale.distractor_count(toolset.scenario.kind)
     if len(distractors) != wanted:
         raise InvalidReply("level", f"{wanted} distractors were asked for, not {len(distractors)}.")
-    for old, new in zip(before, after, strict=True):
+    for old, new in zip(toolset.documents, after, strict=True):
         check_level(old, new, scale)
 
 
@@ -189,8 +212,6 @@ def check_level(old: Document, new: Document, scale: ScalingTargets) -> None:
             f"{new.name!r} has {typed} parameters that are more than a plain string, "
             f"and {scale.typed_parameters} were asked for.",
         )
-    if added := sorted(set(new.parameters["required"]) - set(old.parameters["properties"])):
-        raise InvalidReply("level", f"the new parameter {added[0]!r} of {new.name!r} must be optional.")
 
 
 def is_typed(schema: Mapping[str, Any]) -> bool:
@@ -225,6 +246,7 @@ def check_arguments(scenario: Scenario, document: Document, call: HopCall) -> No
         raise InvalidReply("arguments", f"{where} are too long.")
     if trouble := schema_trouble(document.parameters, call.arguments):
         raise InvalidReply("arguments", f"{where} do not fit the document: {trouble}")
+    check_said(scenario, document, call)
     hop = scenario.hops[call.solves]
     if output_solves(call, json.dumps({"value": hop.answer}), hop.answer) is False:
         raise InvalidReply("echo", f"{where} state {hop.answer!r}, which is its answer.")
@@ -234,6 +256,28 @@ def check_arguments(scenario: Scenario, document: Document, call: HopCall) -> No
             raise InvalidReply(
                 "order", f"{where} do not hold {answer!r}, the answer of sub-question {earlier}, on which it depends."
             )
+
+
+def check_said(scenario: Scenario, document: Document, call: HopCall) -> None:
+    """What the arguments say can be known: from the question, from the answers before, or from the document."""
+    before = [scenario.hops[earlier].answer for earlier in sorted(ancestors(scenario, call.solves))]
+    known = set(tokens(" ; ".join([scenario.question, *before, json.dumps(document.parameters, ensure_ascii=False)])))
+    for name, value in call.arguments.items():
+        for text in texts_in(value):
+            words = set(tokens(text))
+            if len(words & known) * 2 < len(words):
+                raise InvalidReply(
+                    "unsaid",
+                    f"nobody can know the argument {name!r} of sub-question {call.solves}, {text!r}: neither the "
+                    "question nor an answer that it depends on says it.",
+                )
+
+
+def texts_in(value: object) -> list[str]:
+    """The texts of an argument, however deep."""
+    if isinstance(value, dict | list):
+        return [text for item in (value.values() if isinstance(value, dict) else value) for text in texts_in(item)]
+    return [value] if isinstance(value, str) else []
 
 
 def has_huge_number(value: object) -> bool:
@@ -358,3 +402,33 @@ def check_signature(document: Document, arguments: ast.arguments) -> None:
         raise InvalidReply(
             "signature", f"the parameter {extra[0]!r} of {document.name} needs a default: it is not required."
         )
+
+
+def check_use(document: Document, source: str) -> None:
+    """Every parameter is read somewhere; whether it changes anything is seen when the code runs."""
+    function = next(
+        node for node in parse(source).body if isinstance(node, ast.FunctionDef) and node.name == document.name
+    )
+    read = {node.id for node in ast.walk(function) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
+    unread = sorted(set(document.parameters["properties"]) - read)
+    if unread and function.args.kwarg is None:
+        raise InvalidReply("ignored", f"{document.name} never reads its parameter {unread[0]!r}.")
+
+
+def check_literals(scenario: Scenario, document: Document, source: str) -> None:
+    """A distractor holds no answer that ends a way: of a sub-question on which no other depends."""
+    found = json.dumps(
+        [node.value for node in ast.walk(parse(source)) if isinstance(node, ast.Constant) and is_value(node.value)]
+    )
+    built_on = {earlier for hop in scenario.hops for earlier in hop.depends_on}
+    for index, hop in enumerate(scenario.hops):
+        if index not in built_on and mentions(found, hop.answer):
+            raise InvalidReply(
+                "answers",
+                f"the distractor {document.name} holds {hop.answer!r}, the answer of sub-question {index}; "
+                "put another value there.",
+            )
+
+
+def is_value(value: object) -> bool:
+    return isinstance(value, str | int | float) and not isinstance(value, bool)

@@ -28,7 +28,18 @@ from harness.types import Model, Sampling
 
 HOPELESS = REFUSED_AT_THE_DOOR | {"insufficient_quota"}
 """Failures that every further request would share: they end the build, which can be resumed."""
-PROMPTS = ("scenario", "topic", "question", "documents", "integration", "scaling", "calls", "code", "repair")
+PROMPTS = (
+    "scenario",
+    "topic",
+    "question",
+    "documents",
+    "integration",
+    "scaling",
+    "calls",
+    "code",
+    "distractor",
+    "repair",
+)
 
 Result = DeployedToolset | Rejection
 

@@ -120,7 +120,7 @@ def _hops(size: Size, kind: QuestionKind, seed: str) -> int:
 def _topic(pairs: Sequence[tuple[str, str]], position: int) -> str:
     topic, aspect = pairs[position % len(pairs)]
     variant = position // len(pairs)
-    return f"{topic}, and {aspect}" + (f" (variant {variant + 1})" if variant else "")
+    return f"{topic}, and {aspect}" + (f"; skip the first {variant} ideas that come to mind" if variant else "")
 
 
 def read_questions(path: Path, kind: QuestionKind | None = None) -> tuple[EnvironmentRequest, ...]:

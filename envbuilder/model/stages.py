@@ -7,6 +7,7 @@ another, and then for one function at a time, which is repaired on its own.
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -96,13 +97,25 @@ async def integrate_documents(shop: StageContext, toolset: Toolset, ledger: Stag
         return toolset
 
     async def accept(reply: JSONObject) -> Toolset:
-        found = documents_of(reply["documents"])
+        merged = documents_of(reply["merged"])
+        checks.check_merged(toolset.documents, merged)
+        found = with_merged(toolset.documents, merged)
         checks.check_documents(toolset.scenario, found)
-        checks.check_integrated(toolset.documents, found)
         return replace(toolset, documents=found)
 
     prompt = fill_prompt("integration", hops=listed(toolset.scenario), documents=as_json(toolset.documents))
-    return await shop.author.ask(prompt, "documents", accept, ledger)
+    return await shop.author.ask(prompt, "integration", accept, ledger)
+
+
+def with_merged(before: Sequence[Document], merged: Sequence[Document]) -> tuple[Document, ...]:
+    """Each merged document stands where the first of those stood that it replaces."""
+    into = {hop: document for document in merged for hop in document.serves}
+    found: list[Document] = []
+    for old in before:
+        new = into.get(old.serves[0], old)
+        if new not in found:
+            found.append(new)
+    return tuple(found)
 
 
 async def scale_toolset(shop: StageContext, toolset: Toolset, ledger: StageUsage) -> Toolset:
@@ -112,13 +125,15 @@ async def scale_toolset(shop: StageContext, toolset: Toolset, ledger: StageUsage
         return toolset
 
     async def accept(reply: JSONObject) -> Toolset:
-        found, extra = documents_of(reply["documents"]), documents_of(reply["distractors"])
+        checks.check_changes(toolset.documents, reply["changes"])
+        found, extra = with_changes(toolset.documents, reply["changes"]), documents_of(reply["distractors"])
         checks.check_documents(made, found, extra)
         checks.check_scaled(toolset, found, extra, scale)
         return replace(toolset, documents=(*found, *extra))
 
     prompt = fill_prompt(
         "scaling",
+        question=made.question,
         hops=listed(made),
         documents=as_json(toolset.documents),
         functionality=scale.levels.generalise,
@@ -130,6 +145,21 @@ async def scale_toolset(shop: StageContext, toolset: Toolset, ledger: StageUsage
         distractors=scale.distractor_count(made.kind),
     )
     return await shop.author.ask(prompt, "scaling", accept, ledger)
+
+
+def with_changes(before: Sequence[Document], changes: Sequence[JSONObject]) -> tuple[Document, ...]:
+    """The documents with new descriptions and parameters; names, what they serve and what they require stay."""
+    by_name = {change["name"]: change for change in changes}
+    return tuple(changed(document, by_name.get(document.name, {})) for document in before)
+
+
+def changed(document: Document, change: JSONObject) -> Document:
+    parameters = document.parameters
+    return replace(
+        document,
+        description=change.get("description", document.description).strip(),
+        parameters={**parameters, "properties": {**parameters["properties"], **change.get("properties", {})}},
+    )
 
 
 def documents_of(found: Sequence[JSONObject]) -> tuple[Document, ...]:
@@ -167,9 +197,7 @@ def listed(made: Scenario, answers: bool = False) -> str:
 async def deploy_toolset(shop: StageContext, toolset: Toolset, ledger: StageUsage) -> DeployedToolset:
     """Gold calls, then a function for every document, then the proof that the calls solve the environment."""
     calls = await gold_calls(shop, toolset, ledger)
-    codes = {
-        document.name: await code(shop, toolset.scenario, document, calls, ledger) for document in toolset.documents
-    }
+    codes = await all_code(shop, toolset, calls, ledger)
     await shop.trial.check_gold_calls(toolset.scenario, codes, calls)
     return DeployedToolset(replace(toolset, calls=calls), codes)
 
@@ -183,8 +211,39 @@ async def gold_calls(shop: StageContext, toolset: Toolset, ledger: StageUsage) -
         checks.check_calls(made, serving, found)
         return found
 
-    prompt = fill_prompt("calls", answers=listed(made, answers=True), documents=as_json(serving))
+    prompt = fill_prompt(
+        "calls", question=made.question, answers=listed(made, answers=True), documents=as_json(serving)
+    )
     return await shop.author.ask(prompt, "calls", accept, ledger)
+
+
+async def all_code(
+    shop: StageContext, toolset: Toolset, calls: Sequence[HopCall], ledger: StageUsage
+) -> dict[str, str]:
+    """Every document's function: first those that serve, because an environment may fail there, then the others."""
+    made, serving = toolset.scenario, [document for document in toolset.documents if document.serves]
+    sources = await code_side_by_side(shop, made, serving, calls, ledger)
+    others = [document for document in toolset.documents if not document.serves]
+    return sources | await code_side_by_side(shop, made, others, calls, ledger)
+
+
+async def code_side_by_side(
+    shop: StageContext, made: Scenario, documents: Sequence[Document], calls: Sequence[HopCall], ledger: StageUsage
+) -> dict[str, str]:
+    """The functions of documents, asked for at once. The ledger is in their order, whoever comes first, and so is the
+    failure that is raised."""
+    ledgers = [StageUsage() for _ in documents]
+    asked = [code(shop, made, document, calls, own) for document, own in zip(documents, ledgers, strict=True)]
+    found = await asyncio.gather(*asked, return_exceptions=True)
+    for own in ledgers:
+        ledger.usage += own.usage
+        ledger.faults += own.faults
+    sources: dict[str, str] = {}
+    for document, source in zip(documents, found, strict=True):
+        if isinstance(source, BaseException):
+            raise source
+        sources[document.name] = source
+    return sources
 
 
 async def code(
@@ -198,7 +257,9 @@ async def code(
         if own:
             await shop.trial.check_gold_tool(made, document, source, own)
         else:
-            await shop.trial.check_distractor(document, source)
+            checks.check_literals(made, document, source)
+            await shop.trial.check_distractor(made, document, source, reply.get("example"))
+        checks.check_use(document, source)
         return source
 
     prompt = fill_prompt(
@@ -207,13 +268,14 @@ async def code(
         function=document.name,
         cases=cases(made, own),
         modules=", ".join(checks.MODULES),
+        example="" if own else '"example": {}, ',
     )
     return await shop.author.ask(prompt, "code", accept, ledger)
 
 
 def cases(made: Scenario, own: Sequence[HopCall]) -> str:
     if not own:
-        return "It is a distractor: no sub-question needs it, and it must work like a real service all the same."
+        return fill_prompt("distractor", question=made.question)
     lines = (
         f"- {json_line(call.arguments)} gives an output that contains {made.hops[call.solves].answer!r}" for call in own
     )

@@ -16,7 +16,8 @@ from datetime import date, timedelta
 from typing import Any
 
 from envbuilder.model.author import InvalidReply
-from envbuilder.model.checks import mentions, output_solves, passes_answer_on
+from envbuilder.model.checks import mentions, output_solves, passes_answer_on, schema_trouble
+from envbuilder.model.effects import base_calls, changed_calls, is_extra
 from envbuilder.records import Document, HopCall, Scenario
 from harness.data.schema_values import plain_value
 from harness.sandbox import Sandbox
@@ -61,14 +62,27 @@ class ToolTrial:
         for call in calls:
             for probe in make_probes(scenario, document, call, calls):
                 await self._wrong(document, source, call, probe, scenario.hops[call.solves].answer)
+        await self._check_effects(document, source, [call.arguments for call in calls])
 
-    async def check_distractor(self, document: Document, source: str) -> None:
-        """Accepts the code of a tool that serves none: whatever it says, it must say it in time and harmlessly."""
-        arguments = defaults(document)
-        result = await self._run(document, source, arguments)
-        refuse_danger(result, arguments)
-        if result.status != "ok":
-            raise InvalidReply(*fault(result, arguments))
+    async def check_distractor(
+        self, scenario: Scenario, document: Document, source: str, example: JSONObject | None
+    ) -> None:
+        """Accepts the code of a tool that serves none: it works for its example, and does not answer."""
+        if example is None:
+            raise InvalidReply("example", 'there must be an "example": the arguments of a call that returns data.')
+        if trouble := schema_trouble(document.parameters, example):
+            raise InvalidReply("example", f"the example does not fit the document: {trouble}")
+        for arguments in (defaults(document), example):
+            result = await self._run(document, source, arguments)
+            refuse_danger(result, arguments)
+            if result.status != "ok":
+                raise InvalidReply(*fault(result, arguments))
+        if strict.is_error("ok", result.output):
+            raise InvalidReply("example", f"the example gives the error {shown(result.output)}, and must give data.")
+        for index, hop in enumerate(scenario.hops):
+            if mentions(result.output, hop.answer) and not mentions(json.dumps(example), hop.answer):
+                raise InvalidReply("answers", f"the example gives {hop.answer!r}, the answer of sub-question {index}.")
+        await self._check_effects(document, source, [example])
 
     async def check_gold_calls(self, scenario: Scenario, codes: Mapping[str, str], calls: Sequence[HopCall]) -> None:
         """The proof of the whole environment: its gold calls, in one episode, solve every sub-answer."""
@@ -103,9 +117,26 @@ class ToolTrial:
         sentence = f"{said(probe.arguments)}, with {probe.what}, still gives {answer!r}: it must depend on them."
         raise InvalidReply(probe.reason, sentence)
 
+    async def _check_effects(self, document: Document, source: str, calls: Sequence[JSONObject]) -> None:
+        """Every parameter matters: some other valid value of it gives another output."""
+        bases = base_calls(document, calls)
+        usual = [result.output for result in await self._run_all(document, source, bases)]
+        for name, schema in document.parameters["properties"].items():
+            tried = [(n, changed) for n, base in enumerate(bases) for changed in changed_calls(document, base, name)]
+            results = await self._run_all(document, source, [changed for _, changed in tried])
+            for (_, changed), result in zip(tried, results, strict=True):
+                refuse_broken(name, schema, changed, result)
+            same = [result.output == usual[n] for (n, _), result in zip(tried, results, strict=True)]
+            if same and all(same):
+                sentence = f"{said(tried[0][1])} gives what it gives with other values of {name!r}: {name} is ignored."
+                raise InvalidReply("ignored", sentence)
+
     async def _run(self, document: Document, source: str, arguments: JSONObject) -> ToolResult:
+        return (await self._run_all(document, source, [arguments]))[0]
+
+    async def _run_all(self, document: Document, source: str, many: Sequence[JSONObject]) -> list[ToolResult]:
         with self._sandbox.episode() as episode:
-            return (await episode.arun({document.name: source}, [(document.name, arguments)]))[0]
+            return await episode.arun({document.name: source}, [(document.name, arguments) for arguments in many])
 
 
 def record_of(call: HopCall, result: ToolResult) -> CallRecord:
@@ -119,6 +150,15 @@ def refuse_danger(result: ToolResult, arguments: JSONObject) -> None:
         raise InvalidReply("unsafe", f"{said(arguments)} reached for something outside: {shown(result.output)}.")
     if result.status in ("timeout", "killed"):
         raise InvalidReply(*fault(result, arguments))
+
+
+def refuse_broken(name: str, schema: JSONObject, arguments: JSONObject, result: ToolResult) -> None:
+    """A valid value of a parameter may find nothing, but it raises nothing; and what only adds finds what was there."""
+    refuse_danger(result, arguments)
+    if result.status != "ok":
+        raise InvalidReply(*fault(result, arguments))
+    if is_extra(name, schema) and strict.is_error("ok", result.output):
+        raise InvalidReply("promise", f"{said(arguments)} gives the error {shown(result.output)}: {name} only adds.")
 
 
 def fault(result: ToolResult, arguments: JSONObject) -> tuple[str, str]:

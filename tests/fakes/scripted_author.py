@@ -66,7 +66,12 @@ def plan(firm, kind):
 
 
 PARAMETERS = {"founder": ["firm"], "birth": ["person"], "days": ["first", "second"]}
-TABLES = {"founder": FOUNDERS, "birth": BORN}
+TABLES = {
+    "founder": FOUNDERS,
+    "birth": BORN,
+    "shares": {firm: f"{4100 + 37 * n} shares" for n, firm in enumerate(FIRMS)},
+    "staff": {firm: f"{230 + 19 * n} people" for n, firm in enumerate(FIRMS)},
+}
 
 
 def schema(names):
@@ -79,6 +84,9 @@ def doc(name, parameters, serves):
             "serves": serves}  # fmt: skip
 
 
+REMARKS = ["kept by hand", "checked twice", "never printed"]
+
+
 def source(tool, names, name):
     optional = ", limit=10"
     if tool == "days":
@@ -86,13 +94,13 @@ def source(tool, names, name):
             f"from datetime import date\n\ndef {name}(first, second{optional}):\n    try:\n"
             "        days = abs((date.fromisoformat(first) - date.fromisoformat(second)).days)\n"
             "    except ValueError:\n        return {'error': 'dates are written YYYY-MM-DD'}\n"
-            "    return {'gap': f'{days} days'}\n"
+            f"    return {{'gap': f'{{days}} days', 'remarks': {REMARKS}[:limit]}}\n"
         )
-    table = {key.lower(): value for key, value in TABLES.get(tool, FOUNDERS).items()}
+    table = {key.lower(): value for key, value in TABLES[tool].items()}
     return (
         f"TABLE = {table!r}\n\ndef {name}({', '.join(names)}{optional}):\n"
         f"    key = str({names[0]}).strip().lower()\n    if key not in TABLE:\n"
-        f"        return {{'error': 'nothing is known of ' + key}}\n    return {{'entry': TABLE[key]}}\n"
+        f"        return {{'error': 'nothing is known of ' + key}}\n    return {{'entry': TABLE[key], 'remarks': {REMARKS}[:limit]}}\n"
     )
 
 
@@ -119,12 +127,14 @@ def good(asked):
     if stage == "code":
         name = json.loads(said.partition("Document:\n")[2].partition("\n\n")[0])["name"]
         tool = name.rpartition("_")[2]
-        return {"code": source(tool, PARAMETERS.get(tool, ["firm"]), name)}
+        reply = {"code": source(tool, PARAMETERS.get(tool, ["firm"]), name)}
+        return reply if tool in PARAMETERS else {"example": {"firm": firm}, **reply}
     if stage == "scenario":
         kind = re.search(r"^Kind: (.*)$", said, re.MULTILINE)[1]
         kind = kind if kind in QUESTION_KINDS else "single_hop"
         hops = [item for item, _, _ in plan(firm, kind)]
-        return {"question": f"What is there to know about the house of {firm}?", "kind": kind,
+        firms = " and ".join([firm, FIRMS[(FIRMS.index(firm) + 1) % len(FIRMS)]][: 1 + kind.startswith("parallel")])
+        return {"question": f"What is there to know about the house of {firms}?", "kind": kind,
                 "answer": hops[-1]["answer"], "sub_questions": hops}  # fmt: skip
     return {"documents": documents, "integration": merged, "scaling": scaled, "calls": gold}[stage](
         firm, plan(firm, kind_in(said))
@@ -137,26 +147,34 @@ def documents(firm, steps):
     ]}  # fmt: skip
 
 
-def merged(firm, steps):
+def tools_of(firm, steps):
+    """The documents after integration."""
     tools = list(dict.fromkeys(tool for _, tool, _ in steps))
-    return {"documents": [
-        doc(f"{firm.lower()}_{tool}", schema(PARAMETERS[tool]), [n for n, step in enumerate(steps) if step[1] == tool])
-        for tool in tools
-    ]}  # fmt: skip
+    if len(tools) == len(steps):
+        return documents(firm, steps)["documents"]
+    served = {tool: [n for n, step in enumerate(steps) if step[1] == tool] for tool in tools}
+    return [
+        doc(f"{firm.lower()}_{tool}" if serves[1:] else f"{firm.lower()}_{serves[0]}_{tool}",
+            schema(PARAMETERS[tool]), serves)
+        for tool, serves in served.items()
+    ]  # fmt: skip
+
+
+def merged(firm, steps):
+    return {"merged": [item for item in tools_of(firm, steps) if item["serves"][1:]]}
 
 
 def scaled(firm, steps):
-    wide = merged(firm, steps)["documents"]
-    if len(steps) == 1:
-        wide = documents(firm, steps)["documents"]
+    limit = {"limit": {"type": "integer", "description": "How many remarks.", "default": 10}}
     extra = [doc(f"{firm.lower()}_{tool}", schema(["firm"]), []) for tool in ("shares", "staff")]
-    for item in (*wide, *extra):
-        item["parameters"]["properties"]["limit"] = {"type": "integer", "description": "How many.", "default": 10}
-    return {"documents": wide, "distractors": extra}
+    for item in extra:
+        item["parameters"]["properties"] |= limit
+    changes = [{"name": item["name"], "properties": limit} for item in tools_of(firm, steps)]
+    return {"changes": changes, "distractors": extra}
 
 
 def gold(firm, steps):
-    names = {n: item["name"] for item in scaled(firm, steps)["documents"] for n in item["serves"]}
+    names = {n: item["name"] for item in tools_of(firm, steps) for n in item["serves"]}
     return {"calls": [{"solves": n, "name": names[n], "arguments": step[2]} for n, step in enumerate(steps)]}
 
 
@@ -189,7 +207,8 @@ def build(script, wanted, folder, sandbox, **options):
 
 async def build_at(url, wanted, folder, sandbox, spy=None, on_done=None, **options):
     args = {"max_retry_wait": "0.01", "timeout": "5"}
-    model = openai.load("author", ModelOptions(args=args, base_url=url, environ={}))
+    at_once = options.get("concurrency", 8)
+    model = openai.load("author", ModelOptions(args=args, base_url=url, concurrency=at_once, environ={}))
     model.fingerprint = {"name": "author"}  # the port is another one each time
     generator = ModelGenerator(spy(model) if spy else model, sandbox, **{**LIGHT, **options})
     try:

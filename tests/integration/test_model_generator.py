@@ -67,9 +67,9 @@ def test_a_good_author_gives_an_environment_that_its_gold_solves(kind, tmp_path,
 def test_overlapping_documents_become_one_tool(tmp_path, sandbox):
     [deployed], _, _ = build(author(), requests("parallel_multi_hop", "Castelin"), tmp_path / "stages", sandbox)
     serving = {document.name: document.serves for document in deployed.toolset.documents if document.serves}
-    assert serving == {"castelin_founder": (0, 1), "castelin_birth": (2, 3), "castelin_days": (4,)}
+    assert serving == {"castelin_founder": (0, 1), "castelin_birth": (2, 3), "castelin_4_days": (4,)}
     assert [call.name for call in deployed.toolset.calls] == [
-        *["castelin_founder"] * 2, *["castelin_birth"] * 2, "castelin_days",
+        *["castelin_founder"] * 2, *["castelin_birth"] * 2, "castelin_4_days",
     ]  # fmt: skip
 
 
@@ -127,7 +127,7 @@ def code(body, header=""):
 
     def spoil(reply):
         head, _, _ = reply["code"].partition("    key = ")
-        return {"code": f"{header}{head}{body}\n"}
+        return {**reply, "code": f"{header}{head}{body}\n"}
 
     return spoil
 
@@ -166,7 +166,7 @@ def with_pattern(reply):
 def echoing(reply):
     """The gold arguments state the answer, for a tool that would return them."""
     firm = next(iter(reply["calls"][0]["arguments"].values()))
-    return {"calls": [{**reply["calls"][0], "arguments": {"firm": f"{firm}, by {FOUNDERS[firm]}"}}]}
+    return {"calls": [{**reply["calls"][0], "arguments": {"firm": f"the house of {firm}, by {FOUNDERS[firm]}"}}]}
 
 
 def firm_of(reply):
@@ -178,7 +178,7 @@ def same_for_all(reply):
 
 
 def own_firm_by_default(reply):
-    return {"code": reply["code"].replace("(firm,", f"(firm={firm_of(reply)!r},")}
+    return {**reply, "code": reply["code"].replace("(firm,", f"(firm={firm_of(reply)!r},")}
 
 
 BAD = {
@@ -193,15 +193,16 @@ BAD = {
     "bad name": ("documents", in_document(name="Find Founder"), "schema", "does not match"),
     "leaking enumeration": ("documents", with_enum, "leak", "the answer of sub-question 0"),
     "hostile pattern": ("documents", with_pattern, "schema", "'pattern' was unexpected"),
-    "renamed": ("scaling", in_document(name="another_tool"), "scope", "must stay"),
+    "renamed": ("scaling", lambda reply: {**reply, "changes": [{**reply["changes"][0], "name": "another_tool"}]},
+                "scope", "there is no document 'another_tool'"),
     "too few distractors": ("scaling", lambda reply: {**reply, "distractors": []}, "level", "2 distractors"),
     "echoing arguments": ("calls", echoing, "echo", "which is its answer"),
     "unknown argument": ("calls", lambda reply: {"calls": [{**reply["calls"][0], "arguments": {"who": "x"}}]},
                          "arguments", "do not fit the document"),
     "does not compile": ("code", code("    return {"), "syntax", "does not compile"),
-    "other function": ("code", lambda reply: {"code": reply["code"].replace("def ", "def my_")}, "no_function",
+    "other function": ("code", lambda reply: {**reply, "code": reply["code"].replace("def ", "def my_")}, "no_function",
                        "must define one function"),
-    "lacks a parameter": ("code", lambda reply: {"code": reply["code"].replace(", limit=10", "")}, "signature",
+    "lacks a parameter": ("code", lambda reply: {**reply, "code": reply["code"].replace(", limit=10", "")}, "signature",
                           "lacks the parameter 'limit'"),
     "loops": ("code", code("    while True:\n        pass"), "timeout", "did not return in time"),
     "opens a file": ("code", code("    return {'entry': open('/etc/passwd').read()}"), "unsafe", "may not use open"),

@@ -18,8 +18,8 @@ def hops(*depends_on):
     return tuple(Hop(f"Question {n}?", f"Answer {n}", earlier) for n, earlier in enumerate(depends_on))
 
 
-def scenario(*found, kind="multi_hop", question="What of the house of Halvek?", answer="Answer"):
-    return Scenario("s", "w", kind, question, answer, found)
+def scenario(*found, kind="multi_hop", question="What of the house of Halvek?", answer=None):
+    return Scenario("s", "w", kind, question, answer or found[-1].answer, found)
 
 
 def parameters(required=(), **properties):
@@ -57,7 +57,7 @@ def test_line_breaks_in_strings_are_forgiven_and_lone_surrogates_replaced():
 
 @pytest.mark.parametrize(
     "text",
-    ["", "[1, 2]", '{"a": 1', '{"a": NaN}', '{"a": 1e999}', "{" * 100_000, '{"a":' * 5000 + "1" + "}" * 5000,
+    ["[1, 2]", '{"a": 1', '{"a": NaN}', '{"a": 1e999}', "{" * 100_000, '{"a":' * 5000 + "1" + "}" * 5000,
      '{"a": ' + "9" * 5000 + "}", "x" * 200_001],
 )  # fmt: skip
 def test_nonsense_is_refused_with_a_sentence(text):
@@ -65,6 +65,10 @@ def test_nonsense_is_refused_with_a_sentence(text):
         extract_json_object(text)
     assert caught.value.reason == "not_json"
     assert 10 < len(caught.value.sentence) < 600
+
+
+def test_an_empty_reply_is_said_to_be():
+    assert refusal(extract_json_object, " \n") == "empty"
 
 
 def test_values_are_never_read_as_fields_of_a_prompt():
@@ -363,7 +367,7 @@ def test_the_number_of_sub_questions_is_drawn_from_the_size():
 
 
 def test_the_prompts_ask_for_what_the_schemas_check():
-    for schema in ("scenario", "documents", "scaling", "calls", "code"):
+    for schema in ("scenario", "documents", "integration", "scaling", "calls", "code"):
         names = json.loads(json.dumps(schema_validator(schema).schema))["required"]
         assert all(f'"{name}"' in prompt_text(schema) for name in names)
 
