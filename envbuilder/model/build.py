@@ -28,7 +28,8 @@ from envbuilder.plan import BuildPlan, BuildReport
 from envbuilder.records import DeployedToolset, JSONObject, environment_record
 from envbuilder.spec import PRESETS
 from harness.console.progress import ProgressBar
-from harness.data.files import write_rows
+from harness.data import jsonio
+from harness.data.files import file_stem, write_rows
 from harness.data.records import sample_from_record
 from harness.errors import UsageError
 from harness.models import ModelOptions, expand_names, load_model
@@ -81,15 +82,22 @@ def build_file_with_model(
     with ProgressBar("environment", quiet) as progress, Sandbox() as sandbox:
         progress.begin("build", plan.n)
         results = asyncio.run(_generate(plan, work, model, folder, sandbox, progress))
-        report = BuildReport(text=ModelReport.from_directory(folder).format_tables())
+        account = ModelReport.from_directory(folder)
+        report = BuildReport(text=account.format_tables())
         rows = list(_accepted(results, plan, sandbox, report))
     if not rows:
         raise UsageError(f"No environment passed; {folder} holds what each stage made.\n{report.text}")
     write_rows(out, rows)
+    jsonio.write_json(report_path(out), {"stages": account.to_json(), "refused": dict(report.refused)})
     if keep_stages is None:
         with suppress(OSError):
             shutil.rmtree(folder)
     return report
+
+
+def report_path(out: Path) -> Path:
+    """Where the account of a build by a model stands: requests, tokens and refusals by stage."""
+    return out.with_name(f"{file_stem(out)}.report.json")
 
 
 async def _generate(
@@ -118,11 +126,14 @@ def _accepted(
     for line, result in enumerate(results):
         if isinstance(result, Rejection):
             report.refused[f"{result.stage}: {result.reason}"] += 1
+            report.text += f"\nenvironment {line}, {result.stage}: {result.message}"
             continue
         record = environment_record(result, plan.split)
         sample = sample_from_record(record, line, record["id"])
         with sandbox.episode() as tools:
-            fatal = {finding.check for finding in audit_environment(sample, tools) if finding.fatal}
+            found = {one.check: one for one in audit_environment(sample, tools) if one.fatal}
+        report.text += "".join(f"\nenvironment {line}, audit: {one.where}: {one.detail}" for one in found.values())
+        fatal = set(found)
         if not fatal and not corpus.add_unless_duplicate(sample):
             fatal = {"duplicate"}
         report.refused.update(f"audit: {check}" for check in fatal)

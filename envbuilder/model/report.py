@@ -15,7 +15,7 @@ from tabulate import tabulate
 
 from envbuilder.model.checkpoint import REJECTED, STAGE_FILES, read_lines
 from envbuilder.model.stages import STAGES
-from harness.types import Usage
+from harness.types import JSONObject, Usage
 
 
 @dataclass
@@ -41,6 +41,18 @@ class StageCount:
             self.passed += 1
             self.mended += bool(line["faults"])
             self.repaired.update(set(line["faults"]))
+
+    def to_json(self) -> JSONObject:
+        requests, read, written = spent(self.usage)
+        return {
+            "passed": self.passed,
+            "repaired": self.mended,
+            "dropped": dict(sorted(self.dropped.items())),
+            "refused": dict(sorted(self.refused.items())),
+            "requests": requests,
+            "input_tokens": read,
+            "output_tokens": written,
+        }
 
 
 @dataclass(frozen=True)
@@ -74,6 +86,10 @@ class ModelReport:
             return f"{text}\n\nNo reply was refused."
         reasons = ("stage", "reason", "replies refused", "environments repaired", "environments dropped")
         return f"{text}\n\n{tabulate(rows, reasons, tablefmt='github', intfmt=',')}"
+
+    def to_json(self) -> JSONObject:
+        """The same account as plain JSON, to stand beside what was built."""
+        return {stage: count.to_json() for stage, count in self.stages.items()}
 
     def _stage_rows(self) -> Iterator[tuple[object, ...]]:
         for stage, count in self.stages.items():

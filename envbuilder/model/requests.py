@@ -42,6 +42,7 @@ ASPECTS = (
     *("a record that was broken", "a schedule", "a measurement and its unit", "an accident and its inquiry"),
     *("a merger or a change of name", "a catalogue number", "a count", "a contract and its terms"),
 )
+CONSONANTS, VOWELS = "bdfghklmnprstvw", "aeiou"
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +121,16 @@ def _hops(size: Size, kind: QuestionKind, seed: str) -> int:
 def _topic(pairs: Sequence[tuple[str, str]], position: int) -> str:
     topic, aspect = pairs[position % len(pairs)]
     variant = position // len(pairs)
-    return f"{topic}, and {aspect}" + (f"; skip the first {variant} ideas that come to mind" if variant else "")
+    return f"{topic}, and {aspect}" + (f"; one of the names begins with {_opening(variant)}" if variant else "")
+
+
+def _opening(variant: int) -> str:
+    """The beginning of a name, another for each number: what sets one use of a topic apart can be in the story."""
+    syllables = ""
+    while variant:
+        variant, place = divmod(variant, len(CONSONANTS) * len(VOWELS))
+        syllables += CONSONANTS[place // len(VOWELS)] + VOWELS[place % len(VOWELS)]
+    return syllables.capitalize()
 
 
 def read_questions(path: Path, kind: QuestionKind | None = None) -> tuple[EnvironmentRequest, ...]:

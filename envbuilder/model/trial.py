@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
 
+from envbuilder.audit.arguments import Sentinels
 from envbuilder.model.author import InvalidReply
 from envbuilder.model.checks import mentions, output_solves, passes_answer_on, schema_trouble
 from envbuilder.model.effects import base_calls, changed_calls, is_extra
@@ -119,6 +120,7 @@ class ToolTrial:
 
     async def _check_effects(self, document: Document, source: str, calls: Sequence[JSONObject]) -> None:
         """Every parameter matters: some other valid value of it gives another output."""
+        await self._check_echo(document, source, calls)
         bases = base_calls(document, calls)
         usual = [result.output for result in await self._run_all(document, source, bases)]
         for name, schema in document.parameters["properties"].items():
@@ -130,6 +132,19 @@ class ToolTrial:
             if same and all(same):
                 sentence = f"{said(tried[0][1])} gives what it gives with other values of {name!r}: {name} is ignored."
                 raise InvalidReply("ignored", sentence)
+
+    async def _check_echo(self, document: Document, source: str, calls: Sequence[JSONObject]) -> None:
+        """No parameter comes back in a result that is no error: who returns what it is given answers everything."""
+        for base in (*calls, defaults(document)):
+            for name, schema in document.parameters["properties"].items():
+                sentinels = Sentinels()
+                changed = {**base, name: sentinels.make_value(schema)}
+                result = await self._run(document, source, changed)
+                if result.status != "ok" or strict.is_error("ok", result.output):
+                    continue
+                if text := next((text for text in sentinels.texts if mentions(result.output, text)), None):
+                    sentence = f"{said(changed)} gives {text!r} back, which is the argument {name!r}."
+                    raise InvalidReply("echo", sentence)
 
     async def _run(self, document: Document, source: str, arguments: JSONObject) -> ToolResult:
         return (await self._run_all(document, source, [arguments]))[0]

@@ -100,7 +100,8 @@ def source(tool, names, name):
     return (
         f"TABLE = {table!r}\n\ndef {name}({', '.join(names)}{optional}):\n"
         f"    key = str({names[0]}).strip().lower()\n    if key not in TABLE:\n"
-        f"        return {{'error': 'nothing is known of ' + key}}\n    return {{'entry': TABLE[key], 'remarks': {REMARKS}[:limit]}}\n"
+        f"        return {{'error': 'nothing is known of ' + key}}\n"
+        f"    return {{'entry': TABLE[key], 'remarks': {REMARKS}[:limit]}}\n"
     )
 
 
