@@ -7,6 +7,7 @@ field, and something about it that the question should turn on. Left out: anythi
 from __future__ import annotations
 
 import random
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -42,7 +43,9 @@ ASPECTS = (
     *("a record that was broken", "a schedule", "a measurement and its unit", "an accident and its inquiry"),
     *("a merger or a change of name", "a catalogue number", "a count", "a contract and its terms"),
 )
-CONSONANTS, VOWELS = "bdfghklmnprstvw", "aeiou"
+SYLLABLES = tuple(first + second for first in "BDFGHKLMNPRSTVW" for second in "aeiou")
+STRIDE = 7919
+"""Shares no factor with the number of syllables, so that no two uses of a topic meet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,16 +124,14 @@ def _hops(size: Size, kind: QuestionKind, seed: str) -> int:
 def _topic(pairs: Sequence[tuple[str, str]], position: int) -> str:
     topic, aspect = pairs[position % len(pairs)]
     variant = position // len(pairs)
-    return f"{topic}, and {aspect}" + (f"; one of the names begins with {_opening(variant)}" if variant else "")
+    return f"{topic}, and {aspect}" + (f"; {_names(topic, aspect, variant)}" if variant else "")
 
 
-def _opening(variant: int) -> str:
-    """The beginning of a name, another for each number: what sets one use of a topic apart can be in the story."""
-    syllables = ""
-    while variant:
-        variant, place = divmod(variant, len(CONSONANTS) * len(VOWELS))
-        syllables += CONSONANTS[place // len(VOWELS)] + VOWELS[place % len(VOWELS)]
-    return syllables.capitalize()
+def _names(topic: str, aspect: str, variant: int) -> str:
+    """How three names begin, otherwise for each use of a topic: what sets the uses apart can be part of the story."""
+    number = (zlib.crc32(f"{topic}, {aspect}".encode()) + variant * STRIDE) % len(SYLLABLES) ** 3
+    first, second, third = (SYLLABLES[number // len(SYLLABLES) ** n % len(SYLLABLES)] for n in range(3))
+    return f"three of the names begin with {first}, {second} and {third}"
 
 
 def read_questions(path: Path, kind: QuestionKind | None = None) -> tuple[EnvironmentRequest, ...]:
