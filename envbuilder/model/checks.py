@@ -12,6 +12,7 @@ import keyword
 import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import permutations
 from typing import Any
 
 from envbuilder.model.author import InvalidReply
@@ -26,6 +27,11 @@ from harness.types import CallRecord, JSONObject, ToolCall
 
 LONGEST_ARGUMENTS = 4000
 LARGEST_NUMBER = 10**18
+SHORTEST_ANSWER = 3
+MOST_ALIKE = 0.8
+"""Share of the words of two descriptions that both may have."""
+FEWEST_VALUES = 16
+"""Values in the code of a tool that looks its answer up: eight entries of two."""
 TRIVIAL = frozenset({"yes", "no", "true", "false", "none", "null", "unknown", "n/a", "both", "neither", "zero", "one"})
 
 # --- stage 1: the question and its graph -------------------------------------------------------------------------
@@ -44,14 +50,23 @@ def check_scenario(scenario: Scenario, request: EnvironmentRequest) -> None:
             f"the sub-questions and what they depend on make {found or 'none of the kinds'}, "
             f"and {scenario.kind} was said.",
         )
+    check_company(scenario)
     if request.kind not in (None, scenario.kind):
         raise InvalidReply("kind", f"a problem of kind {request.kind} was asked for, and this is {scenario.kind}.")
     if request.hops not in (None, len(scenario.hops)):
         raise InvalidReply("kind", f"{request.hops} sub-questions were asked for, not {len(scenario.hops)}.")
-    repeated = [answer for answer, n in Counter(hop.answer.casefold() for hop in scenario.hops).items() if n > 1]
+    repeated = [answer for answer, n in Counter(tokens(hop.answer) for hop in scenario.hops).items() if n > 1]
     if repeated:
-        raise InvalidReply("trivial", f"{repeated[0]!r} is the answer of more than one sub-question.")
+        raise InvalidReply("trivial", f"{' '.join(repeated[0])!r} is the answer of more than one sub-question.")
     check_final(scenario, request.answer)
+
+
+def check_company(scenario: Scenario) -> None:
+    """Where chains meet, every sub-question has a part in one."""
+    built_on = {earlier for hop in scenario.hops for earlier in hop.depends_on}
+    for index, hop in enumerate(scenario.hops):
+        if scenario.kind == "parallel_multi_hop" and not hop.depends_on and index not in built_on:
+            raise InvalidReply("dependencies", f"sub-question {index} depends on none, and none depends on it.")
 
 
 def kind_of(hops: Sequence[Hop]) -> QuestionKind | None:
@@ -68,7 +83,7 @@ def kind_of(hops: Sequence[Hop]) -> QuestionKind | None:
 def check_answer(scenario: Scenario, index: int) -> None:
     answer, asked = scenario.hops[index].answer, scenario.hops[index].question
     text = answer.strip()
-    if strict.is_empty(text) or len(text) < 2 or text.casefold() in TRIVIAL:
+    if strict.is_empty(text) or len(text) < SHORTEST_ANSWER or text.casefold() in TRIVIAL:
         raise InvalidReply("trivial", f"the answer of sub-question {index}, {answer!r}, can be had by guessing.")
     if not states_answer(json.dumps({"value": answer}), answer):
         raise InvalidReply(
@@ -121,6 +136,31 @@ def check_documents(scenario: Scenario, documents: Sequence[Document], distracto
     if reserved := [name for name in names if keyword.iskeyword(name)]:
         raise InvalidReply("name", f"{reserved[0]!r} is a keyword of Python.")
     check_service(len(scenario.hops), documents, distractors)
+    check_likeness(documents, distractors)
+    for document in documents:
+        check_distinct(scenario, document)
+
+
+def check_likeness(documents: Sequence[Document], distractors: Sequence[Document]) -> None:
+    """No distractor says of itself what another tool says: nobody could tell them apart."""
+    words = {document.name: set(tokens(document.description)) for document in (*documents, *distractors)}
+    for one in distractors:
+        for other in (*documents, *distractors):
+            both = words[one.name] & words[other.name]
+            if one.name != other.name and len(both) > MOST_ALIKE * len(words[one.name] | words[other.name]):
+                raise InvalidReply(
+                    "alike", f"the descriptions of {one.name!r} and {other.name!r} say the same; rule one of them out."
+                )
+
+
+def check_distinct(scenario: Scenario, document: Document) -> None:
+    """No answer of a tool is part of another that it gives: a call would solve either."""
+    for one, other in permutations(document.serves, 2):
+        found, part = scenario.hops[one].answer, scenario.hops[other].answer
+        if mentions(found, part):
+            raise InvalidReply(
+                "same_answer", f"{document.name!r} would give {found!r} and {part!r}, and one states the other."
+            )
 
 
 def check_service(hops: int, documents: Sequence[Document], distractors: Sequence[Document]) -> None:
@@ -415,11 +455,16 @@ def check_use(document: Document, source: str) -> None:
         raise InvalidReply("ignored", f"{document.name} never reads its parameter {unread[0]!r}.")
 
 
+def check_table(answers: Sequence[str], document: Document, source: str) -> None:
+    """A tool that holds its answer knows other things too."""
+    found = literals(source)
+    if len(set(found)) < FEWEST_VALUES and any(mentions(json.dumps(found), answer) for answer in answers):
+        raise InvalidReply("small", f"the data of {document.name} has fewer than eight entries.")
+
+
 def check_literals(scenario: Scenario, document: Document, source: str) -> None:
     """A distractor holds no answer that ends a way: of a sub-question on which no other depends."""
-    found = json.dumps(
-        [node.value for node in ast.walk(parse(source)) if isinstance(node, ast.Constant) and is_value(node.value)]
-    )
+    found = json.dumps(literals(source))
     built_on = {earlier for hop in scenario.hops for earlier in hop.depends_on}
     for index, hop in enumerate(scenario.hops):
         if index not in built_on and mentions(found, hop.answer):
@@ -428,6 +473,11 @@ def check_literals(scenario: Scenario, document: Document, source: str) -> None:
                 f"the distractor {document.name} holds {hop.answer!r}, the answer of sub-question {index}; "
                 "put another value there.",
             )
+
+
+def literals(source: str) -> list[Any]:
+    """The texts and numbers that code holds."""
+    return [node.value for node in ast.walk(parse(source)) if isinstance(node, ast.Constant) and is_value(node.value)]
 
 
 def is_value(value: object) -> bool:

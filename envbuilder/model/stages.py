@@ -256,6 +256,7 @@ async def code(
         checks.check_code(document, source)
         if own:
             await shop.trial.check_gold_tool(made, document, source, own)
+            checks.check_table([made.hops[call.solves].answer for call in own], document, source)
         else:
             checks.check_literals(made, document, source)
             await shop.trial.check_distractor(made, document, source, reply.get("example"))

@@ -17,12 +17,19 @@ from typing import Any
 
 from envbuilder.audit.arguments import Sentinels
 from envbuilder.model.author import InvalidReply
-from envbuilder.model.checks import mentions, output_solves, passes_answer_on, schema_trouble
+from envbuilder.model.checks import (
+    ancestors,
+    mentions,
+    output_solves,
+    passes_answer_on,
+    schema_trouble,
+    states_answer,
+)
 from envbuilder.model.effects import base_calls, changed_calls, is_extra
 from envbuilder.records import Document, HopCall, Scenario
 from harness.data.schema_values import plain_value
 from harness.sandbox import Sandbox
-from harness.scoring import strict
+from harness.scoring import paper, strict
 from harness.types import CallRecord, CallStatus, JSONObject, ToolCall, ToolResult
 
 DENIED = ("[Errno 1]", "[Errno 13]", "[Errno 2]")
@@ -59,7 +66,8 @@ class ToolTrial:
     ) -> None:
         """Accepts the code of a tool that serves sub-questions. Raises InvalidReply."""
         for call in calls:
-            await self._right(document, source, call, scenario.hops[call.solves].answer)
+            output = await self._right(document, source, call, scenario.hops[call.solves].answer)
+            refuse_others(scenario, call, output)
         for call in calls:
             for probe in make_probes(scenario, document, call, calls):
                 await self._wrong(document, source, call, probe, scenario.hops[call.solves].answer)
@@ -78,11 +86,12 @@ class ToolTrial:
             refuse_danger(result, arguments)
             if result.status != "ok":
                 raise InvalidReply(*fault(result, arguments))
+            for index, hop in enumerate(scenario.hops):
+                if mentions(result.output, hop.answer) and not mentions(json.dumps(arguments), hop.answer):
+                    sentence = f"{said(arguments)} gives {hop.answer!r}, the answer of sub-question {index}."
+                    raise InvalidReply("answers", sentence)
         if strict.is_error("ok", result.output):
             raise InvalidReply("example", f"the example gives the error {shown(result.output)}, and must give data.")
-        for index, hop in enumerate(scenario.hops):
-            if mentions(result.output, hop.answer) and not mentions(json.dumps(example), hop.answer):
-                raise InvalidReply("answers", f"the example gives {hop.answer!r}, the answer of sub-question {index}.")
         await self._check_effects(document, source, [example])
 
     async def check_gold_calls(self, scenario: Scenario, codes: Mapping[str, str], calls: Sequence[HopCall]) -> None:
@@ -96,7 +105,7 @@ class ToolTrial:
         if None in strict.solves(records, wanted):
             raise InvalidReply("replay", "the gold calls, played one after the other, do not solve every sub-question.")
 
-    async def _right(self, document: Document, source: str, call: HopCall, answer: str) -> None:
+    async def _right(self, document: Document, source: str, call: HopCall, answer: str) -> str:
         result = await self._run(document, source, call.arguments)
         refuse_danger(result, call.arguments)
         if result.status != "ok":
@@ -104,9 +113,10 @@ class ToolTrial:
         if strict.is_error("ok", result.output):
             sentence = f"{said(call.arguments)} gives the error {shown(result.output)}, and must give {answer!r}."
             raise InvalidReply("error_output", sentence)
-        if not output_solves(call, result.output, answer):
+        if not output_solves(call, result.output, answer) or not paper.contains(result.output, answer):
             sentence = f"{said(call.arguments)} gives {shown(result.output)}, which does not state {answer!r}."
             raise InvalidReply("wrong_answer", sentence)
+        return result.output
 
     async def _wrong(self, document: Document, source: str, call: HopCall, probe: Probe, answer: str) -> None:
         result = await self._run(document, source, probe.arguments)
@@ -167,6 +177,16 @@ def refuse_danger(result: ToolResult, arguments: JSONObject) -> None:
         raise InvalidReply(*fault(result, arguments))
 
 
+def refuse_others(scenario: Scenario, call: HopCall, output: str) -> None:
+    """A gold call gives no answer of a sub-question that comes later or stands apart."""
+    known = " ; ".join([scenario.hops[call.solves].answer, json.dumps(call.arguments)])
+    before = {call.solves, *ancestors(scenario, call.solves)}
+    for index, hop in enumerate(scenario.hops):
+        if index not in before and states_answer(output, hop.answer) and not mentions(known, hop.answer):
+            sentence = f"{said(call.arguments)} also gives {hop.answer!r}, the answer of sub-question {index}."
+            raise InvalidReply("leak", sentence)
+
+
 def refuse_broken(name: str, schema: JSONObject, arguments: JSONObject, result: ToolResult) -> None:
     """A valid value of a parameter may find nothing, but it raises nothing; and what only adds finds what was there."""
     refuse_danger(result, arguments)
@@ -213,6 +233,9 @@ def make_probes(scenario: Scenario, document: Document, call: HopCall, calls: Se
     yield from (probe for probe in found if probe.arguments != call.arguments)
     yield Probe("default", "no arguments", {})
     yield Probe("default", "dull default arguments", defaults(document))
+    for name in document.parameters["required"]:
+        if isinstance(call.arguments[name], str) and not is_choice(property_of(document, name)):
+            yield Probe("default", f"no text for {name}", {**call.arguments, name: ""})
 
 
 def order_probes(scenario: Scenario, document: Document, call: HopCall) -> Iterator[Probe]:

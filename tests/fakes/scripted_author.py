@@ -80,8 +80,8 @@ def schema(names):
 
 
 def doc(name, parameters, serves):
-    return {"name": name, "description": f"Returns the {name} entry of a register.", "parameters": parameters,
-            "serves": serves}  # fmt: skip
+    description = f"Returns the {name} entry of a register." if serves else f"Gives what is on file about {name}."
+    return {"name": name, "description": description, "parameters": parameters, "serves": serves}
 
 
 REMARKS = ["kept by hand", "checked twice", "never printed"]

@@ -5,7 +5,16 @@ import sys
 
 import pytest
 
-from envbuilder.model import EnvironmentRequest, checks, read_questions, requests_from_topics, trial
+from envbuilder.model import (
+    EnvironmentRequest,
+    checks,
+    effects,
+    final_answer,
+    read_questions,
+    requests_from_topics,
+    stages,
+    trial,
+)
 from envbuilder.model.author import Author, InvalidReply, extract_json_object, fill_prompt, schema_validator
 from envbuilder.model.requests import ScalingTargets
 from envbuilder.records import QUESTION_KINDS, Document, Hop, HopCall, Scenario
@@ -138,7 +147,10 @@ def refusal(check, *arguments):
         (scenario(Hop("Who?", "Mira"), Hop("Who else?", "mira", (0,))), "trivial"),
         (scenario(Hop("Who is Mira?", "Mira"), Hop("When?", "1931", (0,))), "leak"),
         (scenario(Hop("Who?", "Mira"), Hop("When?", "1931", (0,)), question="Was Mira born?"), "leak"),
-        (scenario(Hop("Who?", "Mira"), Hop("When?", "12", (0,)), question="In 1912?"), None),
+        (scenario(Hop("Who?", "Mira"), Hop("When?", "912", (0,)), question="In 1912?"), None),
+        (scenario(Hop("Who?", "Mira"), Hop("How many?", "12", (0,))), "trivial"),
+        (scenario(Hop("How many?", "1,284"), Hop("How far?", "1284", (0,))), "trivial"),
+        (scenario(Hop("Who, not Osk?", "Mira"), Hop("Who?", "Osk", (0,))), "dependencies"),
         (scenario(Hop("Who?", "Mira"), kind="single_hop", answer="Osk"), "answer"),
     ],
 )
@@ -147,6 +159,49 @@ def test_scenarios(made, reason):
         checks.check_scenario(made, EnvironmentRequest(0))
     else:
         assert refusal(checks.check_scenario, made, EnvironmentRequest(0)) == reason
+
+
+TWO = (Hop("How many?", "120 seals"), Hop("How many?", "95 seals"))
+
+
+@pytest.mark.parametrize(
+    ("made", "said"),
+    [
+        (scenario(*TWO, kind="parallel_single_hop", answer="120 seals; 95"), None),
+        (scenario(*TWO, kind="parallel_single_hop", answer="120, 95"), None),
+        (scenario(*TWO, kind="parallel_single_hop", answer="25"), None),
+        (scenario(*TWO, kind="parallel_single_hop", answer="26"), "neither"),
+        (scenario(*TWO, kind="parallel_single_hop", answer="Halvek"), None),
+        (scenario(*TWO, kind="parallel_single_hop", answer="Borrun"), "neither"),
+        (scenario(*TWO, kind="parallel_single_hop", answer="120 seals were counted"), "neither"),
+        (scenario(*TWO, kind="parallel_single_hop", answer="120 seals", question="How many seals, Halvek?"), "alone"),
+        (scenario(*TWO, kind="parallel_single_hop", answer="120", question="How many seals, Halvek?"), None),
+        (scenario(Hop("Who?", "Mira Tolven"), Hop("When?", "1931-04-05", (0,)), answer="1931-04-05"), None),
+        (scenario(Hop("Who?", "Mira Tolven"), Hop("When?", "1931-04-05", (0,)), answer="Mira Tolven"), "is not"),
+        (scenario(Hop("Who?", "Mira Tolven"), Hop("When?", "1931", (0,)), answer="Born in 1931"), "neither"),
+    ],
+)
+def test_a_final_answer_is_made_of_values(made, said):
+    if said is None:
+        final_answer.check_final(made, None)
+    else:
+        with pytest.raises(InvalidReply, match=said):
+            final_answer.check_final(made, None)
+
+
+@pytest.mark.parametrize(
+    ("value", "answers", "held"),
+    [
+        ("215", ["120 seals", "95 seals"], True),
+        ("107.5", ["120", "95"], True),
+        ("1.26", ["120", "95"], True),
+        ("1.27", ["120", "95"], False),
+        ("31 days", ["1931-04-05", "1931-05-06"], True),
+        ("Mira", ["120", "95"], False),
+    ],
+)
+def test_what_follows_from_answers(value, answers, held):
+    assert final_answer.is_computed(value, answers) is held
 
 
 def test_a_users_answer_may_be_longer_than_the_models():
@@ -180,6 +235,43 @@ def test_documents(found, reason):
         checks.check_documents(made, found)
     else:
         assert refusal(checks.check_documents, made, found) == reason
+
+
+def test_merged_documents_stand_for_whole_ones():
+    before = [document(f"find_{n}", serves=(n,), firm=TEXT) for n in range(3)]
+    both = document("find_any", serves=(0, 2), firm=TEXT)
+    checks.check_merged(before, [both])
+    assert [made.name for made in stages.with_merged(before, [both])] == ["find_any", "find_1"]
+    assert refusal(checks.check_merged, before, [document(serves=(0,), firm=TEXT)]) == "scope"
+    assert refusal(checks.check_merged, before, [both, document(serves=(0, 1), firm=TEXT)]) == "scope"
+
+
+def test_changes_add_to_documents_and_keep_the_rest():
+    before = document(firm=TEXT)
+    [after] = stages.with_changes([before], [{"name": "find_it", "properties": {"year": {"type": "integer"}}}])
+    assert after.parameters == parameters(["firm"], firm=TEXT, year={"type": "integer"})
+    assert (after.description, after.serves) == (before.description, before.serves)
+    assert refusal(checks.check_changes, [before], [{"name": "find_that"}]) == "scope"
+    assert refusal(checks.check_changes, [before], [{"name": "find_it"}, {"name": "find_it"}]) == "scope"
+
+
+@pytest.mark.parametrize(
+    ("schema", "now", "some"),
+    [
+        ({"type": "boolean"}, None, [True, False]),
+        ({"type": "boolean", "default": False}, None, [True]),
+        ({"type": "string", "enum": ["a", "b"]}, "a", ["b"]),
+        ({"type": "integer", "minimum": 3, "maximum": 4}, 4, [3]),
+        ({"type": "string", "format": "date"}, None, list(effects.DATES)),
+        ({"type": "string", "format": "uri"}, None, []),
+        ({"type": "array", "items": {"type": "string", "enum": ["a", "b"]}}, ["a"], [["b"], [], ["a", "a"]]),
+        ({"type": "object", "properties": {"x": {"type": "boolean"}}}, {"x": True}, [{"x": False}]),
+    ],
+)
+def test_other_valid_values_of_a_parameter(schema, now, some):
+    made = Document("find_it", "Finds it.", parameters(["firm"], firm=TEXT, extra=schema))
+    call = {"firm": "Halvek"} | ({} if now is None else {"extra": now})
+    assert [changed["extra"] for changed in effects.changed_calls(made, call, "extra")] == some
 
 
 @pytest.mark.parametrize(
@@ -286,6 +378,8 @@ def test_an_earlier_answer_is_changed_alone_and_choices_stay_once():
     assert [probe.arguments for probe in found if probe.reason == "default"] == [
         {},
         {"person": "x", "register": "x", "mode": "short"},
+        {"person": "", "register": "north", "mode": "short"},
+        {"person": "Answer 0", "register": "", "mode": "short"},
     ]
 
 
