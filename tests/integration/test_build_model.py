@@ -31,6 +31,10 @@ def test_a_built_file_is_validated_and_a_task(tmp_path):
     assert f"{len(rows)} environments in" in done.stdout
     assert "output tokens" in done.stdout
     assert (tmp_path / "stages" / "5-deployment.jsonl").exists()
+    account = json.loads((tmp_path / "made.report.json").read_text())
+    assert account["stages"]["scenario"]["passed"] + sum(account["stages"]["scenario"]["dropped"].values()) == 4
+    assert sum(stage["requests"] for stage in account["stages"].values()) == len(server.requests)
+    assert sum(account["refused"].values()) == 4 - len(rows)
     oracle = harness("eval", "--model", "policy/oracle", "--tasks", tmp_path / "made.jsonl", "--out", tmp_path / "run")
     assert oracle.returncode == 0, oracle.stderr
     found = json.loads((tmp_path / "run" / "summary.json").read_text())["tasks"]["made"]["metrics"]
@@ -42,6 +46,7 @@ def test_nothing_but_nonsense_is_one_clear_end(tmp_path):
         done = build(server, tmp_path / "made.jsonl", topics(tmp_path))
     assert done.returncode == 2
     assert "No environment passed" in done.stderr and "not_json" in done.stderr
+    assert "environment 0, scenario: it holds no JSON object" in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "made.jsonl").exists()
 

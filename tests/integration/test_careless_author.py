@@ -3,7 +3,8 @@
 import random
 
 import pytest
-from fakes.careless_author import SPOILS, CarelessAuthor, books, build, spoil_each
+from fakes.careless_author import CarelessAuthor, books, build, spoil_each
+from fakes.spoiled_replies import SPOILS
 
 from envbuilder.model import ModelReport
 from harness.sandbox import Sandbox, SandboxConfig
