@@ -29,6 +29,7 @@ from harness.data.schema_values import (
 )
 from harness.errors import UsageError
 from harness.models import ModelOptions
+from harness.models.keyword import keyword
 from harness.types import JSONObject, Message, Model, ModelRequest, Reply, Sample, Tool, ToolCall, Usage
 
 HELP = "policy/NAME plays a reference policy: oracle, silent, random, shotgun, echo"
@@ -200,5 +201,6 @@ POLICIES: dict[str, Callable[[ModelRequest, int], tuple[list[PolicyCall], str]]]
     "random": randomly,
     "shotgun": shotgun,
     "echo": echo,
+    "keyword": keyword,
 }
 NAMES = tuple(POLICIES)

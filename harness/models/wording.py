@@ -1,0 +1,243 @@
+"""Text as words, for `policy/keyword`: stems, names and numbers of a question, explanations of codes, values of outputs."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from functools import cached_property, lru_cache
+from typing import Any, NamedTuple
+
+STOP = frozenset(
+    """a an the and or of in on at to by for from with without into over per as is are was were be been being did do
+    does has have had that this these those it its which who whom whose what when where how many much me my i you your
+    please tell give name find say state also than then there here will would could can may one ones get all any some
+    each other its their his her him she they them whether not but if between out up down about only
+    must piece information return record records entry entries full name complete given registered look such
+    example default optional""".split()
+)
+TITLES = frozenset("professor doctor dr mr mrs ms miss judge maestro captain".split())
+"""Words before a name that registers leave out."""
+SUFFIXES = (
+    *("ications", "ication", "ations", "ation", "ments", "ment", "nesses", "ness", "ings", "ing", "ions", "ion"),
+    *("ists", "ist", "ians", "ian", "ants", "ant", "ents", "ent", "ers", "er", "ors", "or", "ees", "ee", "edly", "ed"),
+    *("ances", "ance", "ities", "ity", "ies", "ial", "al", "ive", "ure", "ship", "ly", "es", "e", "s", "y"),
+)
+SAME = {
+    "born": "birth", "built": "build", "wrote": "writ", "written": "writ", "taught": "teach", "led": "lead",
+    "won": "win", "died": "death", "die": "death", "dead": "death", "high": "height", "tall": "height", "long": "length",
+    "wide": "width", "deep": "depth", "heavy": "weight", "weigh": "weight", "weighs": "weight", "old": "age",
+    "married": "marriag", "kept": "keep", "held": "hold", "sold": "sale", "sell": "sale", "chose": "choic",
+    "chosen": "choic", "grown": "grow", "grew": "grow", "drawn": "draw", "drew": "draw", "sung": "song", "sang": "song",
+    "flew": "flight", "flown": "flight", "strong": "strength", "spoke": "speech", "spoken": "speech", "paid": "pay",
+}  # fmt: skip
+"""Words whose stem no suffix shows."""
+
+CAPITAL = r"(?:[A-Z]\.|[A-Z][\w&'’-]*)"
+LINK = r"of|the|without|with|for|de|v\.|under|at|(?<!’s )(?<!'s )and(?= [A-Z][\w-]* [A-Z])"
+SPAN = re.compile(
+    r'"([^"]+)"|“([^”]+)”|(?<!\w)\'([^\']+)\'(?!\w)'
+    rf"|\b({CAPITAL}(?: (?:(?:{LINK}) )*{CAPITAL})*)"
+    r"|\b((?=[\w/-]*\d)(?=[\w/-]*[A-Za-z])[\w/-]+)"
+)
+WORD = re.compile(r"[A-Za-z]+|\d[\d,.]*\d|\d")
+NUMBER = re.compile(r"(?<![\w.-])-?\d+(?:,\d{3})*(?:\.\d+)?(?![\w-])")
+DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
+FAILED = re.compile(r"\b(error|not found|no such|unknown|invalid|no entry|nothing is|missing)\b", re.I)
+LESS = re.compile(r"\b(smaller|less|lower|fewer|earlier|shorter|older|lighter|least|smallest|lowest|first|shortest)\b", re.I)
+MORE = re.compile(r"\b(larger|more|higher|later|longer|younger|greater|bigger|heavier|taller|most|largest|highest)\b", re.I)
+
+
+@lru_cache(maxsize=65536)
+def stem(word: str) -> str:
+    """A word without its ending: drafted, drafter and drafts are one."""
+    word = word.lower()
+    if word in SAME:
+        return SAME[word]
+    for suffix in SUFFIXES:
+        if word.endswith(suffix) and len(word) - len(suffix) >= 3:
+            word = word[: -len(suffix)]
+            break
+    return word[:-1] if len(word) > 4 and word[-1] == word[-2] else word
+
+
+@lru_cache(maxsize=65536)
+def stems(text: str) -> frozenset[str]:
+    """The stems of a text or name, without stop words and words of one or two letters."""
+    words = re.findall(r"[A-Za-z]+", re.sub(r"([a-z])([A-Z])", r"\1 \2", text))
+    return frozenset(stem(word) for word in words if len(word) > 2 and word.lower() not in STOP)
+
+
+def explained(value: Any, text: str) -> str:
+    """What a text says of a code: after it, up to the next separator ("B11: moneys paid out; B12: ...")."""
+    code = re.escape(str(value))
+    after = rf"(?<!\w){code}(?!\w)['\"`]?\s*(?::|=|\(|-|–|—|,? means|,? stands for|,? for|,? is)\s*([^;,.)\n]+)"
+    before = rf"([^;,.(\n]+)\(['\"`]?{code}['\"`]?\)"
+    return " ".join(match.group(1) for pattern in (after, before) for match in re.finditer(pattern, text))
+
+
+class Start(NamedTuple):
+    """A value of the question: from which word to which it stands; `at` is its place."""
+
+    value: str
+    first: int
+    last: int
+    doubtful: bool = False
+    """It opens a sentence, as who asks or is addressed does."""
+
+    @property
+    def at(self) -> float:
+        return (self.first + self.last) / 2
+
+
+class Question:
+    """A question as words with places, values to start from, numbers and dates."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self._tokens = [(match.start(), match.group()) for match in WORD.finditer(text)]
+        self.starts = list(self._starts())
+        self.dates = DATE.findall(text)
+
+    @cached_property
+    def stems(self) -> list[str]:
+        """The stem of each place; empty for stop words and for what is part of a start value."""
+        taken = {place for start in self.starts for place in range(start.first, start.last + 1)}
+        return ["" if place in taken else next(iter(stems(word)), "") for place, (_, word) in enumerate(self._tokens)]
+
+    @cached_property
+    def words(self) -> frozenset[str]:
+        return frozenset(filter(None, self.stems))
+
+    def places(self, word: str) -> list[int]:
+        """Where a stem stands, or one that begins alike."""
+        return [place for place, own in enumerate(self.stems) if own and alike(own, word)]
+
+    def beside(self, start: Start, reach: int) -> frozenset[str]:
+        """The words on either side of a start value, and its own."""
+        own = range(start.first, start.last + 1)
+        inside = frozenset[str]().union(*(stems(self._tokens[place][1]) for place in own))
+        return inside | self.around([start.first, start.last], reach)
+
+    def around(self, places: Sequence[int], reach: int) -> frozenset[str]:
+        near = (self.stems[max(0, place - reach) : place + reach + 1] for place in places)
+        return frozenset(filter(None, (word for words in near for word in words)))
+
+    def number(self, wanted: frozenset[str], at: float) -> int | float | None:
+        """The number nearest to a place: a year where a year is wanted."""
+        found = [(self._place(match.start()), match.group()) for match in NUMBER.finditer(self.text)]
+        years = [one for one in found if re.fullmatch(r"1\d{3}|20\d\d", one[1])]
+        pool = (years or found) if "year" in wanted else found
+        return plain_number(min(pool, key=lambda one: abs(one[0] - at))[1]) if pool else None
+
+    def _place(self, offset: int) -> int:
+        return max(0, sum(begin <= offset for begin, _ in self._tokens) - 1)
+
+    def _starts(self) -> Iterator[Start]:
+        seen = set()
+        for match in SPAN.finditer(self.text):
+            group = next(index for index, part in enumerate(match.groups(), 1) if part)
+            value, begin = match.group(group), match.start(group)
+            if group == 4:
+                value, begin = self._trimmed(value, begin)
+            value = re.sub(r"['’]s?$", "", value.strip(" .,:;?!"))
+            if value and value not in seen and not DATE.fullmatch(value):
+                seen.add(value)
+                first, last = self._place(begin), self._place(begin + len(value) - 1)
+                yield Start(value, first, last, group == 4 and self._opens(begin, begin + len(value)))
+
+    def _opens(self, begin: int, end: int) -> bool:
+        before = re.split(r"[.?!:]", self.text[:begin])[-1].split()
+        return len(before) <= 2 and not re.match(r"['’]", self.text[end:]) and before[-1:] not in (["of"], ["the"])
+
+    def _trimmed(self, value: str, begin: int) -> tuple[str, int]:
+        """A capitalised span without what only begins a sentence, and without titles."""
+        opens = begin == 0 or self.text[:begin].rstrip()[-1:] in ".?!:;"
+        while value:
+            word = value.split(" ")[0]
+            plain = word.lower().strip(".")
+            only = opens and (plain in STOP - {"the"} or (" " not in value and not re.search(r"['’]s$", value)))
+            if plain not in TITLES and not only and word != "I":
+                break
+            begin += len(word) + 1
+            value, opens = value[len(word) + 1 :], False
+        return value, begin
+
+    def conclude(self, ends: Sequence[tuple[str, list[Any]]]) -> str:
+        """The answer: of two ends that are compared the start value of the right one; else the ends."""
+        firsts = [values[0] for _, values in ends]
+        comparable = len({type(value) for value in firsts}) == 1 and value_kind(firsts[0]) != "name"
+        if len(ends) > 1 and comparable and (LESS.search(self.text) or MORE.search(self.text)):
+            pick = min if LESS.search(self.text) else max
+            return pick(ends, key=lambda end: end[1][0])[0]
+        if len(ends) == 1 and len(ends[0][1]) > 1 and re.search(r"\bhow many\b", self.text, re.I):
+            return str(len(ends[0][1]))
+        return ", ".join(str(value) for _, values in ends for value in values)
+
+
+def alike(one: str, other: str) -> bool:
+    """Equal stems, or two that begin with the same letters for the most part."""
+    if one == other:
+        return True
+    common = 0
+    for a, b in zip(one, other, strict=False):
+        if a != b:
+            break
+        common += 1
+    return common >= 4 and common >= 0.7 * max(len(one), len(other))
+
+
+def plain_number(text: str) -> int | float:
+    value = float(text.replace(",", ""))
+    return int(value) if value.is_integer() and "." not in text else value
+
+
+def value_kind(value: Any) -> str:
+    """name, number or date."""
+    if isinstance(value, int | float):
+        return "number"
+    return "date" if DATE.fullmatch(str(value)) else "name"
+
+
+# --- outputs -----------------------------------------------------------------------------------------------------
+
+
+def read_output(output: str, wanted: frozenset[str]) -> tuple[list[Any], bool]:
+    """The values of an output, those under the likeliest key first, and whether it is a failure."""
+    try:
+        data = json.loads(output)
+    except ValueError:
+        data = output
+    leaves = list(_leaves(data, ""))
+    if any("error" in key.lower() for key, _ in leaves) or (not leaves) or (isinstance(data, str) and FAILED.search(data)):
+        return [], True
+    keyed: dict[str, list[Any]] = {}
+    for key, value in leaves:
+        keyed.setdefault(key, []).append(value)
+    best = max(keyed, key=lambda key: len(stems(key) & wanted))
+    return keyed[best], False
+
+
+def _leaves(data: Any, key: str) -> Iterator[tuple[str, Any]]:
+    if isinstance(data, dict):
+        for name, value in data.items():
+            yield from _leaves(value, name)
+    elif isinstance(data, list):
+        for value in data:
+            yield from _leaves(value, key)
+    elif isinstance(data, str):
+        yield key, _value_of(data)
+    elif data is not None and not isinstance(data, bool):
+        yield key, data
+
+
+def _value_of(text: str) -> Any:
+    """The value in a text: what follows its colon or its last name, date or number; else all of it."""
+    if DATE.fullmatch(text) or not re.search(r"[.:] *$|: ", text) or len(text.split()) < 3:
+        return text
+    body = text.rpartition(": ")[2].strip(" .")
+    if ": " not in text:
+        found = [match.group() for match in SPAN.finditer(body)]
+        numbers = DATE.findall(body) or NUMBER.findall(body)
+        body = found[-1] if len(found) > 1 else numbers[-1] if numbers else body.rpartition(" reads ")[2]
+    return plain_number(body) if NUMBER.fullmatch(body) else body
