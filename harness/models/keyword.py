@@ -43,6 +43,10 @@ NEAR = 0.9
 """What it is worth that the words stand right where the chain stands ..."""
 REACH = 6.0
 """... and the distance, in words, over which that falls to a third."""
+SEPARATED = 0.5
+"""What remains of a match in another question than the one that the chain stands in."""
+LOWER = 0.3
+"""What a call with a later value loses that has no capital and no digit."""
 BARRIER = 0.5
 """What remains of nearness for each other start value between."""
 SUBJECT = 0.5
@@ -134,24 +138,26 @@ def _play(question: Question, tools: Sequence[Tool]) -> Play:
     board = Board(question, list(itertools.chain.from_iterable(map(read_options, tools))), tools)
     chains = [Chain(start.value, start.at, question.beside(start, BESIDE), start) for start in question.starts]
     doubtful = [chain for chain in chains if chain.start.doubtful]
-    for chain in doubtful:
-        chain.live = len(doubtful) == len(chains)
+    chains = [chain for chain in chains if not chain.start.doubtful]
     for _ in range(TURNS):
         moves = [(chain, move) for chain in chains if chain.live and (move := board.best(chain))]
-        for chain in chains:
-            chain.live = any(chain is one for one, _ in moves)
+        if not moves and not any(chain.made for chain in chains):
+            chains, doubtful = doubtful, []
+            moves = [(chain, move) for chain in chains if (move := board.best(chain))]
         if not moves:
             break
         outputs = yield [(option.tool.name, board.arguments(option, chain)) for chain, option in moves]
         for (chain, option), output in zip(moves, outputs, strict=True):
             board.take(chain, option, output)
-    ends = [chain for chain in chains if chain.made] or chains[:1]
+    ends = [chain for chain in chains if chain.made]
     call = board.calculation(ends)
     if call:
         (output,) = yield [call]
         values, failed = read_output(output, frozenset())
         if values and not failed:
             return _plain(values[0])
+    if not ends:
+        return ""
     return question.conclude([(chain.start.value, [chain.value, *chain.more]) for chain in ends])
 
 
@@ -257,11 +263,12 @@ class Board:
         share, places = self.match(option, chain)
         named = SUBJECT * bool(option.subject & chain.beside)
         near = max((self._nearness(place, chain) for place in places), default=0.0)
-        worth = CHOICE * share + NEAR * near * share if share else (GUESS if named else 0.0)
+        worth = CHOICE * share + NEAR * near * share if share else (GUESS if named and chain.kind == "name" else 0.0)
         if not worth:
             return 0.0
+        worth *= self.question.separated(places, chain.at) and SEPARATED or 1.0
         worth += named + TEXT * len(option.text & self.question.words)
-        return worth - OPTIONAL * option.optional - REPEAT * any(option is one for one, _ in chain.made)
+        return worth - OPTIONAL * option.optional - REPEAT * any(option is one for one, _ in chain.made) - LOWER * bool(chain.made and str(chain.value).islower())
 
     def _possible(self, option: Option, chain: Chain) -> bool:
         done = any(option is one and value == chain.value for one, value in chain.made)
@@ -308,7 +315,8 @@ class Board:
             case "string":
                 others = [start for start in self.question.starts if start is not chain.start]
                 wanted = stems(f"{name} {schema.get('description', '')}")
-                ranked = sorted(others, key=lambda s: -len(wanted & self.question.beside(s, BESIDE)))
+                beside = self.question.beside
+                ranked = sorted(others, key=lambda s: (-len(wanted & beside(s, 1)), abs(s.at - chain.start.at)))
                 return ranked[0].value if ranked else plain_value(schema)
             case _:
                 return plain_value(schema)

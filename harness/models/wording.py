@@ -14,10 +14,13 @@ STOP = frozenset(
     please tell give name find say state also than then there here will would could can may one ones get all any some
     each other its their his her him she they them whether not but if between out up down about only
     must piece information return record records entry entries full name complete given registered look such
-    example default optional""".split()
+    example default optional yesterday today tomorrow monday tuesday wednesday thursday friday saturday sunday
+    lookup search query reader explorer api service retriever consult""".split()
 )
 TITLES = frozenset("professor doctor dr mr mrs ms miss judge maestro captain".split())
 """Words before a name that registers leave out."""
+PHRASE = frozenset("of the when where what which who whom how did does do is was were are at by".split())
+"""Words after which a name is part of what is asked."""
 SUFFIXES = (
     *("ications", "ication", "ations", "ation", "ments", "ment", "nesses", "ness", "ings", "ing", "ions", "ion"),
     *("ists", "ist", "ians", "ian", "ants", "ant", "ents", "ent", "ers", "er", "ors", "or", "ees", "ee", "edly", "ed"),
@@ -44,7 +47,7 @@ WORD = re.compile(r"[A-Za-z]+|\d[\d,.]*\d|\d")
 NUMBER = re.compile(r"(?<![\w.-])-?\d+(?:,\d{3})*(?:\.\d+)?(?![\w-])")
 DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 FAILED = re.compile(r"\b(error|not found|no such|unknown|invalid|no entry|nothing is|missing)\b", re.I)
-LESS = re.compile(r"\b(smaller|less|lower|fewer|earlier|shorter|older|lighter|least|smallest|lowest|first|shortest)\b", re.I)
+LESS = re.compile(r"\b(smaller|less|lower|fewer|earlier|shorter|older|lighter|least|smallest|lowest|shortest)\b", re.I)
 MORE = re.compile(r"\b(larger|more|higher|later|longer|younger|greater|bigger|heavier|taller|most|largest|highest)\b", re.I)
 
 
@@ -71,7 +74,7 @@ def stems(text: str) -> frozenset[str]:
 def explained(value: Any, text: str) -> str:
     """What a text says of a code: after it, up to the next separator ("B11: moneys paid out; B12: ...")."""
     code = re.escape(str(value))
-    after = rf"(?<!\w){code}(?!\w)['\"`]?\s*(?::|=|\(|-|–|—|,? means|,? stands for|,? for|,? is)\s*([^;,.)\n]+)"
+    after = rf"(?<!\w){code}(?!\w)(?:['\"`]?\s*(?::|=|\(|–|—| - |,? means|,? stands for)|['\"`] (?:for|is))\s*([^;,.)\n]+)"
     before = rf"([^;,.(\n]+)\(['\"`]?{code}['\"`]?\)"
     return " ".join(match.group(1) for pattern in (after, before) for match in re.finditer(pattern, text))
 
@@ -123,6 +126,11 @@ class Question:
         near = (self.stems[max(0, place - reach) : place + reach + 1] for place in places)
         return frozenset(filter(None, (word for words in near for word in words)))
 
+    def separated(self, places: Sequence[int], at: float) -> bool:
+        """Whether a question mark stands between a place and all of these."""
+        marks = [self._place(match.start()) + 0.5 for match in re.finditer(r"\?", self.text)]
+        return bool(places) and all(any(min(place, at) < mark < max(place, at) for mark in marks) for place in places)
+
     def number(self, wanted: frozenset[str], at: float) -> int | float | None:
         """The number nearest to a place: a year where a year is wanted."""
         found = [(self._place(match.start()), match.group()) for match in NUMBER.finditer(self.text)]
@@ -147,8 +155,13 @@ class Question:
                 yield Start(value, first, last, group == 4 and self._opens(begin, begin + len(value)))
 
     def _opens(self, begin: int, end: int) -> bool:
-        before = re.split(r"[.?!:]", self.text[:begin])[-1].split()
-        return len(before) <= 2 and not re.match(r"['’]", self.text[end:]) and before[-1:] not in (["of"], ["the"])
+        """Whether a name is first in its sentence, or is followed by a colon, and nothing makes it part of a phrase."""
+        *_, ended, before = re.split(r"([.?!:])", ": " + self.text[:begin])
+        words = before.lower().split()
+        if re.match(r":", self.text[end:]):
+            return True
+        first = len(words) <= (0 if ended == ":" and begin > 1 and len(self.text[:begin]) > len(before) else 2)
+        return first and not re.match(r"['’]", self.text[end:]) and not set(words) & PHRASE
 
     def _trimmed(self, value: str, begin: int) -> tuple[str, int]:
         """A capitalised span without what only begins a sentence, and without titles."""
