@@ -30,7 +30,7 @@ from harness.data.schema_values import (
     resolve_schema,
     schema_type,
 )
-from harness.models.wording import Question, Start, explained, read_output, stems, value_kind
+from harness.models.wording import Question, Start, explained, likeliest_key, named_parts, read_output, stems, value_kind
 from harness.types import JSONObject, Message, ModelRequest, Tool
 
 SHARE = 0.5
@@ -59,15 +59,19 @@ OPTIONAL = 0.1
 """What a choice loses that may be left out."""
 GUESS = 0.3
 """What a choice gets without words of its own, where its tool's subject is named beside the chain; 0: no guesses."""
+FOLLOW = 0.5
+"""What it is worth that the tool took, in another chain, what the same choice had given."""
+FILTERS = 1
+"""Whether optional choices that the question names are made."""
 LEAST = 0.6
 """The least score that is played."""
-TRIES = 3
+TRIES = 6
 """Calls that may fail at one value."""
 HOPS = 12
 """Calls that a chain may make."""
 TURNS = 18
 """Turns after which it answers with what it has."""
-BESIDE = 3
+BESIDE = 2
 """How many words on either side are beside a value."""
 
 Call = tuple[str, JSONObject]
@@ -105,7 +109,7 @@ class Chain:
     failed: set[tuple[str, str]] = field(default_factory=set)
     tries: int = 0
     more: list[Any] = field(default_factory=list)
-    live: bool = True
+    record: dict[str, list[Any]] = field(default_factory=dict)
 
     @property
     def kind(self) -> str:
@@ -140,7 +144,7 @@ def _play(question: Question, tools: Sequence[Tool]) -> Play:
     doubtful = [chain for chain in chains if chain.start.doubtful]
     chains = [chain for chain in chains if not chain.start.doubtful]
     for _ in range(TURNS):
-        moves = [(chain, move) for chain in chains if chain.live and (move := board.best(chain))]
+        moves = [(chain, move) for chain in chains if (move := board.best(chain))]
         if not moves and not any(chain.made for chain in chains):
             chains, doubtful = doubtful, []
             moves = [(chain, move) for chain in chains if (move := board.best(chain))]
@@ -153,9 +157,9 @@ def _play(question: Question, tools: Sequence[Tool]) -> Play:
     call = board.calculation(ends)
     if call:
         (output,) = yield [call]
-        values, failed = read_output(output, frozenset())
-        if values and not failed:
-            return _plain(values[0])
+        found = read_output(output, frozenset())
+        if found:
+            return _plain(next(iter(found.values()))[0])
     if not ends:
         return ""
     return question.conclude([(chain.start.value, [chain.value, *chain.more]) for chain in ends])
@@ -163,6 +167,11 @@ def _play(question: Question, tools: Sequence[Tool]) -> Play:
 
 def _plain(value: Any) -> str:
     return f"{value:.10g}" if isinstance(value, float) else str(value)
+
+
+def _producer(chain: Chain) -> Any:
+    """What gave a chain its value: a tool with its choice, or nothing."""
+    return (chain.made[-1][0].tool.name, str(chain.made[-1][0].choice)) if chain.made else None
 
 
 # --- what tools can be asked -------------------------------------------------------------------------------------
@@ -241,6 +250,9 @@ class Board:
     question: Question
     options: list[Option]
     tools: Sequence[Tool]
+    accepted: set[tuple[Any, str]] = field(default_factory=set)
+    refused: set[tuple[Any, str]] = field(default_factory=set)
+    """Which tools took and refused what an option gave: the same holds for another chain."""
 
     @cached_property
     def rarity(self) -> dict[str, float]:
@@ -267,12 +279,23 @@ class Board:
         if not worth:
             return 0.0
         worth *= self.question.separated(places, chain.at) and SEPARATED or 1.0
+        worth += FOLLOW * bool(chain.made and (_producer(chain), option.tool.name) in self.accepted)
         worth += named + TEXT * len(option.text & self.question.words)
         return worth - OPTIONAL * option.optional - REPEAT * any(option is one for one, _ in chain.made) - LOWER * bool(chain.made and str(chain.value).islower())
 
     def _possible(self, option: Option, chain: Chain) -> bool:
-        done = any(option is one and value == chain.value for one, value in chain.made)
-        return option.takes == chain.kind and not done and (option.tool.name, str(chain.value)) not in chain.failed
+        value = self.value(option, chain)
+        done = any(option is one and value == before for one, before in chain.made)
+        barred = chain.made and (_producer(chain), option.tool.name) in self.refused
+        known = (option.tool.name, str(value)) in chain.failed
+        return option.takes == value_kind(value) and not (done or barred or known)
+
+    def value(self, option: Option, chain: Chain) -> Any:
+        """What a chain gives an option: the field of its record that is called like the parameter, else its value."""
+        wanted = named_parts(option.main)
+        fields = [(len(wanted & named_parts(key)), key) for key in chain.record]
+        alike, key = max(fields, default=(0, ""))
+        return chain.record[key][0] if alike and chain.record[key][0] not in ("", None) else chain.value
 
     def match(self, option: Option, chain: Chain) -> tuple[float, list[int]]:
         """The share of the choice's words that the question has, 0 where it is too small, and where they stand."""
@@ -301,7 +324,18 @@ class Board:
         declared = {name: resolve_schema(schema) for name, schema in declared_parameters(option.tool).items()}
         rest = [name for name in required_parameters(option.tool) if name not in (option.main, *option.choice)]
         given = {name: self._other(name, declared[name], chain) for name in rest if name in declared}
-        return {option.main: _wrapped(declared[option.main], chain.value), **option.choice, **given}
+        filters = {
+            name: chosen
+            for name, schema in declared.items()
+            if name not in (option.main, *option.choice, *rest) and (chosen := self._filter(schema)) is not None
+        }
+        value = _wrapped(declared[option.main], self.value(option, chain))
+        return {option.main: value, **option.choice, **given, **filters}
+
+    def _filter(self, schema: JSONObject) -> Any:
+        """The only choice of an optional parameter that the question names letter for letter, unless it is made anyway."""
+        named = [value for value in enum_values(schema) if stems(str(value)) and self.question.names(str(value))]
+        return named[0] if len(named) == 1 and named[0] != schema.get("default") and FILTERS else None
 
     def _other(self, name: str, schema: JSONObject, chain: Chain) -> Any:
         """A second parameter: a choice by its words, a year, number or date of the question, or another start value."""
@@ -323,17 +357,22 @@ class Board:
 
     def take(self, chain: Chain, option: Option, output: str) -> None:
         """Moves a chain to what an output holds; a failure costs a try."""
-        values, failed = read_output(output, option.words | option.explanation | self.question.words)
-        if failed or not values:
+        wanted = option.words | option.explanation
+        found = read_output(output, wanted | self.question.words)
+        step = (_producer(chain), option.tool.name)
+        if not found:
             chain.tries += 1
-            chain.failed.add((option.tool.name, str(chain.value)))
+            chain.failed.add((option.tool.name, str(self.value(option, chain))))
+            self.refused.add(step)
             return
+        self.accepted.add(step)
         _, places = self.match(option, chain)
-        chain.made.append((option, chain.value))
+        chain.made.append((option, self.value(option, chain)))
         chain.used.update(places)
         chain.at = sum(places) / len(places) if places else chain.at
         chain.beside = option.words | self.question.around(places, BESIDE)
-        chain.value, chain.more, chain.tries = values[0], values[1:], 0
+        values = found[likeliest_key(list(found), wanted | self.question.words)]
+        chain.value, chain.more, chain.record, chain.tries = values[0], values[1:], found, 0
 
     def calculation(self, chains: Sequence[Chain]) -> Call | None:
         """A call of the calculator that shares most words with the question, fed with the ends, if there is one."""

@@ -14,8 +14,10 @@ STOP = frozenset(
     please tell give name find say state also than then there here will would could can may one ones get all any some
     each other its their his her him she they them whether not but if between out up down about only
     must piece information return record records entry entries full name complete given registered look such
-    example default optional yesterday today tomorrow monday tuesday wednesday thursday friday saturday sunday
-    lookup search query reader explorer api service retriever consult""".split()
+    example default optional lookup search query reader explorer api service retriever consult""".split()
+)
+DAYS = frozenset(
+    """yesterday today tomorrow yesterday's today's monday tuesday wednesday thursday friday saturday sunday i""".split()
 )
 TITLES = frozenset("professor doctor dr mr mrs ms miss judge maestro captain".split())
 """Words before a name that registers leave out."""
@@ -35,6 +37,8 @@ SAME = {
     "flew": "flight", "flown": "flight", "strong": "strength", "spoke": "speech", "spoken": "speech", "paid": "pay",
 }  # fmt: skip
 """Words whose stem no suffix shows."""
+
+IDENTIFIERS = frozenset("id ref no nr number code key identifier reference".split())
 
 CAPITAL = r"(?:[A-Z]\.|[A-Z][\w&'’-]*)"
 LINK = r"of|the|without|with|for|de|v\.|under|at|(?<!’s )(?<!'s )and(?= [A-Z][\w-]* [A-Z])"
@@ -69,6 +73,12 @@ def stems(text: str) -> frozenset[str]:
     """The stems of a text or name, without stop words and words of one or two letters."""
     words = re.findall(r"[A-Za-z]+", re.sub(r"([a-z])([A-Z])", r"\1 \2", text))
     return frozenset(stem(word) for word in words if len(word) > 2 and word.lower() not in STOP)
+
+
+def named_parts(name: str) -> frozenset[str]:
+    """The stems of a parameter or field, with `id` for whatever says identifier."""
+    parts = set(re.findall(r"[a-z]+", name.lower()))
+    return stems(name) - {"nam"} | ({"id"} if parts & IDENTIFIERS else set())
 
 
 def explained(value: Any, text: str) -> str:
@@ -115,6 +125,10 @@ class Question:
     def places(self, word: str) -> list[int]:
         """Where a stem stands, or one that begins alike."""
         return [place for place, own in enumerate(self.stems) if own and alike(own, word)]
+
+    def names(self, choice: str) -> bool:
+        """Whether a choice stands in the question as it is written."""
+        return re.search(rf"\b{re.escape(choice)}\b", self.text) is not None
 
     def beside(self, start: Start, reach: int) -> frozenset[str]:
         """The words on either side of a start value, and its own."""
@@ -169,8 +183,9 @@ class Question:
         while value:
             word = value.split(" ")[0]
             plain = word.lower().strip(".")
-            only = opens and (plain in STOP - {"the"} or (" " not in value and not re.search(r"['’]s$", value)))
-            if plain not in TITLES and not only and word != "I":
+            verb = " " not in value and not re.search(r"['’]s$", value) or re.match(r"\w+ (?:with|for|at|under) ", value)
+            only = plain in DAYS or (opens and (plain in STOP - {"the"} or bool(verb)))
+            if plain not in TITLES and not only:
                 break
             begin += len(word) + 1
             value, opens = value[len(word) + 1 :], False
@@ -215,20 +230,34 @@ def value_kind(value: Any) -> str:
 # --- outputs -----------------------------------------------------------------------------------------------------
 
 
-def read_output(output: str, wanted: frozenset[str]) -> tuple[list[Any], bool]:
-    """The values of an output, those under the likeliest key first, and whether it is a failure."""
+def read_output(output: str, wanted: frozenset[str]) -> dict[str, list[Any]]:
+    """The values of an output by their keys; none where it is a failure.
+
+    Of several records the one that shares most words with what is wanted is read, the newest of equals.
+    """
     try:
         data = json.loads(output)
     except ValueError:
         data = output
-    leaves = list(_leaves(data, ""))
-    if any("error" in key.lower() for key, _ in leaves) or (not leaves) or (isinstance(data, str) and FAILED.search(data)):
-        return [], True
     keyed: dict[str, list[Any]] = {}
-    for key, value in leaves:
+    for key, value in _leaves(_record(data, wanted), ""):
         keyed.setdefault(key, []).append(value)
-    best = max(keyed, key=lambda key: len(stems(key) & wanted))
-    return keyed[best], False
+    failed = any("error" in key.lower() for key in keyed) or (isinstance(data, str) and bool(FAILED.search(data)))
+    return {} if failed else keyed
+
+
+def _record(data: Any, wanted: frozenset[str]) -> Any:
+    """The data with its lists of records cut down to the likeliest record."""
+    if isinstance(data, dict):
+        return {key: _record(value, wanted) for key, value in data.items()}
+    if not isinstance(data, list) or len(data) < 2 or not all(isinstance(one, dict) for one in data):
+        return data
+    return max(data, key=lambda one: (len(stems(json.dumps(one)) & wanted), max(re.findall(r"\d{4}", json.dumps(one)), default="")))
+
+
+def likeliest_key(keys: Sequence[str], wanted: frozenset[str]) -> str:
+    """The key that shares most words with what is wanted; the first of equals."""
+    return max(keys, key=lambda key: len(stems(key) & wanted))
 
 
 def _leaves(data: Any, key: str) -> Iterator[tuple[str, Any]]:
