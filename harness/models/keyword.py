@@ -30,7 +30,19 @@ from harness.data.schema_values import (
     resolve_schema,
     schema_type,
 )
-from harness.models.wording import Question, Start, explained, likeliest_key, named_parts, read_output, stems, value_kind
+from harness.models.wording import (
+    Question,
+    Start,
+    explained,
+    likeliest_key,
+    listed_codes,
+    named_parts,
+    offered_names,
+    own_words,
+    read_output,
+    stems,
+    value_kind,
+)
 from harness.types import JSONObject, Message, ModelRequest, Tool
 
 SHARE = 0.5
@@ -57,12 +69,12 @@ REPEAT = 0.6
 """What a choice loses that this chain made before."""
 OPTIONAL = 0.1
 """What a choice loses that may be left out."""
+MISFIT = 0.5
+"""What a call loses that gives a value without a digit to a parameter called id, number or code."""
 GUESS = 0.3
 """What a choice gets without words of its own, where its tool's subject is named beside the chain; 0: no guesses."""
 FOLLOW = 0.5
 """What it is worth that the tool took, in another chain, what the same choice had given."""
-FILTERS = 1
-"""Whether optional choices that the question names are made."""
 LEAST = 0.6
 """The least score that is played."""
 TRIES = 6
@@ -74,8 +86,8 @@ TURNS = 18
 BESIDE = 2
 """How many words on either side are beside a value."""
 
-Call = tuple[str, JSONObject]
-Play = Generator[list[Call], list[str], str]
+PolicyCall = tuple[str, JSONObject]
+Play = Generator[list[PolicyCall], list[str], str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,11 +128,12 @@ class Chain:
         return value_kind(self.value)
 
 
-def keyword(request: ModelRequest, seed: int) -> tuple[list[Call], str]:
+def keyword(request: ModelRequest, seed: int) -> tuple[list[PolicyCall], str]:
     """The next turn: the episode so far is replayed, so that the policy keeps no memory of its own."""
     messages = request.messages or request.sample.messages
     text = next((message.content for message in reversed(messages) if message.role == "user"), "")
-    game = _play(Question(text.rpartition("Question:")[2].partition("\nWhen you know")[0].strip()), request.tools)
+    asked = re.split(r"\n[^\n]*`?Answer:", text.rpartition("Question:")[2])[0].strip()
+    game = _play(Question(asked), request.tools)
     try:
         calls = next(game)
         for outputs in _turns(messages):
@@ -191,28 +204,20 @@ def read_options(tool: Tool) -> list[Option]:
     def option(choice: JSONObject, words: frozenset[str], told: frozenset[str], optional: bool) -> Option:
         return Option(tool, main, takes, choice, words, told, subject, text, optional)
 
-    topics = _topics(tool, declared, needed)
+    topics = {name: values for name, schema in declared.items() if (values := _topics(tool, name, schema, needed))}
     if not topics:
         return [option({}, stems(tool.name), stems(tool.description.split(". ")[0]), False)]
     return [
-        option({name: value}, stems(_named(value)), stems(explained(value, _told(tool, declared[name]))), name not in needed)
-        for name in topics
-        for value in enum_values(declared[name])
+        option({name: value}, own_words(value), stems(explained(value, told)), name not in needed)
+        for name, values in topics.items()
+        for told in [f"{declared[name].get('description', '')} {tool.description}"]
+        for value in values
     ]
-
-
-def _named(value: Any) -> str:
-    """A choice's own words: none where it is a code."""
-    return "" if re.search(r"\d", str(value)) else str(value)
-
-
-def _told(tool: Tool, schema: JSONObject) -> str:
-    return f"{schema.get('description', '')} {tool.description}"
 
 
 def _main_parameter(declared: Mapping[str, JSONObject], needed: Sequence[str]) -> str | None:
     """The first required parameter that takes a name; else the only required one that is no choice."""
-    open_ones = [name for name in needed if name in declared and not enum_values(declared[name])]
+    open_ones = [name for name in needed if name in declared and not _choices(declared[name])]
     names = [name for name in open_ones if _takes(declared[name]) == "name"]
     if names:
         return names[0]
@@ -229,15 +234,16 @@ def _takes(schema: JSONObject) -> str:
     return {"integer": "number", "number": "number", "boolean": "flag"}.get(kind, "name")
 
 
-def _topics(tool: Tool, declared: Mapping[str, JSONObject], needed: Sequence[str]) -> list[str]:
-    """The parameters whose choices are what the tool can tell: required ones, and those that its description lists."""
+def _topics(tool: Tool, name: str, schema: JSONObject, needed: Sequence[str]) -> list[Any]:
+    """What a parameter can be asked for: the choices of a required one, or of one whose choices the tool describes."""
+    values = _choices(schema)
     text = stems(tool.description)
-    return [
-        name
-        for name, schema in declared.items()
-        if (values := [value for value in enum_values(schema) if isinstance(value, str)])
-        and (name in needed or all(stems(value) & text for value in values))
-    ]
+    return values if name in needed or all(own_words(value) & text for value in values) else []
+
+
+def _choices(schema: JSONObject) -> list[Any]:
+    """The enumeration of a parameter, or the codes that its description explains."""
+    return enum_values(schema) or listed_codes(str(schema.get("description", "")))
 
 
 # --- choosing ----------------------------------------------------------------------------------------------------
@@ -275,13 +281,25 @@ class Board:
         share, places = self.match(option, chain)
         named = SUBJECT * bool(option.subject & chain.beside)
         near = max((self._nearness(place, chain) for place in places), default=0.0)
-        worth = CHOICE * share + NEAR * near * share if share else (GUESS if named and chain.kind == "name" else 0.0)
-        if not worth:
-            return 0.0
-        worth *= self.question.separated(places, chain.at) and SEPARATED or 1.0
-        worth += FOLLOW * bool(chain.made and (_producer(chain), option.tool.name) in self.accepted)
-        worth += named + TEXT * len(option.text & self.question.words)
-        return worth - OPTIONAL * option.optional - REPEAT * any(option is one for one, _ in chain.made) - LOWER * bool(chain.made and str(chain.value).islower())
+        worth = CHOICE * share + NEAR * near * share
+        if not share:
+            worth = GUESS if named and chain.kind == "name" else 0.0
+        if self.question.separated(places, chain.at):
+            worth *= SEPARATED
+        return worth + named + self._bonus(option, chain) - self._loss(option, chain) if worth else 0.0
+
+    def _bonus(self, option: Option, chain: Chain) -> float:
+        followed = bool(chain.made) and (_producer(chain), option.tool.name) in self.accepted
+        return FOLLOW * followed + TEXT * len(option.text & self.question.words)
+
+    def _loss(self, option: Option, chain: Chain) -> float:
+        value = self.value(option, chain)
+        return (
+            MISFIT * ("id" in named_parts(option.main) and not re.search(r"\d", str(value)))
+            + OPTIONAL * option.optional
+            + REPEAT * any(option is one for one, _ in chain.made)
+            + LOWER * (bool(chain.made) and str(value).islower())
+        )
 
     def _possible(self, option: Option, chain: Chain) -> bool:
         value = self.value(option, chain)
@@ -333,14 +351,16 @@ class Board:
         return {option.main: value, **option.choice, **given, **filters}
 
     def _filter(self, schema: JSONObject) -> Any:
-        """The only choice of an optional parameter that the question names letter for letter, unless it is made anyway."""
+        """The only choice of an optional parameter that the question names as written, unless it is the default."""
         named = [value for value in enum_values(schema) if stems(str(value)) and self.question.names(str(value))]
-        return named[0] if len(named) == 1 and named[0] != schema.get("default") and FILTERS else None
+        return named[0] if len(named) == 1 and named[0] != schema.get("default") else None
 
     def _other(self, name: str, schema: JSONObject, chain: Chain) -> Any:
         """A second parameter: a choice by its words, a year, number or date of the question, or another start value."""
-        if values := enum_values(schema):
-            return max(values, key=lambda value: len(stems(str(value)) & self.question.words))
+        if values := _choices(schema):
+            told = str(schema.get("description", ""))
+            words = {str(value): own_words(value) | stems(explained(value, told)) for value in values}
+            return max(values, key=lambda value: len(words[str(value)] & self.question.words))
         if is_date(schema):
             return next(iter(self.question.dates), plain_value(schema))
         match schema_type(schema):
@@ -363,7 +383,10 @@ class Board:
         if not found:
             chain.tries += 1
             chain.failed.add((option.tool.name, str(self.value(option, chain))))
-            self.refused.add(step)
+            if offered := offered_names(output, str(chain.value)):
+                chain.value = offered[0]
+            else:
+                self.refused.add(step)
             return
         self.accepted.add(step)
         _, places = self.match(option, chain)
@@ -374,7 +397,7 @@ class Board:
         values = found[likeliest_key(list(found), wanted | self.question.words)]
         chain.value, chain.more, chain.record, chain.tries = values[0], values[1:], found, 0
 
-    def calculation(self, chains: Sequence[Chain]) -> Call | None:
+    def calculation(self, chains: Sequence[Chain]) -> PolicyCall | None:
         """A call of the calculator that shares most words with the question, fed with the ends, if there is one."""
         ends = [chain for chain in chains if chain.kind in ("number", "date")]
         if len(ends) < 2:
@@ -386,7 +409,7 @@ class Board:
     def _worth(self, tool: Tool) -> int:
         return len(stems(f"{tool.name} {tool.description}") & self.question.words)
 
-    def _feed(self, tool: Tool, ends: Sequence[Chain]) -> Call | None:
+    def _feed(self, tool: Tool, ends: Sequence[Chain]) -> PolicyCall | None:
         declared = {name: resolve_schema(schema) for name, schema in declared_parameters(tool).items()}
         needed = [name for name in required_parameters(tool) if name in declared]
         open_ones = [name for name in needed if not enum_values(declared[name])]

@@ -5,6 +5,7 @@ silent   never calls a tool: what doing nothing gets
 random   calls random tools with random schema-valid arguments, seeded: what not understanding gets
 shotgun  calls every tool with the question's quoted or capitalised spans: what spelling gets without thinking
 echo     is told the sub-answers and hides them in arguments: what a tool that repeats its input gives away
+keyword  matches words of the question with those of the tools, over several turns: what a bag of words gets
 
 They are functions of the request alone (sample and turn), so that a resumed run equals an undisturbed one.
 """
@@ -29,15 +30,13 @@ from harness.data.schema_values import (
 )
 from harness.errors import UsageError
 from harness.models import ModelOptions
-from harness.models.keyword import keyword
+from harness.models.keyword import PolicyCall, keyword
 from harness.types import JSONObject, Message, Model, ModelRequest, Reply, Sample, Tool, ToolCall, Usage
 
-HELP = "policy/NAME plays a reference policy: oracle, silent, random, shotgun, echo"
+HELP = "policy/NAME plays a reference policy: oracle, silent, random, shotgun, echo, keyword"
 ARGS = ()
 FREE = True
 POLICY = True
-
-PolicyCall = tuple[str, JSONObject]
 
 SPAN = re.compile(r'"([^"]+)"|“([^”]+)”|\'([^\']+)\'(?!\w)|\b([A-Z][\w&.-]*(?:[ -](?:of |the |de )?[A-Z0-9][\w&.-]*)*)')
 NUMBER_PATTERN = re.compile(r"\d+(?:,\d{3})*(?:\.\d+)?")

@@ -1,4 +1,4 @@
-"""Text as words, for `policy/keyword`: stems, names and numbers of a question, explanations of codes, values of outputs."""
+"""Text as words, for `policy/keyword`: a question's stems, names and numbers, explained codes, values of outputs."""
 
 from __future__ import annotations
 
@@ -8,37 +8,42 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
-STOP = frozenset(
+
+def _set(words: str) -> frozenset[str]:
+    return frozenset(words.split())
+
+
+STOP = _set(
     """a an the and or of in on at to by for from with without into over per as is are was were be been being did do
     does has have had that this these those it its which who whom whose what when where how many much me my i you your
     please tell give name find say state also than then there here will would could can may one ones get all any some
-    each other its their his her him she they them whether not but if between out up down about only
-    must piece information return record records entry entries full name complete given registered look such
-    example default optional lookup search query reader explorer api service retriever consult""".split()
+    each other their his her him she they them whether not but if between out up down about only must piece
+    information return record records entry entries full complete given registered look such example default optional
+    lookup search query reader explorer api service retriever consult"""
 )
-DAYS = frozenset(
-    """yesterday today tomorrow yesterday's today's monday tuesday wednesday thursday friday saturday sunday i""".split()
-)
-TITLES = frozenset("professor doctor dr mr mrs ms miss judge maestro captain".split())
+DAYS = _set("yesterday today tomorrow yesterday's today's monday tuesday wednesday thursday friday saturday sunday i")
+TITLES = _set("professor doctor dr mr mrs ms miss judge maestro captain")
 """Words before a name that registers leave out."""
-PHRASE = frozenset("of the when where what which who whom how did does do is was were are at by".split())
+PHRASE = _set("of the when where what which who whom how did does do is was were are at by")
 """Words after which a name is part of what is asked."""
 SUFFIXES = (
     *("ications", "ication", "ations", "ation", "ments", "ment", "nesses", "ness", "ings", "ing", "ions", "ion"),
     *("ists", "ist", "ians", "ian", "ants", "ant", "ents", "ent", "ers", "er", "ors", "or", "ees", "ee", "edly", "ed"),
     *("ances", "ance", "ities", "ity", "ies", "ial", "al", "ive", "ure", "ship", "ly", "es", "e", "s", "y"),
 )
-SAME = {
-    "born": "birth", "built": "build", "wrote": "writ", "written": "writ", "taught": "teach", "led": "lead",
-    "won": "win", "died": "death", "die": "death", "dead": "death", "high": "height", "tall": "height", "long": "length",
-    "wide": "width", "deep": "depth", "heavy": "weight", "weigh": "weight", "weighs": "weight", "old": "age",
-    "married": "marriag", "kept": "keep", "held": "hold", "sold": "sale", "sell": "sale", "chose": "choic",
-    "chosen": "choic", "grown": "grow", "grew": "grow", "drawn": "draw", "drew": "draw", "sung": "song", "sang": "song",
-    "flew": "flight", "flown": "flight", "strong": "strength", "spoke": "speech", "spoken": "speech", "paid": "pay",
-}  # fmt: skip
+SAME = dict(
+    pair.split("=")
+    for pair in _set(
+        """born=birth built=build wrote=writ written=writ taught=teach led=lead won=win died=death die=death dead=death
+        high=height tall=height long=length wide=width deep=depth heavy=weight weigh=weight weighs=weight old=age
+        married=marriag kept=keep held=hold sold=sale sell=sale chose=choic chosen=choic grown=grow grew=grow drawn=draw
+        drew=draw sung=song sang=song flew=flight flown=flight strong=strength spoke=speech spoken=speech paid=pay"""
+    )
+)
 """Words whose stem no suffix shows."""
 
-IDENTIFIERS = frozenset("id ref no nr number code key identifier reference".split())
+IDENTIFIERS = _set("id ref no nr number code key identifier reference")
+"""Parts of names that say identifier."""
 
 CAPITAL = r"(?:[A-Z]\.|[A-Z][\w&'’-]*)"
 LINK = r"of|the|without|with|for|de|v\.|under|at|(?<!’s )(?<!'s )and(?= [A-Z][\w-]* [A-Z])"
@@ -52,7 +57,9 @@ NUMBER = re.compile(r"(?<![\w.-])-?\d+(?:,\d{3})*(?:\.\d+)?(?![\w-])")
 DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 FAILED = re.compile(r"\b(error|not found|no such|unknown|invalid|no entry|nothing is|missing)\b", re.I)
 LESS = re.compile(r"\b(smaller|less|lower|fewer|earlier|shorter|older|lighter|least|smallest|lowest|shortest)\b", re.I)
-MORE = re.compile(r"\b(larger|more|higher|later|longer|younger|greater|bigger|heavier|taller|most|largest|highest)\b", re.I)
+MORE = re.compile(
+    r"\b(larger|more|higher|later|longer|younger|greater|bigger|heavier|taller|most|largest|highest)\b", re.I
+)
 
 
 @lru_cache(maxsize=65536)
@@ -84,9 +91,21 @@ def named_parts(name: str) -> frozenset[str]:
 def explained(value: Any, text: str) -> str:
     """What a text says of a code: after it, up to the next separator ("B11: moneys paid out; B12: ...")."""
     code = re.escape(str(value))
-    after = rf"(?<!\w){code}(?!\w)(?:['\"`]?\s*(?::|=|\(|–|—| - |,? means|,? stands for)|['\"`] (?:for|is))\s*([^;,.)\n]+)"
+    says = r"(?:['\"`]?\s*(?::|=|\(|–|—| - |,? means|,? stands for)|['\"`] (?:for|is))"
+    after = rf"(?<!\w){code}(?!\w){says}\s*([^;,.)\n]+)"
     before = rf"([^;,.(\n]+)\(['\"`]?{code}['\"`]?\)"
     return " ".join(match.group(1) for pattern in (after, before) for match in re.finditer(pattern, text))
+
+
+def own_words(value: Any) -> frozenset[str]:
+    """The stems of a choice; none where it is a code."""
+    return stems("" if re.search(r"\d", str(value)) else str(value))
+
+
+def listed_codes(text: str) -> list[str]:
+    """Two codes or more that a description explains one by one ("B11: moneys paid out; B12: ...")."""
+    found = re.findall(r"(?<![\w-])['\"`]?((?:[A-Z]+[-_]?\d+|[A-Z]{2,6}))['\"`]?\s*[:=]\s*[a-z]", text)
+    return list(dict.fromkeys(found)) if len(set(found)) > 1 else []
 
 
 class Start(NamedTuple):
@@ -183,7 +202,8 @@ class Question:
         while value:
             word = value.split(" ")[0]
             plain = word.lower().strip(".")
-            verb = " " not in value and not re.search(r"['’]s$", value) or re.match(r"\w+ (?:with|for|at|under) ", value)
+            single = " " not in value and not re.search(r"['’]s$", value)
+            verb = single or re.match(r"\w+ (?:with|for|at|under) ", value)
             only = plain in DAYS or (opens and (plain in STOP - {"the"} or bool(verb)))
             if plain not in TITLES and not only:
                 break
@@ -246,13 +266,22 @@ def read_output(output: str, wanted: frozenset[str]) -> dict[str, list[Any]]:
     return {} if failed else keyed
 
 
+def offered_names(output: str, value: str) -> list[str]:
+    """Names in an error that share a word with the one that was refused: what is offered instead."""
+    words = {word for word in value.lower().split() if len(word) > 2}
+    found = [next(part for part in match if part) for match in SPAN.findall(output)]
+    return [name for name in dict.fromkeys(found) if name != value and words & set(name.lower().split())]
+
+
 def _record(data: Any, wanted: frozenset[str]) -> Any:
     """The data with its lists of records cut down to the likeliest record."""
     if isinstance(data, dict):
         return {key: _record(value, wanted) for key, value in data.items()}
     if not isinstance(data, list) or len(data) < 2 or not all(isinstance(one, dict) for one in data):
         return data
-    return max(data, key=lambda one: (len(stems(json.dumps(one)) & wanted), max(re.findall(r"\d{4}", json.dumps(one)), default="")))
+    texts = [json.dumps(one) for one in data]
+    weighed = [(len(stems(text) & wanted), max(re.findall(r"\d{4}", text), default="")) for text in texts]
+    return data[weighed.index(max(weighed))]
 
 
 def likeliest_key(keys: Sequence[str], wanted: frozenset[str]) -> str:
