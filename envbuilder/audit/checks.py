@@ -53,8 +53,8 @@ CHECKS: dict[str, Check] = {
 
 PROOF = ("no_gold", "unsolvable")
 """Checks of whether an environment can be solved at all."""
-FLOOR_POLICIES = ("silent", "random", "default", "shotgun", "echo")
-"""The policies that are played for their scores: what doing nothing, guessing, spelling and echoing get."""
+FLOOR_POLICIES = ("silent", "random", "default", "shotgun", "echo", "keyword")
+"""The policies that are played for their scores: what doing nothing, guessing, spelling, echoing and words get."""
 FLOORS = {
     "silent": 0.0,
     "echo": 0.0,
@@ -64,6 +64,7 @@ FLOORS = {
     "shotgun:single_hop": 0.25,
     "shotgun:multi_hop": 0.05,
     "shotgun:parallel_multi_hop": 0.05,
+    "keyword": 0.1,
 }
 """The highest mean strict F1 that a policy may get, in any scenario or in the one that is named."""
 

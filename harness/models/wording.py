@@ -72,7 +72,7 @@ def stem(word: str) -> str:
         if word.endswith(suffix) and len(word) - len(suffix) >= 3:
             word = word[: -len(suffix)]
             break
-    return word[:-1] if len(word) > 4 and word[-1] == word[-2] else word
+    return word[:-1] if len(word) > 4 and (word[-1] == word[-2] or word[-1] in "iy") else word
 
 
 @lru_cache(maxsize=65536)
@@ -255,10 +255,7 @@ def read_output(output: str, wanted: frozenset[str]) -> dict[str, list[Any]]:
 
     Of several records the one that shares most words with what is wanted is read, the newest of equals.
     """
-    try:
-        data = json.loads(output)
-    except ValueError:
-        data = output
+    data = _decoded(output)
     keyed: dict[str, list[Any]] = {}
     for key, value in _leaves(_record(data, wanted), ""):
         keyed.setdefault(key, []).append(value)
@@ -269,8 +266,16 @@ def read_output(output: str, wanted: frozenset[str]) -> dict[str, list[Any]]:
 def offered_names(output: str, value: str) -> list[str]:
     """Names in an error that share a word with the one that was refused: what is offered instead."""
     words = {word for word in value.lower().split() if len(word) > 2}
-    found = [next(part for part in match if part) for match in SPAN.findall(output)]
+    texts = [str(leaf) for _, leaf in _leaves(_decoded(output), "")]
+    found = [next(part for part in match if part) for text in texts for match in SPAN.findall(text)]
     return [name for name in dict.fromkeys(found) if name != value and words & set(name.lower().split())]
+
+
+def _decoded(output: str) -> Any:
+    try:
+        return json.loads(output)
+    except ValueError:
+        return output
 
 
 def _record(data: Any, wanted: frozenset[str]) -> Any:

@@ -10,7 +10,7 @@ import pytest
 from builders import record, write_records
 from commands import command, environment, episodes, harness, one_sentence, summary
 
-POLICIES = ("oracle", "silent", "random", "shotgun", "echo")
+POLICIES = ("oracle", "silent", "random", "shotgun", "echo", "keyword")
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +25,7 @@ def metric(out, policy, name):
     return summary(out / f"policy-{policy}")["groups"]["demo"]["metrics"][name]
 
 
-def test_the_first_command_prints_a_table_of_five_policies(floors):
+def test_the_first_command_prints_a_table_of_every_policy(floors):
     out, said = floors
     for policy in POLICIES:
         assert f"policy/{policy}" in said
@@ -55,6 +55,15 @@ def test_spelling_is_worth_little(floors):
     out, _ = floors
     assert metric(out, "shotgun", "solve_f1")["value"] < 0.1
     assert metric(out, "random", "solve_f1")["value"] < 0.1
+
+
+def test_words_alone_go_far_in_the_first_generation(tmp_path):
+    done = harness("eval", "--model", "policy/keyword", "--tasks", "ftrl_*", "--out", tmp_path / "run", "--quiet")
+    assert done.returncode == 0, done.stderr
+    metrics = summary(tmp_path / "run")["groups"]["ftrl"]["metrics"]
+    assert metrics["solve_f1"]["value"] >= 0.44
+    assert metrics["answer_accuracy"]["value"] >= 0.34
+    assert metrics["calls"]["value"] < 8
 
 
 def test_the_run_directory_is_as_documented(floors):

@@ -98,7 +98,9 @@ def test_what_costs_nothing_says_so():
 
 
 def test_names_globs_and_near_misses():
-    assert expand_names(["policy/*"]) == [f"policy/{n}" for n in ("oracle", "silent", "random", "shotgun", "echo")]
+    assert expand_names(["policy/*"]) == [
+        f"policy/{n}" for n in ("oracle", "silent", "random", "shotgun", "echo", "keyword")
+    ]
     assert expand_names(["gpt-x", "org/model", "openai/gpt-x"]) == ["openai/gpt-x", "openai/org/model"]
     with pytest.raises(UsageError, match="No model matches"):
         expand_names(["policy/z*"])
