@@ -341,32 +341,40 @@ class _Look:
         return [*lines, f"    entity = {self._row}[\"\"]"] if self._facts["numbered"] else lines
 
     def _checks(self) -> list[str]:
-        lines: list[str] = []
+        """Optional conditions that the record must satisfy where they are given."""
+        lines = self._equalities()
         for option in self._options:
             name, cell = option["name"], f'{self._row}["_{option["column"]}"]'
             match option["role"]:
-                case "option equal":
-                    lines += [
-                        f"    if {name} and {self._tidy}({name}) != {self._tidy}({cell}):",
-                        f'        return {{"error": "{name}: the record has another one; omit this to accept any."}}',
-                    ]
                 case "option at_least":
                     lines += [
                         f"    if isinstance({name}, (int, float)) and {cell} < {name}:",
-                        f'        return {{"error": "{name}: the record is graded lower; omit this to accept any."}}',
+                        f'        return {{"error": "{name}: the record is graded lower."}}',
                     ]
                 case "option since":
                     lines += [
                         f"    if {name} and {cell} < str({name}):",
-                        f'        return {{"error": "{name}: the record was keyed in earlier; omit this to accept any."}}',
+                        f'        return {{"error": "{name}: the record was keyed in earlier."}}',
                     ]
                 case "option window":
                     lines += [
                         f"    span = {name} if isinstance({name}, dict) else {{}}",
                         f'    if not str(span.get("from") or "") <= {cell} <= str(span.get("to") or "9999"):',
-                        f'        return {{"error": "{name}: the record was keyed in outside it; omit this to accept any."}}',
+                        f'        return {{"error": "{name}: the record was keyed in outside it."}}',
                     ]
         return lines
+
+    def _equalities(self) -> list[str]:
+        """Filters by a text that a column must be equal to."""
+        options = [option for option in self._options if option["role"] == "option equal"]
+        if not options:
+            return []
+        pairs = ", ".join(f'("{option["name"]}", {option["name"]}, "_{option["column"]}")' for option in options)
+        return [
+            f"    for name, given, key in ({pairs}{',' if len(options) == 1 else ''}):",
+            f"        if given and {self._tidy}(given) != {self._tidy}({self._row}[key]):",
+            '            return {"error": f"{name}: the record has another one; omit it to accept any."}',
+        ]
 
     # --- the value -----------------------------------------------------------------------------------------------
 

@@ -31,29 +31,43 @@ _OPENINGS = (
     "Returns an entry on a {filed} as it stands in the books of the {office}.",
     "Extract from the {office}'s file on {filed_plural}.",
     "Serves the {office}'s holdings on {filed_plural}, entry by entry.",
+    "Public endpoint of the {office}; one coded entry about a {filed}.",
+    "Retrieves a coded entry from the {office} ({filed_plural}).",
+    "Machine-readable dossier on any {filed} known to the {office}.",
+    "{filed_plural} as documented by the {office}. Delivers whichever entry the code denotes.",
+    "Wraps the mainframe of the {office}: supply a {filed} and an entry code.",
+    "Discloses single particulars of {filed_plural} on behalf of the {office}.",
+    "Gateway to the {office}. Emits one particular of one {filed}.",
+    "Per-{filed} particulars, licensed from the {office}.",
 )
 _FINDER_OPENINGS = (
     "Resolves a registered title to the reference that other services of the {office} expect.",
     "Reference desk of the {office}: from a title to its reference.",
     "Returns references for a title, with particulars that tell namesakes apart ({office}).",
+    "Concordance of titles and references, maintained by the {office}.",
+    "Directory of the {office}. Yields the reference behind a title; namesakes are listed together.",
 )
 _MAPPERS = ("xref_{}", "crosswalk_{}", "ref_bridge_{}")
 _MAPPER_OPENINGS = (
     "Translates a reference of the {office} from one numbering to another.",
     "Crosswalk between the numberings that are in use at the {office}.",
+    "The {office} renumbered its files; this bridges old and new references.",
 )
 _LIST_OPENINGS = (
     "{filed} Served by the {office}.",
     "{filed} Source: {office}.",
     "{filed} Kept by the {office}.",
+    "{filed} As transmitted to the {office}.",
 )
 _TAILS = (
     "Case and spacing of arguments are ignored.",
     "An error says which argument was at fault.",
-    "Fields not on file are absent from the enumeration.",
     "Billing is per request.",
     "Updated overnight.",
     "Responses carry the registered title.",
+    "Throttled at peak hours.",
+    "Schema frozen since release 4.",
+    "Mirrors are refreshed weekly.",
 )
 _SUBJECTS = (
     "Registered title of the {filed}, in full.",
@@ -405,7 +419,7 @@ class DocumentWriter:
                 return self._longer([self.choice(_MAPPER_OPENINGS).format(**texts)], ())
             case "list":
                 return self._list_description(facts, office)
-        opening = [self.choice(_OPENINGS).format(**texts)]
+        opening = [_capital(self.choice(_OPENINGS).format(**texts))]
         if len(facts["fields"]) == 1:
             opening = [f"{self._filed(facts['fields'][0])} ({office})."]
         opening += [AXES[axis].values[place].whole for axis, place in facts["whole"].items()]
@@ -469,6 +483,10 @@ def _unit_codes(parameter: str) -> JSONObject:
         return {"enum": [*UNITS], "description": "Metric unit of the quantity."}
     told = "; ".join(f"1 {source} = {factor:g} {code}" for source, (code, _, factor) in UNITS.items())
     return {"enum": [code for code, _, _ in UNITS.values()], "description": f"UCUM code of the target. {told}."}
+
+
+def _capital(text: str) -> str:
+    return text[0].upper() + text[1:]
 
 
 def _lowered(text: str) -> str:

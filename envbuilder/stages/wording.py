@@ -142,7 +142,7 @@ class Wording:
         assert isinstance(end, Link)
         subjects, sentences = self._subjects(chains)
         predicate = more.replace("{year}", str(end.year))
-        asked = _with_said(self.choice(frames.WHICH).format(*subjects, more=predicate), end.said)
+        asked = _with_said(self.choice(frames.WHICH).format(*subjects, more=predicate), _of_all(end.said, 2))
         named = frames.BY_PERSON if ENTITY_KINDS[end.fact.kind].is_person else frames.BY_NAME
         linked = any(chain.links for chain in chains)  # else the names are in the question
         return self._whole(chains[0], [*sentences, _capital(asked), *([self.choice(named)] if linked else [])])
@@ -158,15 +158,18 @@ class Wording:
         return subjects, sentences
 
     def _ends(self, chains: Sequence[Chain]) -> tuple[list[str], list[str], tuple[str, ...]]:
-        """Sentences that lead up to the ends of the chains, a phrase for each end, and what is said of all of them."""
+        """Sentences that lead up to the ends of the chains, a phrase for each end, and what is said of all of them.
+
+        What is said of one end only stands behind its phrase, in brackets.
+        """
         subjects, sentences = self._subjects(chains)
-        phrases: list[str] = []
-        said: tuple[str, ...] = ()
-        for chain, subject in zip(chains, subjects, strict=True):
-            assert isinstance(chain.end, Link)
-            phrases.append(self.phrase(chain.end, subject))
-            said = said or chain.end.said
-        return sentences, phrases, said
+        ends = [chain.end for chain in chains if isinstance(chain.end, Link)]
+        said = ends[0].said if all(end.said == ends[0].said for end in ends) else ()
+        phrases = [
+            self.phrase(end, subject) + (f" ({', '.join(end.said)})" if end.said and not said else "")
+            for end, subject in zip(ends, subjects, strict=True)
+        ]
+        return sentences, phrases, _of_all(said, len(ends))
 
     def _whole(self, chain: Chain, sentences: Sequence[str]) -> str:
         """Sentences as one text; some questions say first why somebody asks."""
@@ -190,6 +193,13 @@ def _paired(phrases: Sequence[str]) -> list[str]:
 
 def _filled(template: str, link: Link, subject: str) -> str:
     return template.replace("{year}", str(link.year)).replace("{}", subject)
+
+
+def _of_all(said: tuple[str, ...], count: int) -> tuple[str, ...]:
+    """What is said of the only end, or of several ends together."""
+    if not said or count < 2:
+        return said
+    return (f"in {'both' if count == 2 else 'all'} cases {said[0]}", *said[1:])
 
 
 def _with_said(question: str, said: Sequence[str]) -> str:

@@ -51,12 +51,12 @@ BOTH = (
     "Two things, please. {0} {2}",
 )
 IN_ORDER = (
-    "Please answer in that order, with commas.",
-    "Answers in that order, separated by commas.",
-    "One comma-separated line will do, in that order.",
-    "Keep that order, and use commas.",
-    "Both in that order, comma in between.",
-    "Reply in the same order, using commas.",
+    "Comma-separated, please.",
+    "Use a comma between them.",
+    "Answers in that order, with commas.",
+    "Same order, commas in between.",
+    "Separate them by comma.",
+    "Join them with commas.",
 )
 WHICH = (
     "Which of the two {more}: {0} or {1}?",

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 import string
+from collections.abc import Sequence
 from functools import lru_cache
 from random import Random
 
@@ -93,10 +94,13 @@ _WORD = re.compile(r"[^\W_]+(?:-\d+)?")
 class Namer:
     """Draws names that share no distinctive word with each other. `split` None: any split's names will do."""
 
-    def __init__(self, random: Random, split: str | None, taken: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, random: Random, split: str | None, taken: Sequence[str] = (), codes: Sequence[str] = ()
+    ) -> None:
+        """`taken` are names whose words are not drawn again, `codes` what is not drawn again as a whole."""
         self._random = random
         self._split = split
-        self._taken = {word for name in taken for word in _words(name)}
+        self._taken = {word for name in taken for word in _words(name)} | {code.casefold() for code in codes}
 
     def draw(self, pattern: str, apart: bool = True) -> str:
         """A name after one of the alternatives of `pattern`, none of whose invented words was drawn before.

@@ -242,7 +242,8 @@ OPERATIONS: Mapping[str, Operation] = {
             "aggregate_series|accumulate|reduce_plus",
             "Accumulates a series of figures into one. Rounded to two decimals.",
             "What do {0} and {1} come to together?|How much are {0} and {1} in all?|"
-            "What would I get by putting {0} and {1} together?|Taken together, how much are {0} and {1}?",
+            "What would I get by putting {0} and {1} together?|Taken together, how much are {0} and {1}?|"
+            "If I count {0} and {1} as one, what is it?|Lump {0} and {1} together: how much is that?",
             lambda *values: round_figure(sum(values)),
             "sum(numbers)",
         ),
@@ -251,7 +252,8 @@ OPERATIONS: Mapping[str, Operation] = {
             "arith_mean|series_mean|centre_value",
             "Arithmetic mean of a series of figures. Rounded to two decimals.",
             "What lies exactly halfway between {0} and {1}?|What is the average of {0} and {1}?|"
-            "Which value is midway between {0} and {1}?|If {0} and {1} were evened out, what would each be?",
+            "Which value is midway between {0} and {1}?|If {0} and {1} were evened out, what would each be?|"
+            "Splitting the distance between {0} and {1}, where do I land?",
             lambda *values: round_figure(sum(values) / len(values)),
             "sum(numbers) / len(numbers)",
         ),
@@ -260,7 +262,8 @@ OPERATIONS: Mapping[str, Operation] = {
             "abs_delta|delta_calc|subtract_abs",
             "Absolute delta of two figures. Rounded to two decimals.",
             "By how much do {0} and {1} differ?|How far apart are {0} and {1}?|"
-            "What is the gap between {0} and {1}?|How wide is the gap from {0} to {1}?",
+            "What is the gap between {0} and {1}?|How big is the distance from {0} to {1}?|"
+            "What separates {0} from {1}, in size?|Comparing {0} with {1}, how large is the difference?",
             lambda first, second: round_figure(abs(first - second)),
             "    outcome = abs(left - right)\n",
         ),
@@ -269,7 +272,8 @@ OPERATIONS: Mapping[str, Operation] = {
             "ratio_pct|quotient_x100|rel_pct",
             "Quotient x / y times one hundred. Rounded to two decimals.",
             "How many per cent of {1} is {0}?|What percentage of {1} is {0}?|"
-            "If {1} is one hundred per cent, how many per cent is {0}?|As a percentage of {1}, what is {0}?",
+            "If {1} is a hundred per cent, how many per cent is {0}?|As a percentage of {1}, what is {0}?|"
+            "Expressed in per cent of {1}, how big is {0}?",
             lambda first, second: round_figure(first / second * 100),
             '    if right == 0:\n        return {"error": "y: must not be zero."}\n'
             '    if left > right:\n        return {"error": "x: must not exceed its counterpart."}\n    outcome = left / right * 100\n',
@@ -279,7 +283,9 @@ OPERATIONS: Mapping[str, Operation] = {
             "elapsed_calc|interval_d|span_d",
             "Length of an interval in units of 24 hours; of the two ends only one counts.",
             "How many days lie between {0} and {1}?|How many days passed between {0} and {1}?|"
-            "{0} and {1}: how many days apart were they?|Counted in days, how far apart are {0} and {1}?",
+            "{0} and {1}: how many days apart were they?|Counted in days, how far apart are {0} and {1}?|"
+            "How many nights are there between {0} and {1}?|How many days must one wait from the earlier to the later of "
+            "{0} and {1}?",
             _elapsed,
             "    outcome = abs((end - start).days)\n",
         ),

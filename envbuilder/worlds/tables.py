@@ -34,7 +34,8 @@ class World:
         self._fixed: dict[str, None] = dict.fromkeys(facts["fixed"])
         self._complete: set[str] = set()
         names = (*(thing["name"] for thing in self.things.values()), *self.towns)
-        self._namer = Namer(random, self.split, tuple(names))
+        codes = [code for thing in self.things.values() for code in thing["ids"]]
+        self._namer = Namer(random, self.split, names, codes)
 
     @classmethod
     def empty(cls, random: Random, rows: int, split: str | None) -> World:
