@@ -7,6 +7,7 @@ first thing is named. A third of the questions begin with a sentence that says w
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
@@ -19,7 +20,14 @@ from envbuilder.worlds.schema import Fact, Listing
 
 CONTEXTS = 0.33
 """Share of questions that say why somebody asks."""
-NESTED = 2
+SHORT = 6
+"""Words; what is longer gets a sentence of its own before it is asked about."""
+_HEAD = re.compile(
+    r"(?:the|an?) ((?:[a-z-]+ )*?[a-z-]+)(?= (?:of|who|whom|whose|that|which|where|in|with|behind|at|on|for|from|to|by|under)\b)"
+)
+_VAGUE = frozenset(("one", "thing", "place", "name", "part", "work"))
+TAIL = 14
+"""Characters that may follow a longer subject in a question."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +69,7 @@ class Wording:
     def __init__(self, random: Random, terse: bool) -> None:
         self._random = random
         self._terse = terse
+        self._used: set[str] = set()
 
     def choice(self, options: Sequence[str]) -> str:
         return options[int(self._random.random() * len(options))]
@@ -68,39 +77,64 @@ class Wording:
     # --- pieces --------------------------------------------------------------------------------------------------
 
     def ask(self, link: Link, subject: str) -> str:
-        """One direct question about a single thing."""
+        """One direct question about a thing that is called by a few words."""
         return _with_said(_filled(self.choice(link.fact.asks), link, subject), link.said)
 
     def phrase(self, link: Link, subject: str) -> str:
-        """A noun phrase for what a link leads to."""
-        return _filled(self.choice(link.fact.phrases), link, subject)
+        """A noun phrase for what a link leads to; about a long subject one that ends with it, where there is one."""
+        options = link.fact.phrases
+        if len(subject.split()) > SHORT:
+            options = tuple(option for option in options if option.endswith("{}")) or options
+        return _filled(self.choice(options), link, subject)
+
+    def _can_nest(self, link: Link) -> bool:
+        return any(option.endswith("{}") for option in link.fact.phrases)
 
     def lead(self, chain: Chain, first: Sequence[str] = frames.FIRST, nested: bool = False) -> tuple[list[str], str]:
-        """Sentences that lead to the last thing of a chain, and what the question calls it.
+        """Sentences that lead to the last thing of a chain, and what the question calls it: a few words.
 
-        `nested`: the last link stays part of the question, so that "that yard" means nothing at a chain's end.
+        `nested`: the last link stays part of the question, so that "that yard" is not said of a chain's last thing.
         """
+        links = [*chain.links]
+        if not links:
+            return [], chain.ref
         sentences: list[str] = []
-        subject, left = chain.ref, list(chain.links)
-        while len(left) > 1 or (left and not nested and not self._terse and self._random.random() < 0.5):
-            size = min(len(left) - nested, 1 + int(self._random.random() * NESTED))
-            for link in left[:size]:
+        subject, kept = chain.ref, nested or (not self._terse and self._random.random() < 0.35) or self._terse
+        if len(chain.ref.split()) > SHORT:
+            sentences.append(self.choice(first).replace("{}", chain.ref))
+            subject = f"that {ENTITY_KINDS[chain.kind].said[0]}"
+        while len(links) > kept:
+            told = [links.pop(0)]
+            if len(links) > kept and self._can_nest(links[0]) and self._random.random() < 0.6:
+                told.append(links.pop(0))
+            for link in told:
                 subject = self.phrase(link, subject)
-            options = frames.NEXT if sentences else first
-            sentences.append(self.choice(options).replace("{}", subject))
-            subject = f"that {ENTITY_KINDS[left[size - 1].fact.target or ''].said[0]}"
-            left = left[size:]
-        for link in left:
+            sentences.append(self.choice(frames.NEXT if sentences else first).replace("{}", subject))
+            subject = self._called(subject, told[-1].fact.target or "")
+        for link in links:
             subject = self.phrase(link, subject)
         return sentences, subject
+
+    def _called(self, phrase: str, kind: str) -> str:
+        """What a thing that was just led to is called: by the noun of the phrase, where it has not been used yet."""
+        said, head = ENTITY_KINDS[kind].said, _HEAD.match(phrase)
+        words = head[1].split() if head else [said[0]]
+        noun = next((word for word in words if word in said), words[-1])
+        if noun in self._used or noun in _VAGUE or noun.endswith("ed"):
+            noun = said[0]
+        self._used.add(noun)
+        return f"that {noun}"
 
     def end(self, chain: Chain, subject: str) -> str:
         """The question about a chain's last thing."""
         if isinstance(chain.end, ListEnd):
             return self._of_list(chain.end, subject)
-        if self._terse or chain.end.said or self._random.random() < 0.75:
-            return self.ask(chain.end, subject)
-        return self.choice(frames.FRAMES).replace("{}", self.phrase(chain.end, subject))
+        long = len(subject.split()) > SHORT
+        asks = [ask for ask in chain.end.fact.asks if not long or _tail(ask) <= TAIL]
+        if not asks or (not self._terse and not chain.end.said and self._random.random() < 0.2):
+            text = self.choice(frames.FRAMES).replace("{}", self.phrase(chain.end, subject))
+            return _with_said(text, chain.end.said)
+        return _with_said(_filled(self.choice(asks), chain.end, subject), chain.end.said)
 
     def _of_list(self, end: ListEnd, subject: str) -> str:
         listing = end.listing
@@ -117,7 +151,7 @@ class Wording:
     # --- whole questions -----------------------------------------------------------------------------------------
 
     def chain_question(self, chain: Chain) -> str:
-        sentences, subject = self.lead(chain)
+        sentences, subject = self.lead(chain, nested=False)
         return self._whole(chain, [*sentences, self.end(chain, subject)])
 
     def operation(self, operation: str, chains: Sequence[Chain], unit: str = "") -> str:
@@ -129,8 +163,8 @@ class Wording:
     def both(self, chains: Sequence[Chain]) -> str:
         """Independent questions, answered in one list."""
         asked = []
-        for number, chain in enumerate(chains):
-            sentences, subject = self.lead(chain, frames.SECOND if number else frames.FIRST)
+        for chain, first in zip(chains, (frames.FIRST, frames.SECOND, frames.THIRD), strict=False):
+            sentences, subject = self.lead(chain, first)
             asked.append(" ".join([*sentences, self.end(chain, subject)]))
         plain = len(chains) == 2 and not any(chain.links for chain in chains)
         text = self.choice(frames.BOTH).format(asked[0], _lowered(asked[1]), asked[1]) if plain else " ".join(asked)
@@ -151,8 +185,10 @@ class Wording:
         """What the last things of chains are called in one question, and the sentences that lead there."""
         subjects: list[str] = []
         sentences: list[str] = []
-        for number, chain in enumerate(chains):
-            lead, subject = self.lead(chain, frames.SECOND if number and sentences else frames.FIRST, nested=True)
+        ends = [chain.kinds[-1] for chain in chains]
+        for chain in chains:
+            first = frames.SECOND if sentences else frames.FIRST
+            lead, subject = self.lead(chain, first, nested=ends.count(chain.kinds[-1]) > 1)
             sentences += lead
             subjects.append(subject)
         return subjects, sentences
@@ -193,6 +229,10 @@ def _paired(phrases: Sequence[str]) -> list[str]:
 
 def _filled(template: str, link: Link, subject: str) -> str:
     return template.replace("{year}", str(link.year)).replace("{}", subject)
+
+
+def _tail(ask: str) -> int:
+    return len(ask.partition("{}")[2])
 
 
 def _of_all(said: tuple[str, ...], count: int) -> tuple[str, ...]:

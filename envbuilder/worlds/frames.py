@@ -11,13 +11,15 @@ FIRST = (
     "I'm thinking of {}.",
     "This is about {}.",
     "Begin with {}.",
-    "I have {} in mind.",
     "It concerns {}.",
-    "My starting point is {}.",
     "Consider {}.",
     "Let's begin with {}.",
     "I came across {}.",
-    "Suppose we start from {}.",
+    "Think of {}.",
+    "My question is about {}.",
+    "I've been reading about {}.",
+    "I'm curious about {}.",
+    "There is {}.",
 )
 NEXT = (
     "From there, go on to {}.",
@@ -29,7 +31,8 @@ NEXT = (
     "That leads to {}.",
     "Continue with {}.",
 )
-SECOND = ("Separately, take {}.", "Besides, consider {}.", "Then there is {}.", "On the other hand, take {}.")
+SECOND = ("Secondly, take {}.", "The second part is about {}.", "Separately, take {}.", "For the other part, take {}.")
+THIRD = ("Thirdly, take {}.", "The third part is about {}.", "Lastly, take {}.")
 FRAMES = (
     "Could you tell me {}?",
     "Do you know {}?",

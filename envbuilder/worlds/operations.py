@@ -187,8 +187,7 @@ _CONVERT = Operation(
         "UCUM unit service: scales a quantity from its metric unit to a customary one, rounded to two decimals."
     ),
     _split(
-        "What is {0} in {unit}?|How much is {0}, put in {unit}?|In {unit}, what is {0}?|"
-        "What do I get if I turn {0} into {unit}?"
+        "In {unit}, what is {0}?|How many {unit} is {0}?|Put in {unit}, what is {0}?|Expressed in {unit}, what is {0}?"
     ),
     (
         _number("qty|magnitude|val", "Plain figure in the source unit, without separators."),
@@ -215,8 +214,7 @@ _EXCHANGE = Operation(
         "Parity service for florins: what an amount is worth abroad, rounded to two decimals."
     ),
     _split(
-        "What is {0} in {unit}?|How many {unit} would {0} be?|If I had to pay {0} in {unit}, how many would I need?|"
-        "In {unit}, what is {0}?"
+        "In {unit}, what is {0}?|How many {unit} is {0}?|Paid in {unit}, what is {0}?|Changed into {unit}, what is {0}?"
     ),
     (
         _number("qty|principal|val", "Plain figure in florins, without separators."),
@@ -242,8 +240,7 @@ OPERATIONS: Mapping[str, Operation] = {
             "aggregate_series|accumulate|reduce_plus",
             "Accumulates a series of figures into one. Rounded to two decimals.",
             "What do {0} and {1} come to together?|How much are {0} and {1} in all?|"
-            "What would I get by putting {0} and {1} together?|Taken together, how much are {0} and {1}?|"
-            "If I count {0} and {1} as one, what is it?|Lump {0} and {1} together: how much is that?",
+            "What would I get by putting {0} and {1} together?|Taken together, how much are {0} and {1}?",
             lambda *values: round_figure(sum(values)),
             "sum(numbers)",
         ),
@@ -252,8 +249,7 @@ OPERATIONS: Mapping[str, Operation] = {
             "arith_mean|series_mean|centre_value",
             "Arithmetic mean of a series of figures. Rounded to two decimals.",
             "What lies exactly halfway between {0} and {1}?|What is the average of {0} and {1}?|"
-            "Which value is midway between {0} and {1}?|If {0} and {1} were evened out, what would each be?|"
-            "Splitting the distance between {0} and {1}, where do I land?",
+            "Which value is midway between {0} and {1}?|If {0} and {1} were evened out, what would each be?",
             lambda *values: round_figure(sum(values) / len(values)),
             "sum(numbers) / len(numbers)",
         ),
@@ -262,8 +258,8 @@ OPERATIONS: Mapping[str, Operation] = {
             "abs_delta|delta_calc|subtract_abs",
             "Absolute delta of two figures. Rounded to two decimals.",
             "By how much do {0} and {1} differ?|How far apart are {0} and {1}?|"
-            "What is the gap between {0} and {1}?|How big is the distance from {0} to {1}?|"
-            "What separates {0} from {1}, in size?|Comparing {0} with {1}, how large is the difference?",
+            "What is the gap between {0} and {1}?|"
+            "Comparing {0} with {1}, how large is the difference?",
             lambda first, second: round_figure(abs(first - second)),
             "    outcome = abs(left - right)\n",
         ),
@@ -283,9 +279,7 @@ OPERATIONS: Mapping[str, Operation] = {
             "elapsed_calc|interval_d|span_d",
             "Length of an interval in units of 24 hours; of the two ends only one counts.",
             "How many days lie between {0} and {1}?|How many days passed between {0} and {1}?|"
-            "{0} and {1}: how many days apart were they?|Counted in days, how far apart are {0} and {1}?|"
-            "How many nights are there between {0} and {1}?|How many days must one wait from the earlier to the later of "
-            "{0} and {1}?",
+            "{0} and {1}: how many days apart were they?|Counted in days, how far apart are {0} and {1}?",
             _elapsed,
             "    outcome = abs((end - start).days)\n",
         ),
