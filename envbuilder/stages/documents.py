@@ -16,7 +16,7 @@ from typing import Any
 
 from envbuilder.records import Document, HopCall, JSONObject, Scenario, Toolset
 from envbuilder.worlds.axes import AXES, Axis
-from envbuilder.worlds.catalogue import DOMAINS, ENTITY_KINDS, FACTS, LISTINGS
+from envbuilder.worlds.catalogue import DOMAINS, ENTITY_KINDS, FACTS, LISTINGS, years_of
 from envbuilder.worlds.operations import CURRENCIES, OPERATIONS, UNITS
 from envbuilder.worlds.schema import Fact, Lure
 from envbuilder.worlds.tables import World
@@ -233,13 +233,13 @@ class DocumentWriter:
             "parameters": [],
         }
         if step is not None:
-            facts["years"] = self.years(step["year"]) if step["year"] is not None else []
+            facts["years"] = self.years(kind, step["year"]) if step["year"] is not None else []
             facts["axes"] = {axis: self.codes(AXES[axis]) for axis in step["axes"]}
         return facts
 
-    def years(self, year: int | None) -> list[int]:
+    def years(self, kind: str, year: int | None = None) -> list[int]:
         """Consecutive years that figures are held for, the wanted one among them and not the latest."""
-        first = (year if year is not None else self._random.randint(1955, 2019)) - int(self._random.random() * 3)
+        first = (year if year is not None else self._random.randint(*years_of(kind))) - int(self._random.random() * 3)
         last = max(first + 2, (year or first) + 1 + int(self._random.random() * 2))
         return list(range(first, last + 1))
 

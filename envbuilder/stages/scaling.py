@@ -117,7 +117,7 @@ class _Scaler:
         self._random.shuffle(more)
         facts["fields"] = self._mixed([*own, *lures[: 1 if wanted > 3 else 0], *more], max(wanted, len(own)), own)
         if not facts["years"] and any(self._is_yearly(field) for field in facts["fields"]):
-            facts["years"] = self.writer.years(None)
+            facts["years"] = self.writer.years(facts["kind"])
 
     def _mixed(self, fields: Sequence[str], count: int, keep: Sequence[str] = ()) -> list[str]:
         """So many of the fields, the first ones, in random order; no two under one key."""
@@ -282,7 +282,7 @@ class _Scaler:
         wanted = pick_weighted(FIELDS[self._levels.generalise], self._random.random())
         facts["fields"] = self._mixed(fields, wanted)
         if any(self._is_yearly(field) for field in facts["fields"]):
-            facts["years"] = self.writer.years(None)
+            facts["years"] = self.writer.years(facts["kind"])
             self._decoy_axis(facts, "yearly")
         else:
             self._decoy_axis(facts, "plain")

@@ -20,7 +20,7 @@ from envbuilder.spec import Spec
 from envbuilder.stages.plan import ScenarioPlan, Walk, draw_plan, iter_kinds
 from envbuilder.stages.wording import Chain, Link, ListEnd, Wording, format_answer
 from envbuilder.worlds.axes import AXES, axes_for
-from envbuilder.worlds.catalogue import ENTITY_KINDS
+from envbuilder.worlds.catalogue import ENTITY_KINDS, years_of
 from envbuilder.worlds.operations import CURRENCIES, OPERATIONS, UNITS, round_figure
 from envbuilder.worlds.schema import EntityKind, Fact, Listing
 from envbuilder.worlds.tables import World, tokens_of
@@ -28,7 +28,6 @@ from envbuilder.worlds.tables import World, tokens_of
 MANY = 200
 SHORTEST = 3
 """Characters; a shorter result of an operation is too easy to come by."""
-YEARS = (1955, 2019)
 NAMESAKES = (0.0, 0.0, 0.5, 0.7)
 """By level of identifiers: share of first things that have a namesake."""
 BY_NUMBER = (0.0, 0.15, 0.3, 0.4)
@@ -148,7 +147,7 @@ class _Play:
     def _link(self, fact: Fact) -> Link:
         """A fact with its year and what is said of its options; the same for a fact that is asked twice."""
         if fact.yearly and fact.id not in self._years:
-            self._years[fact.id] = self._random.randint(*YEARS)
+            self._years[fact.id] = self._random.randint(*years_of(fact.kind))
             self._world.reserve(self._years[fact.id])
         said = tuple(self._said(axis, place) for axis, place in self._chosen(fact).items())
         return Link(fact, self._years.get(fact.id), said)

@@ -17,6 +17,11 @@ LISTINGS: Mapping[str, Listing] = {
 }
 
 
+def years_of(kind: str) -> tuple[int, int]:
+    """The first and the last year that there are figures of."""
+    return DOMAINS[ENTITY_KINDS[kind].domain].years
+
+
 @cache
 def facts_of(kind: str, among: tuple[str, ...] = ()) -> tuple[Fact, ...]:
     """What can be asked about a thing of this kind; with `among`, only what leads to no other kinds."""

@@ -142,15 +142,19 @@ class EntityKind:
 
 
 PERSON_NAMES = "{first} {last}"
+YEARS = (1955, 2019)
+"""Of which years there are figures, where a domain does not say otherwise."""
+_HEAD = ("providers", "contexts", "years")
 
 
 @dataclass(frozen=True, slots=True)
 class Domain:
-    """A field of the world: who runs its tools, why people ask, and its kinds."""
+    """A field of the world: who runs its tools, why people ask, of which years there are figures, and its kinds."""
 
     name: str
     providers: tuple[str, ...]
     contexts: tuple[str, ...]
+    years: tuple[int, int]
     kinds: tuple[EntityKind, ...]
 
 
@@ -159,9 +163,11 @@ def read_domain(path: Path) -> Domain:
     table = tomllib.loads(path.read_text(encoding="utf-8"))
     try:
         kinds = tuple(
-            _kind(name, path.stem, fields) for name, fields in table.items() if name not in ("providers", "contexts")
+            _kind(name, path.stem, fields) for name, fields in table.items() if name not in _HEAD
         )
-        return Domain(path.stem, split_alternatives(table["providers"]), tuple(table["contexts"]), kinds)
+        first, last = table.get("years", YEARS)
+        providers = split_alternatives(table["providers"])
+        return Domain(path.stem, providers, tuple(table["contexts"]), (first, last), kinds)
     except (KeyError, ValueError, TypeError) as error:
         raise UsageError(f"{path}: {error!r}; see docs/environments.md for what a domain holds.") from error
 

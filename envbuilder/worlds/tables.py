@@ -30,16 +30,17 @@ class World:
         self.split: str | None = facts["split"]
         self.things: dict[str, JSONObject] = {key: dict(thing) for key, thing in facts["things"].items()}
         self.values: dict[str, Any] = dict(facts["values"])
-        self.towns: list[str] = list(facts["towns"])
+        self.others: dict[str, list[str]] = {kind: list(names) for kind, names in facts["others"].items()}
         self._fixed: dict[str, None] = dict.fromkeys(facts["fixed"])
         self._complete: set[str] = set()
-        names = (*(thing["name"] for thing in self.things.values()), *self.towns)
+        others = [name for names in self.others.values() for name in names]
+        names = [*(thing["name"] for thing in self.things.values()), *others]
         codes = [code for thing in self.things.values() for code in thing["ids"]]
         self._namer = Namer(random, self.split, names, codes)
 
     @classmethod
     def empty(cls, random: Random, rows: int, split: str | None) -> World:
-        return cls(random, {"rows": rows, "split": split, "things": {}, "values": {}, "towns": [], "fixed": []})
+        return cls(random, {"rows": rows, "split": split, "things": {}, "values": {}, "others": {}, "fixed": []})
 
     def to_facts(self) -> JSONObject:
         return {
@@ -47,7 +48,7 @@ class World:
             "split": self.split,
             "things": self.things,
             "values": self.values,
-            "towns": self.towns,
+            "others": self.others,
             "fixed": list(self._fixed),
         }
 
@@ -91,18 +92,19 @@ class World:
                 if other["kind"] == thing["kind"] and other["name"] == thing["name"]
             }
             for _ in range(MANY):
-                drawn = self._town() if trait.value is None else str(self._draw(trait.value))
+                drawn = self._other_name(trait.target) if trait.target else str(self._draw(_given(trait.value)))
                 if drawn not in own:
                     break
             thing["traits"] = {**traits, trait.key: drawn}
         return str(thing["traits"][trait.key])
 
-    def _town(self) -> str:
-        """A place that is no thing of the world; half of them come again."""
-        if self.towns and self._random.random() < 0.5:
-            return self.towns[int(self._random.random() * len(self.towns))]
-        self.towns.append(self._namer.draw(ENTITY_KINDS["town"].names))
-        return self.towns[-1]
+    def _other_name(self, kind: str) -> str:
+        """The name of a thing that nothing is told about; half of them come again."""
+        names = self.others.setdefault(kind, [])
+        if not names or self._random.random() >= 0.5:
+            names.append(self._namer.draw(ENTITY_KINDS[kind].names))
+            return names[-1]
+        return names[int(self._random.random() * len(names))]
 
     def invent(self, pattern: str) -> str:
         """A code of nothing in the world."""
@@ -217,6 +219,11 @@ class World:
                 return datetime.date.fromordinal(first + int(random() * (high - low + 1) * 365)).isoformat()
             case "choice":
                 return value.choices[int(random() * len(value.choices))]
+
+
+def _given(value: Value | None) -> Value:
+    assert value is not None
+    return value
 
 
 def cell_key(key: str, column: str, variant: str) -> str:
