@@ -24,6 +24,8 @@ The facts you need are only in the tools: answer by calling them, and do not rel
 its message and try again with better arguments.
 Question: {question}
 When you know the answer, end with one last line of the form `Answer: ...` that holds nothing but the answer."""
+SEVERAL_ANSWERS = " Several answers go there in the order asked, with commas between them."
+"""What the prompt says more where a scenario's facts say that it asks for "several_answers"."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,12 +124,13 @@ def environment_record(deployed: DeployedToolset, split: Split) -> JSONObject:
         {"type": "function", "function": {"name": d.name, "description": d.description, "parameters": d.parameters}}
         for d in toolset.documents
     ]
+    prompt = QUESTION_PROMPT + (SEVERAL_ANSWERS if scenario.facts.get("several_answers") else "")
     return {
         "id": scenario.id,
         "world": scenario.world,
         "data_source": f"self/{scenario.kind}",
         "split": split,
-        "messages": [{"role": "user", "content": QUESTION_PROMPT.format(question=scenario.question)}],
+        "messages": [{"role": "user", "content": prompt.format(question=scenario.question)}],
         "tools": json.dumps(tools, ensure_ascii=False),
         "codes": json.dumps({d.name: deployed.codes[d.name] for d in toolset.documents}, ensure_ascii=False),
         "unsolved_set": json.dumps(unsolved, ensure_ascii=False),

@@ -77,6 +77,7 @@ class _Play:
         facts = {
             "source": spec.seed_text,
             "terse": spec.size.terse,
+            "several_answers": self._plan.combine == "both" and not spec.size.terse,
             "numbered": self._numbered,
             "steps": self._steps,
             "world": self._world.to_facts(),

@@ -168,7 +168,7 @@ class Wording:
             asked.append(" ".join([*sentences, self.end(chain, subject)]))
         plain = len(chains) == 2 and not any(chain.links for chain in chains)
         text = self.choice(frames.BOTH).format(asked[0], _lowered(asked[1]), asked[1]) if plain else " ".join(asked)
-        return self._whole(chains[0], [text, self.choice(frames.IN_ORDER)])
+        return self._whole(chains[0], [text, frames.IN_ORDER] if self._terse else [text])
 
     def comparison(self, chains: Sequence[Chain], more: str) -> str:
         """Which chain's last thing has more of the fact that both end in."""

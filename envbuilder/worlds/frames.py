@@ -13,13 +13,25 @@ FIRST = (
     "Begin with {}.",
     "It concerns {}.",
     "Consider {}.",
-    "Let's begin with {}.",
     "I came across {}.",
-    "Think of {}.",
     "My question is about {}.",
     "I've been reading about {}.",
     "I'm curious about {}.",
     "There is {}.",
+    "Somebody mentioned {}.",
+    "We were discussing {}.",
+    "I heard about {}.",
+    "Imagine {}.",
+    "I'm interested in {}.",
+    "Our guide talked about {}.",
+    "Let me ask about {}.",
+    "Friends told me about {}.",
+    "A podcast featured {}.",
+    "I wonder about {}.",
+    "Picture {}.",
+    "Our quiz team is stuck on {}.",
+    "An old postcard led me to {}.",
+    "Suppose you know {}.",
 )
 NEXT = (
     "From there, go on to {}.",
@@ -27,12 +39,29 @@ NEXT = (
     "Then turn to {}.",
     "Next comes {}.",
     "Move on to {}.",
-    "After that, take {}.",
     "That leads to {}.",
     "Continue with {}.",
+    "Follow the trail to {}.",
+    "One step further is {}.",
+    "Afterwards, think of {}.",
+    "What matters is {}.",
+    "The chain goes on with {}.",
+    "Proceed to {}.",
+    "Jump to {}.",
+    "Of interest is {}.",
+    "Connected with it is {}.",
+    "The next link is {}.",
 )
-SECOND = ("Secondly, take {}.", "The second part is about {}.", "Separately, take {}.", "For the other part, take {}.")
-THIRD = ("Thirdly, take {}.", "The third part is about {}.", "Lastly, take {}.")
+SECOND = (
+    "Secondly, take {}.",
+    "The second part is about {}.",
+    "Separately, take {}.",
+    "For the other half, consider {}.",
+    "Independently, there is {}.",
+    "Apart from that, take {}.",
+    "Then something else: {}.",
+)
+THIRD = ("Thirdly, take {}.", "The third part is about {}.", "Lastly, consider {}.", "Finally, there is {}.")
 FRAMES = (
     "Could you tell me {}?",
     "Do you know {}?",
@@ -53,14 +82,7 @@ BOTH = (
     "{0} While you are at it, {1}",
     "Two things, please. {0} {2}",
 )
-IN_ORDER = (
-    "Comma-separated, please.",
-    "Use a comma between them.",
-    "Answers in that order, with commas.",
-    "Same order, commas in between.",
-    "Separate them by comma.",
-    "Join them with commas.",
-)
+IN_ORDER = "Use a comma between them."
 WHICH = (
     "Which of the two {more}: {0} or {1}?",
     "Which {more}, {0} or {1}?",

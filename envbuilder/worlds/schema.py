@@ -142,7 +142,7 @@ class EntityKind:
 
 
 PERSON_NAMES = "{first} {last}"
-YEARS = (1955, 2019)
+YEARS = (1956, 1994)
 """Of which years there are figures, where a domain does not say otherwise."""
 _HEAD = ("providers", "contexts", "years")
 
