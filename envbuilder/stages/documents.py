@@ -88,6 +88,7 @@ _YEARS = (
     "Four-digit year of a yearly entry. If omitted, the latest on file.",
 )
 _YEAR_NAMES = ("yr", "year", "ref_year", "y")
+_AN = re.compile(r"\b([Aa]) (?=(?!uni[^nmd]|eu|one|us[ei])[aeiou])")
 _FORM = re.compile(r"\{(d\d|L+)\}")
 
 
@@ -419,7 +420,7 @@ class DocumentWriter:
                 return self._longer([self.choice(_MAPPER_OPENINGS).format(**texts)], ())
             case "list":
                 return self._list_description(facts, office)
-        opening = [_capital(self.choice(_OPENINGS).format(**texts))]
+        opening = [_capital(with_articles(self.choice(_OPENINGS).format(**texts)))]
         if len(facts["fields"]) == 1:
             opening = [f"{self._filed(facts['fields'][0])} ({office})."]
         opening += [AXES[axis].values[place].whole for axis, place in facts["whole"].items()]
@@ -483,6 +484,11 @@ def _unit_codes(parameter: str) -> JSONObject:
         return {"enum": [*UNITS], "description": "Metric unit of the quantity."}
     told = "; ".join(f"1 {source} = {factor:g} {code}" for source, (code, _, factor) in UNITS.items())
     return {"enum": [code for code, _, _ in UNITS.values()], "description": f"UCUM code of the target. {told}."}
+
+
+def with_articles(text: str) -> str:
+    """A text with "an" where "a" stands before a vowel that is spoken."""
+    return _AN.sub(r"\1n ", text)
 
 
 def _capital(text: str) -> str:

@@ -179,7 +179,7 @@ class _Scaler:
             sibling = {**facts, "axes": {name: codes for name, codes in facts["axes"].items() if name != axis}}
             facts["axes"] = sibling["axes"]
             facts["whole"] = {axis: place}
-            self._siblings.append({**sibling, "whole": {axis: other}, "fields": self._sibling_fields(facts)})
+            self._siblings.append({**sibling, "whole": {axis: other}, "fields": self._sibling_fields(facts, AXES[axis].applies == "yearly")})
         elif yearly:
             years = facts["years"]
             facts["span"] = [years[0], years[-1]]
@@ -187,12 +187,22 @@ class _Scaler:
             after = list(range(years[-1] + 1, years[-1] + 4))
             other_years = before if self._random.random() < 0.5 and before[0] > 1950 else after
             self._siblings.append(
-                {**facts, "years": other_years, "span": [other_years[0], other_years[-1]], "fields": self._sibling_fields(facts)}
+                {
+                    **facts,
+                    "years": other_years,
+                    "span": [other_years[0], other_years[-1]],
+                    "fields": self._sibling_fields(facts, yearly=True),
+                }
             )
 
-    def _sibling_fields(self, facts: JSONObject) -> list[str]:
-        """The same facts, in another order: what only sounds like them is the gold tool's."""
-        fields = [field for field in facts["fields"] if "!" not in field]
+    def _sibling_fields(self, facts: JSONObject, yearly: bool) -> list[str]:
+        """The facts that the split decides, and those that nobody asks for: any other would be a second way."""
+        fields = [
+            field
+            for field in facts["fields"]
+            if "!" not in field
+            and (field not in self._served or (FACTS[field].yearly == yearly and FACTS[field].target is None))
+        ]
         self._random.shuffle(fields)
         return fields
 

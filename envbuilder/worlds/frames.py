@@ -21,17 +21,12 @@ FIRST = (
     "Somebody mentioned {}.",
     "We were discussing {}.",
     "I heard about {}.",
-    "Imagine {}.",
     "I'm interested in {}.",
-    "Our guide talked about {}.",
     "Let me ask about {}.",
     "Friends told me about {}.",
     "A podcast featured {}.",
     "I wonder about {}.",
-    "Picture {}.",
     "Our quiz team is stuck on {}.",
-    "An old postcard led me to {}.",
-    "Suppose you know {}.",
 )
 NEXT = (
     "From there, go on to {}.",
@@ -44,12 +39,9 @@ NEXT = (
     "Follow the trail to {}.",
     "One step further is {}.",
     "Afterwards, think of {}.",
-    "What matters is {}.",
     "The chain goes on with {}.",
     "Proceed to {}.",
     "Jump to {}.",
-    "Of interest is {}.",
-    "Connected with it is {}.",
     "The next link is {}.",
 )
 SECOND = (
