@@ -38,20 +38,20 @@ _OPENINGS = (
     "Wraps the mainframe of the {office}: supply a {filed} and an entry code.",
     "Discloses single particulars of {filed_plural} on behalf of the {office}.",
     "Gateway to the {office}. Emits one particular of one {filed}.",
-    "Per-{filed} particulars, licensed from the {office}.",
 )
+_FINDERS = ("title_to_ref", "ref_resolver", "joint_directory", "concordance", "refdesk_query", "xreg_resolve")
 _FINDER_OPENINGS = (
-    "Resolves a registered title to the reference that other services of the {office} expect.",
-    "Reference desk of the {office}: from a title to its reference.",
-    "Returns references for a title, with particulars that tell namesakes apart ({office}).",
-    "Concordance of titles and references, maintained by the {office}.",
-    "Directory of the {office}. Yields the reference behind a title; namesakes are listed together.",
+    "Resolves a registered title to the reference that other services expect. Run jointly by all registers.",
+    "Joint reference desk of the registers: from a title to its reference.",
+    "Returns references for a title, with particulars that tell namesakes apart, across registers.",
+    "Concordance of titles and references that all registers share.",
+    "Common directory of the registers. Yields the reference behind a title; namesakes are listed together.",
 )
-_MAPPERS = ("xref_{}", "crosswalk_{}", "ref_bridge_{}")
+_MAPPERS = ("xref_bridge", "crosswalk", "ref_translate", "renumbering_table")
 _MAPPER_OPENINGS = (
-    "Translates a reference of the {office} from one numbering to another.",
-    "Crosswalk between the numberings that are in use at the {office}.",
-    "The {office} renumbered its files; this bridges old and new references.",
+    "Translates a reference from one numbering to another, for all registers.",
+    "Crosswalk between the numberings that the registers have in use.",
+    "The registers renumbered their files; this bridges old and new references.",
 )
 _LIST_OPENINGS = (
     "{filed} Served by the {office}.",
@@ -75,6 +75,7 @@ _SUBJECTS = (
     "Full registered title of the {filed}; no abbreviations.",
     "Which {filed}, by registered title.",
 )
+_TITLE_NAMES = ("title", "registered_title", "full_title", "reg_title", "title_text")
 _NUMBERS = (
     "Reference of the {filed}, of the form {form}.",
     "Which {filed}: its reference, written like {form}.",
@@ -357,7 +358,8 @@ class DocumentWriter:
         else:
             text = f"{words.filed.capitalize()}." if self.terse else self.choice(_SUBJECTS).format(filed=words.filed)
         schema = {"type": "string", "description": text}
-        return {"name": self.choice(words.parameters), "role": "subject", "schema": schema, "required": True}
+        names = words.parameters if facts["numbered"] or self.terse else _TITLE_NAMES
+        return {"name": self.choice(names), "role": "subject", "schema": schema, "required": True}
 
     def _cursor(self) -> JSONObject:
         text = "Cursor that the previous batch ended with; omit it for the first batch."
@@ -396,9 +398,9 @@ class DocumentWriter:
         words = ENTITY_KINDS[facts["kind"]]
         match facts["do"]:
             case "find":
-                return [*words.finders]
+                return [*_FINDERS]
             case "map":
-                return [name.format(words.domain) for name in _MAPPERS]
+                return [*_MAPPERS]
             case "list":
                 return [*LISTINGS[facts["list"]].tools]
         if self.terse:

@@ -36,6 +36,8 @@ CLASSES = (1, 4, 6, 8)
 """By level of generalise: how many classes a tool of references knows."""
 SHAPED = (0.0, 0.0, 0.06, 0.3)
 """By level of types: share of look-ups whose subject comes inside an object."""
+OWN_LURES = 0.3
+"""Share of gold tools that hold a lure themselves; else it waits for a decoy."""
 SPLIT = (0.0, 0.25, 0.45, 0.7)
 """By level of overlap: share of look-ups that are one of two with a coverage of their own."""
 
@@ -112,7 +114,7 @@ class _Scaler:
         """More fields: facts that nobody asks for, and a lure."""
         wanted = pick_weighted(FIELDS[self._levels.generalise], self._random.random())
         own = [*facts["fields"]]
-        lures = self._lures(facts["kind"])
+        lures = self._lures(facts["kind"]) if self._random.random() < OWN_LURES else []
         more = [fact.id for fact in self._unasked(facts["kind"])]
         self._random.shuffle(more)
         facts["fields"] = self._mixed([*own, *lures[: 1 if wanted > 3 else 0], *more], max(wanted, len(own)), own)
@@ -136,12 +138,14 @@ class _Scaler:
         return "!" not in field and FACTS[field].yearly
 
     def _lures(self, kind: str) -> list[str]:
-        """What sounds like the questions about a kind, in random order."""
+        """What sounds like the questions about a kind and stands in no tool yet, in random order."""
+        used = {field for document in self.documents for field in document.facts.get("fields", ())}
         found = [
             f"{fact}!{number}"
             for fact in sorted(self._served)
             if FACTS[fact].kind == kind
             for number in range(len(FACTS[fact].lures))
+            if f"{fact}!{number}" not in used
         ]
         self._random.shuffle(found)
         return found
@@ -280,7 +284,7 @@ class _Scaler:
     def _small(self, kind: str) -> JSONObject | None:
         """One field of a kind that no other tool has: of a lure, or of a fact."""
         taken = {field for document in self.documents for field in document.facts.get("fields", ())}
-        lures = [field for field in self._lures(kind) if field not in taken]
+        lures = self._lures(kind)
         facts = [fact.id for fact in self._unasked(kind) if fact.id not in taken]
         free = lures if lures and self._random.random() < 0.5 else facts or lures
         return self._look(kind, [self._one(free)]) if free else None

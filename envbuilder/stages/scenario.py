@@ -30,7 +30,7 @@ SHORTEST = 3
 """Characters; a shorter result of an operation is too easy to come by."""
 NAMESAKES = (0.0, 0.0, 0.5, 0.7)
 """By level of identifiers: share of first things that have a namesake."""
-BY_NUMBER = (0.0, 0.15, 0.3, 0.4)
+BY_NUMBER = (0.0, 0.4, 0.75, 0.75)
 """By level of identifiers: share of kinds whose identifier is given, in the question or by the tool before."""
 OPTIONS = (0, 1, 1, 2)
 """By level of options: axes that a figure has at most."""
@@ -150,8 +150,12 @@ class _Play:
         if fact.yearly and fact.id not in self._years:
             self._years[fact.id] = self._random.randint(*years_of(fact.kind))
             self._world.reserve(self._years[fact.id])
+            self._world.reserve(self._years[fact.id] + 1)
+        year = self._years.get(fact.id)
         said = tuple(self._said(axis, place) for axis, place in self._chosen(fact).items())
-        return Link(fact, self._years.get(fact.id), said)
+        if year is not None:
+            said = tuple(text.replace("{year}", str(year)).replace("{next}", str(year + 1)) for text in said)
+        return Link(fact, year, said)
 
     def _chosen(self, fact: Fact) -> dict[str, int]:
         """The values of a fact's axes, rarely the default ones; a kind's facts of one sort have the same axes."""

@@ -166,9 +166,10 @@ class Wording:
         for chain, first in zip(chains, (frames.FIRST, frames.SECOND, frames.THIRD), strict=False):
             sentences, subject = self.lead(chain, first)
             asked.append(" ".join([*sentences, self.end(chain, subject)]))
+        related = len({ENTITY_KINDS[chain.kind].domain for chain in chains}) == 1
         plain = len(chains) == 2 and not any(chain.links for chain in chains)
         text = self.choice(frames.BOTH).format(asked[0], _lowered(asked[1]), asked[1]) if plain else " ".join(asked)
-        return self._whole(chains[0], [text, frames.IN_ORDER] if self._terse else [text])
+        return self._whole(chains[0], [text, frames.IN_ORDER] if self._terse else [text], related)
 
     def comparison(self, chains: Sequence[Chain], more: str) -> str:
         """Which chain's last thing has more of the fact that both end in."""
@@ -207,10 +208,10 @@ class Wording:
         ]
         return sentences, phrases, _of_all(said, len(ends))
 
-    def _whole(self, chain: Chain, sentences: Sequence[str]) -> str:
-        """Sentences as one text; some questions say first why somebody asks."""
+    def _whole(self, chain: Chain, sentences: Sequence[str], related: bool = True) -> str:
+        """Sentences as one text; some questions about `related` things say first why somebody asks."""
         text = " ".join(sentences)
-        if self._terse or self._random.random() >= CONTEXTS:
+        if self._terse or self._random.random() >= CONTEXTS or not related:
             return text
         return f"{self.choice(DOMAINS[ENTITY_KINDS[chain.kind].domain].contexts)} {text}"
 

@@ -130,7 +130,6 @@ class EntityKind:
     ids: tuple[str, ...]
     parameters: tuple[str, ...]
     tools: tuple[str, ...]
-    finders: tuple[str, ...]
     about: tuple[str, ...]
     traits: tuple[Trait, ...]
     facts: tuple[Fact, ...]
@@ -185,7 +184,6 @@ def _kind(name: str, domain: str, fields: Mapping[str, Any]) -> EntityKind:
             ids=split_alternatives(fields["ids"]),
             parameters=split_alternatives(fields["parameters"]),
             tools=split_alternatives(fields["tools"]),
-            finders=split_alternatives(fields["finders"]),
             about=tuple(fields["about"]),
             traits=tuple(_trait(row) for row in fields["traits"]),
             facts=tuple(_fact(name, row) for row in fields["facts"]),

@@ -45,9 +45,7 @@ def shared_stems(said: Iterable[str], filed: Iterable[str]) -> list[tuple[str, s
 def find_giveaways(domain: Domain) -> Iterator[str]:
     """One sentence for each stem that the question side of a fact, trait or list shares with its tool side."""
     for kind in domain.kinds:
-        around = content_words(
-            kind.filed, kind.filed_plural, *kind.parameters, *kind.tools, *kind.finders, *domain.providers
-        )
+        around = content_words(kind.filed, kind.filed_plural, *kind.parameters, *kind.tools, *domain.providers)
         yield from _told(f"{kind.id}", content_words(*kind.said, *kind.refs), around)
         for fact in kind.facts:
             said = content_words(*fact.asks, *fact.phrases, *fact.compare)
