@@ -178,6 +178,9 @@ class _Coder:
         names, listing = _names_by_role(facts), LISTINGS[facts["list"]]
         kind = ENTITY_KINDS[facts["kind"]]
         keys = self._world.pool(facts["kind"])
+        columns = {"label": listing.label_key, "measure": listing.measure_key, "mark": listing.mark_key}
+        columns |= {"unit": "uom"} if facts["mixed"] else {}
+        columns |= {"rev": "rev"} if facts["revised"] else {}
         lines = ["    store = {"]
         for key in keys:
             thing = self._world.things[key]
@@ -188,10 +191,10 @@ class _Coder:
             rows = self._world.rows_of(key, listing, DECOY_ROWS)
             cursors = facts["cursors"].get(key, [])
             lines.append(f"        {_literal(shown)}: ({_literal(thing['name'])}, {_literal(cursors)}, [")
-            lines += [f"            {_literal([row['label'], row['measure'], row['mark']])}," for row in rows]
+            lines += [f"            {_literal([row[column] for column in columns])}," for row in rows]
             lines.append("        ]),")
         subject, cursor = names["subject"], names["cursor"]
-        unit = f', "unit": "{listing.measure.unit}"' if listing.measure.unit else ""
+        unit = f', "unit": "{listing.measure.unit}"' if listing.measure.unit and not facts["mixed"] else ""
         lines += [
             "    }",
             *_tidy_lines("tidy"),
@@ -203,7 +206,7 @@ class _Coder:
             "    if at < 0:",
             f'        return {{"error": "{cursor}: not a cursor of this list; omit it for the first batch."}}',
             f"    batch = rows[at * {facts['size']}:(at + 1) * {facts['size']}]",
-            f'    keys = ("{listing.label_key}", "{listing.measure_key}", "{listing.mark_key}")',
+            f"    keys = {_listed(columns.values())}",
         ]
         result = (
             f'{{"title": entity, "rows": [dict(zip(keys, row)) for row in batch]{unit}, '

@@ -29,8 +29,8 @@ _OPENINGS = (
     "{office}: entries on {filed_plural}, one per request.",
     "Query service of the {office} for {filed_plural}; returns a single entry.",
     "Returns an entry on a {filed} as it stands in the books of the {office}.",
-    "Extract from the {office}'s file on {filed_plural}.",
-    "Serves the {office}'s holdings on {filed_plural}, entry by entry.",
+    "Extract from the file on {filed_plural} kept by the {office}.",
+    "Serves the holdings of the {office} on {filed_plural}, entry by entry.",
     "Public endpoint of the {office}; one coded entry about a {filed}.",
     "Retrieves a coded entry from the {office} ({filed_plural}).",
     "Machine-readable dossier on any {filed} known to the {office}.",
@@ -272,6 +272,8 @@ class DocumentWriter:
             "numbered": self.is_numbered(kind),
             "list": listing,
             "size": step["size"] if step else 4,
+            "revised": bool(step and step["revised"]),
+            "mixed": bool(step and step["mixed"]),
             "cursors": {step["thing"]: step["cursors"]} if step else {},
             "parameters": [],
         }
@@ -376,7 +378,7 @@ class DocumentWriter:
         told = "; ".join(f"{code}: {ENTITY_KINDS[kind].filed_plural}" for kind, code in facts["classes"].items())
         schema: JSONObject = {"type": "string", "enum": [*facts["classes"].values()], "description": f"Class. {told}."}
         yield {"name": self.choice(("cls", "class_code", "grp")), "role": "class", "schema": schema, "required": True}
-        told = "; ".join(f"{code}: {_scheme_form(scheme)}" for scheme, code in facts["schemes"].items())
+        told = "; ".join(f"{code}: {_scheme_told(scheme)}" for scheme, code in facts["schemes"].items())
         schema = {
             "type": "string", "enum": [*facts["schemes"].values()], "description": f"Numbering of the reference returned. {told}.",
         }  # fmt: skip
@@ -436,11 +438,13 @@ class DocumentWriter:
         marks = ", ".join(f"{mark.code} {mark.filed}" for mark in listing.marks)
         columns = (
             f"{listing.label_key}: {_lowered(listing.label_filed.rstrip('.'))}; "
-            f"{listing.measure_key}: {_lowered(listing.measure_filed.rstrip('.'))}{unit}; "
+            f"{listing.measure_key}: {_lowered(listing.measure_filed.rstrip('.'))}{'' if facts['mixed'] else unit}; "
             f"{listing.mark_key}: {_lowered(listing.mark_filed.rstrip('.'))} ({marks})"
         )
+        columns += "; uom: unit of the row" if facts["mixed"] else ""
         opening = self.choice(_LIST_OPENINGS).format(filed=listing.filed, office=office)
-        return f"{opening} {columns}. Batches of {facts['size']}."
+        again = " A label that recurs with a higher rev replaces its earlier row." if facts["revised"] else ""
+        return f"{opening} {columns}.{again} Batches of {facts['size']}."
 
     def _longer(self, opening: Sequence[str], sentences: Sequence[str]) -> str:
         """More sentences until the text is as long as one likes."""
@@ -472,9 +476,9 @@ def form_of(pattern: str) -> str:
     return _FORM.sub(lambda part: "0" * int(part[1][1:]) if part[1][0] == "d" else "A" * len(part[1]), pattern)
 
 
-def _scheme_form(scheme: str) -> str:
+def _scheme_told(scheme: str) -> str:
     kind, _, place = scheme.rpartition(".")
-    return form_of(ENTITY_KINDS[kind].ids[int(place)])
+    return f"{form_of(ENTITY_KINDS[kind].ids[int(place)])} ({ENTITY_KINDS[kind].filed_plural})"
 
 
 def _unit_codes(parameter: str) -> JSONObject:

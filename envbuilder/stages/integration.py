@@ -57,7 +57,8 @@ def _merged(writer: DocumentWriter, group: Sequence[Document], taken: set[str]) 
             return writer.document(first, serves, taken)
         case "list":
             cursors = {thing: found for facts in all_facts for thing, found in facts["cursors"].items()}
-            merged = {**first, "cursors": cursors, "parameters": []}
+            either = {name: any(facts[name] for facts in all_facts) for name in ("revised", "mixed")}
+            merged = {**first, **either, "cursors": cursors, "parameters": []}
         case _:
             merged = {
                 **first,

@@ -28,6 +28,10 @@ LOOK_UPS = (0, 1, 1, 2)
 """By level of identifiers: look-ups a thing may need at most."""
 PAGES = (0, 1, 2, 3)
 """By level of lists: pages of a list at most."""
+LISTED = (0.0, 0.25, 0.45, 0.8)
+"""By level of lists: share of chains that may end in a list and do."""
+IN_HEAD = (0.0, 0.2, 0.35, 0.6)
+"""By level of lists: share of the operations that are left to the reader."""
 HUBS = ("town", "firm", "bank", "engineer")
 """Kinds that so many facts lead to that every chain would pass through them."""
 NUMBER_OPERATIONS = ("sum", "difference", "average", "share")
@@ -115,7 +119,7 @@ class _Planner:
         hops = pick_weighted(spec.size.hops[spec.kind], spec.spread_draw("hops"))
         match spec.kind:
             case "single_hop":
-                return ScenarioPlan((self._single((), _anything, lists=0.2),))
+                return ScenarioPlan((self._single((), _anything, listed=True),))
             case "parallel_single_hop":
                 return self._parallel(hops)
             case "multi_hop":
@@ -123,50 +127,52 @@ class _Planner:
                     walk = self._walk(hops - 1, (), _convertible)
                     assert isinstance(walk.end, Fact)
                     return ScenarioPlan((walk,), "exchange" if _unit(walk.end) == "florins" else "convert")
-                return ScenarioPlan((self._walk(hops, (), _anything, lists=0.35),))
+                return ScenarioPlan((self._walk(hops, (), _anything, listed=True),))
             case _:
                 return self._parallel_chains(hops)
 
     def _parallel(self, hops: int) -> ScenarioPlan:
         """Independent hops: `hops` of them, or one less and a closing operation."""
-        if hops == 2 and self._random.random() < 0.6:
+        if hops == 2 and self._random.random() < 0.6 * (1 - LISTED[self._levels.lists] / 2):
             walk = self._single((), _comparable)
             assert isinstance(walk.end, Fact)
             counted = walk.end.value
             arithmetic = IN_THE_HEAD if counted and counted.is_number else ()
             return ScenarioPlan((walk, walk), self._one(("choice", *arithmetic)))
-        if hops == 3 and self._random.random() < 0.5:
+        if hops == 3 and self._random.random() < 0.5 * (1 - LISTED[self._levels.lists] / 2):
             first = self._single((), _computable)
             return ScenarioPlan((first, first), self._operation(first))
         kinds: set[str] = set()
         walks: list[Walk] = []
         for _ in range(hops):
-            walks.append(self._single(kinds, _anything, lists=0.2))
+            walks.append(self._single(kinds, _anything, listed=True))
             kinds.add(walks[-1].kind)
         return ScenarioPlan(tuple(walks), "both")
 
     def _parallel_chains(self, hops: int) -> ScenarioPlan:
         """Two or three chains; the ends are compared, listed, or closed by an operation that is a hop itself."""
-        closing = self._random.random() < (0.5 if hops == 3 else 0.85 if hops % 2 else 0.55)
+        ended = LISTED[self._levels.lists] / 2
+        closed = self._random.random() < (0.5 if hops == 3 else 0.85 if hops % 2 else 0.55) - ended / 2
+        closing = closed and self._random.random() >= IN_HEAD[self._levels.lists]
         left = hops - closing
         count = 3 if left >= 6 and left % 3 == 0 and self._random.random() < 0.35 else 2
         lengths = [left // count + (place < left % count) for place in range(count)]
-        last = (_computable if count == 2 else _numeric) if closing else _anything
-        if not closing and count == 2 and self._random.random() < 0.5:
+        last = (_computable if count == 2 else _numeric) if closed else _anything
+        if not closed and count == 2 and self._random.random() < 0.5 * (1 - LISTED[self._levels.lists]):
             last = _comparable
-        first = self._walk(lengths[0], (), last, lists=0.0 if closing or last is _comparable else 0.35)
-        same = not closing and last is _comparable
+        first = self._walk(lengths[0], (), last, listed=last is _anything)
+        same = last is _comparable
         walks, used = [first], set(first.kinds)
         for length in lengths[1:]:
             if same:
                 walks.append(self._walk(length, used, lambda fact: fact is first.end))
-            elif closing:
-                walks.append(self._walk(length, used, lambda fact: _sort(fact) == _sort(first.end)))
+            elif closed:
+                walks.append(self._walk(length, used, _matching(first.end)))
             else:
-                walks.append(self._walk(length, used, _anything, lists=0.35))
+                walks.append(self._walk(length, used, _anything, listed=True))
             used |= {*walks[-1].kinds}
-        combine = self._operation(first, count) if closing else "choice" if same else "both"
-        return ScenarioPlan(tuple(walks), combine)
+        combine = self._operation(first, count) if closed else "choice" if same else "both"
+        return ScenarioPlan(tuple(walks), combine if closing or not closed else f"{combine} in the head")
 
     def _operation(self, walk: Walk, count: int = 2) -> str:
         if count > 2:
@@ -176,21 +182,21 @@ class _Planner:
 
     # --- one chain -----------------------------------------------------------------------------------------------
 
-    def _single(self, avoid: Collection[str], last: Callable[[Fact], bool], lists: float = 0.0) -> Walk:
+    def _single(self, avoid: Collection[str], last: Callable[[Fact], bool], listed: bool = False) -> Walk:
         """A chain of one hop, without look-ups."""
         for _ in range(MANY):
             kind = self._one([kind for kind in self._kinds if kind not in avoid])
-            if self._levels.lists and self._random.random() < lists and ENTITY_KINDS[kind].lists:
+            if listed and self._random.random() < LISTED[self._levels.lists] and ENTITY_KINDS[kind].lists:
                 return Walk(kind, (), self._one(ENTITY_KINDS[kind].lists), 1, (0,))
             if found := self._ends(kind, last):
                 return Walk(kind, (), self._one(found), 0, (0,))
         raise LookupError("no kind has such a fact")
 
-    def _walk(self, hops: int, avoid: Collection[str], last: Callable[[Fact], bool], lists: float = 0.0) -> Walk:
+    def _walk(self, hops: int, avoid: Collection[str], last: Callable[[Fact], bool], listed: bool = False) -> Walk:
         """A chain of so many hops, through new kinds where possible, whose end is accepted."""
         accepting = frozenset(kind for kind in self._kinds if any(map(last, facts_of(kind, self._among))))
         for _ in range(MANY):
-            pages = self._pages(hops, lists)
+            pages = self._pages(hops) if listed else 0
             facts, look_ups = self._shares(hops - pages, pages > 0)
             ends = self._listed if pages else accepting
             path = self._path(facts if pages else facts - 1, avoid, ends)
@@ -202,9 +208,9 @@ class _Planner:
                     return Walk(kind, links, end, pages, look_ups)
         raise LookupError(f"no path of {hops} hops ends as wanted")
 
-    def _pages(self, hops: int, lists: float) -> int:
+    def _pages(self, hops: int) -> int:
         most = min(PAGES[self._levels.lists], hops - 1)
-        if most < 1 or self._random.random() >= lists:
+        if most < 1 or self._random.random() >= LISTED[self._levels.lists]:
             return 0
         return 1 + int(self._random.random() * most)
 
@@ -261,6 +267,13 @@ def _reaching(kinds: tuple[str, ...], ends: frozenset[str], steps: int) -> tuple
         return tuple(kind for kind in kinds if kind in ends)
     onward = set(_reaching(kinds, ends, steps - 1))
     return tuple(kind for kind in kinds if any(fact.target in onward for fact in facts_of(kind, kinds)))
+
+
+def _matching(end: Fact | Listing) -> Callable[[Fact], bool]:
+    """What an end can be computed with: the same fact of another thing; a date with any date."""
+    if _sort(end) == ("date", ""):
+        return lambda fact: _sort(fact) == ("date", "")
+    return lambda fact: fact is end
 
 
 def _sort(end: Fact | Listing) -> tuple[str, str] | None:

@@ -23,7 +23,7 @@ from envbuilder.worlds.axes import AXES, axes_for
 from envbuilder.worlds.catalogue import ENTITY_KINDS, years_of
 from envbuilder.worlds.operations import CURRENCIES, OPERATIONS, UNITS, round_figure
 from envbuilder.worlds.schema import EntityKind, Fact, Listing
-from envbuilder.worlds.tables import World, tokens_of
+from envbuilder.worlds.tables import MIXED_UNITS, World, counted_rows, tokens_of
 
 MANY = 200
 SHORTEST = 3
@@ -34,8 +34,23 @@ BY_NUMBER = (0.0, 0.4, 0.75, 0.75)
 """By level of identifiers: share of kinds whose identifier is given, in the question or by the tool before."""
 OPTIONS = (0, 1, 1, 2)
 """By level of options: axes that a figure has at most."""
-PAGE = (4, 6)
-"""Rows of a page."""
+PAGE = ((4, 5), (4, 5), (6, 8), (8, 10))
+"""By level of lists: rows of a page."""
+REVISED = (0.0, 0.0, 0.5, 0.8)
+"""By level of lists: share of lists in which a row comes again with a higher rev."""
+MIXED = (0.0, 0.0, 0.3, 0.6)
+"""By level of lists and units: share of lists whose measures are written in two units."""
+ASKS = (
+    ("most",),
+    ("most", "least", "count"),
+    ("most", "least", "second", "count", "total", "total"),
+    ("second", "count", "total", "total", "share", "share"),
+)
+"""By level of lists: what is asked of the rows with a mark."""
+UNIT_NAMES = {
+    "t": "tonnes", "kg": "kilograms", "km": "kilometres", "m": "metres", "cm": "centimetres", "l": "litres",
+    "min": "minutes", "h": "hours", "MB": "megabytes", "kW": "kilowatts",
+}  # fmt: skip
 
 
 def decompose_scenario(spec: Spec) -> Scenario:
@@ -125,7 +140,7 @@ class _Play:
             other = self._world.new_thing(kind.id, self._name(thing))
             trait = self._world.trait(thing, place)
             self._world.trait(other, place)
-            return f"{ref} {kind.traits[place].said.replace('{}', trait)}"
+            return f"{ref} (the one {kind.traits[place].said.replace('{}', trait)})"
         return ref
 
     def _looked_up(self, thing: str, count: int, ref: str, before: tuple[int, ...]) -> tuple[int, ...]:
@@ -193,37 +208,53 @@ class _Play:
     def _list(
         self, thing: str, listing: Listing, pages: int, before: tuple[int, ...]
     ) -> tuple[ListEnd, str]:
-        size = self._random.randint(*PAGE)
-        rows = self._world.rows_of(thing, listing, size * pages - int(self._random.random() * 2))
+        level, draw = self._levels.lists, self._random.random
+        size = self._random.randint(*PAGE[level])
+        count = size * pages - int(draw() * 2)
+        revised = int(draw() < REVISED[level]) * (1 + int(draw() * count / 5))
+        mixed = listing.measure.unit in MIXED_UNITS and draw() < MIXED[min(level, self._levels.units)]
+        rows = self._world.make_rows(thing, listing, count, revised, mixed)
         cursors = [self._world.invent("{LL}{d3}{L}{d2}") for _ in range(pages - 1)]
         for page in range(pages):
             labels = [row["label"] for row in rows[page * size : (page + 1) * size]]
             step = {
                 "do": "page", "thing": thing, "list": f"{listing.kind}.{listing.key}", "page": page, "size": size,
-                "cursors": cursors, "value": labels,
+                "cursors": cursors, "revised": revised > 0, "mixed": mixed, "value": labels,
             }  # fmt: skip
             question = f"What is on page {page + 1} of the {listing.rows[0]} {listing.of[0]}?"
             before = self._step(step, question.replace("{}", self._name(thing)), format_answer(labels), before)
-        return self._of_rows(listing, rows, pages)
+        return self._of_rows(listing, rows, pages, mixed)
 
-    def _of_rows(self, listing: Listing, rows: Sequence[JSONObject], pages: int) -> tuple[ListEnd, str]:
+    def _of_rows(
+        self, listing: Listing, rows: Sequence[JSONObject], pages: int, mixed: bool
+    ) -> tuple[ListEnd, str]:
         """What is asked of the rows, and the answer. Raises LookupError where no mark has rows enough."""
-        asks = [("most", "least"), ("most", "least", "count"), ("most", "count", "total", "second")]
-        ask = self._one(asks[self._levels.lists - 1])
-        fewest = {"count": 3 if pages > 1 else 2, "total": 2, "second": 3}.get(ask, 2)
-        marks = [mark for mark in listing.marks if sum(row["mark"] == mark.code for row in rows) >= fewest]
+        counted = counted_rows(rows, listing.measure.unit)
+        ask = self._one(ASKS[self._levels.lists])
+        fewest = {"count": 3 if pages > 1 else 2, "most": 2, "least": 2}.get(ask, 3)
+        marks = [mark for mark in listing.marks if sum(row["mark"] == mark.code for row in counted) >= fewest]
         if not marks:
             raise LookupError("no mark has rows enough")
         mark = self._one(marks)
-        chosen = sorted((row for row in rows if row["mark"] == mark.code), key=lambda row: -row["measure"])
+        chosen = sorted((row for row in counted if row["mark"] == mark.code), key=lambda row: -row["measure"])
+        unit = UNIT_NAMES[listing.measure.unit] if mixed else ""
+        return ListEnd(listing, ask, self._one(mark.said), unit), self._of_chosen(ask, chosen, counted)
+
+    def _of_chosen(self, ask: str, chosen: Sequence[JSONObject], counted: Sequence[JSONObject]) -> str:
+        """The answer to what is asked of the chosen rows. Raises LookupError where it is hard to round."""
+        total = sum(row["measure"] for row in chosen)
         match ask:
             case "count":
-                answer = str(len(chosen))
+                return str(len(chosen))
             case "total":
-                answer = format_answer(round_figure(sum(row["measure"] for row in chosen)))
+                return format_answer(round_figure(total))
+            case "share":
+                share = total / sum(row["measure"] for row in counted) * 100
+                if abs(share * 100 % 1 - 0.5) < 0.02 or share > 99:
+                    raise LookupError("a share that rounds either way, or everything")
+                return format_answer(round_figure(share))
             case _:
-                answer = chosen[{"most": 0, "second": 1, "least": -1}[ask]]["label"]
-        return ListEnd(listing, ask, self._one(mark.said)), answer
+                return str(chosen[{"most": 0, "second": 1, "least": -1}[ask]]["label"])
 
     # --- the question, and its answer ----------------------------------------------------------------------------
 
@@ -238,10 +269,19 @@ class _Play:
         if combine == "choice":
             return self._choice(chains, ends)
         if combine.endswith("in the head"):
-            operation = combine.split()[0]
-            result = OPERATIONS[operation].compute(*(self._steps[end]["value"] for end in ends))
-            return self._wording.operation(operation, chains), format_answer(result)
+            return self._in_head(combine.split()[0], chains, ends)
         return self._operation(combine, chains, ends)
+
+    def _in_head(self, operation: str, chains: Sequence[Chain], ends: Sequence[int]) -> tuple[str, str]:
+        """A quantity that the reader works out. Raises LookupError where it says too little or is hard to round."""
+        values = [self._steps[end]["value"] for end in ends]
+        result = OPERATIONS[operation].compute(*values)
+        rounded = operation in ("share", "average")
+        if operation == "share" and (not 1 < result < 99 or abs(values[0] / values[1] * 10_000 % 1 - 0.5) < 0.02):
+            raise LookupError("a share that says too little, or rounds either way")
+        if len(format_answer(result)) < SHORTEST:
+            raise LookupError("the result says too little")
+        return self._wording.operation(operation, chains, rounded=rounded), format_answer(result)
 
     def _choice(self, chains: Sequence[Chain], ends: Sequence[int]) -> tuple[str, str]:
         end = chains[0].end

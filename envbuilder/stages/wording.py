@@ -20,7 +20,7 @@ from envbuilder.worlds.schema import Fact, Listing
 
 CONTEXTS = 0.33
 """Share of questions that say why somebody asks."""
-SHORT = 6
+SHORT = 5
 """Words; what is longer gets a sentence of its own before it is asked about."""
 _HEAD = re.compile(
     r"(?:the|an?) ((?:[a-z-]+ )*?[a-z-]+)(?= (?:of|who|whom|whose|that|which|where|in|with|behind|at|on|for|from|to|by|under)\b)"
@@ -41,11 +41,15 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class ListEnd:
-    """What is asked of a thing's list: of the rows with a mark, their number, their sum, or the one with most."""
+    """What is asked of a thing's list: of the rows with a mark, their number, their sum or share, the one with most.
+
+    `unit` is what the answer is to be given in, where rows have several.
+    """
 
     listing: Listing
     ask: str
     mark: str
+    unit: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +82,21 @@ class Wording:
 
     def ask(self, link: Link, subject: str) -> str:
         """One direct question about a thing that is called by a few words."""
-        return _with_said(_filled(self.choice(link.fact.asks), link, subject), link.said)
+        return self._with_said(_filled(self.choice(link.fact.asks), link, subject), link.said)
+
+    def _with_said(self, question: str, said: Sequence[str], count: int = 1) -> str:
+        """A question and a sentence on what is said of its options; of `count` ends together."""
+        if not said:
+            return question
+        used = self.choice(frames.USE).replace("{}", ", ".join(said))
+        if count > 1:
+            used = f"In {'both' if count == 2 else 'all'} cases, {'I' if used.startswith('I ') else used[0].lower()}{used[1:]}"
+        return f"{question} {used}"
 
     def phrase(self, link: Link, subject: str) -> str:
         """A noun phrase for what a link leads to; about a long subject one that ends with it, where there is one."""
         options = link.fact.phrases
-        if len(subject.split()) > SHORT:
+        if _is_long(subject):
             options = tuple(option for option in options if option.endswith("{}")) or options
         return _filled(self.choice(options), link, subject)
 
@@ -100,9 +113,10 @@ class Wording:
             return [], chain.ref
         sentences: list[str] = []
         subject, kept = chain.ref, nested or (not self._terse and self._random.random() < 0.35) or self._terse
-        if len(chain.ref.split()) > SHORT:
+        if _is_long(chain.ref):
             sentences.append(self.choice(first).replace("{}", chain.ref))
-            subject = f"that {ENTITY_KINDS[chain.kind].said[0]}"
+            said = ENTITY_KINDS[chain.kind].said
+            subject = f"that {next((word for word in chain.ref.split() if word in said), said[0])}"
         while len(links) > kept:
             told = [links.pop(0)]
             if len(links) > kept and self._can_nest(links[0]) and self._random.random() < 0.6:
@@ -129,23 +143,24 @@ class Wording:
         """The question about a chain's last thing."""
         if isinstance(chain.end, ListEnd):
             return self._of_list(chain.end, subject)
-        long = len(subject.split()) > SHORT
+        long = _is_long(subject)
         asks = [ask for ask in chain.end.fact.asks if not long or _tail(ask) <= TAIL]
-        if not asks or (not self._terse and not chain.end.said and self._random.random() < 0.2):
+        framed = chain.end.fact.target is None and not self._terse and self._random.random() < 0.2
+        if not asks or framed:
             text = self.choice(frames.FRAMES).replace("{}", self.phrase(chain.end, subject))
-            return _with_said(text, chain.end.said)
-        return _with_said(_filled(self.choice(asks), chain.end, subject), chain.end.said)
+            return self._with_said(text, chain.end.said)
+        return self._with_said(_filled(self.choice(asks), chain.end, subject), chain.end.said)
 
     def _of_list(self, end: ListEnd, subject: str) -> str:
         listing = end.listing
-        templates = {"count": frames.COUNT, "total": frames.TOTAL}.get(end.ask, frames.MOST)
+        templates = {"count": frames.COUNT, "total": frames.TOTAL, "share": frames.SHARE}.get(end.ask, frames.MOST)
         most = {"most": listing.most, "least": listing.least, "second": f"second {listing.most}"}.get(end.ask, "")
         return self.choice(templates).format(
             rows=self.choice(listing.rows),
-            of=self.choice(listing.of).replace("{}", subject),
+            of=self.choice(listing.of).replace("{}", subject).replace("that that ", "that this "),
             mark=end.mark,
             most=most,
-            total=listing.total,
+            total=f"{listing.total}, in {end.unit}" if end.unit and end.ask == "total" else listing.total,
         )
 
     # --- whole questions -----------------------------------------------------------------------------------------
@@ -154,11 +169,12 @@ class Wording:
         sentences, subject = self.lead(chain, nested=False)
         return self._whole(chain, [*sentences, self.end(chain, subject)])
 
-    def operation(self, operation: str, chains: Sequence[Chain], unit: str = "") -> str:
-        """The question of a quantity that is computed from the ends of the chains."""
+    def operation(self, operation: str, chains: Sequence[Chain], unit: str = "", rounded: bool = False) -> str:
+        """The question of a quantity that is computed from the ends of the chains; `rounded`: to two decimals."""
         sentences, phrases, said = self._ends(chains)
-        asked = self.choice(OPERATIONS[operation].asks).format(*_paired(phrases), unit=unit)
-        return self._whole(chains[0], [*sentences, _capital(_with_said(asked, said))])
+        asked = _capital(self.choice(OPERATIONS[operation].asks).format(*_paired(phrases), unit=unit))
+        exact = [frames.ROUNDED] if rounded else []
+        return self._whole(chains[0], [*sentences, self._with_said(asked, said, len(chains)), *exact])
 
     def both(self, chains: Sequence[Chain]) -> str:
         """Independent questions, answered in one list."""
@@ -177,10 +193,11 @@ class Wording:
         assert isinstance(end, Link)
         subjects, sentences = self._subjects(chains)
         predicate = more.replace("{year}", str(end.year))
-        asked = _with_said(self.choice(frames.WHICH).format(*subjects, more=predicate), _of_all(end.said, 2))
+        asked = _capital(self.choice(frames.WHICH).format(*subjects, more=predicate))
         named = frames.BY_PERSON if ENTITY_KINDS[end.fact.kind].is_person else frames.BY_NAME
         linked = any(chain.links for chain in chains)  # else the names are in the question
-        return self._whole(chains[0], [*sentences, _capital(asked), *([self.choice(named)] if linked else [])])
+        name = [self.choice(named)] if linked else []
+        return self._whole(chains[0], [*sentences, self._with_said(asked, end.said, 2), *name])
 
     def _subjects(self, chains: Sequence[Chain]) -> tuple[list[str], list[str]]:
         """What the last things of chains are called in one question, and the sentences that lead there."""
@@ -206,7 +223,7 @@ class Wording:
             self.phrase(end, subject) + (f" ({', '.join(end.said)})" if end.said and not said else "")
             for end, subject in zip(ends, subjects, strict=True)
         ]
-        return sentences, phrases, _of_all(said, len(ends))
+        return sentences, phrases, said
 
     def _whole(self, chain: Chain, sentences: Sequence[str], related: bool = True) -> str:
         """Sentences as one text; some questions about `related` things say first why somebody asks."""
@@ -229,23 +246,17 @@ def _paired(phrases: Sequence[str]) -> list[str]:
 
 
 def _filled(template: str, link: Link, subject: str) -> str:
-    return template.replace("{year}", str(link.year)).replace("{}", subject)
+    text = template.replace("{year}", str(link.year)).replace("{}", subject)
+    return text.replace("that that ", "that this ").replace(" for for ", " for ")
+
+
+def _is_long(subject: str) -> bool:
+    """Whether a subject is too long to stand in the middle of a sentence; a reference in brackets does not count."""
+    return "(the one " in subject or len(subject.partition(" (")[0].split()) > SHORT
 
 
 def _tail(ask: str) -> int:
     return len(ask.partition("{}")[2])
-
-
-def _of_all(said: tuple[str, ...], count: int) -> tuple[str, ...]:
-    """What is said of the only end, or of several ends together."""
-    if not said or count < 2:
-        return said
-    return (f"in {'both' if count == 2 else 'all'} cases {said[0]}", *said[1:])
-
-
-def _with_said(question: str, said: Sequence[str]) -> str:
-    """A question with what is said of its options before its question mark."""
-    return f"{question.removesuffix('?')}, {', '.join(said)}?" if said else question
 
 
 def _capital(sentence: str) -> str:

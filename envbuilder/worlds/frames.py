@@ -67,18 +67,21 @@ WHICH = (
 )
 BY_NAME = ("Please answer with its name.", "The name is enough.", "Just the name, please.", "Name it, please.")
 BY_PERSON = ("Please answer with the full name.", "The full name is enough.", "Just the full name, please.")
-COUNT = (
-    "How many of the {rows} {of} {mark}?",
-    "Of the {rows} {of}, how many {mark}?",
-    "Going through the {rows} {of}, how many {mark}?",
-)
+ROUNDED = "Two decimals, please."
+USE = ("Use {}.", "Go by {}.", "I need {}.", "Take {}.", "I mean {}.")
+COUNT = ("How many of the {rows} {of} {mark}?", "Of the {rows} {of}, how many {mark}?")
 TOTAL = (
     "Of the {rows} {of}, consider those that {mark}: {total}?",
     "Consider the {rows} {of} that {mark}: {total}?",
-    "Leaving aside all {rows} {of} but those that {mark}, {total}?",
+)
+SHARE = (
+    "Consider the {rows} {of}: {total}? All I need is the percentage of that, to two decimals, that comes from those "
+    "that {mark}.",
+    "Looking at all the {rows} {of}, {total}? Please tell me only what percentage of it, to two decimals, falls to those "
+    "that {mark}.",
 )
 MOST = (
-    "Which of the {rows} {of} that {mark} was the {most}? Name it.",
-    "Of the {rows} {of} that {mark}, which was the {most}? Name it.",
-    "Among the {rows} {of}, name the {most} of those that {mark}: which is it?",
+    "Of the {rows} {of}, take only those that {mark}. Which was the {most}?",
+    "Consider the {rows} {of} that {mark}. Which was the {most}?",
+    "Which was the {most} of the {rows} {of} that {mark}?",
 )

@@ -153,8 +153,8 @@ _SERIES = (
     ),
 )
 _PAIR = (
-    _number("x|lhs|op1|minuend", "Plain figure, without unit or separators."),
-    _number("y|rhs|op2|subtrahend", "Plain figure in the same unit as its counterpart."),
+    _number("x|lhs|op1|arg_a", "Plain figure, without unit or separators."),
+    _number("y|rhs|op2|arg_b", "Plain figure in the same unit as its counterpart."),
 )
 
 
@@ -239,8 +239,7 @@ OPERATIONS: Mapping[str, Operation] = {
             "sum",
             "aggregate_series|accumulate|reduce_plus",
             "Accumulates a series of figures into one. Rounded to two decimals.",
-            "What do {0} and {1} come to together?|How much are {0} and {1} in all?|"
-            "What would I get by putting {0} and {1} together?|Taken together, how much are {0} and {1}?",
+            "What do {0} and {1} come to together?|What is the total of {0} and {1}?|How much is {0} plus {1}?",
             lambda *values: round_figure(sum(values)),
             "sum(numbers)",
         ),

@@ -7,16 +7,31 @@ it. Things of a pool are also the values of facts that lead to their kind, so a 
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from random import Random
 from typing import Any
 
 from envbuilder.records import JSONObject
 from envbuilder.worlds.catalogue import ENTITY_KINDS
 from envbuilder.worlds.names import Namer
+from envbuilder.worlds.operations import round_figure
 from envbuilder.worlds.schema import Fact, Listing, Value
 
 MANY = 500
+ROW = ("label", "measure", "unit", "mark", "rev")
+MIXED_UNITS: Mapping[str, tuple[str, float]] = {
+    "t": ("kg", 1000),
+    "kg": ("g", 1000),
+    "km": ("m", 1000),
+    "m": ("cm", 100),
+    "cm": ("mm", 10),
+    "l": ("ml", 1000),
+    "min": ("s", 60),
+    "h": ("min", 60),
+    "MB": ("kB", 1000),
+    "kW": ("W", 1000),
+}
+"""By unit: another one that rows of the same list may be written in, and how many of it go into one."""
 NEAR = 0.25
 """How far the figures of a thing lie from each other at most, as a share of the figure: years and states of one thing."""
 
@@ -154,18 +169,35 @@ class World:
         return str(self.values[cell])
 
     def rows_of(self, key: str, listing: Listing, count: int) -> list[JSONObject]:
-        """The rows of a thing's list, made at once: a label, a measure, a mark each; measures all differ."""
+        """The rows of a thing's list, plain ones where nobody has asked for others: label, measure, unit, mark and rev."""
         cell = cell_key(key, f"{listing.kind}.{listing.key}", "")
         if cell not in self.values:
-            measures: dict[Any, None] = {}
-            while len(measures) < count:
-                measures[self._draw(listing.measure)] = None
-            marks = [mark.code for mark in listing.marks]
-            self.values[cell] = [
-                [self._namer.draw(listing.label_names, apart=False), measure, marks[int(self._random.random() * len(marks))]]
-                for measure in measures
-            ]
-        return [dict(zip(("label", "measure", "mark"), row, strict=True)) for row in self.values[cell]]
+            self.make_rows(key, listing, count, 0, False)
+        return [dict(zip(ROW, row, strict=True)) for row in self.values[cell]]
+
+    def make_rows(self, key: str, listing: Listing, count: int, revised: int, mixed: bool) -> list[JSONObject]:
+        """New rows, measures all different. `revised` of them, among the first, come again at the end with a higher rev,
+        which counts instead; where units are `mixed`, some measures are written in another one."""
+        measures: dict[Any, None] = {}
+        while len(measures) < count:
+            measures[self._draw(listing.measure)] = None
+        marks = [mark.code for mark in listing.marks]
+        rows = [
+            [self._namer.draw(listing.label_names, apart=False), measure, listing.measure.unit, self._one(marks), 1]
+            for measure in measures
+        ]
+        for place, row in zip(range(count - revised, count), rows, strict=False):
+            rows[place] = [row[0], rows[place][1], rows[place][2], rows[place][3], 2]
+        if mixed:
+            unit, factor = MIXED_UNITS[listing.measure.unit]
+            for row in rows:
+                if self._random.random() < 0.4:
+                    row[1], row[2] = round_figure(row[1] * factor, 5), unit
+        self.values[cell_key(key, f"{listing.kind}.{listing.key}", "")] = rows
+        return [dict(zip(ROW, row, strict=True)) for row in rows]
+
+    def _one(self, options: Sequence[Any]) -> Any:
+        return options[int(self._random.random() * len(options))]
 
     def _near(self, key: str, fact: Fact, strict: bool = False) -> Any:
         """A figure near the thing's own level where there are several; else any value."""
@@ -245,3 +277,12 @@ def _groups(value: Any) -> list[str]:
 
 def is_date(value: Any) -> bool:
     return isinstance(value, str) and len(value) == 10 and value[4] == value[7] == "-" and value[:4].isdigit()
+
+
+def counted_rows(rows: Iterable[JSONObject], unit: str) -> list[JSONObject]:
+    """The rows that count: of each label the highest rev, with its measure in `unit`."""
+    last = {row["label"]: row for row in sorted(rows, key=lambda row: row["rev"])}
+    return [
+        {**row, "measure": row["measure"] if row["unit"] == unit else row["measure"] / MIXED_UNITS[unit][1], "unit": unit}
+        for row in last.values()
+    ]
