@@ -7,7 +7,8 @@ output holds is the next value. Errors cost a try. A chain ends where no words a
 calculator that shares a word with the question. What the chains end with is the answer.
 
 An environment in which this policy does well can be solved without reading it. The weights below are all there is to
-tune; `harness.models.wording` holds how text becomes words.
+tune; `harness.models.wording` holds how text becomes words. Registers, whose words no question uses, are played by
+their layout instead (`harness.models.layout`).
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from harness.data.schema_values import (
     resolve_schema,
     schema_type,
 )
+from harness.models.layout import goes_by_layout, play_layout
 from harness.models.wording import (
     Question,
     Start,
@@ -152,6 +154,8 @@ def _turns(messages: Sequence[Message]) -> Iterable[list[str]]:
 
 
 def _play(question: Question, tools: Sequence[Tool]) -> Play:
+    if goes_by_layout(tools):
+        return (yield from play_layout(question, tools))
     board = Board(question, list(itertools.chain.from_iterable(map(read_options, tools))), tools)
     chains = [Chain(start.value, start.at, question.beside(start, BESIDE), start) for start in question.starts]
     doubtful = [chain for chain in chains if chain.start.doubtful]
