@@ -171,8 +171,8 @@ MICRO = PresetDefinition(
         terse=True,
         kinds=("town", "club", "stadium", "athlete", "firm", "boss", "school", "teacher"),
     ),
-    Levels(generalise=0, parameters=0, types=0, distractors=2),
-    "four tools of one or two parameters about a few kinds of things: for models of a few million parameters",
+    Levels(generalise=1, parameters=0, types=0, distractors=2, options=1),
+    "four tools of two or three parameters about a few kinds of things: for models of a few million parameters",
 )
 EASY = PresetDefinition(
     Size(
@@ -228,6 +228,7 @@ def preset_of(name: str, generation: Generation) -> PresetDefinition:
     if generation != 1:
         return preset
     levels = Levels(**{strategy: getattr(preset.levels, strategy) for strategy in STRATEGIES})
+    levels = replace(levels, generalise=0) if name == "micro" else levels
     kinds = FIRST_KINDS if preset.size.kinds else ()
     return replace(preset, size=replace(preset.size, rows=FIRST_ROWS[name], kinds=kinds), levels=levels)
 

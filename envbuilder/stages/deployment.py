@@ -15,7 +15,7 @@ from random import Random
 from typing import Any
 
 from envbuilder.records import DeployedToolset, Document, JSONObject, Toolset
-from envbuilder.stages.documents import field_of, form_of
+from envbuilder.stages.documents import field_of, is_yearly
 from envbuilder.stages.scenario import variant_of
 from envbuilder.worlds.axes import AXES
 from envbuilder.worlds.catalogue import ENTITY_KINDS, LISTINGS
@@ -59,8 +59,7 @@ class _Coder:
         self._random = random
         self._world = world
         self._facts = facts
-        looked_up = {self._kind_of(step) for step in facts["steps"] if step["do"] == "find"}
-        self._given = set(facts["numbered"]) - looked_up
+        self._given = set(facts["given"])
 
     def _kind_of(self, step: JSONObject) -> str:
         return str(self._world.things[step["thing"]]["kind"])
@@ -124,11 +123,7 @@ class _Coder:
         keys = self._world.pool(kind)
         for key in keys if asked else keys[:DECOY_ROWS]:
             thing = self._world.things[key]
-            ids = {
-                code: thing["ids"][int(scheme.rpartition(".")[2])]
-                for scheme, code in facts["schemes"].items()
-                if scheme.rpartition(".")[0] == kind
-            }
+            ids = {code: thing["ids"][int(scheme)] for scheme, code in facts["schemes"].items()}
             traits = ENTITY_KINDS[kind].traits[: 2 if asked else 1]
             told = {trait.key: self._world.trait(key, place) for place, trait in enumerate(traits)}
             yield {"title": thing["name"], **told, **ids}
@@ -141,8 +136,8 @@ class _Coder:
             f"    {cls}, {scheme} = str({cls}).strip().upper(), str({scheme}).strip().upper()",
             f"    if {cls} not in register:",
             f'        return {{"error": "{cls}: not a class code; its description lists them."}}',
-            f"    if {scheme} not in register[{cls}][0]:",
-            f'        return {{"error": "{scheme}: this numbering is not in use for that class."}}',
+            f"    if {scheme} not in codes:",
+            f'        return {{"error": "{scheme}: not a numbering of this service; its description lists them."}}',
         ]
 
     def _map(self, facts: JSONObject) -> list[str]:
@@ -154,15 +149,10 @@ class _Coder:
             asked = any(self._kind_of(step) == kind for step in self._facts["steps"] if "thing" in step)
             for key in keys if asked else keys[:DECOY_ROWS]:
                 ids = self._world.things[key]["ids"]
-                schemes = {
-                    code: ids[int(scheme.rpartition(".")[2])]
-                    for scheme, code in facts["schemes"].items()
-                    if scheme.rpartition(".")[0] == kind
-                }
-                lines.append(f'            ("{ids[-1]}", {_literal(schemes)}),')
+                schemes = {code: ids[int(scheme)] for scheme, code in facts["schemes"].items()}
+                lines.append(f'            ("{ids[1]}", {_literal(schemes)}),')
             lines.append("        ],")
         lines += ["    }", *self._class_check(facts, names)]
-        lines = [line.replace(f"register[{names['class']}][0]", f"register[{names['class']}][0][1]") for line in lines]
         query = names["query"]
         lines += [
             *_tidy_lines("tidy"),
@@ -241,15 +231,11 @@ class _Look:
         self._row = self._free(_ROWS, taken)
         self._tidy = self._free(_TIDY, taken)
         self._options = [entry for entry in facts["parameters"] if entry["role"].startswith("option")]
-        self._yearly = [field for field in facts["fields"] if self._is_yearly(field)]
+        self._yearly = [field for field in facts["fields"] if is_yearly(field)]
 
     def _free(self, names: Sequence[str], taken: set[str]) -> str:
         free = [name for name in names if name not in taken]
         return free[int(self._random.random() * len(free))]
-
-    def _is_yearly(self, field: str) -> bool:
-        held = field_of(field)
-        return isinstance(held, Fact) and held.yearly
 
     def lines(self) -> list[str]:
         return [
@@ -298,27 +284,29 @@ class _Look:
     def _cell(self, key: str, field: str) -> Any:
         """What a record holds of a field: one value, or values by year and by the options that decide."""
         held = field_of(field)
-        if not isinstance(held, Fact):
-            return self._world.draw_value(cell_key(key, field, ""), held.value)
-        if held.target is not None:
+        if isinstance(held, Fact) and held.target is not None:
             other = self._world.things[self._world.value(key, held)]
             return [other["name"], other["ids"][0]] if held.target in self._given else other["name"]
-        sort = "yearly" if held.yearly else "plain"
+        sort = "yearly" if is_yearly(field) else "plain"
         axes = {axis: codes for axis, codes in self._facts["axes"].items() if AXES[axis].applies == sort}
         whole = {axis: place for axis, place in self._facts["whole"].items() if AXES[axis].applies == sort}
-        if held.yearly:
-            return {year: self._by_axes(key, held, year, axes, whole) for year in self._facts["years"]}
-        return self._by_axes(key, held, None, axes, whole)
+        if sort == "yearly":
+            return {year: self._by_axes(key, field, year, axes, whole) for year in self._facts["years"]}
+        return self._by_axes(key, field, None, axes, whole)
 
     def _by_axes(
-        self, key: str, fact: Fact, year: int | None, axes: dict[str, list[str]], chosen: dict[str, int]
+        self, key: str, field: str, year: int | None, axes: dict[str, list[str]], chosen: dict[str, int]
     ) -> Any:
+        """The values of a field by the codes of the options that decide, one option inside the other."""
         if not axes:
-            return self._world.value(key, fact, variant_of(year, chosen))
+            held, variant = field_of(field), variant_of(year, chosen)
+            if isinstance(held, Fact):
+                return self._world.value(key, held, variant)
+            return self._world.draw_value(cell_key(key, field, variant), held.value)
         axis, codes = next(iter(axes.items()))
         rest = {name: other for name, other in axes.items() if name != axis}
         return {
-            code: self._by_axes(key, fact, year, rest, {**chosen, axis: place}) for place, code in enumerate(codes)
+            code: self._by_axes(key, field, year, rest, {**chosen, axis: place}) for place, code in enumerate(codes)
         }
 
     # --- arguments -----------------------------------------------------------------------------------------------
@@ -398,8 +386,7 @@ class _Look:
         return [*lines, *self._of_year(), *self._of_axes("yearly", self._yearly), *self._of_axes("plain", plain)]
 
     def _has_axes(self, field: str) -> bool:
-        held = field_of(field)
-        return isinstance(held, Fact) and held.target is None
+        return field_of(field).value is not None
 
     def _only(self, fields: Sequence[str]) -> str:
         """A condition that one of these fields is wanted; empty where there are no others."""
@@ -521,7 +508,7 @@ def _tidy_lines(name: str) -> list[str]:
 
 def _unknown(kind: Any, numbered: bool) -> str:
     if numbered:
-        return f"no {kind.filed} has this reference; references look like {form_of(kind.ids[0])}."
+        return f"no {kind.filed} has this reference; it has to be the one in force."
     return f"no {kind.filed} is registered under it; give the title in full, without rank or article."
 
 

@@ -76,10 +76,11 @@ _SUBJECTS = (
     "Which {filed}, by registered title.",
 )
 _TITLE_NAMES = ("title", "registered_title", "full_title", "reg_title", "title_text")
+NUMBERINGS = ("numbering in force", "numbering abolished in 1974", "numbering of the auditors")
 _NUMBERS = (
-    "Reference of the {filed}, of the form {form}.",
-    "Which {filed}: its reference, written like {form}.",
-    "The {filed}'s reference (form {form}).",
+    "Reference of the {filed} in the numbering in force, form {form}.",
+    "Which {filed}: its reference in force, written like {form}.",
+    "The {filed}'s reference (numbering in force, form {form}).",
 )
 _FIELDS = ("Entry wanted. ", "Code of the entry: ", "Which entry to return. ", "Entry code. ")
 _FIELD_NAMES = ("entry", "item", "fld", "code", "attr", "col")
@@ -135,7 +136,7 @@ def _given(facts: JSONObject, step: JSONObject, thing: JSONObject) -> JSONObject
             return {
                 "query": step["given"],
                 "class": facts["classes"][thing["kind"]],
-                "scheme": facts["schemes"].get(f"{thing['kind']}.{step['scheme']}"),
+                "scheme": facts["schemes"][str(step["scheme"])],
             }
         case "list":
             cursor = step["cursors"][step["page"] - 1] if step["page"] else None
@@ -158,9 +159,14 @@ def _shaped(value: Any, entry: JSONObject) -> Any:
 
 
 def lure_of(field: str) -> Lure:
-    """The lure that a field "kind.key!n" means."""
+    """The lure that a field "kind.key!n" means; "kind.key!ny" where it is kept by year."""
     fact, _, number = field.partition("!")
-    return FACTS[fact].lures[int(number)]
+    return FACTS[fact].lures[int(number.removesuffix("y"))]
+
+
+def is_yearly(field: str) -> bool:
+    """Whether a field has a figure for every year."""
+    return field.endswith("y") if "!" in field else FACTS[field].yearly
 
 
 def field_of(field: str) -> Fact | Lure:
@@ -216,7 +222,7 @@ class DocumentWriter:
         kind = self._world.things[step["thing"]]["kind"]
         match step["do"]:
             case "find" | "map":
-                return self.finder({kind: [step["scheme"]]}, step["do"])
+                return self.finder([kind], [step["scheme"]], step["do"])
             case "page":
                 return self.lister(step["list"], step)
         return self.look(kind, [step["fact"]], step)
@@ -249,9 +255,9 @@ class DocumentWriter:
         style = int(self._random.random() * len(axis.values[0].codes))
         return [value.codes[style] for value in axis.values]
 
-    def finder(self, schemes: dict[str, list[int]], do: str = "find") -> JSONObject:
-        """The facts of a tool from titles to references, or ("map") from one numbering to another."""
-        kinds = list(schemes)
+    def finder(self, kinds: Sequence[str], schemes: Sequence[int], do: str = "find") -> JSONObject:
+        """The facts of a tool from titles to references, or ("map") from one numbering to another: of these kinds, in
+        these numberings of the world."""
         letters = [f"{letter}{digit}" for letter in "KRST" for digit in range(1, 10)]
         self._random.shuffle(letters)
         codes = iter(letters)
@@ -259,7 +265,7 @@ class DocumentWriter:
             "do": do,
             "kind": kinds[0],
             "classes": {kind: next(codes) for kind in kinds},
-            "schemes": {f"{kind}.{scheme}": next(codes) for kind in kinds for scheme in schemes[kind]},
+            "schemes": {str(scheme): next(codes) for scheme in schemes},
             "parameters": [],
         }
 
@@ -336,7 +342,7 @@ class DocumentWriter:
         held = field_of(field)
         value = held.value
         unit = f" ({value.unit})" if value is not None and value.unit else ""
-        yearly = " (yearly)" if isinstance(held, Fact) and held.yearly else ""
+        yearly = " (yearly)" if is_yearly(field) else ""
         return held.filed.rstrip(".") + unit + yearly
 
     def _field_code(self, place: int, field: str, provider: JSONObject) -> str:
@@ -356,7 +362,7 @@ class DocumentWriter:
     def _subject(self, facts: JSONObject) -> JSONObject:
         words = ENTITY_KINDS[facts["kind"]]
         if facts["numbered"]:
-            text = self.choice(_NUMBERS).format(filed=words.filed, form=form_of(words.ids[0]))
+            text = self.choice(_NUMBERS).format(filed=words.filed, form=form_of(self._world.forms[0]))
         else:
             text = f"{words.filed.capitalize()}." if self.terse else self.choice(_SUBJECTS).format(filed=words.filed)
         schema = {"type": "string", "description": text}
@@ -370,7 +376,8 @@ class DocumentWriter:
 
     def _finder_parameters(self, facts: JSONObject) -> Iterator[JSONObject]:
         by_title = facts["do"] == "find"
-        text = "Registered title, in full." if by_title else "Reference to translate."
+        old = f"Reference in the {NUMBERINGS[1]}, form {form_of(self._world.forms[1])}."
+        text = "Registered title, in full." if by_title else old
         names = ("title", "q", "label") if by_title else ("ref", "source_ref", "number")
         yield {
             "name": self.choice(names), "role": "query", "schema": {"type": "string", "description": text}, "required": True,
@@ -378,9 +385,12 @@ class DocumentWriter:
         told = "; ".join(f"{code}: {ENTITY_KINDS[kind].filed_plural}" for kind, code in facts["classes"].items())
         schema: JSONObject = {"type": "string", "enum": [*facts["classes"].values()], "description": f"Class. {told}."}
         yield {"name": self.choice(("cls", "class_code", "grp")), "role": "class", "schema": schema, "required": True}
-        told = "; ".join(f"{code}: {_scheme_told(scheme)}" for scheme, code in facts["schemes"].items())
+        told = "; ".join(
+            f"{code}: {NUMBERINGS[int(scheme)]}, form {form_of(self._world.forms[int(scheme)])}"
+            for scheme, code in sorted(facts["schemes"].items(), key=lambda item: item[1])
+        )
         schema = {
-            "type": "string", "enum": [*facts["schemes"].values()], "description": f"Numbering of the reference returned. {told}.",
+            "type": "string", "enum": sorted(facts["schemes"].values()), "description": f"Numbering of the reference returned. {told}.",
         }  # fmt: skip
         yield {"name": self.choice(("scheme", "numbering", "fmt")), "role": "scheme", "schema": schema, "required": True}
 
@@ -392,7 +402,8 @@ class DocumentWriter:
             self.set_parameters(facts)
         names = [name for name in self._names(facts) if name not in taken]
         names = names or [f"{name}_{len(taken)}" for name in self._names(facts)]
-        return Document(self.choice(names), self._description(facts), schema_of(facts), serves, facts)
+        name = names[int(self._random.random() * len(names))]
+        return Document(name, self._description(facts), schema_of(facts), serves, facts)
 
     def _names(self, facts: JSONObject) -> list[str]:
         if facts["do"] == "operation":
@@ -405,8 +416,6 @@ class DocumentWriter:
                 return [*_MAPPERS]
             case "list":
                 return [*LISTINGS[facts["list"]].tools]
-        if self.terse:
-            return [f"{words.tools[0]}_{field_of(facts['fields'][0]).key}"]
         return [*words.tools]
 
     def _description(self, facts: JSONObject) -> str:
@@ -414,7 +423,7 @@ class DocumentWriter:
             return str(self.choice(OPERATIONS[facts["operation"]].about))
         words = ENTITY_KINDS[facts["kind"]]
         if self.terse:
-            return self._filed(facts["fields"][0]) + "."
+            return f"{_capital(words.filed_plural)}."
         office = self.provider(words.domain)["office"]
         texts = {"filed": words.filed, "filed_plural": words.filed_plural, "office": office}
         match facts["do"]:
@@ -474,11 +483,6 @@ def schema_of(facts: JSONObject) -> JSONObject:
 def form_of(pattern: str) -> str:
     """What a reference looks like: zeros for digits, letters A."""
     return _FORM.sub(lambda part: "0" * int(part[1][1:]) if part[1][0] == "d" else "A" * len(part[1]), pattern)
-
-
-def _scheme_told(scheme: str) -> str:
-    kind, _, place = scheme.rpartition(".")
-    return f"{form_of(ENTITY_KINDS[kind].ids[int(place)])} ({ENTITY_KINDS[kind].filed_plural})"
 
 
 def _unit_codes(parameter: str) -> JSONObject:

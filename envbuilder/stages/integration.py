@@ -46,13 +46,9 @@ def _merged(writer: DocumentWriter, group: Sequence[Document], taken: set[str]) 
     first, all_facts = group[0].facts, [document.facts for document in group]
     match first["do"]:
         case "find" | "map":
-            schemes: dict[str, list[int]] = {}
-            for facts in all_facts:
-                for scheme in facts["schemes"]:
-                    kind, _, place = scheme.rpartition(".")
-                    if int(place) not in schemes.setdefault(kind, []):
-                        schemes[kind].append(int(place))
-            merged = writer.finder(schemes, first["do"])
+            kinds = list(dict.fromkeys(kind for facts in all_facts for kind in facts["classes"]))
+            schemes = sorted({int(scheme) for facts in all_facts for scheme in facts["schemes"]})
+            merged = writer.finder(kinds, schemes, first["do"])
         case "operation":
             return writer.document(first, serves, taken)
         case "list":

@@ -15,7 +15,7 @@ from functools import lru_cache
 from random import Random
 from typing import TypeVar
 
-from envbuilder.spec import Levels, Spec, pick_weighted
+from envbuilder.spec import MAX_LEVEL, Levels, Spec, pick_weighted
 from envbuilder.worlds.catalogue import ENTITY_KINDS, facts_of
 from envbuilder.worlds.operations import UNITS
 from envbuilder.worlds.schema import Fact, Listing
@@ -24,8 +24,6 @@ T = TypeVar("T")
 MANY = 300
 MOST_LINKS = 4
 """A question names at most so many links of one chain; longer ones are longer by look-ups and pages."""
-LOOK_UPS = (0, 1, 1, 2)
-"""By level of identifiers: look-ups a thing may need at most."""
 PAGES = (0, 1, 2, 3)
 """By level of lists: pages of a list at most."""
 LISTED = (0.0, 0.25, 0.45, 0.8)
@@ -113,10 +111,12 @@ class _Planner:
         self._among = among
         self._kinds = among or tuple(ENTITY_KINDS)
         self._levels = levels
+        self._depth = 1
         self._listed = frozenset(kind for kind in self._kinds if ENTITY_KINDS[kind].lists)
 
     def plan(self, spec: Spec) -> ScenarioPlan:
         hops = pick_weighted(spec.size.hops[spec.kind], spec.spread_draw("hops"))
+        self._depth = 1 + int(self._levels.identifiers == MAX_LEVEL and self._random.random() < 0.5)
         match spec.kind:
             case "single_hop":
                 return ScenarioPlan((self._single((), _anything, listed=True),))
@@ -216,18 +216,18 @@ class _Planner:
 
     def _shares(self, hops: int, listed: bool) -> tuple[int, tuple[int, ...]]:
         """How many facts are asked in so many hops, and the look-ups of each thing on the way."""
-        most = LOOK_UPS[self._levels.identifiers]
+        depth = self._depth if self._levels.identifiers else 0
         fewest = 0 if listed else 1
         options = [
             facts
             for facts in range(fewest, min(hops, MOST_LINKS + 1) + 1)
-            if hops - facts <= most * (facts + listed)
+            if facts == hops or (depth and (hops - facts) % depth == 0 and hops - facts <= depth * (facts + listed))
         ] or [hops]
         facts = self._one(options[:3])
         look_ups = [0] * (facts + listed)
-        for _ in range(hops - facts):
-            free = [place for place, count in enumerate(look_ups) if count < most]
-            look_ups[0 if not look_ups[0] and self._random.random() < 0.5 else self._one(free)] += 1
+        for _ in range((hops - facts) // depth if depth else 0):
+            free = [place for place, count in enumerate(look_ups) if not count]
+            look_ups[0 if not look_ups[0] and self._random.random() < 0.5 else self._one(free)] = depth
         return facts, tuple(look_ups)
 
     def _path(

@@ -81,6 +81,10 @@ class _Play:
         self._numbered = [
             kind for kind in iter_kinds(plan) if kind in plan.looked_up or random.random() < share
         ]
+        others = [kind for kind in ENTITY_KINDS if kind not in {*iter_kinds(plan)}]
+        self._numbered += [kind for kind in others if spec.effective_levels.identifiers and random.random() < 0.6]
+        self._given = [kind for kind in self._numbered if kind not in plan.looked_up and random.random() < 0.5]
+        self._given += [kind for kind in iter_kinds(plan) if kind in self._numbered and kind not in plan.looked_up]
         self._years: dict[str, int] = {}
         self._options: dict[str, dict[str, int]] = {}
         self._words: dict[str, str] = {}
@@ -94,6 +98,7 @@ class _Play:
             "terse": spec.size.terse,
             "several_answers": self._plan.combine == "both" and not spec.size.terse,
             "numbered": self._numbered,
+            "given": sorted({*self._given}),
             "steps": self._steps,
             "world": self._world.to_facts(),
         }

@@ -127,7 +127,6 @@ class EntityKind:
     refs: tuple[str, ...]
     filed: str
     filed_plural: str
-    ids: tuple[str, ...]
     parameters: tuple[str, ...]
     tools: tuple[str, ...]
     about: tuple[str, ...]
@@ -181,7 +180,6 @@ def _kind(name: str, domain: str, fields: Mapping[str, Any]) -> EntityKind:
             refs=split_alternatives(fields["refs"]),
             filed=fields["filed"],
             filed_plural=fields["filed_plural"],
-            ids=split_alternatives(fields["ids"]),
             parameters=split_alternatives(fields["parameters"]),
             tools=split_alternatives(fields["tools"]),
             about=tuple(fields["about"]),

@@ -18,6 +18,10 @@ from envbuilder.worlds.operations import round_figure
 from envbuilder.worlds.schema import Fact, Listing, Value
 
 MANY = 500
+FORMS = (
+    "{LL}{d5}", "{d4}-{LL}", "{L}{d2}-{d4}", "{d3}/{d4}", "{LLL}{d3}", "{L}{d6}", "{d2}.{d3}.{L}", "{LL}-{d4}-{L}",
+)  # fmt: skip
+"""What references may look like: a world has three numberings, the same for all its things."""
 ROW = ("label", "measure", "unit", "mark", "rev")
 MIXED_UNITS: Mapping[str, tuple[str, float]] = {
     "t": ("kg", 1000),
@@ -45,6 +49,7 @@ class World:
         self.split: str | None = facts["split"]
         self.things: dict[str, JSONObject] = {key: dict(thing) for key, thing in facts["things"].items()}
         self.values: dict[str, Any] = dict(facts["values"])
+        self.forms: list[str] = list(facts["forms"])
         self.others: dict[str, list[str]] = {kind: list(names) for kind, names in facts["others"].items()}
         self._fixed: dict[str, None] = dict.fromkeys(facts["fixed"])
         self._complete: set[str] = set()
@@ -55,7 +60,10 @@ class World:
 
     @classmethod
     def empty(cls, random: Random, rows: int, split: str | None) -> World:
-        return cls(random, {"rows": rows, "split": split, "things": {}, "values": {}, "others": {}, "fixed": []})
+        forms = [*FORMS]
+        random.shuffle(forms)
+        facts = {"things": {}, "values": {}, "others": {}, "fixed": [], "forms": forms[:3]}
+        return cls(random, {"rows": rows, "split": split, **facts})
 
     def to_facts(self) -> JSONObject:
         return {
@@ -64,6 +72,7 @@ class World:
             "things": self.things,
             "values": self.values,
             "others": self.others,
+            "forms": self.forms,
             "fixed": list(self._fixed),
         }
 
@@ -75,7 +84,7 @@ class World:
         thing: JSONObject = {
             "kind": kind,
             "name": name or self._namer.draw(words.names),
-            "ids": [self._namer.draw(pattern, apart=False) for pattern in words.ids],
+            "ids": [self._namer.draw(form, apart=False) for form in self.forms],
             "traits": {},
         }
         key = f"{kind}/{sum(other['kind'] == kind for other in self.things.values())}"
