@@ -20,11 +20,11 @@ from pathlib import Path
 
 from envbuilder.audit.corpus import CorpusAudit
 from envbuilder.audit.environment import audit_environment
+from envbuilder.generation1.stages import procedural as first_procedural
 from envbuilder.plan import BuildPlan, BuildReport
 from envbuilder.records import JSONObject, Stages, environment_record, stage_to_json
 from envbuilder.spec import Spec
 from envbuilder.stages import procedural
-from envbuilder.generation1.stages import procedural as first_procedural
 from harness.console.progress import ProgressBar
 from harness.data.files import read_rows, write_rows
 from harness.data.records import sample_from_record

@@ -30,7 +30,7 @@ _STEPS = {"hops": 0.6180339887, "distractors": 0.4142135624}  # irrational: no t
 class Levels:
     """How far each means of making it hard goes, 0 to 3.
 
-    The paper's four scaling strategies (functionality, number of parameters, their types, distractors), and those of the
+    The paper's four strategies (functionality, number of parameters, their types, distractors), and those of the
     second generation: identifiers that one tool gives and another wants, options that decide, tools that overlap,
     lists to work through, units that have to be converted.
     """

@@ -15,6 +15,7 @@ from random import Random
 from typing import Any
 
 from envbuilder.records import Document, HopCall, JSONObject, Scenario, Toolset
+from envbuilder.worlds import tool_texts
 from envbuilder.worlds.axes import AXES, Axis
 from envbuilder.worlds.catalogue import DOMAINS, ENTITY_KINDS, FACTS, LISTINGS, years_of
 from envbuilder.worlds.operations import CURRENCIES, OPERATIONS, UNITS
@@ -24,72 +25,6 @@ from envbuilder.worlds.tables import World
 SHORTEST, LONGEST = 175, 270
 """Between these many characters a description stops to grow."""
 ENVELOPES = 4
-_OPENINGS = (
-    "Reads one entry of a {filed} from the file kept by the {office}.",
-    "{office}: entries on {filed_plural}, one per request.",
-    "Query service of the {office} for {filed_plural}; returns a single entry.",
-    "Returns an entry on a {filed} as it stands in the books of the {office}.",
-    "Extract from the file on {filed_plural} kept by the {office}.",
-    "Serves the holdings of the {office} on {filed_plural}, entry by entry.",
-    "Public endpoint of the {office}; one coded entry about a {filed}.",
-    "Retrieves a coded entry from the {office} ({filed_plural}).",
-    "Machine-readable dossier on any {filed} known to the {office}.",
-    "{filed_plural} as documented by the {office}. Delivers whichever entry the code denotes.",
-    "Wraps the mainframe of the {office}: supply a {filed} and an entry code.",
-    "Discloses single particulars of {filed_plural} on behalf of the {office}.",
-    "Gateway to the {office}. Emits one particular of one {filed}.",
-)
-_FINDERS = ("title_to_ref", "ref_resolver", "joint_directory", "concordance", "refdesk_query", "xreg_resolve")
-_FINDER_OPENINGS = (
-    "Resolves a registered title to the reference that other services expect. Run jointly by all registers.",
-    "Joint reference desk of the registers: from a title to its reference.",
-    "Returns references for a title, with particulars that tell namesakes apart, across registers.",
-    "Concordance of titles and references that all registers share.",
-    "Common directory of the registers. Yields the reference behind a title; namesakes are listed together.",
-)
-_MAPPERS = ("xref_bridge", "crosswalk", "ref_translate", "renumbering_table")
-_MAPPER_OPENINGS = (
-    "Translates a reference from one numbering to another, for all registers.",
-    "Crosswalk between the numberings that the registers have in use.",
-    "The registers renumbered their files; this bridges old and new references.",
-)
-_LIST_OPENINGS = (
-    "{filed} Served by the {office}.",
-    "{filed} Source: {office}.",
-    "{filed} Kept by the {office}.",
-    "{filed} As transmitted to the {office}.",
-)
-_TAILS = (
-    "Case and spacing of arguments are ignored.",
-    "An error says which argument was at fault.",
-    "Billing is per request.",
-    "Updated overnight.",
-    "Responses carry the registered title.",
-    "Throttled at peak hours.",
-    "Schema frozen since release 4.",
-    "Mirrors are refreshed weekly.",
-)
-_SUBJECTS = (
-    "Registered title of the {filed}, in full.",
-    "Title under which the {filed} is registered.",
-    "Full registered title of the {filed}; no abbreviations.",
-    "Which {filed}, by registered title.",
-)
-_TITLE_NAMES = ("title", "registered_title", "full_title", "reg_title", "title_text")
-NUMBERINGS = ("numbering in force", "numbering abolished in 1974", "numbering of the auditors")
-_NUMBERS = (
-    "Reference of the {filed} in the numbering in force, form {form}.",
-    "Which {filed}: its reference in force, written like {form}.",
-    "The {filed}'s reference (numbering in force, form {form}).",
-)
-_FIELDS = ("Entry wanted. ", "Code of the entry: ", "Which entry to return. ", "Entry code. ")
-_FIELD_NAMES = ("entry", "item", "fld", "code", "attr", "col")
-_YEARS = (
-    "Year of the figure, where the entry is yearly; the latest on file when omitted.",
-    "For yearly entries: which year, four digits. Default is the latest on file.",
-    "Four-digit year of a yearly entry. If omitted, the latest on file.",
-)
-_YEAR_NAMES = ("yr", "year", "ref_year", "y")
 _AN = re.compile(r"\b([Aa]) (?=(?!uni[^nmd]|eu|one|us[ei])[aeiou])")
 _FORM = re.compile(r"\{(d\d|L+)\}")
 
@@ -322,18 +257,20 @@ class DocumentWriter:
     def _look_parameters(self, facts: JSONObject) -> Iterator[JSONObject]:
         yield self._subject(facts)
         provider = self.provider(ENTITY_KINDS[facts["kind"]].domain)
-        facts["codes"] = {field: self._field_code(place, field, provider) for place, field in enumerate(facts["fields"])}
+        facts["codes"] = {
+            field: self._field_code(place, field, provider) for place, field in enumerate(facts["fields"])
+        }
         if len(facts["fields"]) > 1:
             told = "; ".join(f"{code}: {_lowered(self._filed(field))}" for field, code in facts["codes"].items())
             schema: JSONObject = {
                 "type": "string",
                 "enum": [*facts["codes"].values()],
-                "description": f"{self.choice(_FIELDS)}{told}.",
+                "description": f"{self.choice(tool_texts.FIELDS)}{told}.",
             }
-            yield {"name": self.choice(_FIELD_NAMES), "role": "field", "schema": schema, "required": True}
+            yield {"name": self.choice(tool_texts.FIELD_NAMES), "role": "field", "schema": schema, "required": True}
         if facts["years"]:
-            schema = {"type": "integer", "description": self.choice(_YEARS)}
-            yield {"name": self.choice(_YEAR_NAMES), "role": "year", "schema": schema, "required": False}
+            schema = {"type": "integer", "description": self.choice(tool_texts.YEARS)}
+            yield {"name": self.choice(tool_texts.YEAR_NAMES), "role": "year", "schema": schema, "required": False}
         for axis, codes in facts["axes"].items():
             yield self._axis(AXES[axis], codes)
 
@@ -362,37 +299,53 @@ class DocumentWriter:
     def _subject(self, facts: JSONObject) -> JSONObject:
         words = ENTITY_KINDS[facts["kind"]]
         if facts["numbered"]:
-            text = self.choice(_NUMBERS).format(filed=words.filed, form=form_of(self._world.forms[0]))
+            text = self.choice(tool_texts.NUMBERS).format(filed=words.filed, form=form_of(self._world.forms[0]))
         else:
-            text = f"{words.filed.capitalize()}." if self.terse else self.choice(_SUBJECTS).format(filed=words.filed)
+            text = (
+                f"{words.filed.capitalize()}."
+                if self.terse
+                else self.choice(tool_texts.SUBJECTS).format(filed=words.filed)
+            )
         schema = {"type": "string", "description": text}
-        names = words.parameters if facts["numbered"] or self.terse else _TITLE_NAMES
+        names = words.parameters if facts["numbered"] or self.terse else tool_texts.TITLE_NAMES
         return {"name": self.choice(names), "role": "subject", "schema": schema, "required": True}
 
     def _cursor(self) -> JSONObject:
         text = "Cursor that the previous batch ended with; omit it for the first batch."
         schema = {"type": "string", "description": text}
-        return {"name": self.choice(("cursor", "after", "page_token")), "role": "cursor", "schema": schema, "required": False}
+        return {
+            "name": self.choice(("cursor", "after", "page_token")),
+            "role": "cursor",
+            "schema": schema,
+            "required": False,
+        }
 
     def _finder_parameters(self, facts: JSONObject) -> Iterator[JSONObject]:
         by_title = facts["do"] == "find"
-        old = f"Reference in the {NUMBERINGS[1]}, form {form_of(self._world.forms[1])}."
+        old = f"Reference in the {tool_texts.NUMBERINGS[1]}, form {form_of(self._world.forms[1])}."
         text = "Registered title, in full." if by_title else old
         names = ("title", "q", "label") if by_title else ("ref", "source_ref", "number")
         yield {
-            "name": self.choice(names), "role": "query", "schema": {"type": "string", "description": text}, "required": True,
+            "name": self.choice(names), "role": "query", "required": True,
+            "schema": {"type": "string", "description": text},
         }  # fmt: skip
         told = "; ".join(f"{code}: {ENTITY_KINDS[kind].filed_plural}" for kind, code in facts["classes"].items())
         schema: JSONObject = {"type": "string", "enum": [*facts["classes"].values()], "description": f"Class. {told}."}
         yield {"name": self.choice(("cls", "class_code", "grp")), "role": "class", "schema": schema, "required": True}
         told = "; ".join(
-            f"{code}: {NUMBERINGS[int(scheme)]}, form {form_of(self._world.forms[int(scheme)])}"
+            f"{code}: {tool_texts.NUMBERINGS[int(scheme)]}, form {form_of(self._world.forms[int(scheme)])}"
             for scheme, code in sorted(facts["schemes"].items(), key=lambda item: item[1])
         )
         schema = {
-            "type": "string", "enum": sorted(facts["schemes"].values()), "description": f"Numbering of the reference returned. {told}.",
+            "type": "string", "enum": sorted(facts["schemes"].values()),
+            "description": f"Numbering of the reference returned. {told}.",
         }  # fmt: skip
-        yield {"name": self.choice(("scheme", "numbering", "fmt")), "role": "scheme", "schema": schema, "required": True}
+        yield {
+            "name": self.choice(("scheme", "numbering", "fmt")),
+            "role": "scheme",
+            "schema": schema,
+            "required": True,
+        }
 
     # --- texts ---------------------------------------------------------------------------------------------------
 
@@ -411,9 +364,9 @@ class DocumentWriter:
         words = ENTITY_KINDS[facts["kind"]]
         match facts["do"]:
             case "find":
-                return [*_FINDERS]
+                return [*tool_texts.FINDERS]
             case "map":
-                return [*_MAPPERS]
+                return [*tool_texts.MAPPERS]
             case "list":
                 return [*LISTINGS[facts["list"]].tools]
         return [*words.tools]
@@ -428,12 +381,12 @@ class DocumentWriter:
         texts = {"filed": words.filed, "filed_plural": words.filed_plural, "office": office}
         match facts["do"]:
             case "find":
-                return self._longer([self.choice(_FINDER_OPENINGS).format(**texts)], ())
+                return self._longer([self.choice(tool_texts.FINDER_OPENINGS).format(**texts)], ())
             case "map":
-                return self._longer([self.choice(_MAPPER_OPENINGS).format(**texts)], ())
+                return self._longer([self.choice(tool_texts.MAPPER_OPENINGS).format(**texts)], ())
             case "list":
                 return self._list_description(facts, office)
-        opening = [_capital(with_articles(self.choice(_OPENINGS).format(**texts)))]
+        opening = [_capital(with_articles(self.choice(tool_texts.OPENINGS).format(**texts)))]
         if len(facts["fields"]) == 1:
             opening = [f"{self._filed(facts['fields'][0])} ({office})."]
         opening += [AXES[axis].values[place].whole for axis, place in facts["whole"].items()]
@@ -451,7 +404,7 @@ class DocumentWriter:
             f"{listing.mark_key}: {_lowered(listing.mark_filed.rstrip('.'))} ({marks})"
         )
         columns += "; uom: unit of the row" if facts["mixed"] else ""
-        opening = self.choice(_LIST_OPENINGS).format(filed=listing.filed, office=office)
+        opening = self.choice(tool_texts.LIST_OPENINGS).format(filed=listing.filed, office=office)
         again = " A label that recurs with a higher rev replaces its earlier row." if facts["revised"] else ""
         return f"{opening} {columns}.{again} Batches of {facts['size']}."
 
@@ -459,7 +412,7 @@ class DocumentWriter:
         """More sentences until the text is as long as one likes."""
         more = [*sentences]
         self._random.shuffle(more)
-        tails = [*_TAILS]
+        tails = [*tool_texts.TAILS]
         self._random.shuffle(tails)
         text = " ".join(opening)
         wanted = SHORTEST + self._random.random() * (LONGEST - SHORTEST)

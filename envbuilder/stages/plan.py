@@ -69,10 +69,7 @@ class ScenarioPlan:
     def looked_up(self) -> frozenset[str]:
         """Kinds whose tools want identifiers that have to be looked up."""
         return frozenset(
-            kind
-            for walk in self.walks
-            for kind, count in zip(walk.kinds, walk.look_ups, strict=True)
-            if count
+            kind for walk in self.walks for kind, count in zip(walk.kinds, walk.look_ups, strict=True) if count
         )
 
 
@@ -230,9 +227,7 @@ class _Planner:
             look_ups[0 if not look_ups[0] and self._random.random() < 0.5 else self._one(free)] = depth
         return facts, tuple(look_ups)
 
-    def _path(
-        self, links: int, avoid: Collection[str], ends: frozenset[str]
-    ) -> tuple[str, tuple[Fact, ...]] | None:
+    def _path(self, links: int, avoid: Collection[str], ends: frozenset[str]) -> tuple[str, tuple[Fact, ...]] | None:
         starts = _reaching(self._kinds, ends, links)
         starts = tuple(kind for kind in starts if kind not in avoid) or starts
         if not starts:
@@ -241,7 +236,9 @@ class _Planner:
         seen, path = {start, *avoid}, list[Fact]()
         for left in range(links - 1, -1, -1):
             towards = _reaching(self._kinds, ends, left)
-            onward = [fact for fact in facts_of(kind, self._among) if fact.target in towards and fact.target not in seen]
+            onward = [
+                fact for fact in facts_of(kind, self._among) if fact.target in towards and fact.target not in seen
+            ]
             onward = [fact for fact in onward if fact.target not in HUBS or self._random.random() < 0.4] or onward
             if not onward:
                 return None

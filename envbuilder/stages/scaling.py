@@ -7,7 +7,7 @@ distractors  half, all, or one and a half times the distractors that the size of
 overlap      what a figure's option decides becomes a tool of its own beside it: same fields, other coverage
 
 A field of a kind stands in one tool, or in two whose coverage differs, whether a hop needs it or not; tools of
-references, lists and coverages stand among the distractors too. So nothing but what the texts mean tells which is needed.
+references, lists and coverages stand among the distractors too. So only what the texts mean tells which is needed.
 """
 
 from __future__ import annotations
@@ -135,7 +135,7 @@ class _Scaler:
             facts["years"] = self.writer.years(facts["kind"])
 
     def _complete(self, facts: JSONObject, decided: Sequence[str]) -> None:
-        """Fields, options and coverage of a look-up. `decided`: the fields that a hop needs, with the facts' own axes."""
+        """Fields, options and coverage of a look-up. `decided`: the fields that a hop needs."""
         sorts = {_sort(field) for field in decided}
         split = self._random.random() < SPLIT[self._levels.overlap] and sorts in ({"yearly"}, {"plain"}, set())
         sort = next(iter(sorts), self._one(("yearly", "plain"))) if split else ""
@@ -221,7 +221,8 @@ class _Scaler:
             fitting = [other for other in fitting if other is not option]
             schema = {**option.schema, "description": option.abouts[style % len(option.abouts)]}
             chosen.append({
-                "name": option.names[style % len(option.names)], "role": f"option {option.effect}", "column": option.column,
+                "name": option.names[style % len(option.names)],
+                "role": f"option {option.effect}", "column": option.column,
                 "schema": schema, "required": False,
             })  # fmt: skip
         return chosen

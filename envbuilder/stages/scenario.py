@@ -23,7 +23,7 @@ from envbuilder.worlds.axes import AXES, axes_for
 from envbuilder.worlds.catalogue import ENTITY_KINDS, years_of
 from envbuilder.worlds.operations import CURRENCIES, OPERATIONS, UNITS, round_figure
 from envbuilder.worlds.schema import EntityKind, Fact, Listing
-from envbuilder.worlds.tables import MIXED_UNITS, World, counted_rows, tokens_of
+from envbuilder.worlds.tables import MIXED_UNITS, World, counted_rows, tokens_of, variant_of
 
 MANY = 200
 SHORTEST = 3
@@ -78,9 +78,7 @@ class _Play:
         self._steps: list[JSONObject] = []
         self._hops: list[Hop] = []
         share = BY_NUMBER[self._levels.identifiers]
-        self._numbered = [
-            kind for kind in iter_kinds(plan) if kind in plan.looked_up or random.random() < share
-        ]
+        self._numbered = [kind for kind in iter_kinds(plan) if kind in plan.looked_up or random.random() < share]
         others = [kind for kind in ENTITY_KINDS if kind not in {*iter_kinds(plan)}]
         self._numbered += [kind for kind in others if spec.effective_levels.identifiers and random.random() < 0.6]
         self._given = [kind for kind in self._numbered if kind not in plan.looked_up and random.random() < 0.5]
@@ -187,9 +185,7 @@ class _Play:
             self._random.shuffle(axes)
             most = min(OPTIONS[self._levels.options], len(axes))
             count = most if self._random.random() < 0.8 else max(0, most - 1)
-            self._options[sort] = {
-                axis.id: int(self._random.random() * len(axis.values)) for axis in axes[:count]
-            }
+            self._options[sort] = {axis.id: int(self._random.random() * len(axis.values)) for axis in axes[:count]}
         return self._options[sort]
 
     def _said(self, axis: str, place: int) -> str:
@@ -210,9 +206,7 @@ class _Play:
 
     # --- lists ---------------------------------------------------------------------------------------------------
 
-    def _list(
-        self, thing: str, listing: Listing, pages: int, before: tuple[int, ...]
-    ) -> tuple[ListEnd, str]:
+    def _list(self, thing: str, listing: Listing, pages: int, before: tuple[int, ...]) -> tuple[ListEnd, str]:
         level, draw = self._levels.lists, self._random.random
         size = self._random.randint(*PAGE[level])
         count = size * pages - int(draw() * 2)
@@ -230,9 +224,7 @@ class _Play:
             before = self._step(step, question.replace("{}", self._name(thing)), format_answer(labels), before)
         return self._of_rows(listing, rows, pages, mixed)
 
-    def _of_rows(
-        self, listing: Listing, rows: Sequence[JSONObject], pages: int, mixed: bool
-    ) -> tuple[ListEnd, str]:
+    def _of_rows(self, listing: Listing, rows: Sequence[JSONObject], pages: int, mixed: bool) -> tuple[ListEnd, str]:
         """What is asked of the rows, and the answer. Raises LookupError where no mark has rows enough."""
         counted = counted_rows(rows, listing.measure.unit)
         ask = self._one(ASKS[self._levels.lists])
@@ -294,7 +286,9 @@ class _Play:
         values = [self._steps[place]["value"] for place in ends]
         more = self._random.random() < 0.5
         chosen = values.index(max(values) if more else min(values))
-        return self._wording.comparison(chains, end.fact.compare[not more]), self._name(self._steps[ends[chosen]]["thing"])
+        return self._wording.comparison(chains, end.fact.compare[not more]), self._name(
+            self._steps[ends[chosen]]["thing"]
+        )
 
     def _operation(self, operation: str, chains: Sequence[Chain], ends: Sequence[int]) -> tuple[str, str]:
         values = [self._steps[end]["value"] for end in ends]
@@ -326,12 +320,6 @@ class _Play:
         step["codes"] = [code]
         step["rate"] = round(self._random.uniform(0.2, 4.9), 4)
         return CURRENCIES[code][0], step["rate"]
-
-
-def variant_of(year: int | None, axes: dict[str, int]) -> str:
-    """What distinguishes a figure of a thing from its other figures."""
-    options = ",".join(f"{axis}={axes[axis]}" for axis in sorted(axes))
-    return f"{'' if year is None else year};{options}" if year is not None or axes else ""
 
 
 def answer_of(fact: Fact, value: Any) -> str:

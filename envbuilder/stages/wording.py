@@ -23,7 +23,8 @@ CONTEXTS = 0.33
 SHORT = 5
 """Words; what is longer gets a sentence of its own before it is asked about."""
 _HEAD = re.compile(
-    r"(?:the|an?) ((?:[a-z-]+ )*?[a-z-]+)(?= (?:of|who|whom|whose|that|which|where|in|with|behind|at|on|for|from|to|by|under)\b)"
+    r"(?:the|an?) ((?:[a-z-]+ )*?[a-z-]+)"
+    r"(?= (?:of|who|whom|whose|that|which|where|in|with|behind|at|on|for|from|to|by|under)\b)"
 )
 _VAGUE = frozenset(("one", "thing", "place", "name", "part", "work"))
 TAIL = 14
@@ -90,7 +91,7 @@ class Wording:
             return question
         used = self.choice(frames.USE).replace("{}", ", ".join(said))
         if count > 1:
-            used = f"In {'both' if count == 2 else 'all'} cases, {'I' if used.startswith('I ') else used[0].lower()}{used[1:]}"
+            used = f"In {'both' if count == 2 else 'all'} cases, {_lowered(used)}"
         return f"{question} {used}"
 
     def phrase(self, link: Link, subject: str) -> str:

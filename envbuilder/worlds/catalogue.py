@@ -25,6 +25,4 @@ def years_of(kind: str) -> tuple[int, int]:
 @cache
 def facts_of(kind: str, among: tuple[str, ...] = ()) -> tuple[Fact, ...]:
     """What can be asked about a thing of this kind; with `among`, only what leads to no other kinds."""
-    return tuple(
-        fact for fact in ENTITY_KINDS[kind].facts if not among or fact.target is None or fact.target in among
-    )
+    return tuple(fact for fact in ENTITY_KINDS[kind].facts if not among or fact.target is None or fact.target in among)

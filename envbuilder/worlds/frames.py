@@ -77,8 +77,8 @@ TOTAL = (
 SHARE = (
     "Consider the {rows} {of}: {total}? All I need is the percentage of that, to two decimals, that comes from those "
     "that {mark}.",
-    "Looking at all the {rows} {of}, {total}? Please tell me only what percentage of it, to two decimals, falls to those "
-    "that {mark}.",
+    "Looking at all the {rows} {of}, {total}? Please tell me only what percentage of it, to two decimals, "
+    "falls to those that {mark}.",
 )
 MOST = (
     "Of the {rows} {of}, take only those that {mark}. Which was the {most}?",

@@ -34,10 +34,10 @@ _FIRST_ENDS = _words_of(
     "vera vin vor wen win"
 )
 _LAST_STARTS = _words_of(
-    "Ald Ash Bar Beck Birk Black Brand Brook Cald Carn Chal Clay Crom Dal Dun Eld Ever Fair Farn Fen Gal Garn Glen Grim "
-    "Hald Har Hazel Holm Horn Hurl Ing Kel Kirk Lamb Lang Lark Lind Lock Mal Mar Mead Mere Mill Nor Oak Orm Pell Pen "
-    "Quill Rad Rav Red Row Sal Sand Sel Shel Stan Stock Sum Tarn Thorn Till Tol Tren Ul Var Wake Wal War West Whit Wind "
-    "Yar"
+    "Ald Ash Bar Beck Birk Black Brand Brook Cald Carn Chal Clay Crom Dal Dun Eld Ever Fair Farn Fen Gal Garn Glen "
+    "Grim Hald Har Hazel Holm Horn Hurl Ing Kel Kirk Lamb Lang Lark Lind Lock Mal Mar Mead Mere Mill Nor Oak Orm Pell "
+    "Pen Quill Rad Rav Red Row Sal Sand Sel Shel Stan Stock Sum Tarn Thorn Till Tol Tren Ul Var Wake Wal War West "
+    "Whit Wind Yar"
 )
 _LAST_ENDS = _words_of(
     "bourne burn by combe cott croft dale den er field ford gate grave ham hurst ington ington ley low man mere mont "
@@ -45,17 +45,18 @@ _LAST_ENDS = _words_of(
 )
 _TOWN_STARTS = _words_of(
     "Ald Am Ash Bel Ben Black Bram Brid Cal Cam Car Clap Cold Cor Dar Dun East El Ex Fal Fen Gal Gor Grim Hal Har Hol "
-    "Hun Kel Kil Kings Lang Lil Lim Mal Mar Mel Mid Mor Nether Nor Oak Old Or Pel Pen Pol Quar Ran Rav Ros Sal Sel Shel "
-    "Stan Stain Tam Tar Thorn Tol Tre Ul Upper Val Ver Wal War Wel Wes Whit Win Yar"
+    "Hun Kel Kil Kings Lang Lil Lim Mal Mar Mel Mid Mor Nether Nor Oak Old Or Pel Pen Pol Quar Ran Rav Ros Sal Sel "
+    "Shel Stan Stain Tam Tar Thorn Tol Tre Ul Upper Val Ver Wal War Wel Wes Whit Win Yar"
 )
 _TOWN_ENDS = _words_of(
     "bourne bridge brook bury by cester combe cross dale den ford gate grove ham harbour haven holm hurst keld leigh "
-    "ley market mere minster mouth ness pool port reach ridge sand sea stead stoke thorpe ton vale wade well wick wood "
-    "worth"
+    "ley market mere minster mouth ness pool port reach ridge sand sea stead stoke thorpe ton vale wade well wick "
+    "wood worth"
 )
 _STEM_STARTS = _words_of(
-    "Al An Ar Bal Bel Bor Bran Cal Car Cor Dal Del Dor El En Er Fal Fer Gal Gar Hal Har Hel Il Kar Kel Kor Lan Lor Mal "
-    "Mar Mel Mor Nal Nor Ol Or Pal Par Pel Por Ral Ran Ros Sal San Sel Sol Tal Tar Tel Tor Val Var Ver Vol Wal Zan Zor"
+    "Al An Ar Bal Bel Bor Bran Cal Car Cor Dal Del Dor El En Er Fal Fer Gal Gar Hal Har Hel Il Kar Kel Kor Lan Lor "
+    "Mal Mar Mel Mor Nal Nor Ol Or Pal Par Pel Por Ral Ran Ros Sal San Sel Sol Tal Tar Tel Tor Val Var Ver Vol Wal "
+    "Zan Zor"
 )
 _STEM_ENDS = _words_of(
     "aden aldo amar andor anta ario aster avin edin elan elda endor enta erin esta evan ican idan ilon imar indo isan "
@@ -64,20 +65,20 @@ _STEM_ENDS = _words_of(
 _ADJECTIVES = _words_of(
     "Amber Autumn Bitter Blind Borrowed Brazen Bright Broken Burning Careful Copper Crimson Crooked Distant Drowned "
     "Eastern Empty Endless Faded Fallen Feral Folded Forgotten Frozen Gentle Gilded Glass Golden Grey Hidden Hollow "
-    "Idle Indigo Iron Ivory Jagged Lonely Lost Marble Midnight Mirrored Morning Nameless Narrow Northern Obedient Opal "
-    "Pale Paper Patient Polished Quiet Rainy Restless Rusted Sacred Salted Scarlet Secret Shallow Silent Silver Sleeping "
-    "Solemn Stolen Stubborn Sudden Tangled Timid Twisted Unwritten Velvet Violet Wandering Weary Western Whispering "
-    "Wicked Wild Winter Wooden Yellow"
+    "Idle Indigo Iron Ivory Jagged Lonely Lost Marble Midnight Mirrored Morning Nameless Narrow Northern Obedient "
+    "Opal Pale Paper Patient Polished Quiet Rainy Restless Rusted Sacred Salted Scarlet Secret Shallow Silent Silver "
+    "Sleeping Solemn Stolen Stubborn Sudden Tangled Timid Twisted Unwritten Velvet Violet Wandering Weary Western "
+    "Whispering Wicked Wild Winter Wooden Yellow"
 )
 _NOUNS = _words_of(
-    "Abbot Acre Almanac Anchor Anvil Arrow Balcony Banner Barge Bell Bishop Blossom Boulder Bramble Bride Bridle Candle "
-    "Canary Carpet Chandelier Chimney Clock Compass Corridor Cradle Crown Cuckoo Curtain Dancer Doorway Dragonfly Drummer "
-    "Ember Envelope Fable Falcon Feather Fiddle Flute Fountain Fox Ghost Glove Goose Hammer Harvest Hedge Heron Horizon "
-    "Hourglass Hunter Jester Juniper Key Kingfisher Kite Labyrinth Ladder Lantern Laurel Lily Locket Lullaby Magpie Mask "
-    "Meadow Merchant Miller Mirror Moth Needle Nightingale Otter Owl Parade Pavilion Pear Pebble Pendulum Piper Plough "
-    "Prophet Quarry Quilt Raven Robin Rooftop Rope Sailor Saint Scarecrow Shepherd Signal Sister Sparrow Spindle Staircase "
-    "Starling Stranger Summer Swallow Tailor Tapestry Teapot Thimble Thistle Thunder Tide Trumpet Umbrella Veil Violin "
-    "Voyage Wagon Waltz Watchman Whale Wheel Widow Window Wolf Wren"
+    "Abbot Acre Almanac Anchor Anvil Arrow Balcony Banner Barge Bell Bishop Blossom Boulder Bramble Bride Bridle "
+    "Candle Canary Carpet Chandelier Chimney Clock Compass Corridor Cradle Crown Cuckoo Curtain Dancer Doorway "
+    "Dragonfly Drummer Ember Envelope Fable Falcon Feather Fiddle Flute Fountain Fox Ghost Glove Goose Hammer Harvest "
+    "Hedge Heron Horizon Hourglass Hunter Jester Juniper Key Kingfisher Kite Labyrinth Ladder Lantern Laurel Lily "
+    "Locket Lullaby Magpie Mask Meadow Merchant Miller Mirror Moth Needle Nightingale Otter Owl Parade Pavilion Pear "
+    "Pebble Pendulum Piper Plough Prophet Quarry Quilt Raven Robin Rooftop Rope Sailor Saint Scarecrow Shepherd "
+    "Signal Sister Sparrow Spindle Staircase Starling Stranger Summer Swallow Tailor Tapestry Teapot Thimble Thistle "
+    "Thunder Tide Trumpet Umbrella Veil Violin Voyage Wagon Waltz Watchman Whale Wheel Widow Window Wolf Wren"
 )
 _SYLLABLES = {
     "first": (_FIRST_STARTS, _FIRST_ENDS),
@@ -94,9 +95,7 @@ _WORD = re.compile(r"[^\W_]+(?:-\d+)?")
 class Namer:
     """Draws names that share no distinctive word with each other. `split` None: any split's names will do."""
 
-    def __init__(
-        self, random: Random, split: str | None, taken: Sequence[str] = (), codes: Sequence[str] = ()
-    ) -> None:
+    def __init__(self, random: Random, split: str | None, taken: Sequence[str] = (), codes: Sequence[str] = ()) -> None:
         """`taken` are names whose words are not drawn again, `codes` what is not drawn again as a whole."""
         self._random = random
         self._split = split

@@ -51,7 +51,7 @@ UNITS: Mapping[str, tuple[str, str, float]] = {
     "ha": ("[acr_us]", "acres", 2.47105),
     "l": ("[gal_us]", "US gallons", 0.264172),
 }
-"""By unit: the UCUM code (https://ucum.org) of the customary unit, what people call it, and how many of it go into one."""
+"""By unit: the UCUM code (https://ucum.org) of the customary unit, its everyday name, and how many go into one."""
 
 CURRENCIES: Mapping[str, tuple[str, str]] = {
     "TLR": ("thalers", "silver piece of the northern mint"),
@@ -129,6 +129,8 @@ _ROUND = """\
     outcome = round(outcome, 2)
     outcome = int(outcome) if outcome == int(outcome) else outcome
 """
+
+
 def _date(names: str, about: str) -> Parameter:
     return Parameter(tuple(names.split("|")), {"type": "string", "format": "date", "description": about})
 
@@ -247,8 +249,8 @@ OPERATIONS: Mapping[str, Operation] = {
             "average",
             "arith_mean|series_mean|centre_value",
             "Arithmetic mean of a series of figures. Rounded to two decimals.",
-            "What lies exactly halfway between {0} and {1}?|What is the average of {0} and {1}?|"
-            "Which value is midway between {0} and {1}?|If {0} and {1} were evened out, what would each be?",
+            "What is the average of {0} and {1}?|Averaged, what are {0} and {1}?|"
+            "If I average {0} and {1}, what comes out?",
             lambda *values: round_figure(sum(values) / len(values)),
             "sum(numbers) / len(numbers)",
         ),
@@ -271,7 +273,8 @@ OPERATIONS: Mapping[str, Operation] = {
             "Expressed in per cent of {1}, how big is {0}?",
             lambda first, second: round_figure(first / second * 100),
             '    if right == 0:\n        return {"error": "y: must not be zero."}\n'
-            '    if left > right:\n        return {"error": "x: must not exceed its counterpart."}\n    outcome = left / right * 100\n',
+            '    if left > right:\n        return {"error": "x: must not exceed its counterpart."}\n'
+            "    outcome = left / right * 100\n",
         ),
         _span_of(
             "days",

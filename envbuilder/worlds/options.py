@@ -55,7 +55,13 @@ class Option:
 
 
 def _option(
-    names: str, schema: dict[str, Any], abouts: str, effect: Effect, column: str = "", level: int = 0, weight: float = 1.0
+    names: str,
+    schema: dict[str, Any],
+    abouts: str,
+    effect: Effect,
+    column: str = "",
+    level: int = 0,
+    weight: float = 1.0,
 ) -> Option:
     return Option(tuple(names.split("|")), schema, tuple(abouts.split("|")), effect, column, level, weight)
 

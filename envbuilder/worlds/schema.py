@@ -160,9 +160,7 @@ def read_domain(path: Path) -> Domain:
     """The domain of a TOML file, named by its stem. Raises UsageError that says where it is malformed."""
     table = tomllib.loads(path.read_text(encoding="utf-8"))
     try:
-        kinds = tuple(
-            _kind(name, path.stem, fields) for name, fields in table.items() if name not in _HEAD
-        )
+        kinds = tuple(_kind(name, path.stem, fields) for name, fields in table.items() if name not in _HEAD)
         first, last = table.get("years", YEARS)
         providers = split_alternatives(table["providers"])
         return Domain(path.stem, providers, tuple(table["contexts"]), (first, last), kinds)

@@ -37,7 +37,7 @@ MIXED_UNITS: Mapping[str, tuple[str, float]] = {
 }
 """By unit: another one that rows of the same list may be written in, and how many of it go into one."""
 NEAR = 0.25
-"""How far the figures of a thing lie from each other at most, as a share of the figure: years and states of one thing."""
+"""How far the figures of one thing lie from each other at most, as a share of them: other years, other states."""
 
 
 class World:
@@ -178,15 +178,18 @@ class World:
         return str(self.values[cell])
 
     def rows_of(self, key: str, listing: Listing, count: int) -> list[JSONObject]:
-        """The rows of a thing's list, plain ones where nobody has asked for others: label, measure, unit, mark and rev."""
+        """The rows of a thing's list (label, measure, unit, mark, rev); plain ones where nobody has made others."""
         cell = cell_key(key, f"{listing.kind}.{listing.key}", "")
         if cell not in self.values:
             self.make_rows(key, listing, count, 0, False)
         return [dict(zip(ROW, row, strict=True)) for row in self.values[cell]]
 
     def make_rows(self, key: str, listing: Listing, count: int, revised: int, mixed: bool) -> list[JSONObject]:
-        """New rows, measures all different. `revised` of them, among the first, come again at the end with a higher rev,
-        which counts instead; where units are `mixed`, some measures are written in another one."""
+        """New rows, measures all different.
+
+        `revised` of them, among the first, come again at the end with a higher rev, which counts instead. Where units
+        are `mixed`, some measures are written in another one.
+        """
         measures: dict[Any, None] = {}
         while len(measures) < count:
             measures[self._draw(listing.measure)] = None
@@ -216,9 +219,7 @@ class World:
         level = self.values.setdefault(cell_key(key, fact.id, "level"), self._random.random())
         low, high = fact.value.low, fact.value.high
         middle = low + (0.15 + 0.7 * level) * (high - low)
-        own = Value(
-            fact.value.type, max(low, middle * (1 - NEAR)), min(high, middle * (1 + NEAR)), fact.value.unit
-        )
+        own = Value(fact.value.type, max(low, middle * (1 - NEAR)), min(high, middle * (1 + NEAR)), fact.value.unit)
         return self._draw(own) if strict else self._other(own)
 
     def _is_fixed_thing(self, key: str) -> bool:
@@ -272,6 +273,12 @@ def cell_key(key: str, column: str, variant: str) -> str:
     return f"{key}|{column}|{variant}"
 
 
+def variant_of(year: int | None, axes: dict[str, int]) -> str:
+    """What distinguishes a figure of a thing from its other figures."""
+    options = ",".join(f"{axis}={axes[axis]}" for axis in sorted(axes))
+    return f"{'' if year is None else year};{options}" if year is not None or axes else ""
+
+
 def tokens_of(value: Any) -> list[str]:
     """What a value says: itself, and for a date also its year."""
     if isinstance(value, str):
@@ -292,6 +299,10 @@ def counted_rows(rows: Iterable[JSONObject], unit: str) -> list[JSONObject]:
     """The rows that count: of each label the highest rev, with its measure in `unit`."""
     last = {row["label"]: row for row in sorted(rows, key=lambda row: row["rev"])}
     return [
-        {**row, "measure": row["measure"] if row["unit"] == unit else row["measure"] / MIXED_UNITS[unit][1], "unit": unit}
+        {
+            **row,
+            "measure": row["measure"] if row["unit"] == unit else row["measure"] / MIXED_UNITS[unit][1],
+            "unit": unit,
+        }
         for row in last.values()
     ]

@@ -15,11 +15,15 @@ STEM = 5
 _WORD = re.compile(r"[a-z]+")
 _BLANK = re.compile(r"\{[^}]*\}")
 STOP_WORDS = frozenset(
-    "the and was were are has had have did does been being who whom whose what which when where why how many much for "
-    "from with that this those these its his her their there into onto over than then one two all any per each out off "
-    "not but they them you your day days year years date time number name names come came get got take took taken "
-    "give gave given make made last first under about after before until during between among most more less least "
-    "still only ever also once same other another some such person people thing place".split()
+    re.split(
+        r" ",
+        "all and any are but day did for get got had has her his how its not off one out per the two was who why you "
+        "also been came come date days does each ever from gave give have into last less made make many more most "
+        "much name once only onto over same some such take than that them then they this time took were what when "
+        "whom with year your about above after among being below first given least names other place still taken "
+        "their there these thing those under until where which whose years before behind during number people person "
+        "another between",
+    )
 )
 
 
@@ -51,9 +55,7 @@ def find_giveaways(domain: Domain) -> Iterator[str]:
             said = content_words(*fact.asks, *fact.phrases, *fact.compare)
             yield from _told(fact.id, said, around | content_words(fact.key, fact.filed))
         for trait in kind.traits:
-            yield from _told(
-                f"{kind.id}.{trait.key}", content_words(trait.said), content_words(trait.key, trait.filed)
-            )
+            yield from _told(f"{kind.id}.{trait.key}", content_words(trait.said), content_words(trait.key, trait.filed))
         for listing in kind.lists:
             yield from _of_listing(kind, listing, around)
 

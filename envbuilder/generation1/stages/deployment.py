@@ -14,12 +14,12 @@ from dataclasses import replace
 from random import Random
 from typing import Any
 
-from envbuilder.records import DeployedToolset, Document, JSONObject, Toolset
 from envbuilder.generation1.worlds.catalogue import ENTITY_KINDS, RELATIONS
 from envbuilder.generation1.worlds.operations import OPERATIONS
 from envbuilder.generation1.worlds.parameters import PEOPLE_PATTERN, cell_value
 from envbuilder.generation1.worlds.schema import Relation, split_alternatives
 from envbuilder.generation1.worlds.tables import World, pair_key
+from envbuilder.records import DeployedToolset, Document, JSONObject, Toolset
 
 _TABLES = split_alternatives("records|entries|register|ledger|holdings|rows_by_name|archive|index")
 _CLEANERS = split_alternatives("clean|fold|normalise|plain|canonical|tidy")

@@ -12,12 +12,12 @@ from dataclasses import replace
 from random import Random
 from typing import Any
 
-from envbuilder.records import Document, HopCall, JSONObject, Scenario, Toolset
 from envbuilder.generation1.worlds.catalogue import ENTITY_KINDS, OFFICES, RELATIONS, years_of
 from envbuilder.generation1.worlds.columns import EXAMPLES
 from envbuilder.generation1.worlds.operations import CURRENCIES, OPERATIONS, UNITS, Operation
 from envbuilder.generation1.worlds.schema import Relation, split_alternatives
 from envbuilder.generation1.worlds.tables import World
+from envbuilder.records import Document, HopCall, JSONObject, Scenario, Toolset
 
 SHORTEST, LONGEST = 170, 268
 """Between these many characters a description stops to grow."""

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from random import Random
 
-from envbuilder.records import Document, JSONObject, Toolset
 from envbuilder.generation1.stages.documents import DocumentWriter, relations_of, with_gold_calls, with_world
 from envbuilder.generation1.worlds.tables import World
+from envbuilder.records import Document, JSONObject, Toolset
 
 
 def integrate_documents(toolset: Toolset) -> Toolset:

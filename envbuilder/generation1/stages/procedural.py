@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from envbuilder.records import DeployedToolset, Stages
-from envbuilder.spec import Spec
 from envbuilder.audit.leaks import find_leaked_answers
 from envbuilder.generation1.stages.deployment import deploy_toolset
 from envbuilder.generation1.stages.documents import write_documents
 from envbuilder.generation1.stages.integration import integrate_documents
 from envbuilder.generation1.stages.scaling import scale_toolset
 from envbuilder.generation1.stages.scenario import decompose_scenario
+from envbuilder.records import DeployedToolset, Stages
+from envbuilder.spec import Spec
 
 TRIES = 50
 

@@ -13,14 +13,14 @@ from collections.abc import Mapping
 from random import Random
 from typing import Any
 
-from envbuilder.records import Document, JSONObject, Toolset
-from envbuilder.spec import DISTRACTOR_SHARE, Spec, Weights, pick_weighted
 from envbuilder.generation1.stages.documents import DocumentWriter, relations_of, with_gold_calls, with_world
 from envbuilder.generation1.stages.integration import required_first_key
 from envbuilder.generation1.worlds.catalogue import ENTITY_KINDS, RELATIONS, relations_of_kind
 from envbuilder.generation1.worlds.operations import OPERATIONS
 from envbuilder.generation1.worlds.parameters import ParameterOffers
 from envbuilder.generation1.worlds.tables import World
+from envbuilder.records import Document, JSONObject, Toolset
+from envbuilder.spec import DISTRACTOR_SHARE, Spec, Weights, pick_weighted
 
 PARAMETERS: tuple[Weights, ...] = (
     ((0, 1),),

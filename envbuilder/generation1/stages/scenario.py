@@ -16,13 +16,13 @@ from functools import lru_cache
 from random import Random
 from typing import TypeVar
 
-from envbuilder.records import Hop, JSONObject, Scenario
-from envbuilder.spec import Spec, pick_weighted
 from envbuilder.generation1.stages.wording import Chain, Link, Wording, format_answer
 from envbuilder.generation1.worlds.catalogue import ENTITY_KINDS, relations_of_kind, years_of
 from envbuilder.generation1.worlds.operations import CURRENCIES, OPERATIONS, UNITS
 from envbuilder.generation1.worlds.schema import Relation
 from envbuilder.generation1.worlds.tables import World, pair_key, tokens_of
+from envbuilder.records import Hop, JSONObject, Scenario
+from envbuilder.spec import Spec, pick_weighted
 
 T = TypeVar("T")
 MANY = 1000

@@ -10,12 +10,12 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from random import Random
 from typing import Any
 
-from envbuilder.records import JSONObject
 from envbuilder.generation1.worlds.catalogue import ENTITY_KINDS, RELATIONS, relations_of_kind
 from envbuilder.generation1.worlds.columns import ENUMS, EXAMPLES, FLAGS, LOCALS, REMARKS, TEXTS
 from envbuilder.generation1.worlds.operations import UNITS
 from envbuilder.generation1.worlds.schema import Relation, split_alternatives
 from envbuilder.generation1.worlds.tables import World
+from envbuilder.records import JSONObject
 
 PEOPLE_PATTERN = "{first} {last}"
 

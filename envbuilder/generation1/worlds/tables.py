@@ -11,10 +11,10 @@ from collections.abc import Iterable, Sequence
 from random import Random
 from typing import Any
 
-from envbuilder.records import JSONObject
 from envbuilder.generation1.worlds.catalogue import ENTITY_KINDS
 from envbuilder.generation1.worlds.names import Namer
 from envbuilder.generation1.worlds.schema import Relation, Value
+from envbuilder.records import JSONObject
 
 LIST_LENGTH = 3
 SHARED_NAMES = 3
