@@ -4,7 +4,7 @@ A domain is a TOML file with `providers` (who runs its tools), `contexts` (why s
 A kind has two vocabularies that share no stem (vocabulary.py): what people say (`said`, `refs`, `asks`, `phrases`, ...)
 and what tools call it (`filed`, keys, `tools`, `about`, ...). Between them stands only the reader's understanding.
 In texts `{}` stands for the thing and `{year}` for the year of a yearly fact. Alternatives are separated by "|".
-docs/environments.md explains every key with an example.
+docs/domains.md explains every key with an example.
 """
 
 from __future__ import annotations
@@ -165,7 +165,7 @@ def read_domain(path: Path) -> Domain:
         providers = split_alternatives(table["providers"])
         return Domain(path.stem, providers, tuple(table["contexts"]), (first, last), kinds)
     except (KeyError, ValueError, TypeError) as error:
-        raise UsageError(f"{path}: {error!r}; see docs/environments.md for what a domain holds.") from error
+        raise UsageError(f"{path}: {error!r}; see docs/domains.md for what a domain holds.") from error
 
 
 def _kind(name: str, domain: str, fields: Mapping[str, Any]) -> EntityKind:
