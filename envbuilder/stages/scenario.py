@@ -135,7 +135,10 @@ class _Play:
     def _reference(self, thing: str, looked_up: bool) -> str:
         """How the question names its first thing: with what tells it from a namesake, or with its number."""
         kind = self._kind(thing)
-        ref = str(kind.refs[0] if self._spec.size.terse else self._one(kind.refs)).replace("{}", self._name(thing))
+        template = f"ref|{kind.id}"  # things of one kind are referred to alike
+        if template not in self._words:
+            self._words[template] = kind.refs[0] if self._spec.size.terse else self._one(kind.refs)
+        ref = self._words[template].replace("{}", self._name(thing))
         if kind.id in self._numbered and not looked_up:
             return f"{ref} ({self._world.things[thing]['ids'][0]})"
         if looked_up and kind.traits and self._random.random() < NAMESAKES[self._levels.identifiers]:

@@ -75,6 +75,7 @@ class Wording:
         self._random = random
         self._terse = terse
         self._used: set[str] = set()
+        self._phrases: dict[str, str] = {}
 
     def choice(self, options: Sequence[str]) -> str:
         return options[int(self._random.random() * len(options))]
@@ -99,7 +100,10 @@ class Wording:
         options = link.fact.phrases
         if _is_long(subject):
             options = tuple(option for option in options if option.endswith("{}")) or options
-        return _filled(self.choice(options), link, subject)
+        chosen = self._phrases.get(link.fact.id)  # one quantity has one name in a question
+        if chosen not in options:
+            chosen = self._phrases[link.fact.id] = self.choice(options)
+        return _filled(chosen, link, subject)
 
     def _can_nest(self, link: Link) -> bool:
         return any(option.endswith("{}") for option in link.fact.phrases)

@@ -279,7 +279,7 @@ OPERATIONS: Mapping[str, Operation] = {
         _span_of(
             "days",
             "elapsed_calc|interval_d|span_d",
-            "Length of an interval in units of 24 hours; of the two ends only one counts.",
+            "Length of an interval in units of 24 hours; its opening date is not counted.",
             "How many days lie between {0} and {1}?|How many days passed between {0} and {1}?|"
             "{0} and {1}: how many days apart were they?|Counted in days, how far apart are {0} and {1}?",
             _elapsed,
