@@ -34,7 +34,7 @@ BY_NUMBER = (0.0, 0.4, 0.75, 0.75)
 """By level of identifiers: share of kinds whose identifier is given, in the question or by the tool before."""
 OPTIONS = (0, 1, 1, 2)
 """By level of options: axes that a figure has at most."""
-PAGE = ((4, 5), (4, 5), (6, 8), (8, 10))
+PAGE = ((4, 5), (4, 5), (8, 11), (15, 20))
 """By level of lists: rows of a page."""
 REVISED = (0.0, 0.0, 0.5, 0.8)
 """By level of lists: share of lists in which a row comes again with a higher rev."""

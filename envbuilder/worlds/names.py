@@ -141,7 +141,8 @@ class Namer:
 
 def _joined(start: str, end: str) -> str:
     """Two syllables as one word: no letter three times, no vowel twice where they meet."""
-    return start + (end[1:] if start[-1] == end[0] and len(end) > 2 and end[0] in "aeiou" else end)
+    thrice = len(start) > 1 and start[-2:] == 2 * end[0]
+    return start + (end[1:] if thrice or (start[-1] == end[0] and end[0] in "aeiou") else end)
 
 
 def split_of(name: str) -> str:
