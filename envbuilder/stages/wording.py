@@ -117,7 +117,8 @@ class Wording:
         if not links:
             return [], chain.ref
         sentences: list[str] = []
-        subject, kept = chain.ref, nested or (not self._terse and self._random.random() < 0.35) or self._terse
+        kept = nested or self._terse or self._random.random() < 0.35
+        subject, kept = chain.ref, kept and not isinstance(chain.end, ListEnd)  # rows have relative clauses themselves
         if _is_long(chain.ref):
             sentences.append(self.choice(first).replace("{}", chain.ref))
             said = ENTITY_KINDS[chain.kind].said
@@ -210,7 +211,7 @@ class Wording:
         sentences: list[str] = []
         ends = [chain.kinds[-1] for chain in chains]
         for chain in chains:
-            first = frames.SECOND if sentences else frames.FIRST
+            first = frames.ALSO if sentences else frames.FIRST
             lead, subject = self.lead(chain, first, nested=ends.count(chain.kinds[-1]) > 1)
             sentences += lead
             subjects.append(subject)

@@ -24,24 +24,17 @@ FIRST = (
 )
 NEXT = (
     "Then take {}.",
-    "Next, {}.",
     "Now take {}.",
-    "Then {}.",
-    "Afterwards, {}.",
-    "On to {}.",
+    "Next comes {}.",
+    "Then comes {}.",
     "Continue to {}.",
     "Proceed to {}.",
     "Turn to {}.",
+    "Move on to {}.",
 )
-SECOND = (
-    "Secondly, take {}.",
-    "The second part: {}.",
-    "Separately, take {}.",
-    "Independently, there is {}.",
-    "Apart from that, take {}.",
-    "Then something else: {}.",
-)
-THIRD = ("Thirdly, take {}.", "The third part: {}.", "Lastly, consider {}.", "Finally, there is {}.")
+ALSO = ("Also take {}.", "And take {}.", "Then there is {}.", "Besides, there is {}.")
+SECOND = ("Secondly, take {}.", "For the second part, take {}.", "Separately, take {}.", "Apart from that, take {}.")
+THIRD = ("Thirdly, take {}.", "For the third part, take {}.", "Lastly, take {}.")
 FRAMES = (
     "Could you tell me {}?",
     "Do you know {}?",
@@ -71,8 +64,8 @@ ROUNDED = "Two decimals, please."
 USE = ("Use {}.", "Go by {}.", "I need {}.", "Take {}.", "I mean {}.")
 COUNT = ("How many of the {rows} {of} {mark}?", "Of the {rows} {of}, how many {mark}?")
 TOTAL = (
-    "Of the {rows} {of}, consider those that {mark}: {total}?",
-    "Consider the {rows} {of} that {mark}: {total}?",
+    "Of the {rows} {of}, consider only those that {mark}: {total}?",
+    "Of the {rows} {of}, take those that {mark}: {total}?",
 )
 SHARE = (
     "Consider the {rows} {of}: {total}? All I need is the percentage of that, to two decimals, that comes from those "
@@ -82,6 +75,5 @@ SHARE = (
 )
 MOST = (
     "Of the {rows} {of}, take only those that {mark}. Which was the {most}?",
-    "Consider the {rows} {of} that {mark}. Which was the {most}?",
-    "Which was the {most} of the {rows} {of} that {mark}?",
+    "Of the {rows} {of}, consider those that {mark}. Which was the {most}?",
 )

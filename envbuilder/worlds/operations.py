@@ -241,7 +241,7 @@ OPERATIONS: Mapping[str, Operation] = {
             "sum",
             "aggregate_series|accumulate|reduce_plus",
             "Accumulates a series of figures into one. Rounded to two decimals.",
-            "What do {0} and {1} come to together?|What is the total of {0} and {1}?|How much is {0} plus {1}?",
+            "What is the total of {0} and {1}?|How much is {0} plus {1}?|Added up, how much is {0} and {1}?",
             lambda *values: round_figure(sum(values)),
             "sum(numbers)",
         ),
