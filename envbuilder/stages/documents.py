@@ -354,7 +354,8 @@ class DocumentWriter:
         if not facts["parameters"]:
             self.set_parameters(facts)
         names = [name for name in self._names(facts) if name not in taken]
-        names = names or [f"{name}_{len(taken)}" for name in self._names(facts)]
+        names = names or [f"{name}_v{version}" for version in range(2, 9) for name in self._names(facts)]
+        names = [name for name in names if name not in taken][: len(self._names(facts))]
         name = names[int(self._random.random() * len(names))]
         return Document(name, self._description(facts), schema_of(facts), serves, facts)
 
@@ -405,7 +406,11 @@ class DocumentWriter:
         )
         columns += "; uom: unit of the row" if facts["mixed"] else ""
         opening = self.choice(tool_texts.LIST_OPENINGS).format(filed=listing.filed, office=office)
-        again = " A label that recurs with a higher rev replaces its earlier row." if facts["revised"] else ""
+        again = (
+            f" A {listing.label_key} that recurs with a higher rev replaces its earlier row."
+            if facts["revised"]
+            else ""
+        )
         return f"{opening} {columns}.{again} Batches of {facts['size']}."
 
     def _longer(self, opening: Sequence[str], sentences: Sequence[str]) -> str:

@@ -173,7 +173,8 @@ class _Play:
             self._world.reserve(self._years[fact.id])
             self._world.reserve(self._years[fact.id] + 1)
         year = self._years.get(fact.id)
-        said = tuple(self._said(axis, place) for axis, place in self._chosen(fact).items())
+        chosen = sorted(self._chosen(fact).items(), reverse=True)  # the state of a figure before the span it is for
+        said = tuple(self._said(axis, place) for axis, place in chosen)
         if year is not None:
             said = tuple(text.replace("{year}", str(year)).replace("{next}", str(year + 1)) for text in said)
         return Link(fact, year, said)
@@ -308,7 +309,7 @@ class _Play:
         self._world.reserve(step["value"])
         texts = [format_answer(value) for value in values]
         shown = [", ".join(texts[:-1]), texts[-1]] if len(texts) > 2 else texts
-        question = OPERATIONS[operation].asks[0].format(*shown, unit=unit)
+        question = OPERATIONS[operation].asks[0].replace("{is}", "is").format(*shown, unit=unit)
         self._step(step, question, format_answer(step["value"]), tuple(ends))
         return self._wording.operation(operation, chains, unit), self._hops[-1].answer
 

@@ -90,7 +90,7 @@ class Wording:
         """A question and a sentence on what is said of its options; of `count` ends together."""
         if not said:
             return question
-        used = self.choice(frames.USE).replace("{}", ", ".join(said))
+        used = self.choice(frames.USE).replace("{}", " for ".join(said))
         if count > 1:
             used = f"In {'both' if count == 2 else 'all'} cases, {_lowered(used)}"
         return f"{question} {used}"
@@ -166,7 +166,9 @@ class Wording:
             of=self.choice(listing.of).replace("{}", subject).replace("that that ", "that this "),
             mark=end.mark,
             most=most,
-            total=f"{listing.total}, in {end.unit}" if end.unit and end.ask == "total" else listing.total,
+            called=listing.called,
+            amount=listing.amount,
+            total=listing.total if not end.unit or end.unit in listing.total else f"{listing.total}, in {end.unit}",
         )
 
     # --- whole questions -----------------------------------------------------------------------------------------
@@ -178,7 +180,10 @@ class Wording:
     def operation(self, operation: str, chains: Sequence[Chain], unit: str = "", rounded: bool = False) -> str:
         """The question of a quantity that is computed from the ends of the chains; `rounded`: to two decimals."""
         sentences, phrases, said = self._ends(chains)
-        asked = _capital(self.choice(OPERATIONS[operation].asks).format(*_paired(phrases), unit=unit))
+        past = any(isinstance(chain.end, Link) and chain.end.year for chain in chains)
+        tense = "was" if past else "is"
+        template = self.choice(OPERATIONS[operation].asks).replace("{is}", tense)
+        asked = _capital(template.format(*_paired(phrases), unit=unit))
         exact = [frames.ROUNDED] if rounded else []
         return self._whole(chains[0], [*sentences, self._with_said(asked, said, len(chains)), *exact])
 
@@ -226,7 +231,7 @@ class Wording:
         ends = [chain.end for chain in chains if isinstance(chain.end, Link)]
         said = ends[0].said if all(end.said == ends[0].said for end in ends) else ()
         phrases = [
-            self.phrase(end, subject) + (f" ({', '.join(end.said)})" if end.said and not said else "")
+            self.phrase(end, subject) + (f" ({' for '.join(end.said)})" if end.said and not said else "")
             for end, subject in zip(ends, subjects, strict=True)
         ]
         return sentences, phrases, said

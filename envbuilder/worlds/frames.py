@@ -68,12 +68,11 @@ TOTAL = (
     "Of the {rows} {of}, take those that {mark}: {total}?",
 )
 SHARE = (
-    "Consider the {rows} {of}: {total}? All I need is the percentage of that, to two decimals, that comes from those "
-    "that {mark}.",
-    "Looking at all the {rows} {of}, {total}? Please tell me only what percentage of it, to two decimals, "
-    "falls to those that {mark}.",
+    "Taking all the {rows} {of} together, what percentage of the {amount} is due to those that {mark}? Two decimals, please.",
+    "Of all the {rows} {of}, take those that {mark}. What percentage of the {amount} of all of them do they account for? "
+    "Two decimals, please.",
 )
 MOST = (
-    "Of the {rows} {of}, take only those that {mark}. Which was the {most}?",
-    "Of the {rows} {of}, consider those that {mark}. Which was the {most}?",
+    "Of the {rows} {of}, take only those that {mark}. Which was the {most}? Give its {called}.",
+    "Of the {rows} {of}, consider those that {mark}. Which was the {most}? Give its {called}.",
 )

@@ -188,9 +188,7 @@ _CONVERT = Operation(
         "Expresses a physical quantity in a customary unit. Units are UCUM codes. Rounded to two decimals.|"
         "UCUM unit service: scales a quantity from its metric unit to a customary one, rounded to two decimals."
     ),
-    _split(
-        "In {unit}, what is {0}?|How many {unit} is {0}?|Put in {unit}, what is {0}?|Expressed in {unit}, what is {0}?"
-    ),
+    _split("In {unit}, what {is} {0}?|Expressed in {unit}, what {is} {0}?"),
     (
         _number("qty|magnitude|val", "Plain figure in the source unit, without separators."),
         Parameter(("src", "from_uom"), {"type": "string", "description": "UCUM code of the source."}),
@@ -215,9 +213,7 @@ _EXCHANGE = Operation(
         "Quotes an amount of florins in a foreign tender at the fixed parity. Rounded to two decimals.|"
         "Parity service for florins: what an amount is worth abroad, rounded to two decimals."
     ),
-    _split(
-        "In {unit}, what is {0}?|How many {unit} is {0}?|Paid in {unit}, what is {0}?|Changed into {unit}, what is {0}?"
-    ),
+    _split("In {unit}, what {is} {0}?|Converted into {unit}, what {is} {0}?"),
     (
         _number("qty|principal|val", "Plain figure in florins, without separators."),
         Parameter(("ccy", "tender"), {"type": "string", "description": "Code of the tender."}),
@@ -240,8 +236,8 @@ OPERATIONS: Mapping[str, Operation] = {
         _list_of(
             "sum",
             "aggregate_series|accumulate|reduce_plus",
-            "Accumulates a series of figures into one. Rounded to two decimals.",
-            "What is the total of {0} and {1}?|How much is {0} plus {1}?|Added up, how much is {0} and {1}?",
+            "Accumulates a series of figures (a + b + ...). Rounded to two decimals.",
+            "What {is} the total of {0} and {1}?|How much {is} {0} plus {1}?",
             lambda *values: round_figure(sum(values)),
             "sum(numbers)",
         ),
@@ -249,8 +245,7 @@ OPERATIONS: Mapping[str, Operation] = {
             "average",
             "arith_mean|series_mean|centre_value",
             "Arithmetic mean of a series of figures. Rounded to two decimals.",
-            "What is the average of {0} and {1}?|Averaged, what are {0} and {1}?|"
-            "If I average {0} and {1}, what comes out?",
+            "What {is} the average of {0} and {1}?|If I average {0} and {1}, what comes out?",
             lambda *values: round_figure(sum(values) / len(values)),
             "sum(numbers) / len(numbers)",
         ),
@@ -259,7 +254,7 @@ OPERATIONS: Mapping[str, Operation] = {
             "abs_delta|delta_calc|subtract_abs",
             "Absolute delta of two figures. Rounded to two decimals.",
             "By how much do {0} and {1} differ?|How far apart are {0} and {1}?|"
-            "What is the gap between {0} and {1}?|"
+            "What {is} the gap between {0} and {1}?|"
             "Comparing {0} with {1}, how large is the difference?",
             lambda first, second: round_figure(abs(first - second)),
             "    outcome = abs(left - right)\n",

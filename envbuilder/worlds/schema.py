@@ -9,6 +9,7 @@ docs/domains.md explains every key with an example.
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -94,7 +95,7 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """Rows that belong to a thing: each has a label, a measure and a mark."""
+    """Rows that belong to a thing: each has a label, a measure and a mark. `called` is what a question calls the label."""
 
     kind: str
     key: str
@@ -105,6 +106,7 @@ class Listing:
     label_key: str
     label_names: str
     label_filed: str
+    called: str
     measure_key: str
     measure: Value
     measure_filed: str
@@ -114,6 +116,14 @@ class Listing:
     mark_key: str
     mark_filed: str
     marks: tuple[Mark, ...]
+
+    @property
+    def amount(self) -> str:
+        """What a question calls the measures of several rows together."""
+        counted = _COUNTED.match(self.total)
+        if counted and counted[1] not in ("kilometres", "minutes"):
+            return counted[1]
+        return "money" if "money" in self.total else _AMOUNTS.get(self.measure.unit, "total")
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +149,16 @@ class EntityKind:
         return self.names == PERSON_NAMES
 
 
+_COUNTED = re.compile(r"how many ([a-z]+)")
+_AMOUNTS = {
+    **dict.fromkeys(("t", "kg", "g", "Mt"), "weight"),
+    **dict.fromkeys(("km", "m", "cm", "mm"), "distance"),
+    **dict.fromkeys(("min", "s", "h"), "time"),
+    **dict.fromkeys(("ha", "sq m", "sq cm"), "space"),
+    **dict.fromkeys(("MB", "kW"), "total"),
+    **dict.fromkeys(("l", "l/min"), "amount"),
+    "florins": "money",
+}
 PERSON_NAMES = "{first} {last}"
 YEARS = (1956, 1994)
 """Of which years there are figures, where a domain does not say otherwise."""
@@ -233,6 +253,7 @@ def _listing(kind: str, row: Mapping[str, Any]) -> Listing:
         label_key=row["label"][0],
         label_names=row["label"][1],
         label_filed=row["label"][2],
+        called=row.get("called", "name"),
         measure_key=row["measure"][0],
         measure=measure,
         measure_filed=row["measure"][2],
