@@ -68,9 +68,10 @@ TOTAL = (
     "Of the {rows} {of}, take those that {mark}: {total}?",
 )
 SHARE = (
-    "Taking all the {rows} {of} together, what percentage of the {amount} is due to those that {mark}? Two decimals, please.",
-    "Of all the {rows} {of}, take those that {mark}. What percentage of the {amount} of all of them do they account for? "
-    "Two decimals, please.",
+    "Taking all the {rows} {of} together, what percentage of the {amount} is due to those that {mark}? Two decimals, "
+    "please.",
+    "Of all the {rows} {of}, take those that {mark}. What percentage of the {amount} of all of them do they account "
+    "for? Two decimals, please.",
 )
 MOST = (
     "Of the {rows} {of}, take only those that {mark}. Which was the {most}? Give its {called}.",

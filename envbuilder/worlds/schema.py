@@ -95,7 +95,7 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """Rows that belong to a thing: each has a label, a measure and a mark. `called` is what a question calls the label."""
+    """Rows that belong to a thing, each with a label (in a question: `called`), a measure and a mark."""
 
     kind: str
     key: str
