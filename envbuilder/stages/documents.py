@@ -406,11 +406,7 @@ class DocumentWriter:
         )
         columns += "; uom: unit of the row" if facts["mixed"] else ""
         opening = self.choice(tool_texts.LIST_OPENINGS).format(filed=listing.filed, office=office)
-        again = (
-            f" A {listing.label_key} that recurs with a higher rev replaces its earlier row."
-            if facts["revised"]
-            else ""
-        )
+        again = f" Where {listing.label_key} recurs, only the highest rev counts." if facts["revised"] else ""
         return f"{opening} {columns}.{again} Batches of {facts['size']}."
 
     def _longer(self, opening: Sequence[str], sentences: Sequence[str]) -> str:
