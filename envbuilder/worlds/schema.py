@@ -178,8 +178,8 @@ class Domain:
 
 def read_domain(path: Path) -> Domain:
     """The domain of a TOML file, named by its stem. Raises UsageError that says where it is malformed."""
-    table = tomllib.loads(path.read_text(encoding="utf-8"))
     try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
         kinds = tuple(_kind(name, path.stem, fields) for name, fields in table.items() if name not in _HEAD)
         first, last = table.get("years", YEARS)
         providers = split_alternatives(table["providers"])
