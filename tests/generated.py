@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -64,7 +65,7 @@ def document_of(deployed: DeployedToolset, name: str) -> Document:
     return next(document for document in deployed.toolset.documents if document.name == name)
 
 
-class Here:
+class ToolsHere:
     """Runs tools in this process, without a sandbox."""
 
     def run(self, codes: Mapping[str, str], calls: Sequence[tuple[str, JSONObject]]) -> list[ToolResult]:
@@ -78,3 +79,32 @@ class Here:
             return ToolResult("ok", text(function(name, codes[name])(**arguments)))
         except TypeError as error:
             return ToolResult("raised", f"TypeError: {error}")
+
+
+@cache
+def table(code: str) -> Any:
+    """The table that a tool's code begins with."""
+    (defined,) = ast.parse(code).body
+    assert isinstance(defined, ast.FunctionDef)
+    return next(ast.literal_eval(line.value) for line in defined.body if isinstance(line, ast.Assign))
+
+
+def examples(deployed: DeployedToolset, document: Document) -> Iterator[JSONObject]:
+    """Required arguments for every record of a tool that looks something up."""
+    facts, names = document.facts, {entry["role"]: entry["name"] for entry in document.facts["parameters"]}
+    for key, held in table(deployed.codes[document.name]).items():
+        if facts["do"] in ("look", "list"):
+            for code in document.parameters["properties"].get(names.get("field"), {"enum": [None]})["enum"]:
+                chosen = {} if code is None else {names["field"]: code}
+                yield {names["subject"]: shaped(document, key), **chosen}
+            continue
+        for row in held:
+            for scheme in facts["schemes"].values():
+                query = row["title"] if facts["do"] == "find" else row[0]
+                yield {names["query"]: query, names["class"]: key, names["scheme"]: scheme}
+
+
+def shaped(document: Document, subject: Any) -> Any:
+    """A subject as the schema of a tool takes it."""
+    (entry,) = (entry for entry in document.facts["parameters"] if entry["role"] == "subject")
+    return {next(iter(entry["schema"]["properties"])): subject} if entry["schema"]["type"] == "object" else subject

@@ -86,11 +86,11 @@ class _Coder:
         lines = [f"    {self._table(facts)}"]
         lines += self._class_check(facts, names)
         query = names["query"]
+        same = _same(facts, 'row["title"]', query)
         note = f"No title of this class is the same; give the {query} in full, without rank or article."
         lines += [
             *tidy_lines("tidy"),
-            f"    wanted = tidy({query})",
-            f'    found = [row for row in register[{names["class"]}] if tidy(row["title"]) == wanted]',
+            f"    found = [row for row in register[{names['class']}] if {same}]",
             "    matches = [",
             "        {key: value for key, value in row.items() if key not in codes}",
             f'        | {{"reference": row[{names["scheme"]}]}}',
@@ -148,7 +148,7 @@ class _Coder:
         query = names["query"]
         lines += [
             *tidy_lines("tidy"),
-            f"    row = next((row for key, row in register[{names['class']}] if tidy(key) == tidy({query})), None)",
+            f"    row = next((row for key, row in register[{names['class']}] if {_same(facts, 'key', query)}), None)",
             "    if row is None:",
             f'        return {{"error": "{query}: no such reference in this class; it takes the other numbering."}}',
         ]
@@ -180,7 +180,7 @@ class _Coder:
         lines += [
             "    }",
             *tidy_lines("tidy"),
-            f"    found = next((each for key, each in store.items() if tidy(key) == tidy({subject})), None)",
+            f"    found = next((each for key, each in store.items() if {_same(facts, 'key', subject)}), None)",
             "    if found is None:",
             f'        return {{"error": "{subject}: {unknown_subject(kind, facts["numbered"])}"}}',
             "    entity, cursors, rows = found",
@@ -202,6 +202,13 @@ class _Coder:
         if nested is None:
             return [f"    return {result}"]
         return [f"    result = {result}", f'    return {{"data": result}} if {nested} is True else result']
+
+
+def _same(facts: JSONObject, key: str, name: str) -> str:
+    """A condition that a key is the one that a parameter names; with the option that wants it as it is spelled."""
+    exact = next((entry["name"] for entry in facts["parameters"] if entry["role"] == "option exact"), None)
+    same = f"tidy({key}) == tidy({name})"
+    return f"{key} == {name} or ({exact} is not True and {same})" if exact else same
 
 
 def _signature(document: Document) -> str:

@@ -214,6 +214,8 @@ class _Scaler:
         fitting = [option for option in OPTIONS if option.level <= self._levels.types]
         if facts["do"] != "look":
             fitting = [option for option in fitting if option.effect in ("exact", "nested")]
+        elif not any(_is_decimal(field) for field in facts["fields"]):
+            fitting = [option for option in fitting if option.effect != "precision"]
         style = self.writer.provider(ENTITY_KINDS[facts["kind"]].domain)["names"] if facts["do"] != "operation" else 0
         chosen: list[JSONObject] = []
         while fitting and len(chosen) < count:
@@ -303,6 +305,11 @@ def _sort(field: str) -> str:
     if is_yearly(field):
         return "yearly"
     return "plain" if held.value is not None else "thing"
+
+
+def _is_decimal(field: str) -> bool:
+    value = field_of(field).value
+    return value is not None and value.type == "decimal"
 
 
 def _shape(facts: JSONObject) -> None:

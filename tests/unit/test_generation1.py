@@ -9,8 +9,8 @@ from itertools import product
 import pytest
 
 from envbuilder.generation1.stages.procedural import build_environment
-from envbuilder.records import QUESTION_KINDS, environment_record
-from envbuilder.spec import Levels, NamePolicy, Spec, Split
+from envbuilder.records import QUESTION_KINDS, Split, environment_record
+from envbuilder.spec import Levels, NamePolicy, Spec
 
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 POLICIES: tuple[NamePolicy, ...] = ("disjoint", "shared")

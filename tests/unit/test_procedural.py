@@ -8,94 +8,62 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
-from functools import cache
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import builders
 import pytest
-
-from envbuilder.audit import compare
-from envbuilder.records import (
-    QUESTION_KINDS,
-    DeployedToolset,
-    Document,
-    deployed_toolset_from_json,
-    environment_record,
-    stage_to_json,
+from generated import (
+    PRESET_NAMES,
+    ToolsHere,
+    built,
+    document_of,
+    examples,
+    function,
+    played,
+    run,
+    sample,
+    shaped,
+    specs,
+    table,
+    text,
 )
-from envbuilder.spec import PRESETS, Levels, Spec
-from envbuilder.generation1.stages import procedural
-from envbuilder.generation1.stages.deployment import deploy_toolset
-from envbuilder.generation1.stages.documents import write_documents
-from envbuilder.generation1.stages.integration import integrate_documents
-from envbuilder.generation1.stages.scaling import scale_toolset
-from envbuilder.generation1.stages.scenario import decompose_scenario
-from envbuilder.generation1.worlds.names import split_of
-from envbuilder.generation1.worlds.operations import OPERATIONS
-from harness.data.records import sample_from_record
-from harness.models import policies
+
+from envbuilder.audit.environment import audit_environment
+from envbuilder.audit.leaks import find_leaked_answers
+from envbuilder.audit.sets import DefaultCalls
+from envbuilder.records import QUESTION_KINDS, DeployedToolset, Document, deployed_toolset_from_json, stage_to_json
+from envbuilder.spec import PRESETS, Spec
+from envbuilder.stages.deployment import deploy_toolset
+from envbuilder.stages.documents import write_documents
+from envbuilder.stages.integration import integrate_documents
+from envbuilder.stages.scaling import scale_toolset
+from envbuilder.stages.scenario import decompose_scenario
+from envbuilder.worlds.names import split_of
+from harness.environment import ToolEnvironment
+from harness.models.policies import Policy
+from harness.rollout import Episode, play_episode
 from harness.sandbox.screen import is_plain_source
-from harness.scoring import paper, strict
-from harness.scoring.leaves import leaf, leaves
-from harness.types import CallRecord, ModelRequest, Sampling
+from harness.scoring import paper, score, strict
+from harness.scoring.leaves import leaves
+from harness.types import JSONObject, Model
 
-EACH = 12
-"""Environments a kind in the samples."""
-SHOTGUN = {"single_hop": 0.25, "parallel_single_hop": 0.35, "multi_hop": 0.05, "parallel_multi_hop": 0.05}
-PRESET_NAMES = ("micro", "easy", "paper", "hard")
+KEYWORD = {"micro": 0.25, "easy": 0.25, "paper": 0.1, "hard": 0.1}
+"""The highest mean F1 that matching words may get: small environments have little to choose from."""
 
 
-@cache
-def built(spec: Spec) -> DeployedToolset:
-    return procedural.build_environment(spec)
-
-
-def specs(preset: str = "paper", each: int = EACH, **more: Any) -> list[Spec]:
-    fields = {"seed": 4, "split": "train", "preset": preset, **more}
-    return [Spec(kind, index, **fields) for index in range(each) for kind in QUESTION_KINDS]
-
-
-def record(spec: Spec) -> dict[str, Any]:
-    return environment_record(built(spec), spec.split)
-
-
-def text(output: Any) -> str:
-    """A tool's output as it is fed back."""
-    return json.dumps(output, ensure_ascii=False) if isinstance(output, dict | list) else str(output)
-
-
-@cache
-def function(name: str, code: str) -> Any:
-    namespace: dict[str, Any] = {}
-    exec(code, namespace)
-    return namespace[name]
-
-
-def run(deployed: DeployedToolset, name: str, arguments: Mapping[str, Any]) -> str:
-    return text(function(name, deployed.codes[name])(**arguments))
-
-
-def played(deployed: DeployedToolset) -> list[CallRecord]:
-    calls = deployed.toolset.calls
-    return [
-        CallRecord(at, builders.call(call.name, call.arguments, at), "ok", run(deployed, call.name, call.arguments))
-        for at, call in enumerate(calls)
-    ]
-
-
-def visible(deployed: DeployedToolset) -> list[str]:
-    texts = [deployed.toolset.scenario.question]
-    for document in deployed.toolset.documents:
-        texts += [document.name.replace("_", " "), document.description, json.dumps(document.parameters)]
-    return texts
+def visible(deployed: DeployedToolset) -> str:
+    documents = deployed.toolset.documents
+    texts = [f"{d.name} {d.description} {json.dumps(d.parameters, ensure_ascii=False)}" for d in documents]
+    return "\n".join([deployed.toolset.scenario.question, *texts])
 
 
 # --- the same spec, the same environment -------------------------------------------------------------------------
 
 DIGEST = """
 import hashlib, json
-from envbuilder.generation1.stages.procedural import build_environment
+from envbuilder.stages.procedural import build_environment
 from envbuilder.records import QUESTION_KINDS, stage_to_json
 from envbuilder.spec import Spec
 specs = [Spec(kind, 3, 4, "test", preset=preset) for kind in QUESTION_KINDS for preset in ("micro", "paper")]
@@ -109,11 +77,10 @@ def test_the_same_spec_gives_the_same_bytes_in_another_process_with_another_hash
         stage_to_json(built(Spec(kind, 3, 4, "test", preset=p))) for kind in QUESTION_KINDS for p in ("micro", "paper")
     ]
     here = hashlib.sha256(json.dumps(made).encode()).hexdigest()
-    for seed in ("1", "271828"):
-        environment = {**os.environ, "PYTHONHASHSEED": seed}
-        command = [sys.executable, "-c", DIGEST]
-        there = subprocess.run(command, env=environment, cwd=builders.ROOT, capture_output=True, text=True, check=True)
-        assert there.stdout.strip() == here
+    environment = {**os.environ, "PYTHONHASHSEED": "271828"}
+    command = [sys.executable, "-c", DIGEST]
+    there = subprocess.run(command, env=environment, cwd=builders.ROOT, capture_output=True, text=True, check=True)
+    assert there.stdout.strip() == here
 
 
 def test_every_stage_leaves_what_it_was_given_alone() -> None:
@@ -130,8 +97,7 @@ def test_every_stage_leaves_what_it_was_given_alone() -> None:
 
 def test_an_environment_goes_to_json_and_back() -> None:
     for spec in specs(each=3):
-        deployed = built(spec)
-        assert deployed_toolset_from_json(json.loads(json.dumps(stage_to_json(deployed)))) == deployed
+        assert deployed_toolset_from_json(json.loads(json.dumps(stage_to_json(built(spec))))) == built(spec)
 
 
 @pytest.mark.parametrize(
@@ -140,22 +106,9 @@ def test_an_environment_goes_to_json_and_back() -> None:
     ids=str,
 )
 def test_whatever_changes_in_a_spec_changes_the_question(change: dict[str, Any]) -> None:
-    fields = {"kind": "multi_hop", "index": 0, "seed": 4, "split": "train"}
-    assert record(Spec(**fields)) != record(Spec(**{**fields, **change}))
-    question = built(Spec(**fields)).toolset.scenario.question
-    assert built(Spec(**{**fields, **change})).toolset.scenario.question != question
-
-
-@pytest.mark.parametrize("wrong", [{"index": -1}, {"attempt": -1}, {"kind": "hop"}, {"preset": "huge"}], ids=str)
-def test_a_spec_that_makes_no_sense_is_refused(wrong: dict[str, Any]) -> None:
-    with pytest.raises(ValueError):
-        Spec(**{"kind": "single_hop", "index": 0, "seed": 1, "split": "train", **wrong})
-
-
-def test_levels_go_from_nought_to_three() -> None:
-    assert Levels(0, 1, 2, 3)
-    with pytest.raises(ValueError, match="types"):
-        Levels(0, 0, 4, 0)
+    spec = Spec("multi_hop", 0, 4, "train")
+    questions = {built(one).toolset.scenario.question for one in (spec, replace(spec, **change))}
+    assert len(questions) == 2
 
 
 # --- the four kinds ----------------------------------------------------------------------------------------------
@@ -179,14 +132,7 @@ def test_the_graph_of_each_kind(preset: str) -> None:
             case _:
                 assert roots >= 2
                 assert roots < len(hops)
-
-
-def test_sub_answers_differ_and_a_choice_is_none_of_the_operations() -> None:
-    for spec in specs():
-        scenario = built(spec).toolset.scenario
-        answers = [hop.answer for hop in scenario.hops]
-        assert len(set(answers)) == len(answers)
-        assert scenario.answer and all(answers)
+        assert built(spec).toolset.scenario.answer and len({hop.answer for hop in hops}) == len(hops)
 
 
 def test_an_operation_computes_from_earlier_answers() -> None:
@@ -194,16 +140,13 @@ def test_an_operation_computes_from_earlier_answers() -> None:
     for spec in specs(each=20):
         toolset = built(spec).toolset
         for call in toolset.calls:
-            document = next(document for document in toolset.documents if document.name == call.name)
-            if "operation" not in document.facts:
+            if document_of(built(spec), call.name).facts["do"] != "operation":
                 continue
             found += 1
-            hop = toolset.scenario.hops[call.solves]
-            inputs = json.dumps(call.arguments)
-            for before in hop.depends_on:
-                assert toolset.scenario.hops[before].answer.replace(",", "") in inputs
+            hop, inputs = toolset.scenario.hops[call.solves], json.dumps(call.arguments)
+            assert all(toolset.scenario.hops[before].answer.replace(",", "") in inputs for before in hop.depends_on)
             assert not strict.states(leaves(inputs), hop.answer)
-    assert found > 10
+    assert found > 5
 
 
 # --- solvable, and in no other way -------------------------------------------------------------------------------
@@ -212,58 +155,89 @@ def test_an_operation_computes_from_earlier_answers() -> None:
 @pytest.mark.parametrize("preset", PRESET_NAMES)
 def test_gold_solves_everything_under_both_rules_and_nothing_leaks(preset: str) -> None:
     for spec in specs(preset):
-        deployed = built(spec)
-        sample = sample_from_record(record(spec), 0, "record 1")
-        calls = played(deployed)
-        wanted = sample.gold.sub_answers
+        deployed, wanted, calls = built(spec), sample(spec).gold.sub_answers, played(built(spec))
         assert len(calls) == sum(map(len, wanted.values()))
         assert None not in strict.solves(calls, wanted)
         assert None not in paper.solves(calls, wanted)
         answers = [hop.answer for hop in deployed.toolset.scenario.hops]
         for call, made in zip(deployed.toolset.calls, calls, strict=True):
             stated = [at for at, answer in enumerate(answers) if strict.states(leaves(made.output), answer)]
-            assert stated == [call.solves]
-        texts = [leaf(part) for part in visible(deployed)]
-        assert [answer for answer in answers if strict.states(texts, answer)] == []
+            assert call.solves in stated
+            assert {*stated} <= ancestors(deployed, call.solves)
+        assert find_leaked_answers(deployed.toolset) == []
+
+
+def ancestors(deployed: DeployedToolset, hop: int) -> set[int]:
+    """The hops that a hop builds on, itself included: an output says what it is about."""
+    before = deployed.toolset.scenario.hops[hop].depends_on
+    return {hop}.union(*(ancestors(deployed, earlier) for earlier in before))
 
 
 def test_what_a_later_hop_asks_for_is_found_only_in_earlier_outputs() -> None:
     for spec in specs():
+        deployed, outputs, seen = built(spec), dict[int, str](), visible(built(spec)).casefold()
+        for call, made in zip(deployed.toolset.calls, played(deployed), strict=True):
+            outputs[call.solves] = made.output
+            given = [str(value) for value in scalars(call.arguments)]
+            for before in deployed.toolset.scenario.hops[call.solves].depends_on:
+                linked = [value for value in given if value in outputs[before]]
+                assert any(value.casefold() not in seen for value in linked), (spec, call, outputs[before])
+
+
+def scalars(value: Any) -> Iterator[Any]:
+    if isinstance(value, dict | list):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from scalars(part)
+    else:
+        yield value
+
+
+@pytest.mark.parametrize(("preset", "each"), [("micro", 3), ("easy", 3), ("paper", 2), ("hard", 1)])
+def test_the_audit_finds_nothing_that_is_fatal(preset: str, each: int) -> None:
+    for spec in specs(preset, each):
+        assert [found for found in audit_environment(sample(spec), ToolsHere()) if found.fatal] == []
+
+
+def test_a_fact_has_no_second_place() -> None:
+    """No other look-up holds the answer of a hop that asks for a fact: there is one tool for it, and no short cut."""
+    for spec in specs(each=8):
         deployed = built(spec)
-        hops, seen = deployed.toolset.scenario.hops, "\n".join(visible(deployed)).casefold()
-        for call in deployed.toolset.calls:
-            for before in hops[call.solves].depends_on:
-                answer = hops[before].answer
-                assert answer.replace(",", "") in json.dumps(call.arguments, ensure_ascii=False)
-                assert answer.casefold() not in seen
+        for hop, step in enumerate(deployed.toolset.scenario.facts["steps"]):
+            if step["do"] == "fact":
+                for document in deployed.toolset.documents:
+                    if document.facts["do"] == "look" and hop not in document.serves:
+                        assert not holds(deployed, document, step), (spec, hop, document.name)
 
 
-@pytest.mark.parametrize("preset", PRESET_NAMES)
-def test_policies_that_do_not_think_get_nothing(preset: str) -> None:
-    scores: dict[str, list[float]] = {}
-    for spec in specs(preset, each=EACH if preset == "paper" else 4):
-        deployed, sample = built(spec), sample_from_record(record(spec), 0, "record 1")
-        request = ModelRequest(sample.messages, sample.tools, Sampling(), sample)
-        assert solved(deployed, policies.echo(request, 0)[0]) == 0
-        shots = policies.shotgun(request, 0)[0]
-        hops = len(deployed.toolset.scenario.hops)
-        scores.setdefault(spec.kind, []).append(2 * solved(deployed, shots) / (len(shots) + hops))
-    if preset == "paper":
-        assert all(sum(found) / len(found) <= SHOTGUN[kind] for kind, found in scores.items())
+def holds(deployed: DeployedToolset, document: Document, step: JSONObject) -> bool:
+    """Whether a tool's table has a step's value as a cell; where it is a thing, only a tool about the same kind leads
+    there."""
+    things = deployed.toolset.scenario.facts["world"]["things"]
+    value, kind = step["value"], things[step["thing"]]["kind"]
+    if isinstance(value, str) and value in things:
+        return document.facts["kind"] == kind and things[value]["name"] in rows_of(deployed, document)
+    return value in rows_of(deployed, document)
 
 
-def solved(deployed: DeployedToolset, calls: list[policies.PolicyCall]) -> int:
-    """How many sub-answers these calls solve; a call that Python refuses solves none."""
-    made = []
-    for at, (name, arguments) in enumerate(calls):
-        try:
-            made.append(CallRecord(0, builders.call(name, arguments, at), "ok", run(deployed, name, arguments)))
-        except TypeError as error:
-            made.append(CallRecord(0, builders.call(name, arguments, at), "raised", str(error)))
-    sub_answers: dict[str, list[str]] = {}
-    for call in deployed.toolset.calls:
-        sub_answers.setdefault(call.name, []).append(deployed.toolset.scenario.hops[call.solves].answer)
-    return sum(position is not None for position in strict.solves(made, sub_answers))
+def rows_of(deployed: DeployedToolset, document: Document) -> list[Any]:
+    return [cell for row in table(deployed.codes[document.name]).values() for cell in scalars(list(row))]
+
+
+@pytest.mark.parametrize("name", ["echo", "silent", "default", "keyword"])
+def test_policies_that_do_not_think_get_nothing(name: str) -> None:
+    model: Model = DefaultCalls() if name == "default" else Policy(name, 0)
+    for preset in PRESET_NAMES:
+        found = [f1_of(spec, model) for spec in specs(preset, 2 if preset == "hard" else 5)]
+        assert sum(found) / len(found) <= (KEYWORD[preset] if name == "keyword" else 0.0), preset
+
+
+def f1_of(spec: Spec, model: Model) -> float:
+    one = sample(spec)
+    value = score(one, play_episode(Episode(one, task="t"), ToolEnvironment(one), model, ToolsHere())).scores[
+        "solve_f1"
+    ]
+    assert value is not None
+    return value
 
 
 # --- the tools ---------------------------------------------------------------------------------------------------
@@ -292,9 +266,7 @@ def test_a_tool_runs_where_only_its_function_is_seen() -> None:
     for call in deployed.toolset.calls:
         outer: dict[str, Any] = {}
         exec(deployed.codes[call.name], {}, outer)
-        assert deployed.toolset.scenario.hops[call.solves].answer.replace(",", "") in text(
-            outer[call.name](**call.arguments)
-        ).replace(",", "")
+        assert text(outer[call.name](**call.arguments)) == run(deployed, call.name, call.arguments)
 
 
 def test_unknown_keywords_are_refused_by_python() -> None:
@@ -304,161 +276,138 @@ def test_unknown_keywords_are_refused_by_python() -> None:
             run(deployed, call.name, {**call.arguments, "guess": 1})
 
 
-def test_case_spacing_and_date_formats_do_not_matter() -> None:
-    for spec in specs(each=8):
+TIDIED = ("subject", "query", "field", "class", "scheme")
+"""Roles of arguments whose case and spacing are ignored."""
+
+
+def test_case_and_spacing_of_what_is_looked_up_do_not_matter() -> None:
+    for spec in specs():
         deployed = built(spec)
         for call in deployed.toolset.calls:
-            answer = deployed.toolset.scenario.hops[call.solves].answer
-            output = run(deployed, call.name, {name: sloppy(value) for name, value in call.arguments.items()})
-            assert strict.states(leaves(output), answer), (call, output)
+            roles = {entry["name"]: entry["role"] for entry in document_of(deployed, call.name).facts["parameters"]}
+            careless = {
+                name: sloppy(value) if roles[name] in TIDIED else value for name, value in call.arguments.items()
+            }
+            assert run(deployed, call.name, careless) == run(deployed, call.name, call.arguments)
 
 
 def sloppy(value: Any) -> Any:
-    """A value as a careless caller writes it."""
     if isinstance(value, dict):
         return {name: sloppy(item) for name, item in value.items()}
-    if isinstance(value, list):
-        return [sloppy(item) for item in value]
-    if isinstance(value, str) and value[:4].isdigit() and value.count("-") == 2:
-        year, month, day = value.split("-")
-        return f"{day}.{month}.{year}"
-    if isinstance(value, str):
-        return "  " + "  ".join(value.upper().split()) + " "
-    return f"{value:,}" if isinstance(value, int) and value > 9999 else value
+    return "  " + "  ".join(value.upper().split()) + " "
 
 
-def test_a_wrong_argument_gives_an_error_without_answers_or_another_fact() -> None:
-    for spec in specs(each=8):
+def test_a_wrong_argument_gives_an_error_that_names_it_and_repeats_nothing() -> None:
+    roles: set[str] = set()
+    for spec in specs(each=4):
         deployed = built(spec)
-        answers = [hop.answer for hop in deployed.toolset.scenario.hops]
-        for call in deployed.toolset.calls:
-            document = document_of(deployed, call.name)
-            if "operation" in document.facts:
+        for document in deployed.toolset.documents:
+            if document.facts["do"] == "operation":
                 continue
-            for arguments in (
-                wrong(document, call.arguments, "Zzyzx Qwfp"),
-                other_row(deployed, document, call.arguments),
-            ):
-                output = run(deployed, call.name, arguments)
-                assert "Zzyzx" not in output and "zzyzx" not in output
-                assert not any(strict.states(leaves(output), answer) for answer in answers)
-            assert not strict.is_error("ok", run(deployed, call.name, other_row(deployed, document, call.arguments)))
+            arguments = next(examples(deployed, document))
+            for entry in document.facts["parameters"]:
+                if entry["role"].startswith("option"):
+                    continue
+                wrong = shaped(document, "Zzyzx") if entry["role"] == "subject" else "Zzyzx"
+                changed = run(deployed, document.name, {**arguments, entry["name"]: wrong})
+                if applies(entry["role"], deployed, document):
+                    output = json.loads(changed)
+                    assert entry["name"] in output.get("error", output.get("note", "")), (spec, document.name, entry)
+                    assert "zzyzx" not in changed.casefold()
+                    roles.add(entry["role"].partition(" ")[0])
+    assert roles == {"subject", "query", "field", "class", "scheme", "cursor", "year", "axis"}
 
 
-def document_of(deployed: DeployedToolset, name: str) -> Document:
-    return next(document for document in deployed.toolset.documents if document.name == name)
+def applies(role: str, deployed: DeployedToolset, document: Document) -> bool:
+    """Whether a parameter matters to the first entry of a tool: a year and an axis do so for some entries only."""
+    if role != "year" and not role.startswith("axis"):
+        return True
+    cell = next(iter(table(deployed.codes[document.name]).values()))[document.facts["numbered"]]
+    if role == "year":
+        return isinstance(cell, dict) and all(isinstance(key, int) for key in cell)
+    codes = document.facts["axes"][role.removeprefix("axis ")]
+    while isinstance(cell, dict) and [*cell] != codes:
+        cell = next(iter(cell.values()))
+    return isinstance(cell, dict)
 
 
-def wrong(document: Document, arguments: Mapping[str, Any], name: str, second: Any = None) -> dict[str, Any]:
-    """Gold arguments about something else."""
-    changed = dict(arguments)
-    for entry in document.facts["parameters"]:
-        if entry["role"] == "subject":
-            changed[entry["name"]] = {"string": name, "array": [name], "object": {"name": name}}[
-                entry["schema"]["type"]
-            ]
-        elif entry["role"] == "second" and second is not None:
-            changed[entry["name"]] = second
-    return changed
+INPUTS = {"array": [1, 2.5], "number": 3, "string": "2001-05-06"}
+"""An input of an operation by its type; enumerations apart."""
 
 
-def other_row(deployed: DeployedToolset, document: Document, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Gold arguments about a row that no hop needs."""
-    steps = deployed.toolset.scenario.facts["steps"]
-    needed = {steps[hop]["name"] for hop in document.serves}
-    name, second = next(row for row in document.facts["rows"] if row[0] not in needed)
-    return wrong(document, arguments, name, second)
+@pytest.mark.parametrize("wrong", [{"nothing": "a plain word"}, "12 km", None, [], ["x", 2]], ids=repr)
+def test_an_operation_says_which_input_was_wrong(wrong: Any) -> None:
+    done: set[str] = set()
+    for spec in specs(each=10):
+        for document in built(spec).toolset.documents:
+            if document.facts["do"] != "operation":
+                continue
+            done.add(document.facts["operation"])
+            schemas = document.parameters["properties"]
+            inputs = {name: schema.get("enum", [INPUTS[schema["type"]]])[0] for name, schema in schemas.items()}
+            for name in document.parameters["required"]:
+                error = json.loads(run(built(spec), document.name, {**inputs, name: wrong}))["error"]
+                assert name in error.partition(":")[0]
+    assert len(done) >= 4
+
+
+ROLES = ("equal", "at_least", "since", "window", "extra", "extras", "exact", "nested")
+"""Of optional parameters that are no axes."""
 
 
 def test_every_optional_parameter_really_does_something() -> None:
-    idle: list[str] = []
+    idle: list[tuple[Any, ...]] = []
     roles: set[str] = set()
-    for spec in specs(each=6) + specs("hard", each=3):
+    for spec in specs(each=5) + specs("hard", each=2):
         deployed = built(spec)
         for document in deployed.toolset.documents:
             for entry in document.facts["parameters"]:
-                if entry["required"] or entry["role"] == "verified":  # in a small table every record may be verified
-                    continue
-                roles.add(entry["role"])
-                rows = examples(document, entry["role"])
-                if not any(makes_a_difference(deployed, document, entry, row) for row in rows):
-                    idle.append(f"{document.name}({entry['name']}): {entry['role']}")
+                if not entry["required"]:
+                    roles.add(entry["role"])
+                    if not makes_a_difference(deployed, document, entry):
+                        idle.append((spec.preset, spec.kind, spec.index, document.name, entry["name"], entry["role"]))
     assert idle == []
-    assert len(roles) >= 17
+    assert roles >= {f"option {role}" for role in ROLES} | {"year", "cursor", "axis stage"}
 
 
-def examples(document: Document, role: str) -> list[dict[str, Any]]:
-    """Required arguments for every row and entry of a lookup, or for an operation; names as a role may need them."""
-    if "operation" in document.facts:
-        return operation_examples(document)
-    found = []
-    selector = next((entry for entry in document.facts["parameters"] if entry["role"] == "selector"), None)
-    keys = [relation.partition(".")[2] for relation in document.facts["relations"]] if selector else [None]
-    required = dict.fromkeys(document.parameters["required"], "")
-    for name, second in document.facts["rows"]:
-        for key in keys:
-            said = {"exact": name.upper(), "prefix": name[:-2]}.get(role, name)
-            arguments = wrong(document, required, said, second)
-            if selector is not None:
-                arguments[selector["name"]] = key
-            found.append(arguments)
-    return found
+def makes_a_difference(deployed: DeployedToolset, document: Document, entry: JSONObject) -> bool:
+    roles = {parameter["name"]: parameter["role"] for parameter in document.facts["parameters"]}
+    for arguments in examples(deployed, document):
+        if entry["role"] == "option exact":  # to an argument that is spelled otherwise
+            arguments = {
+                name: sloppy(value) if roles[name] in ("subject", "query") else value
+                for name, value in arguments.items()
+            }
+        before = run(deployed, document.name, arguments)
+        if any(run(deployed, document.name, {**arguments, entry["name"]: value}) != before for value in tried(entry)):
+            return True
+    return False
 
 
-def operation_examples(document: Document) -> list[dict[str, Any]]:
-    operation = OPERATIONS[document.facts["operation"]]
-    names = [entry["name"] for entry in document.facts["parameters"] if entry["role"] == "input"]
-    if "date" in operation.inputs[0].names[0]:
-        return [dict(zip(names, ("2024-03-06", "2021-05-05"), strict=True))]
-    if len(names) == 1:
-        return [{names[0]: [-7.1234567, 3, 21.5]}]
-    factors = document.facts.get("factors", [[0, 0]])
-    extra = factors[0][: len(names) - 1]
-    return (
-        [dict(zip(names, (7.1234567, *extra), strict=True))]
-        if "factors" in document.facts
-        else [dict(zip(names, (3.1234567, 8.7654321), strict=True))]
-    )
-
-
-def makes_a_difference(
-    deployed: DeployedToolset, document: Document, entry: dict[str, Any], arguments: dict[str, Any]
-) -> bool:
-    before = run(deployed, document.name, arguments)
-    others = [row[0] for row in document.facts.get("rows", ())]
-    return any(
-        run(deployed, document.name, {**arguments, entry["name"]: value}) != before for value in tried(entry, others)
-    )
-
-
-def tried(entry: dict[str, Any], others: list[str]) -> list[Any]:
+def tried(entry: JSONObject) -> list[Any]:
     """Values of a parameter that ought to change something somewhere."""
     schema = entry["schema"]
     if "enum" in schema:
         return list(schema["enum"])
-    match schema["type"]:
-        case "boolean":
-            return [True]
-        case "integer":
-            return [0, 2030, 1]
-        case "number":
-            return [-1, 0, 1, 10, 10**12]
-        case "array":
-            return [schema["items"].get("enum", others[:2]) or ["2022-01-03"], ["2022-01-03"]]
-        case "object":
-            return [{name: ("Nowhere", 2030)[item["type"] == "integer"]} for name, item in schema["properties"].items()]
-        case _:
-            return ["1900-01-01" if "format" in schema else "Nowhere", "long", "sentence", "feet"]
+    found: dict[str, list[Any]] = {
+        "boolean": [True],
+        "integer": [0, 1, 1066],
+        "number": [1],
+        "array": [schema.get("items", {}).get("enum")],
+        "object": [{"from": "2999-01-01"}],
+    }
+    return found.get(schema["type"], ["2999-01-01", "Nowhere"])
 
 
 def test_an_optional_parameter_left_out_equals_its_default() -> None:
     for spec in specs(each=4):
         deployed = built(spec)
-        for call in deployed.toolset.calls:
-            properties = document_of(deployed, call.name).parameters["properties"]
+        for document in deployed.toolset.documents:
+            properties = document.parameters["properties"]
             defaults = {name: schema["default"] for name, schema in properties.items() if "default" in schema}
-            full = {**defaults, **call.arguments}
-            assert run(deployed, call.name, full) == run(deployed, call.name, call.arguments)
+            if defaults:
+                arguments = next(examples(deployed, document))
+                assert run(deployed, document.name, defaults | arguments) == run(deployed, document.name, arguments)
 
 
 def test_the_place_of_a_tool_says_nothing_about_it() -> None:
@@ -467,171 +416,56 @@ def test_the_place_of_a_tool_says_nothing_about_it() -> None:
     assert any(first) and not all(first) and any(last) and not all(last)
 
 
-# --- integration and scaling -------------------------------------------------------------------------------------
-
-
-def test_integration_makes_one_tool_of_documents_that_overlap() -> None:
-    merged = 0
-    for spec in specs(each=20):
-        written = write_documents(decompose_scenario(spec))
-        integrated = integrate_documents(written)
-        assert sorted(hop for document in integrated.documents for hop in document.serves) == list(
-            range(len(written.scenario.hops))
-        )
-        merged += len(integrated.documents) < len(written.documents)
-        for document in integrated.documents:
-            relations = document.facts.get("relations", [None])
-            selectors = [entry for entry in document.facts["parameters"] if entry["role"] == "selector"]
-            assert len(selectors) == (len(relations) > 1)
-    assert merged > 5
-
-
-def scaled(**levels: int) -> list[DeployedToolset]:
-    plain = {"generalise": 0, "parameters": 0, "types": 0, "distractors": 0}
-    return [built(spec) for spec in specs(each=4, levels=Levels(**{**plain, **levels}))]
-
-
-def lookups(deployed: list[DeployedToolset]) -> list[Document]:
-    return [d for made in deployed for d in made.toolset.documents if "relations" in d.facts]
-
-
-def mean(numbers: list[int]) -> float:
-    return sum(numbers) / len(numbers)
-
-
-def test_generalisation_adds_entries_that_no_question_needs() -> None:
-    entries = [mean([len(d.facts["relations"]) for d in lookups(scaled(generalise=level))]) for level in range(4)]
-    assert entries[0] < 1.2 and entries == sorted(entries) and entries[3] > 2.5
-
-
-def test_parameter_expansion_adds_parameters() -> None:
-    counts = [
-        mean([len(d.parameters["properties"]) for d in lookups(scaled(parameters=level, types=2))])
-        for level in range(4)
-    ]
-    assert counts[0] < 1.5 and counts == sorted(counts) and counts[3] > 6.5
-
-
-def test_type_generalisation_turns_strings_into_other_types() -> None:
-    shares = []
-    for level in range(4):
-        records = [environment_record(made, "train") for made in scaled(generalise=2, parameters=2, types=level)]
-        shares.append(compare.type_shares(records))
-    assert set(shares[0]) <= {"string", "integer", "number", "array", "string, format"}
-    assert shares[0]["string"] > 0.9
-    assert "string, enum" in shares[1] and "boolean" in shares[1] and "object" not in shares[1]
-    assert {"object", "array", "number"} <= set(shares[2])
-    assert shares[3]["object"] + shares[3]["array"] > 1.5 * (shares[2]["object"] + shares[2]["array"])
-    assert shares[3]["string"] < shares[2]["string"] < shares[1]["string"] < shares[0]["string"]
-
-
-def test_toolset_extension_adds_distractors() -> None:
-    counts = [
-        mean([sum(not d.serves for d in made.toolset.documents) for made in scaled(distractors=level)])
-        for level in range(4)
-    ]
-    assert counts[0] == 0 and counts == sorted(counts) and counts[3] > counts[2] > counts[1] > 1
-
-
-@pytest.mark.parametrize("levels", [Levels(0, 0, 0, 0), Levels(3, 3, 0, 1), Levels(3, 3, 3, 3)], ids=str)
-def test_gold_holds_at_any_level(levels: Levels) -> None:
-    for spec in specs(each=5, levels=levels):
-        assert solved(built(spec), [(call.name, call.arguments) for call in built(spec).toolset.calls]) == len(
-            built(spec).toolset.calls
-        )
-
-
 # --- splits and presets ------------------------------------------------------------------------------------------
 
 
 def names_of(deployed: DeployedToolset) -> set[str]:
-    return {name for pool in deployed.toolset.scenario.facts["world"]["pools"].values() for name in pool}
+    world = deployed.toolset.scenario.facts["world"]
+    others = [name for names in world["others"].values() for name in names]
+    return {*(thing["name"] for thing in world["things"].values()), *others}
 
 
 def test_splits_share_no_name_no_world_and_no_question() -> None:
-    splits = {split: [built(spec) for spec in specs(each=6, split=split)] for split in ("train", "validation", "test")}
+    splits = {split: [built(spec) for spec in specs(each=4, split=split)] for split in ("train", "validation", "test")}
     for split, made in splits.items():
-        assert all(split_of(name) == split for deployed in made for name in names_of(deployed))
+        assert {split_of(name) for deployed in made for name in names_of(deployed)} == {split}
     everything = [deployed.toolset.scenario for made in splits.values() for deployed in made]
     assert len({scenario.world for scenario in everything}) == len(everything)
     assert len({scenario.question for scenario in everything}) == len(everything)
 
 
 def test_shared_names_may_belong_to_any_split() -> None:
-    made = [built(spec) for spec in specs(each=2, names="shared")]
+    made = [built(spec) for spec in specs(each=1, names="shared")]
     assert len({split_of(name) for deployed in made for name in names_of(deployed)}) == 3
 
 
-@pytest.mark.parametrize("preset", ["micro", "paper"])
-def test_another_seed_asks_other_questions(preset: str) -> None:
-    questions = [
-        {built(spec).toolset.scenario.question for spec in specs(preset, each=10, seed=seed)} for seed in (4, 5)
-    ]
+def test_another_seed_asks_other_questions() -> None:
+    questions = [{decompose_scenario(spec).question for spec in specs("micro", 10, seed=seed)} for seed in (4, 5)]
     assert not questions[0] & questions[1]
     assert len(questions[0]) == len(questions[1]) == 40
 
 
 def test_micro_is_small() -> None:
-    for spec in specs("micro"):
+    for spec in specs("micro", each=12):
         deployed = built(spec)
         assert len(deployed.toolset.documents) == 4
-        for document in deployed.toolset.documents:
-            assert len(document.parameters["properties"]) <= 3
-            assert len(document.description) < 120
-            assert len(document.facts.get("rows", ())) <= 6
         assert len(deployed.toolset.scenario.question) < 260
-
-
-# --- beside the released set -------------------------------------------------------------------------------------
-
-
-def test_paper_matches_the_released_set_and_is_at_least_as_varied() -> None:
-    path = builders.needs(builders.RELEASED)
-    theirs = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    rows = compare.compare_sets([record(spec) for spec in specs(each=50)], theirs)
-    assert [row for row in rows if row.holds is False] == []
-    assert sum(row.holds is True for row in rows) == 24 + 8 + 4
-
-
-def test_the_comparison_prints_a_table_and_says_what_falls_short(
-    tmp_path: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    small = builders.write_records(tmp_path / "small.jsonl", [record(spec) for spec in specs("micro", each=2)])
-    large = builders.write_records(tmp_path / "large.jsonl", [record(spec) for spec in specs(each=2)])
-    monkeypatch.setattr(sys, "argv", ["compare", str(large), str(large)])
-    assert compare.main() == 0
-    assert "distinct question openings" in capsys.readouterr().out
-    monkeypatch.setattr(sys, "argv", ["compare", str(small), str(large)])
-    assert compare.main() == 1
-    assert "NO" in capsys.readouterr().out
-    monkeypatch.setattr(sys, "argv", ["compare"])
-    assert compare.main() == 2
-
-
-@pytest.mark.parametrize(
-    ("rule", "ours", "holds"),
-    [
-        ("within 15 %", 11.4, True),
-        ("within 15 %", 11.6, False),
-        ("not lower", 10, True),
-        ("not lower", 9.9, False),
-        ("at least half", 5, True),
-        ("at least half", 4.9, False),
-        ("", 0, None),
-    ],
-)
-def test_the_rules_of_the_comparison(rule: compare.MeasurementRule, ours: float, holds: bool | None) -> None:
-    assert compare.Measurement("measure", "all", ours, 10, rule).holds is holds
+        for document in deployed.toolset.documents:
+            assert document.facts.get("kind", "town") in PRESETS["micro"].size.kinds
+            assert len(document.parameters["properties"]) <= 5
+            assert len(document.description) < 120
+            assert "kind" not in document.facts or len(table(deployed.codes[document.name])) <= 6
 
 
 # --- many --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.slow
-def test_hundreds_of_environments_hold() -> None:
-    for preset in PRESET_NAMES:
-        for spec in specs(preset, each=60, seed=99):
-            deployed = procedural.build_environment(spec)
-            assert procedural.find_leaked_answers(deployed.toolset) == []
-            gold = [(call.name, call.arguments) for call in deployed.toolset.calls]
-            assert solved(deployed, gold) == len(gold)
+@pytest.mark.parametrize("preset", PRESET_NAMES)
+def test_hundreds_of_environments_hold(preset: str) -> None:
+    for spec in specs(preset, each=60, seed=99):
+        wanted = sample(spec).gold.sub_answers
+        assert find_leaked_answers(built(spec).toolset) == []
+        assert None not in strict.solves(played(built(spec)), wanted)
+        built.cache_clear()
+        function.cache_clear()
