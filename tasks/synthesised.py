@@ -3,8 +3,8 @@
 Their facts are fictional and their seed is reserved: `harness build` refuses it for other splits than test. The files
 are what the commands of BUILDS give (their decompressed bytes; a test builds them anew):
 
-    harness build --n 200 --level paper --split test --seed 20250811 --out ftrl@1.jsonl.xz
-    harness build --n 200 --level micro --split test --seed 20250811 --out micro@1.jsonl.xz
+    harness build --n 200 --level paper --split test --seed 20250811 --generation 1 --out ftrl@1.jsonl.xz
+    harness build --n 200 --level micro --split test --seed 20250811 --generation 1 --out micro@1.jsonl.xz
 
 Another file and its line in BUILDS are another version: the highest is what a name means, and the ones before are
 NAME@N, so that runs of them can be read, scored anew and compared among themselves.
@@ -23,7 +23,7 @@ from harness.types import Sample, Task
 
 FOLDER = Path(__file__).parent / "data"
 SCENARIOS = ("single_hop", "parallel_single_hop", "multi_hop", "parallel_multi_hop")
-GENERATION = 1
+GENERATION = 2
 """The generation of worlds that `harness build` makes where --generation says nothing."""
 SEED = 20250811
 SIZE = 200

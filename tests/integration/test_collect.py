@@ -227,7 +227,7 @@ def test_a_test_split_is_no_training_data(tmp_path):
     ("words", "said"),
     [
         (("--model", "policy/oracle"), "--out is missing"),
-        (("--model", "policy/*", "--out", "OUT"), "One model collects, not 5"),
+        (("--model", "policy/*", "--out", "OUT"), "One model collects, not 6"),
         (("--model", "policy/oracle", "--out", "OUT", "--reasoning", "both"), "--reasoning both"),
         (("--model", "policy/oracle", "--out", "OUT", "--min-solved", "1.5"), "must be from 0 to 1"),
         (("--model", "policy/oracle", "--out", "OUT", "--keep", "unsolved", "--min-solved", ".5"), "--min-solved"),
