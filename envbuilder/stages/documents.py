@@ -193,14 +193,15 @@ class DocumentWriter:
     def finder(self, kinds: Sequence[str], schemes: Sequence[int], do: str = "find") -> JSONObject:
         """The facts of a tool from titles to references, or ("map") from one numbering to another: of these kinds, in
         these numberings of the world."""
-        letters = [f"{letter}{digit}" for letter in "KRST" for digit in range(1, 10)]
-        self._random.shuffle(letters)
-        codes = iter(letters)
+        classes = [f"{letter}{digit}" for letter in "KR" for digit in range(1, 10)]
+        numberings = [f"N{digit}" for digit in range(1, 10)]
+        self._random.shuffle(classes)
+        self._random.shuffle(numberings)
         return {
             "do": do,
             "kind": kinds[0],
-            "classes": {kind: next(codes) for kind in kinds},
-            "schemes": {str(scheme): next(codes) for scheme in schemes},
+            "classes": dict(zip(kinds, classes, strict=False)),
+            "schemes": {str(scheme): code for scheme, code in zip(schemes, numberings, strict=False)},
             "parameters": [],
         }
 

@@ -66,8 +66,7 @@ TOTAL = (
 SHARE = (
     "Taking all the {rows} {of} together, what percentage of the {amount} is due to those that {mark}? Two decimals, "
     "please.",
-    "Of all the {rows} {of}, take those that {mark}. What percentage of the {amount} of all of them do they account "
-    "for? Two decimals, please.",
+    "Of the {amount} of all the {rows} {of}, what percentage comes from those that {mark}? Two decimals, please.",
 )
 MOST = (
     "Of the {rows} {of}, take only those that {mark}. Which was the {most}? Give its {called}.",

@@ -253,7 +253,7 @@ OPERATIONS: Mapping[str, Operation] = {
             "difference",
             "abs_delta|delta_calc|subtract_abs",
             "Absolute delta of two figures. Rounded to two decimals.",
-            "By how much do {0} and {1} differ?|How far apart are {0} and {1}?|"
+            "By how much do {0} and {1} differ?|"
             "What {is} the gap between {0} and {1}?|"
             "Comparing {0} with {1}, how large is the difference?",
             lambda first, second: round_figure(abs(first - second)),
@@ -276,7 +276,7 @@ OPERATIONS: Mapping[str, Operation] = {
             "elapsed_calc|interval_d|span_d",
             "Length of an interval in units of 24 hours; its opening date is not counted.",
             "How many days lie between {0} and {1}?|How many days passed between {0} and {1}?|"
-            "{0} and {1}: how many days apart were they?|Counted in days, how far apart are {0} and {1}?",
+            "Counted in days, how far apart are {0} and {1}?",
             _elapsed,
             "    outcome = abs((end - start).days)\n",
         ),

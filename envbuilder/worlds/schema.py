@@ -123,6 +123,8 @@ class Listing:
         counted = _COUNTED.match(self.total)
         if counted and counted[1] not in ("kilometres", "minutes"):
             return counted[1]
+        if "space" in self.total:
+            return "space"
         return "money" if "money" in self.total else _AMOUNTS.get(self.measure.unit, "total")
 
 
