@@ -52,7 +52,7 @@ def test_splits_share_nothing(built, tmp_path):
     assert audited.returncode == 0, audited.stderr
 
 
-@pytest.mark.xfail(strict=True, reason='choices that are names ("Torquil") and codes of rows ("T") stand in every split')
+@pytest.mark.xfail(strict=True, reason="choices that are names (Torquil) and codes of rows (T) stand in every split")
 def test_splits_share_no_name(built, tmp_path):
     build(tmp_path / "b.jsonl", "--split", "test")
     assert audit(built[0], tmp_path / "b.jsonl", "--names", "disjoint").returncode == 0

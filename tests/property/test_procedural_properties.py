@@ -31,7 +31,7 @@ SPECS = st.builds(
     levels=st.none() | LEVELS,
     attempt=st.integers(0, 5),
 )
-CHECKS = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+CHECKS = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 @CHECKS

@@ -148,8 +148,8 @@ COUNTS = {
 
 @pytest.mark.parametrize("means", COUNTS)
 def test_a_means_is_switched_off_by_its_level_alone(means: str) -> None:
-    assert COUNTS[means](at(10, "paper", **{means: 0})) == 0
-    assert COUNTS[means](at(10, "paper")) > 0
+    assert COUNTS[means](at(6, "paper", **{means: 0})) == 0
+    assert COUNTS[means](at(12, "paper")) > 0
 
 
 @pytest.mark.parametrize("means", ["identifiers", "options", "lists"])
@@ -177,7 +177,7 @@ def coverage(document: Document) -> str:
 @pytest.mark.parametrize("preset", PRESET_NAMES)
 def test_a_field_stands_in_one_tool_or_in_two_that_cover_other_things(preset: str) -> None:
     pairs = 0
-    for spec in specs(preset, each=4):
+    for spec in specs(preset, each=1 if preset == "hard" else 4):
         looks = [document for document in built(spec).toolset.documents if document.facts["do"] == "look"]
         standing: dict[str, list[Document]] = {}
         for document in looks:
@@ -207,11 +207,13 @@ def covers(document: Document) -> bool:
 
 def list_ends() -> Iterator[tuple[DeployedToolset, JSONObject, list[JSONObject]]]:
     """Environments whose only chain ends in a list, with its last step and all of its rows as the calls give them."""
-    for preset in ("easy", "paper", "hard"):
-        for spec in specs(preset, each=12):
+    for preset, each in (("paper", 20), ("hard", 10)):
+        for spec in specs(preset, each):
+            if "parallel" in spec.kind:
+                continue
             deployed = built(spec)
             last = deployed.toolset.scenario.facts["steps"][-1]
-            if "parallel" in spec.kind or last["do"] != "page":
+            if last["do"] != "page":
                 continue
             outputs = [json.loads(made.output) for made in played(deployed)][-last["page"] - 1 :]
             yield deployed, last, [row for output in outputs for row in output.get("data", output)["rows"]]
@@ -257,14 +259,13 @@ def test_the_answer_of_a_list_counts_a_revised_row_once_in_the_unit_of_the_list(
         seen["mixed"] += step["mixed"]
         seen["revision decides"] += answer not in possible_answers(step, rows, revise=False)
         seen["pages"] += step["page"] > 0
-    assert seen["all"] >= 30 and min(seen[name] for name in ("revised", "mixed", "pages", "revision decides")) >= 2
+    assert seen["all"] >= 15 and min(seen[name] for name in ("revised", "mixed", "pages", "revision decides")) >= 2
 
 
 def test_the_rows_of_a_list_are_of_several_units_only_where_each_says_its_own() -> None:
-    for preset in ("paper", "hard"):
-        for document in documents([built(spec) for spec in specs(preset, each=4)], "list"):
-            assert ("uom" in document.description) == document.facts["mixed"]
-            assert ("rev " in document.description) == document.facts["revised"]
+    for document in documents([built(spec) for spec in specs(each=12)], "list"):
+        assert ("uom" in document.description) == document.facts["mixed"]
+        assert ("higher rev" in document.description) == document.facts["revised"]
 
 
 # --- units -------------------------------------------------------------------------------------------------------
@@ -272,7 +273,7 @@ def test_the_rows_of_a_list_are_of_several_units_only_where_each_says_its_own() 
 
 def test_a_conversion_is_asked_in_words_that_no_tool_lists() -> None:
     asked = 0
-    for made in at(25, "paper", units=3):
+    for made in at(12, "paper", units=3):
         for step in made.toolset.scenario.facts["steps"]:
             if step.get("operation") not in ("convert", "exchange"):
                 continue
@@ -282,7 +283,7 @@ def test_a_conversion_is_asked_in_words_that_no_tool_lists() -> None:
             (call,) = [call for call in made.toolset.calls if call.solves == len(made.toolset.calls) - 1]
             assert set(step["codes"]) <= set(call.arguments.values())
             assert said not in document_of(made, call.name).description
-    assert asked >= 4
+    assert asked >= 2
 
 
 # --- questions ---------------------------------------------------------------------------------------------------
