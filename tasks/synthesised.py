@@ -3,6 +3,8 @@
 Their facts are fictional and their seed is reserved: `harness build` refuses it for other splits than test. The files
 are what the commands of BUILDS give (their decompressed bytes; a test builds them anew):
 
+    harness build --n 200 --level paper --split test --seed 20250811 --out ftrl@2.jsonl.xz
+    harness build --n 200 --level micro --split test --seed 20250811 --out micro@2.jsonl.xz
     harness build --n 200 --level paper --split test --seed 20250811 --generation 1 --out ftrl@1.jsonl.xz
     harness build --n 200 --level micro --split test --seed 20250811 --generation 1 --out micro@1.jsonl.xz
 
@@ -50,6 +52,8 @@ class BundledSet:
 
 
 BUILDS = (
+    BundledSet("ftrl", version=2, level="paper", generation=2),
+    BundledSet("micro", version=2, level="micro", generation=2),
     BundledSet("ftrl", version=1, level="paper", generation=1),
     BundledSet("micro", version=1, level="micro", generation=1),
 )

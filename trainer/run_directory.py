@@ -8,13 +8,14 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from envbuilder.pipeline import build_file
 from envbuilder.plan import BuildPlan
 from envbuilder.records import QUESTION_KINDS
-from envbuilder.spec import PRESETS
+from envbuilder.spec import preset_of
 from harness.data import jsonio
 from harness.errors import HarnessError, UsageError
 from harness.runs.claims import is_free
@@ -23,6 +24,18 @@ from harness.types import JSONObject
 
 ProgressCallback = Callable[[str, int, int], None]
 """Told what is being done, how many steps of it are done, and of how many."""
+
+
+
+class RecipeOfBuilds(Protocol):
+    """What a recipe says of the environments that it builds."""
+
+    @property
+    def level(self) -> str: ...
+
+    @property
+    def generation(self) -> int: ...
+
 
 # --- what it is --------------------------------------------------------------------------------------------------
 
@@ -64,11 +77,30 @@ def begin_run(out: Path, identity: JSONObject, recipe: str) -> JSONObject:
     return identity
 
 
+def recipe_values(recipe: Any) -> JSONObject:
+    """The values of a recipe as a run's identity holds them: without the first generation, which older runs do not
+    name."""
+    values = asdict(recipe)
+    if values["generation"] == 1:
+        del values["generation"]
+    return values
+
+
 def build_environments(
-    path: Path, n: int, level: str, seed: int, split: str, watch: Callable[[int, int], None]
+    path: Path, n: int, recipe: RecipeOfBuilds, seed: int, split: str, watch: Callable[[int, int], None]
 ) -> None:
-    """Builds `n` environments into a file; `watch` is told how many are done, and of how many."""
-    plan = BuildPlan(QUESTION_KINDS, n, level, PRESETS[level].levels, seed, split)  # type: ignore[arg-type]
+    """Builds `n` environments of a recipe's level and generation into a file; `watch` is told how many are done, and of
+    how many."""
+    levels = preset_of(recipe.level, recipe.generation).levels  # type: ignore[arg-type]
+    plan = BuildPlan(
+        QUESTION_KINDS,
+        n,
+        recipe.level,  # type: ignore[arg-type]
+        levels,
+        seed,
+        split,  # type: ignore[arg-type]
+        generation=recipe.generation,  # type: ignore[arg-type]
+    )
     done = 0
 
     def count(refused: object) -> None:

@@ -16,6 +16,7 @@ from hashlib import blake2b
 from typing import Literal, NamedTuple
 
 from envbuilder.audit.checks import Finding, make_finding
+from envbuilder.worlds.names import COMMON_NAMES
 from harness.data.schema_values import declared_parameters, enum_values
 from harness.models.policies import question_of
 from harness.types import Sample
@@ -33,8 +34,7 @@ NAME = re.compile(rf"""["']([A-Z][\w'’.-]*(?: (?:{_PARTICLE}|[A-Z0-9][\w'’.-
 """A whole string in code that is written like a name: a message has words in lower case."""
 COMMON = frozenset(
     (
-        *("January", "February", "March", "April", "May", "June", "July", "August", "September", "October"),
-        *("November", "December", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"),
+        *COMMON_NAMES,
         *("Error", "Unknown", "Missing", "Invalid", "True", "False", "None", "Yes", "No", "UTC"),
     )
 )
@@ -177,7 +177,7 @@ def entity_names(sample: Sample) -> set[str]:
     found = {name for source in sample.codes.values() for name in NAME.findall(source)}
     answers = {answer for all_ in sample.gold.sub_answers.values() for answer in all_}
     found |= {answer for answer in answers if answer[:1].isupper() and len(answer) > 2}
-    return found - listed - COMMON
+    return {name for name in found - listed - COMMON if any(map(str.islower, name))}  # codes are no names
 
 
 def _with_facts(sample: Sample) -> Iterator[str]:

@@ -69,6 +69,6 @@ SHARE = (
     "Of the {amount} of all the {rows} {of}, what percentage comes from those that {mark}? Two decimals, please.",
 )
 MOST = (
-    "Of the {rows} {of}, take only those that {mark}. Which was the {most}? Give its {called}.",
-    "Of the {rows} {of}, consider those that {mark}. Which was the {most}? Give its {called}.",
+    "Of the {rows} {of}, take only those that {mark}. Which was the {most}? Name {called}.",
+    "Of the {rows} {of}, consider those that {mark}. Which was the {most}? Name {called}.",
 )

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import string
 from collections.abc import Sequence
 from functools import lru_cache
 from random import Random
@@ -88,6 +87,14 @@ _SYLLABLES = {
 }
 _LISTS = {"adjective": _ADJECTIVES, "noun": _NOUNS}
 _LETTERS = "ABCDEFGHKLMNPRSTVWXYZ"
+COMMON_NAMES = frozenset(
+    (
+        *("January", "February", "March", "April", "May", "June", "July", "August", "September", "October"),
+        *("November", "December", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"),
+        *("French", "German", "Spanish", "Italian", "Portuguese", "Norwegian", "Polish", "Greek", "Finnish"),
+        "Berliner",
+    )
+)
 _PART = re.compile(r"\{(\w+)\}")
 _WORD = re.compile(r"[^\W_]+(?:-\d+)?")
 
@@ -159,9 +166,9 @@ def parse_name_pattern(pattern: str) -> tuple[tuple[tuple[bool, str], ...], ...]
     )
 
 
-def initials_of(text: str) -> str:
-    """The capitals of a name's words: what an office is called in its identifiers."""
-    return "".join(word[0] for word in text.split() if word[0] in string.ascii_uppercase)
+def is_invented(text: str) -> bool:
+    """Whether a text is a name that belongs to one split: capitalised, not a code, and no name that everybody uses."""
+    return text[:1].isupper() and any(map(str.islower, text)) and text not in COMMON_NAMES
 
 
 def _words(name: str) -> list[str]:

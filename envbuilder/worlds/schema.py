@@ -157,7 +157,8 @@ _AMOUNTS = {
     **dict.fromkeys(("km", "m", "cm", "mm"), "distance"),
     **dict.fromkeys(("min", "s", "h"), "time"),
     **dict.fromkeys(("ha", "sq m", "sq cm"), "space"),
-    **dict.fromkeys(("MB", "kW"), "total"),
+    "MB": "size",
+    "kW": "power",
     **dict.fromkeys(("l", "l/min"), "amount"),
     "florins": "money",
 }
@@ -255,7 +256,7 @@ def _listing(kind: str, row: Mapping[str, Any]) -> Listing:
         label_key=row["label"][0],
         label_names=row["label"][1],
         label_filed=row["label"][2],
-        called=row.get("called", "name"),
+        called=f"the {row['called']}" if "called" in row else "it",
         measure_key=row["measure"][0],
         measure=measure,
         measure_filed=row["measure"][2],

@@ -13,7 +13,7 @@ from typing import Any
 
 from envbuilder.records import JSONObject
 from envbuilder.worlds.catalogue import ENTITY_KINDS
-from envbuilder.worlds.names import Namer
+from envbuilder.worlds.names import Namer, is_invented
 from envbuilder.worlds.operations import round_figure
 from envbuilder.worlds.schema import Fact, Listing, Value
 
@@ -222,6 +222,15 @@ class World:
         own = Value(fact.value.type, max(low, middle * (1 - NEAR)), min(high, middle * (1 + NEAR)), fact.value.unit)
         return self._draw(own) if strict else self._other(own)
 
+    def _named(self, choice: str) -> str:
+        """A choice; where it is an invented name, the name that stands for it in this world."""
+        if not is_invented(choice):
+            return choice
+        names = self.others.setdefault(f"choice {choice}", [])
+        if not names:
+            names.append(self._namer.draw("{first} {last}" if " " in choice else "{stem}"))
+        return names[0]
+
     def _is_fixed_thing(self, key: str) -> bool:
         return self.things[key]["ids"][0] in self._fixed
 
@@ -260,7 +269,7 @@ class World:
                 first = datetime.date(low, 1, 1).toordinal()
                 return datetime.date.fromordinal(first + int(random() * (high - low + 1) * 365)).isoformat()
             case "choice":
-                return value.choices[int(random() * len(value.choices))]
+                return self._named(value.choices[int(random() * len(value.choices))])
 
 
 def _given(value: Value | None) -> Value:

@@ -42,7 +42,7 @@ LIST_OPENINGS = (
     "{filed} As transmitted to the {office}.",
 )
 TAILS = (
-    "Case and spacing of arguments are ignored.",
+    "Case and spacing of titles are ignored.",
     "An error says which argument was at fault.",
     "Billing is per request.",
     "Updated overnight.",

@@ -226,7 +226,7 @@ def build_split(settings: RLRecipe, split: str, out: Path, watch: ProgressCallba
         return path
     path.parent.mkdir(parents=True, exist_ok=True)
     seed = settings.data_seed + SPLIT_SEED_OFFSETS[split]
-    build_environments(path, n, settings.level, seed, split, partial(watch, f"build {split}"))
+    build_environments(path, n, settings, seed, split, partial(watch, f"build {split}"))
     if len(read_samples(path)) < n:
         raise UsageError(f"Only a part of the {n} environments of {path} could be built; ask for fewer.")
     return path

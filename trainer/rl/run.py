@@ -26,7 +26,7 @@ from trainer.rl.actor import with_stable_template
 from trainer.rl.data import TrainingSetup, prepare_training, reasoning_of
 from trainer.rl.settings import RLRecipe
 from trainer.rl.validation import MetricDifference, compare_metrics, format_differences, run_test
-from trainer.run_directory import ProgressCallback, read_result
+from trainer.run_directory import ProgressCallback, read_result, recipe_values
 from trainer.tool_runner import shared_sandbox
 
 SCHEMA = 1
@@ -40,7 +40,7 @@ def identify_rl_run(settings: RLRecipe, name: str, path: Path, patterns: Sequenc
     """What makes a run this one and no other."""
     return {
         "schema": SCHEMA,
-        "recipe": asdict(settings),
+        "recipe": recipe_values(settings),
         "model": name,
         "weights": folder_digest(path),
         "tasks": list(patterns),
@@ -90,7 +90,7 @@ def train_rl(
     best = callback.best_validation
     result: JSONObject = {
         "schema": SCHEMA,
-        "recipe": asdict(settings),
+        "recipe": recipe_values(settings),
         "seed": settings.seed,
         "from": model.folder.name,
         "command": list(command),

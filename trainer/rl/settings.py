@@ -28,7 +28,7 @@ class RLRecipe:
     answer_bonus     what the right answer adds to episode_f1; None: the reward's own
     useless_cost     what a turn costs whose calls solve nothing, in mended_f1; None: the reward's own
     data_seed        of the environments that are built: the same whatever `seed` is, so that runs can be compared
-    level            the preset of built environments (`harness build --level`)
+    level, generation    of built environments (as in `harness build`)
     environments     training environments that are built where no --tasks is given
     validation       environments of the validation split that are built; 0: no validation, and the last weights count
     test             environments of the test split that are built for the table at the end; 0: no table
@@ -72,6 +72,7 @@ class RLRecipe:
     seed: int = 1
     data_seed: int = 7
     level: str = "micro"
+    generation: int = 2
     environments: int = 2000
     validation: int = 100
     test: int = 400
@@ -121,6 +122,7 @@ class RLRecipe:
             "regime": REGIMES,
             "algorithm": ALGORITHMS,
             "level": ("micro", "easy", "paper", "hard"),
+            "generation": (1, 2),
             "schedule": ("constant", "linear", "cosine"),
             "overlong": ("refuse", "drop"),
             "thinking": ("off", "on", "default"),
@@ -131,7 +133,7 @@ class RLRecipe:
             "loss": ("dapo", "bnpo", "grpo"),
         }
         for name, allowed in choices.items():
-            require_value(getattr(self, name) in allowed, name, f"one of {', '.join(allowed)}")
+            require_value(getattr(self, name) in allowed, name, f"one of {', '.join(map(str, allowed))}")
         least = 0 if self.regime == "step" and self.prefixes == "given" else 1
         require_value(self.steps >= least, "steps", f"at least {least}")
         for name in ("environments", "prompts", "updates", "micro_batch", "max_tokens", "max_turns"):

@@ -108,12 +108,14 @@ def _trouble(trajectory: Trajectory) -> str:
 
 
 def _last_value(messages: Sequence[Message]) -> str:
-    """What the last tool message says, without the JSON object around it."""
+    """What the last tool message says: its value, without the JSON object around it and what else stands there."""
     output = next((message.content for message in reversed(messages) if message.role == "tool"), "")
     try:
         value = jsonio.parse_json(output)
     except ValueError:
         return output
+    if isinstance(value, dict) and "value" in value:
+        return _as_text(value["value"])
     values = list(value.values()) if isinstance(value, dict) else [value]
     return ", ".join(_as_text(item) for item in values)
 

@@ -12,7 +12,7 @@ from harness.errors import UsageError
 class SFTRecipe:
     """A supervised warm-up. All seeds come from `seed`.
 
-    environments     training environments that are built; `level` is their preset (`harness build --level`)
+    environments     training environments that are built; `level` and `generation` as in `harness build`
     train_file       a file of environment records to use instead of building; "" builds
     trajectories     a run directory whose successful episodes are imitated instead of the demonstrator ("" for none)
     draws            how many times each environment is demonstrated, every time with flaws drawn anew
@@ -30,6 +30,7 @@ class SFTRecipe:
     regime: str
     seed: int = 1
     level: str = "micro"
+    generation: int = 2
     environments: int = 8000
     train_file: str = ""
     trajectories: str = ""
@@ -69,6 +70,7 @@ class SFTRecipe:
             _require(0 <= getattr(self, name) <= 1, name, "from 0 to 1")
         _require(self.regime == "sft", "regime", "sft, the only one there is")
         _require(self.level in ("micro", "easy", "paper", "hard"), "level", "micro, easy, paper or hard")
+        _require(self.generation in (1, 2), "generation", "1 or 2")
         _require(0 < self.learning_rate < math.inf, "learning_rate", "above 0")
         _require(0 <= self.weight_decay < math.inf, "weight_decay", "0 or more")
         _require(not (self.train_file and self.trajectories), "trajectories", "left out where there is a train_file")

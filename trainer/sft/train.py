@@ -22,7 +22,7 @@ import shutil
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -49,6 +49,7 @@ from trainer.run_directory import (
     checkpoint_step,
     find_last_checkpoint,
     read_result,
+    recipe_values,
     truncate_metrics,
 )
 from trainer.sft import network
@@ -93,7 +94,7 @@ class SFTDataset:
 def identify_sft_run(recipe: SFTRecipe, start: InitialWeights) -> JSONObject:
     """What makes a run this one and no other."""
     weights = None if start.path is None else folder_digest(start.path)
-    return {"schema": SCHEMA, "recipe": asdict(recipe), "model": start.name, "weights": weights}
+    return {"schema": SCHEMA, "recipe": recipe_values(recipe), "model": start.name, "weights": weights}
 
 
 def read_sft_manifest(out: Path) -> JSONObject | None:
@@ -117,7 +118,7 @@ def train_sft(
     metrics = _fit(recipe, model, tokenizer, data, out, watch)
     manifest = {
         "schema": SCHEMA,
-        "recipe": asdict(recipe),
+        "recipe": recipe_values(recipe),
         "seed": recipe.seed,
         "from": start.name,
         "command": list(command),
@@ -157,7 +158,7 @@ def training_samples(recipe: SFTRecipe, out: Path, watch: ProgressCallback) -> l
         path = out / "environments.jsonl"
         if not path.exists():
             told = partial(watch, "build")
-            build_environments(path, recipe.environments, recipe.level, recipe.seed, "train", told)
+            build_environments(path, recipe.environments, recipe, recipe.seed, "train", told)
         return read_samples(path)
     samples = read_samples(Path(recipe.train_file))
     for sample in samples:
