@@ -29,6 +29,8 @@ from harness.types import CallRecord, GoldCall, JSONObject, Message, Sample, Too
 __all__ = ["CHECKS", "Finding", "audit_environment"]
 
 Calls = Sequence[tuple[str, JSONObject]]
+BEGIN = 4
+"""Characters of an answer that must occur before it is looked for in every text; shorter ones always are."""
 STOPPED_STATUSES = ("timeout", "killed")
 """How a call ends that the sandbox had to end."""
 
@@ -59,6 +61,7 @@ class Public(NamedTuple):
 
     check: str
     where: str
+    text: str
     leaf: Leaf
 
 
@@ -169,20 +172,24 @@ def _in_arguments(record: CallRecord, answer: str) -> bool:
 
 def _public(sample: Sample) -> Iterator[Public]:
     for message in sample.messages:
-        yield Public("leak_question", f"the {message.role} message", leaf(message.content))
+        yield _told_by("leak_question", f"the {message.role} message", message.content)
     for tool in sample.tools:
-        yield Public("leak_description", tool.name, leaf(f"{tool.name}: {tool.description}"))
+        yield _told_by("leak_description", tool.name, f"{tool.name}: {tool.description}")
         for name, schema in declared_parameters(tool).items():
             yield from _public_schema(schema, f"{tool.name}({name})", name)
 
 
+def _told_by(check: str, where: str, text: str) -> Public:
+    return Public(check, where, text, leaf(text))
+
+
 def _public_schema(schema: JSONObject, where: str, name: str, depth: int = 0) -> Iterator[Public]:
     schema = resolve_schema(schema)
-    yield Public("leak_description", where, leaf(f"{name}: {schema.get('description') or ''}"))
+    yield _told_by("leak_description", where, f"{name}: {schema.get('description') or ''}")
     examples = schema.get("examples")
     values = [*enum_values(schema), schema.get("default"), schema.get("example")]
     for text in iter_scalars([*values, *(examples if isinstance(examples, list) else [])]):
-        yield Public("leak_choice", where, leaf(text))
+        yield _told_by("leak_choice", where, text)
     if depth < MAX_DEPTH:
         inner = [*declared_parameters(Tool("", "", schema)).items(), ("", schema.get("items"))]
         for inner_name, part in inner:
@@ -243,8 +250,10 @@ def _answers(seen: ObservedEnvironment) -> Iterator[Finding]:
 
 
 def _told(seen: ObservedEnvironment) -> Iterator[Finding]:
+    text = "\n".join(public.text for public in seen.public).casefold().replace(",", "")
     for answer in dict.fromkeys(hop.answer for hop in seen.hops):
-        for public in seen.public:
+        begin = answer.casefold().replace(",", "")[:BEGIN]
+        for public in seen.public if len(begin) < BEGIN or begin in text else ():
             if mentions((public.leaf,), answer):
                 yield make_finding(public.check, public.where, f"states {answer!r}")
 
