@@ -43,7 +43,7 @@ _LAST_ENDS = _words_of(
     "more ness ridge rick shaw son stead stone strand ton vale wick win wood worth yard"
 )
 _TOWN_STARTS = _words_of(
-    "Ald Am Ash Bel Ben Black Bram Brid Cal Cam Car Clap Cold Cor Dar Dun East El Ex Fal Fen Gal Gor Grim Hal Har Hol "
+    "Ald Am Ash Bel Ben Black Bram Brid Cal Cam Car Clap Cold Cor Dar Dun East El Fal Fen Gal Gor Grim Hal Har Hol "
     "Hun Kel Kil Kings Lang Lil Lim Mal Mar Mel Mid Mor Nether Nor Oak Old Or Pel Pen Pol Quar Ran Rav Ros Sal Sel "
     "Shel Stan Stain Tam Tar Thorn Tol Tre Ul Upper Val Ver Wal War Wel Wes Whit Win Yar"
 )
