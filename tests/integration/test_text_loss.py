@@ -19,7 +19,7 @@ HEADERS = ["loss on demonstrations", "base", "trained", "difference", "95 %", "n
 
 @pytest.fixture(scope="module")
 def few():
-    (samples,) = load_samples(select_tasks(["micro_multi_hop"], {})).values()
+    (samples,) = load_samples(select_tasks(["micro_multi_hop@1"], {})).values()
     return samples[:12]
 
 
