@@ -57,13 +57,23 @@ def test_spelling_is_worth_little(floors):
     assert metric(out, "random", "solve_f1")["value"] < 0.1
 
 
-def test_words_alone_go_far_in_the_first_generation(tmp_path):
-    done = harness("eval", "--model", "policy/keyword", "--tasks", "ftrl_*", "--out", tmp_path / "run", "--quiet")
+def keyword_metrics(tasks, out):
+    done = harness("eval", "--model", "policy/keyword", "--tasks", tasks, "--out", out, "--quiet")
     assert done.returncode == 0, done.stderr
-    metrics = summary(tmp_path / "run")["groups"]["ftrl"]["metrics"]
+    return summary(out)["groups"]["ftrl"]["metrics"]
+
+
+def test_words_alone_go_far_in_the_first_generation(tmp_path):
+    metrics = keyword_metrics("ftrl_*@1", tmp_path / "run")
     assert metrics["solve_f1"]["value"] >= 0.44
     assert metrics["answer_accuracy"]["value"] >= 0.34
     assert metrics["calls"]["value"] < 8
+
+
+def test_words_alone_do_not_go_far_in_the_second(tmp_path):
+    metrics = keyword_metrics("ftrl_*", tmp_path / "run")
+    assert 0.04 < metrics["solve_f1"]["value"] < 0.1
+    assert metrics["answer_accuracy"]["value"] < 0.05
 
 
 def test_the_run_directory_is_as_documented(floors):

@@ -82,7 +82,7 @@ def read_warm_up_recipe(folder: Path) -> SFTRecipe:
     try:
         recipe = jsonio.parse_json((folder / "manifest.json").read_bytes())["recipe"]
         if recipe["regime"] == "sft":
-            return SFTRecipe(**recipe)
+            return SFTRecipe(**{"generation": 1, **recipe})  # older runs do not name the first
     except (OSError, ValueError, KeyError, TypeError):
         pass
     raise UsageError(f"{folder} has no manifest of a warm-up (`harness train --regime sft`), so --text has no text.")
