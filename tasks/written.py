@@ -1,6 +1,6 @@
-"""written_*: environments that a strong model wrote through the five stages, 10 a scenario (docs/environments.md).
+"""written_*: environments that a strong model wrote through the five stages, 10 a scenario (docs/benchmarks.md).
 
-Four authors wrote ten each by `harness build --generator`, at level paper; the questions were edited afterwards where two
+Ten a scenario were written by `harness build --generator` at level paper; questions were edited afterwards where two
 readers found them clumsy. They are proven and audited like any build. data/written@1.stages.json holds the requests and
 tokens of each stage.
 """

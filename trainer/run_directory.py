@@ -26,7 +26,6 @@ ProgressCallback = Callable[[str, int, int], None]
 """Told what is being done, how many steps of it are done, and of how many."""
 
 
-
 class RecipeOfBuilds(Protocol):
     """What a recipe says of the environments that it builds."""
 
