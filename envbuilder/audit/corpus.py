@@ -35,7 +35,7 @@ NAME = re.compile(rf"""["']([A-Z][\w'’.-]*(?: (?:{_PARTICLE}|[A-Z0-9][\w'’.-
 COMMON = frozenset(
     (
         *COMMON_NAMES,
-        *("Error", "Unknown", "Missing", "Invalid", "True", "False", "None", "Yes", "No", "UTC"),
+        *("Error", "Unknown", "Missing", "Invalid", "True", "False", "None", "Yes", "No", "UTC", "MWh"),
     )
 )
 MASK = (1 << 64) - 1

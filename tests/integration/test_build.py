@@ -52,10 +52,10 @@ def test_splits_share_nothing(built, tmp_path):
     assert audited.returncode == 0, audited.stderr
 
 
-@pytest.mark.xfail(strict=True, reason="choices that are names (Torquil) and codes of rows (T) stand in every split")
 def test_splits_share_no_name(built, tmp_path):
     build(tmp_path / "b.jsonl", "--split", "test")
-    assert audit(built[0], tmp_path / "b.jsonl", "--names", "disjoint").returncode == 0
+    audited = audit(built[0], tmp_path / "b.jsonl", "--names", "disjoint")
+    assert audited.returncode == 0, audited.stdout
 
 
 def audit(*words):
@@ -166,7 +166,7 @@ def test_the_bundled_environments_come_from_their_seed(bundled, tmp_path):
 
 @pytest.mark.slow
 def test_the_bundled_environments_pass_their_audit():
-    done = harness("validate", "ftrl_*", "--names", "disjoint", "--max-floor", "keyword=1", "--quiet")
+    done = harness("validate", "ftrl_*", "--names", "disjoint", "--quiet")
     assert done.returncode == 0, done.stdout
     assert "200 environments: 200 solvable" in done.stdout
 
