@@ -12,7 +12,7 @@ from commands import command, environment, harness, one_sentence
 
 from envbuilder.commands.build import RESERVED_SEED
 from harness.data.files import read_rows
-from tasks.synthesised import BUILDS, FOLDER, SEED, SIZE
+from tasks.synthesised import BUILDS, FOLDER, SCENARIOS, SEED, SIZE
 
 
 def build(out, *words, n=24, seed=1):
@@ -171,8 +171,16 @@ def test_the_bundled_environments_pass_their_audit():
     assert "200 environments: 200 solvable" in done.stdout
 
 
+def test_the_written_environments_pass_their_audit_and_are_ten_a_scenario():
+    done = harness("validate", "written_*", "--names", "disjoint", "--max-floor", "keyword=0.01", "--quiet")
+    assert done.returncode == 0, done.stdout
+    assert "40 environments: 40 solvable" in done.stdout
+    listed = [line.split()[:2] for line in harness("list", "written_*").stdout.splitlines() if line.startswith("wri")]
+    assert listed == [[f"written_{kind}", "10"] for kind in SCENARIOS]
+
+
 def test_the_bundled_environments_are_small_and_listed():
-    assert sum(path.stat().st_size for path in FOLDER.glob("*.jsonl.xz")) < 2_000_000
+    assert sum(path.stat().st_size for path in FOLDER.glob("*.jsonl.xz")) < 2_200_000
     listed = harness("list", "*_hop").stdout
     for family in {bundled.family for bundled in BUILDS}:
         assert sum(line.startswith(f"{family}_") for line in listed.splitlines()) == 4

@@ -210,7 +210,7 @@ def test_what_a_network_wrote_earns_what_the_evaluation_found(tmp_path):
 # --- what is refused ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("task", ["demo_*", "micro_single_hop", "ftrl_*"])
+@pytest.mark.parametrize("task", ["demo_*", "micro_single_hop", "ftrl_*", "written_*"])
 def test_benchmarks_are_no_training_data(task, tmp_path):
     done = harness("collect", "--model", "policy/oracle", "--tasks", task, "--out", tmp_path / "run")
     assert "no training data" in one_sentence(done)
