@@ -6,7 +6,7 @@ be answered by calls side by side, so where there are, no single call is gold an
 
 Left out: later turns (`trainer.prefixes` cuts whole episodes), and the answer, which no first turn can know.
 
-    harness eval --model bundled/tiny-base --tasks 'step_micro_*'
+    harness eval --model bundled/tiny-base --tasks 'step_micro_*@1'
 """
 
 from __future__ import annotations
