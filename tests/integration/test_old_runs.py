@@ -9,8 +9,8 @@ from builders import ROOT, record, write_records
 from commands import episodes, harness, summary
 from fakes.chat_server import ChatServer, call, calls, error, text
 
-OLD = ROOT / "results" / "published" / "first"
-"""Made by harness eval --model 'policy/*' --tasks 'ftrl_*'."""
+OLD = ROOT / "results" / "published" / "version-1"
+"""Made by harness eval --model 'policy/*' --tasks 'ftrl_*', when that was the first version."""
 DROPPED = slice(3, None, 40)
 SCORED = ("task", "sample", "epoch", "key", "scores", "calls", "outcome")
 
