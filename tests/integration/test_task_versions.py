@@ -257,7 +257,7 @@ def test_rows_that_no_version_has_are_still_refused(bundle, command, play):
 
 def test_a_committed_run_is_one_of_version_1(bundle, command, tmp_path):
     """Its manifest says nothing of versions."""
-    run = shutil.copytree(ROOT / "results" / "published" / "first" / "policy-oracle", tmp_path / "run")
+    run = shutil.copytree(ROOT / "results" / "published" / "version-1" / "policy-random", tmp_path / "run")
     bundle()
     shutil.copy(ROOT / "tasks" / "data" / "ftrl@1.jsonl.xz", synthesised.FOLDER)
     assert tasks_shown(command("table", run)[1]) == ["ftrl@1"]
