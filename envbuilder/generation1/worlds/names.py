@@ -7,17 +7,16 @@ belongs to, and a name of another split is drawn again, so that no name is met i
 
 from __future__ import annotations
 
-import hashlib
 import re
-from functools import lru_cache
 from random import Random
+
+from envbuilder.worlds.names import parse_name_pattern, split_of
 
 
 def _words_of(text: str) -> tuple[str, ...]:
     return tuple(text.split())
 
 
-SPLITS = ("train", "validation", "test")
 MANY = 10_000
 """Draws of a name before it is given up."""
 
@@ -123,20 +122,6 @@ class Namer:
         if not self._short and self._random.random() < longer:
             stem += choice(_SINGLES) + choice(_VOWELS)[0]
         return (stem + choice(_CLUSTERS if end[0] in "aeiou" else _SINGLES) + end).capitalize()
-
-
-def split_of(name: str) -> str:
-    """The only split that may use a name when names are disjoint."""
-    return SPLITS[int.from_bytes(hashlib.sha256(name.casefold().encode()).digest()[:4], "big") % len(SPLITS)]
-
-
-@lru_cache(maxsize=1024)
-def parse_name_pattern(pattern: str) -> tuple[tuple[tuple[bool, str], ...], ...]:
-    """ "{stem} Works|{town}" as alternatives of (is a part to invent, text) pieces."""
-    return tuple(
-        tuple((bool(at % 2), piece) for at, piece in enumerate(_PART.split(alternative)) if piece)
-        for alternative in pattern.split("|")
-    )
 
 
 def _words(name: str) -> list[str]:
