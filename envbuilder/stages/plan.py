@@ -201,7 +201,8 @@ class _Planner:
                 kind, links = path
                 at = links[-1].target or "" if links else kind
                 end = self._one(ENTITY_KINDS[at].lists) if pages else self._one(self._ends(at, last))
-                if end not in links:
+                passed = {kind, *(link.target for link in links)}  # "where does the head of that school teach?"
+                if end not in links and (isinstance(end, Listing) or end.target not in passed):
                     return Walk(kind, links, end, pages, look_ups)
         raise LookupError(f"no path of {hops} hops ends as wanted")
 

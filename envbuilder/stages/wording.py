@@ -95,9 +95,9 @@ class Wording:
             used = f"In {'both' if count == 2 else 'all'} cases, {_lowered(used)}"
         return f"{question} {used}"
 
-    def phrase(self, link: Link, subject: str) -> str:
+    def phrase(self, link: Link, subject: str, nested: bool = False) -> str:
         """A noun phrase for what a link leads to; about a long subject one that ends with it, where there is one."""
-        options = link.fact.phrases
+        options = _with_clear_year(link.fact.phrases, nested)
         if _is_long(subject):
             options = tuple(option for option in options if option.endswith("{}")) or options
         chosen = self._phrases.get(link.fact.id)  # one quantity has one name in a question
@@ -149,11 +149,11 @@ class Wording:
         """The question about a chain's last thing."""
         if isinstance(chain.end, ListEnd):
             return self._of_list(chain.end, subject)
-        long = _is_long(subject)
-        asks = [ask for ask in chain.end.fact.asks if not long or _tail(ask) <= TAIL]
+        long, nested = _is_long(subject), _is_nested(chain, subject)
+        asks = [ask for ask in _with_clear_year(chain.end.fact.asks, nested) if not long or _tail(ask) <= TAIL]
         framed = chain.end.fact.target is None and not self._terse and self._random.random() < 0.2
         if not asks or framed:
-            text = self.choice(frames.FRAMES).replace("{}", self.phrase(chain.end, subject))
+            text = self.choice(frames.FRAMES).replace("{}", self.phrase(chain.end, subject, nested))
             return self._with_said(text, chain.end.said)
         return self._with_said(_filled(self.choice(asks), chain.end, subject), chain.end.said)
 
@@ -231,8 +231,9 @@ class Wording:
         ends = [chain.end for chain in chains if isinstance(chain.end, Link)]
         said = ends[0].said if all(end.said == ends[0].said for end in ends) else ()
         phrases = [
-            self.phrase(end, subject) + (f" ({' for '.join(end.said)})" if end.said and not said else "")
-            for end, subject in zip(ends, subjects, strict=True)
+            self.phrase(end, subject, _is_nested(chain, subject))
+            + (f" ({' for '.join(end.said)})" if end.said and not said else "")
+            for chain, end, subject in zip(chains, ends, subjects, strict=True)
         ]
         return sentences, phrases, said
 
@@ -264,6 +265,17 @@ def _filled(template: str, link: Link, subject: str) -> str:
 def _is_long(subject: str) -> bool:
     """Whether a subject is too long to stand in the middle of a sentence; a reference in brackets does not count."""
     return "(the one " in subject or len(subject.partition(" (")[0].split()) > SHORT
+
+
+def _is_nested(chain: Chain, subject: str) -> bool:
+    """Whether a chain's last thing is called by a phrase with a clause of its own, and not by its name or "that yard"."""
+    return bool(chain.links) and not subject.startswith("that ")
+
+
+def _with_clear_year(options: Sequence[str], nested: bool) -> tuple[str, ...]:
+    """Formulations in which the year cannot be read as part of a nested subject: "the bank that backed it in 1966"."""
+    clear = tuple(option for option in options if "{} in {year}" not in option)
+    return clear if nested and clear else tuple(options)
 
 
 def _tail(ask: str) -> int:
