@@ -92,6 +92,8 @@ COMMON_NAMES = frozenset(
         *("January", "February", "March", "April", "May", "June", "July", "August", "September", "October"),
         *("November", "December", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"),
         *("French", "German", "Spanish", "Italian", "Portuguese", "Norwegian", "Polish", "Greek", "Finnish"),
+        *("Welsh", "Turkish", "Cornish", "Frisian", "Basque", "Maltese", "Faroese"),
+        *("D minor", "F major", "E flat major", "B minor", "G major", "Hall A", "Hall B", "Hall C", "Foyer"),
         "Berliner",
     )
 )

@@ -7,6 +7,7 @@ it. Things of a pool are also the values of facts that lead to their kind, so a 
 from __future__ import annotations
 
 import datetime
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from random import Random
 from typing import Any
@@ -223,12 +224,13 @@ class World:
         return self._draw(own) if strict else self._other(own)
 
     def _named(self, choice: str) -> str:
-        """A choice; where it is an invented name, the name that stands for it in this world."""
+        """A choice; where it begins with an invented name, the one that stands for it in this world."""
         if not is_invented(choice):
             return choice
         names = self.others.setdefault(f"choice {choice}", [])
         if not names:
-            names.append(self._namer.draw("{first} {last}" if " " in choice else "{stem}"))
+            first, *more = re.split(r"(?=[ ,])", choice, maxsplit=1)  # "Harrow & Lint", "Corrin beds"
+            names.append(self._namer.draw("{stem}" + "".join(more)))
         return names[0]
 
     def _is_fixed_thing(self, key: str) -> bool:
