@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import ast
 import re
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache, partial
@@ -23,6 +22,7 @@ from typing import Any
 from harness.data import jsonio
 from harness.data.files import file_suffix, read_rows
 from harness.data.records import decode_field, sample_from_record
+from harness.data.source import parse_source
 from harness.environment import TextEnvironment, ToolEnvironment
 from harness.errors import MissingData, UsageError
 from harness.scoring import call_counts, call_rates
@@ -164,9 +164,7 @@ def _codes(row: JSONObject, where: str) -> dict[str, str]:
 
 def _defined(source: str) -> list[str]:
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the style of somebody's code is not our reader's concern
-            body = ast.parse(source).body
+        body = parse_source(source).tree.body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return DEFINES.findall(source)[:1]
     return [node.name for node in body if isinstance(node, ast.FunctionDef)]

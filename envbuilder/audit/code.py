@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import ast
 import re
-import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
+from harness.data.source import parse_source
 from harness.sandbox import screen
 
 TELLING = re.compile(
@@ -46,25 +46,16 @@ Remark = tuple[str, str]
 @lru_cache(maxsize=1 << 12)
 def find_code_faults(source: str) -> tuple[Remark, ...]:
     """What the source does that a tool should not: (clock | random | unsafe | own_worker, what)."""
-    found = list(dict.fromkeys(_seen(parse_source(source)))) if TELLING.search(source) else []
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        if not any(check == "unsafe" for check, _ in found) and not screen.is_plain_source(source):
-            found.append(("own_worker", "not known to be harmless"))
+    found = list(dict.fromkeys(_seen(parse_source(source).nodes))) if TELLING.search(source) else []
+    if not any(check == "unsafe" for check, _ in found) and not screen.is_plain_source(source):
+        found.append(("own_worker", "not known to be harmless"))
     return tuple(found)
 
 
-def parse_source(source: str) -> ast.Module:
-    """The source's tree; that its author wrote "\\d" without an r is no concern of ours."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return ast.parse(source)
-
-
-def _seen(tree: ast.Module) -> Iterator[Remark]:
-    origins = _origins(tree)
-    seeded = any(isinstance(n, ast.Call) and n.args and _path(n.func, origins) == "random.seed" for n in ast.walk(tree))
-    for node in ast.walk(tree):
+def _seen(nodes: Sequence[ast.AST]) -> Iterator[Remark]:
+    origins = _origins(nodes)
+    seeded = any(isinstance(n, ast.Call) and n.args and _path(n.func, origins) == "random.seed" for n in nodes)
+    for node in nodes:
         if isinstance(node, ast.Call):
             yield from _call(_path(node.func, origins), len(node.args), seeded)
         elif isinstance(node, ast.Name) and node.id in UNSAFE_NAMES:
@@ -86,10 +77,10 @@ def _call(path: str, arguments: int, seeded: bool) -> Iterator[Remark]:
         yield "random", path
 
 
-def _origins(tree: ast.Module) -> dict[str, str]:
+def _origins(nodes: Sequence[ast.AST]) -> dict[str, str]:
     """What an imported name stands for: {"dt": "datetime.datetime", "np": "numpy"}."""
     origins: dict[str, str] = {}
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.Import):
             origins |= {alias.asname or alias.name.partition(".")[0]: _bound(alias) for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:

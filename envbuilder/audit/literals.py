@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
-from envbuilder.audit.code import parse_source
+from harness.data.source import parse_source
 
 Values = dict[str, Any]
 MAX_DEPTH = 6
@@ -44,13 +44,13 @@ class ArgumentHints:
 @lru_cache(maxsize=256)
 def read_hints(source: str, name: str) -> ArgumentHints:
     """The hints in the source of the function `name`."""
-    tree = parse_source(source)
-    function = next((n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef) and n.name == name), None)
+    parsed = parse_source(source)
+    function = next((n for n in parsed.nodes if isinstance(n, ast.FunctionDef) and n.name == name), None)
     if function is None:
         return ArgumentHints()
     arguments = [*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs]
     found = ArgumentHints([argument.arg for argument in arguments])
-    _Reader(tree, function, found).read()
+    _Reader(parsed.nodes, function, found).read()
     found.all += [date for comment in COMMENT.findall(source) for date in DATE_TEXT.findall(comment)]
     return found
 
@@ -58,18 +58,18 @@ def read_hints(source: str, name: str) -> ArgumentHints:
 class _Reader:
     """One pass over a source. `tables`: literals by name; `means`: the parameters that a name was made from."""
 
-    def __init__(self, tree: ast.Module, function: ast.FunctionDef, found: ArgumentHints) -> None:
-        self.tree, self.function, self.found = tree, function, found
+    def __init__(self, nodes: Sequence[ast.AST], function: ast.FunctionDef, found: ArgumentHints) -> None:
+        self.nodes, self.function, self.found = nodes, function, found
         self.tables: dict[str, Any] = {}
         self.tuples: dict[str, ast.Tuple] = {}
         self.means: dict[str, set[str]] = {name: {name} for name in found.parameters}
 
     def read(self) -> None:
-        for node in ast.walk(self.tree):
+        for node in self.nodes:
             if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
                 self._assigned(node.targets[0].id, node.value)
         self._branches(self.function.body, {})
-        for node in ast.walk(self.tree):
+        for node in self.nodes:
             if isinstance(node, ast.Compare):
                 self._compared([node.left, *node.comparators])
             elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):

@@ -9,7 +9,6 @@ from __future__ import annotations
 import ast
 import json
 import keyword
-import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import permutations
@@ -19,6 +18,7 @@ from envbuilder.model.author import InvalidReply
 from envbuilder.model.final_answer import check_final
 from envbuilder.model.requests import EnvironmentRequest, ScalingTargets
 from envbuilder.records import Document, Hop, HopCall, QuestionKind, Scenario, Toolset
+from harness.data.source import parse_source
 from harness.sandbox.screen import is_plain_source
 from harness.scoring import phrases, strict
 from harness.scoring.leaves import all_leaves, leaves
@@ -395,9 +395,7 @@ def check_code(document: Document, source: str) -> None:
 
 def parse(source: str) -> ast.Module:
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return ast.parse(source)
+        return parse_source(source).tree
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise InvalidReply("syntax", f"the code does not compile: {error}.") from None
 
@@ -412,10 +410,7 @@ def check_safety(tree: ast.Module, source: str) -> None:
             raise InvalidReply("unsafe", f"the code may not use the attribute {node.attr}.")
         elif isinstance(node, ast.Attribute) and node.attr in CLOCK:
             raise InvalidReply("nondeterministic", f"the code may not read the clock (.{node.attr}).")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        plain = is_plain_source(source)
-    if not plain:
+    if not is_plain_source(source):
         raise InvalidReply("unsafe", PLAIN)
 
 

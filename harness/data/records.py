@@ -7,9 +7,7 @@ parsed here, never run.
 
 from __future__ import annotations
 
-import ast
 import json
-import warnings
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from pathlib import Path
@@ -20,6 +18,7 @@ from harness.data.arguments import is_deeper_than
 from harness.data.files import read_rows
 from harness.data.messages import message_from_json
 from harness.data.schema import MessageJSON
+from harness.data.source import parse_source
 from harness.errors import MissingData, UsageError
 from harness.types import Gold, GoldCall, Message, Sample, Tool
 
@@ -154,14 +153,12 @@ def _codes(value: dict[str, Any], where: str) -> dict[str, str]:
         if not isinstance(source, str):
             raise UsageError(f"{where}: the code of {name!r} must be Python source text.")
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # the style of somebody's code is not our reader's concern
-                tree = ast.parse(source)
+            parsed = parse_source(source)
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
             raise UsageError(
                 f"{where}: the code of {name!r} does not compile: {str(error) or 'nested too deeply'}."
             ) from None
-        if not any(isinstance(node, ast.FunctionDef) and node.name == name for node in ast.walk(tree)):
+        if not parsed.defines(name):
             raise UsageError(f"{where}: the code of {name!r} defines no function of that name.")
     return value
 

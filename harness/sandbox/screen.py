@@ -17,8 +17,11 @@ import fractions
 import io
 import re
 import string
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
+from typing import Any
+
+from harness.data.source import child_nodes, parse_source
 
 _SOURCE_LIMIT = 200_000  # characters
 
@@ -128,17 +131,17 @@ def is_plain_source(source: str) -> bool:
     if len(source) > _SOURCE_LIMIT:
         return False
     try:
-        tree = ast.parse(source)
-        _Look(_modules(tree)).see(tree, frozenset())
+        parsed = parse_source(source)
+        _Look(_modules(parsed.nodes)).see(parsed.tree, frozenset())
     except (_NotPlain, SyntaxError, ValueError, MemoryError, RecursionError):
         return False
     return True
 
 
-def _modules(tree: ast.AST) -> dict[str, set[str]]:
+def _modules(nodes: Sequence[ast.AST]) -> dict[str, set[str]]:
     """name: the modules that it stands for anywhere in the source."""
     names: dict[str, set[str]] = {}
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.Import):
             for alias in node.names:
                 if alias.name not in _MODULES or ("." in alias.name and alias.asname is None):
@@ -158,26 +161,26 @@ class _Look:
         self.modules = modules
 
     def see(self, node: ast.AST, own: frozenset[str]) -> None:
-        kind = type(node).__name__
-        if isinstance(node, (ast.operator, ast.unaryop, ast.boolop, ast.cmpop, ast.expr_context)):
+        kind = type(node)
+        if kind in _HARMLESS:
             return
-        if kind not in _SYNTAX:
+        if kind not in _KINDS:
             raise _NotPlain
-        check = getattr(self, "see_" + kind, None)
+        check = _CHECKS.get(kind)
         if check is not None:
-            check(node, own)
+            check(self, node, own)
         else:
             self.names(node)
-            self.all(ast.iter_child_nodes(node), own)
+            self.all(child_nodes(node), own)
 
     def all(self, nodes: Iterable[ast.AST | None], own: frozenset[str]) -> None:
         for node in nodes:
-            if node is not None:
+            if node is not None and type(node) not in _HARMLESS:
                 self.see(node, own)
 
     def names(self, node: ast.AST) -> None:
         """Names that a node binds may not be double underscored, nor hide a module."""
-        for field in ("name", "asname", "arg", "rest"):
+        for field in _KINDS[type(node)]:
             value = getattr(node, field, None)
             if isinstance(value, str) and (value.startswith("__") or self.binds_module(node, value)):
                 raise _NotPlain
@@ -238,6 +241,19 @@ class _Look:
         self.all([parameter.annotation for parameter in parameters], own)
         self.all([*arguments.defaults, *arguments.kw_defaults], own)
         return own | {parameter.arg for parameter in parameters}
+
+
+_OPERATORS = (ast.operator, ast.unaryop, ast.boolop, ast.cmpop, ast.expr_context)
+_HARMLESS = frozenset((ast.Constant, *(kind for family in _OPERATORS for kind in family.__subclasses__())))
+"""What neither names nor holds anything."""
+_KINDS = {
+    kind: tuple(field for field in ("name", "asname", "arg", "rest") if field in kind._fields)
+    for kind in (getattr(ast, name) for name in _SYNTAX if hasattr(ast, name))
+}
+"""The syntax that is known, and which of its fields bind a name."""
+_CHECKS: dict[type[ast.AST], Callable[[_Look, Any, frozenset[str]], None]] = {
+    kind: getattr(_Look, f"see_{kind.__name__}") for kind in _KINDS if hasattr(_Look, f"see_{kind.__name__}")
+}
 
 
 def _is_plain_template(node: ast.expr) -> bool:
