@@ -7,6 +7,7 @@ A build that was interrupted goes on there, and ends with the same bytes as an u
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -35,6 +36,10 @@ from harness.sandbox import Sandbox, SandboxConfig
 MAX_ATTEMPTS = 50
 """Tries for one environment: what fails its audit is drawn again. More would hide a broken generator."""
 
+YOUNG = 100_000
+"""New objects before a process that makes environments looks for garbage: an environment is thousands of them, in trees
+and texts that refer to nothing that refers back to them."""
+
 GENERATORS: Mapping[int, Callable[[Spec], Stages]] = {
     1: first_procedural.run_stages,
     2: procedural.run_stages,
@@ -62,6 +67,8 @@ def _start_worker() -> None:
     global _sandbox
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process of a terminal; the parent's is enough
     _sandbox = Sandbox(SandboxConfig(workers=1))
+    gc.freeze()  # what is imported stays
+    gc.set_threshold(YOUNG)
 
 
 def build_environment_record(spec: Spec, keep: bool = False) -> BuiltEnvironment:

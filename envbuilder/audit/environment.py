@@ -78,9 +78,13 @@ class ObservedEnvironment:
         return {tool.name: tool for tool in self.sample.tools}
 
     @cached_property
+    def told(self) -> tuple[AuditedHop, ...]:
+        return _hops(self.sample)
+
+    @cached_property
     def hops(self) -> tuple[AuditedHop, ...]:
         """By sub_questions where they can be used, else by unsolved_set."""
-        return _hops(self.sample) or tuple(
+        return self.told or tuple(
             AuditedHop(name, answer, None)
             for name, answers in self.sample.gold.sub_answers.items()
             for answer in answers
@@ -91,8 +95,13 @@ class ObservedEnvironment:
         return tuple(_public(self.sample))
 
     @cached_property
+    def judged(self) -> tuple[tuple[int | None, ...], tuple[strict.Reason | None, ...]]:
+        """What each gold call solves by the strict rule, and why one solves nothing."""
+        return strict.solves_and_reasons(self.gold, self.sample.gold.sub_answers)
+
+    @property
     def solves(self) -> tuple[int | None, ...]:
-        return strict.solves(self.gold, self.sample.gold.sub_answers)
+        return self.judged[0]
 
     @cached_property
     def stopped(self) -> frozenset[str]:
@@ -102,7 +111,7 @@ class ObservedEnvironment:
     def hop_of(self, index: int) -> int | None:
         """Which hop the gold call with this index is for: as the record says, else by what it solves."""
         told = (self.sample.gold.calls or ())[index].solves
-        if told is not None and _hops(self.sample):
+        if told is not None and self.told:
             return told if 0 <= told < len(self.hops) else None
         position, name = self.solves[index], self.gold[index].call.name
         if position is None:
@@ -161,13 +170,19 @@ def _leaves(text: str) -> tuple[Leaf, ...]:
     return tuple(leaves(text))
 
 
+@lru_cache(maxsize=4096)
+def _leaf(text: str) -> Leaf:
+    """What a name, a description or an argument says: the same words come again in many tools and environments."""
+    return leaf(text)
+
+
 def solves_answer(record: CallRecord, answer: str) -> bool:
     """Whether a call alone would be credited with an answer of its tool by the strict rule."""
     return strict.solves([record], {record.call.name: [answer]}) == (0,)
 
 
 def _in_arguments(record: CallRecord, answer: str) -> bool:
-    return mentions(map(leaf, iter_scalars(record.call.arguments)), answer)
+    return mentions(map(_leaf, iter_scalars(record.call.arguments)), answer)
 
 
 def _public(sample: Sample) -> Iterator[Public]:
@@ -180,7 +195,7 @@ def _public(sample: Sample) -> Iterator[Public]:
 
 
 def _told_by(check: str, where: str, text: str) -> Public:
-    return Public(check, where, text, leaf(text))
+    return Public(check, where, text, _leaf(text))
 
 
 def _public_schema(schema: JSONObject, where: str, name: str, depth: int = 0) -> Iterator[Public]:
@@ -207,7 +222,7 @@ def _still(seen: ObservedEnvironment) -> Iterator[Finding]:
 
 def _solvable(seen: ObservedEnvironment) -> Iterator[Finding]:
     gold = seen.sample.gold
-    if seen.sample.metadata.get("sub_questions") and not _hops(seen.sample):
+    if seen.sample.metadata.get("sub_questions") and not seen.told:
         yield make_finding(
             "mismatch", "sub_questions", "their tools, answers or dependencies are not those of unsolved_set"
         )
@@ -215,8 +230,7 @@ def _solvable(seen: ObservedEnvironment) -> Iterator[Finding]:
         yield make_finding("no_gold", "gold_calls", "the record has none")
         return
     by_paper = paper.solves(seen.gold, gold.sub_answers)
-    reasons = strict.reject_reasons(seen.gold, gold.sub_answers)
-    for index, (record, reason) in enumerate(zip(seen.gold, reasons, strict=True)):
+    for index, (record, reason) in enumerate(zip(seen.gold, seen.judged[1], strict=True)):
         where = f"gold call {index}, {record.call.name}"
         if reason is not None:
             yield make_finding("unsolvable", where, f"{reason}: {_short(record.output)}")
@@ -259,9 +273,11 @@ def _told(seen: ObservedEnvironment) -> Iterator[Finding]:
 
 
 def _by_default(seen: ObservedEnvironment) -> Iterator[Finding]:
+    answers = dict.fromkeys((hop.tool, hop.answer) for hop in seen.hops)
     for record in seen.defaults:
-        for tool, answer in dict.fromkeys((hop.tool, hop.answer) for hop in seen.hops):
-            if mentions(all_leaves(record.output), answer) and not _in_arguments(record, answer):
+        output = all_leaves(record.output)
+        for tool, answer in answers:
+            if mentions(output, answer) and not _in_arguments(record, answer):
                 whose = "its own" if tool == record.call.name else f"{tool}'s"
                 yield make_finding(
                     "leak_default", record.call.name, f"states {whose} {answer!r}: {_short(record.output)}"

@@ -132,22 +132,22 @@ def is_plain_source(source: str) -> bool:
         return False
     try:
         parsed = parse_source(source)
-        _Look(_modules(parsed.nodes)).see(parsed.tree, frozenset())
+        _Look(_modules(parsed.imports)).see(parsed.tree, frozenset())
     except (_NotPlain, SyntaxError, ValueError, MemoryError, RecursionError):
         return False
     return True
 
 
-def _modules(nodes: Sequence[ast.AST]) -> dict[str, set[str]]:
+def _modules(imports: Sequence[ast.Import | ast.ImportFrom]) -> dict[str, set[str]]:
     """name: the modules that it stands for anywhere in the source."""
     names: dict[str, set[str]] = {}
-    for node in nodes:
+    for node in imports:
         if isinstance(node, ast.Import):
             for alias in node.names:
                 if alias.name not in _MODULES or ("." in alias.name and alias.asname is None):
                     raise _NotPlain
                 names.setdefault(alias.asname or alias.name, set()).add(alias.name)
-        elif isinstance(node, ast.ImportFrom):
+        else:
             known = _MODULES.get(node.module or "", frozenset())
             if node.level or any(alias.name not in known for alias in node.names):
                 raise _NotPlain

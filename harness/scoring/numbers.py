@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from datetime import date
+from functools import lru_cache
 
 MAX_PLAIN_ZEROS = 50  # numbers with more zeros than this are written with an exponent, so 1e999999999 stays short
 MAX_EXPONENT_DIGITS = 18  # a longer exponent is left as it was written
@@ -127,6 +128,7 @@ def _day(year: int, month: int, day: int) -> str | None:
         return None
 
 
+@lru_cache(maxsize=4096)
 def month_of(word: str) -> str | None:
     """The number of a month that is written out: "05" for may."""
     named = re.fullmatch(MONTH, word) and (len(word) > 3 or word == "may")

@@ -235,7 +235,7 @@ def runs(phrase: Phrase, one: Leaf) -> Iterator[tuple[int, int]]:
     first, size = wanted[0], len(wanted)
     if len(found) < size or (phrase.is_whole and len(found) != size):
         return
-    loose = first[0] in "#@" or first.isalpha()  # a number may be rounded, a month or year be part of a date
+    loose = first[0] in "#@" or month_of(first) is not None  # a number may be rounded, a month or year part of a date
     if first not in found and not (loose and any(token[0] == "@" or is_long(token) for token in found)):
         return
     for start in range(len(found) - size + 1):
@@ -245,7 +245,8 @@ def runs(phrase: Phrase, one: Leaf) -> Iterator[tuple[int, int]]:
 
 def _in_leaf(phrase: Phrase, one: Leaf, claimed: bool, own_name: bool = False) -> bool:
     if not claimed:
-        return any(True for _ in runs(phrase._replace(is_whole=False), one))
+        phrase = phrase._replace(is_whole=False) if phrase.is_whole else phrase
+        return next(runs(phrase, one), None) is not None
     return not phrase.is_bare and any(_is_stated(phrase, one, start, end, own_name) for start, end in runs(phrase, one))
 
 
@@ -337,6 +338,8 @@ def _joined_in(phrase: Phrase, one: Leaf, claimed: bool) -> bool:
     letters = "".join(phrase.tokens)
     if len(letters) < _SHORTEST_JOINED or not letters.isalpha() or phrase.with_articles:
         return False
+    if letters not in "".join(one.tokens):
+        return False
     text, starts, ends = _letters(one)
     place = text.find(letters)
     while place >= 0:
@@ -371,6 +374,8 @@ def _lasts(phrase: Phrase, one: Leaf) -> bool:
 
 
 def _seconds(tokens: Tokens) -> int | None:
+    if tokens[:1] and tokens[0][0] != "#" and tokens[0] != "and":
+        return None  # most texts
     kept = tuple(token for token in tokens if token != "and")
     if not kept or len(kept) % 2 or len(kept) > 8:
         return None

@@ -40,12 +40,20 @@ def solves(calls: Sequence[CallRecord], sub_answers: Mapping[str, Sequence[str]]
 
 def reject_reasons(calls: Sequence[CallRecord], sub_answers: Mapping[str, Sequence[str]]) -> tuple[Reason | None, ...]:
     """For each call, why it solves nothing, or None where it solves. With several sub-answers: the nearest miss."""
+    return solves_and_reasons(calls, sub_answers)[1]
+
+
+def solves_and_reasons(
+    calls: Sequence[CallRecord], sub_answers: Mapping[str, Sequence[str]]
+) -> tuple[tuple[int | None, ...], tuple[Reason | None, ...]]:
+    """Both at once, for whoever wants both."""
     findings = _findings(calls, sub_answers)
     solved = _match(calls, [_candidates(finding) for finding in findings], sub_answers)
-    return tuple(
+    reasons = tuple(
         None if position is not None else ("taken" if isinstance(finding, tuple) else finding)
         for finding, position in zip(findings, solved, strict=True)
     )
+    return solved, reasons
 
 
 # --- one call ----------------------------------------------------------------------------------------------------
