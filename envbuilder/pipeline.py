@@ -19,11 +19,11 @@ from itertools import count, islice
 from multiprocessing import get_context
 from pathlib import Path
 
-from envbuilder.audit.corpus import CorpusAudit
+from envbuilder.audit.corpus import CorpusAudit, Look, look_at
 from envbuilder.audit.environment import audit_environment
 from envbuilder.generation1.stages import procedural as first_procedural
 from envbuilder.plan import BuildPlan, BuildReport
-from envbuilder.records import JSONObject, Stages, environment_record, stage_to_json
+from envbuilder.records import DeployedToolset, JSONObject, Scenario, Stages, Toolset, environment_record, stage_to_json
 from envbuilder.spec import Spec
 from envbuilder.stages import procedural
 from harness.console.progress import ProgressBar
@@ -32,6 +32,7 @@ from harness.data.records import sample_from_record
 from harness.errors import HarnessError, UsageError
 from harness.runs.directory import RecordAppender
 from harness.sandbox import Sandbox, SandboxConfig
+from harness.types import Sample
 
 MAX_ATTEMPTS = 50
 """Tries for one environment: what fails its audit is drawn again. More would hide a broken generator."""
@@ -49,12 +50,13 @@ STAGES = ("1-scenario", "2-documents", "3-integration", "4-scaling", "5-deployme
 
 @dataclass(frozen=True)
 class BuiltEnvironment:
-    """An environment that passed: what each stage made, if that is wanted, and the checks that earlier attempts
-    failed."""
+    """An environment that passed: its record, what is compared with others, lines of JSON of what each stage made, if
+    that is wanted, and the checks that earlier attempts failed."""
 
     spec: Spec
     record: JSONObject
-    stages: tuple[JSONObject, ...]
+    look: Look
+    stages: tuple[str, ...]
     failed: tuple[str, ...]
 
 
@@ -82,10 +84,14 @@ def build_environment_record(spec: Spec, keep: bool = False) -> BuiltEnvironment
             failed["nothing fits"] += 1
             continue
         record = environment_record(stages[-1], spec.split)
-        faults = _faults(record, spec.index)
-        if not faults:
-            kept = tuple(stage_to_json(stage) for stage in stages) if keep else ()
-            return BuiltEnvironment(drawn, record, kept, tuple(failed.elements()))
+        try:
+            sample = sample_from_record(record, spec.index, record["id"])
+        except UsageError:
+            failed["record"] += 1
+            continue
+        if not (faults := _faults(sample)):
+            kept = tuple(_stage_line(spec.index, stage) for stage in stages) if keep else ()
+            return BuiltEnvironment(drawn, record, look_at(sample), kept, tuple(failed.elements()))
         failed.update(faults)
     raise HarnessError(
         f"{MAX_ATTEMPTS} attempts at environment {spec.index} ({spec.kind}) failed: {dict(failed)}; this is a fault of "
@@ -93,15 +99,15 @@ def build_environment_record(spec: Spec, keep: bool = False) -> BuiltEnvironment
     )
 
 
-def _faults(record: JSONObject, line: int) -> set[str]:
-    """The fatal checks that an environment fails; "record" for one that cannot even be read."""
+def _faults(sample: Sample) -> set[str]:
+    """The fatal checks that an environment fails."""
     assert _sandbox is not None
-    try:
-        sample = sample_from_record(record, line, record["id"])
-    except UsageError:
-        return {"record"}
     with _sandbox.episode() as tools:
         return {finding.check for finding in audit_environment(sample, tools) if finding.fatal}
+
+
+def _stage_line(index: int, stage: Scenario | Toolset | DeployedToolset) -> str:
+    return json.dumps({"index": index, **stage_to_json(stage)}, ensure_ascii=False) + "\n"
 
 
 # --- a whole build -----------------------------------------------------------------------------------------------
@@ -205,7 +211,7 @@ class _Pool:
                 waiting.append(self._submit(plan.spec(following)))
             made = waiting.pop(0).result()
             for attempt in count(made.spec.attempt + 1):
-                if corpus.add_unless_duplicate(sample_from_record(made.record, index, made.record["id"])):
+                if corpus.add_unless_duplicate(made.look):
                     break
                 report.refused["duplicate"] += 1
                 made = self._submit(plan.spec(index, attempt)).result()
@@ -224,4 +230,4 @@ def _keep(folder: Path, made: BuiltEnvironment) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name, stage in zip(STAGES, made.stages, strict=True):
         with (folder / f"{name}.jsonl").open("a", encoding="utf-8") as lines:
-            lines.write(json.dumps({"index": made.spec.index, **stage}, ensure_ascii=False) + "\n")
+            lines.write(stage)

@@ -11,7 +11,8 @@ from __future__ import annotations
 import random
 import re
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Literal, NamedTuple
 
@@ -68,15 +69,14 @@ class CorpusAudit:
     def add(self, sample: Sample, source: str = "") -> list[Finding]:
         """Takes a sample in, and says what it shares with those before it. `source`: its file or task, which also
         stands for its split where the record names none."""
-        look = _Look(sample, source)
+        look = look_at(sample, source, self._names_apart)
         found = list(self._compared(look))
         self._keep(look)
         self._found += [(look.place.label, one) for one in found]
         return found
 
-    def add_unless_duplicate(self, sample: Sample, source: str = "") -> bool:
-        """Takes a sample in if it repeats nothing fatal; else leaves everything as it was."""
-        look = _Look(sample, source)
+    def add_unless_duplicate(self, look: Look) -> bool:
+        """Takes in what was seen of a sample if it repeats nothing fatal; else leaves everything as it was."""
         if any(one.fatal for one in self._compared(look)):
             return False
         self._keep(look)
@@ -86,7 +86,7 @@ class CorpusAudit:
         """All that `add` found, each with the label of the later environment."""
         return list(self._found)
 
-    def _keep(self, look: _Look) -> None:
+    def _keep(self, look: Look) -> None:
         number = len(self._places)
         self._places.append(look.place)
         self._runs.append(look.runs)
@@ -96,11 +96,10 @@ class CorpusAudit:
         self._worlds.setdefault(look.world, number)
         for code in look.codes.values():
             self._codes.setdefault(code, number)
-        if self._names_apart:
-            for name in look.names:
-                self._names.setdefault(_hash(name.casefold()), number)
+        for name in look.names:
+            self._names.setdefault(_hash(name.casefold()), number)
 
-    def _compared(self, look: _Look) -> Iterator[Finding]:
+    def _compared(self, look: Look) -> Iterator[Finding]:
         same = self._questions.get(look.question)
         if same is not None:
             yield make_finding("duplicate_question", self._places[same].label, _short(look.text))
@@ -108,15 +107,14 @@ class CorpusAudit:
             yield from self._near(look)
         world = self._worlds.get(look.world) if look.world else None
         if world is not None and self._places[world].split != look.place.split:
-            yield make_finding("shared_world", self._of(world), f"world {look.sample.metadata['world']!r}")
+            yield make_finding("shared_world", self._of(world), f"world {look.world_name!r}")
         for name, code in look.codes.items():
             if (other := self._codes.get(code)) is not None:
                 apart = self._places[other].split != look.place.split
                 yield make_finding("shared_code" if apart else "duplicate_code", self._of(other), f"the tool {name}")
-        if self._names_apart:
-            yield from self._shared_names(look)
+        yield from self._shared_names(look)
 
-    def _near(self, look: _Look) -> Iterator[Finding]:
+    def _near(self, look: Look) -> Iterator[Finding]:
         own = set(look.runs)
         for number in sorted({number for band in look.bands for number in self._bands.get(band, ())}):
             common = len(own.intersection(self._runs[number]))
@@ -127,7 +125,7 @@ class CorpusAudit:
                 )
                 return
 
-    def _shared_names(self, look: _Look) -> Iterator[Finding]:
+    def _shared_names(self, look: Look) -> Iterator[Finding]:
         for name in sorted(look.names):
             other = self._names.get(_hash(name.casefold()))
             if other is not None and self._places[other].split != look.place.split:
@@ -138,27 +136,40 @@ class CorpusAudit:
         return f"{place.label} ({place.split})"
 
 
-class _Look:
-    """One sample's hashes."""
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What is compared of a sample: texts of its own, and hashes. It is made wherever the sample is, once."""
 
-    def __init__(self, sample: Sample, source: str) -> None:
-        self.sample = sample
-        self.place = _Place(
-            str(sample.metadata.get("split") or source), f"{source}/{sample.id}" if source else sample.id
-        )
-        self.text = bare_question(sample)
-        words = WORD.findall(self.text.casefold())
-        self.question = _hash(" ".join(words))
-        runs = {_hash(" ".join(words[start : start + RUN])) for start in range(max(1, len(words) - RUN + 1))}
-        self.runs = array("Q", sorted(runs))
-        self.bands = _bands(self.runs)
-        world = sample.metadata.get("world")
-        self.world = _hash(str(world)) if world is not None else 0
-        self.codes = {name: _hash(sample.codes[name]) for name in _with_facts(sample)}
+    place: _Place
+    text: str
+    question: int
+    runs: array[int]
+    bands: tuple[int, ...]
+    world: int
+    world_name: str
+    codes: Mapping[str, int]
+    names: frozenset[str]
+    """Those of its entities, where splits are to share none."""
 
-    @property
-    def names(self) -> set[str]:
-        return entity_names(self.sample)
+
+def look_at(sample: Sample, source: str = "", with_names: bool = False) -> Look:
+    """What a CorpusAudit keeps of a sample. `source`: as for its `add`."""
+    text = bare_question(sample)
+    words = WORD.findall(text.casefold())
+    runs = {_hash(" ".join(words[start : start + RUN])) for start in range(max(1, len(words) - RUN + 1))}
+    in_order = array("Q", sorted(runs))
+    world = sample.metadata.get("world")
+    return Look(
+        place=_Place(str(sample.metadata.get("split") or source), f"{source}/{sample.id}" if source else sample.id),
+        text=text,
+        question=_hash(" ".join(words)),
+        runs=in_order,
+        bands=tuple(_bands(in_order)),
+        world=_hash(str(world)) if world is not None else 0,
+        world_name=str(world),
+        codes={name: _hash(sample.codes[name]) for name in _with_facts(sample)},
+        names=frozenset(entity_names(sample)) if with_names else frozenset(),
+    )
 
 
 def bare_question(sample: Sample) -> str:

@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from envbuilder.audit.corpus import CorpusAudit
+from envbuilder.audit.corpus import CorpusAudit, look_at
 from envbuilder.audit.environment import audit_environment
 from envbuilder.model import (
     TOPICS,
@@ -134,7 +134,7 @@ def _accepted(
             found = {one.check: one for one in audit_environment(sample, tools) if one.fatal}
         report.text += "".join(f"\nenvironment {line}, audit: {one.where}: {one.detail}" for one in found.values())
         fatal = set(found)
-        if not fatal and not corpus.add_unless_duplicate(sample):
+        if not fatal and not corpus.add_unless_duplicate(look_at(sample)):
             fatal = {"duplicate"}
         report.refused.update(f"audit: {check}" for check in fatal)
         if not fatal:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from builders import COUNTER, sample
 
-from envbuilder.audit.corpus import CorpusAudit, bare_question, entity_names
+from envbuilder.audit.corpus import CorpusAudit, bare_question, entity_names, look_at
 from harness.types import Message, Sample
 
 QUESTION = (
@@ -95,9 +95,9 @@ def test_the_file_stands_for_a_split_that_is_not_named():
 
 def test_what_is_not_accepted_leaves_no_trace():
     corpus = CorpusAudit()
-    assert corpus.add_unless_duplicate(one(1, QUESTION))
-    assert not corpus.add_unless_duplicate(one(2, QUESTION.replace("first time", "last time")))
-    assert corpus.add_unless_duplicate(replace(one(3), metadata={"world": "w2", "split": "test"}))
+    assert corpus.add_unless_duplicate(look_at(one(1, QUESTION)))
+    assert not corpus.add_unless_duplicate(look_at(one(2, QUESTION.replace("first time", "last time"))))
+    assert corpus.add_unless_duplicate(look_at(replace(one(3), metadata={"world": "w2", "split": "test"})))
     assert corpus.findings() == []
 
 
