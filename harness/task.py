@@ -21,6 +21,7 @@ def environment_task(
     columns: Mapping[str, tuple[str, ...]] | None = None,
     description: str = "",
     source: str = "",
+    size: int | None = None,
 ) -> Task:
     """A task whose samples carry tools and code, scored by the strict verifier and the paper's rule side by side."""
     return Task(
@@ -32,6 +33,7 @@ def environment_task(
         columns=columns or {},
         description=description,
         source=source,
+        size=size,
     )
 
 

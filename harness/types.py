@@ -404,6 +404,8 @@ class Task:
     version: int = 1
     """Which of the task's sets of samples: NAME is the highest that is registered, NAME@1 the first. Records and keys
     hold the name alone, because the samples' fingerprint stands beside it."""
+    size: int | None = None
+    """How many samples `load` gives, where that is known without it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,9 @@ SCENARIOS = {
     "parallel_multi_hop": "two chains whose ends meet in a last, computing call",
 }
 
+EACH = 3
+"""Environments a scenario."""
+
 PROMPT = """\
 Every fact here is invented: look everything up with the tools, and take nothing from memory. If a call fails, read \
 what it says, correct the call and try again.
@@ -44,6 +47,7 @@ def tasks(data: Mapping[str, Path]) -> list[Task]:
             group="demo",
             description=description,
             source="hand-written, bundled",
+            size=EACH,
         )
         for scenario, description in SCENARIOS.items()
     ]

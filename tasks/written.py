@@ -18,6 +18,9 @@ from tasks.synthesised import FOLDER, SCENARIOS
 
 FAMILY = "written"
 PATH = FOLDER / "written@1.jsonl.xz"
+SHA256 = "bc0ee254b4226698e10718baacfe5e2e6c2f7a1d9c78910d6bba8a0208347c22"
+EACH = 10
+"""Environments a scenario."""
 
 
 def tasks(data: Mapping[str, Path]) -> list[Task]:
@@ -29,6 +32,7 @@ def tasks(data: Mapping[str, Path]) -> list[Task]:
             group=FAMILY,
             description=f"environments written by a strong model, {scenario.replace('_', ' ')}",
             source="harness build --generator MODEL --level paper, edited, bundled",
+            size=EACH,
         )
         for scenario in SCENARIOS
     ]
@@ -40,4 +44,4 @@ def _load(scenario: str) -> list[Sample]:
 
 @cache
 def _everything() -> list[Sample]:
-    return read_samples(PATH, FAMILY)
+    return read_samples(PATH, FAMILY, known=SHA256)

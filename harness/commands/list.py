@@ -68,6 +68,8 @@ def _globs(tasks: Sequence[Task]) -> list[str]:
 
 
 def _size(task: Task) -> str:
+    if task.size is not None:
+        return str(task.size)
     try:
         return str(len(task.load()))
     except MissingData:

@@ -10,6 +10,8 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from contextlib import closing
+from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,7 +20,7 @@ from harness.data.arguments import is_deeper_than
 from harness.data.files import read_rows
 from harness.data.messages import message_from_json
 from harness.data.schema import MessageJSON
-from harness.data.source import parse_source
+from harness.data.source import no_collection, parse_source
 from harness.errors import MissingData, UsageError
 from harness.types import Gold, GoldCall, Message, Sample, Tool
 
@@ -33,13 +35,16 @@ Reader = Callable[[Any, int, str], Sample]
 """From a row, its 0-based place and its name in errors to a sample."""
 
 
-def read_samples(path: Path, name: str | None = None, read: Reader | None = None) -> list[Sample]:
+def read_samples(
+    path: Path, name: str | None = None, read: Reader | None = None, known: str | None = None
+) -> list[Sample]:
     """All samples of a file, each made by `read` (default: sample_from_record). Raises MissingData where there is no
-    file, UsageError where one cannot be used."""
-    read = read or sample_from_record
+    file, UsageError where one cannot be used. `known`: the SHA-256 of a file that was checked when it was bundled, so
+    that the code in that one, and in no other, is not parsed again."""
     if not path.is_file():
         raise MissingData(f"{name or 'The task'} looked for its data at {path}, where there is no file.")
-    with closing(read_rows(path)) as rows:
+    read = read or partial(sample_from_record, parse=known is None or sha256(path.read_bytes()).hexdigest() != known)
+    with no_collection(), closing(read_rows(path)) as rows:
         samples = [read(record, line, f"{path}, record {line + 1}") for line, record in enumerate(rows)]
     if not samples:
         raise UsageError(f"{path} holds no records.")
@@ -51,15 +56,16 @@ def read_samples(path: Path, name: str | None = None, read: Reader | None = None
     return samples
 
 
-def sample_from_record(record: Any, line: int, where: str) -> Sample:
-    """A checked Sample. `line` is the 0-based row, `where` names the record in errors."""
+def sample_from_record(record: Any, line: int, where: str, parse: bool = True) -> Sample:
+    """A checked Sample. `line` is the 0-based row, `where` names the record in errors; `parse`: whether its code is
+    looked at, too."""
     if not isinstance(record, dict):
         raise UsageError(f"{where} is not a JSON object.")
     for name in REQUIRED:
         if record.get(name) is None:
             raise UsageError(f"{where} has no field {name!r}.")
     _refuse_unwritable(record, where)
-    codes = _codes(decode_field(record, "codes", where, dict), where)
+    codes = _codes(decode_field(record, "codes", where, dict), where, parse)
     tools = _tools(decode_field(record, "tools", where, list), where)
     for tool in tools:
         if tool.name not in codes:
@@ -148,10 +154,12 @@ def _tool(value: Any, where: str) -> Tool:
     return Tool(function["name"], str(function.get("description") or ""), parameters)
 
 
-def _codes(value: dict[str, Any], where: str) -> dict[str, str]:
+def _codes(value: dict[str, Any], where: str, parse: bool) -> dict[str, str]:
     for name, source in value.items():
         if not isinstance(source, str):
             raise UsageError(f"{where}: the code of {name!r} must be Python source text.")
+        if not parse:
+            continue
         try:
             parsed = parse_source(source)
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:

@@ -80,15 +80,15 @@ _FIELDS: dict[type[ast.AST], tuple[str, ...]] = {
 
 
 def _parse(source: str) -> ast.Module:
-    with warnings.catch_warnings(), _no_collection():
+    with warnings.catch_warnings(), no_collection():
         warnings.simplefilter("ignore")  # that its author wrote "\d" without an r is no concern of a reader's
         return ast.parse(source)
 
 
 @contextmanager
-def _no_collection() -> Iterator[None]:
-    """A tree is thousands of new objects that are all alive: the collector would go through them again and again, for
-    more than half of the time."""
+def no_collection() -> Iterator[None]:
+    """For what makes thousands of objects that are all alive, such as a tree: the collector would go through them again
+    and again, for more than half of the time."""
     collects = gc.isenabled()
     gc.disable()
     try:
