@@ -94,6 +94,11 @@ class ObservedEnvironment:
     def public(self) -> tuple[Public, ...]:
         return tuple(_public(self.sample))
 
+    def told_before(self, text: str) -> Iterator[Public]:
+        """Where the model can read a text before its first call."""
+        if mentions((public.leaf for public in self.public), text):  # of all at once: most texts stand nowhere
+            yield from (public for public in self.public if mentions((public.leaf,), text))
+
     @cached_property
     def judged(self) -> tuple[tuple[int | None, ...], tuple[strict.Reason | None, ...]]:
         """What each gold call solves by the strict rule, and why one solves nothing."""
@@ -267,9 +272,8 @@ def _told(seen: ObservedEnvironment) -> Iterator[Finding]:
     text = "\n".join(public.text for public in seen.public).casefold().replace(",", "")
     for answer in dict.fromkeys(hop.answer for hop in seen.hops):
         begin = answer.casefold().replace(",", "")[:BEGIN]
-        for public in seen.public if len(begin) < BEGIN or begin in text else ():
-            if mentions((public.leaf,), answer):
-                yield make_finding(public.check, public.where, f"states {answer!r}")
+        for public in seen.told_before(answer) if len(begin) < BEGIN or begin in text else ():
+            yield make_finding(public.check, public.where, f"states {answer!r}")
 
 
 def _by_default(seen: ObservedEnvironment) -> Iterator[Finding]:
@@ -323,7 +327,7 @@ def _link(
     if not linked:
         yield make_finding("order", where, f"its gold arguments take nothing from hop {earlier}, {before!r}")
         return
-    sources = {value: next((p for p in seen.public if mentions((p.leaf,), value)), None) for value in linked}
+    sources = {value: next(seen.told_before(value), None) for value in linked}
     if all(sources.values()):
         value, public = next(iter(sources.items()))
         place = public.where if public else ""
