@@ -18,10 +18,10 @@ from typing import Any, Literal, TypeVar, cast
 from harness.data import jsonio
 from harness.data.schema import Record
 from harness.errors import UsageError
-from harness.evaluation.evaluate import evaluate as play_plan
+from harness.evaluation.evaluate import play_run
 from harness.evaluation.plan import Plan, Player, plan_tasks, sources_of, switch_of
 from harness.evaluation.rescore import score_anew
-from harness.evaluation.run import Run, read_run
+from harness.evaluation.run import Run, finished_run, read_run
 from harness.models import ModelOptions, expand_names, load_models
 from harness.models.api.wire import assign_call_ids
 from harness.models.base import adapt_model
@@ -101,8 +101,8 @@ def evaluate(
         if isinstance(model, str):
             ours.callback(loaded.close)
         player = Player(loaded, jail, concurrency, REDACT)
-        _outside_loops(lambda: play_plan(plan, player, Path(out), resume, watch))
-    return read_run(out)
+        played = _outside_loops(lambda: play_run(plan, player, Path(out), resume, watch))
+    return finished_run(played.directory, played.results, played.summary)
 
 
 def play(

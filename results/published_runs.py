@@ -62,7 +62,8 @@ def add_run(run: Path, name: str, command: str, folder: Path = FOLDER) -> None:
     manifest = jsonio.parse_json((run / "manifest.json").read_bytes())
     jsonio.write_json(target / "manifest.json", {**manifest, "sources": _without_places(manifest["sources"])})
     shutil.copyfile(run / "summary.json", target / "summary.json")
-    (target / PACKED_SAMPLES).write_bytes(pack_records(RunDirectory.open(run).content()))
+    with RunDirectory.open(run).open_samples() as samples:
+        (target / PACKED_SAMPLES).write_bytes(pack_records(samples.read()))
     (target / COMMAND).write_text(command + "\n", encoding="utf-8")
 
 

@@ -18,7 +18,7 @@ from harness.errors import UsageError
 from harness.evaluation.run import Run, name_run
 from harness.runs.claims import LOCK_FILE
 from harness.runs.directory import RUN_SCHEMA, RunDirectory
-from harness.runs.summary import summarise_run
+from harness.runs.summary import summarise_results
 
 __all__ = ["Run", "find_runs", "read_run", "read_runs"]
 
@@ -79,13 +79,13 @@ def read_run(path: Path, unfinished: bool = False) -> Run:
     takes a run without a summary.json that can be read too, and says so in its remarks."""
     directory = RunDirectory.open(path)
     stored = _stored(directory, unfinished)
-    records = directory.read_records()
-    summary = summarise_run(directory.manifest, records)
-    if not records:
+    results = directory.read_results()
+    summary = summarise_results(directory.manifest, results)
+    if not results:
         raise UsageError(f"nothing of {path} has been played yet; go on with the run by --resume.")
-    incomplete = _incomplete(path, stored, len(records), directory.planned_episodes)
+    incomplete = _incomplete(path, stored, len(results), directory.planned_episodes)
     remark = incomplete or _disagreement(directory, stored, summary)
-    return name_run(directory, records, summary, [remark] if remark else [])
+    return name_run(directory, results, summary, [remark] if remark else [])
 
 
 def _stored(directory: RunDirectory, unfinished: bool) -> Summary | str:

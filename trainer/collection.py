@@ -50,7 +50,7 @@ def check_plan(plan: Plan, data: Mapping[str, Path]) -> None:
 
 def has_episodes(out: Path) -> bool:
     """Whether anything was played: a run whose endpoint accepted nothing has said so already."""
-    return bool(RunDirectory.open(out).read_attempts())
+    return any(True for _ in RunDirectory.open(out).stream_attempts())
 
 
 def write_prompts(out: Path, plan: Plan, rule: SolveRule, filters: PrefixFilter, format: Format) -> int:
@@ -79,7 +79,7 @@ def write_prompts(out: Path, plan: Plan, rule: SolveRule, filters: PrefixFilter,
 def cut_run(directory: RunDirectory, plan: Plan, rule: SolveRule) -> Iterator[Prefix]:
     """Every prefix of every episode of a run, in (task, sample, epoch, turn) order."""
     samples = {(task, sample.id): sample for task, chosen in plan.samples.items() for sample in chosen}
-    for record in directory.read_records():
+    for record in directory.stream_records(directory.read_results()):
         sample = samples[record["task"], record["sample"]]
         yield from cut_prefixes(record["task"], sample, to_trajectory(record), record["epoch"], rule)
 

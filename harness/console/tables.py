@@ -8,9 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from tabulate import tabulate
 
-from harness.data.schema import MetricJSON, Record, Summary, SummaryEntry
+from harness.data.schema import MetricJSON, Summary, SummaryEntry
 from harness.metrics import HEADLINE, find_metric, shown_in
 from harness.runs import averages
+from harness.runs.results import EpisodeResult
 from harness.runs.summary import PASS_METRIC, heeded_reasoning
 from harness.types import FAILED_OUTCOMES
 
@@ -224,15 +225,15 @@ def _alignment(found: TableRows) -> tuple[str, ...]:
     )
 
 
-def describe_failures(records: Iterable[Record]) -> list[str]:
+def describe_failures(results: Iterable[EpisodeResult]) -> list[str]:
     """How episodes ended otherwise than ok: a line for every outcome and reason, with one error in full."""
     counts: Counter[tuple[str, str]] = Counter()
     errors: dict[tuple[str, str], str] = {}
-    for record in records:
-        if record["outcome"] != "ok":
-            end = record["outcome"], record["stop"]
+    for result in results:
+        if result.outcome != "ok":
+            end = result.outcome, result.stop
             counts[end] += 1
-            errors.setdefault(end, record["error"] or "")
+            errors.setdefault(end, result.error or "")
     return [
         f"{count} {outcome} ({stop})" + (f", for example: {errors[outcome, stop]}" if errors[outcome, stop] else "")
         for (outcome, stop), count in counts.most_common()

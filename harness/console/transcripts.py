@@ -14,6 +14,7 @@ from harness.data import jsonio
 from harness.data.schema import CallJSON, ReasoningJSON, Record
 from harness.metrics import ANSWERS, HEADLINE, RULES, shown_by_rule
 from harness.runs.record import to_trajectory
+from harness.runs.results import EpisodeResult
 from harness.scoring.strict import reject_reasons
 from harness.stops import stop_sentence
 from harness.types import CallStatus, Gold, Sample
@@ -42,20 +43,20 @@ BECAUSE = {
 """The strict verifier's reasons in words."""
 
 
-def format_episodes(records: Sequence[Record], headlines: Mapping[str, str]) -> str:
+def format_episodes(results: Sequence[EpisodeResult], headlines: Mapping[str, str]) -> str:
     """A row an episode. Tasks with a headline metric of their own, which have no Solve-F1, show that."""
     rows = [
         {
-            "task": record["task"],
-            "sample": record["sample"],
-            "epoch": record["epoch"],
-            "outcome": record["outcome"],
-            "stop": record["stop"],
-            **_headline(record["scores"], headlines[record["task"]]),
-            "calls": len(record["calls"]),
-            "error": (record["error"] or "")[:80],
+            "task": result.task,
+            "sample": result.sample,
+            "epoch": result.epoch,
+            "outcome": result.outcome,
+            "stop": result.stop,
+            **_headline(result.scores, headlines[result.task]),
+            "calls": result.calls,
+            "error": (result.error or "")[:80],
         }
-        for record in records
+        for result in results
     ]
     return tabulate(rows, headers="keys", disable_numparse=True)
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 LARGEST = 1e100
 """No number of a run is beyond it, so that sums of squares stay finite."""
@@ -36,10 +38,22 @@ def parse_json(text: str | bytes) -> Any:
 
 def write_atomically(path: Path, content: str | bytes) -> None:
     """The whole new file or the old one, also when the process is killed in between."""
+    with replace_file(path) as file:
+        # what others wrote may hold half a surrogate pair
+        file.write(content if isinstance(content, bytes) else content.encode("utf-8", "replace"))
+
+
+@contextmanager
+def replace_file(path: Path) -> Iterator[IO[bytes]]:
+    """A file to write in parts; it takes the place of `path` at the end, and leaves nothing behind on an error."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    # what others wrote may hold half a surrogate pair
-    temporary.write_bytes(content if isinstance(content, bytes) else content.encode("utf-8", "replace"))
-    temporary.replace(path)
+    try:
+        with temporary.open("wb") as file:
+            yield file
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -15,9 +15,9 @@ from pathlib import Path
 from harness.console.progress import ProgressBar, RunningScore
 from harness.console.tables import describe_failures, format_legend, format_table
 from harness.console.text import printable
-from harness.data.schema import Record, Summary
+from harness.data.schema import Summary
 from harness.errors import NothingAccepted, UsageError
-from harness.evaluation.evaluate import evaluate
+from harness.evaluation.evaluate import PlayedRun, play_run
 from harness.evaluation.first_reply import MAX_WAIT
 from harness.evaluation.manifest import make_manifest
 from harness.evaluation.plan import Plan, Player, switch_of
@@ -25,9 +25,10 @@ from harness.evaluation.versions import name_manifest, name_summary
 from harness.metrics import shown_in
 from harness.models import is_free
 from harness.redaction import Redactor
-from harness.runs.averages import compare_records
+from harness.runs.averages import compare_results
 from harness.runs.directory import RunDirectory
 from harness.runs.prices import Budget, Price
+from harness.runs.results import EpisodeResult
 from harness.runs.summary import heeded_reasoning
 from harness.sandbox import Sandbox, SandboxConfig
 from harness.types import Model, Reasoning, SimulatedUser
@@ -59,19 +60,19 @@ class Evaluation:
                 user.callback(self.user.model.close)
             runs = list(self._runs(sandbox))
             self._check(runs)
-            played: list[tuple[_PlannedRun, Summary]] = []
+            found: list[tuple[_PlannedRun, PlayedRun]] = []
             refused: Model | None = None
             for run, following in zip(runs, [*runs[1:], None], strict=True):
                 open_models.callback(run.player.model.close)
                 if run.player.model is not refused:
-                    summary = self._play(run)
-                    played += [] if summary is None else [(run, summary)]
-                    refused = run.player.model if summary is None else None
+                    played = self._play(run)
+                    found += [] if played is None else [(run, played)]
+                    refused = run.player.model if played is None else None
                 if following is None or following.player.model is not run.player.model:
                     open_models.close()  # a network makes room for the next one
                 if self.budget.limit_reached:
                     break
-        return self._report([run for run, _ in played], [summary for _, summary in played], len(runs)) if played else 1
+        return self._report([run for run, _ in found], [played for _, played in found], len(runs)) if found else 1
 
     def _runs(self, sandbox: Sandbox) -> Iterator[_PlannedRun]:
         several = len(self.models) > 1
@@ -104,13 +105,13 @@ class Evaluation:
         for run in runs:
             RunDirectory.check(run.path, make_manifest(run.plan, run.player), self.resume)
 
-    def _play(self, run: _PlannedRun) -> Summary | None:
+    def _play(self, run: _PlannedRun) -> PlayedRun | None:
         """None where the endpoint accepted nothing: its sentence is printed, and there is no score."""
         try:
             with ProgressBar("episode", self.quiet) as progress:
                 progress.begin(run.label, run.plan.episodes)
                 score = RunningScore(progress, run.plan.tasks[0].headline)
-                return evaluate(run.plan, run.player, run.path, self.resume, score)
+                return play_run(run.plan, run.player, run.path, self.resume, score)
         except NothingAccepted as error:
             said = f"{error} Nothing was scored; once that is mended, go on with the same "
             said += f"command and --resume --out {self.out}."
@@ -121,23 +122,19 @@ class Evaluation:
             print(printable(said), file=sys.stderr)
             raise
 
-    def _report(self, runs: Sequence[_PlannedRun], summaries: Sequence[Summary], planned: int) -> int:
-        directories = [RunDirectory.open(run.path) for run in runs]
-        played = [directory.read_records() for directory in directories]
-        shown = [name_summary(summary, d.manifest) for summary, d in zip(summaries, directories, strict=True)]
-        groups = [name_manifest(directory.manifest)["groups"] for directory in directories]
+    def _report(self, runs: Sequence[_PlannedRun], played: Sequence[PlayedRun], planned: int) -> int:
+        shown = [name_summary(one.summary, one.directory.manifest) for one in played]
+        groups = [name_manifest(one.directory.manifest)["groups"] for one in played]
         print(printable(format_table(shown, groups, by_task=len(runs) == 1)))
         print(printable(f"\n{format_legend(shown)}\n"))
-        for run, summary, records in zip(runs, summaries, played, strict=True):
-            for line in (*describe_failures(records), *_remarks(summary, records)):
+        for run, one in zip(runs, played, strict=True):
+            for line in (*describe_failures(one.results), *_remarks(one.summary, one.results)):
                 print(printable(f"{run.label}: {line}"))
-        for line in _differences(runs, directories, played):
+        for line in _differences(runs, played):
             print(printable(line))
         print(printable(f"Transcripts and scores: {self.out}" + ("/ (one directory a run)" if planned > 1 else "")))
-        complete = len(runs) == planned and all(
-            len(r) == d.planned_episodes for r, d in zip(played, directories, strict=True)
-        )
-        lost = any("infrastructure_error" in entry["outcomes"] for s in summaries for entry in s["tasks"].values())
+        complete = len(runs) == planned and all(one.is_complete for one in played)
+        lost = any("infrastructure_error" in entry["outcomes"] for s in shown for entry in s["tasks"].values())
         if self.budget.limit_reached:
             left = lost or not complete
             said = self._stopped() if left else f"Passed by the last episodes: {self.budget.limit_reached}."
@@ -174,7 +171,7 @@ class _PlannedRun:
         return self.player.model.name + ("" if mode == "default" else f" ({mode})")
 
 
-def _remarks(summary: Summary, records: Sequence[Record]) -> Iterator[str]:
+def _remarks(summary: Summary, results: Sequence[EpisodeResult]) -> Iterator[str]:
     """What a reader of the table should know besides: a switch that was not heeded, two parsers that disagree, cost."""
     seen = summary["reasoning_seen"]
     if heeded_reasoning(summary) is False:
@@ -183,9 +180,9 @@ def _remarks(summary: Summary, records: Sequence[Record]) -> Iterator[str]:
         if refused := seen.get("refused"):
             found = f"the endpoint refused the switch in {refused} of {seen['of']} episodes"
         yield f"WARNING: the reasoning switch was not heeded: {asked} was asked, and {found}"
-    noted = [record for record in records if record.get("notes")]
+    noted = [result for result in results if result.notes]
     if noted:
-        example = f"{noted[0]['sample']}, {noted[0]['notes'][0]}"
+        example = f"{noted[0].sample}, {noted[0].notes[0]}"
         yield f"{len(noted)} episodes with a remark on a turn, for example {example}"
     usage = summary["usage"]
     if usage["input_tokens"] or usage["output_tokens"]:
@@ -200,19 +197,17 @@ def _remarks(summary: Summary, records: Sequence[Record]) -> Iterator[str]:
         yield f"the simulated user {', '.join(user['model'])}: {kinds}{cost}"
 
 
-def _differences(
-    runs: Sequence[_PlannedRun], directories: Sequence[RunDirectory], played: Sequence[list[Record]]
-) -> Iterator[str]:
+def _differences(runs: Sequence[_PlannedRun], played: Sequence[PlayedRun]) -> Iterator[str]:
     """For every model that was played in two modes: the second minus the first on the same episodes."""
     usual = {metric.name: metric.heading for metric in shown_in("modes")}
     for index, (first, second) in enumerate(pairwise(runs)):
         if first.player.model is not second.player.model:
             continue
         parts = []
-        manifest = directories[index].manifest
+        manifest = played[index].directory.manifest
         own = sorted({task["headline"] for task in manifest["tasks"].values()} - usual.keys())
         for metric, heading in {**usual, **dict(zip(own, own, strict=True))}.items():
-            difference = compare_records(manifest, played[index], played[index + 1], metric)
+            difference = compare_results(manifest, played[index].results, played[index + 1].results, metric)
             if difference.value is not None:
                 between = "" if difference.ci95 is None else " [{:+.3f}, {:+.3f}]".format(*difference.ci95)
                 parts.append(f"{heading} {difference.value:+.3f}{between}")

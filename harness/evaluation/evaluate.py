@@ -6,8 +6,8 @@ An episode is written the moment it ends, so an interrupted run loses only the e
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import takewhile
 from pathlib import Path
 
@@ -21,10 +21,11 @@ from harness.evaluation.plan import Plan, Player
 from harness.models import is_free
 from harness.redaction import Redactor
 from harness.rollout import Episode, play_episode_async
-from harness.runs.directory import RecordAppender, RunDirectory, counted_records
+from harness.runs.directory import RecordAppender, RunDirectory
 from harness.runs.faults import find_record_fault
 from harness.runs.record import key_of, to_record
-from harness.runs.summary import summarise_run
+from harness.runs.results import EpisodeResult, counted_results, result_of
+from harness.runs.summary import summarise_results
 from harness.scoring.verdict import blame_task, score_trajectory
 from harness.stops import REFUSED_AT_THE_DOOR
 from harness.types import (
@@ -40,11 +41,31 @@ from harness.types import (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class PlayedRun:
+    """What a run holds when it ends: the results of its episodes, in order, and their summary."""
+
+    directory: RunDirectory
+    results: Sequence[EpisodeResult]
+    summary: Summary
+
+    @property
+    def is_complete(self) -> bool:
+        return len(self.results) == self.directory.planned_episodes
+
+
 def evaluate(
     plan: Plan, player: Player, out: Path, resume: bool = False, watch: Callable[[Record], None] = lambda record: None
 ) -> Summary:
-    """Plays what is missing in `out` and returns the summary, which is written if the run is complete. `watch` sees
-    each record, old ones first.
+    """The summary of `play_run`, which raises the same."""
+    return play_run(plan, player, out, resume, watch).summary
+
+
+def play_run(
+    plan: Plan, player: Player, out: Path, resume: bool = False, watch: Callable[[Record], None] = lambda record: None
+) -> PlayedRun:
+    """Plays what is missing in `out`, and writes the summary if the run is complete. `watch` sees each record, old ones
+    first.
 
     Raises UsageError for a directory that holds something else, KeyboardInterrupt when interrupted: what was played
     is kept, and the same call with `resume` goes on. A run that reached its budget ends incomplete. Raises
@@ -54,33 +75,47 @@ def evaluate(
     with RunDirectory.claim(out, manifest, resume) as run:
         if player.price is not None and run.manifest.get("price") != manifest["price"]:
             run.update_manifest(price=manifest["price"])  # what is known now, also of the episodes before
-        attempts = run.read_attempts()
-        for attempt in attempts:  # what failed and is played again was paid for too
-            player.budget.add(Usage(**attempt["usage"]), player.price)
-            player.budget.add(Usage(**attempt.get("user_usage", {})), player.user_price)
-        kept = {record["key"]: record for record in counted_records(attempts) if not _played_again(record)}
-        pending = []
-        for task, sample, epoch in plan:
-            key = _run_key(plan, run.manifest["identity"], task, sample.id, epoch)
-            if (record := kept.get(key_of(key))) is None:
-                pending.append((task, sample, key))
-            else:
-                watch(record)
-        if pending:
+        found: dict[str, EpisodeResult] = {}
+        for attempt in run.stream_attempts():  # what failed and is played again was paid for too
+            player.budget.add(attempt.usage, player.price)
+            player.budget.add(attempt.user_usage or Usage(), player.user_price)
+            found[attempt.key] = attempt
+        accepted = any(result.scores.get("turns") for result in found.values() if not _played_again(result))
+        if pending := _find_pending(plan, run, found, watch):
             run.summary_path.unlink(missing_ok=True)
             with RecordAppender(run.samples_path) as appender:
-                accepted = any(record["scores"].get("turns") for record in kept.values())
-                asyncio.run(_play_pending(pending, player, appender, watch, accepted))
-        records = run.read_records()
-        summary = summarise_run(run.manifest, records)
-        if len(records) == run.planned_episodes:
-            run.write_summary(summary)
-    return summary
+
+                def keep(record: Record) -> None:
+                    found[record["key"]] = result_of(record, appender.append(record))
+                    watch(record)
+
+                asyncio.run(_play_pending(pending, player, keep, accepted))
+        results = counted_results(found.values())
+        played = PlayedRun(run, results, summarise_results(run.manifest, results))
+        if played.is_complete:
+            run.write_summary(played.summary)
+    return played
 
 
-def _played_again(record: Record) -> bool:
+def _find_pending(
+    plan: Plan, run: RunDirectory, found: Mapping[str, EpisodeResult], watch: Callable[[Record], None]
+) -> list[tuple[Task, Sample, RunKey]]:
+    """What of the plan is to be played; `watch` sees the record of what is not."""
+    pending = []
+    with run.open_records() as read:
+        for task, sample, epoch in plan:
+            key = _run_key(plan, run.manifest["identity"], task, sample.id, epoch)
+            result = found.get(key_of(key))
+            if result is None or _played_again(result):
+                pending.append((task, sample, key))
+            else:
+                watch(read(result))
+    return pending
+
+
+def _played_again(result: EpisodeResult) -> bool:
     """What --resume plays once more: failures that say nothing about the model."""
-    return record["outcome"] == "infrastructure_error" or record["stop"] in REFUSED_AT_THE_DOOR
+    return result.outcome == "infrastructure_error" or result.stop in REFUSED_AT_THE_DOOR
 
 
 def _run_key(plan: Plan, identity: Identity, task: Task, sample: str, epoch: int) -> RunKey:
@@ -103,21 +138,15 @@ def _run_key(plan: Plan, identity: Identity, task: Task, sample: str, epoch: int
 async def _play_pending(
     pending: Sequence[tuple[Task, Sample, RunKey]],
     player: Player,
-    appender: RecordAppender,
-    watch: Callable[[Record], None],
+    keep: Callable[[Record], None],
     accepted: bool,
 ) -> None:
-    """Plays and records episodes until there are none left, or the budget is spent. `accepted`: the model's endpoint
-    has replied before; until it has, failures are held back."""
+    """Plays episodes until there are none left, or the budget is spent; each is given to `keep` when it ends.
+    `accepted`: the model's endpoint has replied before; until it has, failures are held back."""
     shared = replace(player, user=_side_by_side(player.user))
     free = is_free(player.model.name)
     first = FirstReply(player.model, player.max_wait, accepted) if player.model.remote else None
     held: list[Record] = []
-
-    def write(records: Sequence[Record]) -> None:
-        for record in records:
-            appender.append(record)
-            watch(record)
 
     async def play(item: tuple[Task, Sample, RunKey], model: Model) -> None:
         task, sample, key = item
@@ -130,7 +159,8 @@ async def _play_pending(
         if first is not None and first.undecided and record["outcome"] in FAILED_OUTCOMES:
             held.append(record)
         else:
-            write([*held, record])
+            for one in (*held, record):
+                keep(one)
             held.clear()
 
     affordable = takewhile(lambda _: not player.budget.limit_reached, pending)
@@ -139,7 +169,8 @@ async def _play_pending(
     await play_all(affordable, first or player.model, play, min(player.concurrency, len(pending)), others)
     if first is not None and held:
         first.check_accepted()
-        write(held)
+        for record in held:
+            keep(record)
 
 
 async def _play(task: Task, sample: Sample, key: RunKey, player: Player, model: Model) -> Trajectory:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from harness.console.tables import format_table
@@ -14,7 +14,8 @@ from harness.evaluation.versions import name_manifest, name_summary
 from harness.runs.claims import lock_directory
 from harness.runs.directory import RunDirectory
 from harness.runs.record import to_trajectory, with_verdict
-from harness.runs.summary import summarise_run
+from harness.runs.results import EpisodeResult, result_of
+from harness.runs.summary import summarise_results
 from harness.scoring import strict
 from harness.scoring.verdict import score_trajectory
 from harness.types import Task
@@ -31,11 +32,11 @@ def rescore_runs(paths: Sequence[Path]) -> None:
 
 
 def _rescore(directory: RunDirectory) -> None:
-    records = directory.read_records()
-    before = summarise_run(directory.manifest, records)
+    results = directory.read_results()
+    before = summarise_results(directory.manifest, results)
     after, rescored = score_anew(directory)
-    complete = len(records) == directory.planned_episodes
-    changed = sum(old["scores"] != new["scores"] for old, new in zip(records, rescored, strict=True))
+    complete = len(results) == directory.planned_episodes
+    changed = sum(old.scores != new.scores for old, new in zip(results, rescored, strict=True))
     labelled: list[Summary] = [
         {**before, "model": f"{before['model']} before"},
         {**after, "model": f"{after['model']} after"},
@@ -43,30 +44,35 @@ def _rescore(directory: RunDirectory) -> None:
     shown = [name_summary(summary, directory.manifest) for summary in labelled]
     print(printable(format_table(shown, [name_manifest(directory.manifest)["groups"]] * 2, by_task=False)))
     says = (
-        f"{directory.path}: {len(records)} episodes rescored with verifier version {strict.VERSION}; {changed} changed."
+        f"{directory.path}: {len(results)} episodes rescored with verifier version {strict.VERSION}; {changed} changed."
     )
     if not complete:
-        says += f" The run is not complete ({len(records)} of {directory.planned_episodes} episodes): "
+        says += f" The run is not complete ({len(results)} of {directory.planned_episodes} episodes): "
         says += "finish it with --resume."
     print(f"\n{printable(says)}")
 
 
-def score_anew(directory: RunDirectory, tasks: Sequence[Task] = ()) -> tuple[Summary, list[Record]]:
-    """Replaces the records of a run, and its summary where it is complete, inside `lock_directory`; returns both.
-    `tasks`: those that the run itself does not say where to find. Raises UsageError as `load_run_tasks` does, and where
-    nothing has been played: nothing is written then."""
-    if not (records := directory.read_records()):
+def score_anew(directory: RunDirectory, tasks: Sequence[Task] = ()) -> tuple[Summary, list[EpisodeResult]]:
+    """Replaces the records of a run, and its summary where it is complete, inside `lock_directory`; returns the summary
+    and what is kept of the records. `tasks`: those that the run itself does not say where to find. Raises UsageError as
+    `load_run_tasks` does, and where nothing has been played: nothing is written then."""
+    if not (results := directory.read_results()):
         raise UsageError(f"Nothing of {directory.path} has been played yet; there is nothing to score anew.")
     found = load_run_tasks(directory, tasks)
-    rescored = []
-    for record in records:
-        task, samples = found[record["task"]]
-        rescored.append(with_verdict(record, score_trajectory(task, samples[record["sample"]], to_trajectory(record))))
+    rescored: list[EpisodeResult] = []
+
+    def records() -> Iterator[Record]:
+        for record in directory.stream_records(results):
+            task, samples = found[record["task"]]
+            verdict = score_trajectory(task, samples[record["sample"]], to_trajectory(record))
+            scored = with_verdict(record, verdict)
+            rescored.append(result_of(scored))
+            yield scored
+
     identity: Identity = {**directory.manifest["identity"], "verifier": strict.VERSION}
     manifest: Manifest = {**directory.manifest, "identity": identity}
-    directory.summary_path.unlink(missing_ok=True)
-    directory.replace_records(manifest, rescored)
-    summary = summarise_run(manifest, rescored)
+    directory.replace_records(manifest, records())
+    summary = summarise_results(manifest, rescored)
     if len(rescored) == directory.planned_episodes:
         directory.write_summary(summary)
     return summary, rescored

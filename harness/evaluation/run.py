@@ -2,28 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from harness.console.tables import describe_failures, format_legend, format_reasoning, format_table
 from harness.data.schema import Manifest, Record, Summary
 from harness.errors import UsageError
-from harness.evaluation.versions import name_manifest, name_records, name_summary
+from harness.evaluation.versions import name_manifest, name_results, name_summary, name_tasks
 from harness.runs.directory import RunDirectory
-from harness.runs.summary import summarise_run
+from harness.runs.results import EpisodeResult
+from harness.runs.summary import summarise_results
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Run:
-    """A run as results show it: `summary` was made from `records`; `remarks` are sentences about what could not be
-    taken as it was. docs/runs.md has the fields of all three files. `print(run)` shows its table."""
+    """A run as results show it: `summary` was made from `results`, what is kept of its records; `remarks` are sentences
+    about what could not be taken as it was. docs/runs.md has the fields of all three files. `print(run)` shows its
+    table."""
 
-    path: Path
+    directory: RunDirectory
     manifest: Manifest
-    records: Sequence[Record]
+    results: Sequence[EpisodeResult]
     summary: Summary
     remarks: Sequence[str] = ()
+
+    @property
+    def path(self) -> Path:
+        return self.directory.path
+
+    @cached_property
+    def records(self) -> list[Record]:
+        """Every episode that counts, whole; read when they are first asked for, and kept."""
+        return list(self.stream_records())
+
+    def stream_records(self) -> Iterator[Record]:
+        """The same one by one, for runs that are larger than memory."""
+        with self.open_records() as read:
+            yield from map(read, self.results)
+
+    @contextmanager
+    def open_records(self) -> Iterator[Callable[[EpisodeResult], Record]]:
+        """Reads the record of a result. Raises UsageError as `RunDirectory.open_records` does."""
+        names = name_tasks(self.directory.manifest)
+        with self.directory.open_records() as read:
+
+            def read_named(result: EpisodeResult) -> Record:
+                record = read(result)
+                return {**record, "task": names[record["task"]]} if record["task"] in names else record
+
+            yield read_named
 
     @property
     def label(self) -> str:
@@ -44,29 +74,31 @@ class Run:
     def __str__(self) -> str:
         """The table, what its columns mean, and how episodes ended that ended badly."""
         return "\n".join(
-            [self.table(), "", format_legend([self.summary]), *describe_failures(self.records), *self.remarks]
+            [self.table(), "", format_legend([self.summary]), *describe_failures(self.results), *self.remarks]
         )
 
 
 def read_run(path: Path | str) -> Run:
     """A finished run. Raises UsageError where there is none, or where episodes are missing."""
     directory = RunDirectory.open(Path(path))
-    records = directory.read_records()
-    if len(records) < directory.planned_episodes:
+    results = directory.read_results()
+    return finished_run(directory, results, summarise_results(directory.manifest, results))
+
+
+def finished_run(directory: RunDirectory, results: Sequence[EpisodeResult], summary: Summary) -> Run:
+    """What was read or played, as a run. Raises UsageError where episodes are missing."""
+    if len(results) < directory.planned_episodes:
         raise UsageError(
-            f"{path} is not complete: {len(records):,} of its {directory.planned_episodes:,} episodes are there; go on "
-            "with it by `resume`."
+            f"{directory.path} is not complete: {len(results):,} of its {directory.planned_episodes:,} episodes are "
+            "there; go on with it by `resume`."
         )
-    return name_run(directory, records, summarise_run(directory.manifest, records))
+    return name_run(directory, results, summary)
 
 
-def name_run(directory: RunDirectory, records: Sequence[Record], summary: Summary, remarks: Sequence[str] = ()) -> Run:
+def name_run(
+    directory: RunDirectory, results: Sequence[EpisodeResult], summary: Summary, remarks: Sequence[str] = ()
+) -> Run:
     """What was read of a directory, by the names that keep versions of a task apart (harness.evaluation.versions)."""
     manifest = directory.manifest
-    return Run(
-        directory.path,
-        name_manifest(manifest),
-        name_records(records, manifest),
-        name_summary(summary, manifest),
-        remarks,
-    )
+    shown = name_results(results, manifest), name_summary(summary, manifest)
+    return Run(directory, name_manifest(manifest), *shown, remarks)

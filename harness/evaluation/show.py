@@ -9,11 +9,11 @@ from pathlib import Path
 
 from harness.console.text import printable
 from harness.console.transcripts import format_episodes, format_transcript
-from harness.data.schema import Record
 from harness.errors import UsageError
 from harness.evaluation.run_tasks import load_run_tasks
 from harness.registry import suggest_names
 from harness.runs.directory import RunDirectory
+from harness.runs.results import EpisodeResult
 from harness.types import Sample
 
 
@@ -26,12 +26,12 @@ class EpisodeFilter:
     epoch: int | None = None
     outcome: str | None = None
 
-    def __call__(self, record: Record) -> bool:
+    def __call__(self, result: EpisodeResult) -> bool:
         return (
-            (not self.samples or record["sample"] in self.samples)
-            and self.task in (None, record["task"])
-            and self.epoch in (None, record["epoch"])
-            and self.outcome in (None, record["outcome"])
+            (not self.samples or result.sample in self.samples)
+            and self.task in (None, result.task)
+            and self.epoch in (None, result.epoch)
+            and self.outcome in (None, result.outcome)
         )
 
 
@@ -41,29 +41,29 @@ def show_run(path: Path, wanted: EpisodeFilter, full: bool) -> None:
     Raises UsageError where the run has no such episode.
     """
     directory = RunDirectory.open(path)
-    records = _select_records(path, directory.read_records(), wanted)
+    results = _select_results(path, directory.read_results(), wanted)
     if wanted.samples:
         samples = _load_samples(directory)
-        for record in records:
+        for record in directory.stream_records(results):
             transcript = format_transcript(record, samples.get((record["task"], record["sample"])), full)
             print(printable(transcript), end="\n\n")
     else:
         headlines = {name: str(task["headline"]) for name, task in directory.manifest["tasks"].items()}
-        print(printable(format_episodes(records, headlines)))
+        print(printable(format_episodes(results, headlines)))
 
 
-def _select_records(path: Path, everything: Sequence[Record], wanted: EpisodeFilter) -> list[Record]:
-    known = {record["sample"] for record in everything}
+def _select_results(path: Path, everything: Sequence[EpisodeResult], wanted: EpisodeFilter) -> list[EpisodeResult]:
+    known = {result.sample for result in everything}
     for sample in wanted.samples:
         if sample not in known:
             raise UsageError(f"{path} has no episode of {sample!r}.{suggest_names(sample, known)}")
     if not everything:
         raise UsageError(f"Nothing of {path} has been played yet; go on with the run by --resume.")
-    records = [record for record in everything if wanted(record)]
-    if not records:
-        kinds = ", ".join(sorted({record["outcome"] for record in everything} | {r["task"] for r in everything}))
+    results = [result for result in everything if wanted(result)]
+    if not results:
+        kinds = ", ".join(sorted({result.outcome for result in everything} | {one.task for one in everything}))
         raise UsageError(f"No episode of {path} is of that kind; there are {kinds}.")
-    return records
+    return results
 
 
 def _load_samples(directory: RunDirectory) -> dict[tuple[str, str], Sample]:

@@ -8,12 +8,14 @@ group or table with such a task, so no mean, row or pair holds two versions.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar, cast
 
-from harness.data.schema import Manifest, Record, Summary
+from harness.data.schema import Manifest, Summary
 from harness.registry import current_versions, versioned_name
 from harness.runs.averages import column_tasks
 from harness.runs.identity import version_of
+from harness.runs.results import EpisodeResult
 
 Names = Mapping[str, str]
 Value = TypeVar("Value")
@@ -57,11 +59,11 @@ def name_summary(summary: Summary, manifest: Manifest) -> Summary:
     return {**summary, "tasks": _renamed(summary["tasks"], tasks), "groups": groups}
 
 
-def name_records(records: Sequence[Record], manifest: Manifest) -> Sequence[Record]:
-    """The records with the names that are shown; `manifest` is the run's own."""
+def name_results(results: Sequence[EpisodeResult], manifest: Manifest) -> Sequence[EpisodeResult]:
+    """The results with the names that are shown; `manifest` is the run's own."""
     if not (tasks := name_tasks(manifest)):
-        return records
-    return [{**record, "task": tasks.get(record["task"], record["task"])} for record in records]
+        return results
+    return [replace(one, order=(tasks.get(one.task, one.task), *one.order[1:])) for one in results]
 
 
 def _name_groups(manifest: Manifest, tasks: Names) -> Names:

@@ -14,9 +14,9 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from harness.data.schema import Manifest, MetricJSON, Record, SummaryEntry
+from harness.data.schema import Manifest, MetricJSON, SummaryEntry
 from harness.metrics import bounds_of
-from harness.runs.directory import record_order
+from harness.runs.results import EpisodeResult
 from harness.stats import Estimate, Observation, PairedObservation, estimate_mean, paired_difference, weights_of
 
 Columns = Mapping[str, Sequence[str]]
@@ -27,12 +27,14 @@ AVERAGE = "average"
 BOUNDS = (0.0, 1.0)
 
 
-def metric_observations(clusters: Mapping[str, str], records: Sequence[Record], metric: str) -> list[Observation]:
+def metric_observations(
+    clusters: Mapping[str, str], results: Sequence[EpisodeResult], metric: str
+) -> list[Observation]:
     """The values of a metric. A sample without a world is a cluster of its own, which its epochs share."""
     return [
-        (clusters[record["sample"]], float(value))
-        for record in records
-        if (value := record["scores"].get(metric)) is not None
+        (clusters[result.sample], float(value))
+        for result in results
+        if (value := result.scores.get(metric)) is not None
     ]
 
 
@@ -41,23 +43,25 @@ def task_weights(manifest: Manifest, names: Sequence[str]) -> list[float] | None
     return weights_of([float(manifest["tasks"][name].get("weight", 1.0)) for name in names])
 
 
-def compare_records(manifest: Manifest, before: Sequence[Record], after: Sequence[Record], metric: str) -> Estimate:
+def compare_results(
+    manifest: Manifest, before: Sequence[EpisodeResult], after: Sequence[EpisodeResult], metric: str
+) -> Estimate:
     """The paired difference of a metric over the episodes that have it in both, weighed and clustered as in the first
     run's summary; a task without any is left out. `n` counts pairs."""
-    values = {record_order(record): record["scores"].get(metric) for record in after}
+    values = {result.order: result.scores.get(metric) for result in after}
     found: dict[str, list[PairedObservation]] = defaultdict(list)
-    for record in before:
-        first, second = record["scores"].get(metric), values.get(record_order(record))
+    for result in before:
+        first, second = result.scores.get(metric), values.get(result.order)
         if first is not None and second is not None:
-            cluster = manifest["tasks"][record["task"]]["clusters"][record["sample"]]
-            found[record["task"]].append((cluster, float(first), float(second)))
+            cluster = manifest["tasks"][result.task]["clusters"][result.sample]
+            found[result.task].append((cluster, float(first), float(second)))
     bounds = bounds_of(metric, (value for pairs in found.values() for _, *both in pairs for value in both))
     return paired_difference(list(found.values()), bounds, task_weights(manifest, list(found)))
 
 
-def table_entry(manifest: Manifest, columns: Columns, by_task: Mapping[str, Sequence[Record]]) -> SummaryEntry:
+def table_entry(manifest: Manifest, columns: Columns, by_task: Mapping[str, Sequence[EpisodeResult]]) -> SummaryEntry:
     """What summary.json says of a table, in the shape of a task's entry. `n` of the average is that of its episodes."""
-    records = [record for name in column_tasks(columns) for record in by_task[name]]
+    results = [result for name in column_tasks(columns) for result in by_task[name]]
     metrics: dict[str, MetricJSON] = {}
     for rule in RULES:
         strata = {
@@ -72,10 +76,10 @@ def table_entry(manifest: Manifest, columns: Columns, by_task: Mapping[str, Sequ
             metrics[rule + metric] = estimate_mean(of_tasks, BOUNDS).to_json()
         weights = [1 / len(of_tasks) for of_tasks in strata.values() for _ in of_tasks]
         average = estimate_mean([values for of_tasks in strata.values() for values in of_tasks], BOUNDS, weights)
-        metrics[rule + AVERAGE] = replace(average, n=len(records) if average.n else 0).to_json()
-    outcomes = Counter(record["outcome"] for record in records)
+        metrics[rule + AVERAGE] = replace(average, n=len(results) if average.n else 0).to_json()
+    outcomes = Counter(result.outcome for result in results)
     return {
-        "n": len(records),
+        "n": len(results),
         "headline": next((name for name in (f"paper_{AVERAGE}", AVERAGE) if name in metrics), AVERAGE),
         "metrics": metrics,
         "outcomes": dict(sorted(outcomes.items())),

@@ -9,8 +9,12 @@ from __future__ import annotations
 
 import json
 import lzma
+import os
+import shutil
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from io import BytesIO
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, cast
@@ -21,18 +25,16 @@ from harness.errors import UsageError
 from harness.runs.claims import claim_directory, hold_lock, is_free
 from harness.runs.faults import find_manifest_fault, find_record_fault
 from harness.runs.identity import describe_differences, describe_other_version, find_allowed_changes, find_differences
+from harness.runs.results import EpisodeOrder, EpisodeResult, counted_results, result_of
 
 RUN_SCHEMA = 1
+IN_MEMORY = 16_000_000
+"""Bytes of an unpacked run that are kept in memory where records are read here and there; more go to a file."""
 
 
-def record_order(record: Record) -> tuple[str, str, int]:
+def record_order(record: Record) -> EpisodeOrder:
     """The order in which records are counted: task, sample, epoch."""
     return record["task"], record["sample"], record["epoch"]
-
-
-def counted_records(attempts: Iterable[Record]) -> list[Record]:
-    """The episodes that count, in order: of several attempts with one key the last."""
-    return sorted({record["key"]: record for record in attempts}.values(), key=record_order)
 
 
 class RunDirectory:
@@ -125,43 +127,86 @@ class RunDirectory:
     def _cut(self) -> str:
         return f"{self.path} is cut: it has a summary but no episodes; its samples.jsonl is missing or empty."
 
-    def content(self) -> bytes:
-        """samples.jsonl as it stands, unpacked where it is packed. Raises UsageError where it cannot be read."""
+    def open_samples(self) -> IO[bytes]:
+        """samples.jsonl as it stands, to be read, unpacked where it is packed; nothing where nothing was played. Raises
+        UsageError where it cannot be opened."""
         if (path := self.episodes_path()) is None:
-            return b""
-        try:
-            with lzma.open(path) if path == self.packed_path else path.open("rb") as file:
-                return file.read()
-        except OSError as error:
-            raise UsageError(f"{path} cannot be read: {error.strerror}.") from None
-        except (lzma.LZMAError, EOFError) as error:
-            raise UsageError(f"{path} cannot be decompressed: {error}.") from None
+            return BytesIO()
+        with _readable(path):
+            return lzma.open(path) if path == self.packed_path else path.open("rb")
+
+    def is_torn(self) -> bool:
+        """Whether the last line of an episode has no end."""
+        last = b""
+        with self.open_samples() as file, _readable(self.samples_path):
+            while block := file.read(1 << 20):
+                last = block[-1:]
+        return last != b"\n"
+
+    def read_results(self) -> list[EpisodeResult]:
+        """Every episode that counts, without its text, in order. Raises UsageError as `stream_attempts` does."""
+        return counted_results(self.stream_attempts())
 
     def read_records(self) -> list[Record]:
-        """See `counted_records`. Raises UsageError as `read_attempts` does."""
-        return counted_records(self.read_attempts())
+        """Every episode that counts, whole, in order. Raises UsageError as `stream_attempts` does."""
+        return list(self.stream_records(self.read_results()))
 
-    def read_attempts(self) -> list[Record]:
+    def stream_records(self, results: Iterable[EpisodeResult]) -> Iterator[Record]:
+        """The records of results, in their order, one at a time. Raises UsageError as `open_records` does."""
+        with self.open_records() as read:
+            yield from map(read, results)
+
+    @contextmanager
+    def open_records(self) -> Iterator[Callable[[EpisodeResult], Record]]:
+        """Reads the record of a result. Raises UsageError where it is no longer where it was."""
+        with self.open_samples() as stream, tempfile.SpooledTemporaryFile(IN_MEMORY) as unpacked:
+            file: IO[bytes] = stream
+            if isinstance(stream, lzma.LZMAFile):  # going back in it would unpack it from its start
+                with _readable(self.packed_path):
+                    shutil.copyfileobj(stream, unpacked)
+                file = unpacked
+
+            def read(result: EpisodeResult) -> Record:
+                with _readable(self.path):
+                    file.seek(result.place)
+                    line = file.readline()
+                try:
+                    record: Record = jsonio.parse_json(line)
+                    if record["key"] == result.key:
+                        return record
+                except (ValueError, TypeError, KeyError):
+                    pass
+                raise UsageError(f"The episodes of {self.path} were replaced while they were read.")
+
+            yield read
+
+    def stream_attempts(self) -> Iterator[EpisodeResult]:
         """Every episode that was played, also those that were played again, as they stand in the file. Raises
-        UsageError where a line other than the last is broken or lacks what some command reads of it, and where a run
-        with a summary has no episodes."""
-        path, lines = self.episodes_path(), self.content().split(b"\n")
-        found: list[Record] = []
-        keys: dict[tuple[str, str, int], str] = {}
-        for number, text in enumerate(lines[:-1], start=1):
-            try:
-                record = jsonio.parse_json(text)
-                fault = find_record_fault(record) or self._stranger(record)
-            except ValueError as error:
-                fault = f"it cannot be read as JSON: {error}"
-            if fault:
-                raise UsageError(f"{path}, line {number} is no episode record of this run: {fault}.")
-            if keys.setdefault(record_order(record), record["key"]) != record["key"]:
-                raise UsageError(f"{path}, line {number}: an earlier line has this episode of another run.")
-            found.append(record)
-        if not found and self.summary_path.exists():
+        UsageError where a line other than the last is broken or lacks what some command reads of it, and, at the end,
+        where a run with a summary has no episodes."""
+        path, place = self.episodes_path() or self.samples_path, 0
+        keys: dict[EpisodeOrder, str] = {}
+        with self.open_samples() as file, _readable(path):
+            for number, line in enumerate(file, start=1):
+                if not line.endswith(b"\n"):
+                    break  # torn
+                result = result_of(self._parse(line[:-1], f"{path}, line {number}"), place)
+                if keys.setdefault(result.order, result.key) != result.key:
+                    raise UsageError(f"{path}, line {number}: an earlier line has this episode of another run.")
+                yield result
+                place += len(line)
+        if not keys and self.summary_path.exists():
             raise UsageError(self._cut)
-        return found
+
+    def _parse(self, line: bytes, where: str) -> Record:
+        try:
+            record: Record = jsonio.parse_json(line)
+            fault = find_record_fault(record) or self._stranger(record)
+        except ValueError as error:
+            fault = f"it cannot be read as JSON: {error}"
+        if fault:
+            raise UsageError(f"{where} is no episode record of this run: {fault}.")
+        return record
 
     def _stranger(self, record: Record) -> str | None:
         """Why a record is none of this run's; None where it is."""
@@ -192,18 +237,36 @@ class RunDirectory:
         jsonio.write_json(self.path / "manifest.json", self.manifest)
 
     def replace_records(self, manifest: Manifest, records: Iterable[Record]) -> None:
-        """Replaces all episode records, for a rescore; only inside `lock_directory`. What is packed stays packed."""
-        text = "".join(map(record_to_line, records))
-        if self.episodes_path() == self.packed_path:
-            jsonio.write_atomically(self.packed_path, pack_records(text.encode("utf-8", "replace")))
-        else:
-            jsonio.write_atomically(self.samples_path, text)
+        """Replaces all episode records, for a rescore; only inside `lock_directory`. What is packed stays packed. The
+        records may be made while they are written: until the last is there, nothing changes."""
+        packed = self.episodes_path() == self.packed_path
+        path = self.packed_path if packed else self.samples_path
+        with jsonio.replace_file(path) as whole, pack_stream(whole) if packed else nullcontext(whole) as file:
+            for record in records:
+                file.write(record_to_line(record).encode("utf-8", "replace"))
+            self.summary_path.unlink(missing_ok=True)  # of the records before
         jsonio.write_json(self.path / "manifest.json", manifest)
         self.manifest = manifest
 
 
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Raises UsageError where a file of episodes cannot be read."""
+    try:
+        yield
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}.") from None
+    except (lzma.LZMAError, EOFError) as error:
+        raise UsageError(f"{path} cannot be decompressed: {error}.") from None
+
+
+def pack_stream(file: IO[bytes]) -> lzma.LZMAFile:
+    """Packs what is written into what samples.jsonl.xz holds: the same bytes for the same content."""
+    return lzma.LZMAFile(file, "wb", preset=9)
+
+
 def pack_records(content: bytes) -> bytes:
-    """What samples.jsonl.xz holds: the same bytes for the same content."""
+    """What samples.jsonl.xz holds of this content."""
     return lzma.compress(content, preset=9)
 
 
@@ -231,11 +294,16 @@ class RecordAppender:
         except UsageError:
             self._file.close()
             raise
-        self._file.truncate(_whole_lines(path))
+        self._end = _end_of_lines(self._file)
+        self._file.truncate(self._end)
 
-    def append(self, record: Mapping[str, Any]) -> None:
-        self._file.write(self._redact(record_to_line(record)).encode("utf-8", "replace"))
+    def append(self, record: Mapping[str, Any]) -> int:
+        """The place of its line."""
+        line, place = self._redact(record_to_line(record)).encode("utf-8", "replace"), self._end
+        self._file.write(line)
         self._file.flush()
+        self._end += len(line)
+        return place
 
     def __enter__(self) -> RecordAppender:
         return self
@@ -251,6 +319,13 @@ def record_to_line(record: Mapping[str, Any]) -> str:
     return json.dumps(record, ensure_ascii=False, separators=(",", ":")) + "\n"
 
 
-def _whole_lines(path: Path) -> int:
-    """The length in bytes of a file up to its last newline."""
-    return path.read_bytes().rfind(b"\n") + 1
+def _end_of_lines(file: IO[bytes], block: int = 1 << 16) -> int:
+    """The length in bytes of a file up to its last newline, sought from its end."""
+    end = file.seek(0, os.SEEK_END)
+    while end:
+        start = max(0, end - block)
+        file.seek(start)
+        if (found := file.read(end - start).rfind(b"\n")) >= 0:
+            return start + found + 1
+        end = start
+    return 0

@@ -28,10 +28,11 @@ from harness.data.schema import (
 )
 from harness.metrics import bounds_of
 from harness.runs.averages import column_tasks, metric_observations, table_entry, task_weights
-from harness.runs.directory import RUN_SCHEMA, record_order
+from harness.runs.directory import RUN_SCHEMA
 from harness.runs.identity import version_of
 from harness.runs.prices import Price
 from harness.runs.record import usage_to_json
+from harness.runs.results import EpisodeResult, result_of
 from harness.stats import estimate_mean, pass_at, pass_hat
 from harness.types import Usage
 
@@ -42,14 +43,19 @@ PASS_METRIC = re.compile(r"(pass[@^])(\d+)")
 """A metric over the epochs of a sample, and its k."""
 
 
-def summarise_run(manifest: Manifest, records: Sequence[Record]) -> Summary:
+def summarise_run(manifest: Manifest, records: Iterable[Record]) -> Summary:
     """The summary of a run: `manifest` names the tasks, their groups and every sample's cluster."""
-    records = sorted(records, key=record_order)
-    by_task: dict[str, list[Record]] = {name: [] for name in manifest["tasks"]}
-    for record in records:
-        by_task[record["task"]].append(record)
+    return summarise_results(manifest, map(result_of, records))
+
+
+def summarise_results(manifest: Manifest, results: Iterable[EpisodeResult]) -> Summary:
+    """`summarise_run`, of what is kept of its records."""
+    results = sorted(results, key=lambda result: result.order)
+    by_task: dict[str, list[EpisodeResult]] = {name: [] for name in manifest["tasks"]}
+    for result in results:
+        by_task[result.task].append(result)
     identity = manifest["identity"]
-    used = [record["usage"] for record in records]
+    used = [result.usage for result in results]
     summary: Summary = {
         "schema": RUN_SCHEMA,
         "model": identity["model"],
@@ -68,17 +74,17 @@ def summarise_run(manifest: Manifest, records: Sequence[Record]) -> Summary:
         },
         "usage": total_usage(used),
         "cost": _cost(manifest.get("price"), used),
-        "reasoning_seen": reasoning_seen(records),
+        "reasoning_seen": reasoning_seen(results),
         "sandbox": manifest["sandbox"],
     }
     if users := manifest["identity"].get("users"):
-        summary["user"] = _users(manifest, users, records)
+        summary["user"] = _users(manifest, users, results)
     return summary
 
 
-def _users(manifest: Manifest, users: Mapping[str, UserIdentity], records: Sequence[Record]) -> UserSummary:
+def _users(manifest: Manifest, users: Mapping[str, UserIdentity], results: Sequence[EpisodeResult]) -> UserSummary:
     """What simulated users took, apart from the model's own."""
-    used = [record["user_usage"] for record in records if "user_usage" in record]
+    used = [result.user_usage for result in results if result.user_usage is not None]
     return {
         "model": sorted({user["model"] for user in users.values()}),
         "usage": total_usage(used),
@@ -86,38 +92,38 @@ def _users(manifest: Manifest, users: Mapping[str, UserIdentity], records: Seque
     }
 
 
-def _whole(manifest: Manifest, names: Sequence[str], by_task: Mapping[str, Sequence[Record]]) -> bool:
+def _whole(manifest: Manifest, names: Sequence[str], by_task: Mapping[str, Sequence[EpisodeResult]]) -> bool:
     """Whether every planned episode of these tasks is there."""
     epochs = int(manifest["identity"]["epochs"])
     return all(len(by_task[name]) == epochs * len(manifest["tasks"][name]["clusters"]) for name in names)
 
 
-def _entry(manifest: Manifest, names: Sequence[str], by_task: Mapping[str, Sequence[Record]]) -> SummaryEntry:
-    records = [record for name in names for record in by_task[name]]
-    metrics = dict.fromkeys(metric for record in records for metric in record["scores"])
+def _entry(manifest: Manifest, names: Sequence[str], by_task: Mapping[str, Sequence[EpisodeResult]]) -> SummaryEntry:
+    results = [result for name in names for result in by_task[name]]
+    metrics = dict.fromkeys(metric for result in results for metric in result.scores)
     epochs = int(manifest["identity"]["epochs"])
     weights = task_weights(manifest, names)
     passes = _passes(manifest, names, by_task, epochs) if epochs > 1 else {}
     return {
-        "n": len(records),
+        "n": len(results),
         "headline": manifest["tasks"][names[0]]["headline"],
         **_version(manifest, names),
         **_floor(manifest, names, weights),
         "metrics": {
             metric: estimate_mean(
                 [metric_observations(manifest["tasks"][name]["clusters"], by_task[name], metric) for name in names],
-                bounds=_bounds(metric, records),
+                bounds=_bounds(metric, results),
                 weights=weights,
             ).to_json()
             for metric in metrics
         }
         | passes,
-        "outcomes": dict(sorted(Counter(record["outcome"] for record in records).items())),
+        "outcomes": dict(sorted(Counter(result.outcome for result in results).items())),
     }
 
 
-def _bounds(metric: str, records: Sequence[Record]) -> tuple[float, float] | None:
-    return bounds_of(metric, (value for record in records if (value := record["scores"].get(metric)) is not None))
+def _bounds(metric: str, results: Sequence[EpisodeResult]) -> tuple[float, float] | None:
+    return bounds_of(metric, (value for result in results if (value := result.scores.get(metric)) is not None))
 
 
 def _version(manifest: Manifest, names: Sequence[str]) -> Version:
@@ -135,17 +141,17 @@ def _floor(manifest: Manifest, names: Sequence[str], weights: Sequence[float] | 
 
 
 def _passes(
-    manifest: Manifest, names: Sequence[str], by_task: Mapping[str, Sequence[Record]], epochs: int
+    manifest: Manifest, names: Sequence[str], by_task: Mapping[str, Sequence[EpisodeResult]], epochs: int
 ) -> dict[str, MetricJSON]:
     """pass@k and pass^k for k = 1, 2, 4 ... and the number of epochs, over the samples that have all their epochs."""
     played: list[tuple[Mapping[str, str], dict[str, list[bool]]]] = []
     for name in names:
         entry = manifest["tasks"][name]
-        metric = next((m for m in entry.get("success", ()) if any(m in r["scores"] for r in by_task[name])), None)
+        metric = next((m for m in entry.get("success", ()) if any(m in r.scores for r in by_task[name])), None)
         successes: dict[str, list[bool]] = defaultdict(list)
-        for record in by_task[name]:
-            if metric and (value := record["scores"].get(metric)) is not None:
-                successes[record["sample"]].append(value == 1)
+        for result in by_task[name]:
+            if metric and (value := result.scores.get(metric)) is not None:
+                successes[result.sample].append(value == 1)
         played.append((entry["clusters"], {s: found for s, found in successes.items() if len(found) == epochs}))
     passes: dict[str, MetricJSON] = {}
     for k in sorted({*(2**power for power in range(epochs.bit_length())), epochs}):
@@ -161,23 +167,23 @@ def _passes(
     return passes
 
 
-def _cost(price: PriceJSON | None, used: Sequence[UsageJSON]) -> float | None:
+def _cost(price: PriceJSON | None, used: Sequence[Usage]) -> float | None:
     """US dollars; None where the model's price is not known."""
     if price is None:
         return None
     return Price(**price).cost_of(Usage(**total_usage(used)))
 
 
-def reasoning_seen(records: Sequence[Record]) -> ReasoningSeen:
+def reasoning_seen(results: Sequence[EpisodeResult]) -> ReasoningSeen:
     """In how many episodes the model reasoned, by its texts or by the provider's count, of those in which it spoke."""
-    spoke = [r for r in records if any(message["role"] == "assistant" for message in r["messages"])]
-    seen = [record.get("reasoning", {}) for record in spoke]
-    refused = sum(any(NOT_SWITCHED in note for note in record.get("notes", ())) for record in spoke)
+    spoke = [result for result in results if result.spoke]
+    seen = [result.reasoning for result in spoke]
+    refused = sum(any(NOT_SWITCHED in note for note in result.notes) for result in spoke)
     found: ReasoningSeen = {
-        "episodes": sum(bool(entry.get("turns") or entry.get("tokens")) for entry in seen),
+        "episodes": sum(bool(counts.turns or counts.tokens) for counts in seen),
         "of": len(spoke),
-        "characters": sum(entry.get("characters", 0) for entry in seen),
-        "tokens": sum(entry.get("tokens", 0) for entry in seen),
+        "characters": sum(counts.characters for counts in seen),
+        "tokens": sum(counts.tokens for counts in seen),
     }
     if refused:
         found["refused"] = refused
@@ -194,6 +200,6 @@ def heeded_reasoning(summary: Summary) -> bool | None:
     return not seen.get("refused") and (seen["episodes"] > 0) is not (summary["reasoning"] == "off")
 
 
-def total_usage(used: Iterable[UsageJSON]) -> UsageJSON:
+def total_usage(used: Iterable[Usage]) -> UsageJSON:
     """Tokens by kind, requests and retries over several episodes."""
-    return usage_to_json(sum((Usage(**one) for one in used), Usage()))
+    return usage_to_json(sum(used, Usage()))

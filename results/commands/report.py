@@ -29,7 +29,7 @@ def run(args: argparse.Namespace) -> int:
     report = write_report(args.run, args.training, args.out, args.title)
     for remark in report.remarks:
         print(printable(remark), file=sys.stderr)
-    episodes = sum(len(run.records) for run in report.runs)
+    episodes = sum(len(run.results) for run in report.runs)
     size = args.out.stat().st_size / 1e6
     runs = f"{len(report.runs)} run" + ("s" if len(report.runs) > 1 else "")
     print(printable(f"{args.out}: {runs}, {episodes:,} episodes, {size:.1f} MB"))

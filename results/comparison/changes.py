@@ -85,10 +85,8 @@ def select_scopes(base: Run, run: Run, by_task: bool) -> dict[str, list[str]]:
 def select_metrics(pairs: Sequence[EpisodePair], wanted: Sequence[str], headlines: Sequence[str]) -> list[str]:
     """The metrics to show: those that both runs have and a glob of `wanted` means, or the usual ones and the headlines.
     Raises UsageError for a glob that means none."""
-    before, after = (
-        {name for record in side for name in record["scores"]}
-        for side in zip(*((p.before, p.after) for p in pairs), strict=True)
-    )
+    before = {name for pair in pairs for name in pair.before.scores}
+    after = {name for pair in pairs for name in pair.after.scores}
     known = sorted(before & after)
     if not wanted:
         usual = [metric.name for metric in shown_in("compare")]
@@ -140,7 +138,7 @@ def _strata(pairs: Sequence[EpisodePair], tasks: Sequence[str], metric: str) -> 
     found: dict[str, list[PairedObservation]] = {task: [] for task in tasks}
     given = dict.fromkeys(tasks, 1.0) | {pair.task: pair.weight for pair in pairs if pair.task in found}
     for pair in pairs:
-        before, after = (record["scores"].get(metric) for record in (pair.before, pair.after))
+        before, after = pair.before.scores.get(metric), pair.after.scores.get(metric)
         if pair.task in found and before is not None and after is not None:
             found[pair.task].append((pair.cluster, float(before), float(after)))
     return _Strata(list(found.values()), weights_of([given[task] for task in found]))

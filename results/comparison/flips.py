@@ -46,9 +46,9 @@ def count_flips(pairs: Sequence[EpisodePair], tasks: Mapping[str, TaskEntry]) ->
     for pair in pairs:
         entry = tasks[pair.task]
         names = (*entry.get("success", ()), entry["headline"])
-        both = [name for name in names if all(r["scores"].get(name) is not None for r in (pair.before, pair.after))]
+        both = [name for name in names if all(one.scores.get(name) is not None for one in (pair.before, pair.after))]
         if both:
-            right = [record["scores"][both[0]] == 1 for record in (pair.before, pair.after)]
+            right = [one.scores[both[0]] == 1 for one in (pair.before, pair.after)]
             judged.append((pair, both[0], right))
     gained = [pair for pair, _, right in judged if right == [False, True]]
     lost = [pair for pair, _, right in judged if right == [True, False]]

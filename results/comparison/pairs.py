@@ -10,10 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from harness.data.schema import Record
 from harness.errors import UsageError
-from harness.runs.directory import record_order
 from harness.runs.identity import version_of
+from harness.runs.results import EpisodeOrder, EpisodeResult
 from results.runs import Run
 
 
@@ -22,18 +21,17 @@ class EpisodePair:
     """One episode of both runs; `weight` is what its task counts in the mean of its group."""
 
     cluster: str
-    before: Record
-    after: Record
+    before: EpisodeResult
+    after: EpisodeResult
     weight: float = 1.0
 
     @property
     def task(self) -> str:
-        return str(self.before["task"])
+        return self.before.task
 
     @property
-    def where(self) -> tuple[str, str, int]:
-        """Task, sample, epoch."""
-        return record_order(self.before)
+    def where(self) -> EpisodeOrder:
+        return self.before.order
 
 
 def pair_episodes(base: Run, run: Run, shared: bool) -> list[EpisodePair]:
@@ -59,18 +57,18 @@ def pair_episodes(base: Run, run: Run, shared: bool) -> list[EpisodePair]:
 
 
 def _pairs(base: Run, run: Run, tasks: set[str], where: str) -> list[EpisodePair]:
-    after = {record_order(record): record for record in run.records}
+    after = {result.order: result for result in run.results}
     entries = {task: base.manifest["tasks"][task] for task in tasks}
     weights = {task: float(entry.get("weight", 1.0)) for task, entry in entries.items()}
     pairs = [
         EpisodePair(
-            entries[record["task"]]["clusters"][record["sample"]],
-            record,
-            after[record_order(record)],
-            weights[record["task"]],
+            entries[result.task]["clusters"][result.sample],
+            result,
+            after[result.order],
+            weights[result.task],
         )
-        for record in base.records
-        if record["task"] in tasks and record_order(record) in after
+        for result in base.results
+        if result.task in tasks and result.order in after
     ]
     if not pairs:
         raise UsageError(f"{where}: they have no episode in common.")

@@ -11,13 +11,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.console.tables import verifier_note
-from harness.data.schema import Manifest, Record, Summary
+from harness.data.schema import Manifest, Summary
 from harness.errors import UsageError
 from harness.evaluation.run_tasks import load_run_tasks
 from harness.evaluation.versions import name_tasks
 from harness.metrics import HEADLINE
 from harness.runs.directory import RunDirectory
 from harness.runs.record import to_trajectory
+from harness.runs.results import EpisodeResult
 from harness.types import Sample
 from results import runs as reading
 from results.causes import Diagnosis, diagnose
@@ -26,7 +27,7 @@ from results.report.curves import TrainingCurves, read_curves
 
 @dataclass(frozen=True, slots=True)
 class ReportedRun:
-    """One run as it is told of: `label` names it in this report, `diagnoses` has one entry a record."""
+    """One run as it is told of: `label` names it in this report, `diagnoses` has one entry a result."""
 
     label: str
     source: reading.Run
@@ -46,8 +47,8 @@ class ReportedRun:
         return self.source.summary
 
     @property
-    def records(self) -> Sequence[Record]:
-        return self.source.records
+    def results(self) -> Sequence[EpisodeResult]:
+        return self.source.results
 
     @property
     def is_policy(self) -> bool:
@@ -86,16 +87,18 @@ def read_report(paths: Sequence[Path], training: Sequence[Path] = ()) -> Report:
 
 def _read(path: Path) -> tuple[ReportedRun, list[str]]:
     run = reading.read_run(path, unfinished=True)
-    for record in run.records:
-        to_trajectory(record)
-    directory = RunDirectory.open(path)
-    samples, without = _samples(directory)
+    samples, without = _samples(run.directory)
+    diagnoses = list(_diagnoses(run, samples))
+    return ReportedRun(_label(run.summary), run, samples, diagnoses), [*_torn(run.directory), *run.remarks, *without]
+
+
+def _diagnoses(run: reading.Run, samples: Mapping[tuple[str, str], Sample]) -> Iterator[Diagnosis | None]:
+    """Raises UsageError where a record is not one of ours."""
     headlines = {name: str(task["headline"]) for name, task in run.manifest["tasks"].items()}
-    diagnoses = [
-        diagnose(record, samples.get((record["task"], record["sample"])), headlines.get(record["task"], HEADLINE))
-        for record in run.records
-    ]
-    return ReportedRun(_label(run.summary), run, samples, diagnoses), [*_torn(directory), *run.remarks, *without]
+    for record in run.stream_records():
+        to_trajectory(record)
+        task = record["task"]
+        yield diagnose(record, samples.get((task, record["sample"])), headlines.get(task, HEADLINE))
 
 
 def _samples(directory: RunDirectory) -> tuple[dict[tuple[str, str], Sample], list[str]]:
@@ -110,7 +113,7 @@ def _samples(directory: RunDirectory) -> tuple[dict[tuple[str, str], Sample], li
 
 
 def _torn(directory: RunDirectory) -> Iterator[str]:
-    if not directory.content().endswith(b"\n"):
+    if directory.is_torn():
         yield f"{directory.episodes_path()} is cut in its last line, which was dropped."
 
 

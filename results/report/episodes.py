@@ -9,12 +9,15 @@ import base64
 import gzip
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from harness.console.transcripts import BECAUSE, MISSING_CALL
 from harness.data.schema import CallJSON, Record, ToolCallJSON
 from harness.metrics import ANSWERS, HEADLINE
 from harness.runs.record import to_trajectory
+from harness.runs.results import EpisodeResult
 from harness.scoring.strict import reject_reasons
 from harness.stops import stop_sentence
 from harness.types import Sample
@@ -27,7 +30,7 @@ BLOCK_CHARACTERS = 1_000_000
 SNIPPET = 260
 
 Solves = Literal["solves", "paper_solves"]
-EpisodeEntry = tuple[int, ReportedRun, Record, Diagnosis | None]
+EpisodeEntry = tuple[int, ReportedRun, EpisodeResult, Diagnosis | None]
 
 
 def pack_json(value: Any) -> str:
@@ -46,59 +49,68 @@ def _packed(text: str) -> str:
 def list_episodes(runs: Sequence[ReportedRun]) -> list[EpisodeEntry]:
     """All episodes, the runs of one question beside each other: by task, sample, epoch and run."""
     found = [
-        (number, run, record, diagnosis)
+        (number, run, result, diagnosis)
         for number, run in enumerate(runs)
-        for record, diagnosis in zip(run.records, run.diagnoses, strict=True)
+        for result, diagnosis in zip(run.results, run.diagnoses, strict=True)
     ]
-    return sorted(found, key=lambda entry: (entry[2]["task"], entry[2]["sample"], entry[2]["epoch"], entry[0]))
+    return sorted(found, key=lambda entry: (entry[2].order, entry[0]))
+
+
+@dataclass(frozen=True, slots=True)
+class EpisodeTexts:
+    """What the index has of transcripts: each sample's question, by task and id, and what each episode said last."""
+
+    questions: dict[tuple[str, str], str] = field(default_factory=dict)
+    said: list[str] = field(default_factory=list)
+
+    def add(self, record: Record) -> None:
+        """The next episode's."""
+        sample = record["task"], record["sample"]
+        if sample not in self.questions:
+            self.questions[sample] = _question(record)
+        self.said.append(_said(record))
 
 
 def make_index(
-    runs: Sequence[ReportedRun], found: Sequence[EpisodeEntry], colours: Mapping[str, str], starts: Sequence[int]
+    runs: Sequence[ReportedRun],
+    found: Sequence[EpisodeEntry],
+    texts: EpisodeTexts,
+    colours: Mapping[str, str],
+    starts: Sequence[int],
 ) -> Any:
     """What the list shows and searches: columns, one value an episode. `starts`: each block's first episode."""
-    tasks = {name: number for number, name in enumerate(dict.fromkeys(record["task"] for _, _, record, _ in found))}
-    samples: dict[tuple[str, str], int] = {}
-    questions: list[tuple[str, str]] = []
-    for _, _, record, _ in found:
-        if (key := (record["task"], record["sample"])) not in samples:
-            samples[key] = len(samples)
-            questions.append((record["sample"], _question(record)))
+    tasks = {name: number for number, name in enumerate(dict.fromkeys(result.task for _, _, result, _ in found))}
+    samples = {sample: number for number, sample in enumerate(texts.questions)}
     return {
         "runs": [{"label": run.label, "colour": colours[run.label]} for run in runs],
         "tasks": list(tasks),
         "causes": [{"key": cause, "label": label} for cause, label in CAUSE_LABELS.items()],
-        "samples": questions,
+        "samples": [(sample, question) for (_, sample), question in texts.questions.items()],
         "starts": list(starts),
         "episodes": [
             [
                 number,
-                tasks[record["task"]],
-                samples[record["task"], record["sample"]],
-                record["epoch"],
-                record["outcome"],
+                tasks[result.task],
+                samples[result.task, result.sample],
+                result.epoch,
+                result.outcome,
                 -1 if diagnosis is None else list(CAUSE_LABELS).index(diagnosis.cause),
-                _rounded(_headline(run, record)),
-                _rounded(record["scores"].get("paper_solve_f1")),
-                next((record["scores"][name] for name in ANSWERS if record["scores"].get(name) is not None), None),
-                len(record["calls"]),
-                _said(record),
+                _rounded(_headline(run, result)),
+                _rounded(result.scores.get("paper_solve_f1")),
+                next((result.scores[name] for name in ANSWERS if result.scores.get(name) is not None), None),
+                result.calls,
+                said,
             ]
-            for number, run, record, diagnosis in found
+            for (number, run, result, diagnosis), said in zip(found, texts.said, strict=True)
         ],
     }
 
 
-def pack_transcripts(found: Sequence[EpisodeEntry]) -> Iterator[tuple[int, str]]:
-    """Transcripts in order: the number of a block's first episode, and the block."""
+def pack_transcripts(found: Sequence[EpisodeEntry], texts: EpisodeTexts) -> Iterator[tuple[int, str]]:
+    """Transcripts in order: the number of a block's first episode, and the block. `texts` is filled on the way."""
     start, size = 0, 0
     block: list[str] = []
-    golds: dict[int, tuple[SubAnswer, ...]] = {}
-    for number, (_, run, record, diagnosis) in enumerate(found):
-        sample = run.samples.get((record["task"], record["sample"]))
-        if sample is not None and id(sample) not in golds:
-            golds[id(sample)] = sub_answers(sample)
-        one = _text(make_transcript(record, diagnosis, sample, golds.get(id(sample))))
+    for number, one in enumerate(_transcripts(found, texts)):
         if block and (len(block) == BLOCK_EPISODES or size + len(one) > BLOCK_CHARACTERS):
             yield start, _packed(f"[{','.join(block)}]")
             start, block, size = number, [], 0
@@ -106,6 +118,23 @@ def pack_transcripts(found: Sequence[EpisodeEntry]) -> Iterator[tuple[int, str]]
         size += len(one)
     if block:
         yield start, _packed(f"[{','.join(block)}]")
+
+
+def _transcripts(found: Sequence[EpisodeEntry], texts: EpisodeTexts) -> Iterator[str]:
+    """Every transcript as JSON, read one by one."""
+    golds: dict[int, tuple[SubAnswer, ...]] = {}
+    with ExitStack() as stack:
+        readers = {
+            number: stack.enter_context(run.source.open_records())
+            for number, run in {number: run for number, run, _, _ in found}.items()
+        }
+        for number, run, result, diagnosis in found:
+            record = readers[number](result)
+            texts.add(record)
+            sample = run.samples.get((result.task, result.sample))
+            if sample is not None and id(sample) not in golds:
+                golds[id(sample)] = sub_answers(sample)
+            yield _text(make_transcript(record, diagnosis, sample, golds.get(id(sample))))
 
 
 def make_transcript(
@@ -182,10 +211,8 @@ def _lost(asked: ToolCallJSON) -> dict[str, Any]:
     return _call({**MISSING_CALL, "name": function["name"], "raw": function["arguments"]}, None, {})
 
 
-def _headline(run: ReportedRun, record: Record) -> float | None:
-    metric = run.manifest["tasks"][record["task"]].get("headline", HEADLINE)
-    value: float | None = record["scores"].get(metric)
-    return value
+def _headline(run: ReportedRun, result: EpisodeResult) -> float | None:
+    return result.scores.get(run.manifest["tasks"][result.task].get("headline", HEADLINE))
 
 
 def _question(record: Record) -> str:

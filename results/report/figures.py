@@ -115,10 +115,10 @@ def _by_hops(
     series = []
     for run in runs:
         by_hops: dict[int, list[Observation]] = defaultdict(list)
-        for record in run.records:
-            sample = run.samples.get((record["task"], record["sample"]))
-            if sample is not None and (value := record["scores"].get(HEADLINE)) is not None:
-                cluster = run.manifest["tasks"][record["task"]]["clusters"][record["sample"]]
+        for result in run.results:
+            sample = run.samples.get((result.task, result.sample))
+            if sample is not None and (value := result.scores.get(HEADLINE)) is not None:
+                cluster = run.manifest["tasks"][result.task]["clusters"][result.sample]
                 by_hops[sum(map(len, sample.gold.sub_answers.values()))].append((cluster, float(value)))
         points = [(float(hops), estimate_mean([found], UNIT)) for hops, found in sorted(by_hops.items())]
         if points:
@@ -136,13 +136,13 @@ def _by_hops(
 
 
 def _by_calls(runs: Sequence[ReportedRun], palette: Mapping[str, str]) -> Iterator[Figure]:
-    most = max((len(record["calls"]) for run in runs for record in run.records), default=0)
+    most = max((result.calls for run in runs for result in run.results), default=0)
     drawings = []
     for run in runs:
         counts: Counter[tuple[int, float]] = Counter()
-        for record in run.records:
-            if (value := record["scores"].get(HEADLINE)) is not None:
-                counts[len(record["calls"]), round(float(value), 1)] += 1
+        for result in run.results:
+            if (value := result.scores.get(HEADLINE)) is not None:
+                counts[result.calls, round(float(value), 1)] += 1
         if counts:
             says = f"{run.label}: calls against strict Solve-F1"
             drawings.append(plot_bubbles(counts, max(most, 1), palette[run.label], says, run.label))

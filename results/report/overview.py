@@ -8,9 +8,10 @@ from html import escape
 from typing import Any
 
 from harness.console.tables import format_cell, format_legend, format_number, table_rows, verifier_marks
-from harness.data.schema import MetricJSON, Record, SummaryEntry
+from harness.data.schema import MetricJSON, SummaryEntry
 from harness.metrics import ANSWERS, title_of
 from harness.runs import averages
+from harness.runs.results import EpisodeResult
 from harness.runs.summary import PASS_METRIC, heeded_reasoning
 from results.causes import CAUSE_LABELS, count_causes
 from results.comparison.changes import DETECTABLE_NOTE, MetricChange, format_p
@@ -132,10 +133,10 @@ def _sentence(run: ReportedRun) -> str:
     failed = [diagnosis for diagnosis in run.diagnoses if diagnosis is not None]
     reached = "; ".join(_reached(run))
     said = f"{run.label} reached {reached}. " if reached else f"{run.label}: "
-    said += f"{len(failed):,} of its {len(run.records):,} episodes fell short of perfect"
+    said += f"{len(failed):,} of its {len(run.results):,} episodes fell short of perfect"
     for cause, count in Counter(diagnosis.cause for diagnosis in failed).most_common(1):
         said += f", most often: {CAUSE_LABELS[cause]} ({count:,})"
-    lost = Counter(record["outcome"].replace("_", " ") for record in run.records if record["outcome"] != "ok")
+    lost = Counter(result.outcome.replace("_", " ") for result in run.results if result.outcome != "ok")
     ends = ", ".join(f"{outcome} {count:,}" for outcome, count in sorted(lost.items()))
     said += f". Ended otherwise than by its own words: {ends}; these stay in the denominator." if ends else "."
     return said + (" It did not heed its reasoning switch." if heeded_reasoning(run.summary) is False else "")
@@ -223,16 +224,16 @@ def _causes(runs: Sequence[ReportedRun]) -> str:
     parts = [figure(draw_causes(runs))]
     for run in runs:
         inner = element("summary", escape(f"{run.label}: by task and by hops"))
-        pairs = list(zip(run.records, run.diagnoses, strict=True))
-        inner += _grid("task", count_causes((record["task"], d) for record, d in pairs))
+        pairs = list(zip(run.results, run.diagnoses, strict=True))
+        inner += _grid("task", count_causes((result.task, d) for result, d in pairs))
         if run.samples:
-            inner += _grid("hops", count_causes((_hops(run, record), d) for record, d in pairs))
+            inner += _grid("hops", count_causes((_hops(run, result), d) for result, d in pairs))
         parts.append(element("details", inner))
     return "".join(parts)
 
 
-def _hops(run: ReportedRun, record: Record) -> int:
-    return sum(map(len, run.samples[record["task"], record["sample"]].gold.sub_answers.values()))
+def _hops(run: ReportedRun, result: EpisodeResult) -> int:
+    return sum(map(len, run.samples[result.task, result.sample].gold.sub_answers.values()))
 
 
 def _grid(name: str, found: Mapping[Any, Counter[Any]]) -> str:

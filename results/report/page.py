@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
 from html import escape
 from importlib.resources import files
 
 from harness.runs.directory import RUN_SCHEMA
 from results.report.data import Report, ReportedRun
-from results.report.episodes import list_episodes, make_index, pack_json, pack_transcripts
+from results.report.episodes import EpisodeTexts, list_episodes, make_index, pack_json, pack_transcripts
 from results.report.figures import assign_colours
 from results.report.overview import build_overview
 from results.report.svg import element
@@ -26,39 +27,44 @@ SCRIPTS = ("data.js", "list.js", "graph.js", "transcript.js", "main.js")
 
 def build_page(report: Report, title: str) -> str:
     """The whole file."""
+    return "\n".join(build_lines(report, title))
+
+
+def build_lines(report: Report, title: str) -> Iterator[str]:
+    """The file in parts, each to begin a line. Transcripts are read one by one, and wait in a temporary file while the
+    index, which stands before them, is made of all."""
     style = _themed(_static("report.css"))
     script = "(() => {\n'use strict';\n" + "\n".join(_static(name) for name in SCRIPTS) + "\n})();\n"
-    found = list_episodes(report.runs)
-    packed = list(pack_transcripts(found))
-    data = [
-        _data(
-            "index",
-            pack_json(make_index(report.runs, found, assign_colours(report.runs), [start for start, _ in packed])),
-        )
+    yield from [
+        PAGE_START,
+        "<head>",
+        '<meta charset="utf-8">',
+        f'<meta http-equiv="Content-Security-Policy" content="{_policy(style, script)}">',
+        '<meta name="viewport" content="width=device-width, initial-scale=1">',
+        '<meta name="referrer" content="no-referrer">',
+        f"<title>{escape(title)}</title>",
+        f"<style>{style}</style>",
+        "</head>",
+        "<body>",
+        _header(report.runs, title),
+        f'<main id="overview">{build_overview(report)}{_foot(report.runs)}</main>',
+        _static("episodes.html"),
     ]
-    data += [_data(f"block-{number}", text) for number, (_, text) in enumerate(packed)]
-    return "\n".join(
-        [
-            PAGE_START,
-            "<head>",
-            '<meta charset="utf-8">',
-            f'<meta http-equiv="Content-Security-Policy" content="{_policy(style, script)}">',
-            '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            '<meta name="referrer" content="no-referrer">',
-            f"<title>{escape(title)}</title>",
-            f"<style>{style}</style>",
-            "</head>",
-            "<body>",
-            _header(report.runs, title),
-            f'<main id="overview">{build_overview(report)}{_foot(report.runs)}</main>',
-            _static("episodes.html"),
-            *data,
-            f"<script>{script}</script>",
-            "</body>",
-            "</html>",
-            "",
-        ]
-    )
+    yield from _episodes(report.runs)
+    yield from [f"<script>{script}</script>", "</body>", "</html>", ""]
+
+
+def _episodes(runs: Sequence[ReportedRun]) -> Iterator[str]:
+    """The data of the index, and of every block of transcripts."""
+    found, texts, starts = list_episodes(runs), EpisodeTexts(), []
+    with tempfile.TemporaryFile("w+", encoding="ascii") as blocks:
+        for start, packed in pack_transcripts(found, texts):
+            starts.append(start)
+            blocks.write(packed + "\n")
+        yield _data("index", pack_json(make_index(runs, found, texts, assign_colours(runs), starts)))
+        blocks.seek(0)
+        for number, packed in enumerate(blocks):
+            yield _data(f"block-{number}", packed.removesuffix("\n"))
 
 
 def _static(name: str) -> str:
@@ -87,7 +93,7 @@ def _data(name: str, packed: str) -> str:
 
 
 def _header(runs: Sequence[ReportedRun], title: str) -> str:
-    episodes = sum(len(run.records) for run in runs)
+    episodes = sum(len(run.results) for run in runs)
     told = f"{len(runs)} {'run' if len(runs) == 1 else 'runs'}, {episodes:,} episodes"
     name = element("div", element("h1", escape(title)) + element("p", told), class_="title")
     tabs = element("a", "Overview", href="#overview", data_view="overview")

@@ -7,7 +7,7 @@ import pytest
 from result_runs import group, one_task, solved, write_run
 
 from harness.errors import UsageError
-from harness.runs.averages import compare_records
+from harness.runs.averages import compare_results
 from harness.runs.directory import RunDirectory
 from results.commands import compare
 
@@ -67,7 +67,7 @@ def test_the_difference_is_the_one_that_eval_prints(tmp_path, as_json, weights):
     a, b = two(tmp_path, solved("micro", LOW), solved("micro", HIGH), groups=group("micro"), weights=weights)
     change = as_json(a, b)[0]["changes"][0]
     runs = [RunDirectory.open(run) for run in (a, b)]
-    theirs = compare_records(runs[0].manifest, *(run.read_records() for run in runs), "solve_f1").to_json()
+    theirs = compare_results(runs[0].manifest, *(run.read_results() for run in runs), "solve_f1").to_json()
     assert (change["tasks"], change["metric"]) == ("micro", "solve_f1")
     for name, value in theirs.items():
         assert change["difference"][name] == pytest.approx(value), name

@@ -84,7 +84,7 @@ def test_a_cut_file_is_named_and_what_is_there_counts(run):
     path = run / "samples.jsonl"
     path.write_bytes(path.read_bytes()[:-20])
     found = read_report([run])
-    assert len(found.runs[0].records) == 5
+    assert len(found.runs[0].results) == 5
     assert "cut in its last line" in found.remarks[0]
     assert "5 of its 6 episodes" in found.remarks[1]
     assert found.runs[0].summary["tasks"]["towns"]["n"] == 5

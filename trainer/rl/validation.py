@@ -22,7 +22,7 @@ from harness.metrics import find_metric, shown_in
 from harness.models import ModelOptions
 from harness.models.local.hf import HFModel, generate_rows, load_directory
 from harness.models.local.tokenizer import ModelTokenizer
-from harness.runs.averages import compare_records
+from harness.runs.averages import compare_results
 from harness.runs.directory import RunDirectory
 from harness.sandbox import Sandbox
 from harness.task import file_task
@@ -96,11 +96,11 @@ class MetricDifference:
 def compare_metrics(before: Path, after: Path) -> list[MetricDifference]:
     """What two run directories of the same environments say, metric by metric."""
     runs = [RunDirectory.open(path) for path in (before, after)]
-    played = [run.read_records() for run in runs]
+    played = [run.read_results() for run in runs]
     values = [means(run.read_summary()) for run in runs]
     found = []
     for metric in (row.name for row in shown_in("exam")):
-        change = compare_records(runs[0].manifest, played[0], played[1], metric)
+        change = compare_results(runs[0].manifest, played[0], played[1], metric)
         if change.value is not None and all(metric in value for value in values):
             interval = None if change.ci95 is None else (change.ci95[0], change.ci95[1])
             found.append(MetricDifference(metric, values[0][metric], values[1][metric], change.value, interval))

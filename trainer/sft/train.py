@@ -197,8 +197,7 @@ def _recorded(path: Path) -> tuple[list[Sample], list[str]]:
     samples = {(name, sample.id): sample for name, (_, found) in tasks.items() for sample in found.values()}
     texts = [
         network.render_episode(samples[record["task"], record["sample"]].tools, to_trajectory(record))
-        for record in directory.read_records()
-        if succeeded(record["scores"])
+        for record in directory.stream_records(one for one in directory.read_results() if succeeded(one.scores))
     ]
     if not texts:
         raise UsageError(f"{path} has no successful episode to imitate; collect more, or train on the reward.")
