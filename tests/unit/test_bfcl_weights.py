@@ -38,8 +38,8 @@ def test_what_weighs_nothing_changes_nothing(values):
 
 def record(task, sample, value):
     return {
-        "task": task, "sample": sample, "epoch": 0, "outcome": "ok", "messages": [], "usage": {},
-        "scores": {"official_accuracy": value},
+        "key": f"{task}/{sample}", "task": task, "sample": sample, "epoch": 0, "outcome": "ok", "stop": "no_tool_calls",
+        "error": None, "messages": [], "calls": [], "usage": {}, "scores": {"official_accuracy": value},
     }  # fmt: skip
 
 
