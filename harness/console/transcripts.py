@@ -13,7 +13,7 @@ from harness.console.text import shorten_text
 from harness.data import jsonio
 from harness.data.schema import CallJSON, ReasoningJSON, Record
 from harness.metrics import ANSWERS, HEADLINE, RULES, shown_by_rule
-from harness.runs.record import to_trajectory
+from harness.runs.record import calls_of, to_trajectory
 from harness.runs.results import EpisodeResult
 from harness.scoring.strict import reject_reasons
 from harness.stops import stop_sentence
@@ -45,20 +45,26 @@ BECAUSE = {
 
 def format_episodes(results: Sequence[EpisodeResult], headlines: Mapping[str, str]) -> str:
     """A row an episode. Tasks with a headline metric of their own, which have no Solve-F1, show that."""
-    rows = [
-        {
-            "task": result.task,
-            "sample": result.sample,
-            "epoch": result.epoch,
-            "outcome": result.outcome,
-            "stop": result.stop,
-            **_headline(result.scores, headlines[result.task]),
-            "calls": result.calls,
-            "error": (result.error or "")[:80],
-        }
-        for result in results
-    ]
-    return tabulate(rows, headers="keys", disable_numparse=True)
+
+    def rows() -> Iterator[dict[str, object]]:
+        return (_row(result, headlines[result.task]) for result in results)
+
+    columns = list(dict.fromkeys(name for row in rows() for name in row))
+    cells = ([row.get(name) for name in columns] for row in rows())  # a dict for each would be three times as large
+    return tabulate(cells, columns, disable_numparse=True)
+
+
+def _row(result: EpisodeResult, headline: str) -> dict[str, object]:
+    return {
+        "task": result.task,
+        "sample": result.sample,
+        "epoch": result.epoch,
+        "outcome": result.outcome,
+        "stop": result.stop,
+        **_headline(result.scores, headline),
+        "calls": result.calls,
+        "error": (result.error or "")[:80],
+    }
 
 
 def _headline(scores: Mapping[str, float | None], metric: str) -> dict[str, str]:
@@ -156,7 +162,7 @@ def _reasons(record: Record, gold: Gold | None) -> list[str | None]:
     """Why the strict verifier gave each call nothing; None where it gave something or the gold is not at hand."""
     if gold is None:
         return [None] * len(record["calls"])
-    return list(reject_reasons(to_trajectory(record).calls, gold.sub_answers))
+    return list(reject_reasons(calls_of(record), gold.sub_answers))
 
 
 def _quoted(text: str) -> str:

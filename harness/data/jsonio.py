@@ -14,9 +14,12 @@ LARGEST = 1e100
 """No number of a run is beyond it, so that sums of squares stay finite."""
 
 
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
 def canonical_json(value: Any) -> str:
     """One text for equal values: sorted keys, no spaces, no escapes beyond what JSON needs."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return _CANONICAL.encode(value)
 
 
 def digest(value: Any) -> str:

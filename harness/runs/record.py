@@ -98,10 +98,9 @@ def to_trajectory(record: Record) -> Trajectory:
     """The episode as it was played. Raises UsageError where the record is not one of ours."""
     try:
         messages = tuple(message_from_json(message) for message in record["messages"])
-        calls = tuple(_call_record(call) for call in record["calls"])
         return Trajectory(
             messages=messages,
-            calls=calls,
+            calls=calls_of(record),
             turns=int(record["scores"].get("turns") or 0),
             outcome=record["outcome"],
             stop=record["stop"],
@@ -114,6 +113,11 @@ def to_trajectory(record: Record) -> Trajectory:
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UsageError(f"An episode record cannot be read: {type(error).__name__} {error}.") from None
+
+
+def calls_of(record: Record) -> tuple[CallRecord, ...]:
+    """The calls of an episode, as they were made."""
+    return tuple(_call_record(call) for call in record["calls"])
 
 
 def _call_record(value: CallJSON) -> CallRecord:

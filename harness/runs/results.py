@@ -30,7 +30,7 @@ class ScoreRow(Mapping[str, float | None]):
 
     def __init__(self, scores: Mapping[str, float | None]) -> None:
         self._places = _places_of(tuple(scores))
-        self._values = tuple(scores.values())
+        self._values = tuple(map(_shared_number, scores.values()))
 
     def __getitem__(self, metric: str) -> float | None:
         return self._values[self._places[metric]]
@@ -48,6 +48,12 @@ class ScoreRow(Mapping[str, float | None]):
 @lru_cache(1024)
 def _places_of(metrics: tuple[str, ...]) -> dict[str, int]:
     return {sys.intern(str(metric)): place for place, metric in enumerate(metrics)}
+
+
+@lru_cache(4096, typed=True)
+def _shared_number(value: float | None) -> float | None:
+    """The one object with this value, of those seen last: most scores are fractions of small numbers."""
+    return value
 
 
 @dataclass(frozen=True, slots=True)

@@ -104,6 +104,7 @@ def leaves_and_failures(text: str) -> tuple[list[Leaf], bool]:
     return walk.finished(), walk.failed
 
 
+@lru_cache(maxsize=256)  # epochs of a sample, which are read one after the other, often have the same outputs
 def is_failure(text: str) -> bool:
     """Whether an output reports a failure and says nothing else."""
     found, failed = leaves_and_failures(text)

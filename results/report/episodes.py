@@ -16,7 +16,7 @@ from typing import Any, Literal
 from harness.console.transcripts import BECAUSE, MISSING_CALL
 from harness.data.schema import CallJSON, Record, ToolCallJSON
 from harness.metrics import ANSWERS, HEADLINE
-from harness.runs.record import to_trajectory
+from harness.runs.record import calls_of
 from harness.runs.results import EpisodeResult
 from harness.scoring.strict import reject_reasons
 from harness.stops import stop_sentence
@@ -38,8 +38,7 @@ def pack_json(value: Any) -> str:
     return _packed(_text(value))
 
 
-def _text(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+_text = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
 
 
 def _packed(text: str) -> str:
@@ -143,7 +142,7 @@ def make_transcript(
     """One episode in full: its messages with every call beside the turn that made it, verdicts and gold."""
     reasons: Sequence[str | None] = [None] * len(record["calls"])
     if sample is not None:
-        reasons = reject_reasons(to_trajectory(record).calls, sample.gold.sub_answers)
+        reasons = reject_reasons(calls_of(record), sample.gold.sub_answers)
     places = {(sub.tool, sub.position): number for number, sub in enumerate(wanted or ())}
     calls = [_call(call, why, places) for call, why in zip(record["calls"], reasons, strict=True)]
     return {
