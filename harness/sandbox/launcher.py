@@ -101,30 +101,39 @@ class Launcher:
             message, descriptors, _, _ = socket.recv_fds(self.control, _COMMAND_LIMIT, 4)
             if message:
                 command = json.loads(message)
-                getattr(self, "do_" + command["do"])(command["id"], descriptors)
+                getattr(self, "do_" + command["do"])(command["id"], descriptors, command["core"])
                 for descriptor in descriptors:
                     os.close(descriptor)
                 return True
         return False
 
-    def do_worker(self, number: int, descriptors: list[int]) -> None:
+    def do_worker(self, number: int, descriptors: list[int], core: int | None) -> None:
         self.workers = {key: pid for key, pid in self.workers.items() if pid in _children}
-        self.workers[number] = fork(lambda: self.become_worker(descriptors[0]))
+        self.workers[number] = fork(lambda: self.become_worker(*descriptors))
 
-    def do_kill(self, number: int, descriptors: list[int]) -> None:
+    def do_place(self, number: int, descriptors: list[int], core: int | None) -> None:
+        """The worker runs on `core` from now on, or wherever there is room. Not every kernel lets us say so."""
+        pid = self.workers.get(number, 0)
+        if pid in _children:
+            with suppress(OSError):
+                os.sched_setaffinity(pid, os.sched_getaffinity(0) if core is None else {core})
+
+    def do_kill(self, number: int, descriptors: list[int], core: int | None) -> None:
         pid = self.workers.pop(number, 0)
         if pid in _children:
             os.kill(pid, signal.SIGKILL)
             with suppress(ProcessLookupError):
                 os.killpg(pid, signal.SIGKILL)  # without seccomp it may have children
 
-    def do_state(self, number: int, descriptors: list[int]) -> None:
+    def do_state(self, number: int, descriptors: list[int], core: int | None) -> None:
         fork(lambda: self.become_launcher(*descriptors))
 
-    def become_worker(self, descriptor: int) -> None:
+    def become_worker(self, to_socket: int, to_pipe: int) -> None:
         os.setsid()
-        os.dup2(descriptor, worker.SOCKET)
-        os.closerange(worker.SOCKET + 1, 65536)
+        aside = os.dup2(to_pipe, 63)  # it may have the socket's number
+        os.dup2(to_socket, worker.SOCKET)
+        os.dup2(aside, worker.PIPE)
+        os.closerange(worker.PIPE + 1, 65536)
         self.control.detach()
         try:
             jail.confine_process(self.layers, self.options["memory_bytes"])

@@ -16,32 +16,34 @@ import os
 import threading
 from collections import deque
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import lru_cache
 from types import TracebackType
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 from harness.errors import SandboxError
 from harness.sandbox import screen, wire
 from harness.sandbox.process import LauncherProcess, WorkerProcess, WorkerStop
+from harness.sandbox.sharing import CallQueue, Lease, Pool
+from harness.sandbox.turns import (
+    MOST_CALLS,
+    PENDING,
+    Request,
+    ToolCode,
+    Turn,
+    give_back_jobs,
+    serve_request,
+    take_jobs,
+)
 from harness.sandbox.waiting import Operation, run_async, run_blocking
-from harness.types import CallStatus, ToolResult
+from harness.types import ToolResult
 
-_STATUS: dict[int, CallStatus] = {
-    wire.OK: "ok",
-    wire.RAISED: "raised",
-    wire.TRUNCATED: "truncated",
-    wire.WORN: "raised",
-}
-_DIED = "the tool's process ended before it answered"
-_PENDING = ToolResult("killed", _DIED)
+_SHARED, _STATE = -1, -2  # beside the numbers of codes that have a worker of their own
 _LOST = "the episode's state was lost when an earlier call was stopped"
 _MISSING = {
     "landlock": "this kernel does not offer Landlock (Linux 5.13 or newer with the landlock security module enabled)",
     "seccomp": "this kernel does not offer seccomp filters for this processor (x86_64 or aarch64)",
 }
-_CODES_PER_WORKER = 2000  # then it is replaced, so that a long run does not fill its memory
 _STATES_KEPT = 8  # idle launchers with a state
 
 
@@ -63,65 +65,6 @@ class SandboxConfig:
     output_chars: int = 100_000
 
 
-# --- who may use what --------------------------------------------------------------------------------------------
-
-
-class Pool:
-    """Workers that are lent out one at a time, first come first served, to threads and tasks of any event loop."""
-
-    def __init__(self, workers: Sequence[WorkerProcess]) -> None:
-        self.workers = tuple(workers)
-        self._idle = list(workers)
-        self._waiting: deque[Future[WorkerProcess]] = deque()
-        self._lock = threading.Lock()
-
-    def lend(self) -> WorkerProcess | Lease:
-        """The worker that was used last, because it knows most of the code; or a wish for one."""
-        with self._lock:
-            if self._idle:
-                return self._idle.pop()
-            self._waiting.append(Future())
-            return Lease(self, self._waiting[-1])
-
-    def give_back(self, worker: WorkerProcess) -> None:
-        with self._lock:
-            while self._waiting:
-                future = self._waiting.popleft()
-                if future.set_running_or_notify_cancel():
-                    future.set_result(worker)
-                    return
-            self._idle.append(worker)
-
-
-class Lease(NamedTuple):
-    """Wait for a worker. Whoever stops waiting gives back what he was given meanwhile."""
-
-    pool: Pool
-    future: Future[WorkerProcess]
-
-    def now(self) -> WorkerProcess:
-        try:
-            return self.future.result()
-        except BaseException:
-            self.refuse()
-            raise
-
-    async def later(self) -> WorkerProcess:
-        loop = asyncio.get_running_loop()
-        given = asyncio.Event()  # asyncio.wrap_future complains aloud when both its ends settle in one turn of the loop
-        self.future.add_done_callback(lambda _: loop.call_soon_threadsafe(given.set))
-        try:
-            await given.wait()
-            return self.future.result()
-        except BaseException:
-            self.refuse()
-            raise
-
-    def refuse(self) -> None:
-        if not self.future.cancel() and not self.future.cancelled():
-            self.pool.give_back(self.future.result())
-
-
 class Sandbox:
     """Isolated workers for tool code. Starts when first needed; usable from threads and from any event loop.
 
@@ -138,6 +81,7 @@ class Sandbox:
         self._keys: dict[str, str] = {}  # the other way round: a document of megabytes is parsed and hashed once
         self._state_launchers: dict[str, LauncherProcess] = {}  # the one used last is last
         self._own: set[WorkerProcess] = set()
+        self._queues: dict[asyncio.AbstractEventLoop, CallQueue] = {}
         self._pool = Pool([self._worker() for _ in range(max(1, self.config.workers))])
 
     def __enter__(self) -> Sandbox:
@@ -201,6 +145,16 @@ class Sandbox:
     def _is_copy(self) -> bool:
         """Whether this process was forked from the one that started the workers: their sockets are not its own."""
         return self._process not in (0, os.getpid())
+
+    def _call_queue(self) -> CallQueue:
+        """The running event loop's."""
+        loop = asyncio.get_running_loop()
+        queue = self._queues.get(loop)
+        if queue is None:
+            with self._lock:
+                self._queues = {other: kept for other, kept in self._queues.items() if not other.is_closed()}
+                queue = self._queues[loop] = CallQueue(self._pool, loop)
+        return queue
 
     # --- launchers -----------------------------------------------------------------------------------------------
 
@@ -266,20 +220,6 @@ class Sandbox:
 # --- what an episode does with it --------------------------------------------------------------------------------
 
 
-class ToolCode(NamedTuple):
-    """A tool's source as workers know it: by number."""
-
-    number: int
-    plain: bool
-    line: str
-
-
-class ToolJob(NamedTuple):
-    place: int
-    code: ToolCode
-    line: str
-
-
 _numbers = itertools.count()
 _encode = wire.make_encoder(ensure_ascii=True)
 
@@ -314,11 +254,20 @@ class ToolSession:
 
     def run(self, codes: Mapping[str, str], calls: Sequence[tuple[str, dict[str, Any]]]) -> list[ToolResult]:
         """Run `calls` on the tools `codes` (name: source); one result a call. Blocks."""
-        return run_blocking(self._run(codes, calls))
+        results, turns = self._sort(codes, calls)
+        for queue, turn in turns.items():
+            run_blocking(self._share(turn) if queue == _SHARED else self._work(self._worker_of(queue), turn))
+        return results
 
     async def arun(self, codes: Mapping[str, str], calls: Sequence[tuple[str, dict[str, Any]]]) -> list[ToolResult]:
-        """As `run`, without blocking the event loop."""
-        return await run_async(self._run(codes, calls))
+        """As `run`, without blocking the event loop for more than a moment."""
+        results, turns = self._sort(codes, calls)
+        for queue, turn in turns.items():
+            if queue == _SHARED:
+                await self._sandbox._call_queue().run(turn)
+            else:
+                await run_async(self._work(self._worker_of(queue), turn))
+        return results
 
     def fresh(self) -> ToolSession:
         """Another episode, on a fresh copy of the state that this one began with."""
@@ -340,13 +289,14 @@ class ToolSession:
 
     # --- steps ---------------------------------------------------------------------------------------------------
 
-    def _run(
+    def _sort(
         self, codes: Mapping[str, str], calls: Sequence[tuple[str, dict[str, Any]]]
-    ) -> Operation[list[ToolResult]]:
-        results = [_PENDING] * len(calls)
-        queues: dict[int, list[ToolJob]] = {}
+    ) -> tuple[list[ToolResult], dict[int, Turn]]:
+        """A place for every result, filled where there is nothing to run; and what each worker has to do."""
         if self._sandbox._is_copy():
             raise SandboxError("a sandbox cannot be used from a forked copy of its process; make a new one there")
+        results = [PENDING] * len(calls)
+        turns: dict[int, Turn] = {}
         for place, (name, arguments) in enumerate(calls):
             if name not in codes:
                 results[place] = ToolResult("unknown_tool", repr(name))
@@ -360,83 +310,51 @@ class ToolSession:
             if len(line) > wire.LINE_LIMIT:
                 results[place] = ToolResult("raised", "the arguments are too long")
                 continue
-            queue = -1 if self._stateful or code.plain else code.number
-            queues.setdefault(queue, []).append(ToolJob(place, code, line))
-        for queue, jobs in queues.items():
-            yield from self._serve(queue, jobs, results)
-        return results
+            queue = _STATE if self._stateful else _SHARED if code.plain else code.number
+            if queue not in turns:
+                turns[queue] = Turn(results)
+            turns[queue].add(place, code, line)
+        return results, turns
 
-    def _serve(self, queue: int, jobs: list[ToolJob], results: list[ToolResult]) -> Operation[None]:
-        if self._state_worker is not None:
-            yield from self._work(self._state_worker, jobs, results)
-        elif queue >= 0:
-            yield from self._work(self._own_worker(queue), jobs, results)
-        else:
-            pool = self._sandbox._pool
+    def _share(self, turn: Turn) -> Operation[None]:
+        """Run a turn on workers that are lent for a request each."""
+        pool, turns = self._sandbox._pool, deque([turn])
+        while turns:
             lent = pool.lend()
             worker: WorkerProcess = (yield lent) if isinstance(lent, Lease) else lent
             try:
-                yield from self._work(worker, jobs, results)
+                request = Request(take_jobs(turns, MOST_CALLS))
+                yield from serve_request(worker, request, "shared")
             finally:
                 pool.give_back(worker)
+            give_back_jobs(turns, request.left)
 
-    def _own_worker(self, code: int) -> WorkerProcess:
-        if code not in self._own:
-            self._own[code] = self._sandbox._worker()
-            self._sandbox._own.add(self._own[code])
-        return self._own[code]
+    def _worker_of(self, queue: int) -> WorkerProcess:
+        if self._state_worker is not None:
+            return self._state_worker
+        if queue not in self._own:
+            self._own[queue] = self._sandbox._worker()
+            self._sandbox._own.add(self._own[queue])
+        return self._own[queue]
 
-    def _work(self, worker: WorkerProcess, jobs: list[ToolJob], results: list[ToolResult]) -> Operation[None]:
-        """Run `jobs` on `worker`, which is killed if they do not all end well or this is interrupted."""
-        done = 0
+    def _work(self, worker: WorkerProcess, turn: Turn) -> Operation[None]:
+        """Run a turn on a worker of the episode's own."""
+        turns = deque([turn])
         stop: WorkerStop = "died"
         try:
-            while done < len(jobs):
-                if self._lost:
-                    for job in jobs[done:]:
-                        results[job.place] = ToolResult("killed", _LOST)
-                    return
-                stop, fresh = "died", not worker.alive
-                answered, stop = yield from self._batch(worker, jobs[done:], results)
-                done += answered
-                if stop == "unsent" and fresh:
-                    stop = "died"
-                if stop == "worn" and worker in self._sandbox._pool.workers and not (fresh and answered == 1):
-                    done -= 1  # perhaps others had used up its memory: once more, in a fresh one
-                if stop in ("timeout", "died") and done < len(jobs):
-                    results[jobs[done].place] = self._stopped(stop)
-                    done += 1
-                if stop != "answered":
-                    self._abandon(worker, stop)
+            while not self._lost and (jobs := take_jobs(turns, MOST_CALLS)):
+                request, stop = Request(jobs), "died"
+                stop = yield from serve_request(worker, request, "state" if self._stateful else "own")
+                self._notice(stop)
+                give_back_jobs(turns, request.left)
         finally:
-            if stop != "answered":
-                self._abandon(worker, stop)
+            self._notice(stop)
+        Request(list(turn.waiting)).settle([ToolResult("killed", _LOST)] * len(turn.waiting))
 
-    def _batch(
-        self, worker: WorkerProcess, jobs: list[ToolJob], results: list[ToolResult]
-    ) -> Operation[tuple[int, WorkerStop]]:
-        if len(worker.codes) > _CODES_PER_WORKER and not self._stateful:
-            worker.kill()
-        if not worker.alive:
-            yield from worker.start()
-        new = {job.code.number: job.code.line for job in jobs if job.code.number not in worker.codes}
-        worker.codes.update(new)
-        replies, stop = yield from worker.ask([*new.values(), *[job.line for job in jobs]], len(jobs))
-        for job, (status, text) in zip(jobs, replies, strict=False):
-            results[job.place] = ToolResult(_STATUS[status], text)
-        return len(replies), stop
-
-    def _stopped(self, stop: WorkerStop) -> ToolResult:
-        if stop == "timeout":
-            return ToolResult("timeout", f"timed out after {self._sandbox.config.call_timeout:g} seconds")
-        return _PENDING
-
-    def _abandon(self, worker: WorkerProcess, stop: WorkerStop) -> None:
-        """A worker that ran out of memory is replaced, unless it holds the state."""
-        if self._stateful and stop == "worn":
-            return
-        self._lost = self._stateful
-        worker.kill()
+    def _notice(self, stop: WorkerStop) -> bool:
+        """Whether the state is lost; a worker that only ran out of memory still has it."""
+        self._lost = self._lost or (self._stateful and stop not in ("answered", "worn"))
+        return self._lost
 
     def _digest(self) -> Operation[str | None]:
         worker = self._state_worker
@@ -450,6 +368,6 @@ class ToolSession:
         try:
             replies, stop = yield from worker.ask(['"digest"'], 1)
         finally:
-            if stop != "answered":
-                self._abandon(worker, stop)
+            if self._notice(stop):
+                worker.kill()
         return replies[0][1] if replies and replies[0][0] == wire.OK else None

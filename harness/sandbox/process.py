@@ -22,12 +22,18 @@ from pathlib import Path
 from typing import Any, Literal
 
 from harness.errors import SandboxError
-from harness.sandbox import wire
+from harness.sandbox import cores, wire
 from harness.sandbox.waiting import Blocking, Channel, Exchange, Operation, Receive
 
 WorkerStop = Literal["answered", "timeout", "died", "worn", "unsent"]
 WorkerReply = tuple[int, str]  # status, text
 _START_SECONDS = 60.0
+_BEGIN_SECONDS = 0.001  # after so much of a request no other call of it is begun: the rest can go elsewhere
+_LATE_SECONDS = 0.002  # after so much an answer is late
+_CREDIT, _PENALTY = 16, 8  # a worker counts as quick while no more than one request in nine is late
+_NEAR = 4  # credit from which a worker is kept near
+_MOVE_SECONDS = 0.02  # between two changes of a worker's core: the launcher has to be woken for one
+_BRIEF_BYTES = 1 << 16  # of a request that can be sent without waiting
 _HELLO_LIMIT = 65536
 _ENVIRONMENT = {"PYTHONHASHSEED": "0", "TZ": "UTC", "LC_ALL": "C.UTF-8"}
 # No site module (its .pth files run code), no user site, no current directory, no bytecode written. Not -I: it would
@@ -85,9 +91,9 @@ class LauncherProcess:
     def is_usable(self) -> bool:
         return not self.broken and (self.process is None or self.process.poll() is None)
 
-    def command(self, do: str, number: int, descriptors: Sequence[int] = ()) -> None:
+    def command(self, do: str, number: int, descriptors: Sequence[int] = (), core: int | None = None) -> None:
         """OSError when the launcher is gone."""
-        message = json.dumps({"do": do, "id": number}).encode()
+        message = json.dumps({"do": do, "id": number, "core": core}).encode()
         rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))] if descriptors else []
         self.control.sendmsg([message], rights, socket.MSG_NOSIGNAL)
 
@@ -159,10 +165,12 @@ class WorkerProcess:
         self._launcher = launcher
         self._forked_from: LauncherProcess | None = None
         self._limit = wire.longest_text(output_chars)
-        self._timeout = call_timeout
+        self.call_timeout = call_timeout
         self._number = 0
         self._tokens = _tokens()
         self._channel: Channel | None = None
+        self._credit = 0
+        self._moved = 0.0
         self.pid = 0
         self.codes: set[int] = set()  # what this process was sent
 
@@ -197,22 +205,26 @@ class WorkerProcess:
     def _open(self, launcher: LauncherProcess) -> Channel:
         number = next(self._numbers)
         ours, theirs = socket.socketpair()
+        to_us, from_them = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        channel = Channel(ours, to_us, self.call_timeout)
         with theirs:
             try:
-                launcher.command("worker", number, [theirs.fileno()])
+                launcher.command("worker", number, [theirs.fileno(), from_them])
             except OSError:
-                ours.close()
+                channel.close()
                 raise
+            finally:
+                os.close(from_them)
         launcher.live += 1
         self._number, self._forked_from = number, launcher
-        self._channel = Channel(ours, self._timeout)
-        return self._channel
+        self._channel, self._credit = channel, 0
+        return channel
 
     def kill(self) -> None:
         """End the process, whatever it is doing. Calling it twice is safe."""
         if self._channel is None or self._forked_from is None:
             return
-        self._channel.socket.close()
+        self._channel.close()
         self._channel, self.pid = None, 0
         self.codes.clear()
         self._forked_from.live -= 1
@@ -221,36 +233,84 @@ class WorkerProcess:
 
     # --- question and answer -------------------------------------------------------------------------------------
 
-    def ask(self, lines: list[str], expected: int) -> Operation[tuple[list[WorkerReply], WorkerStop]]:
-        """Send a request and collect its replies, each within the time limit; and why there are fewer, if there are."""
+    def ask(
+        self, lines: list[str], expected: int, late: Callable[[list[WorkerReply]], None] = lambda _: None
+    ) -> Operation[tuple[list[WorkerReply], WorkerStop]]:
+        """Send a request and collect its replies, each within the time limit; and why there are fewer, if there are.
+
+        Fewer than `expected` with "answered" is no fault: the worker began no more, and can be asked for the rest.
+        `late` is told the replies so far if the answer is late: one more call is being run then, and no other will be.
+        """
         channel = self._channel
         if channel is None:
             return [], "unsent"
-        token = next(self._tokens)
-        body = "\n".join(lines).encode("ascii")
-        chunk = yield Exchange(channel, wire.REQUEST.pack(len(body), token) + body)
+        token, body = next(self._tokens), "\n".join(lines).encode("ascii")
+        until = time.perf_counter() + _BEGIN_SECONDS
+        request = wire.REQUEST.pack(len(body), token, until) + body
+        chunk = yield Exchange(channel, request, _LATE_SECONDS, self._is_quick and len(request) < _BRIEF_BYTES)
         if chunk is False:
             return [], "unsent"
+        self._learn(chunk is not None)
         replies: list[WorkerReply] = []
-        rest = b""
-        deadline = time.monotonic() + self._timeout
-        while True:
-            if not chunk:
-                return replies, "timeout" if chunk is None else "died"
-            new, rest, honest = self._parse(rest + chunk, token, len(replies))
-            replies += new
-            if not honest or len(replies) > expected:
-                return replies[:expected], "died"
-            if new and new[-1][0] == wire.WORN:
-                return replies, "worn"
-            if len(replies) == expected:
-                return replies, "died" if rest else "answered"
+        if chunk is None:
+            if not self._look_aside(channel, token, replies, expected):
+                return replies, "died"
+            late(replies)
+            chunk = yield Receive(channel, until + self.call_timeout - time.perf_counter())
+        if expected > 1 and not self._look_aside(channel, token, replies, expected):
+            return replies, "died"
+        return (yield from self._last_reply(channel, chunk, token, replies, until + self.call_timeout))
+
+    def _look_aside(self, channel: Channel, token: bytes, replies: list[WorkerReply], expected: int) -> bool:
+        """Collect what was written to the pipe; False when that is not in order."""
+        new, rest, honest = self._parse(channel.look_aside(), token, len(replies))
+        replies += new[: expected - 1 - len(replies)]
+        return honest and not rest
+
+    def _last_reply(
+        self, channel: Channel, chunk: bytes | None, token: bytes, replies: list[WorkerReply], deadline: float
+    ) -> Operation[tuple[list[WorkerReply], WorkerStop]]:
+        data = b""
+        while chunk:
+            data += chunk
+            new, rest, honest = self._parse(data, token, len(replies))
             if new:
-                deadline = time.monotonic() + self._timeout
-            receive = Receive(channel, deadline - time.monotonic()) if rest else channel.receive
-            if receive.seconds <= 0:
-                return replies, "timeout"
-            chunk = yield receive
+                replies += new[:1]
+                stop: WorkerStop = "worn" if new[0][0] == wire.WORN else "answered"
+                return replies, stop if honest and not rest and len(new) == 1 else "died"
+            if not honest:
+                return replies, "died"
+            seconds = deadline - time.perf_counter()
+            chunk = (yield Receive(channel, seconds)) if seconds > 0 else None
+        return replies, "timeout" if chunk is None else "died"
+
+    # --- how quick it is -----------------------------------------------------------------------------------------
+
+    @property
+    def _is_quick(self) -> bool:
+        return self._credit >= 0
+
+    def _learn(self, in_time: bool) -> None:
+        """A worker that answers in time is kept on the core of whoever asks, one that is late runs where there is
+        room."""
+        channel = self._channel
+        assert channel is not None
+        if not in_time:
+            self._credit = max(self._credit - _PENALTY, -_PENALTY)
+            if channel.core is not None:
+                self._place(channel, None)
+            return
+        self._credit = min(self._credit + 1, _CREDIT)
+        if self._credit <= _NEAR or (core := cores.current_core()) == channel.core:
+            return
+        if time.perf_counter() - self._moved > _MOVE_SECONDS:
+            self._place(channel, core)
+
+    def _place(self, channel: Channel, core: int | None) -> None:
+        assert self._forked_from is not None
+        channel.core, self._moved = core, time.perf_counter()
+        with contextlib.suppress(OSError):
+            self._forked_from.command("place", self._number, core=core)
 
     def _parse(self, data: bytes, token: bytes, place: int) -> tuple[list[WorkerReply], bytes, bool]:
         """The complete replies in `data` up to a worn one, what is left over, and whether all of it was in order."""

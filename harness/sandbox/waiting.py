@@ -9,10 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import select
 import socket
 import struct
 from collections.abc import Callable, Generator
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+
+from harness.sandbox import cores
 
 T = TypeVar("T")
 _CHUNK = 65536
@@ -39,15 +43,33 @@ def run_blocking(steps: Operation[T]) -> T:
         steps.close()
 
 
-async def run_async(steps: Operation[T]) -> T:
+async def run_async(steps: Operation[T], wish: Waitable | None = None) -> T:
+    """`wish` is what `steps` waits for where they have begun."""
     try:
-        wish = next(steps)
+        wish = wish or next(steps)
         while True:
             wish = steps.send(await wish.later())
     except StopIteration as end:
         return end.value  # type: ignore[no-any-return]
     finally:
         steps.close()
+
+
+def run_while_brief(steps: Operation[T]) -> Waitable | None:
+    """Goes on as long as each wait is a moment that an event loop can spare; the first longer wait, or None at the end.
+
+    However else this ends, `steps` is closed.
+    """
+    try:
+        wish = next(steps)
+        while isinstance(wish, Exchange) and wish.brief:
+            wish = steps.send(wish.now())
+    except StopIteration:
+        return None
+    except BaseException:
+        steps.close()
+        raise
+    return wish
 
 
 class Blocking(Generic[T]):
@@ -61,13 +83,17 @@ class Blocking(Generic[T]):
 
 
 class Channel:
-    """Our end of a worker's socket. It stays a blocking socket, with the time limits kept by the kernel: that saves a
-    poll before every read. Under asyncio each call says MSG_DONTWAIT instead."""
+    """Our ends of a worker's socket and pipe. The socket stays a blocking one, with the time limits kept by the kernel:
+    that saves a poll before every read. Under asyncio each call says MSG_DONTWAIT instead. The pipe is only looked
+    into. `core` is the one that the worker runs on, if it is kept to one."""
 
-    def __init__(self, sock: socket.socket, seconds: float) -> None:
+    def __init__(self, sock: socket.socket, pipe: int, seconds: float) -> None:
         self.socket = sock
-        self.receive = Receive(self, seconds)
-        self._patience = seconds
+        self.pipe = pipe
+        self.core: int | None = None
+        self.answer = select.poll()
+        self.answer.register(sock, select.POLLIN)
+        self.seconds = self._patience = seconds
         for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
             sock.setsockopt(socket.SOL_SOCKET, option, _timeval(seconds))
 
@@ -76,6 +102,26 @@ class Channel:
         if abs(seconds - self._patience) > 0.01:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _timeval(seconds))
             self._patience = seconds
+
+    def read_now(self) -> bytes | None:
+        """What is in the socket: None when there is nothing, b"" when the other side is gone."""
+        try:
+            return self.socket.recv(_CHUNK, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return None
+        except OSError:
+            return b""
+
+    def look_aside(self) -> bytes:
+        """What is in the pipe."""
+        try:
+            return os.read(self.pipe, _CHUNK)
+        except OSError:
+            return b""
+
+    def close(self) -> None:
+        self.socket.close()
+        os.close(self.pipe)
 
 
 class Receive(NamedTuple):
@@ -97,35 +143,41 @@ class Receive(NamedTuple):
         sock = self.channel.socket
         loop = asyncio.get_running_loop()
         end = loop.time() + self.seconds
-        while True:
-            try:
-                return sock.recv(_CHUNK, socket.MSG_DONTWAIT)
-            except BlockingIOError:
-                if not await _ready(loop, loop.add_reader, loop.remove_reader, sock.fileno(), end):
-                    return None
-            except OSError:
-                return b""
+        while (data := self.channel.read_now()) is None:
+            if not await _ready(loop, loop.add_reader, loop.remove_reader, sock.fileno(), end):
+                return None
+        return data
 
 
 class Exchange(NamedTuple):
-    """Send `data`, and receive the first bytes that come back; False when the other side was gone before."""
+    """Send `data`, and receive the first bytes that come back within `seconds`; None when there were none, False when
+    the other side was gone before. Where it is `brief`, the answer is expected at once: then waiting for it costs less
+    than going back to the event loop, and least on the worker's own core."""
 
     channel: Channel
     data: bytes
+    seconds: float
+    brief: bool
 
     def now(self) -> bytes | bool | None:
-        try:
-            self.channel.socket.sendall(self.data, socket.MSG_NOSIGNAL)
-        except BlockingIOError:
-            return None
-        except OSError:
-            return False
-        return self.channel.receive.now()
+        channel = self.channel
+        with cores.on_core(channel.core) if self.brief else contextlib.nullcontext():
+            try:
+                channel.socket.sendall(self.data, socket.MSG_NOSIGNAL)
+            except BlockingIOError:
+                return None
+            except OSError:
+                return False
+            if not channel.answer.poll(self.seconds * 1000):
+                return None
+        return channel.read_now()
 
     async def later(self) -> bytes | bool | None:
+        if self.brief:
+            return self.now()
         sock, rest = self.channel.socket, memoryview(self.data)
         loop = asyncio.get_running_loop()
-        end = loop.time() + self.channel.receive.seconds
+        end = loop.time() + self.channel.seconds
         while rest:
             try:
                 rest = rest[sock.send(rest, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL) :]
@@ -134,7 +186,7 @@ class Exchange(NamedTuple):
                     return None
             except OSError:
                 return False
-        return await self.channel.receive.later()
+        return await Receive(self.channel, self.seconds).later()
 
 
 async def _ready(

@@ -1,12 +1,18 @@
 """The bytes between the harness and a worker, known to both sides.
 
-A request is a header and lines of ASCII JSON, each a thing to do:
+A request is a header and lines of ASCII JSON, each a thing to do; after the time in the header no call is begun but the
+first:
     {"code": number, "name": tool, "source": Python, "seed": bool}     keep this tool; no reply
     [number, arguments]                                                call it; one reply
     "digest"                                                           hash the state; one reply
 A reply is a header and UTF-8 text. The harness parses nothing a worker sends but this fixed header, so that there is
 no decoder to attack: no JSON, and never a pickle. The token is random and new in every request, so that a tool cannot
-write the answers to calls that are yet to come. A WORN reply is the last one to its request, and the rest is undone.
+write the answers to calls that are yet to come.
+
+A worker writes to a socket and to a pipe. A reply on the socket is the last one to its request, and wakes the harness;
+what comes after it in the request is undone (the time was over, or the reply was WORN). Those before it went into the
+pipe, which nobody waits at: they are there to tell how far a worker came that never gave the last one. A reply that is
+too long for the pipe, or finds it full, goes to the socket and is the last one.
 """
 
 from __future__ import annotations
@@ -16,11 +22,12 @@ import struct
 from collections.abc import Callable
 from typing import Any
 
-REQUEST = struct.Struct("<I8s")  # bytes after the header, token
+REQUEST = struct.Struct("<I8sd")  # bytes after the header, token, time by perf_counter
 REPLY = struct.Struct("<I8sIB")  # bytes after the header, token of the request, place of the reply, status
 OK, RAISED, TRUNCATED, WORN = range(4)  # WORN: raised MemoryError, and the process should not be used again
 HELLO = b"\0" * 8  # the token of a worker's first message: OK and its process id, or RAISED and what went wrong
 LINE_LIMIT = 1 << 24  # of a call, in characters
+PIPE_REPLY_LIMIT = 4096  # the kernel writes this much whole or not at all
 
 
 def longest_text(output_chars: int) -> int:

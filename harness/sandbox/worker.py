@@ -12,18 +12,20 @@ import hashlib
 import json
 import os
 import random
+import time
 from types import CodeType
 from typing import Any
 
 from harness.sandbox import wire
 
-SOCKET = 3  # the only descriptor beside the three that lead to /dev/null
+SOCKET, PIPE = 3, 4  # the only descriptors beside the three that lead to /dev/null
 _CHUNK = 65536
 _MAIN = "tool"  # what a tool sees as __name__
 
 _dumps = wire.make_encoder(ensure_ascii=False)
 _scan = json.JSONDecoder().scan_once  # type: ignore[attr-defined]  # `loads` without its search for white space
 _bits = random.Random(0)
+_clock = time.perf_counter  # kept from before the clock is stopped
 
 
 class CompiledTool:
@@ -45,15 +47,17 @@ def serve(output_chars: int, stateful: bool, data: Any) -> None:
     """Answer requests until the other side closes."""
     tools: dict[int, CompiledTool] = {}
     while (request := _read_request()) is not None:
-        token, lines = request
+        token, until, lines = request
         place = 0
-        for line in lines:
+        for number, line in enumerate(lines, 1):
             answer = _answer(line, tools, stateful, data, output_chars)
-            if answer is not None:
-                _write_reply(token, place, *answer)
-                place += 1
-                if answer[0] == wire.WORN:
-                    break
+            if answer is None:
+                continue
+            reply = _reply(token, place, *answer)
+            if number == len(lines) or answer[0] == wire.WORN or _clock() >= until or not _put_aside(reply):
+                _send(reply)
+                break
+            place += 1
 
 
 def _answer(
@@ -118,21 +122,21 @@ def urandom(size: int) -> bytes:
 
 
 def send_hello(status: int, text: str) -> None:
-    _write_reply(wire.HELLO, 0, status, text)
+    _send(_reply(wire.HELLO, 0, status, text))
 
 
-def _read_request() -> tuple[bytes, list[str]] | None:
+def _read_request() -> tuple[bytes, float, list[str]] | None:
     data = os.read(SOCKET, _CHUNK)
     while len(data) < wire.REQUEST.size:
         more = os.read(SOCKET, _CHUNK)
         if not more:
             return None
         data += more
-    length, token = wire.REQUEST.unpack_from(data)
+    length, token, until = wire.REQUEST.unpack_from(data)
     missing = length + wire.REQUEST.size - len(data)
     if missing > 0:
         data += _read_exactly(missing)
-    return token, data[wire.REQUEST.size :].decode("ascii").split("\n")
+    return token, until, data[wire.REQUEST.size :].decode("ascii").split("\n")
 
 
 def _read_exactly(missing: int) -> bytes:
@@ -146,9 +150,20 @@ def _read_exactly(missing: int) -> bytes:
     return b"".join(parts)
 
 
-def _write_reply(token: bytes, place: int, status: int, text: str) -> None:
+def _reply(token: bytes, place: int, status: int, text: str) -> bytes:
     data = text.encode("utf-8", "replace")
-    data = wire.REPLY.pack(len(data), token, place, status) + data
+    return wire.REPLY.pack(len(data), token, place, status) + data
+
+
+def _put_aside(reply: bytes) -> bool:
+    """Into the pipe, which never makes this wait; False where it does not fit."""
+    try:
+        return len(reply) <= wire.PIPE_REPLY_LIMIT and os.write(PIPE, reply) == len(reply)
+    except BlockingIOError:
+        return False
+
+
+def _send(data: bytes) -> None:
     while written := os.write(SOCKET, data):
         if written == len(data):
             return

@@ -1,0 +1,165 @@
+"""Who may use which worker: a pool that lends them out, and the calls of an event loop that wait for one.
+
+Waking a worker and being woken by it costs more than a call. So the plain calls of all episodes that are ready travel
+in one request, and while an answer is expected at once no second worker is woken: what becomes ready meanwhile travels
+next. A request that is late no longer holds anybody up: the one call that it is at stays, the others go to the next
+worker, and the next requests are short until some have come back in time. So nothing has to be remembered of single
+tools, which may be quick in one call and slow in the next.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import Future
+from typing import NamedTuple
+
+from harness.sandbox.process import WorkerProcess, WorkerStop
+from harness.sandbox.turns import MOST_CALLS, Request, ToolJob, Turn, give_back_jobs, serve_request, take_jobs
+from harness.sandbox.waiting import Operation, run_async, run_while_brief
+
+
+class Pool:
+    """Workers that are lent out one at a time, first come first served, to threads and tasks of any event loop."""
+
+    def __init__(self, workers: Sequence[WorkerProcess]) -> None:
+        self.workers = tuple(workers)
+        self._idle = list(workers)
+        self._waiting: deque[Future[WorkerProcess]] = deque()
+        self._lock = threading.Lock()
+
+    def lend(self) -> WorkerProcess | Lease:
+        """The worker that was used last, because it knows most of the code; or a wish for one."""
+        with self._lock:
+            if self._idle:
+                return self._idle.pop()
+            self._waiting.append(Future())
+            return Lease(self, self._waiting[-1])
+
+    def give_back(self, worker: WorkerProcess) -> None:
+        with self._lock:
+            while self._waiting:
+                future = self._waiting.popleft()
+                if future.set_running_or_notify_cancel():
+                    future.set_result(worker)
+                    return
+            self._idle.append(worker)
+
+
+class Lease(NamedTuple):
+    """Wait for a worker. Whoever stops waiting gives back what he was given meanwhile."""
+
+    pool: Pool
+    future: Future[WorkerProcess]
+
+    def now(self) -> WorkerProcess:
+        try:
+            return self.future.result()
+        except BaseException:
+            self.refuse()
+            raise
+
+    async def later(self) -> WorkerProcess:
+        loop = asyncio.get_running_loop()
+        given = asyncio.Event()  # asyncio.wrap_future complains aloud when both its ends settle in one turn of the loop
+        self.future.add_done_callback(lambda _: loop.call_soon_threadsafe(given.set))
+        try:
+            await given.wait()
+            return self.future.result()
+        except BaseException:
+            self.refuse()
+            raise
+
+    def refuse(self) -> None:
+        if not self.future.cancel() and not self.future.cancelled():
+            self.pool.give_back(self.future.result())
+
+
+class CallQueue:
+    """The turns that wait in one event loop, and the requests that serve them."""
+
+    def __init__(self, pool: Pool, loop: asyncio.AbstractEventLoop) -> None:
+        self._pool = pool
+        self.loop = loop
+        self._turns: deque[Turn] = deque()
+        self._due = False  # whether `_start` is about to run
+        self._expecting = False  # whether an answer is expected at once
+        self._most = MOST_CALLS
+
+    async def run(self, turn: Turn) -> None:
+        """Until every job of `turn` is settled. A call that is being run when nobody waits any more is stopped."""
+        turn.settled = self.loop.create_future()
+        self._turns.append(turn)
+        self._start_soon()
+        try:
+            await turn.settled
+        except asyncio.CancelledError:
+            if turn.running is not None:
+                turn.running.stop()
+            raise
+
+    def _start_soon(self) -> None:
+        """Not at once: others may become ready in this round of the event loop."""
+        if not self._due and not self._expecting and self._turns and not self.loop.is_closed():
+            self._due = True
+            self.loop.call_soon(self._start)
+
+    def _start(self) -> None:
+        self._due = False
+        request = Request([])
+        steps = self._serve(request)
+        wish = run_while_brief(steps)
+        if wish is not None:
+            request.task = self.loop.create_task(run_async(steps, wish))
+
+    def _serve(self, request: Request) -> Operation[None]:
+        """One request, as soon as there is a worker for it."""
+        self._expecting = True
+        worker: WorkerProcess | None = None
+        try:
+            lent = self._pool.lend()
+            worker = (yield lent) if isinstance(lent, Lease) else lent
+            request.jobs = take_jobs(self._turns, self._most)
+            if request.jobs:
+                asked = len(request.jobs)
+                stop = yield from serve_request(worker, request, "shared", self._go_on_without)
+                self._adapt(request, asked, stop)
+        except Exception as error:
+            for job in request.left:
+                job.turn.fail(error)
+        finally:
+            if worker is not None:
+                self._pool.give_back(worker)
+            self._end(request)
+
+    def _adapt(self, request: Request, asked: int, stop: WorkerStop) -> None:
+        if request.done == asked:
+            self._most = min(2 * self._most, MOST_CALLS)
+        elif stop == "answered" and not request.is_late:
+            self._most = max(1, request.done)
+
+    def _go_on_without(self, request: Request) -> None:
+        """The answer is late: the call that is being run keeps its worker, and the rest need not wait for it."""
+        self._most = max(1, request.done)
+        running, *rest = request.left
+        request.jobs = request.jobs[: request.done + 1]
+        request.is_late = True
+        running.turn.running = request
+        if running.turn.over:
+            request.stop()
+        self._expecting = False
+        self._line_up(rest)
+
+    def _end(self, request: Request) -> None:
+        if request.is_late:
+            for job in request.jobs[-1:]:
+                job.turn.running = None
+        else:
+            self._expecting = False
+        self._line_up(request.left)
+
+    def _line_up(self, jobs: Sequence[ToolJob]) -> None:
+        give_back_jobs(self._turns, jobs)
+        self._start_soon()

@@ -1,0 +1,179 @@
+"""Calls on their way to a worker: the turns they belong to, and what one request makes of them.
+
+A request may hold calls of many episodes. Each reply settles one of them; what a request leaves unsettled is run in
+another one. Only the call that was being run is to blame for a worker that ends or takes too long. Left out: which
+calls travel together, and who lends the worker (sharing.py, pool.py).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from typing import Literal, NamedTuple
+
+from harness.sandbox import wire
+from harness.sandbox.process import WorkerProcess, WorkerReply, WorkerStop
+from harness.sandbox.waiting import Operation
+from harness.types import CallStatus, ToolResult
+
+MOST_CALLS = 64  # of one request: a wake-up is then a small part of it
+MOST_BYTES = 1 << 16  # of one request, unless a single call is longer
+PENDING = ToolResult("killed", "the tool's process ended before it answered")
+WorkerKind = Literal["shared", "own", "state"]
+_STATUS: dict[int, CallStatus] = {
+    wire.OK: "ok",
+    wire.RAISED: "raised",
+    wire.TRUNCATED: "truncated",
+    wire.WORN: "raised",
+}
+_CODES_PER_WORKER = 2000  # then it is replaced, so that a long run does not fill its memory
+
+
+class ToolCode(NamedTuple):
+    """A tool's source as workers know it: by number."""
+
+    number: int
+    plain: bool
+    line: str
+
+
+class Turn:
+    """Calls that one episode makes at once, and waits for together."""
+
+    def __init__(self, results: list[ToolResult]) -> None:
+        self.results = results
+        self.waiting: deque[ToolJob] = deque()
+        self.unsettled = 0
+        self.settled: asyncio.Future[None] | None = None  # where an event loop waits for it
+        self.running: Request | None = None  # the late one that is at a call of this turn
+
+    @property
+    def over(self) -> bool:
+        return self.settled is not None and self.settled.done()
+
+    def add(self, place: int, code: ToolCode, line: str) -> None:
+        self.waiting.append(ToolJob(self, place, code, line))
+        self.unsettled += 1
+
+    def settle(self, place: int, result: ToolResult) -> None:
+        self.results[place] = result
+        self.unsettled -= 1
+        if not self.unsettled and self.settled is not None and not self.settled.done():
+            self.settled.set_result(None)
+
+    def fail(self, error: BaseException) -> None:
+        self.waiting.clear()
+        if self.settled is not None and not self.settled.done():
+            self.settled.set_exception(error)
+
+
+class ToolJob(NamedTuple):
+    """One call; `alone` when it has to be the only one of a fresh process."""
+
+    turn: Turn
+    place: int
+    code: ToolCode
+    line: str
+    alone: bool = False
+
+
+class Request:
+    """What is asked of a worker at once. The first `done` jobs are settled; `task` waits for it, if one has to."""
+
+    def __init__(self, jobs: list[ToolJob]) -> None:
+        self.jobs = jobs
+        self.done = 0
+        self.is_late = False
+        self.task: asyncio.Task[None] | None = None
+
+    def stop(self) -> None:
+        if self.task is not None:
+            self.task.cancel()
+
+    @property
+    def left(self) -> list[ToolJob]:
+        return self.jobs[self.done :]
+
+    def settle(self, results: Iterable[ToolResult]) -> None:
+        for job, result in zip(self.left, results, strict=False):
+            job.turn.settle(job.place, result)
+            self.done += 1
+
+    def read(self, replies: Sequence[WorkerReply]) -> None:
+        """Settle what `replies`, the first ones of this request, say; some of them may have been read before."""
+        self.settle([ToolResult(_STATUS[status], text) for status, text in replies[self.done :]])
+
+
+def take_jobs(turns: deque[Turn], most_calls: int) -> list[ToolJob]:
+    """Take the jobs of the next request: one of each turn, round after round, so that a long turn holds up no other."""
+    taken: list[ToolJob] = []
+    size = 0
+    while turns and len(taken) < most_calls:
+        turn = turns.popleft()
+        if not turn.waiting or turn.over:
+            continue
+        job = turn.waiting[0]
+        size += len(job.line)
+        if taken and (job.alone or size > MOST_BYTES):
+            turns.appendleft(turn)
+            break
+        taken.append(turn.waiting.popleft())
+        if turn.waiting:
+            turns.append(turn)
+        if job.alone:
+            break
+    return taken
+
+
+def give_back_jobs(turns: deque[Turn], jobs: Sequence[ToolJob]) -> None:
+    """What a request left undone is first in line again, in its order."""
+    for job in reversed([job for job in jobs if not job.turn.over]):
+        if not job.turn.waiting:
+            turns.appendleft(job.turn)
+        job.turn.waiting.appendleft(job)
+
+
+def serve_request(
+    worker: WorkerProcess, request: Request, kind: WorkerKind, late: Callable[[Request], None] = lambda _: None
+) -> Operation[WorkerStop]:
+    """Ask `worker`, which is killed if that does not end well or is interrupted. At least one job is settled, or will
+    be at the next try, in a fresh process. `late` is told when the answer is, and may take the jobs away that are
+    neither settled nor being run."""
+    stop: WorkerStop = "died"
+    try:
+        if request.jobs[0].alone or (len(worker.codes) > _CODES_PER_WORKER and kind != "state"):
+            worker.kill()
+        fresh = not worker.alive
+        if fresh:
+            yield from worker.start()
+
+        def is_late(replies: list[WorkerReply]) -> None:
+            request.read(replies)
+            late(request)
+
+        replies, stop = yield from worker.ask(_lines(worker, request.jobs), len(request.jobs), is_late)
+        if stop == "unsent" and fresh:
+            stop = "died"
+        if stop == "worn" and kind == "shared" and not (fresh and len(replies) == 1):
+            replies.pop()  # perhaps others had used up its memory: once more, in a fresh one
+            request.jobs[len(replies)] = request.jobs[len(replies)]._replace(alone=True)
+        request.read(replies)
+        if stop in ("timeout", "died"):
+            request.settle([_stopped(worker, stop)])
+    finally:
+        if stop != "answered" and (stop, kind) != ("worn", "state"):
+            worker.kill()
+    return stop
+
+
+def _lines(worker: WorkerProcess, jobs: Sequence[ToolJob]) -> list[str]:
+    new = {job.code.number: job.code.line for job in jobs if job.code.number not in worker.codes}
+    worker.codes.update(new)
+    return [*new.values(), *[job.line for job in jobs]]
+
+
+def _stopped(worker: WorkerProcess, stop: WorkerStop) -> ToolResult:
+    if stop == "timeout":
+        return ToolResult("timeout", f"timed out after {worker.call_timeout:g} seconds")
+    return PENDING
