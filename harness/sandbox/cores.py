@@ -1,19 +1,21 @@
 """Which core runs what, for as long as it takes to hear a quick answer.
 
-Waking a process on another core costs both sides several times what a call costs, in processor time and in waiting,
-and the kernel wakes on another core whenever one is idle. So a worker that answers at once is kept on the harness's
-core, and the thread that waits for it stays there until the answer is in. Left out: any choice of cores, which stays
-the kernel's; and threads that do not wait.
+Waking a process on another core costs several times what a call does, in processor time and in waiting, and the kernel
+wakes on another core whenever one is idle. So a worker that answers at once is kept on the core of whoever asks, and a
+thread that an idle core would draw away is held there while it waits. Left out: any choice between cores, which stays
+the kernel's.
 """
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable
+from typing import TypeVar
 
+T = TypeVar("T")
 _MASK_BYTES = 128  # of 1024 cores, as many as glibc's cpu_set_t
+_HOLD = 256  # waits; holding costs several microseconds each, and is of no use while all cores are busy
 
 
 @functools.cache
@@ -27,22 +29,41 @@ def current_core() -> int | None:
     return core if 0 <= core < 8 * _MASK_BYTES else None
 
 
-@contextlib.contextmanager
-def on_core(core: int | None) -> Iterator[None]:
-    """Keeps the calling thread on `core` if it is there already. No other code of the thread runs meanwhile, so that
-    nothing it starts inherits this."""
-    if core is None or current_core() != core:
-        yield
-        return
-    libc, before = _libc(), ctypes.create_string_buffer(_MASK_BYTES)
-    known = libc.sched_getaffinity(0, _MASK_BYTES, before) >= 0
-    if known:
-        libc.sched_setaffinity(0, _MASK_BYTES, _only(core))
-    try:
-        yield
-    finally:
-        if known:
-            libc.sched_setaffinity(0, _MASK_BYTES, before)
+class SharedCore:
+    """The core that a worker is kept on (None: any), and whoever waits for the worker."""
+
+    def __init__(self) -> None:
+        self.core: int | None = None
+        self._before = ctypes.create_string_buffer(_MASK_BYTES)
+        self._hold = 0
+
+    def wait(self, wait: Callable[[], T]) -> T:
+        """`wait()`, after which the calling thread is on the worker's core, if it was before. No other code of the
+        thread runs meanwhile, so that nothing it starts inherits the bond."""
+        if self.core is None or current_core() != self.core:
+            return wait()
+        if not self._hold:
+            found = wait()
+            if current_core() != self.core:
+                self._hold = _HOLD
+                self._bind()
+                self._release()
+            return found
+        self._hold -= 1
+        self._bind()
+        try:
+            return wait()
+        finally:
+            self._release()
+
+    def _bind(self) -> None:
+        libc, core = _libc(), self.core
+        assert core is not None
+        if libc.sched_getaffinity(0, _MASK_BYTES, self._before) >= 0:
+            libc.sched_setaffinity(0, _MASK_BYTES, _only(core))
+
+    def _release(self) -> None:
+        _libc().sched_setaffinity(0, _MASK_BYTES, self._before)
 
 
 @functools.cache

@@ -28,9 +28,10 @@ from harness.sandbox.waiting import Blocking, Channel, Exchange, Operation, Rece
 WorkerStop = Literal["answered", "timeout", "died", "worn", "unsent"]
 WorkerReply = tuple[int, str]  # status, text
 _START_SECONDS = 60.0
-_BEGIN_SECONDS = 0.001  # after so much of a request no other call of it is begun: the rest can go elsewhere
-_LATE_SECONDS = 0.002  # after so much an answer is late
-_CREDIT, _PENALTY = 16, 8  # a worker counts as quick while no more than one request in nine is late
+_BRIEF_SECONDS = 0.002  # an answer that comes within this can be waited for by an event loop
+_BEGIN_SECONDS = 0.004  # after so much of a request no other call of it is begun: the rest can go elsewhere
+_LATE_SECONDS = 0.005  # after so much an answer is late
+_CREDIT, _PENALTY = 16, 8  # a worker counts as quick while no more than one answer in nine takes longer than that
 _NEAR = 4  # credit from which a worker is kept near
 _MOVE_SECONDS = 0.02  # between two changes of a worker's core: the launcher has to be woken for one
 _BRIEF_BYTES = 1 << 16  # of a request that can be sent without waiting
@@ -247,10 +248,12 @@ class WorkerProcess:
         token, body = next(self._tokens), "\n".join(lines).encode("ascii")
         until = time.perf_counter() + _BEGIN_SECONDS
         request = wire.REQUEST.pack(len(body), token, until) + body
-        chunk = yield Exchange(channel, request, _LATE_SECONDS, self._is_quick and len(request) < _BRIEF_BYTES)
+        chunk = yield Exchange(channel, request, _BRIEF_SECONDS, self._credit >= 0 and len(request) < _BRIEF_BYTES)
         if chunk is False:
             return [], "unsent"
         self._learn(chunk is not None)
+        if chunk is None:
+            chunk = yield Receive(channel, _LATE_SECONDS - _BRIEF_SECONDS)
         replies: list[WorkerReply] = []
         if chunk is None:
             if not self._look_aside(channel, token, replies, expected):
@@ -286,29 +289,24 @@ class WorkerProcess:
 
     # --- how quick it is -----------------------------------------------------------------------------------------
 
-    @property
-    def _is_quick(self) -> bool:
-        return self._credit >= 0
-
     def _learn(self, in_time: bool) -> None:
-        """A worker that answers in time is kept on the core of whoever asks, one that is late runs where there is
-        room."""
+        """A worker that answers at once is kept on the core of whoever asks, any other runs where there is room."""
         channel = self._channel
         assert channel is not None
         if not in_time:
             self._credit = max(self._credit - _PENALTY, -_PENALTY)
-            if channel.core is not None:
+            if channel.seat.core is not None:
                 self._place(channel, None)
             return
         self._credit = min(self._credit + 1, _CREDIT)
-        if self._credit <= _NEAR or (core := cores.current_core()) == channel.core:
+        if self._credit <= _NEAR or (core := cores.current_core()) == channel.seat.core:
             return
         if time.perf_counter() - self._moved > _MOVE_SECONDS:
             self._place(channel, core)
 
     def _place(self, channel: Channel, core: int | None) -> None:
         assert self._forked_from is not None
-        channel.core, self._moved = core, time.perf_counter()
+        channel.seat.core, self._moved = core, time.perf_counter()
         with contextlib.suppress(OSError):
             self._forked_from.command("place", self._number, core=core)
 

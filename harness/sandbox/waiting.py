@@ -14,9 +14,10 @@ import select
 import socket
 import struct
 from collections.abc import Callable, Generator
+from functools import partial
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
-from harness.sandbox import cores
+from harness.sandbox.cores import SharedCore
 
 T = TypeVar("T")
 _CHUNK = 65536
@@ -83,25 +84,17 @@ class Blocking(Generic[T]):
 
 
 class Channel:
-    """Our ends of a worker's socket and pipe. The socket stays a blocking one, with the time limits kept by the kernel:
-    that saves a poll before every read. Under asyncio each call says MSG_DONTWAIT instead. The pipe is only looked
-    into. `core` is the one that the worker runs on, if it is kept to one."""
+    """Our ends of a worker's socket and pipe. The socket stays a blocking one, with the time limit of sending kept by
+    the kernel; under asyncio each call says MSG_DONTWAIT instead. The pipe is only looked into."""
 
     def __init__(self, sock: socket.socket, pipe: int, seconds: float) -> None:
         self.socket = sock
         self.pipe = pipe
-        self.core: int | None = None
+        self.seat = SharedCore()
         self.answer = select.poll()
         self.answer.register(sock, select.POLLIN)
-        self.seconds = self._patience = seconds
-        for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
-            sock.setsockopt(socket.SOL_SOCKET, option, _timeval(seconds))
-
-    def wait_at_most(self, seconds: float) -> None:
-        """How long a blocking read waits; the kernel is told only when it changes."""
-        if abs(seconds - self._patience) > 0.01:
-            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _timeval(seconds))
-            self._patience = seconds
+        self.seconds = seconds
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _timeval(seconds))
 
     def read_now(self) -> bytes | None:
         """What is in the socket: None when there is nothing, b"" when the other side is gone."""
@@ -131,13 +124,7 @@ class Receive(NamedTuple):
     seconds: float
 
     def now(self) -> bytes | None:
-        try:
-            self.channel.wait_at_most(self.seconds)
-            return self.channel.socket.recv(_CHUNK)
-        except BlockingIOError:
-            return None
-        except OSError:
-            return b""
+        return self.channel.read_now() if self.channel.answer.poll(self.seconds * 1000) else None
 
     async def later(self) -> bytes | None:
         sock = self.channel.socket
@@ -161,16 +148,14 @@ class Exchange(NamedTuple):
 
     def now(self) -> bytes | bool | None:
         channel = self.channel
-        with cores.on_core(channel.core) if self.brief else contextlib.nullcontext():
-            try:
-                channel.socket.sendall(self.data, socket.MSG_NOSIGNAL)
-            except BlockingIOError:
-                return None
-            except OSError:
-                return False
-            if not channel.answer.poll(self.seconds * 1000):
-                return None
-        return channel.read_now()
+        try:
+            channel.socket.sendall(self.data, socket.MSG_NOSIGNAL)
+        except BlockingIOError:
+            return None
+        except OSError:
+            return False
+        wait = partial(channel.answer.poll, self.seconds * 1000)
+        return channel.read_now() if (channel.seat.wait(wait) if self.brief else wait()) else None
 
     async def later(self) -> bytes | bool | None:
         if self.brief:
