@@ -30,25 +30,32 @@ def current_core() -> int | None:
 
 
 class SharedCore:
-    """The core that a worker is kept on (None: any), and whoever waits for the worker."""
+    """The core that a worker is kept on (None: any), and whoever waits for the worker.
+
+    `is_far`: the one who waits lives on another core now.
+    """
 
     def __init__(self) -> None:
         self.core: int | None = None
+        self.is_far = False
         self._before = ctypes.create_string_buffer(_MASK_BYTES)
         self._hold = 0
 
+    def move(self, core: int | None) -> None:
+        self.core, self.is_far, self._hold = core, False, 0
+
     def wait(self, wait: Callable[[], T]) -> T:
-        """`wait()`, after which the calling thread is on the worker's core, if it was before. No other code of the
-        thread runs meanwhile, so that nothing it starts inherits the bond."""
-        if self.core is None or current_core() != self.core:
+        """`wait()`, during which the calling thread is held on the worker's core if it was drawn away before. No other
+        code of the thread runs meanwhile, so that nothing it starts inherits the bond."""
+        if self.core is None:
             return wait()
+        if current_core() != self.core:
+            if self._hold:
+                self.is_far = True
+                return wait()
+            self._hold = _HOLD
         if not self._hold:
-            found = wait()
-            if current_core() != self.core:
-                self._hold = _HOLD
-                self._bind()
-                self._release()
-            return found
+            return wait()
         self._hold -= 1
         self._bind()
         try:
@@ -57,10 +64,9 @@ class SharedCore:
             self._release()
 
     def _bind(self) -> None:
-        libc, core = _libc(), self.core
-        assert core is not None
-        if libc.sched_getaffinity(0, _MASK_BYTES, self._before) >= 0:
-            libc.sched_setaffinity(0, _MASK_BYTES, _only(core))
+        assert self.core is not None
+        if _libc().sched_getaffinity(0, _MASK_BYTES, self._before) >= 0:
+            _libc().sched_setaffinity(0, _MASK_BYTES, _only(self.core))
 
     def _release(self) -> None:
         _libc().sched_setaffinity(0, _MASK_BYTES, self._before)

@@ -28,9 +28,8 @@ from harness.sandbox.waiting import Blocking, Channel, Exchange, Operation, Rece
 WorkerStop = Literal["answered", "timeout", "died", "worn", "unsent"]
 WorkerReply = tuple[int, str]  # status, text
 _START_SECONDS = 60.0
-_BRIEF_SECONDS = 0.002  # an answer that comes within this can be waited for by an event loop
 _BEGIN_SECONDS = 0.004  # after so much of a request no other call of it is begun: the rest can go elsewhere
-_LATE_SECONDS = 0.005  # after so much an answer is late
+_GRACE_SECONDS = 0.001  # after so much more an answer is late
 _CREDIT, _PENALTY = 16, 8  # a worker counts as quick while no more than one answer in nine takes longer than that
 _NEAR = 4  # credit from which a worker is kept near
 _MOVE_SECONDS = 0.02  # between two changes of a worker's core: the launcher has to be woken for one
@@ -248,44 +247,35 @@ class WorkerProcess:
         token, body = next(self._tokens), "\n".join(lines).encode("ascii")
         until = time.perf_counter() + _BEGIN_SECONDS
         request = wire.REQUEST.pack(len(body), token, until) + body
-        chunk = yield Exchange(channel, request, _BRIEF_SECONDS, self._credit >= 0 and len(request) < _BRIEF_BYTES)
+        chunk = yield Exchange(channel, request, self._credit >= 0 and len(request) < _BRIEF_BYTES)
         if chunk is False:
             return [], "unsent"
         self._learn(chunk is not None)
-        if chunk is None:
-            chunk = yield Receive(channel, _LATE_SECONDS - _BRIEF_SECONDS)
         replies: list[WorkerReply] = []
         if chunk is None:
-            if not self._look_aside(channel, token, replies, expected):
-                return replies, "died"
+            chunk = yield Receive(channel, max(0.0, until + _GRACE_SECONDS - time.perf_counter()))
+        if chunk is None and self._look_aside(channel, token, replies, expected):
             late(replies)
             chunk = yield Receive(channel, until + self.call_timeout - time.perf_counter())
         if expected > 1 and not self._look_aside(channel, token, replies, expected):
             return replies, "died"
-        return (yield from self._last_reply(channel, chunk, token, replies, until + self.call_timeout))
+        new, rest, honest = self._parse(chunk or b"", token, len(replies))
+        while chunk and honest and not new:  # one long reply
+            chunk = yield Receive(channel, max(0.0, until + self.call_timeout - time.perf_counter()))
+            rest += chunk or b""
+            new, rest, honest = self._parse(rest, token, len(replies))
+        replies += new[:1]
+        if not new and honest:
+            return replies, "timeout" if chunk is None else "died"
+        if not honest or rest or len(new) > 1:
+            return replies, "died"
+        return replies, "worn" if new[0][0] == wire.WORN else "answered"
 
     def _look_aside(self, channel: Channel, token: bytes, replies: list[WorkerReply], expected: int) -> bool:
         """Collect what was written to the pipe; False when that is not in order."""
         new, rest, honest = self._parse(channel.look_aside(), token, len(replies))
         replies += new[: expected - 1 - len(replies)]
         return honest and not rest
-
-    def _last_reply(
-        self, channel: Channel, chunk: bytes | None, token: bytes, replies: list[WorkerReply], deadline: float
-    ) -> Operation[tuple[list[WorkerReply], WorkerStop]]:
-        data = b""
-        while chunk:
-            data += chunk
-            new, rest, honest = self._parse(data, token, len(replies))
-            if new:
-                replies += new[:1]
-                stop: WorkerStop = "worn" if new[0][0] == wire.WORN else "answered"
-                return replies, stop if honest and not rest and len(new) == 1 else "died"
-            if not honest:
-                return replies, "died"
-            seconds = deadline - time.perf_counter()
-            chunk = (yield Receive(channel, seconds)) if seconds > 0 else None
-        return replies, "timeout" if chunk is None else "died"
 
     # --- how quick it is -----------------------------------------------------------------------------------------
 
@@ -299,14 +289,16 @@ class WorkerProcess:
                 self._place(channel, None)
             return
         self._credit = min(self._credit + 1, _CREDIT)
-        if self._credit <= _NEAR or (core := cores.current_core()) == channel.seat.core:
-            return
-        if time.perf_counter() - self._moved > _MOVE_SECONDS:
-            self._place(channel, core)
+        seat = channel.seat
+        if (seat.is_far or (seat.core is None and self._credit > _NEAR)) and (
+            time.perf_counter() - self._moved > _MOVE_SECONDS
+        ):
+            self._place(channel, cores.current_core())
 
     def _place(self, channel: Channel, core: int | None) -> None:
         assert self._forked_from is not None
-        channel.seat.core, self._moved = core, time.perf_counter()
+        channel.seat.move(core)
+        self._moved = time.perf_counter()
         with contextlib.suppress(OSError):
             self._forked_from.command("place", self._number, core=core)
 

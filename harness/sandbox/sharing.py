@@ -89,19 +89,24 @@ class CallQueue:
         self._most = MOST_CALLS
 
     async def run(self, turn: Turn) -> None:
-        """Until every job of `turn` is settled. A call that is being run when nobody waits any more is stopped."""
-        turn.settled = self.loop.create_future()
+        """Until every job of `turn` is settled. A call that is being run when nobody waits any more is stopped.
+
+        The first to come starts the request, in the next round of the event loop: others may become ready in this one.
+        """
         self._turns.append(turn)
-        self._start_soon()
-        try:
-            await turn.settled
-        except asyncio.CancelledError:
-            if turn.running is not None:
-                turn.running.stop()
-            raise
+        if not self._due and not self._expecting:
+            self._due = True
+            try:
+                await asyncio.sleep(0)
+            except asyncio.CancelledError:
+                turn.waiting.clear()
+                self.loop.call_soon(self._start)
+                raise
+            self._start()
+        if turn.unsettled:
+            await turn.wait(self.loop)
 
     def _start_soon(self) -> None:
-        """Not at once: others may become ready in this round of the event loop."""
         if not self._due and not self._expecting and self._turns and not self.loop.is_closed():
             self._due = True
             self.loop.call_soon(self._start)

@@ -41,16 +41,31 @@ class ToolCode(NamedTuple):
 class Turn:
     """Calls that one episode makes at once, and waits for together."""
 
+    __slots__ = ("error", "results", "running", "settled", "unsettled", "waiting")
+
     def __init__(self, results: list[ToolResult]) -> None:
         self.results = results
         self.waiting: deque[ToolJob] = deque()
         self.unsettled = 0
         self.settled: asyncio.Future[None] | None = None  # where an event loop waits for it
+        self.error: Exception | None = None
         self.running: Request | None = None  # the late one that is at a call of this turn
 
     @property
     def over(self) -> bool:
-        return self.settled is not None and self.settled.done()
+        """Whether nobody waits for it any more."""
+        return self.error is not None or (self.settled is not None and self.settled.done())
+
+    async def wait(self, loop: asyncio.AbstractEventLoop) -> None:
+        if self.error is not None:
+            raise self.error
+        self.settled = loop.create_future()
+        try:
+            await self.settled
+        except asyncio.CancelledError:
+            if self.running is not None:
+                self.running.stop()
+            raise
 
     def add(self, place: int, code: ToolCode, line: str) -> None:
         self.waiting.append(ToolJob(self, place, code, line))
@@ -62,8 +77,9 @@ class Turn:
         if not self.unsettled and self.settled is not None and not self.settled.done():
             self.settled.set_result(None)
 
-    def fail(self, error: BaseException) -> None:
+    def fail(self, error: Exception) -> None:
         self.waiting.clear()
+        self.error = error
         if self.settled is not None and not self.settled.done():
             self.settled.set_exception(error)
 

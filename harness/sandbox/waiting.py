@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
+import io
 import select
 import socket
 import struct
 from collections.abc import Callable, Generator
-from functools import partial
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from harness.sandbox.cores import SharedCore
 
 T = TypeVar("T")
+BRIEF_SECONDS = 0.002  # that an event loop can spare; the kernel may make it two of its ticks, some milliseconds
 _CHUNK = 65536
 
 
@@ -84,17 +84,28 @@ class Blocking(Generic[T]):
 
 
 class Channel:
-    """Our ends of a worker's socket and pipe. The socket stays a blocking one, with the time limit of sending kept by
-    the kernel; under asyncio each call says MSG_DONTWAIT instead. The pipe is only looked into."""
+    """Our ends of a worker's socket and pipe. The socket stays a blocking one, with time limits kept by the kernel;
+    what must not wait says MSG_DONTWAIT. The pipe is only looked into."""
 
     def __init__(self, sock: socket.socket, pipe: int, seconds: float) -> None:
         self.socket = sock
-        self.pipe = pipe
+        self.pipe = io.FileIO(pipe)
         self.seat = SharedCore()
         self.answer = select.poll()
         self.answer.register(sock, select.POLLIN)
         self.seconds = seconds
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _timeval(seconds))
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _timeval(BRIEF_SECONDS))
+
+    def read_soon(self) -> bytes | None:
+        """As `read_now`, after waiting a moment. It is the socket that has the time limit, for that is kept by the
+        kernel's tick; a limit of `poll` sets a timer of the processor's, which costs as much as a call."""
+        try:
+            return self.socket.recv(_CHUNK)
+        except BlockingIOError:
+            return None
+        except OSError:
+            return b""
 
     def read_now(self) -> bytes | None:
         """What is in the socket: None when there is nothing, b"" when the other side is gone."""
@@ -108,13 +119,13 @@ class Channel:
     def look_aside(self) -> bytes:
         """What is in the pipe."""
         try:
-            return os.read(self.pipe, _CHUNK)
-        except OSError:
+            return self.pipe.read(_CHUNK) or b""
+        except (OSError, ValueError):  # ValueError: closed meanwhile by someone else
             return b""
 
     def close(self) -> None:
         self.socket.close()
-        os.close(self.pipe)
+        self.pipe.close()
 
 
 class Receive(NamedTuple):
@@ -137,13 +148,12 @@ class Receive(NamedTuple):
 
 
 class Exchange(NamedTuple):
-    """Send `data`, and receive the first bytes that come back within `seconds`; None when there were none, False when
+    """Send `data`, and receive the first bytes that come back within a moment; None when there were none, False when
     the other side was gone before. Where it is `brief`, the answer is expected at once: then waiting for it costs less
     than going back to the event loop, and least on the worker's own core."""
 
     channel: Channel
     data: bytes
-    seconds: float
     brief: bool
 
     def now(self) -> bytes | bool | None:
@@ -154,8 +164,7 @@ class Exchange(NamedTuple):
             return None
         except OSError:
             return False
-        wait = partial(channel.answer.poll, self.seconds * 1000)
-        return channel.read_now() if (channel.seat.wait(wait) if self.brief else wait()) else None
+        return channel.seat.wait(channel.read_soon) if self.brief else channel.read_soon()
 
     async def later(self) -> bytes | bool | None:
         if self.brief:
@@ -171,7 +180,7 @@ class Exchange(NamedTuple):
                     return None
             except OSError:
                 return False
-        return await Receive(self.channel, self.seconds).later()
+        return await Receive(self.channel, BRIEF_SECONDS).later()
 
 
 async def _ready(
