@@ -10,23 +10,24 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import os
 from collections.abc import Callable
 from typing import TypeVar
 
 T = TypeVar("T")
-_MASK_BYTES = 128  # of 1024 cores, as many as glibc's cpu_set_t
+_LOOK = 8  # waits between two looks at where the thread is
 _HOLD = 256  # waits; holding costs several microseconds each, and is of no use while all cores are busy
 
 
 @functools.cache
-def _libc() -> ctypes.CDLL:
-    return ctypes.CDLL(None)
+def _getcpu() -> Callable[[], int]:
+    return getattr(ctypes.CDLL(None), "sched_getcpu", lambda: -1)
 
 
 def current_core() -> int | None:
     """The calling thread's, None where the system does not tell."""
-    core: int = getattr(_libc(), "sched_getcpu", lambda: -1)()
-    return core if 0 <= core < 8 * _MASK_BYTES else None
+    core = _getcpu()()
+    return core if core >= 0 else None
 
 
 class SharedCore:
@@ -38,7 +39,7 @@ class SharedCore:
     def __init__(self) -> None:
         self.core: int | None = None
         self.is_far = False
-        self._before = ctypes.create_string_buffer(_MASK_BYTES)
+        self._waits = 0
         self._hold = 0
 
     def move(self, core: int | None) -> None:
@@ -49,29 +50,22 @@ class SharedCore:
         code of the thread runs meanwhile, so that nothing it starts inherits the bond."""
         if self.core is None:
             return wait()
-        if current_core() != self.core:
-            if self._hold:
-                self.is_far = True
-                return wait()
-            self._hold = _HOLD
+        self._waits += 1
+        if self._waits % _LOOK == 0 and current_core() != self.core:
+            self.is_far = self._hold > 0
+            self._hold = 0 if self.is_far else _HOLD
         if not self._hold:
             return wait()
         self._hold -= 1
-        self._bind()
+        return self._wait_there(wait, self.core)
+
+    def _wait_there(self, wait: Callable[[], T], core: int) -> T:
+        try:
+            before = os.sched_getaffinity(0)
+            os.sched_setaffinity(0, {core})
+        except OSError:
+            return wait()
         try:
             return wait()
         finally:
-            self._release()
-
-    def _bind(self) -> None:
-        assert self.core is not None
-        if _libc().sched_getaffinity(0, _MASK_BYTES, self._before) >= 0:
-            _libc().sched_setaffinity(0, _MASK_BYTES, _only(self.core))
-
-    def _release(self) -> None:
-        _libc().sched_setaffinity(0, _MASK_BYTES, self._before)
-
-
-@functools.cache
-def _only(core: int) -> ctypes.Array[ctypes.c_char]:
-    return ctypes.create_string_buffer((1 << core).to_bytes(_MASK_BYTES, "little"), _MASK_BYTES)
+            os.sched_setaffinity(0, before)

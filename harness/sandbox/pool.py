@@ -349,7 +349,8 @@ class ToolSession:
                 give_back_jobs(turns, request.left)
         finally:
             self._notice(stop)
-        Request(list(turn.waiting)).settle([ToolResult("killed", _LOST)] * len(turn.waiting))
+        for job in turn.waiting:
+            turn.settle(job.place, ToolResult("killed", _LOST))
 
     def _notice(self, stop: WorkerStop) -> bool:
         """Whether the state is lost; a worker that only ran out of memory still has it."""

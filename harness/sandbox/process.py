@@ -30,8 +30,9 @@ WorkerReply = tuple[int, str]  # status, text
 _START_SECONDS = 60.0
 _BEGIN_SECONDS = 0.004  # after so much of a request no other call of it is begun: the rest can go elsewhere
 _GRACE_SECONDS = 0.001  # after so much more an answer is late
+_QUICK_SECONDS, _QUICK_SECONDS_EACH = 0.0005, 0.00003  # for an answer, and for each call in it
 _CREDIT, _PENALTY = 16, 8  # a worker counts as quick while no more than one answer in nine takes longer than that
-_NEAR = 4  # credit from which a worker is kept near
+_FIRST_CREDIT = -4
 _MOVE_SECONDS = 0.02  # between two changes of a worker's core: the launcher has to be woken for one
 _BRIEF_BYTES = 1 << 16  # of a request that can be sent without waiting
 _HELLO_LIMIT = 65536
@@ -169,7 +170,7 @@ class WorkerProcess:
         self._number = 0
         self._tokens = _tokens()
         self._channel: Channel | None = None
-        self._credit = 0
+        self._credit = _FIRST_CREDIT
         self._moved = 0.0
         self.pid = 0
         self.codes: set[int] = set()  # what this process was sent
@@ -217,7 +218,7 @@ class WorkerProcess:
                 os.close(from_them)
         launcher.live += 1
         self._number, self._forked_from = number, launcher
-        self._channel, self._credit = channel, 0
+        self._channel, self._credit = channel, _FIRST_CREDIT
         return channel
 
     def kill(self) -> None:
@@ -245,18 +246,21 @@ class WorkerProcess:
         if channel is None:
             return [], "unsent"
         token, body = next(self._tokens), "\n".join(lines).encode("ascii")
-        until = time.perf_counter() + _BEGIN_SECONDS
+        start = time.perf_counter()
+        until = start + _BEGIN_SECONDS
         request = wire.REQUEST.pack(len(body), token, until) + body
-        chunk = yield Exchange(channel, request, self._credit >= 0 and len(request) < _BRIEF_BYTES)
+        chunk = yield Exchange(channel, request, self.is_quick and len(request) < _BRIEF_BYTES)
         if chunk is False:
             return [], "unsent"
-        self._learn(chunk is not None)
+        self._learn(time.perf_counter() - start < _QUICK_SECONDS + _QUICK_SECONDS_EACH * expected)
         replies: list[WorkerReply] = []
         if chunk is None:
             chunk = yield Receive(channel, max(0.0, until + _GRACE_SECONDS - time.perf_counter()))
-        if chunk is None and self._look_aside(channel, token, replies, expected):
+        if chunk is None:
+            if not self._look_aside(channel, token, replies, expected):
+                return replies, "died"
             late(replies)
-            chunk = yield Receive(channel, until + self.call_timeout - time.perf_counter())
+            chunk = yield Receive(channel, max(0.0, until + self.call_timeout - time.perf_counter()))
         if expected > 1 and not self._look_aside(channel, token, replies, expected):
             return replies, "died"
         new, rest, honest = self._parse(chunk or b"", token, len(replies))
@@ -279,20 +283,20 @@ class WorkerProcess:
 
     # --- how quick it is -----------------------------------------------------------------------------------------
 
-    def _learn(self, in_time: bool) -> None:
-        """A worker that answers at once is kept on the core of whoever asks, any other runs where there is room."""
+    @property
+    def is_quick(self) -> bool:
+        return self._credit >= 0
+
+    def _learn(self, quick: bool) -> None:
+        """A worker that is quick is kept on the core of whoever asks, any other runs where there is room."""
         channel = self._channel
         assert channel is not None
-        if not in_time:
-            self._credit = max(self._credit - _PENALTY, -_PENALTY)
-            if channel.seat.core is not None:
-                self._place(channel, None)
-            return
-        self._credit = min(self._credit + 1, _CREDIT)
+        self._credit = min(self._credit + 1, _CREDIT) if quick else max(self._credit - _PENALTY, -_PENALTY)
         seat = channel.seat
-        if (seat.is_far or (seat.core is None and self._credit > _NEAR)) and (
-            time.perf_counter() - self._moved > _MOVE_SECONDS
-        ):
+        if not self.is_quick:
+            if seat.core is not None:
+                self._place(channel, None)
+        elif (seat.core is None or seat.is_far) and time.perf_counter() - self._moved > _MOVE_SECONDS:
             self._place(channel, cores.current_core())
 
     def _place(self, channel: Channel, core: int | None) -> None:

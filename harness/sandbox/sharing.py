@@ -1,10 +1,10 @@
 """Who may use which worker: a pool that lends them out, and the calls of an event loop that wait for one.
 
 Waking a worker and being woken by it costs more than a call. So the plain calls of all episodes that are ready travel
-in one request, and while an answer is expected at once no second worker is woken: what becomes ready meanwhile travels
-next. A request that is late no longer holds anybody up: the one call that it is at stays, the others go to the next
-worker, and the next requests are short until some have come back in time. So nothing has to be remembered of single
-tools, which may be quick in one call and slow in the next.
+in one request, and while a worker that has been quick is expected to answer no other is woken: what becomes ready
+meanwhile travels next. A request that is late no longer holds anybody up: the one call that it is at stays, the others
+go to the next worker, and the next requests are short until some have come back in time. So nothing has to be
+remembered of single tools, which may be quick in one call and slow in the next.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from concurrent.futures import Future
 from typing import NamedTuple
 
 from harness.sandbox.process import WorkerProcess, WorkerStop
-from harness.sandbox.turns import MOST_CALLS, Request, ToolJob, Turn, give_back_jobs, serve_request, take_jobs
+from harness.sandbox.turns import MOST_CALLS, Request, Turn, give_back_jobs, serve_request, take_jobs
 from harness.sandbox.waiting import Operation, run_async, run_while_brief
 
 
@@ -85,7 +85,7 @@ class CallQueue:
         self.loop = loop
         self._turns: deque[Turn] = deque()
         self._due = False  # whether `_start` is about to run
-        self._expecting = False  # whether an answer is expected at once
+        self._expecting: Request | None = None  # what is to be answered, or to get a worker, before another is made
         self._most = MOST_CALLS
 
     async def run(self, turn: Turn) -> None:
@@ -94,7 +94,7 @@ class CallQueue:
         The first to come starts the request, in the next round of the event loop: others may become ready in this one.
         """
         self._turns.append(turn)
-        if not self._due and not self._expecting:
+        if not self._due and self._expecting is None:
             self._due = True
             try:
                 await asyncio.sleep(0)
@@ -107,7 +107,7 @@ class CallQueue:
             await turn.wait(self.loop)
 
     def _start_soon(self) -> None:
-        if not self._due and not self._expecting and self._turns and not self.loop.is_closed():
+        if self._turns and not self._due and self._expecting is None and not self.loop.is_closed():
             self._due = True
             self.loop.call_soon(self._start)
 
@@ -121,12 +121,14 @@ class CallQueue:
 
     def _serve(self, request: Request) -> Operation[None]:
         """One request, as soon as there is a worker for it."""
-        self._expecting = True
+        self._expecting = request
         worker: WorkerProcess | None = None
         try:
             lent = self._pool.lend()
             worker = (yield lent) if isinstance(lent, Lease) else lent
             request.jobs = take_jobs(self._turns, self._most)
+            if not worker.is_quick:
+                self._stop_expecting(request)
             if request.jobs:
                 asked = len(request.jobs)
                 stop = yield from serve_request(worker, request, "shared", self._go_on_without)
@@ -154,17 +156,17 @@ class CallQueue:
         running.turn.running = request
         if running.turn.over:
             request.stop()
-        self._expecting = False
-        self._line_up(rest)
+        give_back_jobs(self._turns, rest)
+        self._stop_expecting(request)
 
     def _end(self, request: Request) -> None:
         if request.is_late:
-            for job in request.jobs[-1:]:
-                job.turn.running = None
-        else:
-            self._expecting = False
-        self._line_up(request.left)
+            request.jobs[-1].turn.running = None
+        if request.left:
+            give_back_jobs(self._turns, request.left)
+        self._stop_expecting(request)
 
-    def _line_up(self, jobs: Sequence[ToolJob]) -> None:
-        give_back_jobs(self._turns, jobs)
+    def _stop_expecting(self, request: Request) -> None:
+        if self._expecting is request:
+            self._expecting = None
         self._start_soon()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
 from harness.sandbox import wire
@@ -111,14 +111,15 @@ class Request:
     def left(self) -> list[ToolJob]:
         return self.jobs[self.done :]
 
-    def settle(self, results: Iterable[ToolResult]) -> None:
-        for job, result in zip(self.left, results, strict=False):
-            job.turn.settle(job.place, result)
-            self.done += 1
+    def settle(self, result: ToolResult) -> None:
+        job = self.jobs[self.done]
+        self.done += 1
+        job.turn.settle(job.place, result)
 
     def read(self, replies: Sequence[WorkerReply]) -> None:
         """Settle what `replies`, the first ones of this request, say; some of them may have been read before."""
-        self.settle([ToolResult(_STATUS[status], text) for status, text in replies[self.done :]])
+        for status, text in replies[self.done : len(self.jobs)]:
+            self.settle(ToolResult(_STATUS[status], text))
 
 
 def take_jobs(turns: deque[Turn], most_calls: int) -> list[ToolJob]:
@@ -175,8 +176,8 @@ def serve_request(
             replies.pop()  # perhaps others had used up its memory: once more, in a fresh one
             request.jobs[len(replies)] = request.jobs[len(replies)]._replace(alone=True)
         request.read(replies)
-        if stop in ("timeout", "died"):
-            request.settle([_stopped(worker, stop)])
+        if stop in ("timeout", "died") and request.done < len(request.jobs):
+            request.settle(_stopped(worker, stop))
     finally:
         if stop != "answered" and (stop, kind) != ("worn", "state"):
             worker.kill()
