@@ -20,6 +20,8 @@ from harness.sandbox.process import WorkerProcess, WorkerStop
 from harness.sandbox.turns import MOST_CALLS, Request, Turn, give_back_jobs, serve_request, take_jobs
 from harness.sandbox.waiting import Operation, run_async, run_while_brief
 
+_AT_ONCE = 7
+
 
 class Pool:
     """Workers that are lent out one at a time, first come first served, to threads and tasks of any event loop."""
@@ -87,24 +89,33 @@ class CallQueue:
         self._due = False  # whether `_start` is about to run
         self._expecting: Request | None = None  # what is to be answered, or to get a worker, before another is made
         self._most = MOST_CALLS
+        self._at_once = 0  # turns that are served as soon as they come
 
     async def run(self, turn: Turn) -> None:
         """Until every job of `turn` is settled. A call that is being run when nobody waits any more is stopped.
 
-        The first to come starts the request, in the next round of the event loop: others may become ready in this one.
+        The first to come starts the request.
         """
         self._turns.append(turn)
         if not self._due and self._expecting is None:
             self._due = True
-            try:
-                await asyncio.sleep(0)
-            except asyncio.CancelledError:
-                turn.waiting.clear()
-                self.loop.call_soon(self._start)
-                raise
+            if self._at_once:
+                self._at_once -= 1
+            else:
+                await self._gather(turn)
             self._start()
         if turn.unsettled:
             await turn.wait(self.loop)
+
+    async def _gather(self, turn: Turn) -> None:
+        """A round of the event loop, in which others may become ready. Where nobody does, the next few do not wait."""
+        try:
+            await asyncio.sleep(0)
+        except asyncio.CancelledError:
+            turn.waiting.clear()
+            self.loop.call_soon(self._start)
+            raise
+        self._at_once = _AT_ONCE if len(self._turns) == 1 else 0
 
     def _start_soon(self) -> None:
         if self._turns and not self._due and self._expecting is None and not self.loop.is_closed():
