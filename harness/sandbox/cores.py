@@ -8,6 +8,7 @@ the kernel's.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
 import os
@@ -16,7 +17,7 @@ from typing import TypeVar
 
 T = TypeVar("T")
 _LOOK = 8  # waits between two looks at where the thread is
-_HOLD = 256  # waits; holding costs several microseconds each, and is of no use while all cores are busy
+_HOLD = 1000  # waits; holding costs several microseconds each, and is of no use while all cores are busy
 
 
 @functools.cache
@@ -60,12 +61,10 @@ class SharedCore:
         return self._wait_there(wait, self.core)
 
     def _wait_there(self, wait: Callable[[], T], core: int) -> T:
+        before = os.sched_getaffinity(0)
         try:
-            before = os.sched_getaffinity(0)
-            os.sched_setaffinity(0, {core})
-        except OSError:
-            return wait()
-        try:
+            with contextlib.suppress(OSError):  # the core may have been taken away
+                os.sched_setaffinity(0, {core})
             return wait()
         finally:
             os.sched_setaffinity(0, before)

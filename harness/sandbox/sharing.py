@@ -20,7 +20,7 @@ from harness.sandbox.process import WorkerProcess, WorkerStop
 from harness.sandbox.turns import MOST_CALLS, Request, Turn, give_back_jobs, serve_request, take_jobs
 from harness.sandbox.waiting import Operation, run_async, run_while_brief
 
-_AT_ONCE = 7
+_AT_ONCE = 7  # a round costs as much as a wake-up; more would keep an event loop from what else it has to do
 
 
 class Pool:
