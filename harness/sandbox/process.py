@@ -28,8 +28,8 @@ from harness.sandbox.waiting import Blocking, Channel, Exchange, Operation, Rece
 WorkerStop = Literal["answered", "timeout", "died", "worn", "unsent"]
 WorkerReply = tuple[int, str]  # status, text
 _START_SECONDS = 60.0
-_BEGIN_SECONDS = 0.004  # after so much of a request no other call of it is begun: the rest can go elsewhere
-_GRACE_SECONDS = 0.001  # after so much more an answer is late
+_BEGIN_SECONDS = 0.025  # after so much of a request no other call of it is begun: the rest can go elsewhere
+_GRACE_SECONDS = 0.005  # after so much more an answer is late
 _QUICK_SECONDS, _QUICK_SECONDS_EACH = 0.0005, 0.00003  # for an answer, and for each call in it
 _CREDIT, _PENALTY = 16, 8  # a worker counts as quick while no more than one answer in nine takes longer than that
 _FIRST_CREDIT = -4
