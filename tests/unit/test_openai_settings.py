@@ -101,7 +101,7 @@ def test_userinfo_and_a_given_key_exclude_each_other() -> None:
 @pytest.mark.parametrize(
     ("args", "expected"),
     [
-        ({"apikey": "x"}, "--model-arg apikey is unknown to openai/m; it knows api, api_key, extra_body, max_retries"),
+        ({"apikey": "x"}, "--model-arg apikey is unknown to openai/m; it knows api, api_key, client, extra_body, max_retries"),
         ({"timeout": "soon"}, "--model-arg timeout='soon' is not a number of seconds"),
         ({"timeout": "0"}, "timeout"),
         ({"timeout": "nan"}, "timeout"),
@@ -166,7 +166,7 @@ def test_backoff_grows_is_capped_and_is_reproducible() -> None:
 
 def test_what_a_backend_declares() -> None:
     assert set(ARGS) == {
-        *("api", "api_key", "extra_body", "max_retries", "max_retry_wait", "organization", "project", "switch"),
+        *("api", "api_key", "client", "extra_body", "max_retries", "max_retry_wait", "organization", "project", "switch"),
         "timeout",
     }
     assert ready({"OPENAI_API_KEY": "sk-1"}) is ready({"OPENAI_BASE_URL": "http://localhost/v1"}) is None

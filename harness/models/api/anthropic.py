@@ -1,4 +1,4 @@
-"""anthropic/NAME: Claude models through Anthropic's native API, by way of the `anthropic` client as transport.
+"""anthropic/NAME: Claude models through Anthropic's native API.
 
 Anthropic's OpenAI-compatible endpoint is not used: it gives no thinking back and drops parameters without a word.
 What is sent and read is in messages.py, what a model can be asked about thinking in reasoning.py.
@@ -15,28 +15,29 @@ from typing import TYPE_CHECKING
 
 from harness.errors import UsageError
 from harness.models.api import connection
-from harness.models.api.connection import Connection, EndpointSettings, client_options
+from harness.models.api.connection import AIOHTTP, EndpointSettings
 from harness.models.api.endpoint import EndpointModel
 from harness.models.api.messages import AnthropicDialect
 from harness.models.api.reasoning import ClaudeFeatures
 from harness.models.api.refusals import Refusals
+from harness.models.api.transport import Transport
 from harness.types import Model
 
 if TYPE_CHECKING:
     from harness.models import ModelOptions
 
 ANTHROPIC_URL = "https://api.anthropic.com"
+API_VERSION = "2026-10-21"
+"""The one that Anthropic's own client names."""
 INSTALL = "pip install 'tool-harness[anthropic]'"
 
-HELP = "anthropic/NAME asks Claude models: ANTHROPIC_API_KEY, and the anthropic extra"
+HELP = "anthropic/NAME asks Claude models: ANTHROPIC_API_KEY"
 KEYS = ("ANTHROPIC_API_KEY",)
 ARGS = connection.CONNECTION_ARGS
 
 
 def ready(environ: Mapping[str, str]) -> str | None:
     """None where a model can be reached, else what to do."""
-    if find_spec("anthropic") is None:
-        return f"anthropic not installed: {INSTALL}"
     if not environ.get("ANTHROPIC_API_KEY", "").strip():
         return "no key: export ANTHROPIC_API_KEY=KEY"
     return None
@@ -48,8 +49,8 @@ def load(name: str, options: ModelOptions) -> Model:
     if not name.strip():
         raise UsageError("anthropic/ needs the name of a model, for example anthropic/claude-haiku-4-5.")
     settings = read_settings(name, options)
-    if find_spec("anthropic") is None:
-        raise UsageError(f"anthropic/{name} needs the client of its provider: {INSTALL}.")
+    if settings.client != AIOHTTP and find_spec("anthropic") is None:
+        raise UsageError(f"anthropic/{name} with client=anthropic needs the client of its provider: {INSTALL}.")
     claude = ClaudeFeatures(f"anthropic/{name}")
     known = {} if claude.takes_temperature else {"temperature": None}
     dialect = AnthropicDialect(name, claude, Refusals(claude.name, known, settings.extra_body))
@@ -66,13 +67,28 @@ def read_settings(name: str, options: ModelOptions) -> EndpointSettings:
     connection.check_args(f"anthropic/{name}", args, ARGS)
     if not key and not url:
         raise UsageError(f"anthropic/{name} needs a key: set ANTHROPIC_API_KEY, or give --model-arg api_key=KEY.")
-    settings = connection.read_connection(options, url or ANTHROPIC_URL, key)
+    settings = connection.read_connection(options, url or ANTHROPIC_URL, key, theirs="anthropic")
+    custom = connection.read_header_lines(environ.get("ANTHROPIC_CUSTOM_HEADERS", ""))
     # The path of this API begins with /v1, which people are used to write at the end of a base URL.
-    return replace(settings, base_url=settings.base_url.removesuffix("/v1"))
+    return replace(settings, base_url=settings.base_url.removesuffix("/v1"), custom_headers=custom)
 
 
-def connect(settings: EndpointSettings) -> Connection:
-    """The one client of a run."""
+def connect(settings: EndpointSettings) -> Transport:
+    """What carries the requests of a run."""
+    return light_transport(settings) if settings.client == AIOHTTP else client_transport(settings)
+
+
+def light_transport(settings: EndpointSettings) -> Transport:
+    """With the key where Anthropic's own client has it."""
+    from harness.models.api.aiohttp_transport import AiohttpTransport
+
+    own = {"Authorization": f"Bearer {settings.api_key}", "anthropic-version": API_VERSION}
+    return AiohttpTransport(settings, own, settings.custom_headers, settings.headers)
+
+
+def client_transport(settings: EndpointSettings) -> Transport:
     import anthropic
 
-    return Connection(anthropic.AsyncAnthropic(**client_options(settings, anthropic)), anthropic)
+    from harness.models.api.client_transport import ClientTransport, client_options
+
+    return ClientTransport(anthropic.AsyncAnthropic(**client_options(settings, anthropic)), anthropic, settings)

@@ -15,6 +15,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from harness.data.arguments import parse_json_object
 from harness.errors import UsageError
+from harness.models.api.proxies import find_proxy
 from harness.redaction import Redactor, is_secret_name, is_well_formed_url, public_url, userinfo
 from harness.types import JSONObject
 
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from harness.models import ModelOptions
 
 PLACEHOLDER_KEY = "no-key"
+LONGEST_CONNECT = 30.0
+AIOHTTP = "aiohttp"
+"""The client that every backend has; the others are the providers' own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +35,8 @@ class EndpointSettings:
     base_url: str
     query: Mapping[str, str] = field(default_factory=dict, repr=False)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    custom_headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Those of a variable, which providers' clients read themselves."""
     api_key: str = field(default=PLACEHOLDER_KEY, repr=False)
     organization: str | None = None
     project: str | None = None
@@ -39,31 +45,11 @@ class EndpointSettings:
     max_retries: int = 4
     max_retry_wait: float = 60.0
     concurrency: int = 1
+    client: str = AIOHTTP
 
-
-@dataclass(frozen=True, slots=True)
-class Connection:
-    """A provider's client, and the package that it is from, for the classes of its errors."""
-
-    client: Any
-    package: Any
-
-
-def client_options(settings: EndpointSettings, package: Any) -> dict[str, Any]:
-    """What the client of any provider's package is made with: a connection for every slot, no retries of its own."""
-    import httpx2
-
-    limits = httpx2.Limits(max_connections=settings.concurrency, max_keepalive_connections=settings.concurrency)
-    timeout = httpx2.Timeout(None, connect=min(30.0, settings.timeout))
-    return {
-        "base_url": settings.base_url,
-        "api_key": settings.api_key,
-        "default_headers": settings.headers,
-        "default_query": settings.query,
-        "max_retries": 0,
-        "timeout": timeout,
-        "http_client": package.DefaultAsyncHttpxClient(limits=limits, timeout=timeout),
-    }
+    @property
+    def connect_timeout(self) -> float:
+        return min(LONGEST_CONNECT, self.timeout)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +61,11 @@ class ModelIdentity:
     seed: int | None = None
 
 
-CONNECTION_ARGS = ("api_key", "extra_body", "max_retries", "max_retry_wait", "timeout")
+CONNECTION_ARGS = ("api_key", "client", "extra_body", "max_retries", "max_retry_wait", "timeout")
 """What every endpoint takes, also Gemini's and Anthropic's."""
 
 
-TRANSPORT_ARGS = frozenset({"max_retries", "max_retry_wait", "timeout"})
+TRANSPORT_ARGS = frozenset({"client", "max_retries", "max_retry_wait", "timeout"})
 """They decide how long a run takes and not what is said: a run may be resumed with others."""
 
 
@@ -100,10 +86,16 @@ def check_args(name: str, args: Mapping[str, str], known: Sequence[str]) -> None
         raise UsageError(f"--model-arg {unknown[0]} is unknown to {name}; it knows {', '.join(known)}.")
 
 
-def read_connection(options: ModelOptions, url: str, key: str) -> EndpointSettings:
-    """How an endpoint is reached, whichever it is; its secrets are registered already. Raises UsageError."""
+def read_connection(options: ModelOptions, url: str, key: str, theirs: str = "openai") -> EndpointSettings:
+    """How an endpoint is reached, whichever it is; its secrets are registered already. Raises UsageError.
+
+    `theirs` is the provider's own client, the other one that requests can be sent through.
+    """
     args = options.args
     base_url = read_base_url(url)
+    client = read_choice(args, "client", (AIOHTTP, theirs), AIOHTTP)
+    if client == AIOHTTP:
+        find_proxy(base_url)
     headers = basic_auth(url, explicit_key=bool(args.get("api_key")))
     return EndpointSettings(
         base_url=base_url,
@@ -115,6 +107,7 @@ def read_connection(options: ModelOptions, url: str, key: str) -> EndpointSettin
         max_retries=int(read_number(args, "max_retries", 4, whole=True)),
         max_retry_wait=read_number(args, "max_retry_wait", 60.0),
         concurrency=max(1, options.concurrency),
+        client=client,
     )
 
 
@@ -143,18 +136,30 @@ def register_secrets(redact: Redactor, key: str, url: str, custom_headers: str) 
             redact.add(value.strip().partition(" ")[2])
 
 
+PLAIN_URL = re.compile(r"https?://[a-z][a-z0-9.]*(:\d+)?(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*/?")
+"""URLs that are in their usual form already; a test holds this against httpx2."""
+
+
+def read_header_lines(text: str) -> dict[str, str]:
+    """Headers as OPENAI_CUSTOM_HEADERS has them: `Name: value`, one a line."""
+    lines = (line.partition(":") for line in text.split("\n") if ":" in line)
+    return {name.strip(): value.strip() for name, _, value in lines}
+
+
 def read_base_url(url: str) -> str:
     """The URL without userinfo and query, which travel in a header and as parameters: clients log URLs."""
-    import httpx2
-
     if not url.lower().startswith(("http://", "https://")) or not is_well_formed_url(url) or re.search(r"\s", url):
         raise UsageError(
             "The base URL (--base-url, or the environment's) must look like http://HOST:PORT/v1 or https://HOST/v1."
         )
+    if PLAIN_URL.fullmatch(shown := public_url(url)):
+        return shown.rstrip("/")
+    import httpx2  # for what has to be brought into its usual form
+
     try:
-        return str(httpx2.URL(public_url(url))).rstrip("/")
+        return str(httpx2.URL(shown)).rstrip("/")
     except httpx2.InvalidURL as error:
-        raise UsageError(f"The base URL {public_url(url)} is malformed: {error}.") from None
+        raise UsageError(f"The base URL {shown} is malformed: {error}.") from None
 
 
 def basic_auth(url: str, *, explicit_key: bool) -> dict[str, str]:

@@ -2,14 +2,12 @@
 
 Generic over two parts. A dialect turns a request into a path and a body, and bodies into a Reply or a RequestFailure
 (chat.py, responses.py, messages.py; wire.py holds what they share, refusals.py what they learn from refusals). A
-connection is a provider's own client, used as transport only.
+transport carries both (transport.py).
 
-Two things are done here that the clients could do. Retries: their own also repeat an exhausted quota, do not repeat a
-200 without content, and count for nobody. Reading replies: they do not validate, and their typed objects cost more than
-the request; so bytes are asked for, and every field is distrusted, because a server's nonsense must become a Reply or a
-ModelFailure and never a traceback in the middle of a run.
+Retries and waits are decided here, whatever the transport could do of them, and every field of a reply is distrusted,
+because a server's nonsense must become a Reply or a ModelFailure and never a traceback in the middle of a run.
 
-Left out: streaming; a limit on the size of a reply, because the endpoint is one that the user chose.
+Left out: streaming.
 """
 
 from __future__ import annotations
@@ -24,10 +22,11 @@ from typing import Protocol
 
 from harness.data.arguments import replace_surrogates
 from harness.errors import ModelFailure
-from harness.models.api.connection import Connection, EndpointSettings, ModelIdentity
+from harness.models.api.connection import EndpointSettings, ModelIdentity
 from harness.models.api.rate_limit import RateLimiter
 from harness.models.api.reasoning import Switch
 from harness.models.api.refusals import Refusals, check_overrides
+from harness.models.api.transport import Response, Transport, connection_failure, timeout_failure
 from harness.models.api.wire import MAX_ERROR_CHARS, RequestFailure, WireRequest, decode_body
 from harness.redaction import Redactor
 from harness.runs.summary import NOT_SWITCHED
@@ -61,7 +60,7 @@ class EndpointModel(Model):
         identity: ModelIdentity,
         settings: EndpointSettings,
         dialect: Dialect,
-        connect: Callable[[EndpointSettings], Connection],
+        connect: Callable[[EndpointSettings], Transport],
         redact: Redactor,
     ) -> None:
         self.name = identity.name
@@ -73,27 +72,27 @@ class EndpointModel(Model):
         self._connect = connect
         self._redact = redact
         self._random = random.Random(identity.seed)
-        self._connection: Connection | None = None
+        self._transport: Transport | None = None
         self._pace: RateLimiter | None = None
 
     async def __call__(self, request: ModelRequest) -> Reply:
         """One turn. Raises ModelFailure when none can be had, and UsageError for a reasoning that cannot be asked."""
-        if self._connection is None or self._pace is None:
-            self._connection = self._connect(self._settings)
+        if self._transport is None or self._pace is None:
+            self._transport = self._connect(self._settings)
             slots, longest = self._settings.concurrency, self._settings.max_retry_wait
             self._pace = RateLimiter(slots, self.clock, lambda seconds: self.sleep(seconds), longest)
-        return await self._answer(self._connection, self._pace, request)
+        return await self._answer(self._transport, self._pace, request)
 
     def switch(self, reasoning: Reasoning) -> JSONObject:
         """The fields that every request carries for a reasoning. Raises UsageError where the provider has none."""
         return check_overrides(self._dialect.switch(reasoning), self._settings.extra_body)
 
     async def aclose(self) -> None:
-        connection, self._connection, self._pace = self._connection, None, None
-        if connection is not None:
-            await connection.client.close()
+        transport, self._transport, self._pace = self._transport, None, None
+        if transport is not None:
+            await transport.aclose()
 
-    async def _answer(self, connection: Connection, pace: RateLimiter, request: ModelRequest) -> Reply:
+    async def _answer(self, transport: Transport, pace: RateLimiter, request: ModelRequest) -> Reply:
         """Sends until there is a reply, a failure that is final, or no attempt left.
 
         A 429 is a failed attempt only if the endpoint took nothing at all since this request was last refused, and at
@@ -102,7 +101,7 @@ class EndpointModel(Model):
         sent_requests = failed = 0
         accepted, counted = pace.accepted_count, -math.inf
         while True:
-            sent, result = await self._send(connection, pace, request)
+            sent, result = await self._send(transport, pace, request)
             sent_requests += 1
             if isinstance(result, Reply):
                 usage = replace(result.usage, retries=sent_requests - 1)
@@ -127,13 +126,13 @@ class EndpointModel(Model):
         return min(1.0, self._settings.max_retry_wait)
 
     async def _send(
-        self, connection: Connection, pace: RateLimiter, request: ModelRequest
+        self, transport: Transport, pace: RateLimiter, request: ModelRequest
     ) -> tuple[WireRequest, Reply | RequestFailure]:
         """One request, when its time has come."""
         await pace.acquire()
         try:
             sent = self._dialect.make_request(request)
-            result = await self._post(connection, sent, request)
+            result = await self._post(transport, sent, request)
         except BaseException:
             pace.release()
             raise
@@ -143,26 +142,22 @@ class EndpointModel(Model):
             pace.release()
         return sent, result
 
-    async def _post(self, connection: Connection, sent: WireRequest, request: ModelRequest) -> Reply | RequestFailure:
+    async def _post(self, transport: Transport, sent: WireRequest, request: ModelRequest) -> Reply | RequestFailure:
         """Errors become values, so that no exception with a request in it outlives this function."""
-        import httpx2
-
         try:
-            # The client's own limit is on every read, which a server that trickles bytes never reaches.
+            # A limit on every read is one that a server which trickles bytes never reaches.
             async with asyncio.timeout(self._settings.timeout):
-                response = await connection.client.post(sent.path, cast_to=httpx2.Response, body=sent.body)
-            return self._dialect.read_reply(sent, response.content, request)
-        except connection.package.APIStatusError as error:
-            response = error.response
-            return self._dialect.read_failure(
-                sent, response.status_code, response.headers, decode_body(response.content)
-            )
-        except (connection.package.APITimeoutError, TimeoutError):
-            return RequestFailure("timeout", f"no reply within {self._settings.timeout:g} s")
+                response = await transport.post(sent.path, sent.body)
+            return response if isinstance(response, RequestFailure) else self._read(sent, response, request)
+        except TimeoutError:
+            return timeout_failure(self._settings.timeout)
         except Exception as error:
-            # Not only connection errors: a server's headers can make the client raise nearly anything.
-            cause = error.__cause__ or error
-            return RequestFailure("connection", f"{type(cause).__name__}: {cause}")
+            return connection_failure(error)
+
+    def _read(self, sent: WireRequest, response: Response, request: ModelRequest) -> Reply | RequestFailure:
+        if 200 <= response.status < 300:
+            return self._dialect.read_reply(sent, response.content, request)
+        return self._dialect.read_failure(sent, response.status, response.headers, decode_body(response.content))
 
     def _note(self, request: ModelRequest, note: str | None) -> str | None:
         """What the record should say besides: that the reasoning which was asked for was not switched on or off."""

@@ -20,10 +20,11 @@ from typing import TYPE_CHECKING, Any
 from harness.errors import UsageError
 from harness.models.api import connection, openai
 from harness.models.api.chat import ChatDialect
-from harness.models.api.connection import Connection, EndpointSettings
+from harness.models.api.connection import AIOHTTP, EndpointSettings
 from harness.models.api.endpoint import EndpointModel
 from harness.models.api.reasoning import gemini_switch
 from harness.models.api.refusals import Refusals
+from harness.models.api.transport import Transport
 from harness.models.api.wire import RequestFailure, WireRequest
 from harness.types import JSONObject, Model, ModelRequest, Reply
 
@@ -68,15 +69,20 @@ def read_settings(name: str, options: ModelOptions) -> EndpointSettings:
     return connection.read_connection(options, url or GEMINI_URL, key)
 
 
-def connect(settings: EndpointSettings) -> Connection:
-    """The client, without the organisation and the headers that it takes from OpenAI's variables by itself."""
+def connect(settings: EndpointSettings) -> Transport:
+    """What carries the requests, without the organisation and the headers of OpenAI's variables."""
+    return openai.light_transport(settings) if settings.client == AIOHTTP else client_transport(settings)
+
+
+def client_transport(settings: EndpointSettings) -> Transport:
+    """The client, without what it takes from OpenAI's variables by itself."""
     from openai import Omit
 
     lines = os.environ.get("OPENAI_CUSTOM_HEADERS", "").splitlines()
     hidden: dict[str, Any] = {line.partition(":")[0].strip(): Omit() for line in lines if ":" in line}
-    connection = openai.connect(replace(settings, headers={**hidden, **settings.headers}))
-    connection.client.organization = connection.client.project = None
-    return connection
+    transport = openai.client_transport(replace(settings, headers={**hidden, **settings.headers}))
+    transport.client.organization = transport.client.project = None
+    return transport
 
 
 THOUGHT = re.compile(r"\s*<thought>(.*?)</thought>\s*", re.DOTALL)

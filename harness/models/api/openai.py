@@ -20,14 +20,14 @@ from urllib.parse import urlsplit
 from harness.errors import UsageError
 from harness.models.api.chat import ChatDialect, known_replacements
 from harness.models.api.connection import (
+    AIOHTTP,
     CONNECTION_ARGS,
-    Connection,
     EndpointSettings,
     check_args,
-    client_options,
     identity_of,
     read_choice,
     read_connection,
+    read_header_lines,
     register_secrets,
 )
 from harness.models.api.endpoint import Dialect, EndpointModel
@@ -40,11 +40,13 @@ from harness.models.api.reasoning import (
 )
 from harness.models.api.refusals import Refusals
 from harness.models.api.responses import ResponsesDialect
+from harness.models.api.transport import Transport
 from harness.models.api.wire import RequestFailure, WireRequest
 from harness.types import JSONObject, Model, ModelRequest, Reasoning, Reply
 
 if TYPE_CHECKING:
     from harness.models import ModelOptions
+    from harness.models.api.client_transport import ClientTransport
 
 log = logging.getLogger(__name__)
 
@@ -95,6 +97,7 @@ def read_settings(name: str, options: ModelOptions) -> EndpointSettings:
         read_connection(options, url or OPENAI_URL, key),
         organization=args.get("organization") or environ.get("OPENAI_ORG_ID"),
         project=args.get("project") or environ.get("OPENAI_PROJECT_ID"),
+        custom_headers=read_header_lines(environ.get("OPENAI_CUSTOM_HEADERS", "")),
     )
 
 
@@ -171,10 +174,24 @@ class FallbackDialect:
 # --- the client --------------------------------------------------------------------------------------------------
 
 
-def connect(settings: EndpointSettings) -> Connection:
-    """The one client of a run."""
+def connect(settings: EndpointSettings) -> Transport:
+    """What carries the requests of a run."""
+    return light_transport(settings) if settings.client == AIOHTTP else client_transport(settings)
+
+
+def light_transport(settings: EndpointSettings) -> Transport:
+    from harness.models.api.aiohttp_transport import AiohttpTransport
+
+    whose = {"OpenAI-Organization": settings.organization, "OpenAI-Project": settings.project}
+    key = {"Authorization": f"Bearer {settings.api_key}"}
+    return AiohttpTransport(settings, key, whose, settings.custom_headers, settings.headers)
+
+
+def client_transport(settings: EndpointSettings) -> ClientTransport:
     import openai
+
+    from harness.models.api.client_transport import ClientTransport, client_options
 
     options = client_options(settings, openai)
     client = openai.AsyncOpenAI(organization=settings.organization, project=settings.project, **options)
-    return Connection(client, openai)
+    return ClientTransport(client, openai, settings)

@@ -51,9 +51,10 @@ from harness.types import JSONObject, Message, Model, ModelRequest, Reasoning, R
 log = logging.getLogger(__name__)
 
 HELP = "vllm-server/URL asks a vLLM server; vllm-server/DIR starts one for the run"
-URL_ARGS = ("api_key", "extra_body", "format", "max_retries", "max_retry_wait", "model", "timeout")
+URL_ARGS = ("api_key", "client", "extra_body", "format", "max_retries", "max_retry_wait", "model", "timeout")
 FOLDER_ARGS = (
     "chat_template",
+    "client",
     "dtype",
     "extra_body",
     "flags",

@@ -1,0 +1,59 @@
+"""Sends through a provider's own client (packages `openai` and `anthropic`), which is used as transport only.
+
+Its retries are off: they also repeat an exhausted quota, do not repeat a 200 without content, and count for nobody.
+Bytes are asked for, because its typed objects cost more than the request.
+
+Left out: a limit on the size of a reply, and on where it is redirected to: both are the client's.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from harness.models.api.connection import EndpointSettings
+from harness.models.api.transport import Response, connection_failure, timeout_failure
+from harness.models.api.wire import RequestFailure
+from harness.types import JSONObject
+
+
+class ClientTransport:
+    """A provider's client, and the package that it is from, for the classes of its errors."""
+
+    def __init__(self, client: Any, package: Any, settings: EndpointSettings) -> None:
+        self.client = client
+        self._package = package
+        self._timeout = settings.timeout
+
+    async def post(self, path: str, body: JSONObject) -> Response | RequestFailure:
+        import httpx2
+
+        try:
+            response = await self.client.post(path, cast_to=httpx2.Response, body=body)
+        except self._package.APIStatusError as error:
+            response = error.response
+        except self._package.APITimeoutError:
+            return timeout_failure(self._timeout)
+        except Exception as error:
+            # Not only connection errors: a server's headers can make the client raise nearly anything.
+            return connection_failure(error.__cause__ or error)
+        return Response(response.status_code, response.headers, response.content)
+
+    async def aclose(self) -> None:
+        await self.client.close()
+
+
+def client_options(settings: EndpointSettings, package: Any) -> dict[str, Any]:
+    """What the client of any provider's package is made with: a connection for every slot, no retries of its own."""
+    import httpx2
+
+    limits = httpx2.Limits(max_connections=settings.concurrency, max_keepalive_connections=settings.concurrency)
+    timeout = httpx2.Timeout(None, connect=settings.connect_timeout)
+    return {
+        "base_url": settings.base_url,
+        "api_key": settings.api_key,
+        "default_headers": settings.headers,
+        "default_query": settings.query,
+        "max_retries": 0,
+        "timeout": timeout,
+        "http_client": package.DefaultAsyncHttpxClient(limits=limits, timeout=timeout),
+    }
