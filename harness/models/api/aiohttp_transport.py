@@ -14,15 +14,18 @@ Left out: HTTP/2, SOCKS.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
+import select
 import ssl
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urljoin, urlsplit
+from weakref import WeakSet
 
 import aiohttp
 from multidict import CIMultiDict
@@ -37,10 +40,16 @@ from harness.redaction import public_url
 from harness.stops import http_stop
 from harness.types import JSONObject
 
+if TYPE_CHECKING:
+    from aiohttp.client_reqrep import ClientRequest
+    from aiohttp.connector import Connection
+    from aiohttp.tracing import Trace
+
 MAX_REPLY_BYTES = 64 * 2**20
 """A reply that is larger, also once it is decompressed, is none: three megabytes of gzip can hold six thousand."""
 
 MAX_HEADER_BYTES = 100 * 2**10
+MAX_HEADERS = 1000
 MAX_REDIRECTS = 20
 IDLE_SECONDS = 5.0
 """A connection that was idle for longer is not used again: servers close theirs without a word."""
@@ -57,13 +66,14 @@ class AiohttpTransport:
         self._query = f"?{urlencode(settings.query)}" if settings.query else ""
         self._routes: dict[str, Route] = {}
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=settings.concurrency, keepalive_timeout=IDLE_SECONDS),
+            connector=Connector(limit=settings.concurrency, keepalive_timeout=IDLE_SECONDS),
             headers=merge_headers(DEFAULT_HEADERS, *headers),
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=None, connect=settings.connect_timeout),
             auto_decompress=False,
             max_line_size=MAX_HEADER_BYTES,
             max_field_size=MAX_HEADER_BYTES,
+            max_headers=MAX_HEADERS,
         )
 
     async def post(self, path: str, body: JSONObject) -> Response | RequestFailure:
@@ -74,7 +84,9 @@ class AiohttpTransport:
                 answer = await self._send(self._route(url), content)
                 if isinstance(answer, RequestFailure) or answer.status not in REDIRECTS:
                     return answer
-                target = urljoin(url, answer.headers.get("location", ""))
+                if (location := answer.headers.get("location")) is None:
+                    return answer
+                target = urljoin(url, location)
                 if not may_follow(answer.status, url, target):
                     return redirect_failure(answer.status, target)
                 url = target
@@ -100,6 +112,33 @@ class AiohttpTransport:
             read = await read_bounded(answer)
         plain = None if read is None else decompress(read, answer.headers.get("content-encoding", ""))
         return too_large_failure() if plain is None else Response(answer.status, answer.headers, plain)
+
+
+class Connector(aiohttp.TCPConnector):
+    """Hands out no connection that the server has closed: the event loop may not have heard of it yet."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._used: WeakSet[asyncio.Transport] = WeakSet()
+
+    async def connect(self, req: ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout) -> Connection:
+        while True:
+            connection = await super().connect(req, traces, timeout)
+            transport = connection.transport
+            if transport is None or transport not in self._used:
+                if transport is not None:
+                    self._used.add(transport)
+                return connection  # a new one, on which TLS may have something to read
+            if not has_something_to_read(transport.get_extra_info("socket").fileno()):
+                return connection
+            connection.close()
+
+
+def has_something_to_read(descriptor: int) -> bool:
+    """On a connection between two requests: that its end has come, or nonsense."""
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 class Route:
@@ -262,6 +301,6 @@ def describe(error: Exception) -> str:
         case aiohttp.ClientResponseError():
             return f"RemoteProtocolError: {error.message}"  # its text would hold the URL
         case aiohttp.ClientOSError() | ConnectionError():
-            return f"ReadError: {error}"
+            return f"ReadError: {os.strerror(error.errno) if error.errno else ''}"  # its text may hold the URL
         case _:
             return f"{type(error).__name__}: {error}"
