@@ -1,4 +1,7 @@
-"""`harness eval` against a real HTTP server: whole episodes, every fault as the right outcome, no key on disk."""
+"""`harness eval` against a real HTTP server: whole episodes, every fault as the right outcome, no key on disk.
+
+Over the default transport; test_openai_client.py has the faults over both.
+"""
 
 import base64
 import re
@@ -45,8 +48,9 @@ def only(tmp_path, script, *words, **env):
     return done, episode
 
 
-def test_a_whole_episode(tmp_path):
-    done, [episode], server = play(tmp_path, [calls(GOOD), DONE])
+@pytest.mark.parametrize("client", ["aiohttp", "openai"])
+def test_a_whole_episode(tmp_path, client):
+    done, [episode], server = play(tmp_path, [calls(GOOD), DONE], f"client={client}")
     assert done.returncode == 0, done.stderr
     assert (episode["outcome"], episode["scores"]["solve_f1"], episode["scores"]["answer_accuracy"]) == ("ok", 1.0, 1.0)
     assert [m["role"] for m in episode["messages"]] == ["user", "assistant", "tool", "assistant"]

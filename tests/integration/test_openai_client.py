@@ -1,4 +1,7 @@
-"""The openai model against a real server on loopback: retries, limits, adaptation, secrets, closing."""
+"""The openai model against a real server on loopback: retries, limits, adaptation, secrets, closing.
+
+Every test runs over both transports.
+"""
 
 import asyncio
 import base64
@@ -20,6 +23,14 @@ from harness.types import Gold, Message, ModelRequest, Reply, Sample, Sampling, 
 
 KEY = "sk-the-secret-key-1234"
 LOOKUP = Tool("lookup", "Looks a word up.", {"type": "object", "properties": {"word": {"type": "string"}}})
+
+
+CLIENT = "aiohttp"
+
+
+@pytest.fixture(autouse=True, params=["aiohttp", "openai"])
+def client(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(globals(), "CLIENT", request.param)
 
 
 @pytest.fixture(autouse=True)
@@ -58,7 +69,7 @@ class Waits:
 
 
 def options(url: str, concurrency: int = 4, **args: str) -> ModelOptions:
-    return ModelOptions({"api_key": KEY, **args}, url, concurrency, 1, {}, Redactor())
+    return ModelOptions({"api_key": KEY, "client": CLIENT, **args}, url, concurrency, 1, {}, Redactor())
 
 
 def played(
@@ -419,7 +430,7 @@ def test_a_user_and_password_in_the_url_are_basic_auth_and_stay_secret(caplog: p
     caplog.set_level("DEBUG")
     with ChatServer(fake.wrong_key) as server:
         url = server.url.replace("http://", "http://alice:pass%40w0rd@") + "?token=tok-99&version=2"
-        given = ModelOptions({}, url, 1, 1, {"OPENAI_API_KEY": KEY}, Redactor())
+        given = ModelOptions({"client": CLIENT}, url, 1, 1, {"OPENAI_API_KEY": KEY}, Redactor())
         failure, _ = played(given, failing)
         model = load("m", given)
     (asked,) = server.requests
@@ -435,5 +446,5 @@ def test_a_user_and_password_in_the_url_are_basic_auth_and_stay_secret(caplog: p
 
 def test_a_placeholder_key_is_sent_to_a_server_that_needs_none() -> None:
     with ChatServer([fake.text("hi")]) as server:
-        played(ModelOptions({}, server.url, 1, 1, {}, Redactor()), lambda model: model(asking()))
+        played(ModelOptions({"client": CLIENT}, server.url, 1, 1, {}, Redactor()), lambda model: model(asking()))
     assert server.requests[0].headers["authorization"] == "Bearer no-key"

@@ -1,4 +1,4 @@
-"""Whole episodes against every provider's format, over real sockets with the real clients.
+"""Whole episodes against every provider's format, over real sockets with both transports.
 
 The providers of tests/fakes/providers.py answer 400 to what the real ones refuse, so an episode that ends well has sent
 back what had to go back.
@@ -57,11 +57,22 @@ def sandbox() -> Iterator[Sandbox]:
         yield shared
 
 
+@pytest.fixture(params=["aiohttp", "own"])
+def client(request: pytest.FixtureRequest) -> str:
+    """What requests are sent through: aiohttp, or the provider's own client."""
+    return str(request.param)
+
+
+def sent_through(client: str, backend: ModuleType) -> dict[str, str]:
+    own = "anthropic" if backend is anthropic else "openai"
+    return {"client": own if client == "own" else client}
+
+
 Play = Callable[..., tuple[Trajectory, list[Asked]]]
 
 
 @pytest.fixture
-def play(sandbox: Sandbox) -> Play:
+def play(sandbox: Sandbox, client: str) -> Play:
     """Plays the sample of builders.py with a model against a script: the trajectory, and what was asked."""
 
     def play(
@@ -74,7 +85,9 @@ def play(sandbox: Sandbox) -> Play:
         **args: str,
     ) -> tuple[Trajectory, list[Asked]]:
         async def run(url: str) -> Trajectory:
-            options = ModelOptions(args, url, 2, 1, environ or {"OPENAI_API_KEY": KEY}, Redactor())
+            options = ModelOptions(
+                {**sent_through(client, backend), **args}, url, 2, 1, environ or {"OPENAI_API_KEY": KEY}, Redactor()
+            )
             model = backend.load(name, options)
             assert isinstance(model, EndpointModel)
             try:
@@ -458,10 +471,10 @@ def test_no_key_is_in_a_record_a_log_or_an_error(
 
 @pytest.mark.parametrize(("backend", "name"), [(gemini, "g"), (anthropic, "c"), (openai, "m")])
 def test_a_password_in_the_url_is_sent_as_basic_auth_and_shown_nowhere(
-    sandbox: Sandbox, backend: ModuleType, name: str
+    client: str, backend: ModuleType, name: str
 ) -> None:
     async def run(url: str) -> str:
-        model = backend.load(name, ModelOptions({}, url, environ={}))
+        model = backend.load(name, ModelOptions(sent_through(client, backend), url, environ={}))
         request = ModelRequest([Message("user", "q")], (), Sampling(), sample())
         try:
             with pytest.raises(Exception, match="redacted") as caught:
@@ -505,11 +518,11 @@ def test_a_run_records_its_switch_and_no_key(
     assert not any(KEY in text for text in (done.stdout, done.stderr, *written))
 
 
-def test_requests_that_are_refused_together_move_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_requests_that_are_refused_together_move_once(client: str, caplog: pytest.LogCaptureFixture) -> None:
     request = ModelRequest([Message("user", "q")], sample().tools, Sampling(), sample())
 
     async def run(url: str) -> list[Any]:
-        model = openai.load("gpt-5.6", ModelOptions({}, url, 3, 1, {}, Redactor()))
+        model = openai.load("gpt-5.6", ModelOptions(sent_through(client, openai), url, 3, 1, {}, Redactor()))
         assert isinstance(model, EndpointModel)
         try:
             return await asyncio.gather(*(model(request) for _ in range(3)))

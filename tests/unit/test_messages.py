@@ -291,10 +291,13 @@ def test_without_the_client_one_sentence_says_what_to_install(monkeypatch: pytes
     assert anthropic.ready(environ) is None
     assert anthropic.ready({}) == "no key: export ANTHROPIC_API_KEY=KEY"
     monkeypatch.setattr(anthropic, "find_spec", lambda name: None)
+    assert anthropic.ready(environ) is None
+    anthropic.load("c", options(environ=environ))
     with pytest.raises(UsageError) as caught:
-        anthropic.load("c", options(environ=environ))
-    assert str(caught.value) == ("anthropic/c needs the client of its provider: pip install 'tool-harness[anthropic]'.")
-    assert anthropic.ready(environ) == "anthropic not installed: pip install 'tool-harness[anthropic]'"
+        anthropic.load("c", options(environ=environ, client="anthropic"))
+    assert str(caught.value) == (
+        "anthropic/c with client=anthropic needs the client of its provider: pip install 'tool-harness[anthropic]'."
+    )
 
 
 def test_the_client_is_not_imported_before_it_is_needed() -> None:

@@ -6,13 +6,17 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+import httpx2
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from harness.errors import UsageError
 from harness.models import ModelOptions
+from harness.models.api.connection import PLAIN_URL
 from harness.models.api.endpoint import EndpointModel
 from harness.models.api.openai import ARGS, dialect_of, load, read_settings, ready
-from harness.redaction import Redactor
+from harness.redaction import Redactor, is_well_formed_url
 from harness.types import Gold, Message, ModelRequest, Reasoning, Sample, Sampling
 
 
@@ -79,6 +83,24 @@ def test_a_malformed_base_url_is_refused(url: str) -> None:
     assert "base URL" in refusal(options(url))
 
 
+HOSTS = st.from_regex(r"[a-z0-9.]{1,12}", fullmatch=True) | st.sampled_from(["localhost", "xn--a", "127.0.0.1", "1"])
+PATHS = st.lists(st.text("aZ0._~-%/", max_size=4) | st.sampled_from(["v1", ".", ".."]), max_size=4).map("/".join)
+
+
+@given(st.sampled_from(["http", "https"]), HOSTS, st.sampled_from(["", ":80", ":443", ":8000", ":0", ":99999"]), PATHS)
+def test_a_plain_url_is_what_httpx2_makes_of_it(scheme: str, host: str, port: str, path: str) -> None:
+    url = f"{scheme}://{host}{port}/{path}"
+    if PLAIN_URL.fullmatch(url) and is_well_formed_url(url):
+        assert str(httpx2.URL(url)) == url
+
+
+def test_an_unusual_url_is_brought_into_its_usual_form() -> None:
+    unusual = {"HTTP://Host:80/v1/": "http://host/v1", "http://[::1]:8/a b".replace(" ", "%20"): "http://[::1]:8/a%20b"}
+    for url, usual in {**unusual, "https://bücher.example/é": "https://xn--bcher-kva.example/%C3%A9"}.items():
+        assert read_settings("m", options(url)).base_url == usual
+    assert "is malformed: Invalid IDNA hostname" in refusal(options("http://-bücher/v1"))
+
+
 def test_a_malformed_url_keeps_its_password() -> None:
     for url in ("http://me:pass/w0rd@host/v1", "me:pass/w0rd@host/v1", "ftp://me:pass/w0rd@host/v1"):
         assert "w0rd" not in refusal(options(url))
@@ -101,7 +123,10 @@ def test_userinfo_and_a_given_key_exclude_each_other() -> None:
 @pytest.mark.parametrize(
     ("args", "expected"),
     [
-        ({"apikey": "x"}, "--model-arg apikey is unknown to openai/m; it knows api, api_key, client, extra_body, max_retries"),
+        (
+            {"apikey": "x"},
+            "--model-arg apikey is unknown to openai/m; it knows api, api_key, client, extra_body, max_retries",
+        ),
         ({"timeout": "soon"}, "--model-arg timeout='soon' is not a number of seconds"),
         ({"timeout": "0"}, "timeout"),
         ({"timeout": "nan"}, "timeout"),
@@ -166,7 +191,17 @@ def test_backoff_grows_is_capped_and_is_reproducible() -> None:
 
 def test_what_a_backend_declares() -> None:
     assert set(ARGS) == {
-        *("api", "api_key", "client", "extra_body", "max_retries", "max_retry_wait", "organization", "project", "switch"),
+        *(
+            "api",
+            "api_key",
+            "client",
+            "extra_body",
+            "max_retries",
+            "max_retry_wait",
+            "organization",
+            "project",
+            "switch",
+        ),
         "timeout",
     }
     assert ready({"OPENAI_API_KEY": "sk-1"}) is ready({"OPENAI_BASE_URL": "http://localhost/v1"}) is None

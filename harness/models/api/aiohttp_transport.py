@@ -64,10 +64,10 @@ class AiohttpTransport:
         self._timeout = settings.timeout
         self._base_url = settings.base_url
         self._query = f"?{urlencode(settings.query)}" if settings.query else ""
+        self._headers = merge_headers(DEFAULT_HEADERS, *headers)
         self._routes: dict[str, Route] = {}
         self._session = aiohttp.ClientSession(
             connector=Connector(limit=settings.concurrency, keepalive_timeout=IDLE_SECONDS),
-            headers=merge_headers(DEFAULT_HEADERS, *headers),
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=None, connect=settings.connect_timeout),
             auto_decompress=False,
@@ -104,7 +104,7 @@ class AiohttpTransport:
 
     def _route(self, url: str) -> Route:
         if url not in self._routes:
-            self._routes[url] = Route(url)
+            self._routes[url] = Route(url, self._headers)
         return self._routes[url]
 
     async def _send(self, route: Route, content: bytes) -> Response | RequestFailure:
@@ -142,16 +142,21 @@ def has_something_to_read(descriptor: int) -> bool:
 
 
 class Route:
-    """How a URL is reached: through which proxy, and with which certificates."""
+    """How a URL is reached: with which headers and certificates, and through which proxy.
 
-    def __init__(self, url: str) -> None:
+    The headers are no defaults of the session, because aiohttp gives those to the proxy as well, the key among them.
+    """
+
+    def __init__(self, url: str, headers: CIMultiDict[str]) -> None:
         proxy = find_proxy(url)
         self.url = URL(url, encoded=True)
-        self.options: dict[str, Any] = {"ssl": tls_context()} if url.startswith("https:") or is_https(proxy) else {}
+        self.options: dict[str, Any] = {"headers": headers}
+        if url.startswith("https:") or is_https(proxy):
+            self.options["ssl"] = tls_context()
         if proxy is not None:
-            # To the proxy that a request is sent to, or to the one that opens a tunnel for it.
-            held = "proxy_headers" if self.url.scheme == "https" else "headers"
-            self.options |= {"proxy": proxy.url, held: proxy.headers}
+            self.options |= {"proxy": proxy.url, "proxy_headers": proxy.headers}
+            if self.url.scheme == "http":  # no tunnel: the proxy is sent the request itself
+                self.options["headers"] = merge_headers(headers, proxy.headers)
 
 
 def is_https(proxy: Proxy | None) -> bool:

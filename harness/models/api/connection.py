@@ -136,7 +136,7 @@ def register_secrets(redact: Redactor, key: str, url: str, custom_headers: str) 
             redact.add(value.strip().partition(" ")[2])
 
 
-PLAIN_URL = re.compile(r"https?://[a-z][a-z0-9.]*(:\d+)?(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*/?")
+PLAIN_URL = re.compile(r"https?://[a-z][a-z0-9.]*(:(?!(80|443)(/|$))[1-9]\d*)?(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*/?")
 """URLs that are in their usual form already; a test holds this against httpx2."""
 
 

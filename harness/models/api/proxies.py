@@ -72,8 +72,8 @@ def names(entry: str, url: SplitResult) -> bool:
 
 
 def widened(host: str) -> str:
-    """A plain name also stands for what is below it; one that begins with a dot or a star only for that."""
-    return host if host.startswith("*") else f"*{host}"
+    """A plain name also stands for what is below it; one that begins with a dot only for that."""
+    return host if host.startswith("*.") else f"*{host}"
 
 
 def matches(host: str, pattern: str) -> bool:
