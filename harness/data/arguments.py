@@ -62,6 +62,8 @@ def finite(text: str) -> float:
 def is_deeper_than(value: object, limit: int) -> bool:
     level = [value]
     for _ in range(limit):
+        if not level:
+            return False
         level = [
             child
             for item in level

@@ -105,7 +105,7 @@ def _find_pending(
     with run.open_records() as read:
         for task, sample, epoch in plan:
             key = _run_key(plan, run.manifest["identity"], task, sample.id, epoch)
-            result = found.get(key_of(key))
+            result = found.get(key_of(key)) if found else None
             if result is None or _played_again(result):
                 pending.append((task, sample, key))
             else:

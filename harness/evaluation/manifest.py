@@ -24,7 +24,18 @@ from harness.types import (
     Task,
 )
 
-PACKAGES = ("openai", "anthropic", "scipy", "time-machine", "tabulate", "torch", "tqdm", "transformers", "vllm")
+PACKAGES = (
+    "aiohttp",
+    "openai",
+    "anthropic",
+    "scipy",
+    "time-machine",
+    "tabulate",
+    "torch",
+    "tqdm",
+    "transformers",
+    "vllm",
+)
 
 
 def make_manifest(plan: Plan, player: Player) -> Manifest:

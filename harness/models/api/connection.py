@@ -62,7 +62,8 @@ class ModelIdentity:
 
 
 CONNECTION_ARGS = ("api_key", "client", "extra_body", "max_retries", "max_retry_wait", "timeout")
-"""What every endpoint takes, also Gemini's and Anthropic's."""
+"""What every endpoint takes, also Gemini's and Anthropic's. `client` is what requests go through: aiohttp, or the
+provider's own."""
 
 
 TRANSPORT_ARGS = frozenset({"client", "max_retries", "max_retry_wait", "timeout"})

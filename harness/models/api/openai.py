@@ -1,4 +1,4 @@
-"""openai/NAME: any endpoint that speaks OpenAI's chat completions or Responses, by way of the `openai` client.
+"""openai/NAME: any endpoint that speaks OpenAI's chat completions or Responses.
 
 The settings (`load`), and which of the two APIs a model is asked through: endpoint.py sends, chat.py and responses.py
 say what. OpenAI's own models from GPT-5.4 on refuse tools with reasoning on chat completions; where
@@ -171,7 +171,7 @@ class FallbackDialect:
         return self._chat if sent.path == self._chat.path else self._responses
 
 
-# --- the client --------------------------------------------------------------------------------------------------
+# --- the transport --------------------------------------------------------------------------------------------------
 
 
 def connect(settings: EndpointSettings) -> Transport:

@@ -65,18 +65,28 @@ def sendable_messages(messages: Iterable[Message]) -> Iterator[Message]:
     """
     turn, unanswered = 0, list[str]()
     for message in messages:
-        message = replace(message, content=replace_surrogates(message.content))
+        message = with_content(message, replace_surrogates(message.content))
         if message.role == "assistant":
-            calls = [replace(call, id=call.id or make_call_id(turn, n)) for n, call in enumerate(message.tool_calls)]
-            unanswered = [call.id for call in calls]
+            message = with_call_ids(message, turn)
+            unanswered = [call.id for call in message.tool_calls]
             turn += 1
-            yield replace(message, tool_calls=tuple(calls))
         elif message.role == "tool":
             answers = message.tool_call_id or (unanswered[0] if unanswered else make_call_id(turn, 0))
             unanswered = [call_id for call_id in unanswered if call_id != answers]
-            yield replace(message, tool_call_id=answers)
-        else:
-            yield message
+            message = message if message.tool_call_id == answers else replace(message, tool_call_id=answers)
+        yield message
+
+
+def with_content(message: Message, content: str) -> Message:
+    """The message itself where it says that already, as nearly all do: every turn sends every message again."""
+    return message if message.content == content else replace(message, content=content)
+
+
+def with_call_ids(message: Message, turn: int) -> Message:
+    if all(call.id for call in message.tool_calls):
+        return message
+    calls = [replace(call, id=call.id or make_call_id(turn, n)) for n, call in enumerate(message.tool_calls)]
+    return replace(message, tool_calls=tuple(calls))
 
 
 def recalled_turns(messages: Sequence[Message], history: Literal["none", "last", "all"]) -> set[int]:
