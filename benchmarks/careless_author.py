@@ -1,6 +1,6 @@
 """What share of a careless author's replies the stages refuse, by cause.
 
-    python benchmarks/careless_author.py [--n 100] [--rate 0.3] [--seed 1] [--by stage|cause]
+    python benchmarks/careless_author.py [--n 100] [--rate 0.3] [--seed 1] [--by stage|cause] [--smoke]
 
 Good replies for five environments (one as a person wrote it, four small ones, one a kind) are spoiled with a chance of
 `rate`, each in a way that is drawn anew; `n` environments are built so and audited like any other. A spoiled reply that
@@ -58,8 +58,9 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=0.3, help="share of replies that are spoiled")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--by", choices=["stage", "cause"], default="cause")
+    parser.add_argument("--smoke", action="store_true", help="five environments: seconds")
     args = parser.parse_args()
-    found, ends = measure(args.n, args.rate, args.seed)
+    found, ends = measure(5 if args.smoke else args.n, args.rate, args.seed)
     counts: dict[tuple[str, ...], Count] = {}
     for cause, count in sorted(found.items()):
         counts.setdefault(cause if args.by == "cause" else cause[:1], Count()).update(count)

@@ -1,6 +1,6 @@
 """What playing many episodes at once gains on hf/: the same 64 episodes one by one and together, at temperature 0.
 
-    python benchmarks/hf_batch.py [--rounds 3] [--model DIR] [--episodes 64]
+    python benchmarks/hf_batch.py [--rounds 3] [--model DIR] [--episodes 64] [--smoke]
 
 Each round plays the episodes one by one and then all together, in turns so that a busy machine disturbs both; the
 medians of the rounds are compared, and the calls of every episode. `network` is the time inside the model alone.
@@ -39,11 +39,15 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--episodes", type=int, default=64)
     parser.add_argument("--model", type=Path, default=BUNDLED)
+    parser.add_argument("--smoke", action="store_true", help="one round of four short episodes: seconds")
     args = parser.parse_args()
+    tokens = 120
+    if args.smoke:
+        args.rounds, args.episodes, tokens = 1, 4, 8
     if not any(args.model.glob("*.safetensors")):
         print(f"{args.model} holds no model: harness train --regime sft --recipe tiny-base --out DIR, then --model DIR")
         return 2
-    plan = first_episodes(args.episodes)
+    plan = first_episodes(args.episodes, tokens)
     rounds = [(play(plan, args.model, 1), play(plan, args.model, args.episodes)) for _ in range(args.rounds)]
     (_, _, alone), (_, _, together) = rounds[0]
     seconds = {
@@ -63,12 +67,12 @@ def main() -> int:
     return 0 if same == len(alone) else 1
 
 
-def first_episodes(count: int) -> Plan:
-    """The first episodes of every micro task, as many of each."""
+def first_episodes(count: int, tokens: int) -> Plan:
+    """The first episodes of every micro task, as many of each, with so many tokens a turn."""
     tasks = select_tasks(["micro_*"], {})
     share = -(-count // len(tasks))
     samples = {task.name: list(task.load())[:share] for task in tasks}
-    return Plan(tasks, samples, {}, Sampling(0.0, 120))
+    return Plan(tasks, samples, {}, Sampling(0.0, tokens))
 
 
 def play(plan: Plan, folder: Path, width: int) -> tuple[float, float, Calls]:

@@ -1,6 +1,6 @@
 """What gets through an endpoint that limits requests: accepted requests a second, over time, as the endpoint counts.
 
-    python benchmarks/pace.py [--seconds 20] [--limits bucket fixed sliding at-once lifted]
+    python benchmarks/pace.py [--seconds 20] [--limits bucket fixed sliding at-once lifted] [--smoke]
 
 256 requests are always waiting, replies take 100 ms, and every refusal says Retry-After: 1. The limits, one after the
 other, each with a model of its own:
@@ -145,26 +145,30 @@ def measure(kind: str, seconds: int) -> tuple[list[int], list[int]]:
     return per_second(counts["accepted"], begin, seconds), per_second(counts["refused"], begin, seconds)
 
 
-def row(kind: str, accepted: list[int], refused: list[int], seconds: int) -> list[object]:
+def row(kind: str, accepted: list[int], refused: list[int], since: int, seconds: int) -> list[object]:
     until = seconds // 2 if kind == "lifted" else seconds
-    rate = sum(accepted[5:until]) / (until - 5)
-    share = sum(refused[5:until]) / (sum(refused[5:until]) + sum(accepted[5:until]))
-    return [kind, LIMITS[kind], rate, rate / LIMITS[kind], share, sum(refused[:5])]
+    rate = sum(accepted[since:until]) / (until - since)
+    share = sum(refused[since:until]) / (sum(refused[since:until]) + sum(accepted[since:until]))
+    return [kind, LIMITS[kind], rate, rate / LIMITS[kind], share, sum(refused[:since])]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=int, default=20, help="of every limit, at least 12 (default: 20)")
     parser.add_argument("--limits", nargs="+", choices=LIMITS, default=list(LIMITS))
+    parser.add_argument("--smoke", action="store_true", help="one limit for two seconds, of which the second counts")
     args = parser.parse_args()
-    if args.seconds < 12:
+    since = 5
+    if args.smoke:
+        args.seconds, args.limits, since = 2, ["bucket"], 1
+    elif args.seconds < 12:
         parser.error("--seconds must be at least 12: the first five are not counted.")
     rows = []
     for kind in args.limits:
         accepted, refused = measure(kind, args.seconds)
         print(f"{kind}: accepted in each second: {' '.join(map(str, accepted))}", flush=True)
-        rows.append(row(kind, accepted, refused, args.seconds))
-    headers = ["limit", "allowed a second", "accepted a second", "of allowed", "refused share", "refused in 5 s"]
+        rows.append(row(kind, accepted, refused, since, args.seconds))
+    headers = ["limit", "allowed a second", "accepted a second", "of allowed", "refused share", f"refused in {since} s"]
     print("\n" + tabulate(rows, headers=headers, tablefmt="github", floatfmt=("", ".0f", ".2f", ".3f", ".3f", "")))
 
 

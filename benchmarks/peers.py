@@ -13,7 +13,8 @@ nowhere is left out, which the tables say.
    playing everything again costs, from a run that plays it `TIMES` times.
 2. Span: at the endpoint from the first request to the last reply, each of which takes 200 ms, against the least that
    so many workers need. Memory: the most that all processes had at once in that run.
-3. Faults: how many episodes do not end as they should where the endpoint fails, every player with its own defaults.
+3. Faults: how many of fewer episodes do not end as they should where the endpoint fails, every player with its own
+   defaults; counted once.
 
 What every player was told is compared: final messages and tool outputs must be the same. Rounds take turns.
 """
@@ -31,8 +32,9 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +88,7 @@ class Episodes:
     """Environments, as each player reads them, and the script of who answers them: the gold calls, one a turn."""
 
     def __init__(self, patterns: Sequence[str], share: int, folder: Path) -> None:
+        folder.mkdir()
         samples = [sample for task in select_tasks(patterns, {}) for sample in list(task.load())[:share]]
         self.script: Script = {sample.messages[0].content: turns_of(sample) for sample in samples}
         self.requests = sum(map(len, self.script.values()))
@@ -226,12 +229,19 @@ class Figures:
 class Measurement:
     """The figures of all players, as they come in."""
 
-    def __init__(self, players: Sequence[Player], episodes: Episodes, levels: Sequence[int]) -> None:
+    def __init__(self, players: Sequence[Player], episodes: Episodes, few: Episodes) -> None:
         self.episodes = episodes
-        self.levels = levels
-        self.rounds = 0
+        self.few = few
         self.figures = {player: Figures() for player in players}
         self.expected: set[str] = set()
+
+    def stages(self, rounds: int) -> Iterator[Callable[[], None]]:
+        """Everything in its order, piece by piece."""
+        yield self.warm_up
+        for _ in range(rounds):
+            yield from (partial(self.measure_cpu, level) for level in LEVELS)
+            yield from (partial(self.measure_span, level) for level in LEVELS[1:])
+        yield from (partial(self.measure_fault, fault) for fault in FAULTS)
 
     def play(self, player: Player, url: str, concurrency: int, times: int = 1, memory: bool = False) -> Costs:
         """Plays without faults: everyone must finish, with the same."""
@@ -245,74 +255,68 @@ class Measurement:
         return costs
 
     def warm_up(self) -> None:
-        """Compiles what is imported."""
-        with ScriptedServer(self.episodes.script) as server:
+        """Compiles what is imported; counts nothing."""
+        with ScriptedServer(self.few.script) as server:
             for player in self.figures:
-                self.play(player, server.url, 16)
+                player.play(self.few, server.url, 16)
 
-    def measure_round(self) -> None:
-        self.rounds += 1
-        self.measure_cpu()
-        self.measure_span()
-
-    def measure_cpu(self) -> None:
+    def measure_cpu(self, level: int) -> None:
         with ScriptedServer(self.episodes.script) as server:
-            for level in self.levels:
-                for player, figures in self.figures.items():
-                    once = self.play(player, server.url, level).cpu
-                    again = (self.play(player, server.url, level, TIMES).cpu - once) / (TIMES - 1)
-                    figures.whole.setdefault(level, []).append(once)
-                    figures.steady.setdefault(level, []).append(again)
-
-    def measure_span(self) -> None:
-        """One episode at a time would only take long."""
-        with ScriptedServer(self.episodes.script, DELAY) as server:
-            for level in [level for level in self.levels if level > 1]:
-                for player, figures in self.figures.items():
-                    memory = self.play(player, server.url, level, memory=True).mebibytes
-                    figures.span.setdefault(level, []).append(server.counts()[1])
-                    figures.memory.setdefault(level, []).append(memory)
-
-    def measure_faults(self) -> None:
-        """Once: it is counted, not timed."""
-        for fault in FAULTS:
             for player, figures in self.figures.items():
-                with ScriptedServer(self.episodes.script, fault=fault) as server:
-                    costs, played = player.play(self.episodes, server.url, 16)
-                lost = self.episodes.count - sum(row in self.expected for row in map(json.dumps, played))
-                figures.lost[fault] = f"{lost} ({costs.seconds:.0f} s)" if played else f"all ({costs.errors[-60:]})"
-                print(f"{player.peer.name}, {fault}: {figures.lost[fault]}", file=sys.stderr)
+                once = self.play(player, server.url, level).cpu
+                again = (self.play(player, server.url, level, TIMES).cpu - once) / (TIMES - 1)
+                figures.whole.setdefault(level, []).append(once)
+                figures.steady.setdefault(level, []).append(again)
+
+    def measure_span(self, level: int) -> None:
+        with ScriptedServer(self.episodes.script, DELAY) as server:
+            for player, figures in self.figures.items():
+                memory = self.play(player, server.url, level, memory=True).mebibytes
+                figures.span.setdefault(level, []).append(server.counts()[1])
+                figures.memory.setdefault(level, []).append(memory)
+
+    def measure_fault(self, fault: str) -> None:
+        """Once, with few episodes: it is counted, not timed."""
+        for player, figures in self.figures.items():
+            with ScriptedServer(self.few.script, fault=fault) as server:
+                costs, played = player.play(self.few, server.url, 16)
+            lost = self.few.count - sum(row in self.expected for row in map(json.dumps, played))
+            figures.lost[fault] = f"{lost} ({costs.seconds:.0f} s)"
+            print(f"{player.peer.name}, {fault}: {figures.lost[fault]} {costs.errors[-300:]}", file=sys.stderr)
 
 
 # --- tables ------------------------------------------------------------------------------------------------------
 
 
 def show(measured: Measurement) -> str:
-    """Everything, as Markdown."""
-    parts = [heading(measured), cpu_table(measured), span_table(measured)]
-    if any(figures.lost for figures in measured.figures.values()):
-        parts.append(fault_table(measured))
-    return "\n\n".join([*parts, "## Versions and outputs", outputs_table(measured)]) + "\n"
+    """Everything there is, as Markdown."""
+    tables = (cpu_table(measured), span_table(measured), fault_table(measured), outputs_table(measured))
+    return "\n\n".join([heading(measured), *tables]) + "\n"
 
 
 def heading(measured: Measurement) -> str:
     episodes = measured.episodes
     left_out = [peer.name for peer in PEERS if all(player.peer != peer for player in measured.figures)]
+    rounds = max(len(costs) for figures in measured.figures.values() for costs in figures.whole.values())
     load = " ".join(f"{value:.1f}" for value in os.getloadavg())
     return (
-        f"{episodes.count} episodes, {episodes.requests} requests; medians of {measured.rounds} rounds that took turns; "
+        f"{episodes.count} episodes, {episodes.requests} requests; medians of {rounds} rounds, in turns; "
         f"Python {platform.python_version()}, {os.cpu_count()} cores ({platform.machine()}), load average {load} at "
         f"the end.{' Left out: ' + '; '.join(left_out) + '.' if left_out else ''}"
     )
 
 
 def cpu_table(measured: Measurement) -> str:
-    rows = [
-        [player.peer.name]
-        + [milliseconds(costs[level], measured) for costs in (figures.whole, figures.steady) for level in costs]
-        for player, figures in measured.figures.items()
+    figures = next(iter(measured.figures.values()))
+    headers = [
+        f"{what}, {level}"
+        for what, found in (("whole run", figures.whole), ("steady", figures.steady))
+        for level in found
     ]
-    headers = ["", *(f"{what}, {level}" for what in ("whole run", "steady") for level in measured.levels)]
+    rows = {
+        player: [milliseconds(costs, measured) for found in (own.whole, own.steady) for costs in found.values()]
+        for player, own in measured.figures.items()
+    }
     return table("## CPU, ms a turn, by episodes at once", headers, rows)
 
 
@@ -321,41 +325,33 @@ def milliseconds(seconds: Sequence[float], measured: Measurement) -> str:
 
 
 def span_table(measured: Measurement) -> str:
-    rows = [
-        [player.peer.name]
-        + [
-            f"{statistics.median(spans) / measured.episodes.least_seconds(level):.2f}"
-            for level, spans in figures.span.items()
-        ]
-        + [f"{statistics.median(peaks):.0f}" for peaks in figures.memory.values()]
-        for player, figures in measured.figures.items()
-    ]
-    levels = [level for level in measured.levels if level > 1]
-    headers = [
-        "",
-        *(f"span of the least, {level} ({measured.episodes.least_seconds(level):.1f} s)" for level in levels),
-        *(f"memory MiB, {level}" for level in levels),
-    ]
+    figures, least = next(iter(measured.figures.values())), measured.episodes.least_seconds
+    headers = [f"of the least, {level} ({least(level):.1f} s)" for level in figures.span]
+    headers += [f"memory MiB, {level}" for level in figures.memory]
+    rows = {
+        player: [f"{statistics.median(spans) / least(level):.2f}" for level, spans in own.span.items()]
+        + [f"{statistics.median(peaks):.0f}" for peaks in own.memory.values()]
+        for player, own in measured.figures.items()
+    }
     return table("## Span at 200 ms a reply, and peak memory", headers, rows)
 
 
 def fault_table(measured: Measurement) -> str:
-    rows = [[player.peer.name, *figures.lost.values()] for player, figures in measured.figures.items()]
-    headers = ["", "status 500, once", "429, Retry-After: 1", "torn JSON", "dead for a second"]
-    return table("## Episodes lost to faults (seconds of the run)", headers, rows)
+    rows = {player: list(figures.lost.values()) for player, figures in measured.figures.items()}
+    headers = ["status 500, once", "429, Retry-After: 1", "torn JSON", "dead for a second"]
+    title = f"## Of {measured.few.count} episodes, lost to faults (seconds of the whole run)"
+    return table(title, headers[: max(map(len, rows.values()))], rows)
 
 
 def outputs_table(measured: Measurement) -> str:
-    rows = [
-        [player.peer.name, f"{player.peer.package} {player.version}", ", ".join(sorted(figures.digests))]
-        for player, figures in measured.figures.items()
-    ]
-    return table("", ["", "version", "digest of final messages and tool outputs"], rows)
+    rows = {player: [player.version, ", ".join(sorted(own.digests))] for player, own in measured.figures.items()}
+    return table("## Versions, and what everyone was told", ["version", "digest of final texts and tool outputs"], rows)
 
 
-def table(title: str, headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    shown = tabulate(rows, headers=headers, tablefmt="github", disable_numparse=True)
-    return f"{title}\n\n{shown}".strip()
+def table(title: str, headers: Sequence[str], rows: Mapping[Player, Sequence[str]]) -> str:
+    """A section with a row a player; empty where there is nothing yet."""
+    cells = [[player.peer.name, *row] for player, row in rows.items()]
+    return f"{title}\n\n{tabulate(cells, headers=['', *headers], tablefmt='github', disable_numparse=True)}"
 
 
 def main() -> int:
@@ -363,26 +359,35 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--python", nargs="+", default=[], metavar="NAME=PATH", help="tool_env, verifiers, inspect")
-    parser.add_argument("--page", type=Path, help="write the tables into this page, too, below its mark")
+    parser.add_argument(
+        "--page", type=Path, help="a page below whose mark the tables are written, again after each piece"
+    )
     parser.add_argument("--smoke", action="store_true", help="the harness and aiohttp, four episodes: seconds")
     args = parser.parse_args()
     players = find_players(dict(pair.split("=", 1) for pair in args.python))
     with tempfile.TemporaryDirectory() as folder:
+        few = Episodes(["ftrl_*"], 1 if args.smoke else SHARE // 3, Path(folder) / "few")
         if args.smoke:
-            measured = Measurement([players[0], players[-1]], Episodes(["ftrl_*"], 1, Path(folder)), (2,))
-            measured.measure_round()
+            measured = Measurement([players[0], players[-1]], few, few)
+            stages = [
+                partial(measured.measure_cpu, 2),
+                partial(measured.measure_span, 4),
+                partial(measured.measure_fault, "error"),
+            ]
         else:
-            measured = Measurement(players, Episodes(["ftrl_*"], SHARE, Path(folder)), LEVELS)
-            measured.warm_up()
-            for _ in range(args.rounds):
-                measured.measure_round()
-            measured.measure_faults()
-    text = show(measured)
-    print(text)
-    if args.page:
-        before = args.page.read_text(encoding="utf-8").partition(MARK)[0]
-        args.page.write_text(f"{before}{MARK}\n{text}", encoding="utf-8")
+            measured = Measurement(players, Episodes(["ftrl_*"], SHARE, Path(folder) / "all"), few)
+            stages = measured.stages(args.rounds)
+        for stage in stages:
+            stage()
+            if args.page and measured.expected:
+                write(args.page, measured)
+    print(show(measured))
     return 0 if len({one for figures in measured.figures.values() for one in figures.digests}) == 1 else 1
+
+
+def write(page: Path, measured: Measurement) -> None:
+    before = page.read_text(encoding="utf-8").partition(MARK)[0]
+    page.write_text(f"{before}{MARK}\n{show(measured)}", encoding="utf-8")
 
 
 if __name__ == "__main__":

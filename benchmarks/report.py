@@ -3,7 +3,7 @@
 There: seconds until it can be used, the longest task and the median frame while the list is scrolled from end to end,
 and the time to open a transcript. Stated limit: no task over 200 ms while scrolling.
 
-python benchmarks/report.py [--episodes 10000] [--model policy/random] [--rounds 5]
+python benchmarks/report.py [--episodes 10000] [--model policy/random] [--rounds 5] [--smoke]
 
 The episodes are those of a policy on `ftrl_*` (200), played as often as needed, each time in other letters, because
 equal texts would compress better than different ones. Needs playwright and a Chromium.
@@ -69,12 +69,15 @@ def main() -> None:
     parser.add_argument("--episodes", type=int, default=10_000, help="how many, in steps of 200")
     parser.add_argument("--model", default="policy/random", help="a reference policy")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--smoke", action="store_true", help="a round with the demo tasks: seconds")
     args = parser.parse_args()
+    tasks = "demo_*" if args.smoke else "ftrl_*"
+    epochs, args.rounds = (2, 1) if args.smoke else (args.episodes // 200, args.rounds)
     with tempfile.TemporaryDirectory() as folder:
         run, out = Path(folder) / "run", Path(folder) / "report.html"
-        words = ["eval", "--model", args.model, "--tasks", "ftrl_*", "--out", str(run), "--quiet"]
+        words = ["eval", "--model", args.model, "--tasks", tasks, "--out", str(run), "--quiet"]
         harness(*words)
-        repeat(run, args.episodes // 200)
+        played = repeat(run, epochs)
         began = time.perf_counter()
         harness("report", str(run), "--out", str(out))
         written = time.perf_counter() - began
@@ -82,7 +85,7 @@ def main() -> None:
         rows = [("written in, s", f"{written:.1f}"), ("size, MB", f"{out.stat().st_size / 1e6:.1f}")]
         rows += [(name, f"{statistics.median(one[name] for one in rounds):.1f}") for name in rounds[0]]
         rows += [("longest task of all rounds, ms", f"{max(one['longest task scrolling, ms'] for one in rounds):.0f}")]
-    print(tabulate(rows, headers=[f"{args.episodes:,} episodes of {args.model}", "median"], disable_numparse=True))
+    print(tabulate(rows, headers=[f"{played:,} episodes of {args.model}", "median"], disable_numparse=True))
 
 
 def harness(*words: str) -> None:
@@ -90,8 +93,8 @@ def harness(*words: str) -> None:
     subprocess.run([sys.executable, "-m", "harness.cli", *words], check=True, stdout=subprocess.DEVNULL)
 
 
-def repeat(run: Path, epochs: int) -> None:
-    """The run as if every sample had been played so many times, each time in other letters."""
+def repeat(run: Path, epochs: int) -> int:
+    """The run as if every sample had been played so many times, each time in other letters; how many episodes."""
     manifest = json.loads((run / "manifest.json").read_text())
     manifest["identity"]["epochs"] = epochs
     (run / "manifest.json").write_text(json.dumps(manifest))
@@ -104,6 +107,7 @@ def repeat(run: Path, epochs: int) -> None:
                 messages = [{**said, "content": turned(said["content"], epoch)} for said in record["messages"]]
                 other = {"epoch": epoch, "key": f"{record['key']}-{epoch}", "calls": calls, "messages": messages}
                 file.write(json.dumps({**record, **other}) + "\n")
+    return epochs * len(records)
 
 
 def turned(text: str, by: int) -> str:

@@ -1,6 +1,6 @@
 """What the harness itself costs: CPU a turn, and wall clock against a bare loop of the same client.
 
-    python benchmarks/rollout.py [--rounds 5]
+    python benchmarks/rollout.py [--rounds 5] [--smoke]
 
 1. CPU a turn of everything outside tools and client (rollout, environment, scoring, records, summary): the oracle at
    64 concurrent episodes of the demo tasks, with recorded tool outputs instead of a sandbox.
@@ -15,76 +15,50 @@ import argparse
 import asyncio
 import json
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from scripted_server import Script, ScriptedServer
 from tabulate import tabulate
 
 from harness.evaluation.evaluate import evaluate
 from harness.evaluation.plan import Plan, Player
 from harness.models import ModelOptions, load_model
 from harness.sandbox import Sandbox
+from harness.sandbox.pool import ToolSession
 from harness.types import JSONObject, ToolResult
 from tasks.demo import tasks
 
 CONCURRENCY = 64
 DELAY = 0.2
 
-SERVER = """
-import asyncio, json, sys
-from aiohttp import web
 
-async def answer(request):
-    body = await request.json()
-    await asyncio.sleep(float(sys.argv[1]))
-    turn = sum(message["role"] == "assistant" for message in body["messages"])
-    message = {"role": "assistant", "content": "done"}
-    if turn < 4:
-        name = body["tools"][turn % len(body["tools"])]["function"]["name"]
-        function = {"name": name, "arguments": "{}"}
-        message = {"role": "assistant", "content": None,
-                   "tool_calls": [{"id": f"c{turn}", "type": "function", "function": function}]}
-    usage = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}
-    choice = {"index": 0, "message": message, "finish_reason": "stop"}
-    return web.json_response({"id": "x", "object": "chat.completion", "created": 0, "model": "m",
-                              "choices": [choice], "usage": usage})
-
-async def main():
-    app = web.Application(client_max_size=2**26)
-    app.router.add_post("/v1/chat/completions", answer)
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0, backlog=1024)
-    await site.start()
-    print(site._server.sockets[0].getsockname()[1], flush=True)
-    await asyncio.Event().wait()
-
-asyncio.run(main())
-"""
-
-
-class RecordedTools:
-    """Stands where the sandbox does and answers each call with what the sandbox gave once."""
+class RecordedTools(Sandbox):
+    """A sandbox that answers each call with what a real one gave once; it starts no process."""
 
     def __init__(self, outputs: Mapping[str, ToolResult]) -> None:
+        super().__init__()
         self.outputs = outputs
-        self.layers = {"mode": "recorded"}
 
-    def episode(self) -> RecordedTools:
-        return self
+    @property
+    def layers(self) -> dict[str, Any]:
+        return {"mode": "recorded"}
 
-    def __enter__(self) -> RecordedTools:
-        return self
+    def episode(self, state: str | None = None) -> ToolSession:
+        return RecordedSession(self)
 
-    def __exit__(self, *error: object) -> None:
-        pass
 
-    async def arun(self, codes: Mapping[str, str], calls: Sequence[tuple[str, JSONObject]]) -> list[ToolResult]:
+class RecordedSession(ToolSession):
+    """One episode's calls, recorded."""
+
+    def __init__(self, tools: RecordedTools) -> None:
+        super().__init__(tools, None)
+        self.outputs = tools.outputs
+
+    async def arun(self, codes: Mapping[str, str], calls: Sequence[tuple[str, dict[str, Any]]]) -> list[ToolResult]:
         return [self.outputs[json.dumps(call)] for call in calls]
 
 
@@ -106,11 +80,11 @@ def gold_outputs(samples: Plan) -> dict[str, ToolResult]:
     return outputs
 
 
-def cpu_a_turn(rounds: int) -> float:
+def cpu_a_turn(rounds: int, epochs: int) -> float:
     """Milliseconds of CPU a turn, the median of the rounds."""
     model = load_model("policy/oracle", ModelOptions())
-    player = Player(model, RecordedTools(gold_outputs(plan(1))), CONCURRENCY)  # type: ignore[arg-type]
-    work = plan(50)
+    player = Player(model, RecordedTools(gold_outputs(plan(1))), CONCURRENCY)
+    work = plan(epochs)
     turns = sum(len(sample.gold.calls or ()) + 1 for _, sample, _ in work)
     costs = []
     for _ in range(rounds):
@@ -121,18 +95,18 @@ def cpu_a_turn(rounds: int) -> float:
     return statistics.median(costs)
 
 
-class Server:
-    """The endpoint, in a process of its own."""
-
-    def __enter__(self) -> str:
-        words = [sys.executable, "-c", SERVER, str(DELAY)]
-        self.process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
-        assert self.process.stdout is not None
-        return f"http://127.0.0.1:{self.process.stdout.readline().strip()}/v1"
-
-    def __exit__(self, *error: object) -> None:
-        self.process.kill()
-        self.process.communicate()
+def script_of(samples: Plan) -> Script:
+    """Four calls without arguments, of one tool after the other, and a last word."""
+    script = {}
+    for _, sample, _ in samples:
+        names = [sample.tools[turn % len(sample.tools)].name for turn in range(4)]
+        calls = [
+            {"id": f"c{turn}", "type": "function", "function": {"name": name, "arguments": "{}"}}
+            for turn, name in enumerate(names)
+        ]
+        said = next(message.content for message in sample.messages if message.role == "user")
+        script[said] = [*({"content": None, "tool_calls": [call]} for call in calls), {"content": "done"}]
+    return script
 
 
 def through_harness(url: str, work: Plan, sandbox: Sandbox, folder: Path) -> tuple[float, float]:
@@ -190,17 +164,18 @@ def requests_of(run: Path, work: Plan) -> list[list[JSONObject]]:
     return conversations
 
 
-def against_endpoint(rounds: int) -> list[list[object]]:
+def against_endpoint(rounds: int, epochs: int) -> list[list[object]]:
     """Rows of the comparison: medians over interleaved rounds."""
-    work = plan(32)
+    work = plan(epochs)
     ours, alone = [], []
-    with Server() as url, Sandbox() as sandbox, tempfile.TemporaryDirectory() as folder:
-        through_harness(url, plan(6), sandbox, Path(folder) / "warm")
+    endpoint = ScriptedServer(script_of(plan(1)), DELAY)
+    with endpoint, Sandbox() as sandbox, tempfile.TemporaryDirectory() as folder:
+        through_harness(endpoint.url, plan(-(-epochs // 6)), sandbox, Path(folder) / "warm")
         for number in range(rounds):
             run = Path(folder) / str(number)
-            ours.append(through_harness(url, work, sandbox, run))
+            ours.append(through_harness(endpoint.url, work, sandbox, run))
             conversations = requests_of(run, work)
-            alone.append(bare(url, conversations))
+            alone.append(bare(endpoint.url, conversations))
     count = sum(len(requests) for requests in conversations)
     lengths = [len(requests) for requests in conversations]
     ideal = DELAY * max(sum(lengths) / CONCURRENCY, max(lengths))
@@ -216,10 +191,12 @@ def against_endpoint(rounds: int) -> list[list[object]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
-    rounds = parser.parse_args().rounds
-    print(f"CPU a turn outside tools and client, {CONCURRENCY} episodes at once: {cpu_a_turn(rounds):.3f} ms\n")
+    parser.add_argument("--smoke", action="store_true", help="a round of few episodes: seconds")
+    args = parser.parse_args()
+    rounds, first, second = (1, 4, 2) if args.smoke else (args.rounds, 50, 32)
+    print(f"CPU a turn outside tools and client, {CONCURRENCY} episodes at once: {cpu_a_turn(rounds, first):.3f} ms\n")
     headers = ["what", "requests", "wall s", "of ideal", "CPU ms a request"]
-    print(tabulate(against_endpoint(rounds), headers=headers, tablefmt="github", floatfmt=".3f"))
+    print(tabulate(against_endpoint(rounds, second), headers=headers, tablefmt="github", floatfmt=".3f"))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """What the harness adds to a step of training: where a step's time goes, and steps a second beside plain TRL.
 
-    python benchmarks/train.py [--steps 6] [--rounds 3]
+    python benchmarks/train.py [--steps 6] [--rounds 3] [--smoke]
 
 1. The recipe `tiny` from bundled/tiny-base, without validation and test. A step's time is split into the network's
    generating, its learning (scoring, backward pass, optimiser: TRL's), and the rest (rollout, sandbox, scores), ours.
@@ -30,6 +30,7 @@ from typing import Any
 from tabulate import tabulate
 
 LIMIT, GOAL = 0.1, 0.95
+SMALL = {"prompts": "2", "samples": "2", "max_tokens": "8", "max_turns": "2"}
 
 
 def main() -> int:
@@ -37,22 +38,25 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=6)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--smoke", action="store_true", help="a round of two small steps, held to no limit: seconds")
     args = parser.parse_args()
+    steps, rounds = (2, 1) if args.smoke else (args.steps, args.rounds)
+    size = {"steps": str(steps), "validation": "0", "test": "0", **(SMALL if args.smoke else {})}
     with tempfile.TemporaryDirectory() as out:
-        steps = measured(args.steps, Path(out))[1:]
-        medians = {name: statistics.median(step[name] for step in steps) for name in steps[0]}
+        found = measured(size, Path(out))[1:]
+        medians = {name: statistics.median(step[name] for step in found) for name in found[0]}
         whole = medians["step"]
         rows = [(name, f"{seconds:.2f}", f"{seconds / whole:.1%}") for name, seconds in medians.items()]
         print(tabulate(rows, headers=("", "seconds", "of a step"), disable_numparse=True))
         print(f"the rest: {medians['rest'] / whole:.1%} of a step, limit {LIMIT:.0%}\n")
-        ours, plain = beside_trl(args.steps, args.rounds, Path(out))
+        ours, plain = beside_trl(size, rounds, Path(out))
     rows = [("harness, step regime", f"{ours:.2f}", f"{plain / ours:.2f}x"), ("plain TRL", f"{plain:.2f}", "")]
     print(tabulate(rows, headers=("", "seconds a step", "steps a second, of plain TRL"), disable_numparse=True))
     print(f"goal: {GOAL}x")
-    return 0 if medians["rest"] <= LIMIT * whole else 1
+    return 0 if args.smoke or medians["rest"] <= LIMIT * whole else 1
 
 
-def measured(steps: int, out: Path) -> list[dict[str, float]]:
+def measured(size: dict[str, str], out: Path) -> list[dict[str, float]]:
     """The seconds of every step by part."""
     from harness.models.local.folder import check_folder
     from harness.models.local.packages import set_library_defaults
@@ -68,7 +72,7 @@ def measured(steps: int, out: Path) -> list[dict[str, float]]:
     from trainer.rl.settings import RLRecipe
     from trainer.rl.trl_trainer import train_network
 
-    settings = load_recipe("tiny", {"steps": str(steps), "validation": "0", "test": "0", "environments": "100"})
+    settings = load_recipe("tiny", {**size, "environments": "100"})
     assert isinstance(settings, RLRecipe)
     path = bundled.model_path("tiny-base")
     check_folder("bundled/tiny-base", path, {})
@@ -95,7 +99,7 @@ def measured(steps: int, out: Path) -> list[dict[str, float]]:
     return found
 
 
-def beside_trl(steps: int, rounds: int, out: Path) -> tuple[float, float]:
+def beside_trl(size: dict[str, str], rounds: int, out: Path) -> tuple[float, float]:
     """Median seconds of a step: the harness's step regime, and plain TRL."""
     from harness.models.local.hf import load_weights
     from trainer import bundled
@@ -106,8 +110,7 @@ def beside_trl(steps: int, rounds: int, out: Path) -> tuple[float, float]:
     from trainer.rl.settings import RLRecipe
     from trainer.rl.trl_trainer import make_grpo_config, make_trainer, order_prompts
 
-    changes = {"steps": str(steps), "validation": "0", "test": "0", "prefixes": "given", "reward": "paper_f1"}
-    settings = load_recipe("tiny-step", changes)
+    settings = load_recipe("tiny-step", {**size, "prefixes": "given", "reward": "paper_f1"})
     assert isinstance(settings, RLRecipe)
     model = check_model(settings, "bundled/tiny-base", bundled.model_path("tiny-base"))
     (out / "step").mkdir()
