@@ -43,7 +43,7 @@ def main() -> int:
     args = parser.parse_args()
     tokens = 120
     if args.smoke:
-        args.rounds, args.episodes, tokens = 1, 4, 8
+        args.rounds, args.episodes, tokens = 1, 4, 40
     if not any(args.model.glob("*.safetensors")):
         print(f"{args.model} holds no model: harness train --regime sft --recipe tiny-base --out DIR, then --model DIR")
         return 2

@@ -108,26 +108,30 @@ class Server:
         self.process.communicate()
 
 
-async def send_for(seconds: float, url: str) -> None:
-    """So many callers of one model, each with a next request as soon as it has a reply."""
-    model: Any = load_model("openai/m", ModelOptions(base_url=f"{url}/v1", concurrency=CONCURRENCY, environ={}))
+async def send_for(seconds: float, url: str, callers: int) -> None:
+    """So many callers of one model, each with a next request as soon as it has a reply: seconds from the first one."""
+    model: Any = load_model("openai/m", ModelOptions(base_url=f"{url}/v1", concurrency=callers, environ={}))
     numbers = count()
+    answered = asyncio.Event()
 
     async def work() -> None:
         while True:
             said = (Message("user", f"request {next(numbers)}"),)
             sample = Sample("s", said, (), {}, Gold({}))
             await model(ModelRequest(said, (), Sampling(), sample))
+            answered.set()
 
-    workers = [asyncio.create_task(work()) for _ in range(CONCURRENCY)]
+    workers = [asyncio.create_task(work()) for _ in range(callers)]
+    first = asyncio.create_task(answered.wait())
     try:
+        await asyncio.wait([first, *workers], return_when=asyncio.FIRST_COMPLETED)
         done, _ = await asyncio.wait(workers, timeout=seconds, return_when=asyncio.FIRST_EXCEPTION)
         for worker in done:
             worker.result()
     finally:
-        for worker in workers:
-            worker.cancel()
-        await asyncio.gather(*workers, return_exceptions=True)
+        for task in (first, *workers):
+            task.cancel()
+        await asyncio.gather(first, *workers, return_exceptions=True)
         await model.aclose()
 
 
@@ -135,10 +139,10 @@ def per_second(times: list[float], begin: float, seconds: int) -> list[int]:
     return [sum(begin + second <= time < begin + second + 1 for time in times) for second in range(seconds)]
 
 
-def measure(kind: str, seconds: int) -> tuple[list[int], list[int]]:
+def measure(kind: str, seconds: int, callers: int) -> tuple[list[int], list[int]]:
     """Accepted and refused requests in each second since the first."""
     with Server(kind, seconds) as url:
-        asyncio.run(send_for(seconds + 0.5, url))
+        asyncio.run(send_for(seconds + 0.5, url, callers))
         with urllib.request.urlopen(f"{url}/counts") as reply:
             counts = json.load(reply)
     begin = counts["accepted"][0]
@@ -156,16 +160,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=int, default=20, help="of every limit, at least 12 (default: 20)")
     parser.add_argument("--limits", nargs="+", choices=LIMITS, default=list(LIMITS))
-    parser.add_argument("--smoke", action="store_true", help="one limit for two seconds, of which the second counts")
+    parser.add_argument("--smoke", action="store_true", help="one limit, 32 waiting, four seconds")
     args = parser.parse_args()
-    since = 5
+    since, callers = 5, CONCURRENCY
     if args.smoke:
-        args.seconds, args.limits, since = 2, ["bucket"], 1
+        args.seconds, args.limits, since, callers = 4, ["bucket"], 1, 32
     elif args.seconds < 12:
         parser.error("--seconds must be at least 12: the first five are not counted.")
     rows = []
     for kind in args.limits:
-        accepted, refused = measure(kind, args.seconds)
+        accepted, refused = measure(kind, args.seconds, callers)
         print(f"{kind}: accepted in each second: {' '.join(map(str, accepted))}", flush=True)
         rows.append(row(kind, accepted, refused, since, args.seconds))
     headers = ["limit", "allowed a second", "accepted a second", "of allowed", "refused share", f"refused in {since} s"]

@@ -1,6 +1,6 @@
 """The same episodes played by the harness, by other libraries and by bare loops, against one scripted endpoint.
 
-    python benchmarks/peers.py [--rounds 3] [--python NAME=PATH ...] [--page docs/peers.md]
+    python benchmarks/peers.py [--rounds 3] [--python NAME=PATH ...] [--page docs/peers.md] [--smoke]
     tox -e peers
 
 Who plays: `harness eval`, with tools isolated in its sandbox; verifiers' ToolEnv of 0.1, verifiers of today and
@@ -359,17 +359,19 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--python", nargs="+", default=[], metavar="NAME=PATH", help="tool_env, verifiers, inspect")
+    parser.add_argument("--players", nargs="+", metavar="WORD", help="only those with such a word in their name")
     parser.add_argument(
         "--page", type=Path, help="a page below whose mark the tables are written, again after each piece"
     )
     parser.add_argument("--smoke", action="store_true", help="the harness and aiohttp, four episodes: seconds")
     args = parser.parse_args()
     players = find_players(dict(pair.split("=", 1) for pair in args.python))
+    players = [one for one in players if not args.players or any(word in one.peer.name for word in args.players)]
     with tempfile.TemporaryDirectory() as folder:
         few = Episodes(["ftrl_*"], 1 if args.smoke else SHARE // 3, Path(folder) / "few")
         if args.smoke:
             measured = Measurement([players[0], players[-1]], few, few)
-            stages = [
+            stages: Iterable[Callable[[], None]] = [
                 partial(measured.measure_cpu, 2),
                 partial(measured.measure_span, 4),
                 partial(measured.measure_fault, "error"),

@@ -37,7 +37,7 @@ class Costs:
 
 
 def measure(
-    command: Sequence[str], memory: bool = False, timeout: float = 600, environ: Mapping[str, str] | None = None
+    command: Sequence[str], memory: bool = False, timeout: float = 1800, environ: Mapping[str, str] | None = None
 ) -> Costs:
     """Runs a command; one that takes longer than `timeout` is killed with its processes, and has status 124."""
     words = [sys.executable, __file__, "memory" if memory else "time", *command]

@@ -117,10 +117,19 @@ def turned(text: str, by: int) -> str:
     return text.translate(str.maketrans(string.ascii_lowercase, "".join(letters))) if by else text
 
 
+def find_chromium(driver: Any) -> str:
+    """The path of one, or playwright's own; without either, the end."""
+    path = shutil.which("chromium") or shutil.which("google-chrome") or driver.chromium.executable_path
+    if not Path(path).exists():
+        print("No Chromium was found: put one on the PATH, or run playwright install chromium.", file=sys.stderr)
+        raise SystemExit(2)
+    return str(path)
+
+
 def measure(report: Path) -> dict[str, float]:
     """One round in a fresh browser."""
     with sync_playwright() as driver:
-        path = shutil.which("chromium") or shutil.which("google-chrome") or driver.chromium.executable_path
+        path = find_chromium(driver)
         browser = driver.chromium.launch(executable_path=path, args=["--no-sandbox"])
         page: Any = browser.new_context(offline=True, viewport={"width": 1280, "height": 860}).new_page()
         began = time.perf_counter()

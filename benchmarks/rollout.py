@@ -97,7 +97,7 @@ def cpu_a_turn(rounds: int, epochs: int) -> float:
 
 def script_of(samples: Plan) -> Script:
     """Four calls without arguments, of one tool after the other, and a last word."""
-    script = {}
+    script: dict[str, list[JSONObject]] = {}
     for _, sample, _ in samples:
         names = [sample.tools[turn % len(sample.tools)].name for turn in range(4)]
         calls = [

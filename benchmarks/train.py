@@ -30,7 +30,8 @@ from typing import Any
 from tabulate import tabulate
 
 LIMIT, GOAL = 0.1, 0.95
-SMALL = {"prompts": "2", "samples": "2", "max_tokens": "8", "max_turns": "2"}
+SIZE = {"validation": "0", "test": "0", "environments": "100"}
+SMALL = {**SIZE, "environments": "8", "prompts": "2", "samples": "2", "max_tokens": "8", "max_turns": "2"}
 
 
 def main() -> int:
@@ -41,7 +42,7 @@ def main() -> int:
     parser.add_argument("--smoke", action="store_true", help="a round of two small steps, held to no limit: seconds")
     args = parser.parse_args()
     steps, rounds = (2, 1) if args.smoke else (args.steps, args.rounds)
-    size = {"steps": str(steps), "validation": "0", "test": "0", **(SMALL if args.smoke else {})}
+    size = {**(SMALL if args.smoke else SIZE), "steps": str(steps)}
     with tempfile.TemporaryDirectory() as out:
         found = measured(size, Path(out))[1:]
         medians = {name: statistics.median(step[name] for step in found) for name in found[0]}
@@ -72,7 +73,7 @@ def measured(size: dict[str, str], out: Path) -> list[dict[str, float]]:
     from trainer.rl.settings import RLRecipe
     from trainer.rl.trl_trainer import train_network
 
-    settings = load_recipe("tiny", {**size, "environments": "100"})
+    settings = load_recipe("tiny", size)
     assert isinstance(settings, RLRecipe)
     path = bundled.model_path("tiny-base")
     check_folder("bundled/tiny-base", path, {})
@@ -114,7 +115,9 @@ def beside_trl(size: dict[str, str], rounds: int, out: Path) -> tuple[float, flo
     assert isinstance(settings, RLRecipe)
     model = check_model(settings, "bundled/tiny-base", bundled.model_path("tiny-base"))
     (out / "step").mkdir()
-    setup = prepare_training(settings, [str(collected(out))], {}, out / "step", lambda *told: None)
+    setup = prepare_training(
+        settings, [str(collected(out, min(60, settings.environments)))], {}, out / "step", lambda *told: None
+    )
     source = TurnGenerator(setup, model, out / "step")
     texts = [source.render_prompts()[int(place)] for place in order_prompts(source.dataset_rows(), settings)]
     found: dict[str, list[float]] = {"ours": [], "plain": []}
@@ -125,10 +128,11 @@ def beside_trl(size: dict[str, str], rounds: int, out: Path) -> tuple[float, flo
     return statistics.median(found["ours"]), statistics.median(found["plain"])
 
 
-def collected(out: Path) -> Path:
+def collected(out: Path, count: int) -> Path:
     """Prefixes of gold episodes on environments of the level micro."""
     environments, folder = out / "train.jsonl", out / "collected"
-    build = ("build", "--n", "60", "--level", "micro", "--split", "train", "--seed", "11", "--out", str(environments))
+    where = ("--split", "train", "--seed", "11", "--out", str(environments))
+    build = ("build", "--n", str(count), "--level", "micro", *where)
     collect = ("collect", "--model", "policy/oracle", "--tasks", str(environments), "--out", str(folder))
     for command in (build, collect):
         subprocess.run([sys.executable, "-m", "harness.cli", *command, "--quiet"], check=True, capture_output=True)
