@@ -291,7 +291,7 @@ class Measurement:
 def show(measured: Measurement) -> str:
     """Everything there is, as Markdown."""
     tables = (cpu_table(measured), span_table(measured), fault_table(measured), outputs_table(measured))
-    return "\n\n".join([heading(measured), *tables]) + "\n"
+    return "\n\n".join(filter(None, [heading(measured), *tables])) + "\n"
 
 
 def heading(measured: Measurement) -> str:
@@ -349,7 +349,9 @@ def outputs_table(measured: Measurement) -> str:
 
 
 def table(title: str, headers: Sequence[str], rows: Mapping[Player, Sequence[str]]) -> str:
-    """A section with a row a player; empty where there is nothing yet."""
+    """A section with a row a player; none where there is nothing yet."""
+    if not headers:
+        return ""
     cells = [[player.peer.name, *row] for player, row in rows.items()]
     return f"{title}\n\n{tabulate(cells, headers=['', *headers], tablefmt='github', disable_numparse=True)}"
 
