@@ -1,7 +1,8 @@
 """Text formats of tool calls: what a network writes when it calls a tool, read back into calls, and written again.
 
-A network has one format, that of its family; the tokenizer's chat template shows which. hermes, llama3 and mistral are
-families whose templates take tools. react is a plain-text protocol of our own for models whose template takes none.
+A network has one format, that of its family; the tokenizer's chat template shows which. hermes, llama3, mistral and
+pythonic are families whose templates take tools. react is a plain-text protocol of our own for models whose template
+takes none; by `plain_messages` every format is one.
 paper.py reads replies as the paper's code does; it is a way of scoring and no family, so it is not among FORMATS.
 
 Left out: families whose calls are no JSON (Qwen3-Coder, GLM, Gemma, LFM2, gpt-oss): their own servers parse them.
@@ -11,15 +12,18 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Protocol
 
-from harness.data.arguments import parse_json_object
+from harness.data.arguments import make_call_id, parse_json_object
 from harness.errors import UsageError
 from harness.formats.hermes import Hermes
 from harness.formats.llama3 import Llama3
 from harness.formats.mistral import Mistral
+from harness.formats.plain import Wording, write_plainly
+from harness.formats.pythonic import Pythonic
 from harness.formats.react import ReAct
 from harness.registry import suggest_names
 from harness.types import Message, Tool, ToolCall
@@ -35,11 +39,16 @@ class Format(Protocol):
     def stop(self) -> tuple[str, ...]:
         """Strings at which generation must stop, besides the end of the turn."""
 
-    def parse(self, text: str, turn: int = 0, *, thinking: bool = False) -> Message:
+    @property
+    def wording(self) -> Wording:
+        """What tells a model of the tools and how to call them, where no template does."""
+
+    def parse(self, text: str, turn: int = 0, *, thinking: bool = False, tools: Collection[str] = ()) -> Message:
         """The assistant message of a generated text; never raises.
 
-        `thinking`: the prompt ended inside a reasoning block, so the text begins in one. Special tokens must still be
-        in the text, except those that end a turn, which may be. The ids of calls are call_{turn}_{index}.
+        `thinking`: the prompt ended inside a reasoning block, so the text begins in one. `tools`: the names of those
+        that there are, by which calls are known that lack the format's marks. Special tokens must still be in the
+        text, except those that end a turn, which may be. The ids of calls are call_{turn}_{index}.
         """
 
     def render(self, calls: Sequence[ToolCall]) -> str:
@@ -51,7 +60,7 @@ class Format(Protocol):
 
 
 FORMATS: Mapping[str, Format] = MappingProxyType(
-    {family.name: family for family in (Hermes(), Llama3(), Mistral(), ReAct())}
+    {family.name: family for family in (Hermes(), Llama3(), Mistral(), Pythonic(), ReAct())}
 )
 OPTION = "format"
 """The --model-arg that names a format, for the backends that parse."""
@@ -114,9 +123,79 @@ def family_of(template: str) -> str | None:
         return "hermes"
     if "[TOOL_CALLS]" in template:
         return "mistral"
+    if "[func_name1(" in template or "<function_calls>" in template:
+        return "pythonic"
     if "<|start_header_id|>" in template and "ipython" in template and '"parameters"' in template:
         return "llama3"
     return None
+
+
+# --- without a template -----------------------------------------------------------------------------------------
+
+
+def plain_messages(messages: Sequence[Message], tools: Sequence[Tool], family: Format) -> list[Message]:
+    """The conversation as messages of system, user and assistant alone, with tools, calls and results in their text.
+
+    What the model then writes is read by `family.parse`. See harness/formats/plain.py.
+    """
+    return write_plainly(messages, tools, family.wording, family.render)
+
+
+# --- calls that nobody read --------------------------------------------------------------------------------------
+
+SHOWN = (
+    ("hermes", re.compile(r"</?tool_call>")),
+    ("mistral", re.compile(r"\[TOOL_CALLS\]|\[ARGS\]")),
+    ("pythonic", re.compile(r"<\|python_start\|>|<\|tool_call_start\|>|<function_calls>")),
+    ("llama3", re.compile(r"<\|python_tag\|>")),
+)
+"""Marks that show a format, whatever the tool is called."""
+
+
+@dataclass(frozen=True, slots=True)
+class UnreadCalls:
+    """Calls that a text still holds, well-formed or not, and the format that they look like, a name of FORMATS."""
+
+    format: str
+    calls: tuple[ToolCall, ...]
+
+
+def find_unread_calls(text: str, tools: Collection[str]) -> UnreadCalls | None:
+    """The calls that a model attempted in a text which counts as an answer; None: there are none.
+
+    `tools` are the names of those that there are. A text without a format's marks holds a call only of one of these: a
+    JSON object or array, a list in Python's syntax, or lines of ReAct. A mark that prose only mentions is no call.
+    """
+    for name, mark in SHOWN:
+        if mark.search(text) and (
+            calls := tuple(filter(_is_attempt, FORMATS[name].parse(text, tools=tools).tool_calls))
+        ):
+            return UnreadCalls(name, calls)
+    for name in ("react", "pythonic", "hermes"):
+        calls = tuple(call for call in FORMATS[name].parse(text, tools=tools).tool_calls if call.name in tools)
+        if calls:
+            return UnreadCalls("llama3" if name == "hermes" and '"parameters"' in text else name, calls)
+    return None
+
+
+def _is_attempt(call: ToolCall) -> bool:
+    return call.arguments is not None or bool(call.name) or call.raw.startswith(("{", "["))
+
+
+def parse_reply(
+    family: Format, text: str, turn: int = 0, *, thinking: bool = False, tools: Collection[str] = ()
+) -> Message:
+    """The message of a generated text, as `family` reads it. Calls in another format are malformed ones, so that an
+    attempt is counted and answered; their text stays in the content."""
+    message = family.parse(text, turn, thinking=thinking, tools=tools)
+    unread = None if message.tool_calls or not tools else find_unread_calls(message.content, tools)
+    if unread is None:
+        return message
+    error = f"it is written as {unread.format} calls are, and this model's are to be {family.name}"
+    calls = [
+        ToolCall(make_call_id(turn, index), call.name, None, call.raw, error) for index, call in enumerate(unread.calls)
+    ]
+    return replace(message, tool_calls=tuple(calls))
 
 
 # --- whether a server read the same --------------------------------------------------------------------------------

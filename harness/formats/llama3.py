@@ -1,8 +1,8 @@
 """Llama 3.1, 3.2 and 3.3: the whole message is {"name": ..., "parameters": {...}}, or several with `;` between them.
 
-A call begins the message, or stands behind <|python_tag|>; JSON in the middle of prose is prose. There is no closing
-tag, so a call is complete when its object is. An object without a tag is a call if it has a name and parameters: an
-answer in JSON is an answer.
+A call begins the message, or stands behind <|python_tag|> or another call; JSON in the middle of prose is prose. There
+is no closing tag, so a call is complete when its object is. An object without a tag is a call if it has a name and
+parameters: an answer in JSON is an answer. An array of calls, and a code fence around calls, are read as the calls.
 
 Left out: the built-in tools' Python syntax behind <|python_tag|>, which is a malformed call here.
 """
@@ -10,11 +10,14 @@ Left out: the built-in tools' Python syntax behind <|python_tag|>, which is a ma
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from harness.data.arguments import parse_json_object
 from harness.formats.parsing import (
+    ATTEMPT,
+    FENCE_END,
+    UNFINISHED,
     PartialMessage,
     compile_marks,
     find_value_end,
@@ -22,17 +25,24 @@ from harness.formats.parsing import (
     make_malformed_call,
     parse_message,
     parse_object,
+    read_joined,
+    read_value,
     render_calls,
 )
+from harness.formats.plain import MANY, TOOLS, Wording
 from harness.types import Message, Tool, ToolCall
 
 TAG = "<|python_tag|>"
-MARK = compile_marks(rf"{re.escape(TAG)}|(?:\A|(?<=</think>)|(?<=\[/THINK\]))\s*\{{")
-"""The tag anywhere, or an object that begins the message."""
-NEXT = re.compile(rf"\s*+;?\s*+(?:{re.escape(TAG)}\s*)?(?=\{{)")
+START = r"(?:\A|(?<=</think>)|(?<=\[/THINK\]))\s*(?P<fence>`{3}[\w+-]*\s*)?"
+MARK = compile_marks(rf"{re.escape(TAG)}|{START}(?:\{{|(?=\[\s*\{{))")
+"""The tag anywhere, or an object or an array that begins the message."""
+NEXT = re.compile(rf"\s*+[,;]?\s*+(?:{re.escape(TAG)}\s*)?(?=\{{)")
 SPACE = re.compile(r"\s*")
-ATTEMPT = re.compile(r'\{\s*"(?:type|name|function|parameters|arguments)"\s*:')
-"""How a call begins that cannot be read: by the keys that these models write first."""
+
+PROTOCOL = """To use tools, write nothing but the calls, each in exactly this form, with "; " between them:
+{{"name": "the name of one tool", "parameters": {{its arguments as one JSON object}}}}
+"""
+WORDING = Wording(TOOLS + PROTOCOL + MANY, "Result: {content}")
 
 
 @dataclass(frozen=True)
@@ -41,9 +51,10 @@ class Llama3:
 
     name: str = "llama3"
     stop: tuple[str, ...] = ()
+    wording: Wording = WORDING
 
-    def parse(self, text: str, turn: int = 0, *, thinking: bool = False) -> Message:
-        return parse_message(text, MARK, _calls, turn, thinking)
+    def parse(self, text: str, turn: int = 0, *, thinking: bool = False, tools: Collection[str] = ()) -> Message:
+        return parse_message(text, MARK, _calls, turn, thinking, tools)
 
     def render(self, calls: Sequence[ToolCall]) -> str:
         return "; ".join(render_calls(calls, "parameters"))
@@ -55,14 +66,31 @@ class Llama3:
 def _calls(text: str, mark: re.Match[str], reading: PartialMessage) -> int:
     if mark[0] == TAG:
         return _tagged(text, mark.end(), reading)
+    if not mark[0].endswith("{"):
+        return _array(text, mark, reading)
     begin = mark.end() - 1
     end = find_value_end(text, begin)
     call = _untagged(text[begin:end], reading.call_id, end is not None)
     if call is None:
-        reading.said.append(text[begin:])
-        return len(text)
+        reading.said.append(text[mark.start() : end])
+        return len(text) if end is None else end
     reading.calls.append(call)
-    return len(text) if end is None else _more(text, end, reading)
+    return len(text) if end is None else _after_fence(text, _more(text, end, reading), mark)
+
+
+def _array(text: str, mark: re.Match[str], reading: PartialMessage) -> int:
+    """Reads the array of calls that begins a message; another array is an answer, and said."""
+    end = read_value(text, mark.end(), reading, lambda name: True)
+    if end is None:
+        reading.said.append(text[mark.start() : mark.end() + 1])
+        return mark.end() + 1
+    return _after_fence(text, read_joined(text, end, reading), mark)
+
+
+def _after_fence(text: str, at: int, mark: re.Match[str]) -> int:
+    """Where reading goes on behind the end of a code fence, if calls stood in one."""
+    closing = FENCE_END.match(text, at) if mark["fence"] else None
+    return closing.end() if closing else at
 
 
 def _untagged(body: str, call_id: str, complete: bool) -> ToolCall | None:
@@ -70,7 +98,7 @@ def _untagged(body: str, call_id: str, complete: bool) -> ToolCall | None:
     try:
         fields = parse_json_object(body)
     except ValueError as error:
-        reason = str(error) if complete else "the call's JSON was not finished"
+        reason = str(error) if complete else UNFINISHED
         return make_malformed_call(body, call_id, reason) if ATTEMPT.match(body) else None
     return make_call(fields, body, call_id) if {"parameters", "arguments"} & fields.keys() else None
 

@@ -1,15 +1,17 @@
 """Mistral: [TOOL_CALLS][{"name": ..., "arguments": {...}}, ...], and newer [TOOL_CALLS]name[ARGS]{...} for each call.
 
 A call is complete when its object is: what follows a torn one is part of it. An array whose later element is torn
-keeps its earlier ones. Between name and [ARGS] an id may stand behind [CALL_ID]; it is not kept. Reasoning stands in
-[THINK]...[/THINK], in older models in <think>...</think>.
+keeps its earlier ones. What follows a call directly, or behind a comma, is one too: models leave out the later tags. A
+name with [ARGS] and an object is a call also where the tag in front of it was left out. Between name and [ARGS] an id
+may stand behind [CALL_ID]; it is not kept. Reasoning stands in [THINK]...[/THINK], in older models in
+<think>...</think>.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from harness.data.arguments import parse_json_object
@@ -22,15 +24,25 @@ from harness.formats.parsing import (
     parse_message,
     parse_object,
 )
+from harness.formats.plain import MANY, TOOLS, Wording
 from harness.types import Message, Tool, ToolCall
 
 TAG = "[TOOL_CALLS]"
-MARK = compile_marks(re.escape(TAG))
+MARK = compile_marks(rf"(?:{re.escape(TAG)}\s*)*{re.escape(TAG)}|(?<![\w.\-])(?=[\w.\-]+\[ARGS\]\s*\{{)")
+"""The tag, which some models repeat, or a name and its arguments without one."""
+NEXT_NAMED = re.compile(r"\s*[,;]?\s*(?=[\w.\-]+(?:\[CALL_ID\][^\[\]{}]*)?\[ARGS\]\s*\{)")
+NEXT_ARRAY = re.compile(r"\s*[,;]?\s*\[(?=\s*\{)")
+NEXT_OBJECT = re.compile(r"\s*[,;]?\s*(?=\{)")
 NAMED = re.compile(r"([^\[\]{}]+)(?:\[CALL_ID\][^\[\]{}]*)?(?:\[ARGS\]\s*)?(?=\{)")
 ARRAY = re.compile(r"\s*\[")
 OBJECT = re.compile(r"\s*(?=\{)")
 COMMA = re.compile(r"\s*,")
 CLOSE = re.compile(r"\s*\]")
+
+PROTOCOL = """To use tools, write each call in exactly this form:
+[TOOL_CALLS]the name of one tool[ARGS]{{its arguments as one JSON object}}
+"""
+WORDING = Wording(TOOLS + PROTOCOL + MANY, "[TOOL_RESULTS]{content}[/TOOL_RESULTS]")
 
 
 @dataclass(frozen=True)
@@ -39,9 +51,10 @@ class Mistral:
 
     name: str = "mistral"
     stop: tuple[str, ...] = ()
+    wording: Wording = WORDING
 
-    def parse(self, text: str, turn: int = 0, *, thinking: bool = False) -> Message:
-        return parse_message(text, MARK, _calls, turn, thinking)
+    def parse(self, text: str, turn: int = 0, *, thinking: bool = False, tools: Collection[str] = ()) -> Message:
+        return parse_message(text, MARK, _calls, turn, thinking, tools)
 
     def render(self, calls: Sequence[ToolCall]) -> str:
         return "".join(f"{TAG}{_written(call)}" for call in calls)
@@ -57,7 +70,21 @@ def _written(call: ToolCall) -> str:
 
 
 def _calls(text: str, mark: re.Match[str], reading: PartialMessage) -> int:
-    start = mark.end()
+    """Reads the calls behind a tag, and those that follow them without one."""
+    at = _first(text, mark.end(), reading)
+    while True:
+        if (named := NEXT_NAMED.match(text, at)) is not None and (call := NAMED.match(text, named.end())) is not None:
+            at = _named(text, call, reading)
+        elif (array := NEXT_ARRAY.match(text, at)) is not None:
+            at = _array(text, array.end(), reading)
+        elif (single := NEXT_OBJECT.match(text, at)) is not None:
+            at = parse_object(text, single.end(), reading)
+        else:
+            return at
+
+
+def _first(text: str, start: int, reading: PartialMessage) -> int:
+    """Reads what stands directly behind a tag, which is a call whatever it looks like; returns where it ends."""
     named = NAMED.match(text, start)
     if named is not None and named[1].strip():
         return _named(text, named, reading)

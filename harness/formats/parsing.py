@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
 from harness.data.arguments import make_call_id, parse_json_object, read_arguments, replace_surrogates
@@ -20,15 +20,18 @@ BLOCKS = {"<think>": "</think>", "[THINK]": "[/THINK]"}
 TURN_ENDS = ("<|im_end|>", "<|endoftext|>", "<|eot_id|>", "<|eom_id|>", "<|end_of_text|>", "</s>")
 """Tokens that end a turn, which some decoders leave in the text."""
 NAME = re.compile(r'"name"\s*:\s*("(?:[^"\\]|\\.)*")')
+UNFINISHED = "the call's JSON was not finished"
 JSON_PART = re.compile(r'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)|[\[\]{}]', re.DOTALL)
 """A string, also one that the text's end cut, or a bracket: all it takes to find where a value ends."""
 
 
 @dataclass
 class PartialMessage:
-    """A reply on its way from left to right: what was said, thought and called up to now."""
+    """A reply on its way from left to right: what was said, thought and called up to now; `tools` are those there are,
+    by name, as far as the reader knows."""
 
     turn: int
+    tools: Collection[str] = ()
     said: list[str] = field(default_factory=list)
     thought: list[str] = field(default_factory=list)
     calls: list[ToolCall] = field(default_factory=list)
@@ -76,12 +79,20 @@ def compile_marks(pattern: str) -> re.Pattern[str]:
     return re.compile(f"{'|'.join(tags)}|{pattern}")
 
 
-def parse_message(text: str, mark: re.Pattern[str], call: ParseCall, turn: int, thinking: bool) -> Message:
-    """The message of a text: from mark to mark, reasoning taken out, what another mark begins left to `call`."""
+def parse_message(
+    text: str, mark: re.Pattern[str], call: ParseCall, turn: int, thinking: bool, tools: Collection[str] = ()
+) -> Message:
+    """The message of a text: from mark to mark, reasoning taken out, what another mark begins left to `call`.
+
+    Between marks, calls that are written without one are read as `read_bare_calls` says.
+    """
     raw = replace_surrogates(text)
-    reading, body = PartialMessage(turn), without_end(raw)
+    reading, body = PartialMessage(turn, tools), without_end(raw)
     at = _opened_by_the_prompt(body, reading) if thinking else 0
     while (found := mark.search(body, at)) is not None:
+        at = read_bare_calls(body, at, found.start(), reading)
+        if at > found.start():
+            continue  # the mark stands in a string of such a call
         reading.said.append(body[at : found.start()])
         if found[0] in BLOCKS:
             at = reading.parse_reasoning(body, found.end(), BLOCKS[found[0]])
@@ -90,6 +101,7 @@ def parse_message(text: str, mark: re.Pattern[str], call: ParseCall, turn: int, 
             at = found.end()
         else:
             at = call(body, found, reading)
+    at = read_bare_calls(body, at, len(body), reading)
     reading.said.append(body[at:])
     return reading.message(raw)
 
@@ -128,7 +140,7 @@ def parse_object(text: str, begin: int, reading: PartialMessage) -> int:
     """
     end = find_value_end(text, begin)
     if end is None:
-        reading.calls.append(make_malformed_call(text[begin:], reading.call_id, "the call's JSON was not finished"))
+        reading.calls.append(make_malformed_call(text[begin:], reading.call_id, UNFINISHED))
         return len(text)
     reading.calls.append(parse_call(text[begin:end], reading.call_id))
     return end
@@ -182,3 +194,128 @@ def render_calls(calls: Sequence[ToolCall], key: str) -> list[str]:
         call.raw if call.arguments is None else json.dumps({"name": call.name, key: call.arguments}, ensure_ascii=False)
         for call in calls
     ]
+
+
+# --- calls without a mark ----------------------------------------------------------------------------------------
+
+ATTEMPT = re.compile(r"""\{\s*["'](?:type|name|function|parameters|arguments)["']\s*:""")
+"""How a call begins that cannot be read: by the keys that models write first."""
+LINE_START = r"(?:(?m:^)|(?<=</think>)|(?<=\[/THINK\]))[ \t]*"
+BARE = re.compile(
+    rf"(?P<line>{LINE_START}(?:(?:[-*]|\d+\.)[ \t]+)?(?P<fence>`{{3}}[\w+-]*\s*)?)(?=\[?\s*\{{)|(?={ATTEMPT.pattern})"
+)
+"""Where an object may be a call that has no mark: at the beginning of a line or a code fence, or within a line."""
+LOOSE_NAME = re.compile(r"""["']name["']\s*:\s*["']([^"'\\]*)["']""")
+NAMES = ("name", "function", "tool", "tool_name", "action")
+VALUES = ("arguments", "parameters", "args", "input", "action_input", "tool_input")
+"""Keys of a tool's name and of its arguments. `name` and the first two are read, the others are an attempt."""
+JOINT = re.compile(r"\s*[,;]?\s*(?=\[?\s*\{)")
+ELEMENT = re.compile(r"[\s,]*(?=\{)")
+FENCE_END = re.compile(r"\s*`{3}")
+NO_MORE = re.compile(r"""[\s.!)"'`]*\Z""")
+BEHIND_PROSE = "a call begins a line or stands in its tags, and this one stands behind text"
+MOST_TORN = 16
+"""Objects without an end that are tried between two marks: each is read to the end of the text."""
+
+
+def read_bare_calls(text: str, at: int, limit: int, reading: PartialMessage) -> int:
+    """Reads what is called between two places without a mark; returns where the last call ends.
+
+    An object is a call where it begins a line and names a tool that there is, and anywhere behind another call. Behind
+    prose on its line it is prose, except as the last thing of a reply: then it is counted, as malformed.
+    """
+    seek, torn = at, 0
+    while torn < MOST_TORN and (found := BARE.search(text, seek)) is not None and found.end() < limit:
+        end = _read_bare(text, found, reading, said_from=at)
+        if end is None:
+            torn += find_value_end(text, found.end()) is None
+            seek = found.end() + 1
+        else:
+            at = seek = end
+    return at
+
+
+def _read_bare(text: str, found: re.Match[str], reading: PartialMessage, said_from: int) -> int | None:
+    """Reads the calls at one place, with what is joined to them; None: there is none."""
+    begin = found.end()
+    end = find_value_end(text, begin)
+    before = text[said_from : found.start()]
+    if found["line"] is None and not reading.calls:
+        if end is None or name_attempted(text[begin:end]) not in reading.tools or not NO_MORE.match(text, end):
+            return None
+        reading.said.append(before)
+        reading.calls.append(make_malformed_call(text[begin:end], reading.call_id, BEHIND_PROSE))
+        return end
+    said = len(reading.said)
+    reading.said.append(before)
+    after = read_value(text, begin, reading, lambda name: bool(reading.calls) or name in reading.tools)
+    if after is None:
+        del reading.said[said:]
+        return None
+    after = read_joined(text, after, reading)
+    closing = FENCE_END.match(text, after) if found["fence"] else None
+    return closing.end() if closing else after
+
+
+def read_joined(text: str, at: int, reading: PartialMessage) -> int:
+    """Reads the objects and arrays that follow a call, with a comma, a semicolon or nothing between; returns where they
+    end."""
+    while (joint := JOINT.match(text, at)) is not None:
+        after = read_value(text, joint.end(), reading, lambda name: True)
+        if after is None:
+            return at
+        at = after
+    return at
+
+
+def read_value(text: str, begin: int, reading: PartialMessage, is_tool: Callable[[str], bool]) -> int | None:
+    """Reads the object, or the array of objects, that begins at a place, as calls; returns where it ends.
+
+    None, and nothing is read: it is something else, as far as the names that its objects call can tell.
+    """
+    end = find_value_end(text, begin)
+    bodies = [text[begin:]] if end is None else object_texts(text[begin:end])
+    names = [name_attempted(body) for body in bodies]
+    if not any(name is not None and is_tool(name) for name in names):
+        return None
+    for body in bodies:
+        if end is None:
+            reading.calls.append(make_malformed_call(body, reading.call_id, UNFINISHED))
+        else:
+            reading.calls.append(parse_wrapped_call(body, reading.call_id))
+    return len(text) if end is None else end
+
+
+def object_texts(value: str) -> list[str]:
+    """The text of an object, or those of an array's objects; none of an array that holds anything else."""
+    if value.startswith("{"):
+        return [value]
+    texts, at = list[str](), 1
+    while (element := ELEMENT.match(value, at)) is not None:
+        at = find_value_end(value, element.end()) or len(value)
+        texts.append(value[element.end() : at])
+    return texts if value[at:].strip(" \t\r\n,") == "]" else []
+
+
+def name_attempted(body: str) -> str | None:
+    """The name of the tool that an object seems to call, torn or not; None: it seems to call none."""
+    try:
+        fields = json.loads(body)
+    except (ValueError, RecursionError):
+        found = LOOSE_NAME.search(body) if ATTEMPT.match(body.lstrip("[ \t\r\n")) else None
+        return found[1] if found else None
+    if isinstance(fields.get("function"), dict):
+        fields = fields["function"]
+    name = next((fields[key] for key in NAMES if isinstance(fields.get(key), str)), None)
+    calls = any(key in fields for key in VALUES) or fields.keys() <= {*NAMES, "type", "id"}
+    return name if calls else None
+
+
+def parse_wrapped_call(text: str, call_id: str) -> ToolCall:
+    """`parse_call`, also of {"type": "function", "function": {...}}, as APIs write calls."""
+    try:
+        fields = parse_json_object(text)
+    except ValueError as error:
+        return make_malformed_call(text, call_id, str(error))
+    function = fields.get("function")
+    return make_call(function if isinstance(function, dict) else fields, text, call_id)

@@ -2,29 +2,39 @@
 
 The system text lists the tools and describes the protocol; a turn is `Thought:`, `Action:` and `Action Input:`, or
 `Thought:` and `Answer:`; what a tool gave comes back as a user message that begins with `Observation:`. One action a
-turn is read. What follows it in the same turn, an invented observation above all, is not part of the conversation; the
-raw text keeps it. The name of the method: Yao et al., ReAct (2022); the wording is this project's.
+turn is read; its input may begin on the next line or stand in a code fence. What follows it in the same turn, an
+invented observation above all, is not part of the conversation; the raw text keeps it. The name of the method: Yao et
+al., ReAct (2022); the wording is this project's.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 
 from harness.data.arguments import parse_json_object
-from harness.formats.parsing import PartialMessage, compile_marks, find_value_end, format_parse_error, parse_message
+from harness.formats.parsing import (
+    LINE_START,
+    PartialMessage,
+    compile_marks,
+    find_value_end,
+    format_parse_error,
+    parse_call,
+    parse_message,
+)
+from harness.formats.plain import TOOLS, Wording, write_plainly
 from harness.types import Message, Tool, ToolCall
 
-MARK = compile_marks(r"(?:(?m:^)|(?<=</think>)|(?<=\[/THINK\]))[ \t]*(?:Action|Answer|Observation):")
-INPUT = re.compile(r"([^\n]*)\n\s*Action Input:[ \t]*")
+BOLD = r"\*{0,2}"
+MARK = compile_marks(rf"{LINE_START}{BOLD}(?P<word>Action Input|Action|Answer|Observation){BOLD}:{BOLD}")
+"""A line of the protocol; some models write its word in bold."""
+INPUT = re.compile(rf"[ \t]*\n?([^\n]*?)\s*{BOLD}Action Input{BOLD}:{BOLD}\s*(?:`{{3}}[\w+-]*\s*)?")
 LINE = re.compile(r"[^\n]*")
+OBJECT = re.compile(r"[ \t]*(?=\{)")
 
-PROTOCOL = """You can use tools. You have these, one JSON object a line, with the JSON Schema of their arguments:
-{tools}
-
-In each turn write either one action or the answer, in exactly this form.
+PROTOCOL = """In each turn write either one action or the answer, in exactly this form.
 
 To use a tool:
 Thought: why you need it
@@ -37,6 +47,7 @@ yourself. Use as many turns as you need.
 When you know the answer:
 Thought: why you are done
 Answer: the answer"""
+WORDING = Wording(TOOLS + PROTOCOL, "Observation: {content}")
 
 
 @dataclass(frozen=True)
@@ -45,44 +56,16 @@ class ReAct:
 
     name: str = "react"
     stop: tuple[str, ...] = ("\nObservation:",)
+    wording: Wording = WORDING
 
-    def parse(self, text: str, turn: int = 0, *, thinking: bool = False) -> Message:
-        return parse_message(text, MARK, _line, turn, thinking)
+    def parse(self, text: str, turn: int = 0, *, thinking: bool = False, tools: Collection[str] = ()) -> Message:
+        return parse_message(text, MARK, _line, turn, thinking, tools)
 
     def render(self, calls: Sequence[ToolCall]) -> str:
         return "\n".join(_written(call) for call in calls)
 
     def converse(self, messages: Sequence[Message], tools: Sequence[Tool]) -> Sequence[Message] | None:
-        plain: list[Message] = []
-        for message in messages:
-            if message.role != "tool":
-                plain.append(self._spoken(message))
-            elif plain and plain[-1].role == "user" and plain[-1].content.startswith("Observation:"):
-                plain[-1] = Message("user", f"{plain[-1].content}\nObservation: {message.content}")
-            else:
-                plain.append(Message("user", f"Observation: {message.content}"))
-        return _instructed(plain, tools) if tools else plain
-
-    def _spoken(self, message: Message) -> Message:
-        """A message whose calls are part of its text."""
-        if not message.tool_calls:
-            return message
-        parts = filter(None, (message.content, self.render(message.tool_calls)))
-        return replace(message, content="\n".join(parts), tool_calls=())
-
-
-def _instructed(messages: Sequence[Message], tools: Sequence[Tool]) -> list[Message]:
-    """The conversation with the protocol at the end of its system message, which is made where there is none."""
-    listed = "\n".join(
-        json.dumps(
-            {"name": tool.name, "description": tool.description, "parameters": tool.parameters}, ensure_ascii=False
-        )
-        for tool in tools
-    )
-    protocol = PROTOCOL.format(tools=listed)
-    if messages and messages[0].role == "system":
-        return [replace(messages[0], content=f"{messages[0].content}\n\n{protocol}"), *messages[1:]]
-    return [Message("system", protocol), *messages]
+        return write_plainly(messages, tools, self.wording, self.render)
 
 
 def _written(call: ToolCall) -> str:
@@ -93,16 +76,21 @@ def _written(call: ToolCall) -> str:
 
 def _line(text: str, mark: re.Match[str], reading: PartialMessage) -> int:
     """A line of the protocol ends the turn: an answer is said, an action is a call, an observation is neither."""
-    word = mark[0].strip()
-    if word == "Answer:":
+    word = mark["word"]
+    if word == "Answer":
         reading.said.append(text[mark.start() :])
-    elif word == "Action:":
+    elif word == "Action":
         reading.calls.append(_action(text, mark, reading.call_id))
+    elif word == "Action Input":
+        whole = text[mark.start() :].strip()
+        reading.calls.append(ToolCall(reading.call_id, "", None, whole, "no line `Action:` comes before the input"))
     return len(text)
 
 
 def _action(text: str, mark: re.Match[str], call_id: str) -> ToolCall:
-    """The call of an action line and the input line behind it."""
+    """The call of an action line and the input behind it; or of a JSON object on the action line."""
+    if (single := OBJECT.match(text, mark.end())) is not None:
+        return parse_call(text[single.end() : find_value_end(text, single.end())], call_id)
     found = INPUT.match(text, mark.end())
     line = LINE.match(text, mark.end())
     name = (found[1] if found else line[0] if line else "").strip()

@@ -25,7 +25,7 @@ from harness.data import jsonio
 from harness.data.messages import message_to_json
 from harness.environment import TextEnvironment
 from harness.errors import UsageError
-from harness.formats import FORMATS
+from harness.formats import FORMATS, parse_reply
 from harness.models.local.folder import check_folder
 from harness.models.local.prompting import Prompt
 from harness.models.local.tokenizer import ModelTokenizer, open_tokenizer
@@ -124,7 +124,8 @@ def _one_turn(task: Task, sample: Sample, text: str, document: Mapping[str, Any]
             f"{task.name} is a conversation of several turns, which a model of lm-eval's own cannot hold: use --model "
             "harness (python -m tasks.lmeval), or a step_* task."
         )
-    message = FORMATS[document["format"]].parse(text, thinking=document["thinking"])
+    known = [tool.name for tool in sample.tools]
+    message = parse_reply(FORMATS[document["format"]], text, thinking=document["thinking"], tools=known)
     reply = Reply(replace(message, raw=text))
     episode = Episode(sample, limits=Limits(max_turns=1), task=task.name)
     with shared_sandbox().episode() as tools:

@@ -123,6 +123,7 @@ CALLING = {
     "hermes": f"<tool_call>{A}</tool_call>",
     "llama3": LLAMA_A,
     "mistral": '[TOOL_CALLS]a[ARGS]{"x": 1}',
+    "pythonic": "[a(x=1)]",
     "react": 'Action: a\nAction Input: {"x": 1}',
 }
 
@@ -317,6 +318,7 @@ def test_the_others_leave_the_conversation_to_the_template():
         "hermes",
         "llama3",
         "mistral",
+        "pythonic",
     ]
 
 
@@ -348,12 +350,12 @@ def test_what_decides_is_the_variable_and_not_the_word():
 def test_an_override_decides_alone():
     assert choose_format(None, "mistral").name == "mistral"
     assert choose_format("{{ tools }}", "react").name == "react"
-    takes = r"--model-arg format=NAME takes one of hermes, llama3, mistral, react\.$"
+    takes = r"--model-arg format=NAME takes one of hermes, llama3, mistral, pythonic, react\.$"
     with pytest.raises(UsageError, match=rf"no tool format 'lama3'\. Did you mean llama3\? {takes}"):
         choose_format(None, "lama3")
     with pytest.raises(UsageError, match=rf"no tool format 'zzz'\. {takes}"):
         choose_format(None, "zzz")
-    with pytest.raises(UsageError, match=r"no chat template.*hermes, llama3, mistral, react"):
+    with pytest.raises(UsageError, match=r"no chat template.*hermes, llama3, mistral, pythonic, react"):
         choose_format(None)
 
 

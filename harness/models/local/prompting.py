@@ -3,7 +3,8 @@
 Shared by every backend that holds the template itself. The template is a program that came with the weights: it is
 rendered in the sandbox of transformers, and whatever it raises costs one episode. Templates differ in what they take,
 so three things are fitted to them: arguments go in as objects (Qwen2.5's would encode a string twice), call ids are
-nine digits (Mistral's refuses others), and reasoning goes back under the name that the template reads.
+nine digits (Mistral's refuses others), and reasoning goes back under the name that the template reads. What a template
+loses besides is found and mended when it is loaded (proof.py); the mends are carried out here.
 
 A turn with a malformed call is shown to the model as the text it wrote, because no template can spell one.
 
@@ -16,15 +17,28 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from harness.data.arguments import replace_surrogates
 from harness.errors import ModelFailure, UsageError
-from harness.formats import Format
+from harness.formats import Format, plain_messages
+from harness.formats.plain import Render as RenderCalls
+from harness.formats.plain import write_turn
 from harness.models.api.chat import wire_tool
-from harness.types import JSONObject, Message, ModelRequest, Reasoning
+from harness.types import JSONObject, Message, ModelRequest, Reasoning, Tool, ToolCall
 
 Render = Callable[[list[JSONObject], list[JSONObject] | None, JSONObject], str]
 """A template as a function: OpenAI's messages, OpenAI's tools or None, and what --reasoning puts in; gives the text."""
+
+Mend = Literal["system_in_user", "text_beside_calls", "calls_as_text", "protocol", "text_parts"]
+"""What is done for a template that loses something.
+
+system_in_user     the system message begins the user's next turn, and turns of the user's that meet are one
+text_beside_calls  a turn with text and calls goes in as the text that the model wrote
+calls_as_text      so does every turn with calls
+protocol           tools, calls and results are text in the model's format (harness/formats/plain.py)
+text_parts         contents are lists of parts, as templates of models that also see take them
+"""
 
 THINKING, EFFORT = "enable_thinking", "reasoning_effort"
 REASONING_KEYS = ("reasoning_content", "reasoning", "thinking")
@@ -79,32 +93,37 @@ def reasoning_key(template: str) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Prompter:
-    """A chat template, as text and as a function, with the format of its calls. `name` is the model's, for errors."""
+    """A chat template, as text and as a function, with the format of its calls, and what mends it. `name` is the
+    model's, for errors."""
 
     name: str
     template: str
     render: Render
     format: Format
+    mends: tuple[Mend, ...] = ()
 
     def switch(self, reasoning: Reasoning) -> JSONObject:
         """See `switch`."""
         return switch(self.name, self.template, reasoning)
 
     def prompt(self, request: ModelRequest) -> Prompt:
-        """The prompt of one turn. Raises ModelFailure where the template takes the conversation in no form.
+        """The prompt of one turn. Raises ModelFailure where the template takes the conversation in no form."""
+        messages = with_reasoning_history(request.messages, request.reasoning)
+        return self.write(messages, request.tools, self.switch(request.reasoning))
+
+    def write(self, messages: Sequence[Message], tools: Sequence[Tool], options: JSONObject) -> Prompt:
+        """The prompt of a conversation. Raises ModelFailure where the template takes it in no form.
 
         What is tried, in order: turns with malformed calls as raw text; every turn with calls as raw text (templates
         that refuse more than one call a turn); every call as a call, a malformed one without arguments.
         """
-        options = self.switch(request.reasoning)
-        messages = with_reasoning_history(request.messages, request.reasoning)
-        spoken = self.format.converse(messages, request.tools)
-        tools = [wire_tool(tool) for tool in request.tools] if spoken is None and request.tools else None
+        said, shown = fit_conversation(messages, tools, self.format, self.mends)
+        wire = [wire_tool(tool) for tool in shown] or None
         key, trouble = reasoning_key(self.template), ""
-        for as_text in (has_malformed_call, has_calls, never):
+        for as_text in (written_turns(self.mends), has_calls, never):
             try:
-                chat = chat_messages(messages if spoken is None else spoken, key, as_text)
-                text = replace_surrogates(self.render(chat, tools, options))
+                chat = chat_messages(said, key, as_text, self.format.render)
+                text = replace_surrogates(self.render(fit_contents(chat, self.mends), wire, options))
             except Exception as error:
                 trouble = trouble or f"{type(error).__name__}: {error}"
             else:
@@ -114,6 +133,47 @@ class Prompter:
             outcome="model_error",
             stop="chat_template",
         )
+
+
+# --- mends -------------------------------------------------------------------------------------------------------
+
+
+def fit_conversation(
+    messages: Sequence[Message], tools: Sequence[Tool], family: Format, mends: Sequence[Mend]
+) -> tuple[Sequence[Message], Sequence[Tool]]:
+    """The messages as a template takes them, and the tools that it is to show."""
+    if "protocol" in mends:
+        messages, tools = plain_messages(messages, tools, family), ()
+    elif (spoken := family.converse(messages, tools)) is not None:
+        messages, tools = spoken, ()
+    return (merge_system(messages) if "system_in_user" in mends else messages), tools
+
+
+def merge_system(messages: Sequence[Message]) -> list[Message]:
+    """The messages with those of the system as turns of the user's, and with turns of the user's that meet as one."""
+    merged: list[Message] = []
+    for message in messages:
+        said = Message("user", message.content) if message.role == "system" else message
+        if said.role == "user" and merged and merged[-1].role == "user":
+            said = Message("user", f"{merged.pop().content}\n\n{said.content}")
+        merged.append(said)
+    return merged
+
+
+def fit_contents(chat: list[JSONObject], mends: Sequence[Mend]) -> list[JSONObject]:
+    """A template's messages with their contents as parts, where it wants them so."""
+    if "text_parts" not in mends:
+        return chat
+    return [{**message, "content": [{"type": "text", "text": message["content"]}]} for message in chat]
+
+
+def written_turns(mends: Sequence[Mend]) -> Callable[[Message], bool]:
+    """Which turns go in as the text that the model wrote: those with a malformed call, and those of a mend."""
+    if "calls_as_text" in mends:
+        return has_calls
+    if "text_beside_calls" in mends:
+        return lambda message: has_malformed_call(message) or (has_calls(message) and bool(message.content))
+    return has_malformed_call
 
 
 # --- history -----------------------------------------------------------------------------------------------------
@@ -147,15 +207,23 @@ def has_malformed_call(message: Message) -> bool:
 
 
 def has_calls(message: Message) -> bool:
-    return message.raw is not None and bool(message.tool_calls)
+    return bool(message.tool_calls)
 
 
 def never(message: Message) -> bool:
     return False
 
 
-def chat_messages(messages: Sequence[Message], key: str | None, as_text: Callable[[Message], bool]) -> list[JSONObject]:
-    """Our messages as templates read them. `key` names the field of reasoning; `as_text` says which turns go in raw.
+def no_text(calls: Sequence[ToolCall]) -> str:
+    """For conversations whose turns have raw text, where they need any."""
+    return ""
+
+
+def chat_messages(
+    messages: Sequence[Message], key: str | None, as_text: Callable[[Message], bool], render: RenderCalls = no_text
+) -> list[JSONObject]:
+    """Our messages as templates read them. `key` names the field of reasoning; `as_text` says which turns go in raw, or
+    as `render` writes their calls where there is no raw text.
 
     A tool message answers the call it names, else the first that has no answer, and carries that call's function.
     """
@@ -169,7 +237,8 @@ def chat_messages(messages: Sequence[Message], key: str | None, as_text: Callabl
                 for call, wire in zip(message.tool_calls, calls, strict=True)
             }
             turn += 1
-            chat.append(_chat_turn(message, calls, key, as_text(message)))
+            text = _written(message, render) if as_text(message) else None
+            chat.append(_chat_turn(message, calls, key, text))
         elif message.role == "tool":
             asked = message.tool_call_id if message.tool_call_id in open_calls else next(iter(open_calls), None)
             answered, function = open_calls.pop(asked) if asked is not None else (call_id(turn, 0), "")
@@ -179,12 +248,16 @@ def chat_messages(messages: Sequence[Message], key: str | None, as_text: Callabl
     return chat
 
 
-def _chat_turn(message: Message, calls: list[JSONObject], key: str | None, as_text: bool) -> JSONObject:
-    content = after_reasoning(message.raw or "") if as_text else message.content
-    turn: JSONObject = {"role": "assistant", "content": content}
+def _written(message: Message, render: RenderCalls) -> str:
+    """What a network wrote in a turn, without its reasoning."""
+    return write_turn(message, render).content if message.raw is None else after_reasoning(message.raw)
+
+
+def _chat_turn(message: Message, calls: list[JSONObject], key: str | None, text: str | None) -> JSONObject:
+    turn: JSONObject = {"role": "assistant", "content": message.content if text is None else text}
     if key and message.reasoning:
         turn[key] = message.reasoning
-    return turn if as_text or not calls else {**turn, "tool_calls": calls}
+    return turn if text is not None or not calls else {**turn, "tool_calls": calls}
 
 
 def _chat_call(name: str, arguments: JSONObject | None, turn: int, index: int) -> JSONObject:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from harness.data import jsonio
 from harness.errors import ModelFailure
+from harness.formats import parse_reply
 from harness.models.local.prompting import Prompt
 from harness.models.local.tokenizer import ModelTokenizer, cut_at_turn_end, reasoning_tokens
 from harness.stops import StopReason
@@ -48,7 +49,8 @@ def to_row(local: ModelTokenizer, request: ModelRequest) -> PromptRow | ModelFai
 def to_reply(local: ModelTokenizer, row: PromptRow, generated: Sequence[int]) -> Reply:
     """New token ids, also with padding behind their end, as a reply. A row that never ended was cut: "length"."""
     ids, text, finished = cut_at_turn_end(local, generated[: row.max_new_tokens])
-    message = local.format.parse(text, turn=row.request.turn, thinking=row.prompt.thinking)
+    tools = [tool.name for tool in row.request.tools]
+    message = parse_reply(local.format, text, row.request.turn, thinking=row.prompt.thinking, tools=tools)
     usage = Usage(len(row.ids), len(ids), reasoning_tokens(local, message), requests=1)
     return Reply(replace(message, raw=text), usage, "stop" if finished else "length")
 

@@ -14,6 +14,7 @@ from harness.errors import UsageError
 from harness.models.local.folder import ModelFolder, _check_remote_code, _read_object, folder_digest
 from harness.models.local.packages import first_line, import_quietly, set_library_defaults
 from harness.models.local.prompting import Prompter, Render
+from harness.models.local.proof import mend_template
 from harness.types import JSONObject, Message
 
 TURN_END_TOKENS = (
@@ -56,6 +57,7 @@ class ModelTokenizer:
             "sha256": folder_digest(self.folder.path),
             "template": template,
             "format": self.format.name,
+            **({"mended": list(self.prompter.mends)} if self.prompter.mends else {}),
             **more,
         }
 
@@ -76,7 +78,7 @@ def open_tokenizer(folder: ModelFolder, args: Mapping[str, str]) -> ModelTokeniz
     chosen = formats.choose_format(template, args.get("format"))
     prompter = Prompter(folder.name, template, make_renderer(tokenizer, template), chosen)
     _check_template(prompter)
-    return ModelTokenizer(folder, tokenizer, prompter, chosen, turn_ends(folder, tokenizer, template))
+    return ModelTokenizer(folder, tokenizer, mend_template(prompter), chosen, turn_ends(folder, tokenizer, template))
 
 
 def _check_template(prompter: Prompter) -> None:

@@ -40,13 +40,14 @@ from harness.models.api.endpoint import EndpointModel
 from harness.models.api.reasoning import Switch, own_server_switch
 from harness.models.api.refusals import Refusals
 from harness.models.api.wire import RequestFailure, WireRequest, read_count, read_payload
+from harness.models.local import prompting
 from harness.models.local.folder import SERVED_ARCHITECTURES, check_folder
 from harness.models.local.packages import check_packages, find_missing_packages
-from harness.models.local.prompting import OPEN_REASONING, chat_messages, has_malformed_call, with_reasoning_history
+from harness.models.local.prompting import OPEN_REASONING, Mend, chat_messages, with_reasoning_history
 from harness.models.local.tokenizer import TURN_END_TOKENS, ModelTokenizer, open_tokenizer, reasoning_tokens
 from harness.models.local.vllm_process import ServerProcess
 from harness.redaction import is_secret_name, public_url
-from harness.types import JSONObject, Message, Model, ModelRequest, Reasoning, Reply, Usage
+from harness.types import JSONObject, Message, Model, ModelRequest, Reasoning, Reply, Tool, Usage
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +69,7 @@ FOLDER_ARGS = (
 )
 ARGS = tuple(sorted({*URL_ARGS, *FOLDER_ARGS}))
 PACKAGES = ("vllm",)
-TOOL_PARSERS = {"hermes": "hermes", "llama3": "llama3_json", "mistral": "mistral"}
+TOOL_PARSERS = {"hermes": "hermes", "llama3": "llama3_json", "mistral": "mistral", "pythonic": "pythonic"}
 """vLLM's parser for each of our formats."""
 REASONING_PARSERS = {"<think>": "qwen3", "[THINK]": "mistral"}
 """vLLM's parser for what a template opens reasoning with."""
@@ -127,7 +128,7 @@ def load_folder(name: str, options: ModelOptions) -> VLLMServerModel:
     decides = options.redact.redact_json({"flags": flags, "extra_body": args.get("extra_body", "")})
     identity = ModelIdentity(full, {"backend": "vllm-server", **opened.identity(**decides)}, options.seed)
     refusals = Refusals(full, {}, settings.extra_body)
-    dialect = VLLMDialect(SERVED_NAME, partial(folder_switch, opened), refusals, opened.format, opened.end_token_ids)
+    dialect = VLLMDialect(SERVED_NAME, partial(folder_switch, opened), refusals, opened.format, opened)
     return VLLMServerModel(identity, settings, dialect, LocalDetokenizer(opened), options, process)
 
 
@@ -224,25 +225,32 @@ class VLLMDialect(ChatDialect):
     """Chat completions with token ids. The ids travel in the message's echo, from which `take_ids` takes them out."""
 
     def __init__(
-        self, model: str, switch: Switch, refusals: Refusals, family: Format | None, ends: Sequence[int] = ()
+        self,
+        model: str,
+        switch: Switch,
+        refusals: Refusals,
+        family: Format | None,
+        opened: ModelTokenizer | None = None,
     ) -> None:
         super().__init__(model, switch, refusals)
         self.longest: int | None = None
         self._family = family
-        self._ends = list(ends)
+        self._ends = list(opened.end_token_ids) if opened else []
+        self._mends: Sequence[Mend] = opened.prompter.mends if opened else ()
 
     def make_request(self, request: ModelRequest) -> WireRequest:
         sent = super().make_request(request)
         body = dict(sent.body)
         if not 0 < request.sampling.max_tokens < (self.longest or request.sampling.max_tokens + 1):
             body.pop("max_tokens", None)
-        if self._spoken(request) is not None:
+        if not self._fitted(request)[1]:
             body.pop("tools", None)
         return replace(sent, body=body)
 
     def extra_fields(self, request: ModelRequest) -> JSONObject:
-        messages = self._spoken(request) or with_reasoning_history(request.messages, request.reasoning)
-        chat = [as_text_arguments(message) for message in chat_messages(messages, "reasoning", has_malformed_call)]
+        render = prompting.no_text if self._family is None else self._family.render
+        messages = chat_messages(self._fitted(request)[0], "reasoning", prompting.written_turns(self._mends), render)
+        chat = [as_text_arguments(message) for message in prompting.fit_contents(messages, self._mends)]
         fields: JSONObject = {"messages": chat, "return_token_ids": True}
         if self._ends:
             fields["stop_token_ids"] = self._ends
@@ -256,11 +264,12 @@ class VLLMDialect(ChatDialect):
             return result
         return replace(result, message=replace(result.message, echo=(ids,)))
 
-    def _spoken(self, request: ModelRequest) -> Sequence[Message] | None:
-        """The conversation as plain text, where the format is a text protocol."""
+    def _fitted(self, request: ModelRequest) -> tuple[Sequence[Message], Sequence[Tool]]:
+        """The conversation as the server's template takes it, and the tools that it is to show."""
+        messages = with_reasoning_history(request.messages, request.reasoning)
         if self._family is None:
-            return None
-        return self._family.converse(with_reasoning_history(request.messages, request.reasoning), request.tools)
+            return messages, request.tools
+        return prompting.fit_conversation(messages, request.tools, self._family, self._mends)
 
 
 def as_text_arguments(message: JSONObject) -> JSONObject:
@@ -465,7 +474,8 @@ class VLLMServerModel(Model):
         if family is None or text is None or before is None:
             return reply
         raw = without_end(text)
-        message = family.parse(raw, turn=request.turn, thinking=OPEN_REASONING.search(before) is not None)
+        thinking, tools = OPEN_REASONING.search(before) is not None, [tool.name for tool in request.tools]
+        message = formats.parse_reply(family, raw, request.turn, thinking=thinking, tools=tools)
         differ = None
         if request.tools and family.converse(request.messages, request.tools) is None:
             differ = formats.find_difference(message.tool_calls, reply.message.tool_calls)
