@@ -171,9 +171,9 @@ def find_unread_calls(text: str, tools: Collection[str]) -> UnreadCalls | None:
             calls := tuple(filter(_is_attempt, FORMATS[name].parse(text, tools=tools).tool_calls))
         ):
             return UnreadCalls(name, calls)
-    for name in ("react", "pythonic", "hermes"):
-        calls = tuple(call for call in FORMATS[name].parse(text, tools=tools).tool_calls if call.name in tools)
-        if calls:
+    for name in ("react", "hermes", "pythonic"):
+        read = FORMATS[name].parse(text, tools=tools).tool_calls if name != "react" or "Action" in text else ()
+        if calls := tuple(call for call in read if call.name in tools):
             return UnreadCalls("llama3" if name == "hermes" and '"parameters"' in text else name, calls)
     return None
 
@@ -191,7 +191,7 @@ def parse_reply(
     unread = None if message.tool_calls or not tools else find_unread_calls(message.content, tools)
     if unread is None:
         return message
-    error = f"it is written as {unread.format} calls are, and this model's are to be {family.name}"
+    error = f"it is written as {unread.format} calls are, where this model's format ({family.name}) has none"
     calls = [
         ToolCall(make_call_id(turn, index), call.name, None, call.raw, error) for index, call in enumerate(unread.calls)
     ]

@@ -62,21 +62,19 @@ class Hermes:
         return None
 
 
-def _tag(text: str, mark: re.Match[str], reading: PartialMessage) -> int:
+def _tag(text: str, mark: re.Match[str], reading: PartialMessage) -> int | None:
     """Reads what a tag opens, or what it closes that nobody opened; returns where reading goes on."""
     return _orphan(mark, reading) if mark[0] == CLOSING else _call(text, mark, reading)
 
 
-def _orphan(mark: re.Match[str], reading: PartialMessage) -> int:
+def _orphan(mark: re.Match[str], reading: PartialMessage) -> int | None:
     """A closing tag alone: it closes the object in front of it; behind prose it is prose, behind a call nothing."""
-    said = reading.said.pop() if reading.said else ""
+    said = reading.said[-1]
     begin = _last_attempt(said)
-    body = said[begin:].strip()
     if begin is None:
-        reading.said.append(said + mark[0] if said.strip() or not reading.calls else said)
-    else:
-        reading.said.append(said[:begin])
-        reading.calls.append(parse_call(body, reading.call_id))
+        return None if said.strip() or not reading.calls else mark.end()
+    reading.said[-1] = said[:begin]
+    reading.calls.append(parse_call(said[begin:].strip(), reading.call_id))
     return mark.end()
 
 
@@ -96,7 +94,7 @@ def _call(text: str, mark: re.Match[str], reading: PartialMessage) -> int:
     """Reads the call after an opening tag, or the calls that stand together there."""
     begin = _skip_space(text, mark.end())
     end = _json_end(text, begin)
-    if end is not None and text.startswith(CLOSING, closing := _skip_space(text, end)):
+    if end is not None and text[begin] == "{" and text.startswith(CLOSING, closing := _skip_space(text, end)):
         reading.calls.append(parse_call(text[begin:end], reading.call_id))
         return closing + len(CLOSING)
     if (closed := _several(text, begin, reading)) is not None:

@@ -63,7 +63,7 @@ class Llama3:
         return None
 
 
-def _calls(text: str, mark: re.Match[str], reading: PartialMessage) -> int:
+def _calls(text: str, mark: re.Match[str], reading: PartialMessage) -> int | None:
     if mark[0] == TAG:
         return _tagged(text, mark.end(), reading)
     if not mark[0].endswith("{"):
@@ -72,19 +72,15 @@ def _calls(text: str, mark: re.Match[str], reading: PartialMessage) -> int:
     end = find_value_end(text, begin)
     call = _untagged(text[begin:end], reading.call_id, end is not None)
     if call is None:
-        reading.said.append(text[mark.start() : end])
-        return len(text) if end is None else end
+        return None
     reading.calls.append(call)
     return len(text) if end is None else _after_fence(text, _more(text, end, reading), mark)
 
 
-def _array(text: str, mark: re.Match[str], reading: PartialMessage) -> int:
-    """Reads the array of calls that begins a message; another array is an answer, and said."""
+def _array(text: str, mark: re.Match[str], reading: PartialMessage) -> int | None:
+    """Reads the array of calls that begins a message; another array is an answer."""
     end = read_value(text, mark.end(), reading, lambda name: True)
-    if end is None:
-        reading.said.append(text[mark.start() : mark.end() + 1])
-        return mark.end() + 1
-    return _after_fence(text, read_joined(text, end, reading), mark)
+    return None if end is None else _after_fence(text, read_joined(text, end, reading), mark)
 
 
 def _after_fence(text: str, at: int, mark: re.Match[str]) -> int:

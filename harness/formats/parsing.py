@@ -69,8 +69,8 @@ class PartialMessage:
         )
 
 
-ParseCall = Callable[[str, re.Match[str], PartialMessage], int]
-"""Reads what a mark begins, a call or several or none, and returns where reading goes on."""
+ParseCall = Callable[[str, re.Match[str], PartialMessage], int | None]
+"""Reads what a mark begins, a call or several or none, and returns where reading goes on; None: the mark is prose."""
 
 
 def compile_marks(pattern: str) -> re.Pattern[str]:
@@ -88,22 +88,32 @@ def parse_message(
     """
     raw = replace_surrogates(text)
     reading, body = PartialMessage(turn, tools), without_end(raw)
-    at = _opened_by_the_prompt(body, reading) if thinking else 0
-    while (found := mark.search(body, at)) is not None:
-        at = read_bare_calls(body, at, found.start(), reading)
+    at = seek = _opened_by_the_prompt(body, reading) if thinking else 0
+    while (found := mark.search(body, seek)) is not None:
+        at = read_bare_calls(body, at, seek, found.start(), reading)
         if at > found.start():
-            continue  # the mark stands in a string of such a call
+            seek = at  # the mark stands in a string of such a call
+            continue
         reading.said.append(body[at : found.start()])
-        if found[0] in BLOCKS:
-            at = reading.parse_reasoning(body, found.end(), BLOCKS[found[0]])
-        elif found[0] in BLOCKS.values():
-            reading.drop_before_reasoning(body[: found.start()])
-            at = found.end()
+        end = _read_mark(body, found, call, reading)
+        if end is None:
+            reading.said.pop()
+            seek = found.start() + 1
         else:
-            at = call(body, found, reading)
-    at = read_bare_calls(body, at, len(body), reading)
+            at = seek = end
+    at = read_bare_calls(body, at, seek, len(body), reading)
     reading.said.append(body[at:])
     return reading.message(raw)
+
+
+def _read_mark(body: str, found: re.Match[str], call: ParseCall, reading: PartialMessage) -> int | None:
+    """Reads what a mark begins or ends; returns where reading goes on, None where the mark is prose."""
+    if found[0] in BLOCKS:
+        return reading.parse_reasoning(body, found.end(), BLOCKS[found[0]])
+    if found[0] in BLOCKS.values():
+        reading.drop_before_reasoning(body[: found.start()])
+        return found.end()
+    return call(body, found, reading)
 
 
 def _opened_by_the_prompt(body: str, reading: PartialMessage) -> int:
@@ -218,13 +228,14 @@ MOST_TORN = 16
 """Objects without an end that are tried between two marks: each is read to the end of the text."""
 
 
-def read_bare_calls(text: str, at: int, limit: int, reading: PartialMessage) -> int:
-    """Reads what is called between two places without a mark; returns where the last call ends.
+def read_bare_calls(text: str, at: int, seek: int, limit: int, reading: PartialMessage) -> int:
+    """Reads what is called between two places without a mark; returns where the last call ends, or `at`, from where on
+    nothing was read yet.
 
     An object is a call where it begins a line and names a tool that there is, and anywhere behind another call. Behind
     prose on its line it is prose, except as the last thing of a reply: then it is counted, as malformed.
     """
-    seek, torn = at, 0
+    torn = 0
     while torn < MOST_TORN and (found := BARE.search(text, seek)) is not None and found.end() < limit:
         end = _read_bare(text, found, reading, said_from=at)
         if end is None:

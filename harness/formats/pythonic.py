@@ -43,7 +43,7 @@ MARK = compile_marks(
 """A tag, what looks like a call at the beginning of a line, or a list of calls within one."""
 HEAD = re.compile(rf"(?P<list>\[\s*)?(?P<name>{NAME})\(\s*")
 CALL = re.compile(rf"\s*(?P<name>{NAME})\s*(?=\()")
-BY_NAME = re.compile(r"[A-Za-z_]\w*\s*=(?!=)|\)|\*\*|\Z")
+BY_NAME = re.compile(r"[A-Za-z_]\w*\s*(?:=(?!=)|\Z)|\)|\*\*|\Z")
 BY_PLACE = re.compile(r"[\"'\d\[{-]")
 """How arguments begin that can be read, and how an attempt begins whose arguments cannot."""
 JOINT = re.compile(r"\s*[,;]?\s*")
@@ -122,7 +122,7 @@ def _literal(value: object) -> str:
 # --- reading -----------------------------------------------------------------------------------------------------
 
 
-def _calls(text: str, mark: re.Match[str], reading: PartialMessage) -> int:
+def _calls(text: str, mark: re.Match[str], reading: PartialMessage) -> int | None:
     """Reads what a tag, the beginning of a line, or a bracket may open; returns where reading goes on."""
     if mark["tag"]:
         return _tagged(text, mark.end(), reading)
@@ -130,8 +130,7 @@ def _calls(text: str, mark: re.Match[str], reading: PartialMessage) -> int:
     before = text[: begin - len(fence)].rstrip()
     end = _head(text, begin, reading, mark["line"] is None, not before or before.endswith(REASONING_ENDS))
     if end is None:
-        reading.said.append(text[mark.start() : begin + 1])
-        return begin + 1
+        return None
     end = _joined(text, end, reading)
     closing = FENCE_END.match(text, end) if fence else None
     return closing.end() if closing else end
