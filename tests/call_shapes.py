@@ -119,6 +119,7 @@ PROSE = (
 )
 """Texts without a call: prose by the guards that docs/formats.md states. Each is a line of its own."""
 
+SAID = tuple(text for text in PROSE if not text.startswith(("<think>", "[THINK]")))
 MENTIONS = ("[TOOL_CALLS] is a token of Mistral's.", "Calls stand in <tool_call> tags.")
 """A format's own mark, which its reader takes for an attempt whatever follows; nobody else does."""
 
@@ -145,8 +146,9 @@ def attempts(draw: st.DrawFn) -> str:
 
 @st.composite
 def replies(draw: st.DrawFn) -> str:
-    """Prose, then at least one attempt at the beginning of a line, with more of both behind it."""
+    """Prose, then at least one attempt at the beginning of a line, with more of both behind it; no reasoning behind a
+    torn call, whose text would hide where it begins."""
     before = [draw(st.sampled_from(PROSE)) + "\n" for _ in range(draw(st.integers(0, 1)))]
     joints = st.sampled_from(["\n", "\n\n", ", ", "; ", " ", "\nThen:\n"])
-    after = [draw(joints) + draw(st.one_of(attempts(), st.sampled_from(PROSE))) for _ in range(draw(st.integers(0, 2)))]
+    after = [draw(joints) + draw(st.one_of(attempts(), st.sampled_from(SAID))) for _ in range(draw(st.integers(0, 2)))]
     return "".join([*before, draw(attempts()), *after])
