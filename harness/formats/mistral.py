@@ -30,9 +30,9 @@ from harness.types import Message, Tool, ToolCall
 TAG = "[TOOL_CALLS]"
 MARK = compile_marks(rf"(?:{re.escape(TAG)}\s*)*{re.escape(TAG)}|(?<![\w.\-])(?=[\w.\-]+\[ARGS\]\s*\{{)")
 """The tag, which some models repeat, or a name and its arguments without one."""
-NEXT_NAMED = re.compile(r"\s*[,;]?\s*(?=[\w.\-]+(?:\[CALL_ID\][^\[\]{}]*)?\[ARGS\]\s*\{)")
-NEXT_ARRAY = re.compile(r"\s*[,;]?\s*\[(?=\s*\{)")
-NEXT_OBJECT = re.compile(r"\s*[,;]?\s*(?=\{)")
+NEXT_NAMED = re.compile(r"\s*+[,;]?\s*+(?=[\w.\-]+(?:\[CALL_ID\][^\[\]{}]*)?\[ARGS\]\s*\{)")
+NEXT_ARRAY = re.compile(r"\s*+[,;]?\s*+\[(?=\s*\{)")
+NEXT_OBJECT = re.compile(r"\s*+[,;]?\s*+(?=\{)")
 NAMED = re.compile(r"([^\[\]{}]+)(?:\[CALL_ID\][^\[\]{}]*)?(?:\[ARGS\]\s*)?(?=\{)")
 ARRAY = re.compile(r"\s*\[")
 OBJECT = re.compile(r"\s*(?=\{)")

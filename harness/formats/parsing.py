@@ -28,13 +28,15 @@ JSON_PART = re.compile(r'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)|[\[\]{}]', re.DOTALL)
 @dataclass
 class PartialMessage:
     """A reply on its way from left to right: what was said, thought and called up to now; `tools` are those there are,
-    by name, as far as the reader knows."""
+    by name, as far as the reader knows. `tried` counts the characters of what looked like a call and was none: objects
+    within each other or without an end are read again and again, so there is a bound, TRIES times the text."""
 
     turn: int
     tools: Collection[str] = ()
     said: list[str] = field(default_factory=list)
     thought: list[str] = field(default_factory=list)
     calls: list[ToolCall] = field(default_factory=list)
+    tried: int = 0
 
     @property
     def call_id(self) -> str:
@@ -212,20 +214,20 @@ ATTEMPT = re.compile(r"""\{\s*["'](?:type|name|function|parameters|arguments)["'
 """How a call begins that cannot be read: by the keys that models write first."""
 LINE_START = r"(?:(?m:^)|(?<=</think>)|(?<=\[/THINK\]))[ \t]*"
 BARE = re.compile(
-    rf"(?P<line>{LINE_START}(?:(?:[-*]|\d+\.)[ \t]+)?(?P<fence>`{{3}}[\w+-]*\s*)?)(?=\[?\s*\{{)|(?={ATTEMPT.pattern})"
+    rf"(?P<line>{LINE_START}(?:(?:[-*]|\d+\.)[ \t]+)?(?P<fence>`{{3}}[\w+-]*\s*)?)(?=\{{|\[\s*\{{)"
+    rf"|(?={ATTEMPT.pattern})"
 )
 """Where an object may be a call that has no mark: at the beginning of a line or a code fence, or within a line."""
 LOOSE_NAME = re.compile(r"""["']name["']\s*:\s*["']([^"'\\]*)["']""")
 NAMES = ("name", "function", "tool", "tool_name", "action")
 VALUES = ("arguments", "parameters", "args", "input", "action_input", "tool_input")
 """Keys of a tool's name and of its arguments. `name` and the first two are read, the others are an attempt."""
-JOINT = re.compile(r"\s*[,;]?\s*(?=\[?\s*\{)")
+JOINT = re.compile(r"\s*+[,;]?\s*+(?=\{|\[\s*\{)")
 ELEMENT = re.compile(r"[\s,]*(?=\{)")
 FENCE_END = re.compile(r"\s*`{3}")
 NO_MORE = re.compile(r"""[\s.!)"'`]*\Z""")
 BEHIND_PROSE = "a call begins a line or stands in its tags, and this one stands behind text"
-MOST_TORN = 16
-"""Objects without an end that are tried between two marks: each is read to the end of the text."""
+TRIES = 16
 
 
 def read_bare_calls(text: str, at: int, seek: int, limit: int, reading: PartialMessage) -> int:
@@ -235,11 +237,10 @@ def read_bare_calls(text: str, at: int, seek: int, limit: int, reading: PartialM
     An object is a call where it begins a line and names a tool that there is, and anywhere behind another call. Behind
     prose on its line it is prose, except as the last thing of a reply: then it is counted, as malformed.
     """
-    torn = 0
-    while torn < MOST_TORN and (found := BARE.search(text, seek)) is not None and found.end() < limit:
+    while reading.tried <= TRIES * len(text) and (found := BARE.search(text, seek, limit)) is not None:
         end = _read_bare(text, found, reading, said_from=at)
         if end is None:
-            torn += find_value_end(text, found.end()) is None
+            reading.tried += (find_value_end(text, found.end()) or len(text)) - found.end()
             seek = found.end() + 1
         else:
             at = seek = end

@@ -24,6 +24,7 @@ from harness.formats.parsing import (
     FENCE_END,
     LINE_START,
     NO_MORE,
+    TRIES,
     PartialMessage,
     compile_marks,
     parse_message,
@@ -46,7 +47,7 @@ CALL = re.compile(rf"\s*(?P<name>{NAME})\s*(?=\()")
 BY_NAME = re.compile(r"[A-Za-z_]\w*\s*(?:=(?!=)|\Z)|\)|\*\*|\Z")
 BY_PLACE = re.compile(r"[\"'\d\[{-]")
 """How arguments begin that can be read, and how an attempt begins whose arguments cannot."""
-JOINT = re.compile(r"\s*[,;]?\s*")
+JOINT = re.compile(r"\s*+[,;]?\s*+")
 QUOTED = (
     r'"""(?:[^\\]|\\.)*?(?:"""|\Z)'
     r"|'''(?:[^\\]|\\.)*?(?:'''|\Z)"
@@ -146,8 +147,9 @@ def _head(text: str, begin: int, reading: PartialMessage, within: bool, starts: 
         return None
     known, by_name = head["name"] in reading.tools, BY_NAME.match(text, head.end()) is not None
     if within and not reading.calls:
-        end = _end(text, begin)
-        if not known or end is None or not NO_MORE.match(text, end):
+        end = _end(text, begin) if known and reading.tried <= TRIES * len(text) else None
+        reading.tried += (end or len(text)) - begin if known else 0
+        if end is None or not NO_MORE.match(text, end):
             return None
         reading.calls.append(ToolCall(reading.call_id, head["name"], None, text[begin:end], BEHIND_PROSE))
         return end

@@ -30,7 +30,9 @@ from harness.types import Message, Tool, ToolCall
 BOLD = r"\*{0,2}"
 MARK = compile_marks(rf"{LINE_START}{BOLD}(?P<word>Action Input|Action|Answer|Observation){BOLD}:{BOLD}")
 """A line of the protocol; some models write its word in bold."""
-INPUT = re.compile(rf"[ \t]*\n?([^\n]*?)\s*{BOLD}Action Input{BOLD}:{BOLD}\s*(?:`{{3}}[\w+-]*\s*)?")
+INPUT = re.compile(
+    rf"[ \t]*+\n?+((?:(?!{BOLD}Action Input)[^\n])*+)\s*+{BOLD}Action Input{BOLD}:{BOLD}\s*(?:`{{3}}[\w+-]*\s*)?"
+)
 LINE = re.compile(r"[^\n]*")
 OBJECT = re.compile(r"[ \t]*(?=\{)")
 
