@@ -7,11 +7,14 @@ episodes failed for reasons of infrastructure, or a check fell short; 2 bad inpu
 from __future__ import annotations
 
 import argparse
+import difflib
 import os
+import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import takewhile
 from types import ModuleType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import harness
 from harness.console.text import printable
@@ -22,9 +25,25 @@ EPILOG = (
     """`harness COMMAND --help` explains a command. A first look: `harness eval --model 'policy/*' --tasks 'demo_*'`."""
 )
 
+OPTION = re.compile("--?[A-Za-z]")
+
 
 class Parser(argparse.ArgumentParser):
-    """argparse with one sentence for an error, not a usage page."""
+    """argparse with one sentence for an error, not a usage page, which names an unknown option before anything else."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
+        words = list(sys.argv[1:] if args is None else args)
+        self._refuse_unknown(words if self._subparsers is None else takewhile(OPTION.match, words))
+        return super().parse_known_args(words, namespace)
+
+    def _refuse_unknown(self, words: Iterable[str]) -> None:
+        """What is missing or left over because of a mistyped option would be said of another one."""
+        known = self._option_string_actions
+        for word in takewhile(lambda word: word != "--", words):
+            name = word.partition("=")[0]
+            if OPTION.match(word) and " " not in word and not any(option.startswith(name) for option in known):
+                near = difflib.get_close_matches(name, known, n=1)
+                self.error(f"unrecognized arguments: {name}" + (f"; did you mean {near[0]}" if near else ""))
 
     def error(self, message: str) -> NoReturn:
         print(printable(f"{self.prog}: {message}. See `{self.prog} --help`."), file=sys.stderr)

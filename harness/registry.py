@@ -102,8 +102,18 @@ def versioned_name(name: str, version: int) -> str:
 
 
 def match_tasks(pattern: str, data: Mapping[str, Path]) -> list[Task]:
-    """The current tasks whose names match a glob or, where it ends in @N, the tasks of that version."""
+    """The current tasks whose names match a glob or, where it ends in @N, the tasks of that version. A name that no
+    task has may be that of a group, or the first word of the names of several: `demo` is `demo_*`."""
     versions = all_versions(data)
+    group, at, version = pattern.partition("@")
+    return (
+        _match_names(pattern, versions)
+        or [task for task in _match_names(f"*{at}{version}", versions) if task.group == group]
+        or ([] if "_" in group else _match_names(f"{group}_*{at}{version}", versions))
+    )
+
+
+def _match_names(pattern: str, versions: Sequence[Task]) -> list[Task]:
     known = current_tasks(versions)
     if found := [known[name] for name in fnmatch.filter(known, pattern)]:
         return found

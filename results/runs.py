@@ -16,8 +16,8 @@ from harness.console.text import printable
 from harness.data.schema import Summary
 from harness.errors import UsageError
 from harness.evaluation.run import Run, name_run
-from harness.runs.claims import LOCK_FILE
 from harness.runs.directory import RUN_SCHEMA, RunDirectory
+from harness.runs.folders import find_runs_below
 from harness.runs.summary import summarise_results
 
 __all__ = ["Run", "find_runs", "read_run", "read_runs"]
@@ -33,18 +33,11 @@ def find_runs(paths: Sequence[Path]) -> tuple[list[Path], list[str]]:
     found: list[Path] = []
     remarks: list[str] = []
     for path in paths:
-        below = [] if (path / "manifest.json").exists() else _runs_below(path)
+        below = [] if (path / "manifest.json").exists() else find_runs_below(path)
         finished = [run for run in below if (run / "summary.json").exists()]
         remarks += [f"Left out {run}: it is not finished." for run in below if run not in finished]
         found += finished or [path]
     return found, remarks
-
-
-def _runs_below(folder: Path) -> list[Path]:
-    """Model directories have a manifest.json too, but nothing of a run beside it."""
-    marks = ("samples.jsonl", "samples.jsonl.xz", "summary.json", LOCK_FILE)
-    beside = sorted(path.parent for path in folder.rglob("manifest.json"))
-    return [path for path in beside if any((path / mark).exists() for mark in marks)]
 
 
 def read_runs(paths: Sequence[Path]) -> list[Run]:

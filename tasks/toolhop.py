@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.data import jsonio
-from harness.data.files import file_suffix, read_rows
+from harness.data.files import JSON, file_suffix, read_rows
 from harness.data.records import decode_field, sample_from_record
 from harness.data.source import parse_source
 from harness.environment import TextEnvironment, ToolEnvironment
@@ -88,7 +88,7 @@ def read(path: Path | None) -> list[Any]:
         raise MissingData(f"toolhop_* needs {DATA_SET}: --data toolhop=FILE, its data/ToolHop.json.")
     if not path.is_file():
         raise MissingData(f"toolhop_* looked for {DATA_SET} at {path}, where there is no file.")
-    rows = list(read_rows(path)) if file_suffix(path) else _array(path)
+    rows = _array(path) if file_suffix(path) in (None, JSON) else list(read_rows(path))
     if not rows:
         raise UsageError(f"{path} holds no rows.")
     return rows

@@ -82,7 +82,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Raises UsageError before anything is built if the input is bad."""
-    if file_suffix(args.out) is None:
+    if file_suffix(args.out) not in SUFFIXES:
         raise UsageError(f"--out {args.out} must end in {', '.join(SUFFIXES)}.")
     if args.out.exists():
         raise UsageError(f"{args.out} is there already; name another file, or delete it.")

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from harness.data.arguments import is_deeper_than, parse_json_object
 from harness.errors import HarnessError, ModelFailure, UsageError
+from harness.extras import install_command
 from harness.types import Gold, JSONObject, Message, Model, ModelRequest, Reply, Sample, Sampling, Usage
 
 if TYPE_CHECKING:
@@ -178,5 +179,5 @@ def schema_validator(schema: str) -> Draft202012Validator:
     try:
         from jsonschema import Draft202012Validator
     except ImportError:
-        raise UsageError("Building with a model needs the build extra: pip install 'tool-harness[build]'.") from None
+        raise UsageError(f"Building with a model needs the build extra: {install_command('build')}.") from None
     return Draft202012Validator(json.loads(read_package_text(f"schemas/{schema}.json")))

@@ -13,6 +13,7 @@ from importlib.util import find_spec
 
 import harness
 from harness.errors import SandboxError, UsageError
+from harness.extras import install_command
 
 HELP = "say what this machine can run, and what is missing"
 EXTRAS = {"pyarrow": ("data", "Parquet files"), "mcp": ("mcp", "harness serve")}
@@ -32,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
     isolated = _sandbox()
     for package, (extra, purpose) in EXTRAS.items():
         there = find_spec(package) is not None
-        _say(there, purpose if there else f"{purpose}: pip install 'tool-harness[{extra}]'", optional=True)
+        _say(there, purpose if there else f"{purpose}: {install_command(extra)}", optional=True)
     for prefix, backend in load_backends().items():
         if isinstance(backend, UsageError):
             missing: str | None = str(backend)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from harness.commands.options import add_data_option, parse_data_paths
 from harness.console.text import printable
 from harness.errors import MissingData, UsageError
-from harness.registry import all_tasks, all_versions, match_tasks, suggest_names, versioned_name
+from harness.registry import all_tasks, all_versions, select_tasks, versioned_name
 from harness.types import Task
 
 HELP = "list tasks and models, and where they come from"
@@ -19,8 +19,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "pattern",
         nargs="?",
         default="*",
-        metavar="GLOB",
-        help="only the tasks that match; NAME@N is version N of a task",
+        metavar="GLOB|FILE",
+        help="only the tasks that match, or those of a file; NAME@N is version N of a task",
     )
     add_data_option(parser)
 
@@ -32,16 +32,15 @@ def run(args: argparse.Namespace) -> int:
     from harness.models import load_backends
 
     data = parse_data_paths(args.data)
-    tasks, found = all_tasks(data), match_tasks(args.pattern, data)
-    if not found:
-        raise UsageError(f"No task matches {args.pattern!r}.{suggest_names(args.pattern, tasks)}")
-    current = {name: task.version for name, task in tasks.items()}
+    tasks = all_tasks(data)
+    found = select_tasks([args.pattern], data)
+    current = {task.name: task.version for task in found} | {name: task.version for name, task in tasks.items()}
     earlier = [task for task in all_versions(data) if task.version != current[task.name]]
     rows = [_row(task, task.version == current[task.name]) for task in found]
     print(printable(tabulate(rows, headers="keys", colalign=("left", "right", "left", "left", "left"))))
     if earlier:
         print(printable(f"\nEarlier versions: {', '.join(_globs(earlier))}."))
-    print("\nA path to a JSONL or Parquet file of environment records is a task too.\n\nModels:")
+    print("\nA path to a JSON, JSONL or Parquet file of environment records is a task too.\n\nModels:")
     for name, backend in load_backends().items():
         about = str(backend) if isinstance(backend, UsageError) else getattr(backend, "HELP", f"{name}/...")
         print(printable(f"  {about}"))

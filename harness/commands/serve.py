@@ -13,6 +13,7 @@ from pathlib import Path
 from harness.commands.options import add_data_option, at_least, parse_data_paths
 from harness.console.text import printable
 from harness.errors import UsageError
+from harness.extras import install_command
 
 HELP = "offer one environment's tools as an MCP server, and score what its client does"
 MAX_TURNS = 100
@@ -40,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         from harness.interop.serve import plan_episode, serve_episode
     except ImportError:
-        raise UsageError("This command needs the mcp extra: pip install 'tool-harness[mcp]'.") from None
+        raise UsageError(f"This command needs the mcp extra: {install_command('mcp')}.") from None
     if not args.client.strip() or args.client != printable(args.client):
         raise UsageError("--client takes a name without control characters.")
     plan = plan_episode(args.set, args.sample, parse_data_paths(args.data), args.max_turns)

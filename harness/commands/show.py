@@ -13,8 +13,8 @@ HELP = "read a run's episodes: what was said, which call solved what, and why no
 
 def configure(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("run", type=Path, metavar="RUN", help="a run directory")
-    add("sample", nargs="*", default=[], metavar="SAMPLE", help="ids of samples to read; without one, all are listed")
+    add("run", type=Path, metavar="RUN", help="a run directory, or a folder of several")
+    add("sample", nargs="*", default=(), metavar="SAMPLE", help="ids of samples to read; without one, all are listed")
     add("--task", metavar="NAME", help="only episodes of this task")
     add("--epoch", type=int, metavar="K", help="only this epoch")
     add("--outcome", choices=get_args(Outcome), help="only episodes that ended so")

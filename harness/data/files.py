@@ -1,4 +1,5 @@
-"""Files of environment records: JSONL, plain or compressed, and Parquet. What a file holds is not trusted."""
+"""Files of environment records: JSONL, plain or compressed, and Parquet; read, also a list in one .json. What a file
+holds is not trusted."""
 
 from __future__ import annotations
 
@@ -13,18 +14,23 @@ from typing import Any
 
 from harness.data import jsonio
 from harness.errors import UsageError
+from harness.extras import install_command
 
 OPENERS: dict[str, Callable[..., Any]] = {".jsonl": open, ".jsonl.gz": gzip.open, ".jsonl.xz": lzma.open}
 PARQUET = ".parquet"
 SUFFIXES = (*OPENERS, PARQUET)
+"""What is written."""
+JSON = ".json"
+READ_OPENERS = {**OPENERS, ".ndjson": open, ".ndjson.gz": gzip.open, JSON: open}
+READ_SUFFIXES = (*READ_OPENERS, PARQUET)
 LONGEST_ROW = 64 * 1024 * 1024
 """Bytes; a longer line is no environment."""
 ROW_GROUP_SIZE = 500
 
 
 def file_suffix(path: Path) -> str | None:
-    """Which of SUFFIXES a path ends in, or None."""
-    return next((known for known in SUFFIXES if path.name.endswith(known)), None)
+    """Which of READ_SUFFIXES a path ends in, or None."""
+    return next((known for known in READ_SUFFIXES if path.name.endswith(known)), None)
 
 
 def file_stem(path: Path) -> str:
@@ -40,13 +46,28 @@ def read_rows(path: Path) -> Generator[Any, None, None]:
     if file_suffix(path) == PARQUET:
         yield from _read_parquet(path)
         return
+    if file_suffix(path) == JSON and (rows := _whole_json(path)) is not None:
+        yield from rows
+        return
     try:
-        with OPENERS[file_suffix(path) or ".jsonl"](path, "rb") as lines:
+        with READ_OPENERS[file_suffix(path) or ".jsonl"](path, "rb") as lines:
             rows = (line for line in iter(lambda: lines.readline(LONGEST_ROW + 1), b"") if line.strip())
             for number, line in enumerate(rows, start=1):
                 yield _row(line, f"{path}, record {number}")
     except (lzma.LZMAError, gzip.BadGzipFile, zlib.error, EOFError) as error:
         raise UsageError(f"{path} cannot be decompressed: {error}.") from None
+
+
+def _whole_json(path: Path) -> list[Any] | None:
+    """The rows of a file that is one JSON value: a list of them, or a single one. None where it is none, and so may
+    have a row a line. Raises UsageError where it is longer than a row may be."""
+    if path.stat().st_size > LONGEST_ROW:
+        raise UsageError(f"{path} is longer than {LONGEST_ROW:,} bytes; write it as JSONL, a record a line.")
+    try:
+        value = jsonio.parse_json(path.read_bytes().decode("utf-8-sig"))
+    except ValueError:
+        return None
+    return value if isinstance(value, list) else [value]
 
 
 def _row(line: bytes, where: str) -> Any:
@@ -149,5 +170,5 @@ def _pyarrow(path: Path) -> Any:
         import pyarrow
         import pyarrow.parquet
     except ImportError:
-        raise UsageError(f"{path} is Parquet, which needs the data extra: pip install 'tool-harness[data]'.") from None
+        raise UsageError(f"{path} is Parquet, which needs the data extra: {install_command('data')}.") from None
     return pyarrow

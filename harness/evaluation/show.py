@@ -7,12 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.console.text import printable
+from tabulate import tabulate
+
+from harness.console.text import printable, shorten_text
 from harness.console.transcripts import format_episodes, format_transcript
 from harness.errors import UsageError
 from harness.evaluation.run_tasks import load_run_tasks
 from harness.registry import suggest_names
 from harness.runs.directory import RunDirectory
+from harness.runs.folders import find_runs_below
 from harness.runs.results import EpisodeResult
 from harness.types import Sample
 
@@ -36,10 +39,14 @@ class EpisodeFilter:
 
 
 def show_run(path: Path, wanted: EpisodeFilter, full: bool) -> None:
-    """Prints the transcripts of the samples that are named, or a list where none is.
+    """Prints the transcripts of the samples that are named, or a list where none is; of a folder of runs, a list of
+    these.
 
     Raises UsageError where the run has no such episode.
     """
+    if not (path / "manifest.json").exists() and (below := find_runs_below(path)):
+        _show_folder(path, below, wanted)
+        return
     directory = RunDirectory.open(path)
     results = _select_results(path, directory.read_results(), wanted)
     if wanted.samples:
@@ -50,6 +57,29 @@ def show_run(path: Path, wanted: EpisodeFilter, full: bool) -> None:
     else:
         headlines = {name: str(task["headline"]) for name, task in directory.manifest["tasks"].items()}
         print(printable(format_episodes(results, headlines)))
+
+
+def _show_folder(folder: Path, runs: Sequence[Path], wanted: EpisodeFilter) -> None:
+    """Prints a line a run. Raises UsageError where episodes were asked for: the same sample stands in several."""
+    if wanted != EpisodeFilter():
+        raise UsageError(f"{folder} holds {len(runs)} runs; name one of them, such as {runs[0]}.")
+    print(printable(tabulate([_run_row(path) for path in runs], headers="keys", disable_numparse=True)))
+    print(printable(f"\n`harness show {runs[0]}` lists the episodes of one of them."))
+
+
+def _run_row(path: Path) -> dict[str, object]:
+    try:
+        manifest = (directory := RunDirectory.open(path)).manifest
+    except UsageError as error:
+        return {"run": path, "model": str(error)}
+    return {
+        "run": path,
+        "model": manifest["identity"]["model"],
+        "reasoning": manifest["identity"]["reasoning"],
+        "tasks": shorten_text(", ".join(manifest["tasks"]), 60),
+        "episodes": directory.planned_episodes,
+        "state": "complete" if directory.summary_path.exists() else "not finished",
+    }
 
 
 def _select_results(path: Path, everything: Sequence[EpisodeResult], wanted: EpisodeFilter) -> list[EpisodeResult]:

@@ -100,6 +100,15 @@ def load_models(names: Sequence[str], options: ModelOptions) -> list[Model]:
     return [load_model(name, replace(options, args=taken)) for name, taken in takes.items()]
 
 
+def _explain_prefix(rest: str) -> str:
+    """What a name that looks like a backend's and is none may have meant; nothing for another name."""
+    prefix, slash, _ = rest.partition("/")
+    known = find_entry_points(GROUP)
+    if not slash or not prefix or prefix in known or "://" in rest:
+        return ""
+    return f" No backend is called {prefix}/ ({', '.join(sorted(known))} are); a model in a folder here is hf/PATH."
+
+
 def public_name(name: str) -> str:
     """A model's name as it may be printed: without the password of a URL in it."""
     prefix, _, rest = name.partition("/")
@@ -134,6 +143,8 @@ def load_model(name: str, options: ModelOptions) -> Model:
         raise UsageError(f"No model is called {name!r}.{suggest_names(name, [f'{prefix}/{n}' for n in listed])}")
     try:
         return adapt_model(load_backend(prefix).load(rest, options), public_name(name))
+    except UsageError as error:
+        raise UsageError(f"{error}{_explain_prefix(rest) if prefix == DEFAULT_BACKEND else ''}") from error
     except HarnessError:
         raise
     except Exception as error:

@@ -10,6 +10,7 @@ import sys
 
 from harness.console.text import printable
 from harness.errors import HarnessError
+from harness.extras import install_command
 from tasks.lmeval.task_files import write_task_files
 
 INCLUDE = "--include_path"
@@ -21,7 +22,7 @@ def main() -> int:
         from lm_eval.__main__ import cli_evaluate
         from lm_eval.api.registry import register_model
     except ImportError:
-        print("lm-eval is not installed: pip install 'tool-harness[lm-eval]'.", file=sys.stderr)
+        print(f"lm-eval is not installed: {install_command('lm-eval')}.", file=sys.stderr)
         return 2
     from tasks.lmeval.model import NAME, HarnessLM
 

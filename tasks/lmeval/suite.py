@@ -25,6 +25,7 @@ from harness.console.text import printable
 from harness.data import jsonio
 from harness.data.files import file_suffix, read_rows
 from harness.errors import HarnessError, MissingData, UsageError
+from harness.extras import install_command
 from harness.types import Gold, Sample, Scores, Trajectory
 from tasks.lmeval import code
 from tasks.lmeval.benchmarks import Benchmark
@@ -97,7 +98,7 @@ def load_suite(benchmark: Benchmark, path: Path | None) -> Suite:
 
 def _require(name: str) -> None:
     if find_spec("lm_eval") is None:
-        raise UsageError(f"{name} is run by lm-eval, which is not installed: pip install 'tool-harness[lm-eval]'.")
+        raise UsageError(f"{name} is run by lm-eval, which is not installed: {install_command('lm-eval')}.")
 
 
 def _line(error: Exception) -> str:

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.errors import UsageError
+from harness.extras import install_command
 from harness.models import ModelOptions
 from harness.models.api import anthropic
 from harness.models.api.messages import AnthropicDialect, read_message
@@ -296,7 +297,7 @@ def test_without_the_client_one_sentence_says_what_to_install(monkeypatch: pytes
     with pytest.raises(UsageError) as caught:
         anthropic.load("c", options(environ=environ, client="anthropic"))
     assert str(caught.value) == (
-        "anthropic/c with client=anthropic needs the client of its provider: pip install 'tool-harness[anthropic]'."
+        f"anthropic/c with client=anthropic needs the client of its provider: {install_command('anthropic')}."
     )
 
 

@@ -16,6 +16,7 @@ from importlib.util import find_spec
 from harness.commands import eval as evaluation
 from harness.commands.options import at_least, parse_share
 from harness.errors import UsageError
+from harness.extras import install_command
 
 HELP = "play training environments with a model and cut the episodes into training prompts"
 TEMPERATURE = 1.0
@@ -72,4 +73,4 @@ def check_options(args: argparse.Namespace) -> None:
     if args.keep == "unsolved" and args.min_solved:
         raise UsageError("--keep unsolved leaves nothing for --min-solved; leave one of them out.")
     if args.format == "parquet" and find_spec("pyarrow") is None:
-        raise UsageError("--format parquet needs the data extra: pip install 'tool-harness[data]'.")
+        raise UsageError(f"--format parquet needs the data extra: {install_command('data')}.")

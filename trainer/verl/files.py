@@ -24,6 +24,7 @@ from harness.console.text import printable
 from harness.data.files import ROW_GROUP_SIZE
 from harness.data.jsonio import write_atomically
 from harness.errors import UsageError
+from harness.extras import install_command
 from harness.models.api.chat import wire_tool
 from harness.models.local.prompting import chat_messages, has_malformed_call
 from harness.types import JSONObject, Message
@@ -111,7 +112,7 @@ def write_data(path: Path, prefixes: Sequence[Prefix]) -> None:
         import pyarrow
         import pyarrow.parquet
     except ImportError:
-        raise UsageError("verl reads Parquet, which needs the data extra: pip install 'tool-harness[data]'.") from None
+        raise UsageError(f"verl reads Parquet, which needs the data extra: {install_command('data')}.") from None
     text = pyarrow.string()
     said = pyarrow.struct({"role": text, "content": text})
     extra = {"index": pyarrow.int64(), "split": text, "id": text, "messages": text, "tools": text}

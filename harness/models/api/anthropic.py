@@ -14,6 +14,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from harness.errors import UsageError
+from harness.extras import install_command
 from harness.models.api import connection
 from harness.models.api.connection import AIOHTTP, EndpointSettings
 from harness.models.api.endpoint import EndpointModel
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 ANTHROPIC_URL = "https://api.anthropic.com"
 API_VERSION = "2026-10-21"
 """The one that Anthropic's own client names."""
-INSTALL = "pip install 'tool-harness[anthropic]'"
+INSTALL = install_command("anthropic")
 
 HELP = "anthropic/NAME asks Claude models: ANTHROPIC_API_KEY"
 KEYS = ("ANTHROPIC_API_KEY",)

@@ -77,8 +77,13 @@ class ModelFolder:
 
 def check_folder(name: str, path: Path, args: Mapping[str, str], kinds: Sequence[str] = CAUSAL) -> ModelFolder:
     """Reads names and small files only. Raises UsageError, one sentence each, for what is missing or not allowed."""
+    if path.is_file():
+        served = ", or serve it with llama.cpp and name its --base-url" if path.suffix == ".gguf" else ""
+        raise UsageError(f"{name}: {path} is a file; name the folder of config.json and *.safetensors{served}.")
     if not path.is_dir():
-        raise UsageError(f"{name}: there is no directory {path}.")
+        raise UsageError(
+            f"{name}: there is no directory {path}. Nothing is fetched from a hub: download the model, name its folder."
+        )
     if not (path / "config.json").is_file():
         raise UsageError(f"{name}: {path} has no config.json, so it is no model that transformers could load.")
     config = _read_object(name, path / "config.json")

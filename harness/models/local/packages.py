@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from harness.errors import UsageError
+from harness.extras import install_command
 
 ENVIRONMENT = {
     "OMP_WAIT_POLICY": "PASSIVE",
@@ -26,7 +27,7 @@ nothing may reach a hub."""
 def find_missing_packages(packages: Sequence[str], extra: str) -> str | None:
     """None where all packages are installed, else one sentence with the command that installs them."""
     absent = [package for package in packages if find_spec(package) is None]
-    return f"{' and '.join(absent)} not installed: pip install 'tool-harness[{extra}]'" if absent else None
+    return f"{' and '.join(absent)} not installed: {install_command(extra)}" if absent else None
 
 
 def check_packages(name: str, packages: Sequence[str], extra: str) -> None:
