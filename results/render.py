@@ -1,7 +1,7 @@
 """A table in any format: for the terminal, markdown, LaTeX (booktabs), CSV, JSON, HTML.
 
 A Table knows what is best and what rose; each format says it in its own way. Every text may come from outside (model
-names, sample ids), so each format escapes all of them. A missing value is a dash, and null in JSON.
+names, sample ids), so each format escapes all of them. A missing value is a dash, nothing in CSV and null in JSON.
 """
 
 from __future__ import annotations
@@ -19,27 +19,32 @@ from typing import Any, Literal
 
 from tabulate import SEPARATING_LINE, tabulate
 
-from harness.console.tables import DASH
+from harness.console.tables import DASH, LENIENTLY
 from harness.console.text import printable
 
 
 @dataclass(frozen=True, slots=True)
 class TableCell:
-    """`text` for people, `value` for JSON; `mark` is its place in the column, `trend` its side of the base model."""
+    """`text` for people, `value` for JSON; `mark` is its place in the column, `trend` its side of the base model.
+    CSV has `exact`, or `value` where that is all there is, and the `interval` that the text has too."""
 
     text: str = DASH
     value: Any = None
     mark: Literal["", "best", "second"] = ""
     trend: Literal["", "up", "down"] = ""
+    exact: float | None = None
+    interval: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class TableColumn:
-    """`over` is a heading that neighbouring columns share; `left`: a column of texts."""
+    """`over` is a heading that neighbouring columns share; `left`: a column of texts; `ends`: its cells are intervals,
+    whose ends have these names in CSV."""
 
     heading: str
     over: str = ""
     left: bool = False
+    ends: tuple[str, str] | None = None
 
     @property
     def name(self) -> str:
@@ -235,17 +240,46 @@ def _html_text(said: str) -> str:
 
 
 def as_csv(grid: Table) -> str:
-    """Names and texts without marks. What a spreadsheet would take for a formula gets an apostrophe in front."""
+    """Texts without marks, and numbers whole; the ends of an interval are columns of their own, and so is what was
+    judged leniently; no value is an empty cell. What a spreadsheet would take for a formula gets an apostrophe."""
+    columns: list[list[str]] = []
+    for place, column in enumerate(grid.columns):
+        columns += _csv_columns(column, [row.cells[place] for row in grid.rows])
     file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow([_csv_text(column.name) for column in grid.columns])
-    writer.writerows([_csv_text(cell.text) for cell in row.cells] for row in grid.rows)
+    csv.writer(file, lineterminator="\n").writerows(zip(*columns, strict=True))
     return file.getvalue().rstrip("\n")
+
+
+def _csv_columns(column: TableColumn, cells: Sequence[TableCell]) -> list[list[str]]:
+    """What one column is in CSV, each with its heading first."""
+    name = _csv_text(column.name)
+    if column.left:
+        return [[name, *(_csv_text(cell.text) for cell in cells)]]
+    if column.ends:
+        return [[_csv_text(end), *(_csv_end(cell.value, i) for cell in cells)] for i, end in enumerate(column.ends)]
+    lenient = [cell.text.startswith(LENIENTLY) for cell in cells]
+    found = [[name, *("" if loose else _csv_value(cell) for cell, loose in zip(cells, lenient, strict=True))]]
+    if any(cell.interval for cell in cells):
+        ends = ("low", "high")
+        found += [[f"{name} {end}", *(_csv_end(cell.interval, i) for cell in cells)] for i, end in enumerate(ends)]
+    if any(lenient):
+        values = (_csv_value(cell) if loose else "" for cell, loose in zip(cells, lenient, strict=True))
+        found.append([f"{name} (lenient)", *values])
+    return found
+
+
+def _csv_value(cell: TableCell) -> str:
+    value = cell.value if cell.exact is None else cell.exact
+    return "" if value is None else _csv_text(str(value))
+
+
+def _csv_end(interval: Sequence[float] | None, end: int) -> str:
+    return "" if interval is None else str(interval[end])
 
 
 def _csv_text(said: str) -> str:
     said = _one_line(said)
-    formula = said[:1] in ("=", "+", "-", "@") and said != DASH and not re.fullmatch(r"[+-][0-9.]+", said)
+    formula = said[:1] in ("=", "+", "-", "@") and said != DASH and not re.fullmatch(r"[+-][0-9.]+(e[+-]\d+)?", said)
     return f"'{said}" if formula else said
 
 

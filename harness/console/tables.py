@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from tabulate import tabulate
 
@@ -16,6 +17,7 @@ from harness.runs.summary import PASS_METRIC, heeded_reasoning
 from harness.types import FAILED_OUTCOMES
 
 DASH = "-"
+LENIENTLY = "~"
 WIDTH = 118
 LEGEND_WIDTH = 112
 OWN_LEGEND = (
@@ -35,7 +37,18 @@ AVERAGES = (
 
 UNHEEDED_NOTE = "(!) beside a reasoning mode: the model did not do as it was asked; see the warning of its run."
 
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A figure of a table: as people read it, and as machines do; `interval` where the text has it too."""
+
+    text: str = DASH
+    value: float | None = None
+    interval: tuple[float, float] | None = None
+
+
 TableRows = list[dict[str, str]]
+FigureRows = list[dict[str, Shown]]
 Members = Mapping[str, Sequence[str]]
 """Group to its tasks, as a run's manifest has it."""
 
@@ -46,30 +59,45 @@ def format_number(value: float | None, digits: int = 3) -> str:
 
 def format_cell(metrics: Mapping[str, MetricJSON], metric: str) -> str:
     """One metric as text; the headline with its interval."""
+    return _shown(metrics, metric).text
+
+
+def _shown(metrics: Mapping[str, MetricJSON], metric: str) -> Shown:
     entry, row = metrics.get(metric), find_metric(metric)
     if entry is None and row.lenient in metrics:
-        return "~" + format_cell(metrics, row.lenient)
+        lenient = _shown(metrics, row.lenient)
+        return replace(lenient, text=LENIENTLY + lenient.text)
     if entry is None or entry["value"] is None:
-        return DASH
+        return Shown()
     if metric == HEADLINE:
-        return format_interval(entry)
-    return format_number(entry["value"], row.digits)
+        return _with_interval(entry)
+    return Shown(format_number(entry["value"], row.digits), entry["value"])
 
 
-def format_interval(entry: MetricJSON) -> str:
+def _with_interval(entry: MetricJSON) -> Shown:
     """A metric that has a value, with its interval where there is one."""
-    if entry["ci95"]:
-        low, high = entry["ci95"]
-        return f"{format_number(entry['value'])} [{format_number(low, 2)}, {format_number(high, 2)}]"
-    return format_number(entry["value"])
+    text = format_number(entry["value"])
+    if not entry["ci95"]:
+        return Shown(text, entry["value"])
+    low, high = entry["ci95"]
+    return Shown(f"{text} [{format_number(low, 2)}, {format_number(high, 2)}]", entry["value"], (low, high))
 
 
 def table_rows(summary: Summary, groups: Members, by_task: bool, mark: str = "") -> TableRows:
     """A row for every group of the run, and for every task where asked or in no group; `mark` follows the model."""
+    return [_texts(row) for row in figure_rows(summary, groups, by_task, mark)]
+
+
+def figure_rows(summary: Summary, groups: Members, by_task: bool, mark: str = "") -> FigureRows:
+    """The rows of `table_rows`, each figure also as a number."""
     return [row for _, row in _rows(summary, groups, by_task, mark)]
 
 
-def _rows(summary: Summary, groups: Members, by_task: bool, mark: str) -> list[tuple[str, dict[str, str]]]:
+def _texts(row: Mapping[str, Shown]) -> dict[str, str]:
+    return {heading: shown.text for heading, shown in row.items()}
+
+
+def _rows(summary: Summary, groups: Members, by_task: bool, mark: str) -> list[tuple[str, dict[str, Shown]]]:
     """The rows, each with its headline metric: rows of different ones have different columns."""
     entries = dict(summary["groups"])
     if by_task or not entries:
@@ -77,9 +105,9 @@ def _rows(summary: Summary, groups: Members, by_task: bool, mark: str) -> list[t
     else:
         grouped = {task for group in entries for task in groups.get(group, ())}
         entries |= {name: entry for name, entry in summary["tasks"].items() if name not in grouped}
-    shown = {"model": summary["model"] + mark, "reasoning": format_reasoning(summary)}
+    shown = {"model": Shown(summary["model"] + mark), "reasoning": Shown(format_reasoning(summary))}
     return [
-        (_headline(entry), {**shown, "tasks": name, **_values(entry), **_passes(entry)})
+        (_headline(entry), {**shown, "tasks": Shown(name), **_values(entry), **_passes(entry)})
         for name, entry in entries.items()
     ]
 
@@ -92,11 +120,11 @@ def _headline(entry: SummaryEntry) -> str:
     return str(entry.get("headline", HEADLINE))
 
 
-def _passes(entry: SummaryEntry) -> dict[str, str]:
+def _passes(entry: SummaryEntry) -> dict[str, Shown]:
     """pass@k and pass^k for the largest k there is, where samples were played more than once."""
     largest = max((int(found[2]) for name in entry["metrics"] if (found := PASS_METRIC.fullmatch(name))), default=0)
     names = (f"pass@{largest}", f"pass^{largest}") if largest else ()
-    return {name: format_cell(entry["metrics"], name) for name in names}
+    return {name: _shown(entry["metrics"], name) for name in names}
 
 
 def format_reasoning(summary: Summary) -> str:
@@ -172,27 +200,31 @@ def _floor_note(summaries: Sequence[Summary]) -> list[str]:
     return [f"Floor, what policy/silent reaches by the headline metric on all samples: {reached}."] if reached else []
 
 
-def _values(entry: SummaryEntry) -> dict[str, str]:
-    values = {row.heading: format_cell(entry["metrics"], row.name) for row in shown_in("table")}
+def _values(entry: SummaryEntry) -> dict[str, Shown]:
+    values = {row.heading: _shown(entry["metrics"], row.name) for row in shown_in("table")}
     if _headline(entry) != HEADLINE:
         values = _own_values(entry)
-    return {"n": str(entry["n"]), **values, "failed": str(count_failed(entry))}
+    return {"n": _count(entry["n"]), **values, "failed": _count(count_failed(entry))}
 
 
-def _own_values(entry: SummaryEntry) -> dict[str, str]:
+def _count(number: int) -> Shown:
+    return Shown(str(number), number)
+
+
+def _own_values(entry: SummaryEntry) -> dict[str, Shown]:
     """The columns of a benchmark with metrics of its own, as it orders them after the headline."""
     metrics, headline = entry["metrics"], _headline(entry)
     first = metrics.get(headline)
-    leading = {headline: DASH if first is None or first["value"] is None else format_interval(first)}
+    leading = {headline: Shown() if first is None or first["value"] is None else _with_interval(first)}
     if averages.is_average(headline):
-        return {**leading, averages.AVERAGE: format_cell(metrics, averages.AVERAGE)}
+        return {**leading, averages.AVERAGE: _shown(metrics, averages.AVERAGE)}
     others = [
         name for name in metrics if name != headline and not (find_metric(name).common or PASS_METRIC.fullmatch(name))
     ]
     return {
         **leading,
-        **{name.replace("_", " "): format_cell(metrics, name) for name in others},
-        **{row.heading: format_cell(metrics, row.name) for row in shown_in("table") if row.common},
+        **{name.replace("_", " "): _shown(metrics, name) for name in others},
+        **{row.heading: _shown(metrics, row.name) for row in shown_in("table") if row.common},
     }
 
 
@@ -200,7 +232,9 @@ def format_table(summaries: Sequence[Summary], groups: Sequence[Members], by_tas
     """A table of runs in one of tabulate's formats: a row a group (or task) and model. `groups`: each run's. Tasks
     with another headline metric have a table of their own below."""
     runs = zip(summaries, groups, verifier_marks(summaries), strict=True)
-    found = [headed for summary, members, mark in runs for headed in _rows(summary, members, by_task, mark)]
+    found = [
+        (head, _texts(row)) for summary, members, mark in runs for head, row in _rows(summary, members, by_task, mark)
+    ]
     blocks = dict.fromkeys(headline for headline, _ in found)
     return "\n\n".join(_block([row for head, row in found if head == block], style) for block in blocks)
 

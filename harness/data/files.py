@@ -21,7 +21,7 @@ PARQUET = ".parquet"
 SUFFIXES = (*OPENERS, PARQUET)
 """What is written."""
 JSON = ".json"
-READ_OPENERS = {**OPENERS, ".ndjson": open, ".ndjson.gz": gzip.open, JSON: open}
+READ_OPENERS: dict[str, Callable[..., Any]] = {**OPENERS, ".ndjson": open, ".ndjson.gz": gzip.open, JSON: open}
 READ_SUFFIXES = (*READ_OPENERS, PARQUET)
 LONGEST_ROW = 64 * 1024 * 1024
 """Bytes; a longer line is no environment."""
@@ -46,8 +46,8 @@ def read_rows(path: Path) -> Generator[Any, None, None]:
     if file_suffix(path) == PARQUET:
         yield from _read_parquet(path)
         return
-    if file_suffix(path) == JSON and (rows := _whole_json(path)) is not None:
-        yield from rows
+    if file_suffix(path) == JSON and (listed := _whole_json(path)) is not None:
+        yield from listed
         return
     try:
         with READ_OPENERS[file_suffix(path) or ".jsonl"](path, "rb") as lines:

@@ -71,7 +71,7 @@ class MetricChange:
 
 def format_p(p: float) -> str:
     """A p for people."""
-    return "<.001" if p < 0.001 else f"{p:.3f}"
+    return "<0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def select_scopes(base: Run, run: Run, by_task: bool) -> dict[str, list[str]]:

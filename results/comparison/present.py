@@ -37,6 +37,7 @@ from results.render import (
 )
 from results.runs import Run, read_runs
 
+INTERVAL = "95 % interval"
 LEGEND = (
     "A, B: means over the n pairs that have the metric in both runs, of groups as in tables; 95 %: clustered.",
     "p: paired permutation test, seeded; Holm: adjusted over the metrics of one block; -: no value.",
@@ -132,11 +133,12 @@ def _grid(base: Run, compared: Sequence[ComparedRun], options: ComparisonOptions
     several = len(compared) > 1
     after = "run" if several else "B"
     columns = [TableColumn(name, left=True) for name in (*(["run"] if several else []), "tasks", "metric")]
-    shown = ("A", "mean" if several else "B", f"{after} - A", "95 % interval", "p", "p (Holm)", "detectable", "n")
-    columns += [TableColumn(name) for name in shown]
+    shown = ("A", "mean" if several else "B", f"{after} - A", INTERVAL, "p", "p (Holm)", "detectable", "n")
+    columns += [TableColumn(name, ends=("low", "high") if name == INTERVAL else None) for name in shown]
     rows: list[TableRow] = []
+    digits = max((find_metric(change.metric).digits for one in compared for change in one.changes), default=3)
     for index, one in enumerate(compared, start=1):
-        rows += _rows(one, [_letter(index)] if several else [], len(rows))
+        rows += _rows(one, [_letter(index)] if several else [], len(rows), f".{digits}f")
     notes = [f"{_letter(index)}: {_named(one)}" for index, one in enumerate([base, *(one.run for one in compared)])]
     for index, one in enumerate(compared, start=1):
         notes += [] if options.brief else _told(one, _letter(index), options.listed)
@@ -152,12 +154,11 @@ def _failed(run: Run) -> str:
     return failed_mark(run.summary["tasks"].values())
 
 
-def _rows(one: ComparedRun, first: Sequence[str], start: int) -> list[TableRow]:
+def _rows(one: ComparedRun, first: Sequence[str], start: int, digits: str) -> list[TableRow]:
     rows, block, scope = [], start, None
     for change in one.changes:
         if change.scope != scope:
             block, scope = block + 1, change.scope
-        digits = f".{find_metric(change.metric).digits}f"
         interval = change.difference.ci95
         between = TableCell() if interval is None else TableCell(_between(interval, digits), list(interval))
         cells = [*map(text_cell, (*first, change.scope, change.metric)), number_cell(change.before, digits)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from harness.console.tables import DASH, format_legend, format_reasoning, table_rows, verifier_marks
+from harness.console.tables import Shown, figure_rows, format_legend, format_reasoning, table_rows, verifier_marks
 from results.render import Table, TableCell, TableColumn, TableRow, dump_json
 from results.runs import Run
 
@@ -12,22 +12,28 @@ TEXTS = ("model", "reasoning", "tasks")
 
 
 def default_table(runs: Sequence[Run], by_task: bool) -> Table:
-    """The cells of harness.console.tables.table_rows."""
+    """The cells of harness.console.tables.figure_rows."""
     marks = verifier_marks([run.summary for run in runs])
     found = [
-        row for run, mark in zip(runs, marks, strict=True) for row in table_rows(run.summary, run.groups, by_task, mark)
+        row
+        for run, mark in zip(runs, marks, strict=True)
+        for row in figure_rows(run.summary, run.groups, by_task, mark)
     ]
-    plain = all(row["reasoning"] == "default" for row in found)
+    plain = all(row["reasoning"].text == "default" for row in found)
     headings = [
         name for name in dict.fromkeys(name for row in found for name in row) if not (plain and name == "reasoning")
     ]
-    place = {row["tasks"]: index for index, row in reversed(list(enumerate(found)))}
-    found.sort(key=lambda row: place[row["tasks"]])
+    place = {row["tasks"].text: index for index, row in reversed(list(enumerate(found)))}
+    found.sort(key=lambda row: place[row["tasks"].text])
     return Table(
         [TableColumn(name, left=name in TEXTS) for name in headings],
-        [TableRow([TableCell(row.get(name, DASH)) for name in headings]) for row in found],
+        [TableRow([_cell(row.get(name, Shown()), name in TEXTS) for name in headings]) for row in found],
         [format_legend([run.summary for run in runs]).replace("\n", " ")],
     )
+
+
+def _cell(shown: Shown, text: bool) -> TableCell:
+    return TableCell(shown.text, shown.text if text else shown.value, interval=shown.interval)
 
 
 def default_json(runs: Sequence[Run], by_task: bool) -> str:

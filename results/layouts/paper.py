@@ -11,6 +11,7 @@ import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib.resources import files
+from itertools import groupby
 from pathlib import Path
 from typing import Any, Literal
 
@@ -202,12 +203,11 @@ def _distinct(lines: Sequence[Line]) -> list[Line]:
 
 
 def _blocks(lines: Sequence[Line], bases: Sequence[str]) -> list[Block]:
-    """Without bases every model is a block. With them a base begins a block, and a row belongs to the last base before
-    it in its own reasoning mode; rows that have none follow in a block of their own."""
+    """Without bases runs of one model beside each other are a block. With them a base begins a block, and a row belongs
+    to the last base before it in its own reasoning mode; rows that have none follow in a block of their own."""
     marked = _marked(lines, bases)
     if not bases:
-        models = dict.fromkeys(line.model for line in lines)
-        return [Block([line for line in lines if line.model == model], based=False) for model in models]
+        return [Block(list(some), based=False) for _, some in groupby(lines, key=lambda line: line.model)]
     blocks: list[list[Line]] = []
     current: dict[str, list[Line]] = {}
     alone: list[Line] = []
@@ -261,7 +261,9 @@ def _cells(line: Line, base: Line, ranks: Sequence[Sequence[str]]) -> list[Table
         mark: Literal["", "best", "second"] = ""
         if sound is not None and shown in rank:
             mark = "best" if shown == rank[0] else "second"
-        cells.append(TableCell() if shown is None else TableCell(shown, float(shown), mark, _trend(value, before)))
+        cells.append(
+            TableCell() if shown is None else TableCell(shown, float(shown), mark, _trend(value, before), value)
+        )
     return cells
 
 

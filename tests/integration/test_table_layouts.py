@@ -29,11 +29,24 @@ def test_the_default_layout_has_its_rows_in_every_format(tmp_path):
     said = {
         form: printed(run, "--format", form).stdout for form in ("simple", "markdown", "latex", "csv", "html", "json")
     }
-    assert all("0.400" in said[form] for form in ("simple", "markdown", "latex", "csv", "html"))
+    assert all("0.400" in said[form] for form in ("simple", "markdown", "latex", "html")) and ",0.4,0.3" in said["csv"]
     assert "a\\|b\\<i\\>" in said["markdown"] and "a|b&lt;i&gt;" in said["html"]
     (row,) = json.loads(said["json"])
     assert (row["tasks"], row["n"], row["metrics"]["solve_f1"]["value"]) == ("micro", 8, pytest.approx(0.4))
     assert len(json.loads(printed(run, "--by-task", "--format", "json").stdout)) == 5
+
+
+@pytest.mark.parametrize("layout", ["default", "paper"])
+def test_runs_stand_in_the_order_in_which_they_are_named(tmp_path, layout):
+    named = [("b", "off"), ("a", "off"), ("b", "on"), ("a", "on")]
+    runs = [
+        write_run(tmp_path / f"{at}", solved("paper", FLAT), model=model, reasoning=mode, groups=group("paper"))
+        for at, (model, mode) in enumerate(named)
+    ]
+    for form in ("simple", "markdown", "csv"):
+        said = printed(*runs, "--layout", layout, "--format", form).stdout
+        modes = re.findall(r"^\W*([ab])\b.{0,12}?\b(off|on)\b", said, re.MULTILINE)
+        assert modes == named, said
 
 
 def test_scenarios_stand_side_by_side_and_one_that_was_not_played_is_a_dash(tmp_path):

@@ -169,8 +169,8 @@ def test_versions_are_never_paired_and_never_one_row(bundle, command, play):
     assert len(set(shown)) == len(shown) == 10
     layout = command("table", old, new, "--layout", "scenario", "--format", "csv")[1]
     assert [line.split(",")[1:3] for line in layout.splitlines() if "oracle" in line] == [
-        ["ftrl_*@1", "1.000"],
-        ["ftrl_*", "1.000"],
+        ["ftrl_*@1", "1.0"],
+        ["ftrl_*", "1.0"],
     ]
     alone, both = (command("table", *runs, "--layout", "paper")[1] for runs in ((old,), (old, new)))
     assert "Solve columns: ftrl_*@1 environments" in alone and "Solve columns: ftrl_* environments" in both

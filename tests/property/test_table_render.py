@@ -80,7 +80,7 @@ def test_latex_holds_no_command_of_theirs(names, note):
 @given(st.lists(texts, max_size=4))
 def test_csv_is_read_back_and_is_no_formula(names):
     rows = list(csv.reader(io.StringIO(TABLE_FORMATS["csv"](grid(names)))))[1:]
-    assert [row[1] for row in rows] == ["0.500"] * len(names)
+    assert [row[1] for row in rows] == ["0.5"] * len(names)
     for row, name in zip(rows, names, strict=True):
         assert row[0].removeprefix("'") == shown(name).removeprefix("'")
         assert row[0][:1] not in ("=", "+", "-", "@") or re.fullmatch(r"-|[+-][0-9.]+", row[0])
@@ -105,7 +105,7 @@ def test_a_terminal_gets_no_control_characters(names, note):
     assert "\x1b" not in TABLE_FORMATS["simple"](grid(names, [note]))
 
 
-@pytest.mark.parametrize("form", sorted(set(TABLE_FORMATS) - {"json"}))
+@pytest.mark.parametrize("form", sorted(set(TABLE_FORMATS) - {"json", "csv"}))
 def test_a_missing_value_is_a_dash_and_never_zero(form):
     missing = Table(
         [TableColumn("model", left=True), TableColumn("value")], [TableRow([text_cell("m"), number_cell(None)])]
@@ -116,6 +116,27 @@ def test_a_missing_value_is_a_dash_and_never_zero(form):
     assert json.loads(TABLE_FORMATS["json"](missing))["rows"][0]["values"]["value"] is None
 
 
+@given(
+    st.lists(
+        st.tuples(st.floats(-1, 1), st.none() | st.tuples(st.floats(-1, 1), st.floats(-1, 1))) | st.none(), min_size=1
+    )
+)
+def test_csv_has_numbers_whole_and_intervals_in_columns(figures):
+    cells = [TableCell() if f is None else TableCell(f"{f[0]:.3f} [..]", f[0], interval=f[1]) for f in figures]
+    table = Table([TableColumn("m", left=True), TableColumn("F1")], [TableRow([text_cell("x"), c]) for c in cells])
+    for row, figure in zip(csv.DictReader(io.StringIO(TABLE_FORMATS["csv"](table))), figures, strict=True):
+        value, interval = figure or (None, None)
+        assert row["F1"] == ("" if value is None else str(value))
+        ends = ("", "") if interval is None else tuple(map(str, interval))
+        assert (row.get("F1 low", ""), row.get("F1 high", "")) == ends
+
+
+def test_csv_keeps_what_was_judged_leniently_apart():
+    cells = [TableCell("0.250", 0.25), TableCell("~0.500", 0.5), TableCell()]
+    said = TABLE_FORMATS["csv"](Table([TableColumn("answer")], [TableRow([cell]) for cell in cells]))
+    assert said.split("\n") == ["answer,answer (lenient)", "0.25,", ",0.5", ","]
+
+
 @pytest.mark.parametrize(
     ("form", "best", "second"),
     [
@@ -123,7 +144,7 @@ def test_a_missing_value_is_a_dash_and_never_zero(form):
         ("markdown", "**2.00**↑", "<u>1.00</u>"),
         ("latex", r"\textbf{2.00}\rlap{$\uparrow$}", r"\underline{1.00}"),
         ("html", "<strong>2.00</strong>↑", "<u>1.00</u>"),
-        ("csv", "\n2.00\n", "\n1.00"),
+        ("csv", "\n2.0\n", "\n1.0"),
     ],
 )
 def test_each_format_has_its_marks(form, best, second):
