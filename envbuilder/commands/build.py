@@ -77,7 +77,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--concurrency", type=at_least(1), default=8, metavar="N", help="environments a model works on at once (8)")
     add("--base-url", metavar="URL", help="an OpenAI-compatible endpoint (also OPENAI_BASE_URL)")
     add("--model-arg", nargs="+", action="extend", default=[], metavar="K=V", help="options of the model's backend")
-    add("--quiet", action="store_true", help="no progress bar")
+    add("--quiet", action="store_true", help="no progress bar, and no lines in a log")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -52,7 +52,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="share of environments that a check may find something in (default 0 for fatal checks, else 1)",
     )
     add("--json", action="store_true", help="print everything as JSON")
-    add("--quiet", action="store_true", help="no progress bar")
+    add("--quiet", action="store_true", help="no progress bar, and no lines in a log")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -72,13 +72,18 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--sandbox", choices=["jail", "weak"], default="jail", help="weak: run tools even where isolation is missing")
     add("--out", type=Path, metavar="DIR", help="run directory (default results/runs/TIME-MODEL)")
     add("--resume", action="store_true", help="go on with the run in --out")
-    add("--max-cost", type=parse_positive, metavar="USD", help="begin no episode once this much is spent")
+    add(
+        "--max-cost",
+        type=parse_positive,
+        metavar="USD",
+        help="end the run before it costs more than this, by at most 5 %%",
+    )
     add("--max-tokens-total", type=at_least(1), metavar="N", help="begin no episode once so many tokens are used")
     add("--prices", type=Path, metavar="FILE", help="what tokens cost, as TOML (default ~/.config/harness/prices.toml)")
     add("--dry-run", action="store_true", help="estimate requests, tokens and cost; send nothing")
     add("--base-url", metavar="URL", help="the endpoint's base URL (also OPENAI_BASE_URL, ANTHROPIC_BASE_URL)")
     add("--model-arg", nargs="+", action="extend", default=[], metavar="K=V", help="options of the model's backend")
-    add("--quiet", action="store_true", help="no progress bar")
+    add("--quiet", action="store_true", help="no progress bar, and no lines in a log")
     _add_user_options(parser.add_argument_group("simulated user", "the other side of a conversation, as in taubench_*"))
 
 

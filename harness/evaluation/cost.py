@@ -19,6 +19,8 @@ CHARACTERS_A_TOKEN = 4
 CALL_TOKENS = 40
 OUTPUT_TOKENS = 60
 """What one call and one tool output add to the conversation, in tokens: typical of the bundled tasks."""
+REASONING_TOKENS = 1000
+"""A turn's, by which reasoning is priced where no budget is set: a unit, not an estimate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,38 @@ def _prompt_tokens(sample: Sample) -> int:
     return characters // CHARACTERS_A_TOKEN
 
 
+def _reasoning(found: RunCost, mode: Reasoning, price: Price | None) -> list[str]:
+    """What reasoning would add to a run in this mode: how much a model thinks is not known, but what it costs is."""
+    if mode.mode != "on":
+        return []
+    tokens = mode.budget or REASONING_TOKENS
+    usage = Usage(output_tokens=tokens * found.requests)
+    cost = f", ${price.cost_of(usage):.2f}" if price else ""
+    how = "at most, by the budget of" if mode.budget else "for every"
+    return [f"  and reasoning, {how} {tokens:,} tokens a turn: {usage.output_tokens:,} tokens out{cost}"]
+
+
+def _total(found: RunCost, runs: Sequence[tuple[Model, Sequence[Reasoning]]], prices: Mapping[str, Price]) -> list[str]:
+    """All runs together, where there are several."""
+    played = [(prices.get(model.name), mode) for model, modes in runs for mode in modes]
+    if len(played) < 2:
+        return []
+    count, usage = len(played), found.usage
+    priced = [price for price, _ in played if price]
+    cost = f", ${sum(price.cost_of(usage) for price in priced):.2f}" if priced else ""
+    lines = [
+        f"In all, {count} runs: {count * found.episodes} episodes; about {count * found.requests} requests, "
+        f"{count * usage.input_tokens:,} tokens in, {count * usage.output_tokens:,} out{cost}"
+    ]
+    thinking = [(price, mode.budget or REASONING_TOKENS) for price, mode in played if mode.mode == "on"]
+    if thinking:
+        out = [(price, Usage(output_tokens=tokens * found.requests)) for price, tokens in thinking]
+        dollars = sum(price.cost_of(tokens) for price, tokens in out if price)
+        cost = f", ${dollars:.2f}" if any(price for price, _ in out) else ""
+        lines.append(f"  and reasoning, as above: {sum(tokens.output_tokens for _, tokens in out):,} tokens out{cost}")
+    return lines
+
+
 def format_estimates(plan: Plan, runs: Sequence[tuple[Model, Sequence[Reasoning]]], prices: Mapping[str, Price]) -> str:
     """The estimate as text, a line a run: models, each with its reasoning modes."""
     found = estimate_run(plan)
@@ -66,12 +100,14 @@ def format_estimates(plan: Plan, runs: Sequence[tuple[Model, Sequence[Reasoning]
     for model, modes in runs:
         price = prices.get(model.name)
         cost = f", ${price.cost_of(found.usage):.2f}" if price else ""
-        lines += [
-            f"{model.name}{'' if mode.label == 'default' else f' ({mode.label})'}: {found.episodes} episodes of "
-            f"{', '.join(plan.samples)}; about {found.requests} requests (at most {found.most_requests}), "
-            f"{found.usage.input_tokens:,} tokens in, {found.usage.output_tokens:,} out{cost}"
-            for mode in modes
-        ]
+        for mode in modes:
+            lines.append(
+                f"{model.name}{'' if mode.label == 'default' else f' ({mode.label})'}: {found.episodes} episodes of "
+                f"{', '.join(plan.samples)}; about {found.requests} requests (at most {found.most_requests}), "
+                f"{found.usage.input_tokens:,} tokens in, {found.usage.output_tokens:,} out{cost}"
+            )
+            lines += _reasoning(found, mode, price)
+    lines += _total(found, runs, prices)
     unpriced = [public_name(model.name) for model, _ in runs if model.name not in prices and not is_free(model.name)]
     lines.append(
         "An estimate for one call a turn and each sub-answer once, without reasoning; nothing was sent"

@@ -15,9 +15,11 @@ from harness.batching import BatchModel, Lockstep, play_all
 from harness.data import jsonio
 from harness.data.schema import Identity, Record, Summary
 from harness.errors import HarnessError
+from harness.evaluation.cost import estimate_run
 from harness.evaluation.first_reply import FirstReply
 from harness.evaluation.manifest import make_manifest
 from harness.evaluation.plan import Plan, Player
+from harness.evaluation.spending import SpendingGate
 from harness.models import is_free
 from harness.redaction import Redactor
 from harness.rollout import Episode, play_episode_async
@@ -76,9 +78,11 @@ def play_run(
         if player.price is not None and run.manifest.get("price") != manifest["price"]:
             run.update_manifest(price=manifest["price"])  # what is known now, also of the episodes before
         found: dict[str, EpisodeResult] = {}
+        spent: list[float] = []
         for attempt in run.stream_attempts():  # what failed and is played again was paid for too
             player.budget.add(attempt.usage, player.price)
             player.budget.add(attempt.user_usage or Usage(), player.user_price)
+            spent.append(_cost(player, attempt.usage, attempt.user_usage or Usage()))
             found[attempt.key] = attempt
         accepted = any(result.scores.get("turns") for result in found.values() if not _played_again(result))
         if pending := _find_pending(plan, run, found, watch):
@@ -89,7 +93,7 @@ def play_run(
                     found[record["key"]] = result_of(record, appender.append(record))
                     watch(record)
 
-                asyncio.run(_play_pending(pending, player, keep, accepted))
+                asyncio.run(_play_pending(pending, player, keep, accepted, _spending_gate(plan, player, spent)))
         results = counted_results(found.values())
         played = PlayedRun(run, results, summarise_results(run.manifest, results))
         if played.is_complete:
@@ -111,6 +115,21 @@ def _find_pending(
             else:
                 watch(read(result))
     return pending
+
+
+def _spending_gate(plan: Plan, player: Player, spent: Sequence[float]) -> SpendingGate | None:
+    """What holds episodes back before --max-cost; None where there is no such limit, and of a local network, whose
+    batches cannot wait for an episode. `spent`: what episodes played before have cost."""
+    if player.budget.max_cost is None or player.price is None or isinstance(player.model, BatchModel):
+        return None
+    guess = player.price.cost_of(estimate_run(plan).usage) / max(1, plan.episodes)
+    return SpendingGate(player.budget, guess, spent)
+
+
+def _cost(player: Player, usage: Usage, user_usage: Usage) -> float:
+    """What an episode cost, in US dollars, its simulated user included."""
+    sides = ((usage, player.price), (user_usage, player.user_price))
+    return sum(price.cost_of(used) for used, price in sides if price is not None)
 
 
 def _played_again(result: EpisodeResult) -> bool:
@@ -140,6 +159,7 @@ async def _play_pending(
     player: Player,
     keep: Callable[[Record], None],
     accepted: bool,
+    gate: SpendingGate | None,
 ) -> None:
     """Plays episodes until there are none left, or the budget is spent; each is given to `keep` when it ends.
     `accepted`: the model's endpoint has replied before; until it has, failures are held back."""
@@ -149,6 +169,13 @@ async def _play_pending(
     held: list[Record] = []
 
     async def play(item: tuple[Task, Sample, RunKey], model: Model) -> None:
+        if gate is None:
+            await play_one(item, model)
+        elif await gate.begin():
+            record = await play_one(item, model)
+            await gate.end(_cost(player, Usage(**record["usage"]), Usage(**record.get("user_usage", {}))))
+
+    async def play_one(item: tuple[Task, Sample, RunKey], model: Model) -> Record:
         task, sample, key = item
         trajectory = await _play(task, sample, key, shared, model)
         record = _redacted(to_record(key, trajectory, score_trajectory(task, sample, trajectory)), player.redact)
@@ -162,6 +189,7 @@ async def _play_pending(
             for one in (*held, record):
                 keep(one)
             held.clear()
+        return record
 
     affordable = takewhile(lambda _: not player.budget.limit_reached, pending)
     users = [shared.user] if shared.user is player.user else [shared.user, player.user]

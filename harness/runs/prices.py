@@ -91,6 +91,7 @@ def _number(value: Any, where: str) -> float:
 class Budget:
     """What a command may use up, and what it has: tokens in and out, US dollars. Past a limit no new episode begins;
     those being played end. An endpoint that counts no tokens leaves nothing to hold a limit against: it ends the run.
+    `held_back`: what one more episode would cost, where that is too much (harness.evaluation.spending).
     """
 
     max_tokens: int | None = None
@@ -98,12 +99,17 @@ class Budget:
     tokens: int = 0
     cost: float = 0.0
     uncounted: bool = False
+    held_back: float | None = None
 
     def add(self, usage: Usage, price: Price | None, replies: int = 0) -> None:
         """`replies`: how many there were whose tokens should have been counted; none of a model that has no tokens."""
         self.uncounted |= bool(replies and usage.requests and not usage.input_tokens + usage.output_tokens)
         self.tokens += usage.input_tokens + usage.output_tokens
         self.cost += price.cost_of(usage) if price else 0.0
+
+    def hold_back(self, episode: float) -> None:
+        """Ends the command before the limit, which an episode of this cost would pass."""
+        self.held_back = episode
 
     @property
     def limit_reached(self) -> str | None:
@@ -114,4 +120,7 @@ class Budget:
             return f"--max-tokens-total {self.max_tokens} is reached: {self.tokens} tokens"
         if self.max_cost is not None and self.cost >= self.max_cost:
             return f"--max-cost {self.max_cost:g} is reached: ${self.cost:.4f}"
+        if self.held_back is not None:
+            one_more = f"and one more episode costs about ${self.held_back:.4f}"
+            return f"--max-cost {self.max_cost:g} is reached: ${self.cost:.4f}, {one_more}"
         return None

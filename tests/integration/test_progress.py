@@ -1,11 +1,20 @@
-"""The progress bar: on a terminal it shows score, failures and time left; elsewhere nothing."""
+"""Progress: on a terminal a bar shows score, failures and time left; elsewhere a line says so every half minute."""
 
 import os
 import pty
 import subprocess
 import termios
+import threading
+import time
+from collections import Counter
+from types import SimpleNamespace
 
+import pytest
 from commands import command, environment, harness
+
+from envbuilder import pipeline
+from harness import cli
+from harness.console import progress
 
 
 def on_a_terminal(tmp_path, *words):
@@ -43,6 +52,76 @@ def test_quiet_is_quiet(tmp_path):
     assert on_a_terminal(tmp_path, "--quiet") == ""
 
 
-def test_a_pipe_sees_nothing(tmp_path):
+def test_a_pipe_sees_nothing_of_what_is_over_soon(tmp_path):
     done = harness("eval", "--model", "policy/silent", "--tasks", "demo_*", "--out", tmp_path / "r")
     assert done.stderr == ""
+
+
+def lines_of(stage, steps):
+    """The line of a log after each of the (seconds, done, note)."""
+    now = 0.0
+    seen = progress.StageProgress(*stage, lambda: now)
+    for seconds, done, note in steps:
+        now += seconds
+        seen.advance(done, note)
+        yield seen.line()
+
+
+def test_a_line_says_rate_failures_and_time_left():
+    *_, first, last = lines_of(("m", 240, "episode"), [(10, 30, "failed 1"), (20, 30, "failed 2")])
+    assert first == "m: 30 of 240 episodes, 3.0/s, failed 1, 01:10 left"
+    assert last == "m: 60 of 240 episodes, 2.0/s, failed 2, 01:30 left"
+
+
+def test_slow_steps_are_told_by_the_minute_and_the_end_has_no_time_left():
+    assert list(lines_of(("train", 2, "it"), [(60, 1, ""), (60, 1, "")])) == [
+        "train: 1 of 2, 1.0/min, 01:00 left",
+        "train: 2 of 2, 1.0/min",
+    ]
+
+
+def test_what_was_there_before_says_nothing_of_the_rate():
+    kept = [(5, 1, ""), *[(0.0001, 1, "")] * 99]
+    *_, last = lines_of(("m", 200, "episode"), [*kept, (50, 25, "")])
+    assert last == "m: 125 of 200 episodes, 30.0/min, 02:30 left"
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+def test_a_log_gets_a_line_also_where_nothing_moves(monkeypatch, capsys, quiet):
+    monkeypatch.setattr(progress, "EVERY", 0.02)
+    with progress.ProgressBar("episode", quiet) as bar:
+        bar.begin("m", 10)
+        bar.advance(4, "failed 1")
+        time.sleep(0.1)
+        bar.watch("next, 0.5", 1, 3)
+        time.sleep(0.1)
+    said = capsys.readouterr().err.splitlines()
+    assert bool(said) is not quiet
+    if not quiet:
+        assert said[0].startswith("m: 4 of 10 episodes") and said[-1].startswith("next: 1 of 3 episodes")
+        assert "0.5" in said[-1] and len(said) >= 4
+    assert not [thread for thread in threading.enumerate() if thread.name == "progress"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("eval", "--model", "policy/silent", "--tasks", "demo_single_hop", "--limit", "1", "--out"),
+        ("validate", "demo_single_hop", "--limit", "1", "--no-floors"),
+    ],
+)
+def test_long_commands_write_lines(monkeypatch, capsys, tmp_path, words):
+    monkeypatch.setattr(progress, "EVERY", 0.01)
+    assert cli.main([*words, *([str(tmp_path / "run")] if words[-1] == "--out" else [])]) == 0
+    assert " of 1 " in capsys.readouterr().err
+
+
+def test_a_build_writes_lines_with_what_was_refused(monkeypatch, capsys, tmp_path):
+    def slowly(plan, out, watch, **_):
+        watch(Counter(duplicate=2))
+        time.sleep(0.1)
+
+    monkeypatch.setattr(progress, "EVERY", 0.02)
+    monkeypatch.setattr(pipeline, "build_file", slowly)
+    pipeline.build_file_in_sight(SimpleNamespace(n=3), tmp_path, workers=1, keep_stages=None, quiet=False)
+    assert "build: 1 of 3 environments" in (said := capsys.readouterr().err) and "refused 2" in said

@@ -183,8 +183,8 @@ def test_dollars_that_run_out_end_the_command_before_the_next_run(plan, tmp_path
     assert session.run() == 1
     assert not (out / "on").exists()
     said = capsys.readouterr()
-    assert "$0.0200" in said.out
-    assert "--max-cost 0.015 is reached" in said.err
+    assert "$0.0100" in said.out
+    assert "--max-cost 0.015 is reached: $0.0100, and one more episode costs about $0.0100" in said.err
 
 
 def test_epochs_give_pass_at_k_in_summary_and_table(plan, tmp_path, capsys):

@@ -43,7 +43,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_data_option(parser)
     add("--set", nargs="+", action="extend", default=[], metavar="K=V", help="single values of the recipe")
     add("--resume", action="store_true", help="go on with an interrupted run in DIR")
-    add("--quiet", action="store_true", help="no progress bar")
+    add("--quiet", action="store_true", help="no progress bar, and no lines in a log")
 
 
 def run(args: argparse.Namespace) -> int:
