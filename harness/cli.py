@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import io
 import os
 import re
 import sys
@@ -25,6 +26,7 @@ EPILOG = (
     """`harness COMMAND --help` explains a command. A first look: `harness eval --model 'policy/*' --tasks 'demo_*'`."""
 )
 
+UTF8 = "Set PYTHONUTF8=1, or LC_ALL=C.UTF-8."
 OPTION = re.compile("--?[A-Za-z]")
 
 
@@ -53,6 +55,7 @@ class Parser(argparse.ArgumentParser):
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit status; errors for the person are printed as one sentence."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    _print_anything()
     try:
         parser, command = _parser(arguments)
         args = parser.parse_args(arguments)
@@ -60,6 +63,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     except HarnessError as error:
         print(printable(f"harness {arguments[0]}: {error}"), file=sys.stderr)
         return 1 if isinstance(error, NothingAccepted) else 2
+    except UnicodeEncodeError as error:
+        if _is_utf8(sys.getfilesystemencoding()):
+            raise
+        name = error.object[error.start : error.end]
+        print(
+            printable(f"harness {arguments[0]}: {name!a} cannot be part of a path in this locale. {UTF8}"),
+            file=sys.stderr,
+        )
+        return 2
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
@@ -69,6 +81,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         where = f": {error.filename}" if error.filename else ""
         print(printable(f"harness {arguments[0]}: {error.strerror or error}{where}."), file=sys.stderr)
         return 2
+
+
+def _print_anything() -> None:
+    """Where the terminal's encoding lacks a character (LC_ALL=C, PYTHONIOENCODING=ascii), an escape stands for it."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and not _is_utf8(stream.encoding):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _is_utf8(encoding: str) -> bool:
+    return encoding.lower().replace("-", "") == "utf8"
 
 
 def _top_help(parser: Parser) -> int:

@@ -9,7 +9,7 @@ import asyncio
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from envbuilder.audit.corpus import CorpusAudit, look_at
@@ -32,6 +32,7 @@ from harness.data import jsonio
 from harness.data.files import file_stem, write_rows
 from harness.data.records import sample_from_record
 from harness.errors import UsageError
+from harness.evaluation.descriptors import fit_concurrency
 from harness.models import ModelOptions, expand_names, load_model
 from harness.redaction import Redactor
 from harness.sandbox import Sandbox
@@ -77,6 +78,7 @@ def build_file_with_model(
     plan: BuildPlan, work: ModelBuildOptions, out: Path, keep_stages: Path | None, quiet: bool
 ) -> BuildReport:
     """Builds `plan` into `out`, with a progress bar, and says what was refused, by the generator and by the audit."""
+    work = replace(work, concurrency=fit_concurrency(work.concurrency))
     model = work.load_model(plan.seed)
     folder = keep_stages or out.with_name(f".{out.name}.stages")
     with ProgressBar("environment", quiet) as progress, Sandbox() as sandbox:

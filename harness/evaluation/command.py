@@ -27,6 +27,7 @@ from harness.models import is_free
 from harness.redaction import Redactor
 from harness.runs.averages import compare_results
 from harness.runs.directory import RunDirectory
+from harness.runs.names import directory_name
 from harness.runs.prices import Budget, Price
 from harness.runs.results import EpisodeResult
 from harness.runs.summary import heeded_reasoning
@@ -89,11 +90,16 @@ class Evaluation:
                 self.user_price,
                 self.max_wait,
             )
-            folder = self.out / model.name.replace("/", "-") if several else self.out
+            folder = self._folder_of(model) if several else self.out
             reasonings = reasoning_modes_of(model, self.reasonings, several)
             for reasoning in reasonings:
                 label = Path(reasoning.label.replace(":", "-")) if len(reasonings) > 1 else Path()
                 yield _PlannedRun(player, replace(self.plan, reasoning=reasoning), folder / label)
+
+    def _folder_of(self, model: Model) -> Path:
+        """A model's directory among several; one that an earlier version began keeps the name that it has."""
+        earlier = self.out / model.name.replace("/", "-")
+        return earlier if self.resume and earlier.exists() else self.out / directory_name(model.name)
 
     def _check(self, runs: Sequence[_PlannedRun]) -> None:
         """Refuses before the first run what would be refused before the last."""

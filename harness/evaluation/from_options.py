@@ -18,10 +18,12 @@ from harness.console.text import printable
 from harness.errors import UsageError
 from harness.evaluation import cost
 from harness.evaluation.command import Evaluation, reasoning_modes_of
+from harness.evaluation.descriptors import fit_concurrency
 from harness.evaluation.plan import Plan, plan_tasks, sources_of
 from harness.models import ModelOptions, expand_names, is_free, is_policy, load_models
 from harness.redaction import Redactor
 from harness.registry import select_tasks
+from harness.runs.names import directory_name
 from harness.runs.prices import Budget, price_of
 from harness.sandbox import SandboxConfig
 from harness.types import Limits, Model, Sampling, SimulatedUser
@@ -51,6 +53,7 @@ def play_plan(args: argparse.Namespace, plan: Plan) -> int:
     if args.base_url is not None and not args.base_url.strip():
         raise UsageError("--base-url is empty: give the endpoint's URL, or leave the option out.")
     names = expand_names(args.model)
+    args.concurrency = fit_concurrency(args.concurrency)
     redact = Redactor()
     models = load_models(names, ModelOptions(args.model_arg, args.base_url, args.concurrency, args.seed, redact=redact))
     models = _able(models, plan, named={pattern for pattern in args.model if "*" not in pattern})
@@ -88,7 +91,7 @@ def play_plan(args: argparse.Namespace, plan: Plan) -> int:
 
 def _default_out(models: Sequence[Model]) -> Path:
     time = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-    label = models[0].name.replace("/", "-") if len(models) == 1 else f"{len(models)}-models"
+    label = directory_name(models[0].name) if len(models) == 1 else f"{len(models)}-models"
     path = Path("results") / "runs" / f"{time}-{label}"
     again = (path.with_name(f"{path.name}-{number}") for number in count(2))
     return path if not path.exists() else next(other for other in again if not other.exists())

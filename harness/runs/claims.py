@@ -6,6 +6,7 @@ builds by a model and trainings each say so in their own words.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,6 +16,8 @@ from typing import IO, TypeVar
 from harness.errors import UsageError
 
 LOCK_FILE = ".lock"
+HELD = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES)
+"""What a lock that another process has gives; anything else says that there are no locks to be had."""
 T = TypeVar("T")
 
 
@@ -52,8 +55,14 @@ def lock_directory(path: Path) -> Iterator[None]:
 
 
 def hold_lock(file: IO[bytes], path: Path) -> None:
-    """Locks an open file until it is closed. Raises UsageError where another process writes to `path`."""
+    """Locks an open file until it is closed. Raises UsageError where another process writes to `path`, and where the
+    file system has no locks: two writers would cut each other's lines there, and nobody would see it."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        raise UsageError(f"Another process is writing to {path}.") from None
+    except OSError as error:
+        if error.errno in HELD:
+            raise UsageError(f"Another process is writing to {path}.") from None
+        raise UsageError(
+            f"{path} cannot be locked ({error.strerror}): its file system has no locks, so that a second writer would "
+            "not be seen; name a directory on another one, such as a local disk, and copy it afterwards."
+        ) from None
