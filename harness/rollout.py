@@ -258,7 +258,7 @@ def play_episode(episode: Episode, environment: Environment, model: SpeakFunctio
 
     def answer(wish: Wish) -> Answer:
         if isinstance(wish, RunTools | DigestState):
-            return _run_now(wish, tools)
+            return run_wish(wish, tools)
         return _checked(_spoken(wish, episode, model))
 
     return _driven(rollout(episode, environment), answer)
@@ -273,7 +273,7 @@ def take_turn(environment: Environment, message: Message, tools: ToolRunner, tur
     def answer(wish: EnvironmentWish) -> Answer:
         if isinstance(wish, AskUser):
             raise UsageError("A turn by itself has no simulated user to ask; play the episode.")
-        return _run_now(wish, tools)
+        return run_wish(wish, tools)
 
     return _driven(environment.step(message, turn), answer)
 
@@ -293,7 +293,8 @@ def _driven(steps: Generator[W, Any, T], answer: Callable[[W], Answer]) -> T:
         return cast(T, stop.value)
 
 
-def _run_now(wish: RunTools | DigestState, tools: ToolRunner) -> Answer:
+def run_wish(wish: RunTools | DigestState, tools: ToolRunner) -> Answer:
+    """What an environment's wish gives that tools can answer."""
     if isinstance(wish, RunTools):
         return tools.run(wish.codes, wish.calls)
     state = cast(StateRunner, tools)
@@ -316,7 +317,7 @@ async def play_episode_async(
         while True:
             try:
                 if isinstance(wish, RunTools | DigestState):
-                    answer = await _run(wish, tools)
+                    answer = await run_wish_async(wish, tools)
                 else:
                     answer = _checked(await _reply(_spoken(wish, episode, model), deadline, episode.limits))
             except Exception as error:
@@ -327,7 +328,8 @@ async def play_episode_async(
         return cast(Trajectory, stop.value)
 
 
-async def _run(wish: RunTools | DigestState, tools: ToolRunner) -> Answer:
+async def run_wish_async(wish: RunTools | DigestState, tools: ToolRunner) -> Answer:
+    """See `run_wish`."""
     if isinstance(wish, RunTools):
         return await tools.arun(wish.codes, wish.calls)
     state = cast(StateRunner, tools)

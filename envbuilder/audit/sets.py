@@ -21,9 +21,8 @@ from envbuilder.audit.environment import audit_environment, play_calls, with_gol
 from envbuilder.audit.search import search_arguments
 from harness.console.progress import ProgressBar
 from harness.environment import ToolEnvironment
-from harness.errors import UsageError
 from harness.evaluation.plan import select_subset
-from harness.metrics import HEADLINE, shown_in
+from harness.metrics import shown_in
 from harness.models.policies import Policy
 from harness.registry import load_samples, select_tasks
 from harness.rollout import Episode, ToolRunner, play_episode
@@ -183,14 +182,8 @@ def _places(records: Sequence[Any], solves: Sequence[int | None]) -> set[tuple[s
 def load_environments(
     patterns: Sequence[str], data: Mapping[str, Path], limit: int | None, seed: int
 ) -> dict[str, list[Sample]]:
-    """The samples of the tasks that patterns mean, or a subset. Raises UsageError for a task without sub-answers."""
+    """The samples of the tasks that patterns mean, or a subset."""
     tasks = select_tasks(patterns, data)
-    for task in tasks:
-        if task.headline != HEADLINE:
-            raise UsageError(
-                f"`harness validate` is for environments with sub-answers, and {task.name} is told by {task.headline}; "
-                "play it by policy/oracle and policy/silent instead."
-            )
     return {name: select_subset(samples, name, limit, seed) for name, samples in load_samples(tasks).items()}
 
 

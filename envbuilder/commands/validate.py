@@ -57,18 +57,28 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Raises UsageError before anything runs where thresholds or tasks are not understood."""
-    from envbuilder.audit import present, sets, thresholds
+    from envbuilder.audit import own_tasks, present, sets, thresholds
+    from harness.registry import select_tasks
 
     floors, allowed = _shares(args.max_floor, "--max-floor"), _shares(args.allow, "--allow")
     limits = thresholds.Thresholds.replaced_by(args.min_solvable, args.min_reached, floors, allowed)
-    samples = sets.load_environments(args.tasks, parse_data_paths(args.data), args.limit, args.seed)
+    data = parse_data_paths(args.data)
+    own = own_tasks.load_own(select_tasks(args.tasks, data), args.limit, args.seed)
+    judged = own_tasks.audit_own_tasks(own, not args.no_floors, args.seed, args.quiet) if own else []
+    samples = sets.load_environments(args.tasks, data, args.limit, args.seed)
+    samples = {name: some for name, some in samples.items() if name not in {task.name for task, _ in own}}
     options = sets.AuditOptions(args.search, not args.no_floors, args.names, args.seed)
-    report = sets.audit_environments(samples, options, args.quiet)
-    short = limits.shortfalls(report)
+    report = sets.audit_environments(samples, options, args.quiet) if samples else None
+    short = [sentence for one in judged for sentence in one.shortfalls(limits)]
+    short += limits.shortfalls(report) if report else []
     if args.json:
-        print(json.dumps(present.audit_to_json(report, limits, short), indent=2, ensure_ascii=False))
+        said = present.audit_to_json(report, limits, short) if report else {"schema": 1, "falls_short": short}
+        said |= {"own_tasks": [one.to_json() for one in judged]} if judged else {}
+        print(json.dumps(said, indent=2, ensure_ascii=False))
     else:
-        print(printable(present.format_audit(report, limits, args.search)))
+        parts = [own_tasks.format_own_tasks(judged, limits)] if judged else []
+        parts += [present.format_audit(report, limits, args.search)] if report else []
+        print(printable("\n\n".join(parts)))
     for sentence in short:
         print(printable(f"Falls short: {sentence}"), file=sys.stderr if args.json else sys.stdout)
     return 1 if short else 0

@@ -1,7 +1,8 @@
 """The files of `harness export inspect`: task.py, which is small and made to be read, and environments.jsonl.
 
-The task file imports inspect_task, which holds what inspect_ai needs. Left out: tasks with a score or an environment of
-their own, which are more than a file of environment records can say.
+The task file imports inspect_task, which holds what inspect_ai needs. A task with a score or an environment of its own
+is more than a file of records can say: its task file names the Python file that makes it. Left out: such tasks of
+packages.
 """
 
 from __future__ import annotations
@@ -11,17 +12,21 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from harness import checks
 from harness.data.files import write_rows
-from harness.data.jsonio import write_atomically
+from harness.data.jsonio import parse_json, write_atomically
 from harness.data.messages import message_to_json
 from harness.errors import UsageError
-from harness.interop.live import is_plain_episode
+from harness.interop.live import has_own_user, is_plain_episode
 from harness.models.api.chat import wire_tool
-from harness.registry import load_samples, select_tasks
+from harness.registry import is_path, load_samples, select_tasks
 from harness.scoring import score
 from harness.types import JSONObject, Sample, Task
 
 DATA = "environments.jsonl"
+BESIDE = f'str(Path(__file__).with_name("{DATA}"))'
+SEPARATOR = "::"
+"""Between the path of a Python file and the name of one of its tasks."""
 KEPT = ("world", "data_source", "split", "sub_questions")
 TASK_FILE = '''\
 """{name} for inspect_ai, written by `harness export inspect`.
@@ -37,7 +42,7 @@ from inspect_ai.model import GenerateConfig
 
 from harness.interop.inspect_task import dataset, play, verdict
 
-DATA = str(Path(__file__).with_name("{data}"))
+DATA = {data}
 
 
 @task
@@ -60,19 +65,29 @@ def select_one_task(pattern: str, data: Mapping[str, Path]) -> tuple[Task, list[
         raise UsageError(f"{pattern!r} means {len(tasks)} tasks, and one is exported at a time: {tasks[0].name}, ...")
     [task] = tasks
     samples = load_samples(tasks)[task.name]
-    if task.score is not score or not all(is_plain_episode(task, sample) for sample in samples):
+    if has_own_user(task) or not (is_path(pattern) or is_set(task, samples)):
         raise UsageError(f"{task.name} has a score or an environment of its own, which only `harness eval` plays.")
     return task, samples
 
 
-def write_export(folder: Path, name: str, samples: Sequence[Sample]) -> None:
-    """Writes the data, then the task file that reads it. Raises UsageError where another task file would be lost: it
-    is made to be changed."""
-    file, text = folder / "task.py", TASK_FILE.format(name=identifier(name), data=DATA)
+def is_set(task: Task, samples: Sequence[Sample]) -> bool:
+    """Whether a file of records, or of rows with checks, says all of a task."""
+    if task.score is checks.score:
+        return True
+    return task.score is score and all(is_plain_episode(task, sample) for sample in samples)
+
+
+def write_export(folder: Path, task: Task, samples: Sequence[Sample], pattern: str) -> None:
+    """Writes the data, then the task file that reads it; of a task of a Python file only the latter. Raises UsageError
+    where another task file would be lost: it is made to be changed."""
+    whole = is_set(task, samples)
+    data = BESIDE if whole else repr(f"{Path(pattern).resolve()}{SEPARATOR}{task.name}")
+    file, text = folder / "task.py", TASK_FILE.format(name=identifier(task.name), data=data)
     if file.exists() and file.read_bytes() != text.encode():
         raise UsageError(f"{file} holds something else; remove it, or name another folder with --out.")
     folder.mkdir(parents=True, exist_ok=True)
-    write_rows(folder / DATA, map(to_record, samples))
+    if whole:
+        write_rows(folder / DATA, map(to_record, samples))
     write_atomically(file, text)
 
 
@@ -83,7 +98,7 @@ def identifier(name: str) -> str:
 
 
 def to_record(sample: Sample) -> JSONObject:
-    """A sample as the environment record that it is read from."""
+    """A sample as the environment record, or the row with checks, that it is read from."""
     gold = sample.gold
     record: JSONObject = {
         "id": sample.id,
@@ -93,6 +108,9 @@ def to_record(sample: Sample) -> JSONObject:
         "codes": dict(sample.codes),
         "unsolved_set": {name: list(answers) for name, answers in gold.sub_answers.items()},
     }
+    if "checks" in sample.metadata:
+        record |= {"checks": list(sample.metadata["checks"])}
+        record |= {"state": parse_json(sample.metadata["state"])} if "state" in sample.metadata else {}
     if gold.answer is not None:
         record["answer"] = gold.answer
     if gold.calls is not None:

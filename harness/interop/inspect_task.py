@@ -14,7 +14,6 @@ import json
 import math
 from collections.abc import Mapping
 from functools import cache
-from pathlib import Path
 from typing import Any, Literal
 
 from inspect_ai.dataset import MemoryDataset
@@ -38,18 +37,18 @@ from pydantic import ConfigDict, Field, SerializeAsAny
 
 from harness.data import jsonio, records
 from harness.data.arguments import read_arguments
-from harness.data.files import file_stem
 from harness.data.schema import Record
-from harness.environment import ToolEnvironment
 from harness.errors import ModelFailure
-from harness.interop.live import LiveRollout, untimed_limits
-from harness.metrics import shown_in
+from harness.interop.inspect_files import SEPARATOR
+from harness.interop.live import LiveRollout, state_of, untimed_limits
+from harness.metrics import HEADLINE, shown_in
+from harness.registry import select_tasks
 from harness.rollout import Episode
 from harness.runs.record import to_record, to_trajectory
 from harness.sandbox import Sandbox, SandboxConfig
-from harness.scoring import score
 from harness.scoring.answer import final_text
 from harness.types import (
+    Environment,
     Message,
     Reasoning,
     Reply,
@@ -57,6 +56,7 @@ from harness.types import (
     Sample,
     Sampling,
     Scores,
+    Task,
     Tool,
     ToolCall,
     Trajectory,
@@ -73,9 +73,16 @@ FINISH = {"max_tokens": "length"}
 
 
 @cache
+def task_of(path: str) -> Task:
+    """The task of an exported file, or of PATH::NAME that of a Python file. Raises UsageError where there is none."""
+    file, _, name = path.partition(SEPARATOR)
+    return next(task for task in select_tasks([file], {}) if not name or task.name == name)
+
+
+@cache
 def environments(path: str) -> dict[str, Sample]:
-    """The samples of an exported file by id. Raises UsageError where it cannot be used."""
-    return {sample.id: sample for sample in records.read_samples(Path(path))}
+    """The samples of an exported task by id. Raises UsageError where it cannot be used."""
+    return {sample.id: sample for sample in task_of(path).load()}
 
 
 @cache
@@ -88,14 +95,15 @@ def metric_names(path: str) -> tuple[str, ...]:
     """Every metric that an episode of this file may have: inspect_ai wants the same ones of all samples. The strict
     rule's come first."""
     silent = Trajectory((), (), 0, "ok", "no_tool_calls", Usage(), {})
-    names = (name for sample in environments(path).values() for name in score(sample, silent).scores)
-    first = (row.name for row in shown_in("rules"))
+    task = task_of(path)
+    names = (name for sample in environments(path).values() for name in task.score(sample, silent).scores)
+    first = [row.name for row in shown_in("rules")] if task.headline == HEADLINE else [task.headline]
     return tuple(dict.fromkeys((*first, *names)))
 
 
 def dataset(path: str) -> MemoryDataset:
     """The file as inspect_ai's samples; `world` is what standard errors are clustered by."""
-    name = file_stem(Path(path))
+    name = task_of(path).name
     samples = [
         InspectSample(
             id=sample.id,
@@ -128,13 +136,15 @@ def play(path: str, max_turns: int = 20, sandbox: Literal["jail", "weak"] = "jai
     there; the calls made until then stay recorded."""
 
     async def solve(state: TaskState, generate: Generate) -> TaskState:
-        sample = environments(path)[str(state.sample_id)]
-        episode = Episode(sample, limits=untimed_limits(max_turns), epoch=state.epoch - 1, task=file_stem(Path(path)))
-        with tool_sandbox(sandbox).episode() as tools:
-            live = LiveRollout(episode, ToolEnvironment(sample), tools)
+        task, sample = task_of(path), environments(path)[str(state.sample_id)]
+        episode = Episode(sample, limits=untimed_limits(max_turns), epoch=state.epoch - 1, task=task.name)
+        jail, environment = tool_sandbox(sandbox), task.environment(sample)
+        with jail.episode(state_of(task, sample, jail)) as tools:
+            live = LiveRollout(episode, environment, tools)
+            state.messages.extend(to_chat(message) for message in live.messages[len(state.messages) :])
             try:
                 while live.trajectory is None:
-                    await take_turn(live, sample, state)
+                    await take_turn(live, environment, state)
             finally:
                 live.end_with_failure(
                     ModelFailure("inspect_ai ended the sample", outcome="infrastructure_error", stop="ended")
@@ -147,9 +157,9 @@ def play(path: str, max_turns: int = 20, sandbox: Literal["jail", "weak"] = "jai
     return solve
 
 
-async def take_turn(live: LiveRollout, sample: Sample, state: TaskState) -> None:
+async def take_turn(live: LiveRollout, environment: Environment, state: TaskState) -> None:
     """One reply of the model and what its calls gave, in the rollout and in inspect_ai's conversation."""
-    output = await get_model().generate(state.messages, tools=[tool_info(tool) for tool in sample.tools])
+    output = await get_model().generate(state.messages, tools=[tool_info(tool) for tool in environment.tools])
     state.output = output
     heard = reply_of(output)
     if isinstance(heard, ModelFailure):
@@ -196,7 +206,7 @@ def record_of(path: str, episode: Episode, live: LiveRollout, model: str) -> Rec
         sampling=Sampling(),
         limits=episode.limits,
     )
-    return to_record(key, live.trajectory, score(episode.sample, live.trajectory))
+    return to_record(key, live.trajectory, task_of(path).score(episode.sample, live.trajectory))
 
 
 # --- judging -----------------------------------------------------------------------------------------------------
@@ -212,7 +222,7 @@ def verdict(path: str) -> Scorer:
         if record is None:
             raise RuntimeError("There is no episode to judge: this scorer needs the task's own solver, play().")
         trajectory = to_trajectory(record)
-        found = score(environments(path)[str(state.sample_id)], trajectory)
+        found = task_of(path).score(environments(path)[str(state.sample_id)], trajectory)
         return Score(
             value=values(found.scores, metric_names(path)),
             answer=final_text(trajectory),

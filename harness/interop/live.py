@@ -1,18 +1,21 @@
 """An episode in which somebody else speaks: the rollout turned inside out, for frameworks that hold the loop.
 
 `harness eval` asks a model for every turn; here a turn is handed in and its tools run, under the same rules, because it
-is the same rollout. Left out: simulated users, digests of a state, and any clock: who speaks keeps the time.
+is the same rollout. Left out: simulated users, and any clock: who speaks keeps the time.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from harness.environment import ToolEnvironment
 from harness.errors import HarnessError, ModelFailure, SandboxError
-from harness.rollout import Episode, ToolRunner, Wish, rollout
+from harness.rollout import Episode, ToolRunner, Wish, rollout, run_wish, run_wish_async
+from harness.sandbox import Sandbox
 from harness.types import (
+    DigestState,
     Environment,
     Limits,
     Message,
@@ -35,6 +38,16 @@ def untimed_limits(max_turns: int) -> Limits:
     return Limits(max_turns=max_turns, max_episode_seconds=YEARS)
 
 
+def has_own_user(task: Task) -> bool:
+    """Whether somebody else speaks in a task's episodes, whom only `harness eval` plays."""
+    return task.scripted_user is not None
+
+
+def state_of(task: Task, sample: Sample, sandbox: Sandbox) -> str | None:
+    """The key of the state that a sample's tools work on; None where they have none."""
+    return None if task.state is None else sandbox.preload(task.state(sample))
+
+
 def is_plain_episode(task: Task, sample: Sample) -> bool:
     """Whether an episode is nothing but a prompt, tools and what they print."""
     return task.state is None and task.scripted_user is None and type(task.environment(sample)) is ToolEnvironment
@@ -48,7 +61,9 @@ class LiveRollout:
         self._messages: Sequence[Message] = ()
         self._tools = tools
         self._steps = rollout(episode, environment)
-        self._advance(lambda: next(self._steps))
+        wish = self._advance(lambda: next(self._steps))
+        while isinstance(wish, RunTools | DigestState):  # an environment that has to do before the first turn
+            wish = self._send(run_wish(wish, self._tools))
 
     @property
     def messages(self) -> Sequence[Message]:
@@ -58,24 +73,39 @@ class LiveRollout:
         """Plays one turn of an episode that is not over; returns what running its well-formed calls gave. Where the
         caller is cancelled meanwhile, those calls count as killed."""
         wish = self._advance(lambda: self._steps.send(reply))
-        if not isinstance(wish, RunTools):
-            return []
-        try:
-            results = await self._tools.arun(wish.codes, wish.calls)
-        except asyncio.CancelledError:
-            self._advance(lambda: self._steps.send([ToolResult("killed", LEFT)] * len(wish.calls)))
-            raise
-        except Exception as error:
-            failure = error if isinstance(error, HarnessError) else SandboxError(f"{type(error).__name__}: {error}")
-            self._advance(lambda: self._steps.throw(failure))
-            return []
-        self._advance(lambda: self._steps.send(results))
+        results: list[ToolResult] = []
+        while isinstance(wish, RunTools | DigestState):
+            try:
+                answer = await run_wish_async(wish, self._tools)
+            except asyncio.CancelledError:
+                self._lose(wish)
+                raise
+            except Exception as error:
+                failure = error if isinstance(error, HarnessError) else SandboxError(f"{type(error).__name__}: {error}")
+                wish = self._fail(failure)
+                continue
+            results += answer if isinstance(wish, RunTools) and isinstance(answer, list) else []
+            wish = self._send(answer)
         return results
+
+    def _send(self, answer: Any) -> Wish | None:
+        return self._advance(lambda: self._steps.send(answer))
+
+    def _fail(self, failure: Exception) -> Wish | None:
+        return self._advance(lambda: self._steps.throw(failure))
+
+    def _lose(self, wish: Wish | None) -> None:
+        """Answers what nobody waits for any more: calls were killed, and a state is lost."""
+        while isinstance(wish, RunTools | DigestState):
+            killed = [ToolResult("killed", LEFT)] * len(wish.calls) if isinstance(wish, RunTools) else None
+            wish = self._send(killed)
 
     def end_with_failure(self, failure: ModelFailure) -> None:
         """Ends the episode, if it is not over, because no turn will follow; what was solved stays solved."""
         if self.trajectory is None:
-            self._advance(lambda: self._steps.throw(failure))
+            wish = self._fail(failure)
+            while isinstance(wish, RunTools | DigestState):
+                wish = self._send(run_wish(wish, self._tools))
 
     def _advance(self, step: Callable[[], Wish]) -> Wish | None:
         try:

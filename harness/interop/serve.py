@@ -18,7 +18,7 @@ from harness.errors import HarnessError, ModelFailure, UsageError
 from harness.evaluation.manifest import make_manifest
 from harness.evaluation.plan import Plan, Player, select_samples, sources_of
 from harness.interop import mcp_server
-from harness.interop.live import is_plain_episode, untimed_limits
+from harness.interop.live import has_own_user, state_of, untimed_limits
 from harness.registry import load_samples, select_tasks
 from harness.runs.directory import RecordAppender, RunDirectory
 from harness.runs.record import to_record
@@ -46,11 +46,11 @@ def serve_episode(plan: Plan, client: str, sandbox: Literal["jail", "weak"], out
 
     Raises UsageError for a directory that is in use, before anything is served.
     """
-    with Sandbox(SandboxConfig(mode=sandbox)) as jail, jail.episode() as tools:
+    [(task, sample, _)] = plan
+    with Sandbox(SandboxConfig(mode=sandbox)) as jail, jail.episode(state_of(task, sample, jail)) as tools:
         report = EpisodeWriter(plan, make_manifest(plan, Player(McpClient(client), jail)), out)
         if out is not None:
             RunDirectory.check(out, report.manifest, resume=False)
-        [(task, sample, _)] = plan
         if sys.stdin.isatty():
             print("Waiting for an MCP client on stdin and stdout; Ctrl-C ends.", file=sys.stderr)
         caught = asyncio.run(mcp_server.serve(task, sample, plan.limits, tools, report))
@@ -64,8 +64,8 @@ def serve_episode(plan: Plan, client: str, sandbox: Literal["jail", "weak"], out
 
 
 def plan_episode(pattern: str, sample_id: str, data: Mapping[str, Path], max_turns: int) -> Plan:
-    """The one episode of a task, or of a file's, that has this sample. Raises UsageError where that is not an
-    environment with plain tools."""
+    """The one episode of a task, or of a file's, that has this sample. Raises UsageError where it has no tools, or
+    somebody else to talk to."""
     tasks = select_tasks([pattern], data)
     samples = select_samples(load_samples(tasks), [sample_id])
     found = [task for task in tasks if samples.get(task.name)]
@@ -73,8 +73,8 @@ def plan_episode(pattern: str, sample_id: str, data: Mapping[str, Path], max_tur
         raise UsageError(f"{found[0].name} and {found[1].name} both have a sample {sample_id!r}; name one of them.")
     [task] = found
     [sample] = samples[task.name]
-    if not sample.tools or not is_plain_episode(task, sample):
-        raise UsageError(f"{task.name} is not a prompt with tools and nothing else; only `harness eval` plays it.")
+    if not sample.tools or has_own_user(task):
+        raise UsageError(f"{task.name} has no tools or a simulated user; only `harness eval` plays it.")
     return Plan(
         tasks=[task],
         samples={task.name: [sample]},

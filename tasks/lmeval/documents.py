@@ -8,7 +8,7 @@ text that it hands to lm-eval. Only texts of this process are taken for episodes
 A prompt that offers tools is written as the network's own chat template writes it, where lm-eval's model_args name a
 local directory (pretrained=PATH); for any other model as ReAct, which is plain text (harness/formats/react.py).
 
-Left out: tasks with a simulated user or a state, lm-eval's cache of responses for whole episodes, few-shot examples.
+Left out: tasks with a simulated user, lm-eval's cache of responses for whole episodes, few-shot examples.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from harness.data.messages import message_to_json
 from harness.environment import TextEnvironment
 from harness.errors import UsageError
 from harness.formats import FORMATS, parse_reply
+from harness.interop.live import state_of
 from harness.models.local.folder import check_folder
 from harness.models.local.prompting import Prompt
 from harness.models.local.tokenizer import ModelTokenizer, open_tokenizer
@@ -35,6 +36,8 @@ from harness.sandbox import Sandbox
 from harness.types import Limits, ModelRequest, Reply, Sample, Sampling, Task, Trajectory
 
 SPLIT = "test"
+SEPARATOR = "::"
+"""Between the path of a file and the name of one of its tasks."""
 TASK, SAMPLE, DATA = "task", "sample", "data"
 """Columns by which a document is known as a sample of ours; `data` has the paths of --data, as JSON."""
 
@@ -55,8 +58,10 @@ def dataset(task: str, data: Mapping[str, str] | None = None, pretrained: object
 
 @cache
 def find_task(task: str, paths: str) -> tuple[Task, dict[str, Sample]]:
-    """A task and its samples by id; `paths` is a JSON object of data sets."""
-    (chosen,) = select_tasks([task], {name: Path(path) for name, path in jsonio.parse_json(paths).items()})
+    """A task, which may be PATH::NAME, and its samples by id; `paths` is a JSON object of data sets."""
+    file, _, name = task.partition(SEPARATOR)
+    found = select_tasks([file], {name: Path(path) for name, path in jsonio.parse_json(paths).items()})
+    (chosen,) = [one for one in found if not name or one.name == name]
     return chosen, {sample.id: sample for sample in chosen.load()}
 
 
@@ -128,7 +133,8 @@ def _one_turn(task: Task, sample: Sample, text: str, document: Mapping[str, Any]
     message = parse_reply(FORMATS[document["format"]], text, thinking=document["thinking"], tools=known)
     reply = Reply(replace(message, raw=text))
     episode = Episode(sample, limits=Limits(max_turns=1), task=task.name)
-    with shared_sandbox().episode() as tools:
+    jail = shared_sandbox()
+    with jail.episode(state_of(task, sample, jail)) as tools:
         return play_episode(episode, environment, lambda request: reply, tools)
 
 

@@ -21,6 +21,7 @@ from harness.batching import play_all
 from harness.console.text import printable
 from harness.environment import TextEnvironment
 from harness.errors import UsageError
+from harness.interop.live import state_of
 from harness.models import ModelOptions, expand_names, load_models
 from harness.rollout import Episode, play_episode_async
 from harness.types import Environment, Gold, Limits, Model, Sample, Sampling, Trajectory
@@ -38,6 +39,7 @@ class LMRequest(NamedTuple):
     episode: Episode
     environment: Environment
     tell: Callable[[Trajectory], str]
+    state: str | None = None
 
 
 class HarnessLM(LM):  # type: ignore[misc]
@@ -80,7 +82,7 @@ class HarnessLM(LM):  # type: ignore[misc]
         sample = samples[request.doc[SAMPLE]]
         limits = Limits(max_turns=task.max_turns or self._max_turns)
         episode = Episode(sample, self._sampling(request), limits, task=task.name)
-        return LMRequest(episode, task.environment(sample), keep_trajectory)
+        return LMRequest(episode, task.environment(sample), keep_trajectory, state_of(task, sample, shared_sandbox()))
 
     def _chat(self, request: Instance) -> LMRequest:
         messages, begun = read_chat(request.args[0])
@@ -111,5 +113,5 @@ class HarnessLM(LM):  # type: ignore[misc]
 
 async def play_requests(job: LMRequest, model: Model) -> Trajectory:
     """One episode."""
-    with shared_sandbox().episode() as tools:
+    with shared_sandbox().episode(job.state) as tools:
         return await play_episode_async(job.episode, job.environment, model, tools)

@@ -18,13 +18,16 @@ HELP = "write our tasks as files for lm-eval, and print where"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "tasks", nargs="*", default=(), metavar="TASKS|FILE", help="only these: names, globs, paths (default: all)"
+    )
     add_data_option(parser)
     parser.add_argument("--out", type=Path, metavar="DIR", help="where to write (default: in the user's cache)")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Raises UsageError for a data set that no task reads."""
+    """Raises UsageError for a data set that no task reads, and for tasks that are not there."""
     from tasks.lmeval.task_files import write_task_files
 
-    print(write_task_files(parse_data_paths(args.data), args.out))
+    print(write_task_files(parse_data_paths(args.data), args.out, args.tasks))
     return 0

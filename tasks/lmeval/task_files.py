@@ -10,19 +10,19 @@ from pathlib import Path
 from harness.data import jsonio
 from harness.errors import UsageError
 from harness.metrics import find_metric
-from harness.registry import all_tasks, groups_of
+from harness.registry import all_tasks, groups_of, is_path, select_tasks, split_patterns
 from harness.types import Task, Trajectory, Usage
 from tasks.lmeval.benchmarks import BENCHMARKS
-from tasks.lmeval.documents import find_task
+from tasks.lmeval.documents import SEPARATOR, find_task
 
 DOCUMENTS = "tasks.lmeval.documents"
 NEW_TOKENS = 1024
 """As --settings paper; --gen_kwargs max_gen_toks=N changes it."""
 
 
-def write_task_files(data: Mapping[str, Path], out: Path | None = None) -> Path:
+def write_task_files(data: Mapping[str, Path], out: Path | None = None, patterns: Sequence[str] = ()) -> Path:
     """Writes the files, into a directory named by their content where none is given; returns it."""
-    found = make_task_files(data)
+    found = make_task_files(data, patterns)
     folder = out or _cache() / "harness" / "lm-eval" / jsonio.digest(found)
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in found.items():
@@ -34,35 +34,53 @@ def _cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
 
 
-def make_task_files(data: Mapping[str, Path]) -> dict[str, str]:
+def make_task_files(data: Mapping[str, Path], patterns: Sequence[str] = ()) -> dict[str, str]:
     """A file a task and a file a group, by name: those that lm-eval can run with one model or another. `data` is where
-    the data sets are; a task whose data is missing is listed too, and says so when it is run."""
+    the data sets are; a task whose data is missing is listed too, and says so when it is run. With `patterns` the files
+    are those of the tasks that these mean, paths among them. Raises UsageError where one of them cannot be run."""
     own = {benchmark.name for benchmark in BENCHMARKS.values()}
+    named = _named(patterns, data)
     tasks = [
         task
-        for task in all_tasks(data).values()
-        if task.name not in own and task.scripted_user is None and task.state is None
+        for task in (named or all_tasks(data)).values()
+        if task.name not in own and task.scripted_user is None and (named or task.state is None)
     ]
+    if refused := named.keys() - {task.name for task in tasks}:
+        raise UsageError(f"{sorted(refused)[0]} is lm-eval's own, or has a simulated user; lm-eval cannot run it so.")
     paths = {name: str(path.resolve()) for name, path in data.items()}
+    found_by = _places(patterns, data)
     known = {task.name: task for task in tasks}
     groups = groups_of(tasks, data)
     return {
-        **{f"{task.name}.yaml": _task(task, paths) for task in tasks},
+        **{f"{task.name}.yaml": _task(task, found_by.get(task.name, task.name), paths) for task in tasks},
         **{f"{group}.group.yaml": _group(group, [known[name] for name in names]) for group, names in groups.items()},
     }
 
 
-def _task(task: Task, paths: Mapping[str, str]) -> str:
+def _named(patterns: Sequence[str], data: Mapping[str, Path]) -> dict[str, Task]:
+    return {task.name: task for task in select_tasks(patterns, data)} if patterns else {}
+
+
+def _places(patterns: Sequence[str], data: Mapping[str, Path]) -> dict[str, str]:
+    """By what a task of a path is found again, from wherever lm-eval is called."""
+    return {
+        task.name: f"{Path(path).resolve()}{SEPARATOR}{task.name}"
+        for path in filter(is_path, split_patterns(patterns))
+        for task in select_tasks([path], data)
+    }
+
+
+def _task(task: Task, place: str, paths: Mapping[str, str]) -> str:
     """lm-eval's configuration of a task. YAML holds JSON; only the two functions are not JSON."""
     fields = {
         "task": task.name,
-        "dataset_kwargs": {"task": task.name, "data": paths},
+        "dataset_kwargs": {"task": place, "data": paths},
         "test_split": "test",
         "output_type": "generate_until",
         "doc_to_text": "prompt",
         "doc_to_target": "answer",
         "generation_kwargs": {"until": ["\nObservation:"], "do_sample": False, "max_gen_toks": NEW_TOKENS},
-        "metric_list": _metrics(task.name, task.headline, paths),
+        "metric_list": _metrics(place, task.headline, paths),
         "num_fewshot": 0,
         "metadata": {"version": task.version},
     }

@@ -210,6 +210,32 @@ def test_runs_of_other_things_are_not_paired_and_it_says_how(tmp_path, compared,
     assert said in told and str(a) in told
 
 
+# --- floors ------------------------------------------------------------------------------------------------------
+
+EPOCHS = {"t": {"s0": [{"solve_f1": 0.5}, {"solve_f1": 0.7}], "s1": [{"solve_f1": 0.9}, {"solve_f1": 0.5}]}}
+
+
+@pytest.mark.parametrize("floor_first", [True, False])
+def test_a_policy_stands_beside_any_run_of_samples_that_it_played_too(tmp_path, as_json, floor_first):
+    floor = write_run(tmp_path / "floor", one_task([0.1, 0.2, 0.9]) | one_task([1.0], task="u"), model="policy/keyword")
+    mine = write_run(tmp_path / "mine", EPOCHS)
+    (one,) = as_json(*((floor, mine) if floor_first else (mine, floor)))
+    (change,) = one["changes"]
+    sign = 1 if floor_first else -1
+    assert change["difference"]["n"] == 4 and change["difference"]["value"] == pytest.approx(sign * 0.5)
+
+
+def test_what_a_policy_did_not_play_and_chance_are_refused(tmp_path, compared):
+    mine = write_run(tmp_path / "mine", EPOCHS)
+    fewer = write_run(tmp_path / "fewer", one_task([0.1]), model="policy/keyword")
+    assert "t has 2 samples there and 1 here" in refusal(compared, mine, fewer)
+    chance = write_run(tmp_path / "chance", one_task([0.1, 0.2]), model="policy/random")
+    assert "epochs 2 there, 1 here" in refusal(compared, mine, chance)
+    other = write_run(tmp_path / "other", one_task([0.1, 0.2]) | one_task([0.5], task="u"))
+    whole = write_run(tmp_path / "whole", one_task([0.1, 0.2]), model="policy/silent")
+    assert f"only {other} played u" in refusal(compared, whole, other)
+
+
 def test_one_run_is_not_enough(tmp_path, compared):
     assert "name another one" in refusal(compared, write_run(tmp_path / "a", one_task([0.1, 0.2])))
 

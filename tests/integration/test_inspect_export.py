@@ -13,6 +13,7 @@ import builders
 import pytest
 from commands import environment, harness, one_sentence, summary
 from commands import episodes as lines_of
+from small_shop import CANCEL, write_shop
 
 from harness.data.records import fingerprint, read_samples
 from harness.registry import load_samples, select_tasks
@@ -21,14 +22,6 @@ MINIMUM = {"type": "array", "minItems": 1, "items": {"type": "string", "maxItems
 TOWNS = ("Arden", "Brill", "Corrie", "Nowhere")
 PEOPLE = ("1204", "998", "45210", "7")
 BAD_CALL = {"id": "bad", "type": "function", "function": {"name": "population", "arguments": "{oops"}}
-
-OWN_SCORE = """
-from dataclasses import replace
-from tasks.demo import tasks as demo
-
-def tasks(data):
-    return [replace(demo(data)[0], name="own", score=lambda sample, trajectory: None)]
-"""
 
 needs_inspect = pytest.mark.skipif(not find_spec("inspect_ai"), reason="needs inspect_ai, which no extra installs")
 
@@ -158,14 +151,13 @@ def test_any_name_gives_a_task_file_that_python_reads(tmp_path, name):
 def test_bad_input_is_one_sentence_and_writes_nothing(tmp_path):
     torn = builders.write_records(tmp_path / "torn.jsonl", [{"messages": []}])
     (tmp_path / "taken").touch()
-    own = tmp_path / "own.py"
-    own.write_text(OWN_SCORE)
+    shop = write_shop(tmp_path / "shop", CANCEL)
     for arguments, out, said in (
         ((torn,), "out", "has no field 'tools'"),
         ((tmp_path / "none.jsonl",), "out", "there is no file"),
         (("demo_single",), "out", "Did you mean demo_single_hop"),
         (("demo_*",), "out", "means 4 tasks"),
-        ((own,), "out", "of its own, which only `harness eval` plays"),
+        (("taubench_retail", "--data", f"taubench={shop}"), "out", "of its own, which only `harness eval` plays"),
         (("demo_single_hop",), "taken", "which is a file"),
         ((), "out", "FILE|TASK"),
     ):

@@ -4,7 +4,6 @@ import json
 
 import pytest
 from commands import harness, one_sentence
-from documents import block, page
 
 HEAD = """
 from dataclasses import replace
@@ -85,14 +84,6 @@ def test_a_file_without_the_function(tmp_path):
     path.write_text("x = 1")
     done = harness("eval", "--model", "policy/silent", "--tasks", path, "--out", tmp_path / "run")
     assert "has no function tasks(data)" in one_sentence(done)
-
-
-def test_validate_is_for_environments_with_sub_answers(tmp_path):
-    path = tmp_path / "lamp.jsonl"
-    path.write_text(json.dumps(json.loads(block(page("docs/benchmarks.md"), "checks"))))
-    assert "is for environments with sub-answers, and lamp is told by success" in one_sentence(
-        harness("validate", path)
-    )
 
 
 @pytest.fixture

@@ -86,7 +86,7 @@ def export_inspect(args: argparse.Namespace) -> int:
     if args.out.exists() and not args.out.is_dir():
         raise UsageError(f"--out names {args.out}, which is a file; name a folder.")
     task, samples = select_one_task(args.set, parse_data_paths(args.data))
-    write_export(args.out, task.name, samples)
+    write_export(args.out, task, samples, args.set)
     command = f"cd {shlex.quote(str(args.out))} && inspect eval task.py --model MODEL"
     print(printable(f"{len(samples):,} environments for inspect_ai: {command}"))
     return 0
