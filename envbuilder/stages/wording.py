@@ -268,7 +268,7 @@ def _is_long(subject: str) -> bool:
 
 
 def _is_nested(chain: Chain, subject: str) -> bool:
-    """Whether a chain's last thing is called by a phrase with a clause of its own, and not by its name or "that yard"."""
+    """Whether a chain's last thing is called by a phrase with a clause of its own, not by its name or "that yard"."""
     return bool(chain.links) and not subject.startswith("that ")
 
 

@@ -229,7 +229,7 @@ class World:
             return choice
         names = self.others.setdefault(f"choice {choice}", [])
         if not names:
-            first, *more = re.split(r"(?=[ ,])", choice, maxsplit=1)  # "Harrow & Lint", "Corrin beds"
+            _, *more = re.split(r"(?=[ ,])", choice, maxsplit=1)  # "Harrow & Lint", "Corrin beds"
             names.append(self._namer.draw("{stem}" + "".join(more)))
         return names[0]
 

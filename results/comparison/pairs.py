@@ -92,8 +92,8 @@ def _pairs(base: Run, run: Run, tasks: set[str], where: str) -> list[EpisodePair
 
 
 def _asked_otherwise(base: Run, run: Run, pairs: Sequence[EpisodePair]) -> EpisodePair | None:
-    """A pair with different prompts. Only transcripts say so where the tasks' fingerprints differ, as they do of runs of
-    different samples."""
+    """A pair with different prompts. Where the tasks' fingerprints differ, as they do of different samples, only
+    transcripts say so."""
     mine, other = (one.manifest["identity"]["tasks"] for one in (base, run))
     unsure = [pair for pair in pairs if mine.get(pair.task) != other.get(pair.task)]
     if not unsure:
