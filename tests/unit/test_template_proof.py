@@ -10,8 +10,10 @@ from chat_templates import PATHS, TREATED, UNKNOWN, make_prompter, prompter_of
 
 from harness.errors import UsageError
 from harness.formats import FORMATS
+from harness.models.local.folder import ModelFolder
 from harness.models.local.prompting import Prompter, merge_system
 from harness.models.local.proof import find_losses, mend_template
+from harness.models.local.tokenizer import ModelTokenizer
 from harness.types import Message, Tool
 
 CHATML = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
@@ -113,3 +115,11 @@ def test_trls_training_variants_lose_what_their_templates_lose(tmp_path: Path) -
             pair = [find_losses(make_prompter(one, TREATED[original].split(",")[0].replace(UNKNOWN, "react")))
                     for one in (name, original)]  # fmt: skip
             assert pair[0] == pair[1], name
+
+
+@pytest.mark.parametrize(("name", "mended"), [("qwen3", None), ("gemma", ["system_in_user"])])
+def test_only_a_mend_changes_the_fingerprint(tmp_path: Path, name: str, mended: list[str] | None) -> None:
+    made = mend_template(make_prompter(name))
+    opened = ModelTokenizer(ModelFolder("hf/x", tmp_path, {}), None, made, made.format, ())
+    assert set(opened.identity()) == {"sha256", "template", "format", *(["mended"] if mended else [])}
+    assert opened.identity().get("mended") == mended
