@@ -73,7 +73,7 @@ def test_one_row_is_a_column_of_tables_comparisons_and_reports(runs, headline, m
     assert [head.strip() for head in heads if head][-3:] == ["calls", "wasted calls", "failed"]
     assert [line.split()[-2] for line in after["table"].splitlines()[2:]] == ["2.33", "4.67"]
     (line,) = [line for line in after["compare"].splitlines() if " wasted " in line]
-    assert line.split()[2:5] == ["2.33", "4.67", "+2.33"]
+    assert line.split()[2:5] == ["2.333", "4.667", "+2.333"]  # a column has one form
     assert "wasted" not in before["compare"]
     assert ">wasted calls<" in after["report's table"] and "wasted calls +2.333" in after["report's words"]
 
