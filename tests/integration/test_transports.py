@@ -245,8 +245,8 @@ def test_every_fault_has_the_same_stop_and_words(client: str) -> None:
 
 @pytest.mark.parametrize("client", CLIENTS)
 def test_a_place_that_is_not_there_has_the_same_words(client: str) -> None:
-    nobody = ask("http://127.0.0.1:9/v1", client=client)
-    assert nobody == "connection: openai/m: ConnectError: All connection attempts failed"
+    said = "connection: openai/m: ConnectError: All connection attempts failed"
+    assert ask("http://127.0.0.1:9/v1", client=client) == said
 
 
 @pytest.mark.parametrize("client", CLIENTS)
@@ -482,8 +482,7 @@ def test_no_client_of_a_provider_is_imported() -> None:
 
 
 def test_a_run_may_be_resumed_through_the_other_client(tmp_path: Path) -> None:
-    rows = [record(id=f"s{number}") for number in range(2)]
-    path = write_records(tmp_path / "towns.jsonl", rows)
+    path = write_records(tmp_path / "towns.jsonl", [record(id="s0"), record(id="s1")])
     with ChatServer(lambda asked: text("Answer: 1")) as server:
         words = ("eval", "--model", "m", "--tasks", path, "--out", tmp_path / "run", "--base-url", server.url)
         first = harness(*words, "--limit", "2", "--model-arg", "client=openai")
