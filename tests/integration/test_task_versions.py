@@ -34,6 +34,7 @@ def bundle(tmp_path, monkeypatch):
     monkeypatch.setattr(synthesised, "FOLDER", folder)
     monkeypatch.setattr(synthesised, "BUILDS", first)
     monkeypatch.setattr(synthesised, "GENERATION", 1)
+    monkeypatch.setattr(synthesised, "SIZE", EACH * len(synthesised.SCENARIOS))
     synthesised._everything.cache_clear()
 
     def add_second_version():
