@@ -12,13 +12,13 @@ prose = st.lists(st.sampled_from(PROSE), min_size=1, max_size=3).map("\n".join)
 TOWN = {"town": "Corrie"}
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(families, replies())
 def test_a_reply_with_an_attempt_holds_a_call(family, text):
     assert parse_reply(FORMATS[family], text, tools=TOOLS).tool_calls
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(replies())
 def test_an_attempt_that_a_server_left_in_the_content_is_found(text):
     found = find_unread_calls(text, TOOLS)
@@ -27,14 +27,14 @@ def test_an_attempt_that_a_server_left_in_the_content_is_found(text):
     assert found.calls
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(families, prose)
 def test_what_only_looks_like_a_call_is_prose(family, text):
     assert parse_reply(FORMATS[family], text, tools=TOOLS).tool_calls == ()
     assert find_unread_calls(text, TOOLS) is None
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(families, replies(), st.data())
 def test_a_cut_reply_runs_only_what_the_whole_reply_runs(family, text, data):
     cut = text[: data.draw(st.integers(0, len(text)))]
