@@ -23,6 +23,7 @@ from harness.evaluation.plan import Plan, Player, plan_tasks, sources_of, switch
 from harness.evaluation.rescore import score_anew
 from harness.evaluation.run import Run, finished_run, read_run
 from harness.models import ModelOptions, expand_names, load_models
+from harness.models.api.headers import register_headers
 from harness.models.api.wire import assign_call_ids
 from harness.models.base import adapt_model
 from harness.redaction import Redactor
@@ -154,12 +155,20 @@ def rescore(run: Path | str, tasks: Task | Sequence[Task] = ()) -> Run:
     return read_run(run)
 
 
-def load_model(name: str, *, base_url: str | None = None, concurrency: int = 16, **args: str) -> Model:
-    """The model that `--model NAME --base-url URL --model-arg K=V` means. Raises UsageError."""
+def load_model(
+    name: str,
+    *,
+    base_url: str | None = None,
+    concurrency: int = 16,
+    headers: Mapping[str, str] | None = None,
+    **args: str,
+) -> Model:
+    """The model that `--model NAME --base-url URL --header NAME=VALUE --model-arg K=V` means. Raises UsageError."""
+    register_headers(REDACT, headers or {})
     full_names = expand_names([name])
     if len(full_names) != 1:
         raise UsageError(f"{name!r} names {len(full_names)} models; load them one by one: {', '.join(full_names)}.")
-    return load_models(full_names, ModelOptions(args, base_url, concurrency, redact=REDACT))[0]
+    return load_models(full_names, ModelOptions(args, base_url, concurrency, redact=REDACT, headers=headers or {}))[0]
 
 
 def load_tasks(*patterns: str, data: Mapping[str, Path | str] | None = None) -> list[Task]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from envbuilder.plan import BuildPlan, BuildReport
 from envbuilder.records import QUESTION_KINDS
 from envbuilder.spec import GENERATION, GENERATIONS, PRESETS, STRATEGIES, Levels, preset_of
-from harness.commands.options import at_least, parse_pairs
+from harness.commands.options import at_least, parse_headers, parse_pairs
 from harness.console.text import printable
 from harness.data.files import SUFFIXES, file_suffix
 from harness.errors import UsageError
@@ -77,6 +77,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--concurrency", type=at_least(1), default=8, metavar="N", help="environments a model works on at once (8)")
     add("--base-url", metavar="URL", help="an OpenAI-compatible endpoint (also OPENAI_BASE_URL)")
     add("--model-arg", nargs="+", action="extend", default=[], metavar="K=V", help="options of the model's backend")
+    add("--header", nargs="+", action="extend", default=[], metavar="NAME=VALUE", help="sent with every request")
     add("--quiet", action="store_true", help="no progress bar, and no lines in a log")
 
 
@@ -133,6 +134,7 @@ def _modelled(plan: BuildPlan, args: argparse.Namespace) -> BuildReport:
         model=args.generator,
         model_args=parse_pairs(args.model_arg, "--model-arg"),
         base_url=args.base_url,
+        headers=parse_headers(args.header, "--header"),
         tries=args.tries,
         concurrency=args.concurrency,
         temperature=args.temperature,

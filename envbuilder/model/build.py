@@ -52,6 +52,7 @@ class ModelBuildOptions:
     max_tokens: int
     topics: Path | None
     questions: Path | None
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     redact: Redactor = field(default_factory=Redactor)
 
     def load_model(self, seed: int) -> Model:
@@ -60,7 +61,7 @@ class ModelBuildOptions:
         if len(names) > 1:
             raise UsageError(f"--generator takes one model; {self.model} means {', '.join(names)}.")
         options = ModelOptions(self.model_args, self.base_url, self.concurrency, seed, redact=self.redact)
-        return load_model(names[0], options)
+        return load_model(names[0], replace(options, headers=self.headers))
 
     def requests(self, plan: BuildPlan) -> tuple[EnvironmentRequest, ...]:
         """Raises UsageError where a file cannot be used or has too few questions."""

@@ -9,6 +9,7 @@ from harness.commands.options import (
     add_data_option,
     at_least,
     parse_data_paths,
+    parse_headers,
     parse_pairs,
     parse_positive,
     parse_reasoning,
@@ -83,6 +84,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--dry-run", action="store_true", help="estimate requests, tokens and cost; send nothing")
     add("--base-url", metavar="URL", help="the endpoint's base URL (also OPENAI_BASE_URL, ANTHROPIC_BASE_URL)")
     add("--model-arg", nargs="+", action="extend", default=[], metavar="K=V", help="options of the model's backend")
+    add("--header", nargs="+", action="extend", default=[], metavar="NAME=VALUE", help="sent with every request")
     add("--quiet", action="store_true", help="no progress bar, and no lines in a log")
     _add_user_options(parser.add_argument_group("simulated user", "the other side of a conversation, as in taubench_*"))
 
@@ -92,6 +94,7 @@ def _add_user_options(group: argparse._ArgumentGroup) -> None:
     add("--user-model", metavar="M", help="who plays it; without it reference policies meet a scripted one")
     add("--user-base-url", metavar="URL", help="the endpoint of --user-model (default: as for models)")
     add("--user-model-arg", nargs="+", action="extend", default=[], metavar="K=V", help="options of its backend")
+    add("--user-header", nargs="+", action="extend", default=[], metavar="NAME=VALUE", help="sent with its requests")
     add("--user-temperature", type=parse_temperature, metavar="T", help="its temperature (default 0)")
     add("--user-max-tokens", type=at_least(1), metavar="N", help="its new tokens a message (2048)")
     add("--user-seed", type=int, metavar="S", help="its seed; each episode has its own from it")
@@ -112,6 +115,8 @@ def read_options(args: argparse.Namespace) -> argparse.Namespace:
     read = {
         "data": parse_data_paths(args.data),
         "model_arg": parse_pairs(args.model_arg, "--model-arg"),
+        "header": parse_headers(args.header, "--header"),
         "user_model_arg": parse_pairs(args.user_model_arg, "--user-model-arg"),
+        "user_header": parse_headers(args.user_header, "--user-header"),
     }
     return argparse.Namespace(**{**vars(args), **read})

@@ -85,6 +85,22 @@ def parse_pairs(texts: Sequence[str], option: str) -> dict[str, str]:
     return found
 
 
+def parse_headers(texts: Sequence[str], option: str) -> dict[str, str]:
+    """NAME=VALUE texts as headers. Raises UsageError, in which no value stands."""
+    from harness.models.api.headers import read_headers
+
+    pairs = [text.partition("=") for text in texts]
+    if not all(equals for _, equals, _ in pairs):
+        raise UsageError(f"{option} takes NAME=VALUE, and one of those given has no NAME= in front.")
+    found: dict[str, str] = {}
+    for name, _, value in pairs:
+        read_headers({name: value}, option)
+        if name in found:
+            raise UsageError(f"{option} gives {name} twice.")
+        found[name] = value
+    return read_headers(found, option)
+
+
 def parse_data_paths(texts: Sequence[str]) -> dict[str, Path]:
     """--data NAME=PATH texts as paths."""
     return {name: Path(path) for name, path in parse_pairs(texts, "--data").items()}

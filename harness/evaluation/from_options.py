@@ -55,7 +55,8 @@ def play_plan(args: argparse.Namespace, plan: Plan) -> int:
     names = expand_names(args.model)
     args.concurrency = fit_concurrency(args.concurrency)
     redact = Redactor()
-    models = load_models(names, ModelOptions(args.model_arg, args.base_url, args.concurrency, args.seed, redact=redact))
+    options = ModelOptions(args.model_arg, args.base_url, args.concurrency, args.seed, redact=redact)
+    models = load_models(names, replace(options, headers=args.header))
     models = _able(models, plan, named={pattern for pattern in args.model if "*" not in pattern})
     reasonings = [replace(mode, history=args.reasoning_history) for mode in args.reasoning]
     found = {model.name: price_of(model.name, args.prices, os.environ) for model in models}
@@ -132,9 +133,8 @@ def _load_user(args: argparse.Namespace, plan: Plan, models: Sequence[Model], re
     if len(names) > 1 or is_policy(names[0]):
         raise UsageError(f"--user-model takes one model that can talk, not {args.user_model!r}.")
     base_url = args.user_base_url or args.base_url
-    (model,) = load_models(
-        names, ModelOptions(args.user_model_arg, base_url, args.concurrency, args.user_seed, redact=redact)
-    )
+    options = ModelOptions(args.user_model_arg, base_url, args.concurrency, args.user_seed, redact=redact)
+    (model,) = load_models(names, replace(options, headers=args.user_header))
     return SimulatedUser(
         model, Sampling(args.user_temperature or 0.0, args.user_max_tokens or USER_MAX_TOKENS, args.user_seed)
     )
@@ -145,6 +145,7 @@ def _refuse_without(args: argparse.Namespace, simulated: Sequence[str], models: 
     given = [
         args.user_base_url,
         args.user_model_arg or None,
+        args.user_header or None,
         args.user_temperature,
         args.user_max_tokens,
         args.user_seed,

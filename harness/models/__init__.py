@@ -4,6 +4,7 @@ A backend is a module (entry point group `harness.models`) with `load(name, opti
   NAMES   the names that a glob such as `policy/*` matches
   ARGS    the names of the --model-arg options that it takes
   HELP    one line for `harness list`
+  HEADERS True where --header adds headers to what it sends
   FREE    True where replies cost nothing: --max-cost then needs no price
   POLICY  True where nobody converses: its models meet a task's scripted user, and play none
   ready   a function of the environment variables: None where the backend can run here, else one sentence with the
@@ -21,6 +22,7 @@ from pathlib import Path
 from types import ModuleType
 
 from harness.errors import HarnessError, UsageError
+from harness.models.api.headers import register_headers
 from harness.models.base import adapt_model
 from harness.redaction import Redactor, public_url
 from harness.registry import find_entry_points, load_entry_point, suggest_names
@@ -40,6 +42,8 @@ class ModelOptions:
     seed: int | None = None
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
     redact: Redactor = field(default_factory=Redactor)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Added to every request: those of --header."""
 
 
 def load_backends() -> dict[str, ModuleType | UsageError]:
@@ -86,10 +90,11 @@ def expand_names(patterns: Sequence[str]) -> list[str]:
 
 
 def load_models(names: Sequence[str], options: ModelOptions) -> list[Model]:
-    """The models of full names. Each gets those of the arguments that its backend takes.
+    """The models of full names. Each gets those of the arguments, and the headers, that its backend takes.
 
-    Raises UsageError for a name that its backend does not know, and for an argument that no backend takes.
+    Raises UsageError for a name that its backend does not know, and for what no backend takes.
     """
+    register_headers(options.redact, options.headers)
     takes = {name: _arguments(name, options.args) for name in names}
     if unknown := [arg for arg in options.args if not any(arg in taken for taken in takes.values())]:
         known = sorted({arg for name in names for arg in getattr(_backend(name), "ARGS", ())})
@@ -97,7 +102,9 @@ def load_models(names: Sequence[str], options: ModelOptions) -> list[Model]:
             f"--model-arg {unknown[0]} is unknown to {', '.join(map(public_name, names))}"
             + (f"; there {'is' if len(known) == 1 else 'are'} {', '.join(known)}." if known else ", which take none.")
         )
-    return [load_model(name, replace(options, args=taken)) for name, taken in takes.items()]
+    sending = [name for name in names if _sends_headers(name)] or names
+    headers = {name: options.headers if name in sending else {} for name in names}
+    return [load_model(name, replace(options, args=taken, headers=headers[name])) for name, taken in takes.items()]
 
 
 def _explain_prefix(rest: str) -> str:
@@ -135,8 +142,15 @@ def _arguments(name: str, args: Mapping[str, str]) -> dict[str, str]:
     return {arg: value for arg, value in args.items() if declared is None or arg in declared}
 
 
+def _sends_headers(name: str) -> bool:
+    return bool(getattr(_backend(name), "HEADERS", False))
+
+
 def load_model(name: str, options: ModelOptions) -> Model:
     """The model of a full name. Raises UsageError for a name that its backend does not know, or gives no model for."""
+    register_headers(options.redact, options.headers)
+    if options.headers and not _sends_headers(name):
+        raise UsageError(f"{public_name(name)} sends no requests to an endpoint: leave --header out for it.")
     prefix, _, rest = name.partition("/")
     listed = getattr(load_backend(prefix), "NAMES", ())
     if listed and rest not in listed:

@@ -4,11 +4,12 @@ Over the default transport; test_openai_client.py has the faults over both.
 """
 
 import base64
+import json
 import re
 
 import pytest
 from builders import record, write_records
-from commands import episodes, harness
+from commands import episodes, harness, one_sentence
 from fakes.chat_server import (
     ChatServer,
     call,
@@ -199,3 +200,63 @@ def test_a_key_is_in_no_usage_error(tmp_path, words):
     done = harness("eval", "--model", "m", "--tasks", path, "--model-arg", *words)
     assert done.returncode == 2
     assert KEY not in done.stderr
+
+
+# --- headers -----------------------------------------------------------------------------------------------------
+
+
+def echoing_headers(asked):
+    said = f"got {dict(asked.headers)}"
+    return error(401, said) if asked.turn else calls(call("population", {"town": said}), content=said)
+
+
+def test_what_a_header_holds_is_written_nowhere(tmp_path):
+    words = ("--header", f"api-key={KEY}", "X-Team=team-blue-7", "--header", "Authorization=Bearer tail-of-a-key")
+    done, [episode], server = play(tmp_path, echoing_headers, *words)
+    assert {server.requests[0].headers[name] for name in ("api-key", "x-team")} == {KEY, "team-blue-7"}
+    assert server.requests[0].headers["authorization"] == "Bearer tail-of-a-key"
+    assert episode["stop"] == "http_401" and "[redacted]" in episode["error"]
+    assert not leaks(done, tmp_path / "run", KEY, "team-blue-7", "tail-of-a-key")
+    manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
+    assert manifest["model"]["headers"] == ["api-key", "authorization", "x-team"]
+
+
+def test_a_run_goes_on_with_another_value_of_a_header_and_not_with_another_header(tmp_path):
+    play(tmp_path, [calls(GOOD), DONE], "--header", "api-key=one-123456")
+    done, _, _ = play(tmp_path, [calls(GOOD), DONE], "--resume", "--header", "api-key=two-123456")
+    assert done.returncode == 0, done.stderr
+    done, _, _ = play(tmp_path, [calls(GOOD), DONE], "--resume", "--header", "X-Other=two-123456")
+    assert 'model.headers: ["api-key"] there, ["x-other"] now' in one_sentence(done)
+
+
+@pytest.mark.parametrize(
+    ("model", "headers", "said"),
+    [
+        ("m", [KEY], "takes NAME=VALUE, and one of those given has no NAME= in front"),
+        ("m", [f"Authorization: {KEY}=="], "takes NAME=VALUE with the name of a header"),
+        ("m", [f"api-key={KEY}\nX-Evil: 1"], "--header api-key has a character that no header can hold"),
+        ("m", [f"api key={KEY}"], "takes NAME=VALUE with the name of a header"),
+        ("m", [f"api-key={KEY}é"], "--header api-key has a character that no header can hold"),
+        ("m", ["api-key="], "--header api-key is empty"),
+        ("m", [f"api-key={KEY}", f"API-Key={KEY}"], "--header gives API-Key twice"),
+        ("m", [f"Content-Length={KEY}"], "--header cannot set Content-Length"),
+        ("policy/oracle", [f"api-key={KEY}"], "policy/oracle sends no requests to an endpoint: leave --header out"),
+        ("hf/somewhere", [f"api-key={KEY}"], "hf/somewhere sends no requests to an endpoint: leave --header out"),
+    ],
+)
+def test_a_header_that_cannot_be_sent_is_one_sentence(tmp_path, model, headers, said):
+    words = ("eval", "--model", model, "--tasks", "demo_*", "--out", tmp_path / "run", "--base-url", "http://h/v1")
+    refused = one_sentence(harness(*words, "--header", *headers))
+    assert said in refused
+    assert KEY not in refused
+
+
+def test_among_several_models_only_those_behind_an_endpoint_get_the_header(tmp_path):
+    path = write_records(tmp_path / "towns.jsonl", [record()])
+    with ChatServer([calls(GOOD), DONE]) as server:
+        done = harness(
+            "eval", "--model", "m", "policy/oracle", "--tasks", path, "--out", tmp_path / "run",
+            "--base-url", server.url, "--header", f"api-key={KEY}",
+        )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert {asked.headers["api-key"] for asked in server.requests} == {KEY}

@@ -122,11 +122,14 @@ async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
     writer.close()
 
 
-def ask(url: str, backend: ModuleType = openai, times: int = 1, environ: Any = None, **args: str) -> str:
+def ask(
+    url: str, backend: ModuleType = openai, times: int = 1, environ: Any = None, headers: Any = None, **args: str
+) -> str:
     """What a model said, or how it failed."""
 
     async def run() -> str:
-        options = ModelOptions({"max_retries": "0", "timeout": "5", **args}, url, 2, 1, environ or {}, Redactor())
+        given = {"max_retries": "0", "timeout": "5", **args}
+        options = ModelOptions(given, url, 2, 1, environ or {}, Redactor(), headers or {})
         model = backend.load("m", options)
         assert isinstance(model, EndpointModel)
         request = ModelRequest([Message("user", "hé")], (), Sampling(), sample())
@@ -172,6 +175,38 @@ def test_both_transports_send_the_same(
     ours, theirs = map(told_apart, server.requests)
     assert ours == theirs
     assert ours[1]["authorization"]
+
+
+ADDED = [
+    (openai, {"OPENAI_API_KEY": "sk-env-1234"}, {"HTTP-Referer": "https://a.example", "x-title": " A b "}, ""),
+    (openai, {"OPENAI_API_KEY": "sk-env-1234"}, {"authorization": "Bearer other-1234"}, ""),
+    (openai, {"OPENAI_CUSTOM_HEADERS": CUSTOM}, {"x-team": "red", "api-key": "az-123456"}, "?api-version=2026-01-01"),
+    (openai, {}, {"user-agent": "mine", "openai-organization": "ours"}, "u:p@"),
+    (gemini, {"GEMINI_API_KEY": "g-1234567", "OPENAI_CUSTOM_HEADERS": CUSTOM}, {"x-team": "red"}, ""),
+    (anthropic, {"ANTHROPIC_API_KEY": "sk-ant-1"}, {"anthropic-beta": "x-1", "Anthropic-Version": "9"}, ""),
+    (anthropic, {}, {"X-API-Key": "sk-ant-123"}, ""),
+]
+
+
+@pytest.mark.parametrize(("backend", "environ", "headers", "more"), ADDED)
+def test_added_headers_go_with_every_request_of_both_transports(
+    backend: ModuleType, environ: Any, headers: Any, more: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    own = "anthropic" if backend is anthropic else "openai"
+    with RawServer(lambda asked: answer(b"{}")) as server:
+        url = server.url.replace("//", f"//{more}") if more.endswith("@") else server.url + more
+        for client in ("aiohttp", own):
+            ask(url, backend, environ=environ, headers=headers, client=client)
+    for request in server.requests:
+        lines = request.decode().partition("\r\n\r\n")[0].lower().split("\r\n")
+        sent = [line.split(": ", 1) for line in lines[1:]]
+        for name, value in headers.items():
+            assert [found for known, found in sent if known == name.lower()] == [value.strip().lower()]
+        assert b"no-key" not in request
+    ours, theirs = map(told_apart, server.requests)
+    assert ours == theirs
 
 
 def told_apart(request: bytes) -> tuple[str, dict[str, str], str]:

@@ -174,11 +174,13 @@ DEFAULT_HEADERS = {
 
 
 def merge_headers(*groups: Mapping[str, str | None]) -> CIMultiDict[str]:
-    """All of them, of equal names in any case the last one; None is no header."""
+    """All of them, of equal names in any case the last one; None takes one away."""
     merged: CIMultiDict[str] = CIMultiDict()
     for name, value in (item for group in groups for item in group.items()):
         if value is not None:
             merged[name] = value
+        else:
+            merged.pop(name, None)
     return merged
 
 

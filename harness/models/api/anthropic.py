@@ -35,6 +35,7 @@ INSTALL = install_command("anthropic")
 HELP = "anthropic/NAME asks Claude models: ANTHROPIC_API_KEY"
 KEYS = ("ANTHROPIC_API_KEY",)
 ARGS = connection.CONNECTION_ARGS
+HEADERS = True
 
 
 def ready(environ: Mapping[str, str]) -> str | None:

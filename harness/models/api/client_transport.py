@@ -23,12 +23,14 @@ class ClientTransport:
         self.client = client
         self._package = package
         self._timeout = settings.timeout
+        left_out = {name: package.Omit() for name, value in settings.headers.items() if value is None}
+        self._options = {"headers": left_out}  # the client lets its key be left out of a request only
 
     async def post(self, path: str, body: JSONObject) -> Response | RequestFailure:
         import httpx2
 
         try:
-            response = await self.client.post(path, cast_to=httpx2.Response, body=body)
+            response = await self.client.post(path, cast_to=httpx2.Response, body=body, options=self._options)
         except self._package.APIStatusError as error:
             response = error.response
         except self._package.APITimeoutError:
@@ -51,7 +53,7 @@ def client_options(settings: EndpointSettings, package: Any) -> dict[str, Any]:
     return {
         "base_url": settings.base_url,
         "api_key": settings.api_key,
-        "default_headers": settings.headers,
+        "default_headers": {name: value for name, value in settings.headers.items() if value is not None},
         "default_query": settings.query,
         "max_retries": 0,
         "timeout": timeout,

@@ -15,6 +15,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from harness.data.arguments import parse_json_object
 from harness.errors import UsageError
+from harness.models.api.headers import carries_key, read_headers, register_headers
 from harness.models.api.proxies import find_proxy
 from harness.redaction import Redactor, is_secret_name, is_well_formed_url, public_url, userinfo
 from harness.types import JSONObject
@@ -34,7 +35,8 @@ class EndpointSettings:
 
     base_url: str
     query: Mapping[str, str] = field(default_factory=dict, repr=False)
-    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    headers: Mapping[str, str | None] = field(default_factory=dict, repr=False)
+    """Those of the URL and of --header; None: this one is not sent."""
     custom_headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Those of a variable, which providers' clients read themselves."""
     api_key: str = field(default=PLACEHOLDER_KEY, repr=False)
@@ -78,6 +80,8 @@ def identity_of(backend: str, name: str, settings: EndpointSettings, options: Mo
     fingerprint = {"backend": backend, "name": name, "base_url": public_url(settings.base_url), "args": args}
     if settings.query:
         fingerprint["query"] = options.redact.redact_json(dict(settings.query))
+    if options.headers:  # their names alone: a digest of a short value gives it away
+        fingerprint["headers"] = sorted(map(str.lower, options.headers))
     return ModelIdentity(f"{backend}/{name}", fingerprint, options.seed)
 
 
@@ -97,12 +101,13 @@ def read_connection(options: ModelOptions, url: str, key: str, theirs: str = "op
     client = read_choice(args, "client", (AIOHTTP, theirs), AIOHTTP)
     if client == AIOHTTP:
         find_proxy(base_url)
-    headers = basic_auth(url, explicit_key=bool(args.get("api_key")))
+    auth = basic_auth(url, explicit_key=bool(args.get("api_key")))
+    api_key = PLACEHOLDER_KEY if auth else read_key(key)
     return EndpointSettings(
         base_url=base_url,
         query=dict(parse_qsl(urlsplit(url).query, keep_blank_values=True)),
-        headers=headers,
-        api_key=PLACEHOLDER_KEY if headers else read_key(key),
+        headers={**auth, **added_headers(options.headers, api_key)},
+        api_key=api_key,
         extra_body=read_extra_body(args.get("extra_body"), options.redact),
         timeout=read_number(args, "timeout", 600.0, least=0.001),
         max_retries=int(read_number(args, "max_retries", 4, whole=True)),
@@ -110,6 +115,14 @@ def read_connection(options: ModelOptions, url: str, key: str, theirs: str = "op
         concurrency=max(1, options.concurrency),
         client=client,
     )
+
+
+def added_headers(given: Mapping[str, str], key: str) -> dict[str, str | None]:
+    """The headers of --header. Where one of them lets requests in, no placeholder stands beside it for a key."""
+    headers = read_headers(given)
+    if key == PLACEHOLDER_KEY and carries_key(headers) and "authorization" not in map(str.lower, headers):
+        return {"Authorization": None, **headers}
+    return dict(headers)
 
 
 def read_key(key: str) -> str:
@@ -133,8 +146,7 @@ def register_secrets(redact: Redactor, key: str, url: str, custom_headers: str) 
     for line in custom_headers.splitlines():
         header, _, value = line.partition(":")
         if is_secret_name(header):
-            redact.add(value)
-            redact.add(value.strip().partition(" ")[2])
+            register_headers(redact, {header: value})
 
 
 PLAIN_URL = re.compile(r"https?://[a-z][a-z0-9.]*(:(?!(80|443)(/|$))[1-9]\d*)?(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*/?")

@@ -36,6 +36,7 @@ GEMINI_URL = "https://generativelanguage.googleapis.com/v1beta/openai"
 HELP = "gemini/NAME asks Google's Gemini models: GEMINI_API_KEY or GOOGLE_API_KEY"
 KEYS = ("GEMINI_API_KEY", "GOOGLE_API_KEY")
 ARGS = connection.CONNECTION_ARGS
+HEADERS = True
 
 
 def ready(environ: Mapping[str, str]) -> str | None:

@@ -58,6 +58,7 @@ OPENAI_URL = "https://api.openai.com/v1"
 HELP = "openai/NAME asks any OpenAI-compatible endpoint: OPENAI_API_KEY, or --base-url for your own server"
 KEYS = ("OPENAI_API_KEY", "OPENAI_BASE_URL")
 ARGS = tuple(sorted((*CONNECTION_ARGS, "api", "organization", "project", "switch")))
+HEADERS = True
 APIS = ("auto", "chat", "responses")
 
 

@@ -68,6 +68,7 @@ FOLDER_ARGS = (
     "tool_parser",
 )
 ARGS = tuple(sorted({*URL_ARGS, *FOLDER_ARGS}))
+HEADERS = True
 PACKAGES = ("vllm",)
 TOOL_PARSERS = {"hermes": "hermes", "llama3": "llama3_json", "mistral": "mistral", "pythonic": "pythonic"}
 """vLLM's parser for each of our formats."""
@@ -191,7 +192,8 @@ def served_model(name: str, settings: EndpointSettings, wanted: str | None) -> t
 
 def headers_of(settings: EndpointSettings) -> dict[str, str]:
     """What a request that is not the openai client's needs to be let in."""
-    return {"Authorization": f"Bearer {settings.api_key}", **settings.headers}
+    headers = {"Authorization": f"Bearer {settings.api_key}", **settings.headers}
+    return {name: value for name, value in headers.items() if value is not None}
 
 
 # --- reasoning ---------------------------------------------------------------------------------------------------
