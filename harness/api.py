@@ -19,7 +19,7 @@ from harness.data import jsonio
 from harness.data.schema import Record
 from harness.errors import UsageError
 from harness.evaluation.evaluate import play_run
-from harness.evaluation.plan import Plan, Player, plan_tasks, sources_of, switch_of
+from harness.evaluation.plan import Plan, Player, check_sampling, plan_tasks, sources_of, switch_of
 from harness.evaluation.rescore import score_anew
 from harness.evaluation.run import Run, finished_run, read_run
 from harness.models import ModelOptions, expand_names, load_models
@@ -34,6 +34,7 @@ from harness.runs.directory import RunDirectory
 from harness.sandbox import Sandbox, SandboxConfig
 from harness.scoring.verdict import blame_task, score_trajectory
 from harness.types import (
+    SAMPLING_OPTIONS,
     Limits,
     Message,
     Model,
@@ -120,6 +121,7 @@ def play(
     loaded = _model(model, 1, sampling.seed)
     loaded.check([sample])
     switch_of(loaded, reasoning)
+    check_sampling(loaded, sampling)
     user = SimulatedUser(task.scripted_user) if task.scripted_user else None
     limits = limits or replace(Limits(), max_turns=task.max_turns or Limits().max_turns)
     episode = Episode(sample, sampling, limits, task=task.name, reasoning=reasoning, user=user)
@@ -187,6 +189,8 @@ class FunctionModel(Model):
     name: str
     fingerprint: Mapping[str, Any]
     speak: Speaker
+    sampling_options: Sequence[str] = SAMPLING_OPTIONS
+    """It is given them, and heeds what it likes."""
 
     async def __call__(self, request: ModelRequest) -> Reply:
         said = self.speak(request)

@@ -111,13 +111,30 @@ class Sample:
 # --- how it is answered ------------------------------------------------------------------------------------------
 
 
+SAMPLING_OPTIONS = ("top_p", "top_k", "min_p", "presence_penalty", "frequency_penalty", "repetition_penalty")
+
+
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """Decoding. `max_tokens` is new tokens a turn; `seed` None leaves the provider its own randomness."""
+    """Decoding. `max_tokens` is new tokens a turn; `seed` None leaves the provider its own randomness.
+
+    The others are None where nothing is said of them. Those of the `top_p` kind do nothing at temperature 0.
+    """
 
     temperature: float = 0.0
     max_tokens: int = 8192
     seed: int | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    min_p: float | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+    repetition_penalty: float | None = None
+
+    @property
+    def options(self) -> dict[str, float]:
+        """Those of SAMPLING_OPTIONS that are set."""
+        return {name: value for name in SAMPLING_OPTIONS if (value := getattr(self, name)) is not None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,6 +229,8 @@ class Model(ABC):
     name: str
     fingerprint: Mapping[str, Any]
     """What decides its replies, free of secrets; part of the run's identity."""
+    sampling_options: Sequence[str] = ()
+    """Those of SAMPLING_OPTIONS that it heeds; a run that sets another is refused."""
     remote: bool = False
     """Whether somebody else's endpoint answers, which may accept no request at all (harness.evaluation.first_reply)."""
     trouble: str | None = None

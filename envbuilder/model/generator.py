@@ -22,6 +22,7 @@ from envbuilder.records import QUESTION_KINDS, DeployedToolset, Scenario, Toolse
 from envbuilder.spec import PAPER, Levels, Size
 from harness.data import jsonio
 from harness.errors import ModelFailure, UsageError
+from harness.runs.identity import identity_json
 from harness.sandbox import Sandbox
 from harness.stops import REFUSED_AT_THE_DOOR
 from harness.types import Model, Sampling
@@ -71,7 +72,7 @@ class ModelGenerator:
         """What decides the build beside its requests."""
         return {
             "model": dict(self._model.fingerprint),
-            "sampling": asdict(self.sampling),
+            "sampling": identity_json(self.sampling),
             "levels": asdict(self.scale.levels),
             "distractors": {kind: self.scale.distractor_count(kind) for kind in QUESTION_KINDS},
             "tries": self._tries,

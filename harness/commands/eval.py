@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 
 from harness.commands.options import (
@@ -10,9 +11,12 @@ from harness.commands.options import (
     at_least,
     parse_data_paths,
     parse_headers,
+    parse_mass,
     parse_pairs,
+    parse_penalty,
     parse_positive,
     parse_reasoning,
+    parse_share,
     parse_temperature,
 )
 from harness.errors import UsageError
@@ -45,6 +49,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="T",
         help="sampling temperature (eval 0, collect 1)",
     )
+    _add_sampling_options(add)
     add("--max-tokens", type=at_least(1), metavar="N", help="new tokens a turn")
     add("--max-episode-tokens", type=at_least(1), metavar="N", help="output tokens an episode (default: no limit)")
     add("--max-episode-seconds", type=parse_positive, default=3600.0, metavar="S", help="an episode's time (3600)")
@@ -87,6 +92,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--header", nargs="+", action="extend", default=[], metavar="NAME=VALUE", help="sent with every request")
     add("--quiet", action="store_true", help="no progress bar, and no lines in a log")
     _add_user_options(parser.add_argument_group("simulated user", "the other side of a conversation, as in taubench_*"))
+
+
+def _add_sampling_options(add: Callable[..., object]) -> None:
+    add("--top-p", type=parse_mass, metavar="P", help="draw from the likeliest tokens that make up P (0 to 1)")
+    add("--top-k", type=at_least(1), metavar="K", help="draw from the K likeliest tokens")
+    add("--min-p", type=parse_share, metavar="P", help="draw from tokens at least P times as likely as the likeliest")
+    add("--presence-penalty", type=parse_penalty, metavar="X", help="taken off a token that was written (-2 to 2)")
+    add("--frequency-penalty", type=parse_penalty, metavar="X", help="the same for each time it was (-2 to 2)")
+    add("--repetition-penalty", type=parse_positive, metavar="X", help="divides a token that was read or written")
 
 
 def _add_user_options(group: argparse._ArgumentGroup) -> None:

@@ -49,6 +49,22 @@ def parse_share(text: str) -> float:
     return value
 
 
+def parse_mass(text: str) -> float:
+    """An argparse type: a share of the probability above 0, to 1."""
+    value = _number(text)
+    if not 0 < value <= 1:
+        raise argparse.ArgumentTypeError(f"must be above 0 and at most 1, not {text}")
+    return value
+
+
+def parse_penalty(text: str) -> float:
+    """An argparse type: a penalty from -2 to 2."""
+    value = _number(text)
+    if not -2 <= value <= 2:
+        raise argparse.ArgumentTypeError(f"must be from -2 to 2, not {text}")
+    return value
+
+
 def parse_reasoning(text: str) -> tuple[Reasoning, ...]:
     """An argparse type: off, on, low, medium, high, budget:N, or both, which are two."""
     match text.split(":"):

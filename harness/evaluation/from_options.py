@@ -19,14 +19,14 @@ from harness.errors import UsageError
 from harness.evaluation import cost
 from harness.evaluation.command import Evaluation, reasoning_modes_of
 from harness.evaluation.descriptors import fit_concurrency
-from harness.evaluation.plan import Plan, plan_tasks, sources_of
+from harness.evaluation.plan import Plan, check_sampling, plan_tasks, sources_of
 from harness.models import ModelOptions, expand_names, is_free, is_policy, load_models
 from harness.redaction import Redactor
 from harness.registry import select_tasks
 from harness.runs.names import directory_name
 from harness.runs.prices import Budget, price_of
 from harness.sandbox import SandboxConfig
-from harness.types import Limits, Model, Sampling, SimulatedUser
+from harness.types import SAMPLING_OPTIONS, Limits, Model, Sampling, SimulatedUser
 
 MAX_TURNS = 20
 MAX_TOKENS = {"default": 8192, "paper": 1024}
@@ -40,7 +40,12 @@ def make_plan(args: argparse.Namespace) -> Plan:
     plan = plan_tasks(select_tasks(args.tasks, args.data), args.data, args.samples or (), args.limit, args.seed or 0)
     return replace(
         plan,
-        sampling=Sampling(args.temperature, args.max_tokens or MAX_TOKENS[args.settings], args.seed),
+        sampling=Sampling(
+            args.temperature,
+            args.max_tokens or MAX_TOKENS[args.settings],
+            args.seed,
+            **{name: getattr(args, name) for name in SAMPLING_OPTIONS},
+        ),
         limits=Limits(args.max_turns or MAX_TURNS, args.max_episode_tokens, args.max_episode_seconds),
         epochs=args.epochs,
         sources=sources_of(args.tasks, args.data),
@@ -68,6 +73,8 @@ def play_plan(args: argparse.Namespace, plan: Plan) -> int:
     user_price = price_of(user.model.name, args.prices, os.environ) if user else None
     if args.max_cost is not None and user and user_price is None and not is_free(user.model.name):
         raise UsageError(f"--max-cost needs a price of {user.model.name} too, which plays the user (--prices).")
+    for model in models:
+        check_sampling(model, plan.sampling)
     if args.dry_run:
         runs = [(model, reasoning_modes_of(model, reasonings, len(models) > 1)) for model in models]
         print(printable(cost.format_estimates(plan, runs, prices)))

@@ -13,7 +13,7 @@ from typing import Any
 import harness
 from harness.data import jsonio, records
 from harness.data.schema import Manifest
-from harness.evaluation.plan import Plan, Player, switch_of
+from harness.evaluation.plan import Plan, Player, check_sampling, switch_of
 from harness.registry import TASK_FILE_SUFFIX
 from harness.runs.directory import RUN_SCHEMA
 from harness.runs.identity import identity_json
@@ -39,7 +39,9 @@ PACKAGES = (
 
 
 def make_manifest(plan: Plan, player: Player) -> Manifest:
-    """manifest.json: `identity` is what makes it this run, the rest is for the reader and for summaries."""
+    """manifest.json: `identity` is what makes it this run, the rest is for the reader and for summaries. Raises
+    UsageError where the model has no setting for the plan's reasoning or sampling."""
+    check_sampling(player.model, plan.sampling)
     manifest: Manifest = player.redact.redact_json(_manifest(plan, player))
     return manifest
 

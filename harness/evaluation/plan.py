@@ -12,6 +12,8 @@ from typing import Any
 
 from harness.errors import UsageError
 from harness.evaluation.first_reply import MAX_WAIT
+from harness.models import is_policy
+from harness.models.api.decoding import check_options
 from harness.redaction import Redactor
 from harness.registry import groups_of, is_path, load_samples, split_patterns, suggest_names, tables_of
 from harness.runs.prices import Budget, Price
@@ -85,6 +87,12 @@ def switch_of(model: Model, reasoning: Reasoning) -> dict[str, Any]:
     if (switch := model.switch(reasoning)) is None:
         raise UsageError(f"{model.name} has no reasoning to switch: leave --reasoning out for it.")
     return dict(switch)
+
+
+def check_sampling(model: Model, sampling: Sampling) -> None:
+    """Raises UsageError for a setting that a model would not heed; policies draw nothing, by whatever setting."""
+    if not is_policy(model.name):
+        check_options(model.name, sampling, model.sampling_options)
 
 
 def plan_tasks(

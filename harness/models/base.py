@@ -14,7 +14,7 @@ from harness.errors import ModelFailure, UsageError
 from harness.types import Model, ModelRequest, Reply
 
 REQUIRED = ("name", "fingerprint", "__call__")
-OPTIONAL = ("check", "switch", "aclose", "close")
+OPTIONAL = ("check", "sampling_options", "switch", "aclose", "close")
 
 
 def adapt_model(found: Any, name: str) -> Model:

@@ -118,6 +118,23 @@ def test_another_epoch_turn_or_seed_draws_something_else(chatter: hf.HFModel, ch
     assert chatter(one).message.raw != chatter(other).message.raw
 
 
+PENALISED = {"presence_penalty": 1.5, "frequency_penalty": 0.5, "repetition_penalty": 1.3}
+
+
+def test_penalties_and_filters_do_not_depend_on_the_batch(chatter: hf.HFModel) -> None:
+    samplings = [Sampling(0.0, 24, **PENALISED), Sampling(1.5, 24, seed=3, top_p=0.8, top_k=20, min_p=0.05)]
+    requests = [ask(text, samplings[number % 2]) for number, text in enumerate(PROMPTS)]
+    together = chatter.batch(requests)
+    assert together == [chatter(request) for request in requests]
+    plain = chatter.batch([replace(request, sampling=Sampling(max_tokens=24)) for request in requests])
+    assert not set(raws(together)) & set(raws(plain))
+
+
+@pytest.mark.parametrize("narrow", [{"top_k": 1}, {"top_p": 1e-9}, {"min_p": 1.0}])
+def test_where_only_the_likeliest_is_left_a_draw_is_greedy(chatter: hf.HFModel, narrow: dict[str, Any]) -> None:
+    assert raws([chatter(ask(sampling=Sampling(1.5, 24, seed=1, **narrow)))]) == raws([chatter(ask())])
+
+
 def test_draws_follow_the_softmax() -> None:
     """Frequencies of Gumbel draws against the probabilities they stand for, over 4,000 rows of one seed each."""
     import torch

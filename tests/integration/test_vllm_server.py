@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -23,8 +24,9 @@ from fakes import tiny_model, vllm_api_server
 from harness.errors import ModelFailure, UsageError
 from harness.models import ModelOptions
 from harness.models.local import packages, vllm, vllm_server
+from harness.models.local.rows import PromptRow, to_row
 from harness.models.local.vllm_server import VLLMServerModel
-from harness.types import Message, ModelRequest, Reasoning, Reply, Sampling
+from harness.types import SAMPLING_OPTIONS, Message, ModelRequest, Reasoning, Reply, Sampling
 
 TORN = '<tool_call>\n{"name": "population", "arguments": {"town": "Cor\n</tool_call>'
 TWO = f"{TORN}\n{tiny_model.CALL}"
@@ -324,6 +326,16 @@ def test_an_engine_tells_no_secret(folder: Path, more: dict[str, bool], monkeypa
         model(ask())
     assert SECRET[:8] not in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_the_engine_is_told_how_to_draw(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    local = load(folder)._text._local  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "vllm", SimpleNamespace(SamplingParams=dict))
+    row = to_row(local, replace(ask(), sampling=Sampling(0.7, 24, top_p=0.9, top_k=20, repetition_penalty=1.1)))
+    assert isinstance(row, PromptRow)
+    given = vllm.decoding(local, row)
+    assert {name: given[name] for name in SAMPLING_OPTIONS if name in given} == row.request.sampling.options
+    assert given["top_k"] == 20
 
 
 # --- its life ----------------------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 """What makes a run this one: fields that came later, a model at another address, more epochs."""
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 
 import pytest
 
@@ -12,7 +12,6 @@ from harness.types import Limits, Reasoning, RunKey, Sampling
 
 @dataclass(frozen=True)
 class LaterSampling(Sampling):
-    top_p: float | None = None
     stop: list[str] = field(default_factory=list)
 
 
@@ -38,7 +37,7 @@ def test_todays_settings_stand_in_identities_as_they_always_did():
     assert list(identity_json(Limits())) == ["max_turns", "max_episode_tokens", "max_episode_seconds"]
     assert key_of(FIRST) == "eebce0e6ef8d7987"
     everything = key(Sampling(0.5, 7, 3), Limits(2, 100, 1.5), Reasoning("on", "low", None, "last"), "user")
-    assert key_of(everything) == jsonio.digest(asdict(everything))
+    assert key_of(everything) == "e7fcda564369e3ec"
 
 
 def test_a_later_field_at_its_default_changes_no_identity():
@@ -50,7 +49,7 @@ def test_a_later_field_at_its_default_changes_no_identity():
 @pytest.mark.parametrize(
     "later",
     [
-        key(LaterSampling(top_p=0.9), Limits(), Reasoning()),
+        key(Sampling(top_p=0.9), Limits(), Reasoning()),
         key(LaterSampling(stop=["\n"]), Limits(), Reasoning()),
         key(Sampling(), LaterLimits(max_calls=3), Reasoning()),
         key(Sampling(), Limits(), LaterReasoning(shown=False)),

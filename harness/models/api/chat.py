@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 from harness.data.arguments import replace_surrogates
+from harness.models.api.decoding import decoding_fields
 from harness.models.api.reasoning import Switch
 from harness.models.api.refusals import Refusals, merge_fields
 from harness.models.api.wire import (
@@ -32,7 +33,7 @@ from harness.models.api.wire import (
     wire_arguments,
     wire_name,
 )
-from harness.types import JSONObject, Message, ModelRequest, Reply, Tool, ToolCall, Usage
+from harness.types import SAMPLING_OPTIONS, JSONObject, Message, ModelRequest, Reply, Tool, ToolCall, Usage
 
 # --- what is sent ------------------------------------------------------------------------------------------------
 
@@ -225,6 +226,7 @@ class ChatDialect:
     path = "/chat/completions"
     hint = "does the base URL end in /v1?"
     """What a person should look at when the path is not there."""
+    sampling_options: Sequence[str] = SAMPLING_OPTIONS
 
     def __init__(self, model: str, switch: Switch, refusals: Refusals) -> None:
         self.model = model
@@ -232,8 +234,9 @@ class ChatDialect:
         self.refusals = refusals
 
     def make_request(self, request: ModelRequest) -> WireRequest:
-        """The request. Raises UsageError for a reasoning that the provider has no setting for."""
+        """The request. Raises UsageError for a reasoning or a sampling that the provider has no setting for."""
         body = merge_fields(request_body(self.model, request), self.switch(request.reasoning))
+        body |= decoding_fields(self.model, request.sampling, self.sampling_options)
         return WireRequest(self.path, self.refusals.apply(merge_fields(body, self.extra_fields(request))))
 
     def read_reply(self, sent: WireRequest, content: bytes, request: ModelRequest) -> Reply | RequestFailure:

@@ -16,7 +16,7 @@ import asyncio
 import math
 import random
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -44,6 +44,8 @@ class Dialect(Protocol):
     def switch(self) -> Switch: ...
     @property
     def refusals(self) -> Refusals: ...
+    @property
+    def sampling_options(self) -> Sequence[str]: ...
     def make_request(self, request: ModelRequest) -> WireRequest: ...
     def read_reply(self, sent: WireRequest, content: bytes, request: ModelRequest) -> Reply | RequestFailure: ...
     def read_failure(self, sent: WireRequest, status: int, headers: Mapping[str, str], text: str) -> RequestFailure: ...
@@ -65,6 +67,7 @@ class EndpointModel(Model):
     ) -> None:
         self.name = identity.name
         self.fingerprint = identity.fingerprint
+        self.sampling_options = dialect.sampling_options
         self.sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
         self.clock: Callable[[], float] = time.monotonic
         self._settings = settings

@@ -21,6 +21,7 @@ from harness.errors import UsageError
 from harness.models.api import connection, openai
 from harness.models.api.chat import ChatDialect
 from harness.models.api.connection import AIOHTTP, EndpointSettings
+from harness.models.api.decoding import GEMINI_OPTIONS
 from harness.models.api.endpoint import EndpointModel
 from harness.models.api.reasoning import gemini_switch
 from harness.models.api.refusals import Refusals
@@ -94,6 +95,7 @@ class GeminiDialect(ChatDialect):
     """Chat completions as Google's compatible endpoint takes them."""
 
     hint = "does the base URL end in /openai?"
+    sampling_options = GEMINI_OPTIONS
 
     def complete_reply(self, reply: Reply, choice: JSONObject, request: ModelRequest) -> Reply:
         """Summaries of thoughts are no part of what was said, and are not sent back."""

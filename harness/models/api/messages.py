@@ -16,6 +16,7 @@ from dataclasses import replace
 
 from harness.data.arguments import replace_surrogates
 from harness.errors import UsageError
+from harness.models.api.decoding import ANTHROPIC_OPTIONS, decoding_fields
 from harness.models.api.reasoning import ClaudeFeatures
 from harness.models.api.refusals import Refusals, merge_fields
 from harness.models.api.wire import (
@@ -174,6 +175,8 @@ def read_usage(usage: object) -> Usage:
 
 # --- the dialect -------------------------------------------------------------------------------------------------
 
+ONE_OF_TWO = re.compile(r"temperature\W+and\W+top_p\W+cannot both", re.IGNORECASE)
+"""From Opus 4.1 on only one of them is taken."""
 PARAMETER = re.compile(r"\b(temperature|thinking|output_config)\b")
 NO_CREDIT = re.compile(r"credit balance is too low", re.IGNORECASE)
 
@@ -186,12 +189,14 @@ class AnthropicDialect:
     def __init__(self, model: str, claude: ClaudeFeatures, refusals: Refusals) -> None:
         self.model = model
         self.switch = claude.switch
+        self.sampling_options = ANTHROPIC_OPTIONS if claude.takes_temperature else ()
         self.refusals = refusals
 
     def make_request(self, request: ModelRequest) -> WireRequest:
         """The request. Raises UsageError for a reasoning that the model has no setting for, or no room."""
         switched = self.switch(request.reasoning)
         body = merge_fields(request_body(self.model, request), switched)
+        body |= decoding_fields(self.model, request.sampling, self.sampling_options)
         thinking = switched.get("thinking", {})
         if thinking.get("budget_tokens", 0) >= request.sampling.max_tokens:
             raise UsageError(
@@ -211,7 +216,8 @@ class AnthropicDialect:
             return failure
         if NO_CREDIT.search(text):
             return RequestFailure("insufficient_quota", failure.text, retry=False)
-        return replace(failure, refused=refused_parameter(status, text, PARAMETER))
+        refused = "temperature" if ONE_OF_TWO.search(text) else refused_parameter(status, text, PARAMETER)
+        return replace(failure, refused=refused)
 
     def adapt(self, failure: RequestFailure, sent: WireRequest) -> bool:
         return self.refusals.learn(failure.refused, sent.body)

@@ -30,6 +30,7 @@ from harness.models.api.connection import (
     read_header_lines,
     register_secrets,
 )
+from harness.models.api.decoding import OPENAI_OPTIONS
 from harness.models.api.endpoint import Dialect, EndpointModel
 from harness.models.api.reasoning import (
     OWN_SWITCHES,
@@ -124,6 +125,8 @@ def dialect_of(name: str, settings: EndpointSettings, args: Mapping[str, str]) -
     if own or how != "effort":
         switch = partial(own_server_switch, full_name, how=how)
     chat = ChatDialect(name, switch, Refusals(full_name, known_replacements(name), settings.extra_body))
+    if not own:
+        chat.sampling_options = OPENAI_OPTIONS
     items: Switch = (lambda reasoning: {}) if how == "none" else partial(openai_responses_switch, full_name)
     responses = ResponsesDialect(name, items, Refusals(full_name, known_replacements(name), settings.extra_body))
     if api == "responses" or (api == "auto" and not own and RESPONSES_FIRST.match(name)):
@@ -136,6 +139,7 @@ class FallbackDialect:
 
     def __init__(self, name: str, chat: ChatDialect, responses: ResponsesDialect) -> None:
         self.hint = chat.hint
+        self.sampling_options = chat.sampling_options
         self._name = name
         self._chat = chat
         self._responses = responses

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from harness.data.arguments import replace_surrogates
+from harness.models.api.decoding import RESPONSES_OPTIONS, decoding_fields
 from harness.models.api.reasoning import Switch
 from harness.models.api.refusals import Refusals, merge_fields
 from harness.models.api.wire import (
@@ -199,6 +200,7 @@ class ResponsesDialect:
     """Responses as an endpoint takes them: what harness.models.api.endpoint asks of a dialect."""
 
     hint = "does the base URL end in /v1?"
+    sampling_options = RESPONSES_OPTIONS
 
     def __init__(self, model: str, switch: Switch, refusals: Refusals) -> None:
         self.model = model
@@ -206,8 +208,9 @@ class ResponsesDialect:
         self.refusals = refusals
 
     def make_request(self, request: ModelRequest) -> WireRequest:
-        """The request. Raises UsageError for a reasoning that the provider has no setting for."""
+        """The request. Raises UsageError for a reasoning or a sampling that the provider has no setting for."""
         body = merge_fields(request_body(self.model, request), self.switch(request.reasoning))
+        body |= decoding_fields(self.model, request.sampling, self.sampling_options)
         return WireRequest("/responses", self.refusals.apply(body))
 
     def read_reply(self, sent: WireRequest, content: bytes, request: ModelRequest) -> Reply | RequestFailure:

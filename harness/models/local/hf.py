@@ -38,7 +38,7 @@ from harness.models.local.packages import (
 )
 from harness.models.local.rows import PromptRow, refuse_after_close, to_reply, to_row
 from harness.models.local.tokenizer import ModelTokenizer, has_stop_string, open_tokenizer
-from harness.types import JSONObject, Model, ModelRequest, Reasoning, Reply, Usage
+from harness.types import SAMPLING_OPTIONS, JSONObject, Model, ModelRequest, Reasoning, Reply, Usage
 
 if TYPE_CHECKING:
     from harness.models.local.kv_cache import PrefixCache
@@ -51,6 +51,8 @@ PACKAGES = ("torch", "transformers", "safetensors")
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
 OUT_OF_MEMORY = re.compile(r"out of memory|can't allocate memory|not enough memory", re.IGNORECASE)
+
+PENALTIES = frozenset({"presence_penalty", "frequency_penalty", "repetition_penalty"})
 
 Generate = Callable[[Sequence[PromptRow]], list[list[int]]]
 """Continues rows together: new token ids a row, in the same order; what follows a row's end is padding."""
@@ -116,6 +118,7 @@ class HFModel(BatchModel):
         self.name = name
         self.width = width
         self.fingerprint: Mapping[str, Any] = {"backend": "hf", **local.identity(**settings)}
+        self.sampling_options = SAMPLING_OPTIONS
         self.prompter = local.prompter
         self._local = local
         self._generate = generate
@@ -314,20 +317,22 @@ def is_done(local: ModelTokenizer, row: PromptRow, new: Sequence[int]) -> bool:
 class GumbelNoise:
     """Sampling that a batch does not change: logits / temperature + Gumbel noise, of which the greatest is taken.
 
-    That is a draw from the softmax (the Gumbel-max trick), with each row's noise from its own generator. Rows of
-    temperature 0 keep their logits.
+    That is a draw from the softmax (the Gumbel-max trick), with each row's noise from its own generator. Penalties come
+    before and filters between the two. Rows of temperature 0 keep their logits, apart from penalties.
     """
 
     def __init__(self, rows: Sequence[PromptRow]) -> None:
         import torch
 
+        self._longest = max(len(row.ids) for row in rows)
         # On the CPU, so that a seed means the same on every device.
-        self._sources = [(torch.Generator().manual_seed(row.seed), row.request.sampling.temperature) for row in rows]
+        self._sources = [(torch.Generator().manual_seed(row.seed), row) for row in rows]
 
     @property
     def any(self) -> bool:
-        """Whether any row is drawn at all."""
-        return any(temperature > 0 for _, temperature in self._sources)
+        """Whether any row is drawn at all, or has other logits than the network's."""
+        samplings = [row.request.sampling for _, row in self._sources]
+        return any(sampling.temperature > 0 or sampling.options for sampling in samplings)
 
     def select(self, places: Sequence[int]) -> None:
         """Goes on with some of the rows."""
@@ -337,11 +342,16 @@ class GumbelNoise:
         """Scores of shape (rows, vocabulary) with noise, in float32."""
         import torch
 
+        from harness.models.local.decoding import keep_likely, penalise
+
         noisy = scores.float()
-        for row, (generator, temperature) in enumerate(self._sources):
-            if temperature > 0:
+        for place, (generator, row) in enumerate(self._sources):
+            sampling = row.request.sampling
+            if PENALTIES & set(sampling.options):
+                noisy[place] = penalise(noisy[place], row.ids, input_ids[place, self._longest :], sampling)
+            if sampling.temperature > 0:
                 waits = torch.empty(noisy.shape[1]).exponential_(generator=generator)
-                noisy[row] = noisy[row] / temperature - waits.log().to(noisy.device)
+                noisy[place] = keep_likely(noisy[place] / sampling.temperature, sampling) - waits.log().to(noisy.device)
         return noisy
 
 

@@ -27,7 +27,7 @@ from harness.models.local.packages import check_packages, find_missing_packages,
 from harness.models.local.rows import PromptRow, refuse_after_close, to_reply, to_row
 from harness.models.local.tokenizer import ModelTokenizer, open_tokenizer
 from harness.redaction import Redactor
-from harness.types import JSONObject, Model, ModelRequest, Reasoning, Reply
+from harness.types import SAMPLING_OPTIONS, JSONObject, Model, ModelRequest, Reasoning, Reply
 
 HELP = "vllm/PATH generates with vLLM's offline engine from a local directory (safetensors)"
 ARGS = ("batch_size", "chat_template", "dtype", "engine", "format")
@@ -101,6 +101,7 @@ class VLLMModel(BatchModel):
         self.name = name
         self.width = width
         self.fingerprint: Mapping[str, Any] = {"backend": "vllm", **local.identity(**settings)}
+        self.sampling_options = SAMPLING_OPTIONS
         self.prompter = local.prompter
         self._local = local
         self._complete = complete
@@ -176,4 +177,5 @@ def decoding(local: ModelTokenizer, row: PromptRow) -> Any:
         stop=list(local.format.stop),
         stop_token_ids=list(local.end_token_ids),
         skip_special_tokens=False,
+        **sampling.options,
     )

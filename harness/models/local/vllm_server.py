@@ -411,6 +411,7 @@ class VLLMServerModel(Model):
     ) -> None:
         self.name = identity.name
         self.fingerprint = identity.fingerprint
+        self.sampling_options = dialect.sampling_options
         self._endpoint = EndpointModel(identity, settings, dialect, openai.connect, options.redact)
         self._settings = settings
         self._dialect = dialect
