@@ -175,6 +175,35 @@ def test_a_refused_switch_is_dropped_loudly(play: Play, refused: str, caplog: py
     assert trajectory.usage.retries == 1
 
 
+@pytest.mark.parametrize("switch", ["template", "effort", "dashscope", "openrouter"])
+@pytest.mark.parametrize("reasoning", [OFF, ON])
+def test_a_model_of_which_the_server_says_that_it_does_not_think(
+    play: Play, switch: str, reasoning: Reasoning, caplog: pytest.LogCaptureFixture
+) -> None:
+    fields = {"template": "chat_template_kwargs", "effort": "reasoning_effort", "dashscope": "enable_thinking"}
+    field, plain = fields.get(switch, "reasoning"), Chat(PLOT)
+
+    def script(asked: Asked) -> fake.Step:
+        return fake.error(400, '"llama3.1" does not support thinking') if field in asked.body else plain(asked)
+
+    trajectory, asked = play(openai, "m", script, reasoning, switch=switch)
+    solved(trajectory)
+    assert [field in request.body for request in asked] == [True, False, False, False]
+    (warning,) = warnings(caplog)
+    assert warning == f"openai/m cannot think, its endpoint says: {field} is left out from now on"
+    note = f"not switched: the endpoint refuses {field}"
+    if reasoning == OFF:
+        note = "nothing to switch off: the endpoint says that the model does not think"
+    assert trajectory.notes == tuple(f"turn {turn}: {note}" for turn in range(3))
+
+
+@pytest.mark.parametrize(("switch", "field"), [("dashscope", "enable_thinking"), ("openrouter", "reasoning")])
+def test_a_switch_at_the_top_that_is_refused_is_dropped(play: Play, switch: str, field: str) -> None:
+    trajectory, asked = play(openai, "m", Chat(PLOT, refuses=[field]), ON, switch=switch)
+    assert [field in request.body for request in asked] == [True, False, False, False]
+    assert trajectory.notes == tuple(f"turn {turn}: not switched: the endpoint refuses {field}" for turn in range(3))
+
+
 def test_an_endpoint_that_rejects_temperature(play: Play, caplog: pytest.LogCaptureFixture) -> None:
     trajectory, asked = play(openai, "m", Chat(PLOT, refuses=["temperature"]), ON)
     solved(trajectory)

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import UsageError
-from harness.models import ModelOptions
+from harness.models import ModelOptions, load_model
 from harness.models.api.connection import PLAIN_URL
 from harness.models.api.endpoint import EndpointModel
 from harness.models.api.openai import ARGS, dialect_of, load, read_settings, ready
@@ -139,7 +139,7 @@ def test_userinfo_and_a_given_key_exclude_each_other() -> None:
         ({"extra_body": '{"stream": true}'}, "stream"),
         ({"api_key": "sk-ключ"}, "no header can hold"),
         ({"api": "rest"}, "--model-arg api='rest' is not one of auto, chat, responses."),
-        ({"switch": "on"}, "--model-arg switch='on' is not one of template, effort, none."),
+        ({"switch": "on"}, "--model-arg switch='on' is not one of template, effort, dashscope, openrouter, none."),
     ],
 )
 def test_arguments_are_refused_in_one_sentence(args: dict[str, str], expected: str) -> None:
@@ -245,6 +245,7 @@ def test_the_api_can_be_chosen() -> None:
     assert path_of("m", "http://localhost/v1", api="responses") == "/responses"
 
 
+LOW_EFFORT = {"effort": "low"}
 OFF, ON, LOW = Reasoning("off"), Reasoning("on"), Reasoning("on", effort="low")
 TEMPLATE = "chat_template_kwargs"
 
@@ -267,6 +268,16 @@ TEMPLATE = "chat_template_kwargs"
             *({"reasoning_effort": effort} for effort in ("none", "medium", "low")),
         ),
         ("qwen", "http://localhost/v1", {"switch": "none"}, {}, {}, {}),
+        *(
+            (
+                "z/qwen",
+                url,
+                args,
+                *({"reasoning": sent} for sent in ({"enabled": False}, {"enabled": True}, LOW_EFFORT)),
+            )
+            for url, args in (("https://openrouter.ai/api/v1", {}), ("http://localhost/v1", {"switch": "openrouter"}))
+        ),
+        ("gpt-4.1-mini", None, {}, {}, *({"reasoning_effort": effort} for effort in ("medium", "low"))),
         ("gpt-5.4", None, {"switch": "none"}, {}, {}, {}),
     ],
 )
@@ -276,6 +287,45 @@ def test_one_reasoning_is_each_endpoints_own_switch(
     model: Any = load(name, options(base_url, api_key="sk-12345678", **args))
     assert model.switch(Reasoning()) == {}
     assert [model.switch(reasoning) for reasoning in (OFF, ON, LOW)] == [off, on, low]
+
+
+BUDGET = Reasoning("on", budget=2000)
+
+
+@pytest.mark.parametrize(
+    ("base_url", "args"),
+    [
+        ("https://dashscope.aliyuncs.com/compatible-mode/v1", {}),
+        ("https://dashscope-intl.aliyuncs.com/compatible-mode/v1", {}),
+        ("http://localhost/v1", {"switch": "dashscope"}),
+    ],
+)
+def test_dashscope_has_its_switch_at_the_top(base_url: str, args: dict[str, str]) -> None:
+    model: Any = load("qwen3-max", options(base_url, api_key="sk-12345678", **args))
+    switched = [model.switch(reasoning) for reasoning in (OFF, ON, BUDGET)]
+    on = {"enable_thinking": True}
+    assert switched == [{"enable_thinking": False}, on, {**on, "thinking_budget": 2000}]
+    with pytest.raises(UsageError, match="takes a budget, not an effort, on this endpoint: use on or budget:N"):
+        model.switch(LOW)
+
+
+def test_an_endpoint_is_told_by_its_whole_host() -> None:
+    for host in ("dashscope.aliyuncs.com.example", "xopenrouter.ai", "openrouter.ai.example", "aliyuncs.com"):
+        model: Any = load("qwen", options(f"https://{host}/v1"))
+        assert model.switch(OFF) == {TEMPLATE: {"enable_thinking": False}}
+    router: Any = load("z/qwen", options("https://openrouter.ai/api/v1"))
+    assert router.switch(BUDGET) == {"reasoning": {"max_tokens": 2000}}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("openai/gpt-4o", "openai/gpt-4.1-nano", "openai/chatgpt-4o-latest", "openai/gpt-3.5-turbo"),
+        *("openai/ft:gpt-4o-mini:x", "gemini/gemini-2.0-flash", "anthropic/claude-3-5-haiku-20241022"),
+    ],
+)
+def test_models_that_do_not_think_have_nothing_to_switch_off(name: str) -> None:
+    assert load_model(name, options(api_key="sk-12345678")).switch(OFF) == {}
 
 
 @pytest.mark.parametrize("base_url", [None, "http://localhost/v1"])

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Literal
 
 from harness.data.arguments import replace_surrogates
@@ -245,7 +246,10 @@ class ChatDialect:
 
     def read_failure(self, sent: WireRequest, status: int, headers: Mapping[str, str], text: str) -> RequestFailure:
         """What a body with another status says."""
-        return failure_of_status(status, headers, text)
+        failure = failure_of_status(status, headers, text)
+        if status not in {400, 422}:
+            return failure
+        return replace(failure, refused=self.refusals.find_plain(failure.text, failure.refused, sent.body))
 
     def adapt(self, failure: RequestFailure, sent: WireRequest) -> bool:
         """Learns from a refusal, for the rest of the run. False if there is nothing new to try."""

@@ -33,6 +33,7 @@ from harness.runs.summary import NOT_SWITCHED
 from harness.types import JSONObject, Model, ModelRequest, Reasoning, Reply, Usage
 
 FIRST_BACKOFF = 1.0
+NOTHING_TO_SWITCH = "nothing to switch off: the endpoint says that the model does not think"
 
 
 class Dialect(Protocol):
@@ -168,6 +169,8 @@ class EndpointModel(Model):
         if request.reasoning.mode == "default" or refused is None:
             return note
         said = f"{NOT_SWITCHED}the endpoint refuses {refused}"
+        if request.reasoning.mode == "off" and self._dialect.refusals.cannot_think:
+            said = NOTHING_TO_SWITCH
         return f"{note}; {said}" if note else said
 
     def _backoff(self, failed: int, asked: float | None) -> float:

@@ -38,6 +38,7 @@ from harness.models.api.reasoning import (
     openai_chat_switch,
     openai_responses_switch,
     own_server_switch,
+    switch_of_host,
 )
 from harness.models.api.refusals import Refusals
 from harness.models.api.responses import ResponsesDialect
@@ -120,7 +121,8 @@ def dialect_of(name: str, settings: EndpointSettings, args: Mapping[str, str]) -
     """The API that a model is asked through, and the switch that its endpoint has. Raises UsageError."""
     api = read_choice(args, "api", APIS, "auto")
     full_name, own = f"openai/{name}", not is_openai(settings.base_url)
-    how = read_choice(args, "switch", OWN_SWITCHES, "template" if own else "effort")
+    usual = switch_of_host(urlsplit(settings.base_url).hostname or "") if own else "effort"
+    how = read_choice(args, "switch", OWN_SWITCHES, usual)
     switch: Switch = partial(openai_chat_switch, full_name)
     if own or how != "effort":
         switch = partial(own_server_switch, full_name, how=how)

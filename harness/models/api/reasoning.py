@@ -36,9 +36,21 @@ def effort_of(name: str, reasoning: Reasoning) -> str:
     return reasoning.effort or "medium"
 
 
+PLAIN_MODEL = re.compile(
+    r"(ft:)?(chatgpt-4o|gpt-3\.5|gpt-4|gpt-5-chat)|gemini-(1|2\.0)(?!.*thinking)"
+    r"|claude-(2|instant|3-(opus|sonnet|haiku)|3-5-)"
+)
+"""Providers' models that do not think: off has nothing to switch, and its field would be refused."""
+
+
+def is_plain(name: str, reasoning: Reasoning) -> bool:
+    """Whether off is asked of a model that is known not to think."""
+    return reasoning.mode == "off" and PLAIN_MODEL.match(name.rpartition("/")[2]) is not None
+
+
 def openai_chat_switch(name: str, reasoning: Reasoning) -> JSONObject:
     """`reasoning_effort` of OpenAI's chat completions."""
-    if reasoning.mode == "default":
+    if reasoning.mode == "default" or is_plain(name, reasoning):
         return {}
     refuse_off(name, reasoning)
     return {"reasoning_effort": effort_of(name, reasoning)}
@@ -46,7 +58,7 @@ def openai_chat_switch(name: str, reasoning: Reasoning) -> JSONObject:
 
 def openai_responses_switch(name: str, reasoning: Reasoning) -> JSONObject:
     """`reasoning` of the Responses API; a summary is asked for where there is anything to summarise."""
-    if reasoning.mode == "default":
+    if reasoning.mode == "default" or is_plain(name, reasoning):
         return {}
     refuse_off(name, reasoning)
     effort = effort_of(name, reasoning)
@@ -58,20 +70,48 @@ def refuse_off(name: str, reasoning: Reasoning) -> None:
         raise UsageError(f"{name} always reasons: its reasoning cannot be turned off, use low.")
 
 
-OWN_SWITCHES = ("template", "effort", "none")
+OWN_SWITCHES = ("template", "effort", "dashscope", "openrouter", "none")
+DASHSCOPE = re.compile(r"(.+\.)?dashscope[a-z0-9-]*\.aliyuncs\.com")
+OPENROUTER = re.compile(r"(.+\.)?openrouter\.ai")
+
+
+def switch_of_host(host: str) -> str:
+    """The one of OWN_SWITCHES that an endpoint has by its host, where that is not OpenAI's."""
+    if DASHSCOPE.fullmatch(host):
+        return "dashscope"
+    return "openrouter" if OPENROUTER.fullmatch(host) else "template"
 
 
 def own_server_switch(name: str, reasoning: Reasoning, how: str = "template") -> JSONObject:
     """A server of one's own. `template`: the chat template's enable_thinking, which vLLM, SGLang and llama.cpp take,
-    and reasoning_effort beside it for an effort; `effort`: reasoning_effort only; `none`: nothing is sent, because the
-    server was started in the mode that is evaluated."""
+    and reasoning_effort beside it for an effort; `effort`: reasoning_effort only; `dashscope`, `openrouter`: as these
+    have it; `none`: nothing is sent, because the server was started in the mode that is evaluated."""
     if reasoning.mode == "default" or how == "none":
         return {}
+    if how == "dashscope":
+        return dashscope_switch(name, reasoning)
+    if how == "openrouter":
+        return {} if is_plain(name, reasoning) else openrouter_switch(reasoning)
     effort = effort_of(name, reasoning)
     if how == "effort":
         return {"reasoning_effort": effort}
     template: JSONObject = {"chat_template_kwargs": {"enable_thinking": reasoning.mode == "on"}}
     return {**template, "reasoning_effort": effort} if reasoning.effort and reasoning.mode == "on" else template
+
+
+def dashscope_switch(name: str, reasoning: Reasoning) -> JSONObject:
+    """`enable_thinking` at the top of a body, and `thinking_budget`. Raises UsageError for an effort."""
+    if reasoning.effort is not None:
+        raise UsageError(f"{name} takes a budget, not an effort, on this endpoint: use on or budget:N.")
+    switched: JSONObject = {"enable_thinking": reasoning.mode == "on"}
+    return switched if reasoning.budget is None else {**switched, "thinking_budget": reasoning.budget}
+
+
+def openrouter_switch(reasoning: Reasoning) -> JSONObject:
+    """`reasoning` with one of enabled, effort and max_tokens, which the router turns into what each provider has."""
+    if reasoning.budget is not None:
+        return {"reasoning": {"max_tokens": reasoning.budget}}
+    return {"reasoning": {"effort": reasoning.effort} if reasoning.effort else {"enabled": reasoning.mode == "on"}}
 
 
 # --- Gemini ------------------------------------------------------------------------------------------------------
@@ -86,7 +126,7 @@ def gemini_switch(name: str, reasoning: Reasoning) -> JSONObject:
 
     Raises UsageError for off where a model always thinks: 2.5 Pro, and everything from Gemini 3 on.
     """
-    if reasoning.mode == "default":
+    if reasoning.mode == "default" or is_plain(name, reasoning):
         return {}
     model = name.rpartition("/")[2]
     found = GEMINI_VERSION.match(model)
@@ -151,7 +191,7 @@ class ClaudeFeatures:
 
     def switch(self, reasoning: Reasoning) -> JSONObject:
         """`thinking`, and `output_config` for an effort. Raises UsageError for what the model has no setting for."""
-        if reasoning.mode == "default":
+        if reasoning.mode == "default" or is_plain(self.name, reasoning):
             return {}
         if reasoning.mode == "off":
             if self.off_fields is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -66,7 +67,16 @@ REPLACEMENTS: Mapping[str, str] = {"max_tokens": "max_completion_tokens", "max_c
 
 SWITCH_FIELDS = frozenset(
     {"reasoning_effort", "chat_template_kwargs", "reasoning", "thinking", "output_config", "extra_body"}
+    | {"enable_thinking", "thinking_budget"}
 )
+OTHER_PLACES = {"chat_template_kwargs": "enable_thinking", "messages.reasoning": "reasoning"}
+"""Where else a parameter of the same name may stand: some providers have the switch at the top of a body."""
+CANNOT_THINK = re.compile(
+    r"(does not|doesn't) support (thinking|reasoning)\b"
+    r"|\b(thinking|reasoning) is not (supported|enabled) (by|for|with|in) (this|the) model",
+    re.IGNORECASE,
+)
+"""How Ollama and others say that a model does not think; that it does not take a parameter says less."""
 
 
 RECALLED = frozenset({"messages.reasoning", "messages.reasoning_content"})
@@ -87,6 +97,8 @@ class Refusals:
         self._replaced = dict(known)
         self._extra_body = extra_body
         self._refused: set[str] = set()
+        self.cannot_think = False
+        """Whether the endpoint has said that the model does not think: off is what it is, and had nothing to switch."""
 
     @property
     def refused_switch(self) -> str | None:
@@ -103,8 +115,18 @@ class Refusals:
                     body[replacement] = value
         return merge_fields(body, self._extra_body)
 
+    def find_plain(self, said: str, refused: str | None, sent: JSONObject) -> str | None:
+        """The refused parameter: the switch in `sent` where the endpoint says that the model does not think."""
+        switch = next((name for name in sorted(SWITCH_FIELDS) if name in sent), None)
+        if switch is None or not CANNOT_THINK.search(said):
+            return refused
+        self.cannot_think = True
+        return switch
+
     def learn(self, refused: str | None, sent: JSONObject) -> bool:
         """Notes that a parameter of `sent` is not taken. False if there is nothing new to try."""
+        if refused is not None and not has(sent, refused):
+            refused = OTHER_PLACES.get(refused, refused)
         if refused is None or refused not in {*REPLACEMENTS, *DROPPED}:
             return False
         if not has(sent, refused) or has(self._extra_body, refused):
@@ -121,7 +143,9 @@ class Refusals:
         return True
 
     def _warn(self, refused: str, replacement: str | None) -> None:
-        if refused in SWITCH_FIELDS:
+        if refused in SWITCH_FIELDS and self.cannot_think:
+            log.warning("%s cannot think, its endpoint says: %s is left out from now on", self._name, refused)
+        elif refused in SWITCH_FIELDS:
             log.warning(
                 "%s does not take %s: it is left out from now on, so this run is NOT switched to the reasoning that "
                 "was asked for",

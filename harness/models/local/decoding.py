@@ -19,7 +19,8 @@ def penalise(logits: Any, read: Sequence[int], written: Any, sampling: Sampling)
     import torch
 
     if (penalty := sampling.repetition_penalty) is not None:
-        seen = torch.cat([torch.tensor(read, dtype=torch.long, device=logits.device), written]).unique()
+        seen: Any = torch.cat([torch.tensor(read, dtype=torch.long, device=logits.device), written])
+        seen = seen.unique()
         before = logits[seen]
         logits = logits.index_put((seen,), torch.where(before < 0, before * penalty, before / penalty))
     counts = torch.bincount(written, minlength=logits.shape[0])
