@@ -15,7 +15,8 @@ import sys
 import threading
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -40,6 +41,8 @@ def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("HTTP", "HTTPS", "ALL", "NO"):
         monkeypatch.delenv(f"{name}_PROXY", raising=False)
         monkeypatch.delenv(f"{name.lower()}_proxy", raising=False)
+    for name in ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE"):
+        monkeypatch.delenv(name, raising=False)
     for name in ("OPENAI_CUSTOM_HEADERS", "ANTHROPIC_CUSTOM_HEADERS", "OPENAI_ORG_ID", "OPENAI_PROJECT_ID"):
         monkeypatch.delenv(name, raising=False)
 
@@ -445,6 +448,36 @@ def test_certificates_are_those_of_the_variables(
 
 
 @pytest.mark.parametrize("client", CLIENTS)
+def test_the_bundle_of_requests_is_trusted_where_no_other_is_named(
+    client: str, certificate: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+    with RawServer(lambda asked: answer(), serving(certificate)) as server:
+        assert ask(server.url, client=client) == "hi"
+        folder = tmp_path / "hashed"
+        folder.mkdir()
+        hashed = subprocess.run(
+            ["openssl", "x509", "-hash", "-noout", "-in", certificate], capture_output=True, text=True, check=True
+        )
+        (folder / f"{hashed.stdout.strip()}.0").write_bytes(certificate.read_bytes())
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(folder))
+        assert ask(server.url, client=client) == "hi"
+        monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path))
+        assert "CERTIFICATE_VERIFY_FAILED" in ask(server.url, client=client)
+
+
+@pytest.mark.parametrize("name", ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"])
+@pytest.mark.parametrize("client", CLIENTS)
+def test_certificates_that_cannot_be_read_are_one_sentence(name: str, client: str, tmp_path: Path) -> None:
+    words = ("eval", "--model", "m", "--tasks", "demo_*", "--base-url", "https://h/v1", "--out", tmp_path / "run")
+    nothing = tmp_path / "nothing.pem"
+    said = one_sentence(harness(*words, "--model-arg", f"client={client}", **{name: str(nothing)}))
+    assert f"{name} names no certificates that can be read: {nothing} (No such file or directory)." in said
+    nothing.write_text("no certificate")
+    assert f"{name} names no certificates" in one_sentence(harness(*words, **{name: str(nothing)}))
+
+
+@pytest.mark.parametrize("client", CLIENTS)
 def test_requests_go_through_the_proxy_of_their_scheme(
     client: str, certificate: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -486,7 +519,30 @@ def test_a_proxy_that_cannot_be_used_is_one_sentence(tmp_path: Path) -> None:
     words = ("eval", "--model", "m", "--tasks", "demo_*", "--base-url", "http://h/v1", "--out", tmp_path / "run")
     said = one_sentence(harness(*words, ALL_PROXY="socks5://clerk:hunter2-hunter2@h:1"))
     assert "proxy socks5://h:1 is none that requests can go through" in said
+    assert "client=openai" in said
     assert "hunter2" not in said
+
+
+@pytest.mark.skipif(find_spec("socksio") is not None, reason="SOCKS is there")
+def test_socks_without_its_package_is_one_sentence(tmp_path: Path) -> None:
+    words = ("eval", "--model", "m", "--tasks", "demo_*", "--base-url", "http://h/v1", "--out", tmp_path / "run")
+    proxies = {"ALL_PROXY": "socks5://clerk:hunter2-hunter2@h:1", "NO_PROXY": "h"}
+    said = one_sentence(harness(*words, "--model-arg", "client=openai", **proxies))
+    assert "proxy socks5://h:1 speaks SOCKS" in said
+    assert "pip install socksio" in said
+    assert "hunter2" not in said
+
+
+def test_an_address_of_azure_keeps_its_version_and_takes_its_key_in_a_header() -> None:
+    with RawServer(lambda asked: answer()) as server:
+        url = server.url.replace("/v1", "/openai/deployments/mine?api-version=2024-10-21")
+        for client in CLIENTS:
+            assert ask(url, headers={"api-key": "az-12345678"}, client=client) == "hi"
+    for request in server.requests:
+        head = request.partition(b"\r\n\r\n")[0]
+        assert head.startswith(b"POST /openai/deployments/mine/chat/completions?api-version=2024-10-21 HTTP/1.1\r\n")
+        assert b"api-key: az-12345678" in head
+        assert b"uthorization" not in head
 
 
 # --- light -------------------------------------------------------------------------------------------------------

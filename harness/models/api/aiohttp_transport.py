@@ -32,6 +32,7 @@ from multidict import CIMultiDict
 from yarl import URL
 
 import harness
+from harness.models.api.certificates import given_context
 from harness.models.api.connection import EndpointSettings
 from harness.models.api.proxies import Proxy, find_proxy
 from harness.models.api.transport import Response, connection_failure, timeout_failure
@@ -197,11 +198,9 @@ CA_FILES = (
 
 
 def tls_context() -> ssl.SSLContext:
-    """As httpx2 makes it: SSL_CERT_FILE, else SSL_CERT_DIR, else the system's certificates."""
-    if cafile := os.environ.get("SSL_CERT_FILE"):
-        return ssl.create_default_context(cafile=cafile)
-    if capath := os.environ.get("SSL_CERT_DIR"):
-        return ssl.create_default_context(capath=capath)
+    """Those that a variable names, else the system's certificates, as httpx2 finds them."""
+    if (given := given_context()) is not None:
+        return given
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     file, folder = system_certificates()
     if file or folder:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from harness.models.api.certificates import verify_option
 from harness.models.api.connection import EndpointSettings
 from harness.models.api.transport import Response, connection_failure, timeout_failure
 from harness.models.api.wire import RequestFailure
@@ -57,5 +58,5 @@ def client_options(settings: EndpointSettings, package: Any) -> dict[str, Any]:
         "default_query": settings.query,
         "max_retries": 0,
         "timeout": timeout,
-        "http_client": package.DefaultAsyncHttpxClient(limits=limits, timeout=timeout),
+        "http_client": package.DefaultAsyncHttpxClient(limits=limits, timeout=timeout, verify=verify_option()),
     }

@@ -15,8 +15,9 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from harness.data.arguments import parse_json_object
 from harness.errors import UsageError
+from harness.models.api.certificates import check_certificates
 from harness.models.api.headers import carries_key, read_headers, register_headers
-from harness.models.api.proxies import find_proxy
+from harness.models.api.proxies import check_client_proxies, find_proxy
 from harness.redaction import Redactor, is_secret_name, is_well_formed_url, public_url, userinfo
 from harness.types import JSONObject
 
@@ -101,6 +102,10 @@ def read_connection(options: ModelOptions, url: str, key: str, theirs: str = "op
     client = read_choice(args, "client", (AIOHTTP, theirs), AIOHTTP)
     if client == AIOHTTP:
         find_proxy(base_url)
+    else:
+        check_client_proxies()
+    if base_url.startswith("https:"):
+        check_certificates()
     auth = basic_auth(url, explicit_key=bool(args.get("api_key")))
     api_key = PLACEHOLDER_KEY if auth else read_key(key)
     return EndpointSettings(

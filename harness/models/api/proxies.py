@@ -4,7 +4,7 @@ The rules are those of httpx2, which the providers' clients send through: a run 
 A test holds them against it. In NO_PROXY stand hosts (`example.com` with what is below it, `.example.com` without
 itself), addresses, networks, `localhost`, `*`; any of them with a port or as a URL.
 
-Left out: SOCKS, which aiohttp does not speak.
+Left out: SOCKS, which aiohttp does not speak; the providers' clients do with one more package.
 """
 
 from __future__ import annotations
@@ -14,10 +14,13 @@ import ipaddress
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from harness.errors import UsageError
 from harness.redaction import is_well_formed_url, public_url, userinfo
+
+SOCKS_INSTEAD = "SOCKS goes through the provider's own client, --model-arg client=openai or client=anthropic"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +42,28 @@ def find_proxy(url: str) -> Proxy | None:
     return read_proxy(given if "://" in given else f"http://{given}")
 
 
+def check_client_proxies() -> None:
+    """Raises UsageError for a SOCKS proxy that a provider's client cannot use for want of a package: it looks at every
+    proxy of the environment, also where another or none is meant."""
+    from urllib.request import getproxies
+
+    found = getproxies()
+    for given in filter(None, map(found.get, ("http", "https", "all"))):
+        if given.lower().startswith("socks") and find_spec("socksio") is None:
+            raise UsageError(
+                f"The environment's proxy {public_url(given)} speaks SOCKS, for which the provider's client needs a "
+                "package: pip install socksio."
+            )
+
+
 def read_proxy(given: str) -> Proxy:
     parts = urlsplit(given) if is_well_formed_url(given) else None
     if parts is None or parts.scheme not in {"http", "https"}:
         shown = public_url(given)
         raise UsageError(
             f"The environment's proxy {shown} is none that requests can go through, which is at http:// or https://: "
-            "name another, or name the endpoint in NO_PROXY."
+            "name another, or name the endpoint in NO_PROXY"
+            + (f" ({SOCKS_INSTEAD})." if given.lower().startswith("socks") else ".")
         )
     pair = unquote(userinfo(given))
     pair = pair if ":" in pair or not pair else f"{pair}:"

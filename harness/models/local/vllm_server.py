@@ -34,6 +34,7 @@ from harness.errors import ModelFailure, UsageError
 from harness.formats import Format
 from harness.models import ModelOptions
 from harness.models.api import connection, openai
+from harness.models.api.certificates import verify_option
 from harness.models.api.chat import ChatDialect
 from harness.models.api.connection import EndpointSettings, ModelIdentity
 from harness.models.api.endpoint import EndpointModel
@@ -176,7 +177,7 @@ def served_model(name: str, settings: EndpointSettings, wanted: str | None) -> t
 
     url = f"{settings.base_url}/models"
     try:
-        response = httpx2.get(url, headers=headers_of(settings), params=dict(settings.query), timeout=30.0)
+        response = httpx2.get(url, timeout=30.0, **request_options(settings))
         listed = response.json()["data"] if response.status_code == 200 else None
     except (httpx2.HTTPError, ValueError, KeyError, TypeError) as error:
         raise UsageError(f"{name}: no vLLM server answers there ({type(error).__name__}).") from None
@@ -190,10 +191,11 @@ def served_model(name: str, settings: EndpointSettings, wanted: str | None) -> t
     return found["id"], read_count(found.get("max_model_len")) or None
 
 
-def headers_of(settings: EndpointSettings) -> dict[str, str]:
-    """What a request that is not the openai client's needs to be let in."""
+def request_options(settings: EndpointSettings) -> dict[str, Any]:
+    """What a request that no transport carries needs to be let in."""
     headers = {"Authorization": f"Bearer {settings.api_key}", **settings.headers}
-    return {name: value for name, value in headers.items() if value is not None}
+    sent = {name: value for name, value in headers.items() if value is not None}
+    return {"headers": sent, "params": dict(settings.query), "verify": verify_option()}
 
 
 # --- reasoning ---------------------------------------------------------------------------------------------------
@@ -366,10 +368,7 @@ class RemoteDetokenizer:
         if self._lost:
             return None
         if self._client is None:
-            settings = self._settings
-            self._client = httpx2.AsyncClient(
-                headers=headers_of(settings), params=dict(settings.query), timeout=settings.timeout
-            )
+            self._client = httpx2.AsyncClient(timeout=self._settings.timeout, **request_options(self._settings))
         try:
             response = await self._client.post(self._url, json={"model": self._model, "tokens": list(ids)})
             text = response.json()["prompt"] if response.status_code == 200 else None
