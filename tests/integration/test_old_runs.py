@@ -3,11 +3,13 @@
 import json
 import lzma
 import shutil
+import subprocess
+import time
 
 import pytest
 from builders import ROOT, record, write_records
-from commands import episodes, harness, summary
-from fakes.chat_server import ChatServer, call, calls, error, text
+from commands import command, environment, episodes, harness, one_sentence, summary
+from fakes.chat_server import ChatServer, call, calls, delayed, error, text
 
 OLD = ROOT / "results" / "published" / "version-1"
 """Made by harness eval --model 'policy/*' --tasks 'ftrl_*', when that was the first version."""
@@ -58,11 +60,20 @@ def answered(asked):
     return calls(call("population", {"town": "Corrie"})) if asked.turn == 0 else text("Answer: 45,210")
 
 
+def evaluating(tmp_path, url, *words):
+    paths = ("--tasks", tmp_path / "towns.jsonl", "--out", tmp_path / "run")
+    return "eval", "--model", "m", *paths, "--base-url", url, "--model-arg", "max_retries=0", *words
+
+
 def play(tmp_path, url, *words):
-    return harness(
-        "eval", "--model", "m", "--tasks", tmp_path / "towns.jsonl", "--out", tmp_path / "run", "--base-url", url,
-        "--model-arg", "max_retries=0", *words,
-    )  # fmt: skip
+    return harness(*evaluating(tmp_path, url, *words))
+
+
+def wait_for(found):
+    deadline = time.monotonic() + 60
+    while not found() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert found()
 
 
 def test_a_run_goes_on_at_another_address_with_the_keys_it_began_with(tmp_path):
@@ -83,6 +94,54 @@ def test_a_run_goes_on_at_another_address_with_the_keys_it_began_with(tmp_path):
     assert [record["sample"] for record in episodes(run)].count("town-1") == 2
     assert {record["sample"]: record["key"] for record in episodes(run)} == lost
     assert summary(run)["tasks"]["towns"]["outcomes"] == {"ok": 3}
+
+
+def mixed(asked):
+    """Right but for one sample, which is told by its text."""
+    return text("Answer: 1") if asked.conversation == "Number 2" and asked.turn else answered(asked)
+
+
+class Ending:
+    """Answers so many requests, and then none."""
+
+    def __init__(self, answers):
+        self.left = answers
+
+    def __call__(self, asked):
+        self.left -= 1
+        return delayed(mixed(asked), 0.0 if self.left >= 0 else 60.0)
+
+
+def test_a_run_that_was_killed_goes_on_elsewhere_with_more_epochs(tmp_path):
+    rows = [record(id=f"town-{n}", messages=[{"role": "user", "content": f"Number {n}"}]) for n in range(4)]
+    write_records(tmp_path / "towns.jsonl", rows)
+    run, words = tmp_path / "run", ("--concurrency", "1")
+    with ChatServer(Ending(7)) as first, ChatServer(mixed) as second:
+        doomed = subprocess.Popen(command(*evaluating(tmp_path, first.url, "--epochs", 2, *words)), env=environment())
+        wait_for(lambda: len(first.requests) == 8)
+        doomed.kill()
+        doomed.wait(30)
+        began, identity = episodes(run), json.loads((run / "manifest.json").read_text())["identity"]
+        assert [(record["sample"], record["epoch"]) for record in began] == [
+            ("town-0", 0), ("town-0", 1), ("town-1", 0)
+        ]  # fmt: skip
+        done = play(tmp_path, second.url, "--resume", "--epochs", "3", *words)
+        assert done.returncode == 0, done.stderr
+        assert len(second.requests) == 2 * (4 * 3 - 3)
+        refused = play(tmp_path, second.url, "--resume", "--epochs", "2", *words)
+        assert "epochs: 3 there, 2 now" in one_sentence(refused)
+        (tmp_path / "whole").mkdir()
+        shutil.copy(tmp_path / "towns.jsonl", tmp_path / "whole")
+        assert play(tmp_path / "whole", second.url, "--epochs", "3", *words).returncode == 0
+    assert episodes(run)[: len(began)] == began
+    places = [(record["sample"], record["epoch"]) for record in episodes(run)]
+    assert len(places) == len(set(places)) == 12
+    assert len({record["key"] for record in episodes(run)}) == 12
+    assert summary(run) == summary(tmp_path / "whole" / "run")
+    assert 0 < summary(run)["tasks"]["towns"]["metrics"]["pass@1"]["value"] < 1
+    manifest = json.loads((run / "manifest.json").read_text())
+    assert manifest["identity"] == {**identity, "epochs": 3}
+    assert manifest["base_urls"] == [first.url, second.url]
 
 
 def test_another_model_at_another_address_is_another_run(tmp_path):
