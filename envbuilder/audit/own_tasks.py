@@ -15,6 +15,7 @@ from tabulate import tabulate
 from envbuilder.audit.thresholds import Thresholds
 from harness.console.progress import ProgressBar
 from harness.environment import ToolEnvironment
+from harness.errors import HarnessError
 from harness.evaluation.plan import select_subset
 from harness.metrics import HEADLINE
 from harness.models.policies import Policy
@@ -22,7 +23,7 @@ from harness.registry import load_samples
 from harness.rollout import Episode, play_episode
 from harness.sandbox import Sandbox, SandboxConfig
 from harness.scoring.verdict import blame_task
-from harness.types import Limits, Sample, SimulatedUser, Task
+from harness.types import Limits, Sample, SimulatedUser, Task, Trajectory
 
 ORACLE = "oracle"
 FLOOR_POLICIES = ("silent", "random", "shotgun", "echo", "keyword")
@@ -88,7 +89,8 @@ def load_own(tasks: Sequence[Task], limit: int | None, seed: int) -> list[tuple[
 def audit_own_tasks(
     tasks: Sequence[tuple[Task, Sequence[Sample]]], floors: bool, seed: int, quiet: bool
 ) -> list[OwnTaskAudit]:
-    """Plays every sample by its gold and, for `floors`, by the policies. Raises SandboxError where tools cannot run."""
+    """Plays every sample by its gold and, for `floors`, by the policies. Raises SandboxError where tools cannot run,
+    HarnessError where a policy could not play."""
     with Sandbox(SandboxConfig(workers=1, call_timeout=2.0)) as sandbox, ProgressBar("sample", quiet) as progress:
         progress.begin("validate", sum(len(samples) for _, samples in tasks))
         return [
@@ -105,7 +107,10 @@ def _audit(
         if why := _unsolved(task, sample, sandbox, seed):
             unsolved[sample.id] = why
         for policy, values in found.items():
-            values.append(_play(task, sample, sandbox, Policy(policy, seed))[0])
+            value, played = _play(task, sample, sandbox, Policy(policy, seed))
+            if played.outcome == "infrastructure_error":  # a floor of 0 would be none
+                raise HarnessError(f"{policy} could not play {sample.id!r} of {task.name}: {_ended(played)}.")
+            values.append(value)
         progress.advance()
     floors = {policy: fmean(values) for policy, values in found.items()}
     return OwnTaskAudit(task.name, task.headline, len(samples), unsolved, floors)
@@ -115,12 +120,16 @@ def _unsolved(task: Task, sample: Sample, sandbox: Sandbox, seed: int) -> str:
     """Why a sample's gold does not solve it; nothing where it does."""
     if sample.gold.calls is None:
         return "it has no gold_calls"
-    value, ended = _play(task, sample, sandbox, Policy(ORACLE, seed))
-    return "" if value == 1.0 else f"{task.headline} {value:g}, {ended}"
+    value, played = _play(task, sample, sandbox, Policy(ORACLE, seed))
+    return "" if value == 1.0 else f"{task.headline} {value:g}, {_ended(played)}"
 
 
-def _play(task: Task, sample: Sample, sandbox: Sandbox, policy: Policy) -> tuple[float, str]:
-    """The headline metric of one episode, 0 where it has none, and how it ended."""
+def _ended(played: Trajectory) -> str:
+    return f"{played.outcome} ({played.stop})"
+
+
+def _play(task: Task, sample: Sample, sandbox: Sandbox, policy: Policy) -> tuple[float, Trajectory]:
+    """The headline metric of one episode, 0 where it has none, and the episode."""
     user = SimulatedUser(task.scripted_user) if task.scripted_user is not None else None
     limits = Limits(max_turns=task.max_turns or Limits().max_turns)
     with blame_task(f"The task {task.name} cannot play {sample.id!r}"):
@@ -129,7 +138,7 @@ def _play(task: Task, sample: Sample, sandbox: Sandbox, policy: Policy) -> tuple
             episode = Episode(sample, limits=limits, task=task.name, user=user)
             played = play_episode(episode, task.environment(sample), policy, tools)
         value = task.score(sample, played).scores.get(task.headline)
-    return value or 0.0, f"{played.outcome} ({played.stop})"
+    return value or 0.0, played
 
 
 def format_own_tasks(found: Sequence[OwnTaskAudit], limits: Thresholds) -> str:

@@ -78,14 +78,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--sandbox", choices=["jail", "weak"], default="jail", help="weak: run tools even where isolation is missing")
     add("--out", type=Path, metavar="DIR", help="run directory (default results/runs/TIME-MODEL)")
     add("--resume", action="store_true", help="go on with the run in --out")
-    add(
-        "--max-cost",
-        type=parse_positive,
-        metavar="USD",
-        help="end the run before it costs more than this, by at most 5 %%",
-    )
-    add("--max-tokens-total", type=at_least(1), metavar="N", help="begin no episode once so many tokens are used")
-    add("--prices", type=Path, metavar="FILE", help="what tokens cost, as TOML (default ~/.config/harness/prices.toml)")
+    _add_spending_options(add)
     add("--dry-run", action="store_true", help="estimate requests, tokens and cost; send nothing")
     add("--base-url", metavar="URL", help="the endpoint's base URL (also OPENAI_BASE_URL, ANTHROPIC_BASE_URL)")
     add("--model-arg", nargs="+", action="extend", default=[], metavar="K=V", help="options of the model's backend")
@@ -101,6 +94,17 @@ def _add_sampling_options(add: Callable[..., object]) -> None:
     add("--presence-penalty", type=parse_penalty, metavar="X", help="taken off a token that was written (-2 to 2)")
     add("--frequency-penalty", type=parse_penalty, metavar="X", help="the same for each time it was (-2 to 2)")
     add("--repetition-penalty", type=parse_positive, metavar="X", help="divides a token that was read or written")
+
+
+def _add_spending_options(add: Callable[..., object]) -> None:
+    add(
+        "--max-cost",
+        type=parse_positive,
+        metavar="USD",
+        help="end the run before it costs more than this, by at most 5 %%",
+    )
+    add("--max-tokens-total", type=at_least(1), metavar="N", help="begin no episode once so many tokens are used")
+    add("--prices", type=Path, metavar="FILE", help="what tokens cost, as TOML (default ~/.config/harness/prices.toml)")
 
 
 def _add_user_options(group: argparse._ArgumentGroup) -> None:

@@ -80,9 +80,10 @@ def play_run(
         found: dict[str, EpisodeResult] = {}
         spent: list[float] = []
         for attempt in run.stream_attempts():  # what failed and is played again was paid for too
+            user_usage = attempt.user_usage or Usage()
             player.budget.add(attempt.usage, player.price)
-            player.budget.add(attempt.user_usage or Usage(), player.user_price)
-            spent.append(_cost(player, attempt.usage, attempt.user_usage or Usage()))
+            player.budget.add(user_usage, player.user_price)
+            spent.append(_cost(player, attempt.usage, user_usage))
             found[attempt.key] = attempt
         accepted = any(result.scores.get("turns") for result in found.values() if not _played_again(result))
         if pending := _find_pending(plan, run, found, watch):
