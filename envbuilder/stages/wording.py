@@ -27,6 +27,8 @@ _HEAD = re.compile(
     r"(?= (?:of|who|whom|whose|that|which|where|in|with|behind|at|on|for|from|to|by|under)\b)"
 )
 _VAGUE = frozenset(("one", "thing", "place", "name", "part", "work"))
+PLAIN = 4
+"""How many formulations of a list a terse question is drawn from."""
 TAIL = 14
 """Characters that may follow a longer subject in a question."""
 
@@ -69,7 +71,7 @@ class Chain:
 
 
 class Wording:
-    """Draws formulations; `terse` keeps to the plainest."""
+    """Draws formulations; `terse` keeps to the plainest, which come first in each list."""
 
     def __init__(self, random: Random, terse: bool) -> None:
         self._random = random
@@ -78,7 +80,8 @@ class Wording:
         self._phrases: dict[str, str] = {}
 
     def choice(self, options: Sequence[str]) -> str:
-        return options[int(self._random.random() * len(options))]
+        count = min(len(options), PLAIN) if self._terse else len(options)
+        return options[int(self._random.random() * count)]
 
     # --- pieces --------------------------------------------------------------------------------------------------
 
@@ -242,7 +245,8 @@ class Wording:
         text = " ".join(sentences)
         if self._terse or self._random.random() >= CONTEXTS or not related:
             return text
-        return f"{self.choice(DOMAINS[ENTITY_KINDS[chain.kind].domain].contexts)} {text}"
+        contexts = (*DOMAINS[ENTITY_KINDS[chain.kind].domain].contexts, *frames.CONTEXTS)
+        return f"{self.choice(contexts)} {text}"
 
 
 def format_answer(value: Any) -> str:

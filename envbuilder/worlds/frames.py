@@ -10,13 +10,48 @@ FIRST = (
     "Start with {}.",
     "Begin with {}.",
     "Consider {}.",
+    "Picture {}.",
+    "Look at {}.",
+    "Suppose I start from {}.",
     "I'm thinking of {}.",
     "This is about {}.",
     "My question is about {}.",
     "I'm interested in {}.",
     "I've been reading about {}.",
+    "I've just read about {}.",
     "I'm curious about {}.",
     "I came across {}.",
+    "I stumbled on {}.",
+    "Somebody mentioned {}.",
+    "A friend told me about {}.",
+    "My neighbour keeps talking about {}.",
+    "We were talking about {}.",
+    "Yesterday I heard of {}.",
+    "Our starting point is {}.",
+    "Everything begins with {}.",
+    "You may have heard of {}.",
+    "Let's start with {}.",
+    "Think of {}.",
+    "I have in mind {}.",
+    "What I have to go on is {}.",
+    "The thing I know is {}.",
+    "At the beginning stands {}.",
+    "First of all, think of {}.",
+    "In front of me is a note on {}.",
+    "On my list is {}.",
+    "For a friend, I am following {}.",
+    "My grandmother often spoke of {}.",
+    "Our teacher brought up {}.",
+    "Last night we discussed {}.",
+    "As a first step, take {}.",
+    "Say we begin with {}.",
+    "You could start with {}.",
+    "The trail starts with {}.",
+    "All I have noted is {}.",
+    "It starts with {}.",
+    "Our guide pointed out {}.",
+    "Two days ago I read about {}.",
+    "Somewhere I read about {}.",
 )
 NEXT = (
     "Then take {}.",
@@ -27,10 +62,38 @@ NEXT = (
     "Proceed to {}.",
     "Turn to {}.",
     "Move on to {}.",
+    "From there, go to {}.",
+    "That brings us to {}.",
+    "That leads me to {}.",
+    "After that, look at {}.",
+    "Now think of {}.",
+    "The next step is {}.",
 )
-ALSO = ("Also take {}.", "And take {}.", "Then there is {}.", "Besides, there is {}.")
-SECOND = ("Secondly, take {}.", "For the second part, take {}.", "Separately, take {}.", "Apart from that, take {}.")
-THIRD = ("Thirdly, take {}.", "For the third part, take {}.", "Lastly, take {}.")
+ALSO = (
+    "Also take {}.",
+    "And take {}.",
+    "Then there is {}.",
+    "Besides, there is {}.",
+    "On the other side is {}.",
+    "The second thing to consider is {}.",
+    "In addition, consider {}.",
+)
+SECOND = (
+    "Secondly, take {}.",
+    "For the second part, take {}.",
+    "Separately, take {}.",
+    "Apart from that, take {}.",
+    "Here is my other question, about {}.",
+    "Something else, about {}.",
+    "Now to a different matter: {}.",
+)
+THIRD = (
+    "Thirdly, take {}.",
+    "For the third part, take {}.",
+    "Lastly, take {}.",
+    "One more thing, about {}.",
+    "The last question concerns {}.",
+)
 FRAMES = (
     "Could you tell me {}?",
     "Do you know {}?",
@@ -38,6 +101,14 @@ FRAMES = (
     "Would you tell me {}?",
     "May I ask for {}?",
     "What is {}?",
+    "Could you look up {}?",
+    "Can you find out {}?",
+    "Is there a way to find out {}?",
+    "Could I have {}, please?",
+    "I wonder, what is {}?",
+    "Would you please find {}?",
+    "Can I ask you for {}?",
+    "Help me out: what is {}?",
 )
 BOTH = (
     "{0} And {1}",
@@ -46,6 +117,16 @@ BOTH = (
     "{0} And another thing: {1}",
     "{0} While you are at it, {1}",
     "Two things, please. {0} {2}",
+    "{0} Next, {1}",
+    "Both of these puzzle me. {0} {2}",
+    "{0} One thing more: {1}",
+    "There are a couple of gaps to fill. {0} {2}",
+    "{0} Besides, {1}",
+    "Help me with two answers. {0} {2}",
+    "Two answers would help me. {0} {2}",
+    "A pair of questions. {0} {2}",
+    "My list has two gaps. {0} {2}",
+    "I was stuck twice. {0} {2}",
 )
 IN_ORDER = "Use a comma between them."
 WHICH = (
@@ -53,22 +134,67 @@ WHICH = (
     "Which {more}, {0} or {1}?",
     "{0} or {1}: which of them {more}?",
     "Of these two, {0} and {1}, which {more}?",
+    "Between {0} and {1}, which one {more}?",
+    "Compare {0} with {1}: which {more}?",
+    "{0} against {1}: which {more}?",
+    "If you put {0} beside {1}, which {more}?",
 )
 BY_NAME = ("Please answer with its name.", "The name is enough.", "Just the name, please.", "Name it, please.")
 BY_PERSON = ("Please answer with the full name.", "The full name is enough.", "Just the full name, please.")
 ROUNDED = "Two decimals, please."
-USE = ("Use {}.", "Go by {}.", "I need {}.", "Take {}.", "I mean {}.")
-COUNT = ("How many of the {rows} {of} {mark}?", "Of the {rows} {of}, how many {mark}?")
+USE = (
+    "Use {}.",
+    "Go by {}.",
+    "I need {}.",
+    "Take {}.",
+    "I mean {}.",
+    "Please rely on {}.",
+    "What counts for me is {}.",
+    "I'm after {}.",
+    "Stick to {}.",
+    "Only {} will do.",
+    "Base the answer on {}.",
+)
+COUNT = (
+    "How many of the {rows} {of} {mark}?",
+    "Of the {rows} {of}, how many {mark}?",
+    "Going through the {rows} {of}, how many {mark}?",
+    "Could you count those of the {rows} {of} that {mark}?",
+    "Among the {rows} {of}, how many are there that {mark}?",
+)
 TOTAL = (
     "Of the {rows} {of}, consider only those that {mark}: {total}?",
     "Of the {rows} {of}, take those that {mark}: {total}?",
+    "Among the {rows} {of} some {mark}; of these alone, {total}?",
+    "Leave out all the {rows} {of} but those that {mark}: {total}?",
 )
 SHARE = (
-    "Taking all the {rows} {of} together, what percentage of the {amount} is due to those that {mark}? Two decimals, "
-    "please.",
+    "Taking all the {rows} {of} together, what percentage of the {amount} is due to those that {mark}? Two "
+    "decimals, please.",
     "Of the {amount} of all the {rows} {of}, what percentage comes from those that {mark}? Two decimals, please.",
+    "Add up the {amount} of all the {rows} {of}. What percentage of that goes back to those that {mark}? Two "
+    "decimals, please.",
 )
 MOST = (
     "Of the {rows} {of}, take only those that {mark}. Which was the {most}? Name {called}.",
     "Of the {rows} {of}, consider those that {mark}. Which was the {most}? Name {called}.",
+    "Among the {rows} {of}, look at those that {mark}. Which one was the {most}? Name {called}.",
+    "From the {rows} {of}, pick those that {mark}. Which of these was the {most}? Name {called}.",
 )
+CONTEXTS = (
+    "Nobody at our table knew this.",
+    "Help me settle a bet.",
+    "Is this something you could check?",
+    "The library is closed, so I am asking you.",
+    "For once I want to be sure.",
+    "A colleague needs this before lunch.",
+    "Everyone gives me another answer.",
+    "Somebody will ask me about this tomorrow.",
+    "Before I print the page, one check.",
+    "Online I found nothing that I trust.",
+    "Out of plain curiosity.",
+    "Sorry for the odd question.",
+    "This has been bothering me all week.",
+    "We argued about this on the train.",
+)
+"""Why somebody asks, about anything."""

@@ -188,7 +188,10 @@ _CONVERT = Operation(
         "Expresses a physical quantity in a customary unit. Units are UCUM codes. Rounded to two decimals.|"
         "UCUM unit service: scales a quantity from its metric unit to a customary one, rounded to two decimals."
     ),
-    _split("In {unit}, what {is} {0}?|Expressed in {unit}, what {is} {0}?"),
+    _split(
+        "In {unit}, what {is} {0}?|Expressed in {unit}, what {is} {0}?|Measured in {unit}, what {is} {0}?|"
+        "I think in {unit}: what {is} {0}?"
+    ),
     (
         _number("qty|magnitude|val", "Plain figure in the source unit, without separators."),
         Parameter(("src", "from_uom"), {"type": "string", "description": "UCUM code of the source."}),
@@ -213,7 +216,10 @@ _EXCHANGE = Operation(
         "Quotes an amount of florins in a foreign tender at the fixed parity. Rounded to two decimals.|"
         "Parity service for florins: what an amount is worth abroad, rounded to two decimals."
     ),
-    _split("In {unit}, what {is} {0}?|Converted into {unit}, what {is} {0}?"),
+    _split(
+        "In {unit}, what {is} {0}?|Converted into {unit}, what {is} {0}?|Paid in {unit}, what {is} {0}?|"
+        "I reckon in {unit}: what {is} {0}?"
+    ),
     (
         _number("qty|principal|val", "Plain figure in florins, without separators."),
         Parameter(("ccy", "tender"), {"type": "string", "description": "Code of the tender."}),
@@ -237,7 +243,8 @@ OPERATIONS: Mapping[str, Operation] = {
             "sum",
             "aggregate_series|accumulate|reduce_plus",
             "Accumulates a series of figures (a + b + ...). Rounded to two decimals.",
-            "What {is} the total of {0} and {1}?|How much {is} {0} plus {1}?",
+            "What {is} the total of {0} and {1}?|How much {is} {0} plus {1}?|"
+            "Put together, what do {0} and {1} come to?|Add {0} and {1}: what comes out?",
             lambda *values: round_figure(sum(values)),
             "sum(numbers)",
         ),
@@ -245,7 +252,8 @@ OPERATIONS: Mapping[str, Operation] = {
             "average",
             "arith_mean|series_mean|centre_value",
             "Arithmetic mean of a series of figures. Rounded to two decimals.",
-            "What {is} the average of {0} and {1}?|If I average {0} and {1}, what comes out?",
+            "What {is} the average of {0} and {1}?|If I average {0} and {1}, what comes out?|"
+            "Halfway between {0} and {1}, which figure do I find?",
             lambda *values: round_figure(sum(values) / len(values)),
             "sum(numbers) / len(numbers)",
         ),
@@ -255,7 +263,8 @@ OPERATIONS: Mapping[str, Operation] = {
             "Absolute delta of two figures. Rounded to two decimals.",
             "By how much do {0} and {1} differ?|"
             "What {is} the gap between {0} and {1}?|"
-            "Comparing {0} with {1}, how large is the difference?",
+            "Comparing {0} with {1}, how large is the difference?|"
+            "How far apart are {0} and {1}?|How wide {is} the gulf between {0} and {1}?",
             lambda first, second: round_figure(abs(first - second)),
             "    outcome = abs(left - right)\n",
         ),
@@ -276,7 +285,8 @@ OPERATIONS: Mapping[str, Operation] = {
             "elapsed_calc|interval_d|span_d",
             "Length of an interval in units of 24 hours; its opening date is not counted.",
             "How many days lie between {0} and {1}?|How many days passed between {0} and {1}?|"
-            "Counted in days, how far apart are {0} and {1}?",
+            "Counted in days, how far apart are {0} and {1}?|"
+            "From {0} to {1}, whichever came first, how many days went by?",
             _elapsed,
             "    outcome = abs((end - start).days)\n",
         ),
