@@ -23,6 +23,7 @@ from typing import Protocol
 from harness.data.arguments import replace_surrogates
 from harness.errors import ModelFailure
 from harness.models.api.connection import EndpointSettings, ModelIdentity
+from harness.models.api.hidden_errors import find_hidden_error
 from harness.models.api.rate_limit import RateLimiter
 from harness.models.api.reasoning import Switch
 from harness.models.api.refusals import Refusals, check_overrides
@@ -158,7 +159,11 @@ class EndpointModel(Model):
 
     def _read(self, sent: WireRequest, response: Response, request: ModelRequest) -> Reply | RequestFailure:
         if 200 <= response.status < 300:
-            return self._dialect.read_reply(sent, response.content, request)
+            if (hidden := find_hidden_error(response.content)) is None:
+                return self._dialect.read_reply(sent, response.content, request)
+            status, text = hidden
+            failure = self._dialect.read_failure(sent, status, response.headers, text)
+            return replace(failure, text=f"HTTP {response.status} with an error inside, {failure.text}")
         return self._dialect.read_failure(sent, response.status, response.headers, decode_body(response.content))
 
     def _note(self, request: ModelRequest, note: str | None) -> str | None:

@@ -24,6 +24,7 @@ from harness.data.arguments import (
     read_arguments,
     replace_surrogates,
 )
+from harness.models.api.hidden_errors import asked_wait
 from harness.stops import StopReason, http_stop
 from harness.types import JSONObject, Message, ToolCall
 
@@ -255,7 +256,8 @@ def failure_of_status(status: int, headers: Mapping[str, str], text: str) -> Req
     if status == 402 or kinds & EXHAUSTED:
         return RequestFailure("insufficient_quota", sentence, retry=False)
     if status in REPEATED or status >= 500:
-        return RequestFailure(stop, sentence, wait=retry_after(headers, time.time()))
+        asked = retry_after(headers, time.time())
+        return RequestFailure(stop, sentence, wait=asked_wait(fields) if asked is None else asked)
     if status in {400, 413, 422} and ("context_length_exceeded" in kinds or TOO_LONG.search(sentence)):
         return RequestFailure("context_length", sentence, "token_limit", retry=False)
     named = refused_parameter(status, text, PARAMETER)

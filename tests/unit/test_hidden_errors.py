@@ -1,0 +1,90 @@
+"""Errors with status 200: which status they mean, and how long they ask us to wait."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harness.models.api.hidden_errors import asked_wait, find_hidden_error
+
+
+@pytest.mark.parametrize(
+    ("payload", "status"),
+    [
+        ({"error": {"code": 429, "message": "slow down"}}, 429),
+        ({"error": {"code": "429", "message": "slow down"}}, 429),
+        ({"error": {"code": "rate_limit_exceeded"}, "choices": []}, 429),
+        ({"error": {"code": "1300", "type": "rate_limited"}}, 429),
+        ({"error": {"type": "too_many_requests", "code": None}}, 429),
+        ({"error": {"code": "Throttling.RateQuota"}}, 429),
+        ({"error": {"status": "RESOURCE_EXHAUSTED"}}, 429),
+        ({"error": "rate limit exceeded"}, 429),
+        ([{"error": {"code": 503, "status": "UNAVAILABLE"}}], 503),
+        ({"error": {"code": 524, "message": "timed out"}}, 524),
+        ({"error": {"type": "overloaded_error"}, "type": "error"}, 529),
+        ({"error": {"code": "server_error"}, "status": "failed", "output": []}, 500),
+        ({"error": {"type": "upstream_error"}}, 502),
+        ({"error": {"code": "request_timeout"}}, 504),
+        ({"choices": [{"error": {"code": 502, "message": "upstream"}, "message": {"content": ""}}]}, 502),
+        ({"object": "error", "message": "no", "code": 400}, 400),
+        ({"error": {"code": "invalid_api_key", "type": "invalid_request_error"}}, 401),
+        ({"error": {"code": "model_not_found", "type": "invalid_request_error"}}, 404),
+        ({"error": {"type": "invalid_request_error", "code": None}}, 400),
+        ({"error": {"code": "insufficient_quota"}}, 402),
+        ({"error": {"message": "we do not know"}}, None),
+        ({"error": {"code": 0}}, None),
+        ({"error": {"code": 200}}, None),
+        ({"error": {"code": True}}, None),
+        ({"error": None, "choices": [{"message": {"content": "error 429"}}]}, None),
+        ({"choices": [{"message": {"content": '{"error": {"code": 429}}'}}]}, None),
+    ],
+)
+def test_an_error_with_status_200_has_the_status_that_it_means(payload: Any, status: int | None) -> None:
+    found = find_hidden_error(json.dumps(payload).encode())
+    assert (found and found[0]) == status
+    if found is not None:
+        assert "error" in json.loads(found[1])
+
+
+@pytest.mark.parametrize(
+    ("fields", "seconds"),
+    [
+        ({"message": "Rate limit reached. Please try again in 6.2s. Visit ..."}, 6.2),
+        ({"message": "Please try again in 1m12.5s."}, 72.5),
+        ({"message": "try again in 20ms"}, 0.02),
+        ({"message": "Please retry in 34.07s."}, 34.07),
+        ({"message": "Too many requests, retry after 5 seconds."}, 5.0),
+        ({"message": "Please wait for 3 minutes"}, 180.0),
+        ({"retry_after": 2}, 2.0),
+        ({"retry_after": "2.5"}, 2.5),
+        ({"retry_after_ms": 250}, 0.25),
+        ({"metadata": {"retry_after_seconds": 7}}, 7.0),
+        ({"metadata": {"headers": {"Retry-After": "3"}}}, 3.0),
+        ({"details": [{"@type": "Help"}, {"@type": "RetryInfo", "retryDelay": "13s"}]}, 13.0),
+        ({"message": "try again later"}, None),
+        ({"message": "the model may retry in its own time"}, None),
+        ({"retry_after": -1}, None),
+        ({"retry_after": True}, None),
+        ({"retry_after": "soon", "message": 5}, None),
+        ({"retry_after": "nan"}, None),
+    ],
+)
+def test_how_long_an_error_asks_to_wait(fields: Any, seconds: float | None) -> None:
+    assert asked_wait(fields) == seconds if seconds is None else asked_wait(fields) == pytest.approx(seconds)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["error", "code", "choices"]), inner),
+    max_leaves=6,
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.dictionaries(st.sampled_from(["error", "choices", "object", "metadata", "details", "retry_after"]), JSON))
+def test_no_body_raises(payload: dict[str, Any]) -> None:
+    found = find_hidden_error(json.dumps(payload).encode())
+    assert found is None or found[0] in range(400, 600)
+    assert (asked_wait(payload) or 0.0) >= 0
