@@ -250,6 +250,15 @@ class Model(ABC):
         """
         return None
 
+    def learnt(self, reasoning: Reasoning) -> list[JSONObject]:
+        """What is sent otherwise than it was asked for, because the endpoint refused it: `field`, `value` (None: it is
+        left out) and `episodes_before`, those in this mode that were answered before."""
+        return []
+
+    def recall(self, learnt: Sequence[Mapping[str, Any]], reasoning: Reasoning, episodes: int) -> None:
+        """Takes up what an earlier part of a run had learnt, and how many episodes were answered in it."""
+        return
+
     async def aclose(self) -> None:
         """Awaited when a run ends, and with it the event loop; another run may follow."""
         return

@@ -18,6 +18,7 @@ from harness.errors import UsageError
 from harness.evaluation.run import Run, name_run
 from harness.runs.directory import RUN_SCHEMA, RunDirectory
 from harness.runs.folders import find_runs_below
+from harness.runs.learnt import describe_mixture
 from harness.runs.summary import summarise_results
 
 __all__ = ["Run", "find_runs", "read_run", "read_runs"]
@@ -57,6 +58,7 @@ def read_runs(paths: Sequence[Path]) -> list[Run]:
             _say([f"Left out {path}: {error}"])
         else:
             _say(runs[-1].remarks)
+            _say([f"{path}: {said}" for said in describe_mixture(runs[-1].manifest, len(runs[-1].results))])
     if reason is not None and not runs:
         raise reason
     return runs

@@ -151,6 +151,15 @@ class TaskEntry(TypedDict):
     clusters: dict[str, str]
 
 
+class Learnt(TypedDict):
+    """A field that an endpoint refused: what is sent instead (null: nothing), and how many episodes were answered
+    before that was known."""
+
+    field: str
+    value: float | None
+    episodes_before: int
+
+
 class Manifest(TypedDict):
     """A run's configuration: its identity, and what is for the reader and for summaries."""
 
@@ -161,6 +170,7 @@ class Manifest(TypedDict):
     reasoning_switch: NotRequired[JSONObject]
     price: NotRequired[PriceJSON | None]
     base_urls: NotRequired[list[str]]
+    learnt: NotRequired[list[Learnt]]
     user: NotRequired[JSONObject]
     user_price: NotRequired[PriceJSON | None]
     tasks: dict[str, TaskEntry]

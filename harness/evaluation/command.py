@@ -17,7 +17,7 @@ from harness.console.tables import describe_failures, format_legend, format_tabl
 from harness.console.text import printable
 from harness.data.schema import Summary
 from harness.errors import NothingAccepted, UsageError
-from harness.evaluation.evaluate import PlayedRun, play_run
+from harness.evaluation.evaluate import PlayedRun, note_learnt, play_run
 from harness.evaluation.first_reply import MAX_WAIT
 from harness.evaluation.manifest import make_manifest
 from harness.evaluation.plan import Plan, Player, switch_of
@@ -27,6 +27,7 @@ from harness.models import is_free
 from harness.redaction import Redactor
 from harness.runs.averages import compare_results
 from harness.runs.directory import RunDirectory
+from harness.runs.learnt import describe_learnt
 from harness.runs.names import directory_name
 from harness.runs.prices import Budget, Price
 from harness.runs.results import EpisodeResult
@@ -67,6 +68,9 @@ class Evaluation:
                 open_models.callback(run.player.model.close)
                 if run.player.model is not refused:
                     played = self._play(run)
+                    for earlier, over in found:  # what this mode learnt is said of the other too
+                        if earlier.player.model is run.player.model:
+                            note_learnt(over.directory, earlier.player.model, earlier.plan.reasoning, over=True)
                     found += [] if played is None else [(run, played)]
                     refused = run.player.model if played is None else None
                 if following is None or following.player.model is not run.player.model:
@@ -134,7 +138,7 @@ class Evaluation:
         print(printable(format_table(shown, groups, by_task=len(runs) == 1)))
         print(printable(f"\n{format_legend(shown)}\n"))
         for run, one in zip(runs, played, strict=True):
-            for line in (*describe_failures(one.results), *_remarks(one.summary, one.results)):
+            for line in (*describe_failures(one.results), *_remarks(one.directory, one.summary, one.results)):
                 print(printable(f"{run.label}: {line}"))
         for line in _differences(runs, played):
             print(printable(line))
@@ -177,8 +181,10 @@ class _PlannedRun:
         return self.player.model.name + ("" if mode == "default" else f" ({mode})")
 
 
-def _remarks(summary: Summary, results: Sequence[EpisodeResult]) -> Iterator[str]:
-    """What a reader of the table should know besides: a switch that was not heeded, two parsers that disagree, cost."""
+def _remarks(directory: RunDirectory, summary: Summary, results: Sequence[EpisodeResult]) -> Iterator[str]:
+    """What a reader of the table should know besides: what the endpoint refused, a switch that was not heeded, two
+    parsers that disagree, cost."""
+    yield from describe_learnt(directory.manifest, len(results))
     seen = summary["reasoning_seen"]
     if heeded_reasoning(summary) is False:
         asked = summary["reasoning"]

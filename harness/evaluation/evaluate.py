@@ -10,10 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import takewhile
 from pathlib import Path
+from typing import cast
 
 from harness.batching import BatchModel, Lockstep, play_all
 from harness.data import jsonio
-from harness.data.schema import Identity, Record, Summary
+from harness.data.schema import Identity, Learnt, Record, Summary
 from harness.errors import HarnessError
 from harness.evaluation.cost import estimate_run
 from harness.evaluation.first_reply import FirstReply
@@ -32,7 +33,9 @@ from harness.scoring.verdict import blame_task, score_trajectory
 from harness.stops import REFUSED_AT_THE_DOOR
 from harness.types import (
     FAILED_OUTCOMES,
+    JSONObject,
     Model,
+    Reasoning,
     RunKey,
     Sample,
     Sampling,
@@ -85,21 +88,36 @@ def play_run(
             player.budget.add(user_usage, player.user_price)
             spent.append(_cost(player, attempt.usage, user_usage))
             found[attempt.key] = attempt
-        accepted = any(result.scores.get("turns") for result in found.values() if not _played_again(result))
+        answered = sum(bool(result.scores.get("turns")) for result in found.values() if not _played_again(result))
+        player.model.recall(cast("list[JSONObject]", run.manifest.get("learnt", [])), plan.reasoning, answered)
         if pending := _find_pending(plan, run, found, watch):
             run.summary_path.unlink(missing_ok=True)
             with RecordAppender(run.samples_path) as appender:
 
                 def keep(record: Record) -> None:
+                    note_learnt(run, player.model, plan.reasoning)
                     found[record["key"]] = result_of(record, appender.append(record))
                     watch(record)
 
-                asyncio.run(_play_pending(pending, player, keep, accepted, _spending_gate(plan, player, spent)))
+                asyncio.run(_play_pending(pending, player, keep, answered > 0, _spending_gate(plan, player, spent)))
+        note_learnt(run, player.model, plan.reasoning)
         results = counted_results(found.values())
         played = PlayedRun(run, results, summarise_results(run.manifest, results))
         if played.is_complete:
             run.write_summary(played.summary)
     return played
+
+
+def note_learnt(run: RunDirectory, model: Model, reasoning: Reasoning, over: bool = False) -> None:
+    """Keeps the manifest up to date with what the model has learnt of its endpoint. Of a run that is over, only what
+    it was played otherwise than."""
+    known = run.manifest.get("learnt", [])
+    learnt = cast("list[Learnt]", model.learnt(reasoning))
+    if over:
+        named = {item["field"] for item in known}
+        learnt = [item for item in learnt if item["field"] in named or item["episodes_before"]]
+    if learnt != known:
+        run.update_manifest(learnt=learnt)
 
 
 def _find_pending(

@@ -60,8 +60,9 @@ def play_plan(args: argparse.Namespace, plan: Plan) -> int:
     names = expand_names(args.model)
     args.concurrency = fit_concurrency(args.concurrency)
     redact = Redactor()
+    own = "--max-tokens" if args.max_tokens else None
     options = ModelOptions(args.model_arg, args.base_url, args.concurrency, args.seed, redact=redact)
-    models = load_models(names, replace(options, headers=args.header))
+    models = load_models(names, replace(options, headers=args.header, max_tokens_option=own))
     models = _able(models, plan, named={pattern for pattern in args.model if "*" not in pattern})
     reasonings = [replace(mode, history=args.reasoning_history) for mode in args.reasoning]
     found = {model.name: price_of(model.name, args.prices, os.environ) for model in models}
@@ -140,8 +141,9 @@ def _load_user(args: argparse.Namespace, plan: Plan, models: Sequence[Model], re
     if len(names) > 1 or is_policy(names[0]):
         raise UsageError(f"--user-model takes one model that can talk, not {args.user_model!r}.")
     base_url = args.user_base_url or args.base_url
+    own = "--user-max-tokens" if args.user_max_tokens else None
     options = ModelOptions(args.user_model_arg, base_url, args.concurrency, args.user_seed, redact=redact)
-    (model,) = load_models(names, replace(options, headers=args.user_header))
+    (model,) = load_models(names, replace(options, headers=args.user_header, max_tokens_option=own))
     return SimulatedUser(
         model, Sampling(args.user_temperature or 0.0, args.user_max_tokens or USER_MAX_TOKENS, args.user_seed)
     )

@@ -13,6 +13,7 @@ from harness.data.schema import Manifest, Record, Summary
 from harness.errors import UsageError
 from harness.evaluation.versions import name_manifest, name_results, name_summary, name_tasks
 from harness.runs.directory import RunDirectory
+from harness.runs.learnt import describe_learnt
 from harness.runs.results import EpisodeResult
 from harness.runs.summary import summarise_results
 
@@ -73,9 +74,8 @@ class Run:
 
     def __str__(self) -> str:
         """The table, what its columns mean, and how episodes ended that ended badly."""
-        return "\n".join(
-            [self.table(), "", format_legend([self.summary]), *describe_failures(self.results), *self.remarks]
-        )
+        said = [*describe_failures(self.results), *describe_learnt(self.manifest, len(self.results)), *self.remarks]
+        return "\n".join([self.table(), "", format_legend([self.summary]), *said])
 
 
 def read_run(path: Path | str) -> Run:

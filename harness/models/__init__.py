@@ -44,6 +44,8 @@ class ModelOptions:
     redact: Redactor = field(default_factory=Redactor)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Added to every request: those of --header."""
+    max_tokens_option: str | None = None
+    """The option by which a person set the new tokens of a turn; None: nobody did, and an endpoint may have fewer."""
 
 
 def load_backends() -> dict[str, ModuleType | UsageError]:

@@ -115,11 +115,13 @@ OF_IDENTITY: Fields = {
 }
 PRICED = {"input", "output", "cached_input"}
 PRICE = FieldKind("price", (dict, NoneType), lambda v: v.keys() == PRICED and all(map(WEIGHT.fits, v.values())))
+LEARNT = _object_with("rule", {"field": LINE, "value": _or_null(NUMBER), "episodes_before": COUNT}, {})
 MANIFEST: Fields = dict.fromkeys(("identity", "tasks", "groups", "sources", "sandbox"), OBJECT)
 OF_MANIFEST: Fields = {
     **dict.fromkeys(("model", "user"), OBJECT),
     **dict.fromkeys(("price", "user_price"), PRICE),
     "base_urls": _list_of(TEXT),
+    "learnt": _list_of(LEARNT),
 }
 TASK: Fields = {"headline": TEXT, "clusters": _object_of(TEXT)}
 OF_TASK: Fields = {"success": _list_of(TEXT), "version": COUNT, "weight": WEIGHT, "floor": WEIGHT}

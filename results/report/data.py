@@ -17,6 +17,7 @@ from harness.evaluation.run_tasks import load_run_tasks
 from harness.evaluation.versions import name_tasks
 from harness.metrics import HEADLINE
 from harness.runs.directory import RunDirectory
+from harness.runs.learnt import describe_learnt
 from harness.runs.record import to_trajectory
 from harness.runs.results import EpisodeResult
 from harness.types import Sample
@@ -89,7 +90,9 @@ def _read(path: Path) -> tuple[ReportedRun, list[str]]:
     run = reading.read_run(path, unfinished=True)
     samples, without = _samples(run.directory)
     diagnoses = list(_diagnoses(run, samples))
-    return ReportedRun(_label(run.summary), run, samples, diagnoses), [*_torn(run.directory), *run.remarks, *without]
+    learnt = [f"{path}: {said}" for said in describe_learnt(run.manifest, len(run.results))]
+    remarks = [*_torn(run.directory), *run.remarks, *learnt, *without]
+    return ReportedRun(_label(run.summary), run, samples, diagnoses), remarks
 
 
 def _diagnoses(run: reading.Run, samples: Mapping[tuple[str, str], Sample]) -> Iterator[Diagnosis | None]:

@@ -1,13 +1,18 @@
 """What endpoints refuse, over real sockets: errors inside a status 200, and what is sent otherwise after it."""
 
 import asyncio
+import json
 import os
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
-from builders import sample
-from fakes.chat_server import Asked, ChatServer, Script, Step, text
+from builders import record, sample, write_records
+from commands import episodes
+from fakes.chat_server import Asked, ChatServer, Script, Step, call, calls, error, text
 
+from harness import cli
 from harness.errors import ModelFailure
 from harness.models import ModelOptions
 from harness.models.api import openai
@@ -89,3 +94,168 @@ def test_it_ends_as_its_status_would(code: Any, stop: str, requests: int) -> Non
     assert isinstance(said, ModelFailure)
     assert (said.stop, len(asked)) == (stop, requests)
     assert f"HTTP 200 with an error inside, HTTP {stop[5:]}: no" in str(said)
+
+
+def test_responses_ask_for_fewer_too() -> None:
+    done = {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "done"}]}
+    refusal = (
+        "Invalid 'max_output_tokens': integer above maximum value. Expected a value <= 4096, but got 8192 instead."
+    )
+    said, asked, _ = ask([error(400, refusal), Step({"status": "completed", "output": [done]})], api="responses")
+    assert isinstance(said, Reply)
+    assert [request.body["max_output_tokens"] for request in asked] == [8192, 4096]
+
+
+def test_a_number_of_extra_body_is_never_changed() -> None:
+    refusal = error(400, "max_tokens is too large: 9000. This model supports at most 4096 completion tokens")
+    said, asked, _ = ask(lambda asked: refusal, extra_body='{"max_tokens": 9000}')
+    assert isinstance(said, ModelFailure)
+    assert (said.outcome, said.stop, len(asked)) == ("model_error", "http_400", 1)
+
+
+# --- whole runs --------------------------------------------------------------------------------------------------
+
+TOWNS = ("Corrie", "Brill", "Dull", "Ware")
+Played = tuple[int, str, str, list[Asked]]
+
+
+@pytest.fixture
+def play(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., Played]:
+    """`harness eval` on four samples: exit status, what was printed to either stream, and what was asked."""
+    rows = [record(id=town, messages=[{"role": "user", "content": f"How many live in {town}?"}]) for town in TOWNS]
+    path = write_records(tmp_path / "towns.jsonl", rows)
+
+    def play(script: Callable[[Asked], Step], *words: str, out: str = "run") -> Played:
+        with ChatServer(script) as server:
+            status = cli.main([
+                "eval", "--model", "m", "--tasks", str(path), "--out", str(tmp_path / out), "--base-url", server.url,
+                "--quiet", "--model-arg", *(f"{name}={value}" for name, value in QUICK.items()), *words,
+            ])  # fmt: skip
+        printed = capsys.readouterr()
+        return status, printed.out, printed.err, server.requests
+
+    return play
+
+
+def learnt(path: Path) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads((path / "manifest.json").read_text()).get("learnt", [])
+    return found
+
+
+def outcomes(path: Path) -> set[tuple[str, str]]:
+    return {(episode["outcome"], episode["stop"]) for episode in episodes(path)}
+
+
+def honest(asked: Asked) -> Step:
+    return calls(call("population", {"town": "Corrie"})) if asked.turn == 0 else text("Answer: 45,210")
+
+
+def context(size: int, prompt: int = 44) -> Callable[[Asked], Step]:
+    """A vLLM server with a context, where each turn before adds ten times ten tokens to a prompt."""
+
+    def script(asked: Asked) -> Step:
+        inputs, wanted = prompt + 100 * asked.turn, asked.body.get("max_tokens", 0)
+        if inputs + wanted <= size:
+            return honest(asked)
+        said = f"This model's maximum context length is {size} tokens. However, you requested {inputs + wanted} tokens "
+        return error(400, f"{said}({inputs} in the messages, {wanted} in the completion).", code=400)
+
+    return script
+
+
+def output(most: int, said: str = "This model supports at most {} completion tokens") -> Callable[[Asked], Step]:
+    def script(asked: Asked) -> Step:
+        wanted = asked.body["max_tokens"]
+        return (
+            honest(asked) if wanted <= most else error(400, f"max_tokens is too large: {wanted}. " + said.format(most))
+        )
+
+    return script
+
+
+def test_a_reply_gets_what_the_context_leaves(play: Callable[..., Played], tmp_path: Path) -> None:
+    status, printed, _, asked = play(context(4096))
+    assert status == 0
+    assert outcomes(tmp_path / "run") == {("ok", "no_tool_calls")}
+    assert learnt(tmp_path / "run") == [{"field": "context", "value": 4096, "episodes_before": 0}]
+    assert {request.body["max_tokens"] for request in asked} == {8192, 4052, 3952}
+    assert "replies of at most what a context of 4,096 tokens leaves beside the prompt" in printed
+    assert "WARNING" not in printed
+
+
+def test_a_conversation_that_fills_the_context_is_a_token_limit(play: Callable[..., Played], tmp_path: Path) -> None:
+    status, *_ = play(context(4096, prompt=4000))
+    assert status == 0
+    assert outcomes(tmp_path / "run") == {("token_limit", "context_length")}
+    assert {len(episode["calls"]) for episode in episodes(tmp_path / "run")} == {1}
+
+
+@pytest.mark.parametrize("said", ["This model supports at most {} completion tokens", "Please ask for less."])
+def test_a_models_own_limit_holds_for_every_episode(play: Callable[..., Played], tmp_path: Path, said: str) -> None:
+    status, printed, _, asked = play(output(2048, said))
+    assert status == 0
+    assert outcomes(tmp_path / "run") == {("ok", "no_tool_calls")}
+    assert learnt(tmp_path / "run") == [{"field": "max_tokens", "value": 2048, "episodes_before": 0}]
+    refused = 1 if "at most" in said else 2
+    assert [request.body["max_tokens"] for request in asked[refused:]] == [2048] * 8
+    assert "sent instead: at most 2,048 new tokens a turn" in printed
+
+
+@pytest.mark.parametrize("script", [output(2048), context(2048)])
+def test_a_persons_own_number_ends_the_run_with_a_sentence(
+    play: Callable[..., Played], tmp_path: Path, script: Callable[[Asked], Step]
+) -> None:
+    status, printed, said, asked = play(script, "--max-tokens", "8192")
+    assert (status, printed) == (1, "")
+    assert "--max-tokens 8,192 is more new tokens than this model can give, of which 2,0" in said
+    assert "no request was accepted" in said
+    assert len(asked) == len(TOWNS)
+    assert episodes(tmp_path / "run") == []
+
+
+def test_a_persons_own_number_in_a_conversation_that_grows(play: Callable[..., Played], tmp_path: Path) -> None:
+    status, *_ = play(context(2048), "--max-tokens", "2000")
+    assert status == 0
+    assert outcomes(tmp_path / "run") == {("token_limit", "context_length")}
+    assert learnt(tmp_path / "run") == []
+
+
+def test_a_limit_that_comes_late_is_said_loudly(
+    play: Callable[..., Played], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    begun = set[str]()
+
+    def script(asked: Asked) -> Step:
+        begun.add(asked.conversation)
+        return honest(asked) if len(begun) < 3 else output(2048)(asked)
+
+    status, printed, *_ = play(script, "--concurrency", "1")
+    assert status == 0
+    assert learnt(tmp_path / "run") == [{"field": "max_tokens", "value": 2048, "episodes_before": 2}]
+    assert "WARNING: 2 of 4 episodes were played, in part at least, before it was known" in printed
+    assert cli.main(["table", str(tmp_path / "run")]) == 0
+    assert "WARNING: 2 of 4 episodes were played" in capsys.readouterr().err
+
+
+def test_what_was_learnt_holds_when_a_run_goes_on(play: Callable[..., Played], tmp_path: Path) -> None:
+    play(output(2048), "--epochs", "1")
+    status, printed, _, asked = play(honest, "--epochs", "2", "--resume")
+    assert status == 0
+    assert {request.body["max_tokens"] for request in asked} == {2048}
+    assert learnt(tmp_path / "run") == [{"field": "max_tokens", "value": 2048, "episodes_before": 0}]
+    assert "WARNING" not in printed
+
+
+def test_both_modes_say_what_either_learnt(play: Callable[..., Played], tmp_path: Path) -> None:
+    def thinking_is_limited(asked: Asked) -> Step:
+        thinks = asked.body["chat_template_kwargs"]["enable_thinking"]
+        return output(2048)(asked) if thinks else honest(asked)
+
+    status, printed, *_ = play(thinking_is_limited, "--reasoning", "both")
+    assert status == 0
+    assert learnt(tmp_path / "run" / "off") == [{"field": "max_tokens", "value": 2048, "episodes_before": 4}]
+    assert learnt(tmp_path / "run" / "on") == [{"field": "max_tokens", "value": 2048, "episodes_before": 0}]
+    assert "openai/m (off): WARNING: 4 of 4 episodes were played" in printed
+    _, _, _, asked = play(output(2048), "--reasoning", "both", out="alike")
+    assert [learnt(tmp_path / "alike" / mode)[0]["episodes_before"] for mode in ("off", "on")] == [0, 0]
+    assert sum(request.body["max_tokens"] > 2048 for request in asked) == 1

@@ -49,6 +49,8 @@ class EndpointSettings:
     max_retry_wait: float = 60.0
     concurrency: int = 1
     client: str = AIOHTTP
+    max_tokens_option: str | None = None
+    """The option by which a person set the new tokens of a turn, which are then not lowered."""
 
     @property
     def connect_timeout(self) -> float:
@@ -119,6 +121,7 @@ def read_connection(options: ModelOptions, url: str, key: str, theirs: str = "op
         max_retry_wait=read_number(args, "max_retry_wait", 60.0),
         concurrency=max(1, options.concurrency),
         client=client,
+        max_tokens_option=options.max_tokens_option,
     )
 
 

@@ -18,19 +18,21 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Protocol
+from typing import Any, Protocol
 
 from harness.data.arguments import replace_surrogates
-from harness.errors import ModelFailure
+from harness.errors import ModelFailure, UsageError
 from harness.models.api.connection import EndpointSettings, ModelIdentity
 from harness.models.api.hidden_errors import find_hidden_error
 from harness.models.api.rate_limit import RateLimiter
 from harness.models.api.reasoning import Switch
 from harness.models.api.refusals import Refusals, check_overrides
+from harness.models.api.token_limits import asked_tokens, read_token_limit
 from harness.models.api.transport import Response, Transport, connection_failure, timeout_failure
 from harness.models.api.wire import MAX_ERROR_CHARS, RequestFailure, WireRequest, decode_body
 from harness.redaction import Redactor
 from harness.runs.summary import NOT_SWITCHED
+from harness.stops import http_stop
 from harness.types import JSONObject, Model, ModelRequest, Reasoning, Reply, Usage
 
 FIRST_BACKOFF = 1.0
@@ -90,6 +92,12 @@ class EndpointModel(Model):
         """The fields that every request carries for a reasoning. Raises UsageError where the provider has none."""
         return check_overrides(self._dialect.switch(reasoning), self._settings.extra_body)
 
+    def learnt(self, reasoning: Reasoning) -> list[JSONObject]:
+        return self._dialect.refusals.lessons.to_json(reasoning)
+
+    def recall(self, learnt: Sequence[Mapping[str, Any]], reasoning: Reasoning, episodes: int) -> None:
+        self._dialect.refusals.recall(learnt, reasoning, episodes)
+
     async def aclose(self) -> None:
         transport, self._transport, self._pace = self._transport, None, None
         if transport is not None:
@@ -107,8 +115,13 @@ class EndpointModel(Model):
             sent, result = await self._send(transport, pace, request)
             sent_requests += 1
             if isinstance(result, Reply):
+                self._dialect.refusals.lessons.answered(sent.body, request)
                 usage = replace(result.usage, retries=sent_requests - 1)
                 return replace(result, usage=usage, note=self._note(request, result.note))
+            if (fitted := self._fit(request, sent, result)) is not None:
+                request = fitted
+                continue
+            result = self._blame(request, result)
             if result.refused and self._dialect.adapt(result, sent):
                 continue
             failure = self._failure(result, sent_requests)
@@ -162,9 +175,47 @@ class EndpointModel(Model):
             if (hidden := find_hidden_error(response.content)) is None:
                 return self._dialect.read_reply(sent, response.content, request)
             status, text = hidden
-            failure = self._dialect.read_failure(sent, status, response.headers, text)
+            failure = self._read_failure(sent, status, response, text)
             return replace(failure, text=f"HTTP {response.status} with an error inside, {failure.text}")
-        return self._dialect.read_failure(sent, response.status, response.headers, decode_body(response.content))
+        return self._read_failure(sent, response.status, response, decode_body(response.content))
+
+    def _read_failure(self, sent: WireRequest, status: int, response: Response, text: str) -> RequestFailure:
+        failure = self._dialect.read_failure(sent, status, response.headers, text)
+        limit = read_token_limit(status, text, asked_tokens(sent.body))
+        return failure if limit is None else replace(failure, limit=limit)
+
+    def _fit(self, request: ModelRequest, sent: WireRequest, failure: RequestFailure) -> ModelRequest | None:
+        """The request as it may be sent again after it asked for more new tokens than it can have; None where it was
+        refused for something else, where nothing is left to try, and where a person chose the number."""
+        limit = failure.limit
+        if limit is None or self._settings.max_tokens_option:
+            return None
+        if not self._dialect.refusals.learn_limit(limit, sent.body):
+            return None
+        if limit.room is None:
+            return request
+        fitted = replace(request, sampling=replace(request.sampling, max_tokens=limit.room))
+        try:
+            self._dialect.make_request(fitted)
+        except UsageError:  # a budget of reasoning that has no room any more
+            return None
+        return fitted
+
+    def _blame(self, request: ModelRequest, failure: RequestFailure) -> RequestFailure:
+        """What a refusal for the number of new tokens says of the episode: nothing of the model where a person's own
+        number is more than a first turn can have, else that the conversation fills the context."""
+        limit, option = failure.limit, self._settings.max_tokens_option
+        if limit is None:
+            return failure
+        begun = any(message.role == "assistant" for message in request.messages)
+        if limit.output is None and (begun or not limit.room or not option):
+            return replace(failure, stop="context_length", outcome="token_limit", retry=False, refused=None)
+        if not option:
+            return replace(failure, stop=http_stop(400), outcome="model_error", retry=False)
+        most = f", of which {limit.output or limit.room:,} are left" if limit.named else ""
+        said = f"{option} {request.sampling.max_tokens:,} is more new tokens than this model can give{most}: lower it"
+        said = f"{said}, or leave it out to get what there is ({failure.text})"
+        return replace(failure, stop=http_stop(400), outcome="model_error", retry=False, refused=None, text=said)
 
     def _note(self, request: ModelRequest, note: str | None) -> str | None:
         """What the record should say besides: that the reasoning which was asked for was not switched on or off."""

@@ -126,11 +126,12 @@ def dialect_of(name: str, settings: EndpointSettings, args: Mapping[str, str]) -
     switch: Switch = partial(openai_chat_switch, full_name)
     if own or how != "effort":
         switch = partial(own_server_switch, full_name, how=how)
-    chat = ChatDialect(name, switch, Refusals(full_name, known_replacements(name), settings.extra_body))
+    refusals = Refusals(full_name, known_replacements(name), settings.extra_body)
+    chat = ChatDialect(name, switch, refusals)
     if not own:
         chat.sampling_options = OPENAI_OPTIONS
     items: Switch = (lambda reasoning: {}) if how == "none" else partial(openai_responses_switch, full_name)
-    responses = ResponsesDialect(name, items, Refusals(full_name, known_replacements(name), settings.extra_body))
+    responses = ResponsesDialect(name, items, refusals)  # what was learnt on the one holds on the other
     if api == "responses" or (api == "auto" and not own and RESPONSES_FIRST.match(name)):
         return responses
     return chat if api == "chat" else FallbackDialect(full_name, chat, responses)
@@ -146,10 +147,7 @@ class FallbackDialect:
         self._chat = chat
         self._responses = responses
         self._moved = False
-
-    @property
-    def refusals(self) -> Refusals:
-        return self._responses.refusals if self._moved else self._chat.refusals
+        self.refusals = chat.refusals
 
     def switch(self, reasoning: Reasoning) -> JSONObject:
         return self._responses.switch(reasoning) if self._moved else self._chat.switch(reasoning)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from harness.errors import UsageError
-from harness.types import JSONObject
+from harness.models.api.lessons import CONTEXT, TOKENS, Lessons
+from harness.models.api.token_limits import FIELDS as TOKEN_FIELDS
+from harness.models.api.token_limits import TokenLimit
+from harness.types import JSONObject, Reasoning
 
 
 def merge_fields(fields: JSONObject, others: JSONObject) -> JSONObject:
@@ -85,6 +88,10 @@ RECALLED = frozenset({"messages.reasoning", "messages.reasoning_content"})
 DROPPED = frozenset({"temperature", "seed", "include", "reasoning.summary", *SWITCH_FIELDS, *RECALLED})
 
 
+CHANGING = frozenset({"temperature", "seed", *SWITCH_FIELDS, *RECALLED})
+"""What, left out, changes what the model sees or may say: it stands in the manifest."""
+
+
 class Refusals:
     """What one endpoint does not take, learned from its errors for the rest of a run.
 
@@ -99,6 +106,7 @@ class Refusals:
         self._refused: set[str] = set()
         self.cannot_think = False
         """Whether the endpoint has said that the model does not think: off is what it is, and had nothing to switch."""
+        self.lessons = Lessons(CHANGING)
 
     @property
     def refused_switch(self) -> str | None:
@@ -113,7 +121,34 @@ class Refusals:
                 body = without(body, parameter)
                 if replacement is not None:
                     body[replacement] = value
-        return merge_fields(body, self._extra_body)
+        return merge_fields(self._capped(body), self._extra_body)
+
+    def _capped(self, body: JSONObject) -> JSONObject:
+        """With no more new tokens than the endpoint gives."""
+        if (most := self.lessons.values.get(TOKENS)) is None:
+            return body
+        return {
+            **body,
+            **{name: most for name in TOKEN_FIELDS if isinstance(body.get(name), int) and body[name] > most},
+        }
+
+    def learn_limit(self, limit: TokenLimit, sent: JSONObject) -> bool:
+        """Notes the most new tokens that the endpoint gives, or its context. False if there is nothing new to try."""
+        if not limit.usable or any(name in self._extra_body for name in TOKEN_FIELDS):
+            return False
+        name, value = (TOKENS, limit.output) if limit.output is not None else (CONTEXT, limit.context)
+        if value is not None and value < self.lessons.values.get(name, value + 1):
+            self.lessons.values[name] = value
+            said = "at most %s new tokens a turn" if name == TOKENS else "replies of what a context of %s tokens leaves"
+            log.warning("%s gives " + said + ": from now on no more is asked for", self._name, f"{value:,}")
+        return True
+
+    def recall(self, learnt: Iterable[Mapping[str, Any]], reasoning: Reasoning, episodes: int) -> None:
+        """Takes up what an earlier part of a run has learnt, and how many episodes it had answered."""
+        self.lessons.recall(learnt, reasoning, episodes)
+        for name in self.lessons.values.keys() & CHANGING:
+            self._refused.add(name)
+            self._replaced[name] = None
 
     def find_plain(self, said: str, refused: str | None, sent: JSONObject) -> str | None:
         """The refused parameter: the switch in `sent` where the endpoint says that the model does not think."""
@@ -139,6 +174,8 @@ class Refusals:
             return False
         self._refused.add(refused)
         self._replaced[parameter] = replacement
+        if refused in CHANGING:
+            self.lessons.values[refused] = None
         self._warn(refused, replacement)
         return True
 

@@ -25,6 +25,7 @@ from harness.data.arguments import (
     replace_surrogates,
 )
 from harness.models.api.hidden_errors import asked_wait
+from harness.models.api.token_limits import TokenLimit
 from harness.stops import StopReason, http_stop
 from harness.types import JSONObject, Message, ToolCall
 
@@ -52,6 +53,8 @@ class RequestFailure:
     """Seconds the server asked us to wait."""
     refused: str | None = None
     """The parameter that the endpoint does not take."""
+    limit: TokenLimit | None = None
+    """What it says of the number of new tokens that were asked for."""
 
 
 # --- what is sent ------------------------------------------------------------------------------------------------
