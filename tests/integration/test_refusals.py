@@ -259,3 +259,107 @@ def test_both_modes_say_what_either_learnt(play: Callable[..., Played], tmp_path
     _, _, _, asked = play(output(2048), "--reasoning", "both", out="alike")
     assert [learnt(tmp_path / "alike" / mode)[0]["episodes_before"] for mode in ("off", "on")] == [0, 0]
     assert sum(request.body["max_tokens"] > 2048 for request in asked) == 1
+
+
+# --- contents, ids and temperatures ------------------------------------------------------------------------------
+
+
+def beside_calls(asked: Asked) -> list[Any]:
+    """The contents of the turns that call."""
+    return [said["content"] for said in asked.messages if said.get("tool_calls")]
+
+
+NULL = error(400, "Invalid value for 'content': expected a string, got null.")
+
+
+@pytest.mark.parametrize("refusal", [NULL, error(500, "'NoneType' has no length"), error(500, "Internal Server Error")])
+def test_null_beside_calls_is_refused_once(play: Callable[..., Played], tmp_path: Path, refusal: Step) -> None:
+    status, _, _, asked = play(lambda asked: refusal if None in beside_calls(asked) else honest(asked))
+    assert status == 0
+    assert outcomes(tmp_path / "run") == {("ok", "no_tool_calls")}
+    sent = [content for request in asked for content in beside_calls(request)]
+    assert sorted(map(str, set(sent))) == ["", "None"]
+    assert sent.count("") == len(TOWNS)
+    assert all("usage" in episode and episode["error"] is None for episode in episodes(tmp_path / "run"))
+
+
+def test_an_endpoint_that_refuses_an_empty_text_never_gets_one(play: Callable[..., Played], tmp_path: Path) -> None:
+    refusal = error(400, "The content field in the Message object at messages.1 is empty.")
+    status, _, _, asked = play(lambda asked: refusal if "" in beside_calls(asked) else honest(asked))
+    assert status == 0
+    assert outcomes(tmp_path / "run") == {("ok", "no_tool_calls")}
+    assert {content for request in asked for content in beside_calls(request)} == {None}
+
+
+def test_an_endpoint_that_refuses_both_is_asked_no_further(play: Callable[..., Played], tmp_path: Path) -> None:
+    status, _, _, asked = play(lambda asked: NULL if beside_calls(asked) else honest(asked), "--concurrency", "1")
+    assert outcomes(tmp_path / "run") == {("model_error", "http_400")}
+    sent = [beside_calls(request)[0] for request in asked if beside_calls(request)]
+    assert sent == [None, "", None, None, None, None]
+
+
+def test_a_server_that_breaks_now_and_then_changes_no_content(play: Callable[..., Played], tmp_path: Path) -> None:
+    broken = set[str]()
+
+    def script(asked: Asked) -> Step:
+        second = (
+            asked.turn == 1
+            and asked.conversation not in broken
+            and len(broken) < 3
+            and TOWNS[0] not in asked.conversation
+        )
+        if second:
+            broken.add(asked.conversation)
+        return error(500, "Internal Server Error") if second else honest(asked)
+
+    status, _, _, asked = play(script, "--concurrency", "1")
+    assert status == 0
+    assert len(broken) == 3
+    assert {content for request in asked for content in beside_calls(request)} == {None}
+
+
+@pytest.mark.parametrize("client", ["aiohttp", "openai"])
+def test_ids_that_a_provider_refuses_stand_for_others(play: Callable[..., Played], tmp_path: Path, client: str) -> None:
+    def mistral(asked: Asked) -> Step:
+        called = [made["id"] for said in asked.messages for made in said.get("tool_calls") or []]
+        answered = [said["tool_call_id"] for said in asked.messages if said["role"] == "tool"]
+        for one in called:
+            if len(one) != 9 or not one.isalnum():
+                return error(400, f"Tool call id was {one} but must be a-z, A-Z, 0-9, with a length of 9.")
+        if called != answered or len(set(called)) < len(called):
+            return error(400, "Not the same number of function calls and responses")
+        if asked.turn > 1:
+            return text("Answer: 45,210")
+        made = [call("population", {"town": "Corrie"}, f"call.{asked.turn}/{n}") for n in range(2)]
+        return calls(*made)
+
+    status, _, _, asked = play(mistral, "--model-arg", f"client={client}")
+    assert status == 0
+    assert outcomes(tmp_path / "run") == {("ok", "no_tool_calls")}
+    for episode in episodes(tmp_path / "run"):
+        kept = [made["id"] for said in episode["messages"] for made in said.get("tool_calls", [])]
+        assert kept == ["call.0/0", "call.0/1", "call.1/0", "call.1/1"]
+        assert [said["tool_call_id"] for said in episode["messages"] if said["role"] == "tool"] == kept
+
+
+ABOVE = "`temperature` must be strictly positive"
+ONLY = "Unsupported value: 'temperature' does not support 0 with this model. Only the default (1) value is supported."
+
+
+@pytest.mark.parametrize(("said", "sent", "shown"), [(ABOVE, 0.01, "temperature 0.01"), (ONLY, None, "no temperature")])
+def test_a_temperature_of_zero_that_is_refused_is_said(
+    play: Callable[..., Played], tmp_path: Path, said: str, sent: float | None, shown: str
+) -> None:
+    status, printed, _, asked = play(
+        lambda asked: error(400, said) if asked.body.get("temperature") == 0 else honest(asked)
+    )
+    assert status == 0
+    assert [request.body.get("temperature", None) for request in asked] == [0, *[sent] * 8]
+    assert learnt(tmp_path / "run") == [{"field": "temperature", "value": sent, "episodes_before": 0}]
+    assert f"sent instead: {shown}" in printed
+
+
+def test_an_endpoint_that_takes_no_temperature_at_all(play: Callable[..., Played], tmp_path: Path) -> None:
+    status, _, _, asked = play(lambda asked: error(400, ABOVE) if "temperature" in asked.body else honest(asked))
+    assert status == 1
+    assert {request.body.get("temperature") for request in asked} == {0, 0.01}

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.models.api.wire import RequestFailure, failure_of_status, retry_after
+from harness.models.api.wire import RequestFailure, failure_of_status, refused_content, refused_zero, retry_after
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
@@ -156,3 +156,56 @@ def test_retry_after(headers: dict[str, str], seconds: float | None) -> None:
 def test_no_header_raises(value: str) -> None:
     wait = retry_after({"retry-after": value, "retry-after-ms": value}, NOW)
     assert wait is None or wait >= 0
+
+
+@pytest.mark.parametrize(
+    ("said", "refused"),
+    [
+        ("`temperature` must be strictly positive", "temperature=0"),
+        ("Input validation error: `temperature` must be strictly positive", "temperature=0"),
+        ("temperature must be greater than 0", "temperature=0"),
+        ("Invalid temperature: must be > 0", "temperature=0"),
+        ("Temperature should be in (0.0, 2.0)", "temperature=0"),
+        ("temperature should not be 0", "temperature=0"),
+        ("`temperature` (=0.0) has to be a strictly positive float", "temperature=0"),
+        ("Unsupported value: 'temperature' does not support 0 with this model. Only the default (1) value is supported.",
+         "temperature"),
+        ("invalid temperature: only 1 is allowed for this model", "temperature"),
+        ("temperature must be between 0.01 and 1", "temperature"),
+        ("the tool 'get_temperature' is unknown", None),
+        ("messages must not be empty", None),
+    ],
+)  # fmt: skip
+def test_a_temperature_of_zero_is_refused_in_many_words(said: str, refused: str | None) -> None:
+    assert refused_zero(400, openai_error(said)) == refused
+    assert refused_zero(429, openai_error(said)) is None
+
+
+def test_a_temperature_is_refused_by_its_parameter() -> None:
+    assert refused_zero(400, openai_error("must be greater than 0", param="temperature")) == "temperature=0"
+    found = '{"detail": [{"type": "greater_than", "loc": ["body", "temperature"], "msg": "Input should be greater than 0"}]}'
+    assert refused_zero(422, found) == "temperature=0"
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        (400, "Invalid value for 'content': expected a string, got null."),
+        (400, "'messages.2.content' : value must be a string"),
+        (422, '{"detail": [{"type": "string_type", "loc": ["body", "messages", 1, "content"], "input": null}]}'),
+        (400, "All non-assistant messages must contain 'content'"),
+        (400, "Failed to deserialize the JSON body: messages[2]: invalid type: null, expected a string"),
+        (400, "The content field in the Message object at messages.1 is empty. Add a ContentBlock object."),
+        (400, "text content blocks must be non-empty"),
+        (500, "TypeError: argument of type 'NoneType' is not iterable"),
+        (500, 'can only concatenate str (not "NoneType") to str'),
+    ],
+)
+def test_an_empty_content_is_refused_in_many_words(status: int, said: str) -> None:
+    assert refused_content(status, said) == "messages.content"
+
+
+def test_an_error_of_the_server_may_be_the_contents_doing() -> None:
+    assert refused_content(500, "Internal Server Error") == "messages.content?"
+    assert refused_content(400, "no") is None
+    assert refused_content(503, "NoneType") is None

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from harness.errors import UsageError
 from harness.extras import install_command
 from harness.models.api import connection
+from harness.models.api.call_ids import PLAIN
 from harness.models.api.connection import AIOHTTP, EndpointSettings
 from harness.models.api.endpoint import EndpointModel
 from harness.models.api.messages import AnthropicDialect
@@ -55,7 +56,7 @@ def load(name: str, options: ModelOptions) -> Model:
         raise UsageError(f"anthropic/{name} with client=anthropic needs the client of its provider: {INSTALL}.")
     claude = ClaudeFeatures(f"anthropic/{name}")
     known = {} if claude.takes_temperature else {"temperature": None}
-    dialect = AnthropicDialect(name, claude, Refusals(claude.name, known, settings.extra_body))
+    dialect = AnthropicDialect(name, claude, Refusals(claude.name, known, settings.extra_body, PLAIN))
     identity = connection.identity_of("anthropic", name, settings, options)
     return EndpointModel(identity, settings, dialect, connect, options.redact)
 

@@ -22,6 +22,7 @@ from typing import Any, Protocol
 
 from harness.data.arguments import replace_surrogates
 from harness.errors import ModelFailure, UsageError
+from harness.models.api.call_ids import read_id_rule
 from harness.models.api.connection import EndpointSettings, ModelIdentity
 from harness.models.api.hidden_errors import find_hidden_error
 from harness.models.api.rate_limit import RateLimiter
@@ -29,7 +30,14 @@ from harness.models.api.reasoning import Switch
 from harness.models.api.refusals import Refusals, check_overrides
 from harness.models.api.token_limits import asked_tokens, read_token_limit
 from harness.models.api.transport import Response, Transport, connection_failure, timeout_failure
-from harness.models.api.wire import MAX_ERROR_CHARS, RequestFailure, WireRequest, decode_body
+from harness.models.api.wire import (
+    MAX_ERROR_CHARS,
+    RequestFailure,
+    WireRequest,
+    decode_body,
+    refused_content,
+    refused_zero,
+)
 from harness.redaction import Redactor
 from harness.runs.summary import NOT_SWITCHED
 from harness.stops import http_stop
@@ -115,14 +123,14 @@ class EndpointModel(Model):
             sent, result = await self._send(transport, pace, request)
             sent_requests += 1
             if isinstance(result, Reply):
-                self._dialect.refusals.lessons.answered(sent.body, request)
+                self._dialect.refusals.answered(sent.body, request)
                 usage = replace(result.usage, retries=sent_requests - 1)
                 return replace(result, usage=usage, note=self._note(request, result.note))
             if (fitted := self._fit(request, sent, result)) is not None:
                 request = fitted
                 continue
             result = self._blame(request, result)
-            if result.refused and self._dialect.adapt(result, sent):
+            if self._adapt(result, sent):
                 continue
             failure = self._failure(result, sent_requests)
             self.trouble = str(failure)
@@ -181,8 +189,19 @@ class EndpointModel(Model):
 
     def _read_failure(self, sent: WireRequest, status: int, response: Response, text: str) -> RequestFailure:
         failure = self._dialect.read_failure(sent, status, response.headers, text)
-        limit = read_token_limit(status, text, asked_tokens(sent.body))
-        return failure if limit is None else replace(failure, limit=limit)
+        limit, ids = read_token_limit(status, text, asked_tokens(sent.body)), read_id_rule(status, text)
+        refused = failure.refused
+        if sent.body.get("temperature") == 0 and refused in {None, "temperature"}:
+            refused = refused_zero(status, text) or refused
+        if refused is None and failure.outcome != "token_limit":
+            refused = refused_content(status, text)
+        return replace(failure, limit=limit, ids=ids, refused=refused)
+
+    def _adapt(self, failure: RequestFailure, sent: WireRequest) -> bool:
+        """Learns from a refusal, for the rest of the run. False if there is nothing new to try."""
+        if failure.ids is not None and self._dialect.refusals.learn_ids(failure.ids, sent.body):
+            return True
+        return failure.refused is not None and self._dialect.adapt(failure, sent)
 
     def _fit(self, request: ModelRequest, sent: WireRequest, failure: RequestFailure) -> ModelRequest | None:
         """The request as it may be sent again after it asked for more new tokens than it can have; None where it was

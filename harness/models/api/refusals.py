@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from harness.errors import UsageError
+from harness.models.api.call_ids import IdRule, find_ids, fit_ids
 from harness.models.api.lessons import CONTEXT, TOKENS, Lessons
 from harness.models.api.token_limits import FIELDS as TOKEN_FIELDS
 from harness.models.api.token_limits import TokenLimit
-from harness.types import JSONObject, Reasoning
+from harness.types import JSONObject, ModelRequest, Reasoning
 
 
 def merge_fields(fields: JSONObject, others: JSONObject) -> JSONObject:
@@ -88,6 +89,32 @@ RECALLED = frozenset({"messages.reasoning", "messages.reasoning_content"})
 DROPPED = frozenset({"temperature", "seed", "include", "reasoning.summary", *SWITCH_FIELDS, *RECALLED})
 
 
+CONTENT, PERHAPS_CONTENT = "messages.content", "messages.content?"
+"""The empty content beside calls, null or ""; and where a server broke without a word of what broke it."""
+ZERO = "temperature=0"
+"""A temperature of 0, where an endpoint takes others."""
+LEAST_TEMPERATURE = 0.01
+"""Sent in its place: as good as greedy."""
+
+
+def empty_contents(body: JSONObject) -> Iterator[str | None]:
+    """Every empty content that stands beside calls."""
+    for said in body.get("messages", ()):
+        if isinstance(said, dict) and said.get("tool_calls") and said.get("content", "-") in (None, ""):
+            yield said["content"]
+
+
+def fill_contents(body: JSONObject, content: str) -> JSONObject:
+    """With this content where null stands beside calls."""
+    if None not in empty_contents(body):
+        return body
+    said = [
+        {**one, "content": content} if one.get("tool_calls") and one.get("content", "-") is None else one
+        for one in body["messages"]
+    ]
+    return {**body, "messages": said}
+
+
 CHANGING = frozenset({"temperature", "seed", *SWITCH_FIELDS, *RECALLED})
 """What, left out, changes what the model sees or may say: it stands in the manifest."""
 
@@ -95,17 +122,23 @@ CHANGING = frozenset({"temperature", "seed", *SWITCH_FIELDS, *RECALLED})
 class Refusals:
     """What one endpoint does not take, learned from its errors for the rest of a run.
 
-    `known` is what has to be replaced from the start (None: left out), `extra_body` what the person wants sent: it has
-    the last word and is never taken away.
+    `known` is what has to be replaced from the start (None: left out), `ids` what the ids of calls must be, `extra_body`
+    what the person wants sent: it has the last word and is never taken away.
     """
 
-    def __init__(self, name: str, known: Mapping[str, str | None], extra_body: JSONObject) -> None:
+    def __init__(
+        self, name: str, known: Mapping[str, str | None], extra_body: JSONObject, ids: IdRule | None = None
+    ) -> None:
         self._name = name
         self._replaced = dict(known)
         self._extra_body = extra_body
         self._refused: set[str] = set()
         self.cannot_think = False
         """Whether the endpoint has said that the model does not think: off is what it is, and had nothing to switch."""
+        self._ids: IdRule | None = ids
+        self._contents: list[str | None] = [None, "", None]
+        """What an empty content beside calls is sent as, and what is tried where that is refused."""
+        self._content_taken = False
         self.lessons = Lessons(CHANGING)
 
     @property
@@ -121,7 +154,17 @@ class Refusals:
                 body = without(body, parameter)
                 if replacement is not None:
                     body[replacement] = value
+        if body.get("temperature") == 0 and (least := self.lessons.values.get("temperature")) is not None:
+            body = {**body, "temperature": least}
+        if self._contents[0] is not None:
+            body = fill_contents(body, self._contents[0])
+        body = body if self._ids is None else fit_ids(body, self._ids)
         return merge_fields(self._capped(body), self._extra_body)
+
+    def answered(self, body: JSONObject, request: ModelRequest) -> None:
+        """Notes what was accepted."""
+        self.lessons.answered(body, request)
+        self._content_taken = self._content_taken or any(empty_contents(body))
 
     def _capped(self, body: JSONObject) -> JSONObject:
         """With no more new tokens than the endpoint gives."""
@@ -147,8 +190,38 @@ class Refusals:
         """Takes up what an earlier part of a run has learnt, and how many episodes it had answered."""
         self.lessons.recall(learnt, reasoning, episodes)
         for name in self.lessons.values.keys() & CHANGING:
-            self._refused.add(name)
-            self._replaced[name] = None
+            if self.lessons.values[name] is None:
+                self._refused.add(name)
+                self._replaced[name] = None
+
+    def learn_ids(self, rule: IdRule, sent: JSONObject) -> bool:
+        """Notes what the ids of calls must be. False where those that were sent are so."""
+        if all(map(rule.fits, find_ids(sent))):
+            return False
+        self._ids = rule
+        return True
+
+    def _learn_content(self, perhaps: bool, sent: JSONObject) -> bool:
+        """Tries the other empty content. An error that does not name it is not its doing once one was taken."""
+        empty = set(empty_contents(sent))
+        if not empty or (perhaps and self._content_taken):
+            return False
+        if self._contents[0] not in empty:
+            return len(self._contents) < 3  # another request has learned it meanwhile
+        if len(self._contents) == 1:
+            return False
+        del self._contents[0]
+        log.warning("%s does not take %r as a content: from now on the other empty one is sent", self._name, *empty)
+        return True
+
+    def _learn_zero(self, sent: JSONObject) -> bool:
+        """Sends the least temperature in place of 0, where an endpoint only takes others."""
+        if sent.get("temperature") != 0 or "temperature" in self._extra_body:
+            return False
+        if self.lessons.values.setdefault("temperature", LEAST_TEMPERATURE) is None:
+            return False
+        log.warning("%s does not take temperature 0: from now on %g is sent", self._name, LEAST_TEMPERATURE)
+        return True
 
     def find_plain(self, said: str, refused: str | None, sent: JSONObject) -> str | None:
         """The refused parameter: the switch in `sent` where the endpoint says that the model does not think."""
@@ -162,6 +235,10 @@ class Refusals:
         """Notes that a parameter of `sent` is not taken. False if there is nothing new to try."""
         if refused is not None and not has(sent, refused):
             refused = OTHER_PLACES.get(refused, refused)
+        if refused in {CONTENT, PERHAPS_CONTENT}:
+            return self._learn_content(refused == PERHAPS_CONTENT, sent)
+        if refused == ZERO:
+            return self._learn_zero(sent)
         if refused is None or refused not in {*REPLACEMENTS, *DROPPED}:
             return False
         if not has(sent, refused) or has(self._extra_body, refused):
