@@ -292,10 +292,10 @@ def test_an_endpoint_that_refuses_an_empty_text_never_gets_one(play: Callable[..
 
 
 def test_an_endpoint_that_refuses_both_is_asked_no_further(play: Callable[..., Played], tmp_path: Path) -> None:
-    status, _, _, asked = play(lambda asked: NULL if beside_calls(asked) else honest(asked), "--concurrency", "1")
+    _, _, _, asked = play(lambda asked: NULL if beside_calls(asked) else honest(asked), "--concurrency", "1")
     assert outcomes(tmp_path / "run") == {("model_error", "http_400")}
     sent = [beside_calls(request)[0] for request in asked if beside_calls(request)]
-    assert sent == [None, "", None, None, None, None]
+    assert sent == [None, "", "", "", ""]
 
 
 def test_a_server_that_breaks_now_and_then_changes_no_content(play: Callable[..., Played], tmp_path: Path) -> None:
@@ -333,7 +333,7 @@ def test_ids_that_a_provider_refuses_stand_for_others(play: Callable[..., Played
         made = [call("population", {"town": "Corrie"}, f"call.{asked.turn}/{n}") for n in range(2)]
         return calls(*made)
 
-    status, _, _, asked = play(mistral, "--model-arg", f"client={client}")
+    status, *_ = play(mistral, "--model-arg", f"client={client}")
     assert status == 0
     assert outcomes(tmp_path / "run") == {("ok", "no_tool_calls")}
     for episode in episodes(tmp_path / "run"):
@@ -346,12 +346,22 @@ ABOVE = "`temperature` must be strictly positive"
 ONLY = "Unsupported value: 'temperature' does not support 0 with this model. Only the default (1) value is supported."
 
 
-@pytest.mark.parametrize(("said", "sent", "shown"), [(ABOVE, 0.01, "temperature 0.01"), (ONLY, None, "no temperature")])
+@pytest.mark.parametrize("client", ["aiohttp", "openai"])
+@pytest.mark.parametrize(
+    ("said", "sent", "shown"),
+    [
+        (ABOVE, 0.01, "temperature 0.01"),
+        ("temperature: expected a value in [0.1, 1.0]", 0.1, "temperature 0.1"),
+        (ONLY, None, "no temperature"),
+    ],
+)
 def test_a_temperature_of_zero_that_is_refused_is_said(
-    play: Callable[..., Played], tmp_path: Path, said: str, sent: float | None, shown: str
+    play: Callable[..., Played], tmp_path: Path, client: str, said: str, sent: float | None, shown: str
 ) -> None:
     status, printed, _, asked = play(
-        lambda asked: error(400, said) if asked.body.get("temperature") == 0 else honest(asked)
+        lambda asked: error(400, said) if asked.body.get("temperature") == 0 else honest(asked),
+        "--model-arg",
+        f"client={client}",
     )
     assert status == 0
     assert [request.body.get("temperature", None) for request in asked] == [0, *[sent] * 8]
@@ -361,5 +371,14 @@ def test_a_temperature_of_zero_that_is_refused_is_said(
 
 def test_an_endpoint_that_takes_no_temperature_at_all(play: Callable[..., Played], tmp_path: Path) -> None:
     status, _, _, asked = play(lambda asked: error(400, ABOVE) if "temperature" in asked.body else honest(asked))
+    assert status == 0
+    assert [request.body.get("temperature") for request in asked[:3]] == [0, 0.01, None]
+    assert learnt(tmp_path / "run") == [{"field": "temperature", "value": None, "episodes_before": 0}]
+
+
+def test_a_persons_own_temperature_is_never_changed(play: Callable[..., Played], tmp_path: Path) -> None:
+    said = "temperature must be at most 0.5"
+    status, _, printed, asked = play(lambda asked: error(400, said), "--temperature", "0.7")
     assert status == 1
-    assert {request.body.get("temperature") for request in asked} == {0, 0.01}
+    assert said in printed
+    assert {request.body["temperature"] for request in asked} == {0.7}

@@ -1,4 +1,4 @@
-"""Ids of calls as providers want them: which rule a refusal names, and that call and result go on belonging together."""
+"""Ids of calls as providers want them: which rule a refusal names, and that call and result stay together."""
 
 from typing import Any
 

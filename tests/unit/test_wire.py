@@ -161,17 +161,25 @@ def test_no_header_raises(value: str) -> None:
 @pytest.mark.parametrize(
     ("said", "refused"),
     [
-        ("`temperature` must be strictly positive", "temperature=0"),
-        ("Input validation error: `temperature` must be strictly positive", "temperature=0"),
-        ("temperature must be greater than 0", "temperature=0"),
-        ("Invalid temperature: must be > 0", "temperature=0"),
-        ("Temperature should be in (0.0, 2.0)", "temperature=0"),
-        ("temperature should not be 0", "temperature=0"),
-        ("`temperature` (=0.0) has to be a strictly positive float", "temperature=0"),
-        ("Unsupported value: 'temperature' does not support 0 with this model. Only the default (1) value is supported.",
-         "temperature"),
+        ("`temperature` must be strictly positive", "temperature=0.01"),
+        ("Input validation error: `temperature` must be strictly positive", "temperature=0.01"),
+        ("temperature must be greater than 0", "temperature=0.01"),
+        ("Invalid temperature: must be > 0", "temperature=0.01"),
+        ("Temperature should be in (0.0, 2.0)", "temperature=0.01"),
+        ("temperature should not be 0", "temperature=0.01"),
+        ("`temperature` (=0.0) has to be a strictly positive float", "temperature=0.01"),
+        ("Unsupported value: 'temperature' does not support 0 with this model. Only the default (1) value is "
+         "supported.", "temperature"),
         ("invalid temperature: only 1 is allowed for this model", "temperature"),
-        ("temperature must be between 0.01 and 1", "temperature"),
+        ("temperature must be between 0.05 and 1", "temperature=0.05"),
+        ("`temperature` should be >= 0.1", "temperature=0.1"),
+        ("temperature: must be greater than or equal to 0.2", "temperature=0.2"),
+        ("temperature has to be in the range (0, 1]", "temperature=0.01"),
+        ("temperature 0 is not supported", "temperature=0.01"),
+        ("Invalid value for temperature", "temperature=0.01"),
+        ("Unsupported parameter: 'temperature' is not supported with this model.", "temperature"),
+        ("temperature must be 1 with this model", "temperature"),
+        ("The temperature is fixed: must be 1.0", "temperature"),
         ("the tool 'get_temperature' is unknown", None),
         ("messages must not be empty", None),
     ],
@@ -182,9 +190,9 @@ def test_a_temperature_of_zero_is_refused_in_many_words(said: str, refused: str 
 
 
 def test_a_temperature_is_refused_by_its_parameter() -> None:
-    assert refused_zero(400, openai_error("must be greater than 0", param="temperature")) == "temperature=0"
-    found = '{"detail": [{"type": "greater_than", "loc": ["body", "temperature"], "msg": "Input should be greater than 0"}]}'
-    assert refused_zero(422, found) == "temperature=0"
+    assert refused_zero(400, openai_error("must be greater than 0", param="temperature")) == "temperature=0.01"
+    found = '{"detail": [{"loc": ["body", "temperature"], "msg": "Input should be greater than 0"}]}'
+    assert refused_zero(422, found) == "temperature=0.01"
 
 
 @pytest.mark.parametrize(
@@ -207,5 +215,5 @@ def test_an_empty_content_is_refused_in_many_words(status: int, said: str) -> No
 
 def test_an_error_of_the_server_may_be_the_contents_doing() -> None:
     assert refused_content(500, "Internal Server Error") == "messages.content?"
-    assert refused_content(400, "no") is None
+    assert refused_content(400, "no") == "messages.content?"
     assert refused_content(503, "NoneType") is None

@@ -191,9 +191,9 @@ class EndpointModel(Model):
         failure = self._dialect.read_failure(sent, status, response.headers, text)
         limit, ids = read_token_limit(status, text, asked_tokens(sent.body)), read_id_rule(status, text)
         refused = failure.refused
-        if sent.body.get("temperature") == 0 and refused in {None, "temperature"}:
+        if refused in {None, "temperature"} and self._dialect.refusals.asks_least(sent.body):
             refused = refused_zero(status, text) or refused
-        if refused is None and failure.outcome != "token_limit":
+        if refused is None and limit is None and failure.outcome != "token_limit":
             refused = refused_content(status, text)
         return replace(failure, limit=limit, ids=ids, refused=refused)
 

@@ -90,11 +90,8 @@ DROPPED = frozenset({"temperature", "seed", "include", "reasoning.summary", *SWI
 
 
 CONTENT, PERHAPS_CONTENT = "messages.content", "messages.content?"
-"""The empty content beside calls, null or ""; and where a server broke without a word of what broke it."""
-ZERO = "temperature=0"
-"""A temperature of 0, where an endpoint takes others."""
-LEAST_TEMPERATURE = 0.01
-"""Sent in its place: as good as greedy."""
+"""The empty content beside calls, null or ""; and where an endpoint did not say what broke it."""
+OTHER_EMPTY: Mapping[str | None, str | None] = {None: "", "": None}
 
 
 def empty_contents(body: JSONObject) -> Iterator[str | None]:
@@ -122,8 +119,8 @@ CHANGING = frozenset({"temperature", "seed", *SWITCH_FIELDS, *RECALLED})
 class Refusals:
     """What one endpoint does not take, learned from its errors for the rest of a run.
 
-    `known` is what has to be replaced from the start (None: left out), `ids` what the ids of calls must be, `extra_body`
-    what the person wants sent: it has the last word and is never taken away.
+    `known` is what has to be replaced from the start (None: left out), `ids` what the ids of calls must be, and
+    `extra_body` what the person wants sent: it has the last word and is never taken away.
     """
 
     def __init__(
@@ -136,9 +133,11 @@ class Refusals:
         self.cannot_think = False
         """Whether the endpoint has said that the model does not think: off is what it is, and had nothing to switch."""
         self._ids: IdRule | None = ids
-        self._contents: list[str | None] = [None, "", None]
-        """What an empty content beside calls is sent as, and what is tried where that is refused."""
-        self._content_taken = False
+        self._content: str | None = None
+        """What an empty content beside calls is sent as."""
+        self._contents_refused: set[str | None] = set()
+        self._contents_taken: set[str | None] = set()
+        self._content_tried = False
         self.lessons = Lessons(CHANGING)
 
     @property
@@ -156,15 +155,15 @@ class Refusals:
                     body[replacement] = value
         if body.get("temperature") == 0 and (least := self.lessons.values.get("temperature")) is not None:
             body = {**body, "temperature": least}
-        if self._contents[0] is not None:
-            body = fill_contents(body, self._contents[0])
+        if self._content is not None:
+            body = fill_contents(body, self._content)
         body = body if self._ids is None else fit_ids(body, self._ids)
         return merge_fields(self._capped(body), self._extra_body)
 
     def answered(self, body: JSONObject, request: ModelRequest) -> None:
         """Notes what was accepted."""
         self.lessons.answered(body, request)
-        self._content_taken = self._content_taken or any(empty_contents(body))
+        self._contents_taken |= set(empty_contents(body))
 
     def _capped(self, body: JSONObject) -> JSONObject:
         """With no more new tokens than the endpoint gives."""
@@ -202,25 +201,41 @@ class Refusals:
         return True
 
     def _learn_content(self, perhaps: bool, sent: JSONObject) -> bool:
-        """Tries the other empty content. An error that does not name it is not its doing once one was taken."""
+        """Tries the other empty content: once where nothing says that this one is to blame, and it was never taken."""
         empty = set(empty_contents(sent))
-        if not empty or (perhaps and self._content_taken):
+        if not empty or (perhaps and empty & self._contents_taken):
             return False
-        if self._contents[0] not in empty:
-            return len(self._contents) < 3  # another request has learned it meanwhile
-        if len(self._contents) == 1:
+        if self._content not in empty:
+            return True  # another request has learned it meanwhile
+        if perhaps and self._content_tried:
+            self._content = "" if None in self._contents_refused else None
             return False
-        del self._contents[0]
-        log.warning("%s does not take %r as a content: from now on the other empty one is sent", self._name, *empty)
+        if perhaps:
+            self._content_tried = True
+        else:
+            self._contents_refused.add(self._content)
+        if self._contents_refused == {None, ""}:
+            return False
+        self._content = OTHER_EMPTY[self._content]
+        log.info("%s gets %r as an empty content beside calls from now on", self._name, self._content)
         return True
 
-    def _learn_zero(self, sent: JSONObject) -> bool:
-        """Sends the least temperature in place of 0, where an endpoint only takes others."""
-        if sent.get("temperature") != 0 or "temperature" in self._extra_body:
+    def asks_least(self, sent: JSONObject) -> bool:
+        """Whether a request has a temperature of 0, or what is sent in its place."""
+        asked = sent.get("temperature")
+        return asked is not None and asked in {0, self.lessons.values.get("temperature")}
+
+    def _learn_least(self, least: float, sent: JSONObject) -> bool:
+        """Sends a least temperature in place of 0; none at all where that is refused too."""
+        if "temperature" not in sent or "temperature" in self._extra_body:
             return False
-        if self.lessons.values.setdefault("temperature", LEAST_TEMPERATURE) is None:
-            return False
-        log.warning("%s does not take temperature 0: from now on %g is sent", self._name, LEAST_TEMPERATURE)
+        asked, now = sent["temperature"], self.lessons.values.get("temperature", 0)
+        if asked != now:
+            return True  # another request has learned it meanwhile
+        if least <= asked:
+            return self.learn("temperature", sent)
+        self.lessons.values["temperature"] = least
+        log.warning("%s does not take temperature %g: from now on %g is sent", self._name, asked, least)
         return True
 
     def find_plain(self, said: str, refused: str | None, sent: JSONObject) -> str | None:
@@ -237,8 +252,8 @@ class Refusals:
             refused = OTHER_PLACES.get(refused, refused)
         if refused in {CONTENT, PERHAPS_CONTENT}:
             return self._learn_content(refused == PERHAPS_CONTENT, sent)
-        if refused == ZERO:
-            return self._learn_zero(sent)
+        if refused is not None and refused.startswith("temperature="):
+            return self._learn_least(float(refused.partition("=")[2]), sent)
         if refused is None or refused not in {*REPLACEMENTS, *DROPPED}:
             return False
         if not has(sent, refused) or has(self._extra_body, refused):

@@ -26,7 +26,8 @@ from harness.data.arguments import (
 )
 from harness.models.api.call_ids import IdRule
 from harness.models.api.hidden_errors import asked_wait
-from harness.models.api.refusals import CONTENT, PERHAPS_CONTENT, ZERO
+from harness.models.api.refusals import CONTENT, PERHAPS_CONTENT
+from harness.models.api.temperatures import find_refusal
 from harness.models.api.token_limits import TokenLimit
 from harness.stops import StopReason, http_stop
 from harness.types import JSONObject, Message, ToolCall
@@ -281,27 +282,6 @@ def refused_parameter(status: int, text: str, parameters: re.Pattern[str]) -> st
     return named[0] if named else None
 
 
-ABOVE_ZERO = re.compile(
-    r"positive|(?:greater|larger|more|higher)[ _]than (?:0|zero)|above (?:0|zero)|> ?0|\(0(?:\.0*)?,|not be (?:0|zero)"
-    r"|\(exclusive",
-    re.IGNORECASE,
-)
-VALUE = r"\b(?:must|should|ha(?:s|ve) to|only|default|range|between|(?:in|not )valid|cannot|unsupported|supports?)\b"
-BAD_TEMPERATURE = re.compile(
-    rf"\btemperature\b.{{0,80}}?{VALUE}|{VALUE}.{{0,60}}\btemperature\b", re.IGNORECASE | re.DOTALL
-)
-
-
-def refused_zero(status: int, text: str) -> str | None:
-    """What of the temperature an endpoint refuses that was asked for 0: the number alone, or any."""
-    fields, said = error_fields(text), provider_message(text)
-    said = f"temperature: {said}" if fields.get("param") == "temperature" else said
-    found = BAD_TEMPERATURE.search(said) if status in {400, 422} else None
-    if found is None:
-        return None
-    return ZERO if ABOVE_ZERO.search(said, found.start()) else "temperature"
-
-
 EMPTY_CONTENT = re.compile(
     r"content\b.{0,120}?\b(?:null|none|empty|missing|required|non-?empty|string|str|blank)\b"
     r"|\b(?:null|none|missing|empty|required|must (?:have|contain)|non-?empty)\b.{0,80}?content\b"
@@ -311,10 +291,16 @@ EMPTY_CONTENT = re.compile(
 
 
 def refused_content(status: int, text: str) -> str | None:
-    """Whether an endpoint refuses the empty content that stands beside calls."""
-    if status in {400, 422, 500} and EMPTY_CONTENT.search(text):
-        return CONTENT
-    return PERHAPS_CONTENT if status == 500 else None
+    """Whether an endpoint refuses the empty content that stands beside calls, or may do so."""
+    if status not in {400, 422, 500}:
+        return None
+    return CONTENT if EMPTY_CONTENT.search(text) else PERHAPS_CONTENT
+
+
+def refused_zero(status: int, text: str) -> str | None:
+    """What of a temperature of 0 an endpoint refuses; see find_refusal."""
+    blamed = "temperature: " if error_fields(text).get("param") == "temperature" else ""
+    return find_refusal(status, blamed + provider_message(text))
 
 
 def error_fields(text: str) -> JSONObject:
