@@ -6,7 +6,7 @@ Nothing here does I/O or knows a provider, a benchmark or a file format.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -255,8 +255,18 @@ class Model(ABC):
         left out) and `episodes_before`, those in this mode that were answered before."""
         return []
 
-    def recall(self, learnt: Sequence[Mapping[str, Any]], reasoning: Reasoning, episodes: int) -> None:
-        """Takes up what an earlier part of a run had learnt, and how many episodes were answered in it."""
+    def recall(
+        self, learnt: Sequence[Mapping[str, Any]], reasoning: Reasoning, episodes: Collection[tuple[str, str, int]]
+    ) -> None:
+        """Takes up what an earlier part of a run had learnt, and which episodes (task, sample, epoch) it answered."""
+        return
+
+    def unlike(self, reasoning: Reasoning) -> Collection[tuple[str, str, int]]:
+        """The episodes in this mode that were answered otherwise than they would be now, after what was learnt."""
+        return ()
+
+    def forget(self, episode: tuple[str, str, int], reasoning: Reasoning) -> None:
+        """Called before an episode is played: an earlier attempt at it counts no more for `unlike`."""
         return
 
     async def aclose(self) -> None:

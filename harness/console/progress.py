@@ -155,12 +155,20 @@ class RunningScore:
         self._total = 0.0
         self._scored = 0
         self._failures = 0
+        self._seen: dict[str, tuple[float | None, bool]] = {}
 
     def __call__(self, record: Record) -> None:
-        value = record["scores"].get(self._headline)
-        if value is not None:
-            self._total += value
-            self._scored += 1
-        self._failures += record["outcome"] in FAILED_OUTCOMES
+        again = record["key"] in self._seen
+        if again:
+            self._count(*self._seen[record["key"]], -1)
+        one = record["scores"].get(self._headline), record["outcome"] in FAILED_OUTCOMES
+        self._seen[record["key"]] = one
+        self._count(*one, 1)
         score = f"{self._total / self._scored:.3f}" if self._scored else "-"
-        self._progress.advance(note=f"{self._headline} {score}, failed {self._failures}")
+        self._progress.advance(0 if again else 1, f"{self._headline} {score}, failed {self._failures}")
+
+    def _count(self, value: float | None, failed: bool, times: int) -> None:
+        if value is not None:
+            self._total += times * value
+            self._scored += times
+        self._failures += times * failed

@@ -6,18 +6,19 @@ Everything that can be refused is refused before the first episode is played.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
 from harness.console.progress import ProgressBar, RunningScore
 from harness.console.tables import describe_failures, format_legend, format_table
 from harness.console.text import printable
-from harness.data.schema import Summary
+from harness.data.schema import Record, Summary
 from harness.errors import NothingAccepted, UsageError
-from harness.evaluation.evaluate import PlayedRun, note_learnt, play_run
+from harness.evaluation.evaluate import PlayedRun, find_unlike, note_learnt, play_run, play_unlike
 from harness.evaluation.first_reply import MAX_WAIT
 from harness.evaluation.manifest import make_manifest
 from harness.evaluation.plan import Plan, Player, switch_of
@@ -68,12 +69,10 @@ class Evaluation:
                 open_models.callback(run.player.model.close)
                 if run.player.model is not refused:
                     played = self._play(run)
-                    for earlier, over in found:  # what this mode learnt is said of the other too
-                        if earlier.player.model is run.player.model:
-                            note_learnt(over.directory, earlier.player.model, earlier.plan.reasoning, over=True)
                     found += [] if played is None else [(run, played)]
                     refused = run.player.model if played is None else None
-                if following is None or following.player.model is not run.player.model:
+                if following is None or following.player.model is not run.player.model or self.budget.limit_reached:
+                    self._play_unlike(found, run.player.model)
                     open_models.close()  # a network makes room for the next one
                 if self.budget.limit_reached:
                     break
@@ -118,19 +117,39 @@ class Evaluation:
     def _play(self, run: _PlannedRun) -> PlayedRun | None:
         """None where the endpoint accepted nothing: its sentence is printed, and there is no score."""
         try:
-            with ProgressBar("episode", self.quiet) as progress:
-                progress.begin(run.label, run.plan.episodes)
-                score = RunningScore(progress, run.plan.tasks[0].headline)
-                return play_run(run.plan, run.player, run.path, self.resume, score)
+            play = partial(play_run, run.plan, run.player, run.path, self.resume)
+            return self._watched(run, run.plan.episodes, play)
         except NothingAccepted as error:
             said = f"{error} Nothing was scored; once that is mended, go on with the same "
             said += f"command and --resume --out {self.out}."
             print(printable(said), file=sys.stderr)
             return None
+
+    def _watched(
+        self, run: _PlannedRun, episodes: int, play: Callable[[Callable[[Record], None]], PlayedRun]
+    ) -> PlayedRun:
+        try:
+            with ProgressBar("episode", self.quiet) as progress:
+                progress.begin(run.label, episodes)
+                return play(RunningScore(progress, run.plan.tasks[0].headline))
         except KeyboardInterrupt:
             said = f"Interrupted. What was played is kept; go on with the same command and --resume --out {self.out}."
             print(printable(said), file=sys.stderr)
             raise
+
+    def _play_unlike(self, found: list[tuple[_PlannedRun, PlayedRun]], model: Model) -> None:
+        """What one mode has learnt of the endpoint holds for the other: episodes that were played before are played
+        again, as far as the budget goes, and else the manifest says how many they are."""
+        own = [place for place, (run, _) in enumerate(found) if run.player.model is model]
+        while len(own) > 1 and not self.budget.limit_reached:
+            unlike = [place for place in own if find_unlike(found[place][0].plan, model)]
+            if not unlike:
+                break
+            run, played = found[unlike[0]]
+            play = partial(play_unlike, run.plan, run.player, played)
+            found[unlike[0]] = run, self._watched(run, len(find_unlike(run.plan, model)), play)
+        for run, played in (found[place] for place in own):
+            note_learnt(played.directory, model, run.plan.reasoning, over=True)
 
     def _report(self, runs: Sequence[_PlannedRun], played: Sequence[PlayedRun], planned: int) -> int:
         shown = [name_summary(one.summary, one.directory.manifest) for one in played]

@@ -6,6 +6,7 @@ An episode is written the moment it ends, so an interrupted run loses only the e
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import takewhile
@@ -22,6 +23,7 @@ from harness.evaluation.manifest import make_manifest
 from harness.evaluation.plan import Plan, Player
 from harness.evaluation.spending import SpendingGate
 from harness.models import is_free
+from harness.models.api.lessons import ALWAYS_SENT
 from harness.redaction import Redactor
 from harness.rollout import Episode, play_episode_async
 from harness.runs.directory import RecordAppender, RunDirectory
@@ -44,6 +46,10 @@ from harness.types import (
     Trajectory,
     Usage,
 )
+
+PlannedEpisode = tuple[Task, Sample, RunKey]
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,33 +94,98 @@ def play_run(
             player.budget.add(user_usage, player.user_price)
             spent.append(_cost(player, attempt.usage, user_usage))
             found[attempt.key] = attempt
-        answered = sum(bool(result.scores.get("turns")) for result in found.values() if not _played_again(result))
+        answered = [
+            result.order for result in found.values() if result.scores.get("turns") and not _played_again(result)
+        ]
         player.model.recall(cast("list[JSONObject]", run.manifest.get("learnt", [])), plan.reasoning, answered)
-        if pending := _find_pending(plan, run, found, watch):
-            run.summary_path.unlink(missing_ok=True)
-            with RecordAppender(run.samples_path) as appender:
+        playing = _Playing(run, plan, player, found, watch, spent, bool(answered))
+        playing.play(_find_pending(plan, run, found, watch))
+        return playing.finish()
 
-                def keep(record: Record) -> None:
-                    note_learnt(run, player.model, plan.reasoning)
-                    found[record["key"]] = result_of(record, appender.append(record))
-                    watch(record)
 
-                asyncio.run(_play_pending(pending, player, keep, answered > 0, _spending_gate(plan, player, spent)))
-        note_learnt(run, player.model, plan.reasoning)
-        results = counted_results(found.values())
-        played = PlayedRun(run, results, summarise_results(run.manifest, results))
+def play_unlike(plan: Plan, player: Player, played: PlayedRun, watch: Callable[[Record], None]) -> PlayedRun:
+    """A run that is over, after the episodes were played again that the model would answer otherwise now, as it does
+    in another mode of reasoning. Raises KeyboardInterrupt as `play_run` does."""
+    with RunDirectory.claim(played.directory.path, make_manifest(plan, player), resume=True) as run:
+        found = {result.key: result for result in played.results}
+        spent = [_cost(player, result.usage, result.user_usage or Usage()) for result in played.results]
+        playing = _Playing(run, plan, player, found, watch, spent, accepted=True)
+        note_learnt(run, player.model, plan.reasoning, over=True)
+        playing.play_unlike()
+        return playing.finish()
+
+
+@dataclass(frozen=True, slots=True)
+class _Playing:
+    """A run being played: what was found in it and what is added; `spent` is what each attempt has cost."""
+
+    run: RunDirectory
+    plan: Plan
+    player: Player
+    found: dict[str, EpisodeResult]
+    watch: Callable[[Record], None]
+    spent: list[float]
+    accepted: bool
+
+    def play(self, pending: Sequence[PlannedEpisode]) -> None:
+        """Plays these, and again those that came before something was learnt which holds for all."""
+        if pending:
+            self._play(pending, self.accepted, lambda: note_learnt(self.run, self.player.model, self.plan.reasoning))
+        self.play_unlike()
+
+    def play_unlike(self) -> None:
+        """Until a round is over the manifest stands: whoever goes on after an interruption plays it again."""
+        while (unlike := self._find_unlike()) and not self.player.budget.limit_reached:
+            log.warning(
+                "%s: %d episodes are played again: its endpoint refused later what they had asked for",
+                self.player.model.name,
+                len(unlike),
+            )
+            self._play(unlike, True, lambda: None)
+            note_learnt(self.run, self.player.model, self.plan.reasoning)
+
+    def finish(self) -> PlayedRun:
+        note_learnt(self.run, self.player.model, self.plan.reasoning)
+        results = counted_results(self.found.values())
+        played = PlayedRun(self.run, results, summarise_results(self.run.manifest, results))
         if played.is_complete:
-            run.write_summary(played.summary)
-    return played
+            self.run.write_summary(played.summary)
+        return played
+
+    def _play(self, pending: Sequence[PlannedEpisode], accepted: bool, note: Callable[[], None]) -> None:
+        self.run.summary_path.unlink(missing_ok=True)
+        gate = _spending_gate(self.plan, self.player, self.spent)
+        with RecordAppender(self.run.samples_path) as appender:
+
+            def keep(record: Record) -> None:
+                note()
+                result = self.found[record["key"]] = result_of(record, appender.append(record))
+                self.spent.append(_cost(self.player, result.usage, result.user_usage or Usage()))
+                self.watch(record)
+
+            asyncio.run(_play_pending(pending, self.player, keep, accepted, gate))
+
+    def _find_unlike(self) -> list[PlannedEpisode]:
+        identity = self.run.manifest["identity"]
+        return [
+            (task, sample, _run_key(self.plan, identity, task, sample.id, epoch))
+            for task, sample, epoch in find_unlike(self.plan, self.player.model)
+        ]
+
+
+def find_unlike(plan: Plan, model: Model) -> list[tuple[Task, Sample, int]]:
+    """The episodes of a plan that the model has answered otherwise than it would now, after what it has learnt."""
+    unlike = model.unlike(plan.reasoning)
+    return [episode for episode in plan if (episode[0].name, episode[1].id, episode[2]) in unlike] if unlike else []
 
 
 def note_learnt(run: RunDirectory, model: Model, reasoning: Reasoning, over: bool = False) -> None:
-    """Keeps the manifest up to date with what the model has learnt of its endpoint. Of a run that is over, only what
-    it was played otherwise than."""
+    """Keeps the manifest up to date with what the model has learnt of its endpoint. Of a run that is over, what every
+    mode is sent and what it was played otherwise than."""
     known = run.manifest.get("learnt", [])
     learnt = cast("list[Learnt]", model.learnt(reasoning))
     if over:
-        named = {item["field"] for item in known}
+        named = {*ALWAYS_SENT, *(item["field"] for item in known)}
         learnt = [item for item in learnt if item["field"] in named or item["episodes_before"]]
     if learnt != known:
         run.update_manifest(learnt=learnt)
@@ -122,7 +193,7 @@ def note_learnt(run: RunDirectory, model: Model, reasoning: Reasoning, over: boo
 
 def _find_pending(
     plan: Plan, run: RunDirectory, found: Mapping[str, EpisodeResult], watch: Callable[[Record], None]
-) -> list[tuple[Task, Sample, RunKey]]:
+) -> list[PlannedEpisode]:
     """What of the plan is to be played; `watch` sees the record of what is not."""
     pending = []
     with run.open_records() as read:
@@ -174,7 +245,7 @@ def _run_key(plan: Plan, identity: Identity, task: Task, sample: str, epoch: int
 
 
 async def _play_pending(
-    pending: Sequence[tuple[Task, Sample, RunKey]],
+    pending: Sequence[PlannedEpisode],
     player: Player,
     keep: Callable[[Record], None],
     accepted: bool,
@@ -187,15 +258,16 @@ async def _play_pending(
     first = FirstReply(player.model, player.max_wait, accepted) if player.model.remote else None
     held: list[Record] = []
 
-    async def play(item: tuple[Task, Sample, RunKey], model: Model) -> None:
+    async def play(item: PlannedEpisode, model: Model) -> None:
         if gate is None:
             await play_one(item, model)
         elif await gate.begin():
             record = await play_one(item, model)
             await gate.end(_cost(player, Usage(**record["usage"]), Usage(**record.get("user_usage", {}))))
 
-    async def play_one(item: tuple[Task, Sample, RunKey], model: Model) -> Record:
+    async def play_one(item: PlannedEpisode, model: Model) -> Record:
         task, sample, key = item
+        player.model.forget((task.name, sample.id, key.epoch), key.reasoning)
         trajectory = await _play(task, sample, key, shared, model)
         record = _redacted(to_record(key, trajectory, score_trajectory(task, sample, trajectory)), player.redact)
         if fault := find_record_fault(record):

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -106,13 +106,6 @@ def test_responses_ask_for_fewer_too() -> None:
     assert [request.body["max_output_tokens"] for request in asked] == [8192, 4096]
 
 
-def test_a_number_of_extra_body_is_never_changed() -> None:
-    refusal = error(400, "max_tokens is too large: 9000. This model supports at most 4096 completion tokens")
-    said, asked, _ = ask(lambda asked: refusal, extra_body='{"max_tokens": 9000}')
-    assert isinstance(said, ModelFailure)
-    assert (said.outcome, said.stop, len(asked)) == ("model_error", "http_400", 1)
-
-
 # --- whole runs --------------------------------------------------------------------------------------------------
 
 TOWNS = ("Corrie", "Brill", "Dull", "Ware")
@@ -201,40 +194,99 @@ def test_a_models_own_limit_holds_for_every_episode(play: Callable[..., Played],
     assert "sent instead: at most 2,048 new tokens a turn" in printed
 
 
-@pytest.mark.parametrize("script", [output(2048), context(2048)])
+OWN = ("--max-tokens", "8192")
+IN_BODY = ("--model-arg", 'extra_body={"max_tokens": 8192}')
+
+
+@pytest.mark.parametrize(
+    ("client", "script", "words", "sentence"),
+    [
+        (
+            "aiohttp",
+            output(2048),
+            OWN,
+            "--max-tokens is more new tokens than this model gives (2,048 at most): lower it",
+        ),
+        (
+            "openai",
+            context(2048),
+            OWN,
+            "--max-tokens is more new tokens than this model gives (2,004 beside this prompt): l",
+        ),
+        ("aiohttp", output(2048), IN_BODY, "max_tokens of --model-arg extra_body is more new tokens"),
+    ],
+)
 def test_a_persons_own_number_ends_the_run_with_a_sentence(
-    play: Callable[..., Played], tmp_path: Path, script: Callable[[Asked], Step]
+    play: Callable[..., Played],
+    tmp_path: Path,
+    client: str,
+    script: Callable[[Asked], Step],
+    words: Sequence[str],
+    sentence: str,
 ) -> None:
-    status, printed, said, asked = play(script, "--max-tokens", "8192")
-    assert (status, printed) == (1, "")
-    assert "--max-tokens 8,192 is more new tokens than this model can give, of which 2,0" in said
-    assert "no request was accepted" in said
-    assert len(asked) == len(TOWNS)
+    status, printed, said, asked = play(script, "--model-arg", f"client={client}", *words)
+    assert (status, printed) == (2, "")
+    assert sentence in said
+    assert len(asked) <= 2
     assert episodes(tmp_path / "run") == []
 
 
 def test_a_persons_own_number_in_a_conversation_that_grows(play: Callable[..., Played], tmp_path: Path) -> None:
-    status, *_ = play(context(2048), "--max-tokens", "2000")
+    status, printed, *_ = play(context(2048), "--max-tokens", "2000")
     assert status == 0
-    assert outcomes(tmp_path / "run") == {("token_limit", "context_length")}
-    assert learnt(tmp_path / "run") == []
+    assert outcomes(tmp_path / "run") == {("ok", "no_tool_calls")}
+    assert learnt(tmp_path / "run") == [{"field": "context", "value": 2048, "episodes_before": 0}]
+    assert "replies of at most what a context of 2,048 tokens leaves beside the prompt" in printed
 
 
-def test_a_limit_that_comes_late_is_said_loudly(
-    play: Callable[..., Played], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    begun = set[str]()
+def late(begun: set[str], accepted: int, then: Callable[[Asked], Step]) -> Callable[[Asked], Step]:
+    """An endpoint that takes all of its first conversations."""
 
     def script(asked: Asked) -> Step:
         begun.add(asked.conversation)
-        return honest(asked) if len(begun) < 3 else output(2048)(asked)
+        return honest(asked) if len(begun) <= accepted else then(asked)
 
-    status, printed, *_ = play(script, "--concurrency", "1")
+    return script
+
+
+@pytest.mark.parametrize("client", ["aiohttp", "openai"])
+def test_what_is_learnt_late_holds_for_every_episode(play: Callable[..., Played], tmp_path: Path, client: str) -> None:
+    words = ("--concurrency", "1", "--model-arg", f"client={client}")
+    status, printed, _, asked = play(late(set(), 2, output(2048)), *words)
     assert status == 0
+    assert learnt(tmp_path / "run") == [{"field": "max_tokens", "value": 2048, "episodes_before": 0}]
+    assert "WARNING" not in printed
+    last = {request.conversation: request.body["max_tokens"] for request in asked}
+    assert last == dict.fromkeys(last, 2048)
+    assert len(episodes(tmp_path / "run")) == len(TOWNS) + 2  # the two that were played before
+
+
+def test_a_temperature_that_is_learnt_late_holds_too(play: Callable[..., Played], tmp_path: Path) -> None:
+    def then(asked: Asked) -> Step:
+        return error(400, ABOVE) if asked.body["temperature"] == 0 else honest(asked)
+
+    status, _, _, asked = play(late(set(), 3, then), "--concurrency", "1")
+    assert status == 0
+    assert learnt(tmp_path / "run") == [{"field": "temperature", "value": 0.01, "episodes_before": 0}]
+    last = {request.conversation: request.body["temperature"] for request in asked}
+    assert last == dict.fromkeys(last, 0.01)
+
+
+def test_what_a_budget_leaves_unlike_is_said_loudly(
+    play: Callable[..., Played], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Four episodes of 36 tokens: nothing is left to play the first two again."""
+    words = ("--concurrency", "1", "--max-tokens-total", "144")
+    _, printed, *_ = play(late(set(), 2, output(2048)), *words)
     assert learnt(tmp_path / "run") == [{"field": "max_tokens", "value": 2048, "episodes_before": 2}]
     assert "WARNING: 2 of 4 episodes were played, in part at least, before it was known" in printed
     assert cli.main(["table", str(tmp_path / "run")]) == 0
     assert "WARNING: 2 of 4 episodes were played" in capsys.readouterr().err
+    status, printed, _, asked = play(output(2048), "--concurrency", "1", "--resume")
+    assert status == 0
+    assert learnt(tmp_path / "run") == [{"field": "max_tokens", "value": 2048, "episodes_before": 0}]
+    assert "WARNING" not in printed
+    assert {request.body["max_tokens"] for request in asked} == {2048}
 
 
 def test_what_was_learnt_holds_when_a_run_goes_on(play: Callable[..., Played], tmp_path: Path) -> None:
@@ -246,19 +298,33 @@ def test_what_was_learnt_holds_when_a_run_goes_on(play: Callable[..., Played], t
     assert "WARNING" not in printed
 
 
-def test_both_modes_say_what_either_learnt(play: Callable[..., Played], tmp_path: Path) -> None:
-    def thinking_is_limited(asked: Asked) -> Step:
-        thinks = asked.body["chat_template_kwargs"]["enable_thinking"]
-        return output(2048)(asked) if thinks else honest(asked)
+def test_what_one_mode_learnt_holds_for_the_other(play: Callable[..., Played], tmp_path: Path) -> None:
+    def thinks(asked: Asked) -> bool:
+        return bool(asked.body["chat_template_kwargs"]["enable_thinking"])
 
-    status, printed, *_ = play(thinking_is_limited, "--reasoning", "both")
+    status, printed, _, asked = play(
+        lambda asked: output(2048)(asked) if thinks(asked) else honest(asked), "--reasoning", "both"
+    )
     assert status == 0
-    assert learnt(tmp_path / "run" / "off") == [{"field": "max_tokens", "value": 2048, "episodes_before": 4}]
-    assert learnt(tmp_path / "run" / "on") == [{"field": "max_tokens", "value": 2048, "episodes_before": 0}]
-    assert "openai/m (off): WARNING: 4 of 4 episodes were played" in printed
+    for mode in ("off", "on"):
+        assert learnt(tmp_path / "run" / mode) == [{"field": "max_tokens", "value": 2048, "episodes_before": 0}]
+    last = {(thinks(request), request.conversation): request.body["max_tokens"] for request in asked}
+    assert last == dict.fromkeys(last, 2048)
+    assert "before it was known" not in printed
     _, _, _, asked = play(output(2048), "--reasoning", "both", out="alike")
     assert [learnt(tmp_path / "alike" / mode)[0]["episodes_before"] for mode in ("off", "on")] == [0, 0]
     assert sum(request.body["max_tokens"] > 2048 for request in asked) == 1
+
+
+def test_a_switch_that_one_mode_lacks_leaves_the_other_as_it_is(play: Callable[..., Played], tmp_path: Path) -> None:
+    def script(asked: Asked) -> Step:
+        effort = asked.body.get("reasoning_effort")
+        return error(400, "Unsupported parameter: reasoning_effort") if effort == "medium" else honest(asked)
+
+    status, _, _, asked = play(script, "--reasoning", "both", "--model-arg", "switch=effort")
+    assert status == 0
+    efforts = [request.body.get("reasoning_effort") for request in asked]
+    assert efforts == [*["none"] * 8, "medium", *[None] * 8]
 
 
 # --- contents, ids and temperatures ------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ import asyncio
 import math
 import random
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -25,10 +25,12 @@ from harness.errors import ModelFailure, UsageError
 from harness.models.api.call_ids import read_id_rule
 from harness.models.api.connection import EndpointSettings, ModelIdentity
 from harness.models.api.hidden_errors import find_hidden_error
+from harness.models.api.lessons import CONTEXT, Episode
 from harness.models.api.rate_limit import RateLimiter
 from harness.models.api.reasoning import Switch
 from harness.models.api.refusals import Refusals, check_overrides
-from harness.models.api.token_limits import asked_tokens, read_token_limit
+from harness.models.api.token_limits import FIELDS as TOKEN_FIELDS
+from harness.models.api.token_limits import TokenLimit, asked_tokens, read_token_limit
 from harness.models.api.transport import Response, Transport, connection_failure, timeout_failure
 from harness.models.api.wire import (
     MAX_ERROR_CHARS,
@@ -44,6 +46,21 @@ from harness.stops import http_stop
 from harness.types import JSONObject, Model, ModelRequest, Reasoning, Reply, Usage
 
 FIRST_BACKOFF = 1.0
+
+
+def _has_begun(request: ModelRequest) -> bool:
+    """Whether the model has spoken in this conversation."""
+    return any(message.role == "assistant" for message in request.messages)
+
+
+def _blame_number(option: str, limit: TokenLimit, failure: RequestFailure) -> RequestFailure:
+    """A refusal of a person's own number of new tokens, in a sentence that says where it stands."""
+    most = f"{limit.output:,} at most" if limit.output else f"{limit.room:,} beside this prompt"
+    said = f"{option} is more new tokens than this model gives{f' ({most})' if limit.named else ''}: lower it"
+    said = f"{said}, or leave it out to get what there is ({failure.text})"
+    return replace(failure, stop=http_stop(400), outcome="model_error", retry=False, refused=None, text=said)
+
+
 NOTHING_TO_SWITCH = "nothing to switch off: the endpoint says that the model does not think"
 
 
@@ -103,8 +120,14 @@ class EndpointModel(Model):
     def learnt(self, reasoning: Reasoning) -> list[JSONObject]:
         return self._dialect.refusals.lessons.to_json(reasoning)
 
-    def recall(self, learnt: Sequence[Mapping[str, Any]], reasoning: Reasoning, episodes: int) -> None:
+    def recall(self, learnt: Sequence[Mapping[str, Any]], reasoning: Reasoning, episodes: Collection[Episode]) -> None:
         self._dialect.refusals.recall(learnt, reasoning, episodes)
+
+    def unlike(self, reasoning: Reasoning) -> Collection[Episode]:
+        return self._dialect.refusals.lessons.unlike(reasoning)
+
+    def forget(self, episode: Episode, reasoning: Reasoning) -> None:
+        self._dialect.refusals.lessons.forget(episode, reasoning)
 
     async def aclose(self) -> None:
         transport, self._transport, self._pace = self._transport, None, None
@@ -118,6 +141,7 @@ class EndpointModel(Model):
         most one a second: a mere rate limit costs no episode.
         """
         sent_requests = failed = 0
+        asked = request.sampling.max_tokens
         accepted, counted = pace.accepted_count, -math.inf
         while True:
             sent, result = await self._send(transport, pace, request)
@@ -125,7 +149,8 @@ class EndpointModel(Model):
             if isinstance(result, Reply):
                 self._dialect.refusals.answered(sent.body, request)
                 usage = replace(result.usage, retries=sent_requests - 1)
-                return replace(result, usage=usage, note=self._note(request, result.note))
+                return replace(result, usage=usage, note=self._note(request, result.note, asked))
+            self._check_own_number(request, result, sent_requests)
             if (fitted := self._fit(request, sent, result)) is not None:
                 request = fitted
                 continue
@@ -205,10 +230,12 @@ class EndpointModel(Model):
 
     def _fit(self, request: ModelRequest, sent: WireRequest, failure: RequestFailure) -> ModelRequest | None:
         """The request as it may be sent again after it asked for more new tokens than it can have; None where it was
-        refused for something else, where nothing is left to try, and where a person chose the number."""
+        refused for something else, and where nothing is left to try."""
         limit = failure.limit
-        if limit is None or self._settings.max_tokens_option:
+        if limit is None or (self._settings.max_tokens_option and limit.output is not None):
             return None
+        if limit.room and limit.context is None and not _has_begun(request):
+            limit = TokenLimit(output=limit.room, named=limit.named)  # a first prompt says nothing of its own
         if not self._dialect.refusals.learn_limit(limit, sent.body):
             return None
         if limit.room is None:
@@ -220,24 +247,39 @@ class EndpointModel(Model):
             return None
         return fitted
 
+    def _check_own_number(self, request: ModelRequest, failure: RequestFailure, sent: int) -> None:
+        """Raises UsageError where a person's own number of new tokens is refused before anything was accepted."""
+        limit, option = failure.limit, self._own_number
+        if limit is None or option is None or limit.room == 0 or _has_begun(request):
+            return
+        if not self._dialect.refusals.lessons.accepted:
+            raise UsageError(f"{self._failure(_blame_number(option, limit, failure), sent)}.")
+
+    @property
+    def _own_number(self) -> str | None:
+        """What a person set the new tokens of a turn by; None where nobody did."""
+        if any(name in self._settings.extra_body for name in TOKEN_FIELDS):
+            return "max_tokens of --model-arg extra_body"
+        return self._settings.max_tokens_option
+
     def _blame(self, request: ModelRequest, failure: RequestFailure) -> RequestFailure:
-        """What a refusal for the number of new tokens says of the episode: nothing of the model where a person's own
-        number is more than a first turn can have, else that the conversation fills the context."""
-        limit, option = failure.limit, self._settings.max_tokens_option
+        """What a refusal for the number of new tokens says of the episode: that the conversation fills the context, or
+        nothing of the model where the number is more than any turn can have."""
+        limit, option = failure.limit, self._own_number
         if limit is None:
             return failure
-        begun = any(message.role == "assistant" for message in request.messages)
-        if limit.output is None and (begun or not limit.room or not option):
+        if limit.output is None and (_has_begun(request) or not limit.room or option is None):
             return replace(failure, stop="context_length", outcome="token_limit", retry=False, refused=None)
-        if not option:
+        if option is None:
             return replace(failure, stop=http_stop(400), outcome="model_error", retry=False)
-        most = f", of which {limit.output or limit.room:,} are left" if limit.named else ""
-        said = f"{option} {request.sampling.max_tokens:,} is more new tokens than this model can give{most}: lower it"
-        said = f"{said}, or leave it out to get what there is ({failure.text})"
-        return replace(failure, stop=http_stop(400), outcome="model_error", retry=False, refused=None, text=said)
+        return _blame_number(option, limit, failure)
 
-    def _note(self, request: ModelRequest, note: str | None) -> str | None:
-        """What the record should say besides: that the reasoning which was asked for was not switched on or off."""
+    def _note(self, request: ModelRequest, note: str | None, asked: int) -> str | None:
+        """What the record should say besides: that a turn had less room than was asked for in a context whose size is
+        unknown, and that the reasoning which was asked for was not switched on or off."""
+        if request.sampling.max_tokens < asked and CONTEXT not in self._dialect.refusals.lessons.values:
+            fitted = f"the endpoint refused {asked:,} new tokens here: {request.sampling.max_tokens:,} were asked for"
+            note = f"{note}; {fitted}" if note else fitted
         refused = self._dialect.refusals.refused_switch
         if request.reasoning.mode == "default" or refused is None:
             return note

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from harness.errors import UsageError
 from harness.models.api.call_ids import IdRule, find_ids, fit_ids
-from harness.models.api.lessons import CONTEXT, TOKENS, Lessons
+from harness.models.api.lessons import CONTEXT, TOKENS, Episode, Lessons
 from harness.models.api.token_limits import FIELDS as TOKEN_FIELDS
 from harness.models.api.token_limits import TokenLimit
 from harness.types import JSONObject, ModelRequest, Reasoning
@@ -138,7 +138,7 @@ class Refusals:
         self._contents_refused: set[str | None] = set()
         self._contents_taken: set[str | None] = set()
         self._content_tried = False
-        self.lessons = Lessons(CHANGING)
+        self.lessons = Lessons(CHANGING, SWITCH_FIELDS)
 
     @property
     def refused_switch(self) -> str | None:
@@ -185,8 +185,8 @@ class Refusals:
             log.warning("%s gives " + said + ": from now on no more is asked for", self._name, f"{value:,}")
         return True
 
-    def recall(self, learnt: Iterable[Mapping[str, Any]], reasoning: Reasoning, episodes: int) -> None:
-        """Takes up what an earlier part of a run has learnt, and how many episodes it had answered."""
+    def recall(self, learnt: Iterable[Mapping[str, Any]], reasoning: Reasoning, episodes: Collection[Episode]) -> None:
+        """Takes up what an earlier part of a run has learnt, and which episodes it had answered."""
         self.lessons.recall(learnt, reasoning, episodes)
         for name in self.lessons.values.keys() & CHANGING:
             if self.lessons.values[name] is None:
