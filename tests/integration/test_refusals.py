@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from fakes.chat_server import Asked, ChatServer, Script, Step, call, calls, erro
 from harness import cli
 from harness.errors import ModelFailure
 from harness.models import ModelOptions
-from harness.models.api import openai
+from harness.models.api import anthropic, gemini, openai
 from harness.models.api.endpoint import EndpointModel
 from harness.redaction import Redactor
 from harness.types import Message, ModelRequest, Reply, Sampling
@@ -30,15 +31,18 @@ def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.delenv(name)
 
 
+BACKENDS = {"openai": openai, "anthropic": anthropic, "gemini": gemini}
+
+
 def ask(
-    script: Script, *, client: str = "aiohttp", **args: str
+    script: Script, *, backend: str = "openai", client: str = "aiohttp", **args: str
 ) -> tuple[Reply | ModelFailure, list[Asked], list[float]]:
     """One request: its reply or failure, what was asked, and every wait."""
     waits: list[float] = []
 
     async def run(url: str) -> Reply | ModelFailure:
-        options = ModelOptions({**QUICK, "client": client, **args}, url, 2, 1, {"OPENAI_API_KEY": "k"}, Redactor())
-        model = openai.load("m", options)
+        given = {**QUICK, "client": client, "api_key": "k", **args}
+        model = BACKENDS[backend].load("m", ModelOptions(given, url, 2, None, {}, Redactor()))
         assert isinstance(model, EndpointModel)
 
         async def sleep(seconds: float) -> None:
@@ -71,6 +75,28 @@ def hidden(error: Any, **headers: str) -> Step:
 @pytest.mark.parametrize("code", [429, "503", "rate_limit_exceeded"])
 def test_an_error_inside_a_200_is_tried_again(client: str, code: Any) -> None:
     said, asked, _ = ask([hidden({"code": code, "message": "busy"}), text("done")], client=client)
+    assert isinstance(said, Reply)
+    assert (said.message.content, len(asked)) == ("done", 2)
+
+
+RESPONSE = Step({
+    "status": "completed",
+    "output": [{"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "done"}]}],
+})  # fmt: skip
+MESSAGE = Step({"type": "message", "role": "assistant", "content": [{"type": "text", "text": "done"}]})
+APIS = [
+    ("openai", {"api": "responses"}, RESPONSE),
+    ("anthropic", {}, MESSAGE),
+    ("gemini", {}, text("done")),
+]
+
+
+@pytest.mark.parametrize("own_client", [False, True])
+@pytest.mark.parametrize(("api", "args", "done"), APIS)
+@pytest.mark.parametrize("code", [429, "503"])
+def test_it_is_in_every_api(api: str, args: dict[str, str], done: Step, code: Any, own_client: bool) -> None:
+    client = {"anthropic": "anthropic"}.get(api, "openai") if own_client else "aiohttp"
+    said, asked, _ = ask([hidden({"code": code, "message": "busy"}), done], backend=api, client=client, **args)
     assert isinstance(said, Reply)
     assert (said.message.content, len(asked)) == ("done", 2)
 
@@ -384,27 +410,44 @@ def test_a_server_that_breaks_now_and_then_changes_no_content(play: Callable[...
     assert {content for request in asked for content in beside_calls(request)} == {None}
 
 
+def nine(one: str) -> str | None:
+    return (
+        None if len(one) == 9 and one.isalnum() else f"Tool call id was {one} but must be a-z, A-Z, 0-9, of length 9."
+    )
+
+
+def plain(one: str) -> str | None:
+    fits = re.fullmatch("[A-Za-z0-9_-]{1,12}", one)
+    return None if fits else f"tool_call_id {one!r}: at most 12 characters of [a-zA-Z0-9_-] are allowed"
+
+
+def unspoken(one: str) -> str | None:
+    return None if one.isalnum() else "Invalid tool call id."
+
+
 @pytest.mark.parametrize("client", ["aiohttp", "openai"])
-def test_ids_that_a_provider_refuses_stand_for_others(play: Callable[..., Played], tmp_path: Path, client: str) -> None:
-    def mistral(asked: Asked) -> Step:
+@pytest.mark.parametrize("complain", [nine, plain, unspoken])
+def test_ids_that_a_provider_refuses_stand_for_others(
+    play: Callable[..., Played], tmp_path: Path, client: str, complain: Callable[[str], str | None]
+) -> None:
+    def script(asked: Asked) -> Step:
         called = [made["id"] for said in asked.messages for made in said.get("tool_calls") or []]
         answered = [said["tool_call_id"] for said in asked.messages if said["role"] == "tool"]
-        for one in called:
-            if len(one) != 9 or not one.isalnum():
-                return error(400, f"Tool call id was {one} but must be a-z, A-Z, 0-9, with a length of 9.")
+        if said := next(filter(None, map(complain, called)), None):
+            return error(400, said)
         if called != answered or len(set(called)) < len(called):
             return error(400, "Not the same number of function calls and responses")
         if asked.turn > 1:
             return text("Answer: 45,210")
-        made = [call("population", {"town": "Corrie"}, f"call.{asked.turn}/{n}") for n in range(2)]
+        made = [call("population", {"town": "Corrie"}, f"call.{asked.turn}/{n}:0000") for n in range(2)]
         return calls(*made)
 
-    status, *_ = play(mistral, "--model-arg", f"client={client}")
+    status, *_ = play(script, "--limit", "2", "--model-arg", f"client={client}")
     assert status == 0
     assert outcomes(tmp_path / "run") == {("ok", "no_tool_calls")}
     for episode in episodes(tmp_path / "run"):
         kept = [made["id"] for said in episode["messages"] for made in said.get("tool_calls", [])]
-        assert kept == ["call.0/0", "call.0/1", "call.1/0", "call.1/1"]
+        assert kept == [f"call.{turn}/{n}:0000" for turn in range(2) for n in range(2)]
         assert [said["tool_call_id"] for said in episode["messages"] if said["role"] == "tool"] == kept
 
 

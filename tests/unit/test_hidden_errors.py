@@ -34,6 +34,25 @@ from harness.models.api.hidden_errors import asked_wait, find_hidden_error
         ({"error": {"type": "invalid_request_error", "code": None}}, 400),
         ({"error": {"code": "insufficient_quota"}}, 402),
         ({"error": {"message": "we do not know"}}, None),
+        ({"error": {"message": "Error code: 429 - try later"}}, 429),
+        ({"error": {"message": "502 Bad Gateway"}}, 502),
+        ({"error": {"message": "Rate limit exceeded, slow down"}}, 429),
+        ({"error": {"message": "The model is overloaded"}}, 503),
+        ({"error": {"message": "no", "code": "503 Service Unavailable"}}, 503),
+        ({"error": {"message": "Provider returned error", "metadata": {"code": 529}}}, 529),
+        ({"error": {"error": {"code": "429"}}}, 429),
+        ({"error": "busy", "status_code": "503"}, 503),
+        ({"error_code": 429, "error_msg": "busy"}, 429),
+        ({"code": "429", "message": "busy"}, 429),
+        ({"status": 503, "title": "busy"}, 503),
+        ({"detail": "Too many requests"}, 429),
+        ({"success": False, "errors": [{"error": {"code": 429}}]}, 429),
+        ({"errors": [{"code": 500, "message": "oh"}]}, 500),
+        ({"choices": [{"message": {"role": "assistant", "error": {"code": 502}}}]}, 502),
+        ({"type": "response.failed", "response": {"error": {"code": "rate_limit_exceeded"}}}, 429),
+        ({"output": [], "status": "completed"}, None),
+        ({"type": "message", "content": []}, None),
+        ({"choices": None, "object": "chat.completion"}, None),
         ({"error": {"code": 0}}, None),
         ({"error": {"code": 200}}, None),
         ({"error": {"code": True}}, None),
@@ -46,6 +65,20 @@ def test_an_error_with_status_200_has_the_status_that_it_means(payload: Any, sta
     assert (found and found[0]) == status
     if found is not None:
         assert "error" in json.loads(found[1])
+
+
+@pytest.mark.parametrize(
+    "stream",
+    [
+        'data: {"error": {"code": 429, "message": "busy"}}\n\ndata: [DONE]\n\n',
+        'event: error\ndata: {"type": "error", "error": {"type": "rate_limit_error"}}\n\n',
+        ': OPENROUTER PROCESSING\n\ndata: {"error": {"code": "429"}, "choices": [{"finish_reason": "error"}]}\n\n',
+    ],
+)
+def test_an_error_in_a_stream_that_nobody_asked_for(stream: str) -> None:
+    found = find_hidden_error(stream.encode())
+    assert found is not None
+    assert found[0] == 429
 
 
 @pytest.mark.parametrize(

@@ -215,5 +215,7 @@ def test_an_empty_content_is_refused_in_many_words(status: int, said: str) -> No
 
 def test_an_error_of_the_server_may_be_the_contents_doing() -> None:
     assert refused_content(500, "Internal Server Error") == "messages.content?"
-    assert refused_content(400, "no") == "messages.content?"
+    assert refused_content(400, "Bad request") == "messages.content?"
+    assert refused_content(400, openai_error("Invalid message format")) == "messages.content?"
+    assert refused_content(400, "no") is None
     assert refused_content(503, "NoneType") is None

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,40 +19,101 @@ from harness.types import JSONObject
 STATUSES = frozenset({400, 404, 422, 500})
 """Templates raise what servers answer with 404 or 500."""
 ABOUT = re.compile(
-    r"tool[ _-]?(?:call|use)s?[ _-]?ids?\b|tool_calls\S*\.id\b|tool_use\.id\b|\bcall_id\b", re.IGNORECASE
+    r"\b(?:tool|function)[ _-]?(?:call|use|result)?s?[ _-]?\bids?\b|tool_?(?:call|use)_?ids?\b|\bcall[ _-]?ids?\b"
+    r"|tool_calls?\S*[.\]'\"]+id\b|tool_use\.id\b|\bids? (?:of|in|for) (?:the |a |each )?(?:tool|function)",
+    re.IGNORECASE,
 )
-WANTED = re.compile(r"must be|should be|match|pattern|too long|maximum length|alphanumeric|invalid char", re.IGNORECASE)
-OTHERWISE = re.compile(r"followed by|did not have|not found|no tool call|without|missing|unexpected", re.IGNORECASE)
-LONGEST = re.compile(r"(?:maximum length|at most|no more than)\D{0,12}(\d+)", re.IGNORECASE)
-ONLY_NINE = re.compile(r"length (?:of )?9\b|\b9 (?:alphanumeric|characters)|alphanumeric", re.IGNORECASE)
+WANTED = re.compile(
+    r"must|should|match|pattern|regex|too (?:long|short)|maximum|minimum|at most|at least|no more|up to|alphanumeric"
+    r"|invalid|illegal|unsupported|malformed|format|characters?|letters|digits|only|exceed|expected|allowed|start|begin",
+    re.IGNORECASE,
+)
+OTHERWISE = re.compile(
+    r"followed by|did not have|not found|no tool call|without|missing|unexpected|duplicate|unique|corresponding"
+    r"|preced|previous",
+    re.IGNORECASE,
+)
+"""What is said of ids that do not belong together: no fault of their letters, unless these are strange."""
+LONGEST = re.compile(
+    r"(?:max(?:imum)?(?: allowed)?[ _]?length|at most|no more than|up to|(?:longer|more) than|exceeds?(?: the)?"
+    r"(?: limit(?: of)?)?|max(?:imum)?|<=|≤|\{\d+,|\b\d+ (?:to|and) )\D{0,12}?(\d+)",
+    re.IGNORECASE,
+)
+EXACTLY = re.compile(
+    r"(?:length|exactly|be)\D{0,12}?(\d+)|\{(\d+)\}|\b(\d+)[ -](?:alphanumeric|characters?|letters|chars)",
+    re.IGNORECASE,
+)
+LEAST = re.compile(r"(?:min(?:imum)?[ _]?length|at least|(?:fewer|shorter|less) than)\D{0,12}?(\d+)", re.IGNORECASE)
+BEGINNING = re.compile(r"(?:start|begin)s? with\W{1,4}([A-Za-z][\w-]{0,15})")
+JOINED = re.compile(r"_-|-_|_\\-|\\w|underscore|hyphen|dash", re.IGNORECASE)
+"""That more than letters and digits are taken."""
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 MADE = 9
-"""Characters of an id that stands for another: as many as every provider takes."""
+"""Characters of an id that stands for another, where no other number is asked for: as many as every provider takes."""
 
 
 @dataclass(frozen=True, slots=True)
 class IdRule:
-    """What ids have to match as a whole."""
+    """What ids have to be: which characters, how many, and how they begin."""
 
-    pattern: str
+    shortest: int = 1
+    longest: int = 40
+    characters: str = "[A-Za-z0-9_-]"
+    beginning: str = ""
 
     def fits(self, call_id: object) -> bool:
-        return isinstance(call_id, str) and re.fullmatch(self.pattern, call_id) is not None
+        return (
+            isinstance(call_id, str)
+            and self.shortest <= len(call_id) <= self.longest
+            and call_id.startswith(self.beginning)
+            and re.fullmatch(f"{self.characters}*", call_id.removeprefix(self.beginning)) is not None
+        )
+
+    @property
+    def length(self) -> int:
+        """Of the ids that are made: enough for each to be its own."""
+        return min(max(MADE + len(self.beginning), self.shortest), self.longest)
 
 
-NINE = IdRule("[A-Za-z0-9]{9}")
-PLAIN = IdRule("[A-Za-z0-9_-]{1,256}")
+ALPHANUMERIC = "[A-Za-z0-9]"
+NINE = IdRule(9, 9, ALPHANUMERIC)
+PLAIN = IdRule(longest=256)
 
 
-def read_id_rule(status: int, text: str) -> IdRule | None:
-    """What an error asks of the ids of calls; None where it is about something else."""
-    if status not in STATUSES or not ABOUT.search(text) or not WANTED.search(text) or OTHERWISE.search(text):
+def read_id_rule(status: int, text: str, sent: Sequence[Any] = ()) -> IdRule | None:
+    """What an error asks of the ids of calls; None where it is about something else. Where those that were `sent` have
+    strange characters, any complaint about ids may be about these."""
+    if status not in STATUSES or not ABOUT.search(text):
         return None
-    if ONLY_NINE.search(text):
-        return NINE
-    longest = LONGEST.search(text)
-    return IdRule(f"[A-Za-z0-9_-]{{1,{max(MADE, int(longest[1]))}}}") if longest else IdRule("[A-Za-z0-9_-]{1,40}")
+    about = text
+    for call_id in sorted(filter(None, map(str, sent)), key=len, reverse=True):
+        about = about.replace(call_id, "ID")  # its own letters and digits say nothing
+    strange = not all(map(IdRule().fits, sent))
+    if not strange and (not WANTED.search(about) or OTHERWISE.search(about)):
+        return None
+    return _named_rule(about)
+
+
+def _named_rule(text: str) -> IdRule:
+    beginning = found[1] if (found := BEGINNING.search(text)) else ""
+    characters = IdRule().characters if JOINED.search(text) or not _letters_only(text) else ALPHANUMERIC
+    if longest := _number(LONGEST.search(text)):
+        return IdRule(1, longest, characters, beginning)
+    if shortest := _number(LEAST.search(text)):
+        return IdRule(shortest, max(40, shortest), characters, beginning)
+    if exactly := _number(EXACTLY.search(text)):
+        return IdRule(exactly, exactly, ALPHANUMERIC, beginning)
+    return IdRule(9, 9, ALPHANUMERIC) if characters == ALPHANUMERIC and not beginning else IdRule(beginning=beginning)
+
+
+def _letters_only(text: str) -> bool:
+    return re.search(r"alphanumeric|a-z|letters|digits", text, re.IGNORECASE) is not None
+
+
+def _number(found: re.Match[str] | None) -> int | None:
+    number = next((int(part) for part in found.groups() if part), 0) if found else 0
+    return number if 4 <= number <= 512 else None
 
 
 def fit_ids(body: JSONObject, rule: IdRule) -> JSONObject:
@@ -84,19 +145,19 @@ def _names(taken: list[Any], rule: IdRule) -> dict[Any, str]:
     names: dict[Any, str] = {}
     for call_id in taken:
         if not rule.fits(call_id):
-            tries = (_made(f"{call_id}/{count}" if count else str(call_id)) for count in itertools.count())
+            tries = (_made(f"{call_id}/{count}" if count else str(call_id), rule) for count in itertools.count())
             names[call_id] = next(name for name in tries if name not in used)
             used.add(names[call_id])
     return names
 
 
-def _made(text: str) -> str:
-    number = int.from_bytes(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:8], "big")
+def _made(text: str, rule: IdRule) -> str:
+    number = int.from_bytes(hashlib.sha512(text.encode("utf-8", "surrogatepass")).digest(), "big")
     letters = []
-    for _ in range(MADE):
+    for _ in range(rule.length - len(rule.beginning)):
         number, place = divmod(number, len(LETTERS))
         letters.append(LETTERS[place])
-    return "".join(letters)
+    return rule.beginning + "".join(letters)
 
 
 def _renamed(item: Any, name: Callable[[Any], Any]) -> Any:

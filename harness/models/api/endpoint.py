@@ -22,13 +22,13 @@ from typing import Any, Protocol
 
 from harness.data.arguments import replace_surrogates
 from harness.errors import ModelFailure, UsageError
-from harness.models.api.call_ids import read_id_rule
+from harness.models.api.call_ids import find_ids, read_id_rule
 from harness.models.api.connection import EndpointSettings, ModelIdentity
 from harness.models.api.hidden_errors import find_hidden_error
 from harness.models.api.lessons import CONTEXT, Episode
 from harness.models.api.rate_limit import RateLimiter
 from harness.models.api.reasoning import Switch
-from harness.models.api.refusals import Refusals, check_overrides
+from harness.models.api.refusals import PERHAPS_CONTENT, Refusals, check_overrides
 from harness.models.api.token_limits import FIELDS as TOKEN_FIELDS
 from harness.models.api.token_limits import TokenLimit, asked_tokens, read_token_limit
 from harness.models.api.transport import Response, Transport, connection_failure, timeout_failure
@@ -155,8 +155,8 @@ class EndpointModel(Model):
                 request = fitted
                 continue
             result = self._blame(request, result)
-            if self._adapt(result, sent):
-                continue
+            if self._adapt(result, sent) and not (result.retry and result.refused == PERHAPS_CONTENT):
+                continue  # else a guess goes with a retry that there would be anyway
             failure = self._failure(result, sent_requests)
             self.trouble = str(failure)
             limited = result.stop == "http_429"
@@ -214,7 +214,8 @@ class EndpointModel(Model):
 
     def _read_failure(self, sent: WireRequest, status: int, response: Response, text: str) -> RequestFailure:
         failure = self._dialect.read_failure(sent, status, response.headers, text)
-        limit, ids = read_token_limit(status, text, asked_tokens(sent.body)), read_id_rule(status, text)
+        limit = read_token_limit(status, text, asked_tokens(sent.body))
+        ids = read_id_rule(status, text, list(find_ids(sent.body)))
         refused = failure.refused
         if refused in {None, "temperature"} and self._dialect.refusals.asks_least(sent.body):
             refused = refused_zero(status, text) or refused

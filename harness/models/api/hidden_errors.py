@@ -10,15 +10,18 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from harness.types import JSONObject
 
 STATUSES = range(400, 600)
-CODES = ("code", "status", "status_code", "http_status", "statusCode")
+CODES = (
+    *("code", "status", "status_code", "http_status", "statusCode", "error_code", "errorCode", "http_code", "httpCode"),
+    *("http_status_code", "upstream_status"),
+)
 """Where a status stands as a number, or as digits in a string."""
-WORDS = ("code", "type", "status", "error_type", "reason")
+WORDS = ("code", "type", "status", "error_type", "reason", "error_code")
 """Where it stands as a word."""
 
 KINDS: tuple[tuple[int, re.Pattern[str]], ...] = (
@@ -35,36 +38,69 @@ KINDS: tuple[tuple[int, re.Pattern[str]], ...] = (
     (500, re.compile(r"server_?error|internal|api_error", re.IGNORECASE)),
 )
 """The status that a word means; the first that fits."""
+PASSING = frozenset({402, 429, 503, 504, 529})
+"""Those that the words of a message may mean too: the others are said of anything."""
+TEXTS = ("message", "msg", "detail", "error_msg", "error_message", "description", "title", "raw")
+IN_TEXT = re.compile(
+    r"(?:error|status|http|code|returned|response)[\s_]*(?:code|status|error|/\d\.\d)?['\"]?\s*[:=(]?\s*['\"]?([45]\d\d)\b"
+    r"|^\W*([45]\d\d)\b",
+    re.IGNORECASE,
+)
+"""A status in the words of an error: "Error code: 429 - ...", "503 Service Unavailable"."""
+REPLIES = ("choices", "output", "content", "candidates")
+"""What a body has that is a reply: without any, it is an error itself where it looks like one."""
 
 
 def find_hidden_error(content: bytes) -> tuple[int, str] | None:
     """The status that an error inside a body means, and the error as a body of its own."""
-    if b"error" not in content:
+    if b"error" not in content and any(name.encode() in content for name in REPLIES):
         return None
-    try:
-        payload = json.loads(content)
-    except (ValueError, RecursionError):
-        return None
-    for fields in _errors_of(payload[0] if isinstance(payload, list) and payload else payload):
-        if (status := status_of(fields)) is not None:
-            return status, json.dumps({"error": fields})
+    for payload in _payloads_of(content):
+        for fields in _errors_of(payload):
+            if (status := status_of(fields)) is not None:
+                return status, json.dumps({"error": fields})
     return None
 
 
+def _payloads_of(content: bytes) -> Iterator[Any]:
+    """The JSON of a body; of one that is a stream of events, although none was asked for, that of each."""
+    text = content.decode("utf-8", "replace").strip()
+    lines = [text]
+    if text.startswith(("data:", "event:", ":")):
+        lines = [line.removeprefix("data:") for line in text.splitlines() if line.startswith("data:")]
+    for line in lines:
+        try:
+            payload = json.loads(line)
+        except (ValueError, RecursionError):
+            continue
+        yield payload[0] if isinstance(payload, list) and payload else payload
+
+
 def _errors_of(payload: Any) -> Iterator[JSONObject]:
-    """The error of a body, of its first choice, and the body itself where it says that it is one."""
+    """The error of a body, of a choice, of a list of errors, and the body itself where it is no reply."""
     if not isinstance(payload, dict):
         return
     choices = payload.get("choices")
     first = choices[0] if isinstance(choices, list) and choices else None
-    for holder in (payload, first):
-        error = holder.get("error") if isinstance(holder, dict) else None
-        if isinstance(error, dict):
-            yield error
-        elif isinstance(error, str) and error.strip():
-            yield {"message": error, "reason": "_".join(error.split())}
-    if payload.get("object") == "error":
+    message = first.get("message") if isinstance(first, dict) else None
+    errors = payload.get("errors")
+    listed = errors[0] if isinstance(errors, list) and errors else None
+    for holder in (payload, first, message, listed, {"error": listed}, payload.get("response")):
+        yield from _error_in(holder)
+    if payload.get("object") == "error" or not any(payload.get(name) for name in REPLIES):
         yield {name: value for name, value in payload.items() if name != "object"}
+
+
+def _error_in(holder: Any) -> Iterator[JSONObject]:
+    """The error that something holds, and the one inside that."""
+    error = holder.get("error") if isinstance(holder, dict) else None
+    if isinstance(error, dict):
+        yield error
+        for inner in ("error", "metadata"):
+            if isinstance(error.get(inner), dict):
+                yield {**error, **error[inner]}
+    elif isinstance(error, str) and error.strip():
+        yield {**holder, "error": None, "message": error, "reason": "_".join(error.split())}
 
 
 def status_of(fields: JSONObject) -> int | None:
@@ -72,10 +108,22 @@ def status_of(fields: JSONObject) -> int | None:
     for name in CODES:
         value = fields.get(name)
         text = str(value).strip() if isinstance(value, int | str) and not isinstance(value, bool) else ""
-        if re.fullmatch(r"\d{3}", text) and int(text) in STATUSES:
-            return int(text)
+        if (found := re.match(r"(\d{3})(?:\.0)?(?!\d)", text)) and int(found[1]) in STATUSES:
+            return int(found[1])
     said = [value for name in WORDS if isinstance(value := fields.get(name), str)]
-    return next((status for status, words in KINDS if any(map(words.search, said))), None)
+    if (status := next((status for status, words in KINDS if any(map(words.search, said))), None)) is not None:
+        return status
+    return _status_in_text([value for name in TEXTS if isinstance(value := fields.get(name), str)])
+
+
+def _status_in_text(texts: Sequence[str]) -> int | None:
+    for text in texts:
+        if found := IN_TEXT.search(text):
+            return int(found[1] or found[2])
+        words = "_".join(text.split())
+        if (status := next((status for status, kind in KINDS if kind.search(words)), None)) in PASSING:
+            return status
+    return None
 
 
 # --- how long to wait --------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from harness.errors import UsageError
-from harness.models.api.call_ids import IdRule, find_ids, fit_ids
+from harness.models.api.call_ids import NINE, IdRule, find_ids, fit_ids
 from harness.models.api.lessons import CONTEXT, TOKENS, Episode, Lessons
 from harness.models.api.token_limits import FIELDS as TOKEN_FIELDS
 from harness.models.api.token_limits import TokenLimit
@@ -194,11 +194,12 @@ class Refusals:
                 self._replaced[name] = None
 
     def learn_ids(self, rule: IdRule, sent: JSONObject) -> bool:
-        """Notes what the ids of calls must be. False where those that were sent are so."""
-        if all(map(rule.fits, find_ids(sent))):
-            return False
-        self._ids = rule
-        return True
+        """Notes what the ids of calls must be; nine letters and digits, which every provider takes, where those that
+        were sent are as it says. False where they are that too."""
+        wanted = next((one for one in (rule, NINE) if not all(map(one.fits, find_ids(sent)))), None)
+        if wanted is not None:
+            self._ids = wanted
+        return wanted is not None
 
     def _learn_content(self, perhaps: bool, sent: JSONObject) -> bool:
         """Tries the other empty content: once where nothing says that this one is to blame, and it was never taken."""

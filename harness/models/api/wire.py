@@ -290,11 +290,22 @@ EMPTY_CONTENT = re.compile(
 )
 
 
+ABOUT_MESSAGES = re.compile(
+    r"bad request|malformed|validation|deserial|\bschema\b|\bassistant\b"
+    r"|\bmessages?\W{0,2}(?:\d|field|format|list|array)"
+    r"|invalid (?:request|message|body|input|json|format|type|payload)",
+    re.IGNORECASE,
+)
+"""Refusals that may mean anything in a conversation."""
+
+
 def refused_content(status: int, text: str) -> str | None:
     """Whether an endpoint refuses the empty content that stands beside calls, or may do so."""
     if status not in {400, 422, 500}:
         return None
-    return CONTENT if EMPTY_CONTENT.search(text) else PERHAPS_CONTENT
+    if EMPTY_CONTENT.search(text):
+        return CONTENT
+    return PERHAPS_CONTENT if status == 500 or ABOUT_MESSAGES.search(provider_message(text)) else None
 
 
 def refused_zero(status: int, text: str) -> str | None:
