@@ -34,7 +34,13 @@ OPENAI = "This model's maximum context length is"
          "8192 `max_new_tokens`", (512, 1512)),
         ("This endpoint's maximum context length is 4096 tokens. However, you requested about 8236 tokens (44 of text "
          "input, 8192 in the output). Please reduce the length of either one.", (4052, 4096)),
+        ("Prompt (44) plus max_tokens (8192) exceeds the context window (4096)", (4052, 4096)),
+        ("prompt tokens (44) + n_predict (8192) > n_ctx (4096)", (4052, 4096)),
+        ("the sum of prompt tokens and max_tokens must not exceed 4096, got 44 + 8192", (4052, 4096)),
         # the prompt alone does not fit
+        ("The input (5000 tokens) is longer than the model's context length (4096 tokens).", (0, 4096)),
+        ('{"message": "the request exceeds the available context size", "type": "exceed_context_size_error", '
+         '"n_prompt_tokens": 5000, "n_ctx": 4096}', (0, 4096)),
         (f"{OPENAI} 4096 tokens. However, you requested 13192 tokens (5000 in the messages, 8192 in the completion).",
          (0, 4096)),
         ('{"error":{"code":400,"message":"request (9000 tokens) exceeds the available context size (4096 tokens), try '
@@ -44,6 +50,10 @@ OPENAI = "This model's maximum context length is"
         ("max_tokens=8192 cannot be greater than max_model_len=max_total_tokens=4096. Please request fewer output "
          "tokens.", (2048, 4096)),
         ("max_completion_tokens=8192 cannot be greater than max_model_len=4096", (2048, 4096)),
+        ("Requested tokens (8236) exceed context window of 4096", (2048, 4096)),
+        ("n_predict 8192 is too large for context n_ctx 4096", (2048, 4096)),
+        ("max_total_tokens must be <= 4096", (2048, 4096)),
+        ("you asked for more tokens than the context can hold (8236 > 4096)", (2048, 4096)),
         (f"{OPENAI} 12288 tokens. However, you requested 8192 output tokens and your prompt contains at least 4097 "
          "input tokens, for a total of at least 12289 tokens. Please reduce the length of the input prompt or the "
          "number of requested output tokens.", (4096, 12288)),
@@ -78,7 +88,15 @@ def test_what_a_context_leaves(said: str, limit: tuple[int, int]) -> None:
          "(inclusive) to 8191 (exclusive).", 8190),
         ("Input validation error: `max_new_tokens` must be <= 512. Given: 8192", 512),
         ("max_tokens above 4,096 is not allowed: the limit is 4,096", 4096),
+        ("n_predict exceeds the limit of 2048", 2048),
+        ("maxTokens must not exceed 4096", 4096),
+        ("max_tokens must be between 1 and 4096", 4096),
+        ("max_tokens must be in the range 1 to 4096", 4096),
+        ("Generation length 8192 is over the cap of 4096 tokens", 4096),
+        ("The model's output limit is 4k tokens", 4000),
+        ("max_tokens: Input should be less than or equal to 4096", 4096),
         # none is named
+        ("The requested number of tokens is too large", 4096),
         ("max_tokens is too large", 4096),
         ("Invalid value for 'max_tokens': 8192 exceeds what this model can generate.", 4096),
     ],
@@ -136,3 +154,9 @@ def test_a_limit_never_asks_for_more(words: str, asked: int, number: int, shape:
     if said is not None and said.output is not None:
         assert said.output < asked
     assert said is None or said.room is None or said.room >= 0
+
+
+def test_behind_a_500_there_has_to_be_a_number() -> None:
+    assert read_token_limit(500, "Requested tokens (8236) exceed context window of 4096", 8192) is not None
+    assert read_token_limit(500, "max_tokens must be at most 4096", 8192) is not None
+    assert read_token_limit(500, "max_tokens is too large", 8192) is None

@@ -15,7 +15,8 @@ from harness.types import JSONObject
 
 FIELDS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
 """What the APIs call the new tokens of a reply."""
-STATUSES = frozenset({400, 413, 416, 422})
+STATUSES = frozenset({400, 413, 416, 422, 500})
+"""Behind 500 there has to be a number: servers that check while they generate name one."""
 LEAST_HALVED = 256
 """Halving ends here: a reply with less room is none."""
 LEAST_ROOM = 16
@@ -47,13 +48,15 @@ def asked_tokens(body: JSONObject) -> int | None:
 
 ABOUT = re.compile(
     r"max(?:imum)?[_ ]?(?:completion|output|new|gen)?[_ ]?tokens|(?:output|completion|generated|new) tokens"
-    r"|in the (?:completion|output)|for the completion",
+    r"|in the (?:completion|output)|for the completion|n_predict|num_predict"
+    r"|(?:output|generation|completion|response)[ _](?:token[ _])?(?:length|limit|size)"
+    r"|requested (?:(?:number|amount) of )?tokens|tokens requested",
     re.IGNORECASE,
 )
 """That a message speaks of the tokens of a reply."""
 TOO_MANY = re.compile(
     r"too (?:large|big|high|many|long)|exceed|greater than|larger|higher|above|less than|lower|fewer|at most|up to"
-    r"|no more|maximum|supported range|range of|invalid|<=|>|limit|reduce|requested",
+    r"|no more|maximum|\brange\b|between|invalid|<=|>|limit|reduce|requested|over the|\bcap\b|out of bounds",
     re.IGNORECASE,
 )
 OTHERWISE = re.compile(
@@ -66,25 +69,33 @@ OTHERWISE = re.compile(
 SUM = re.compile(r"(\d+) \+ (\d+) > (\d+)")
 """Anthropic: prompt, reply, context."""
 CONTEXT = re.compile(
-    r"context[ _-]?(?:length|size|window|limit)[^.\d]{0,40}?(\d+)|max_(?:model_len|total_tokens|seq_len)\D{0,3}(\d+)"
-    r"|(\d+) maximum context|inputs`? tokens \+ `?max_new_tokens`? must be <= (\d+)|\"n_ctx\": ?(\d+)",
+    r"n_ctx\W{0,5}(\d+)|context[ _-]?(?:length|size|window|limit)[^.\d]{0,40}?(\d+)"
+    r"|max_(?:model_len|total_tokens|seq_len)\D{0,14}(\d+)|than the context\D{0,20}\d+ > (\d+)"
+    r"|(?:\bsum of|\bplus\b|combined|total of|[_ ]tokens`? \+ )[^.\d]{0,60}"
+    r"(?:exceed|<=|at most|than(?: or equal to)?|limit of)\D{0,12}(\d+)"
+    r"|(\d+) maximum context|inputs`? tokens \+ `?max_new_tokens`? must be <= (\d+)",
     re.IGNORECASE,
 )
 REQUESTED = re.compile(r"requested (?:a total of |about )?(\d+) tokens", re.IGNORECASE)
 PROMPT = re.compile(
     r"(\d+) (?:tokens )?(?:in (?:the|your) (?:messages|prompt)|from the input messages|of text input)"
     r"|(\d+) `?input(?:s|`s)?`? tokens"
-    r"|(?:request \(|prompt contains |resulted in )(\d+) tokens|\"n_prompt_tokens\": ?(\d+)",
+    r"|(?:request \(|input \(|prompt contains |resulted in )(\d+) tokens|\"n_prompt_tokens\": ?(\d+)"
+    r"|(?:prompt|inputs?)(?: tokens| length)? ?\((\d+)\)|got (\d+) \+ \d+",
     re.IGNORECASE,
 )
 AT_LEAST = re.compile(r"at least \d+ input tokens", re.IGNORECASE)
 """vLLM stops counting a prompt where it no longer fits: the number is a lower bound."""
-UNCLEAR = re.compile(r"exceeds? (?:the |its )?(?:\w+ )?context|context_length_exceeded", re.IGNORECASE)
+UNCLEAR = re.compile(
+    r"exceeds? (?:the |its )?(?:\w+ ){0,2}context|context_length_exceeded|context \w+ (?:is |was )?exceeded"
+    r"|than the context",
+    re.IGNORECASE,
+)
 CLEAR = re.compile(r"\d{4}|prompt|input|messages", re.IGNORECASE)
 """A context that is exceeded, by the prompt or by what it asks for; and what says that it is the prompt."""
 OUTPUT = re.compile(
     r"(?:at most|up to|no more than|<=|> |(?:less|lower|smaller|greater|larger) than(?: or equal to)?"
-    r"|range (?:of \w+ )?(?:is|should be)[^\d]{0,12}\d+(?: \(inclusive\))?(?:,| to| and)|between \d+ and"
+    r"|range\b[^.\d]{0,40}\d+(?: \(inclusive\))?(?:,| to| and|\.\.| ?-)|between \d+ and|(?:cap|ceiling) of"
     r"|exceeds?[^.\d]{0,50}|maximum[^.\d]{0,60}|limit(?:ed)?[^.\d]{0,30})"
     r"[\s`'\"]*(\d+)(?P<open>[`'\"]? \(exclusive\))?",
     re.IGNORECASE,
@@ -95,7 +106,17 @@ def read_token_limit(status: int, text: str, asked: int | None) -> TokenLimit | 
     """What an error with this status says of `asked` new tokens; None where it is about something else."""
     if status not in STATUSES or asked is None:
         return None
+    limit = _read(_plain_numbers(text), asked)
+    return None if limit is not None and status == 500 and not limit.named and limit.context is None else limit
+
+
+def _plain_numbers(text: str) -> str:
+    """With 8192 for 8,192 and 8_192, and 8000 for 8k."""
     text = re.sub(r"(?<=\d)[,_](?=\d{3}\b)", "", text)
+    return re.sub(r"\b(\d{1,4})[kK]\b", lambda found: f"{found[1]}000", text)
+
+
+def _read(text: str, asked: int) -> TokenLimit | None:
     if found := SUM.search(text):
         return _beside(int(found[1]), int(found[3]), asked)
     if (context := _number(CONTEXT.search(text))) is not None:
