@@ -27,8 +27,8 @@ def describe_mixture(manifest: Mapping[str, Any], episodes: int) -> Iterator[str
         if before := min(item["episodes_before"], episodes):
             yield (
                 f"WARNING: {before:,} of {episodes:,} episodes were played, in part at least, before it was known that "
-                f"the endpoint takes {_said(item)}, and {episodes - before:,} after: they are not alike; play the run "
-                "again in a new directory"
+                f"the endpoint takes {_said(item)}, and {episodes - before:,} after: they are not alike; --resume "
+                "plays these again"
             )
 
 

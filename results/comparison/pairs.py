@@ -150,11 +150,20 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def find_other_differences(base: Run, run: Run) -> dict[str, tuple[Any, Any]]:
-    """What else the runs' configurations differ in, besides model and reasoning: name to both values."""
+    """What else the runs' configurations differ in, besides model and reasoning, and what their endpoints made of them:
+    name to both values."""
     expected = {"model", "model_fingerprint", "reasoning", "reasoning_history", "tasks", "verifier", "epochs"}
-    mine, other = (dict(_flat(one.manifest["identity"])) for one in (base, run))
+    mine, other = (dict(_flat(one.manifest["identity"])) | _learnt(one) for one in (base, run))
     names = [name for name in {**mine, **other} if name.partition(".")[0] not in expected]
     return {name: (mine.get(name), other.get(name)) for name in names if mine.get(name) != other.get(name)}
+
+
+def _learnt(run: Run) -> dict[str, Any]:
+    """What the endpoint refused, and the values that were sent instead."""
+    return {
+        f"learnt.{item['field']}": "none" if item["value"] is None else item["value"]
+        for item in run.manifest.get("learnt", [])
+    }
 
 
 def _flat(value: Mapping[str, Any]) -> list[tuple[str, Any]]:

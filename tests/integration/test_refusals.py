@@ -265,6 +265,15 @@ def test_a_persons_own_number_in_a_conversation_that_grows(play: Callable[..., P
     assert "replies of at most what a context of 2,048 tokens leaves beside the prompt" in printed
 
 
+def test_a_comparison_says_what_one_endpoint_refused(
+    play: Callable[..., Played], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    play(output(2048))
+    play(honest, out="free")
+    assert cli.main(["compare", str(tmp_path / "free"), str(tmp_path / "run")]) == 0
+    assert "learnt.max_tokens" in capsys.readouterr().out
+
+
 def late(begun: set[str], accepted: int, then: Callable[[Asked], Step]) -> Callable[[Asked], Step]:
     """An endpoint that takes all of its first conversations."""
 

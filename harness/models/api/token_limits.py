@@ -68,8 +68,10 @@ OTHERWISE = re.compile(
 
 SUM = re.compile(r"(\d+) \+ (\d+) > (\d+)")
 """Anthropic: prompt, reply, context."""
+N_CTX = re.compile(r"n_ctx\W{0,5}(\d+)", re.IGNORECASE)
+"""llama.cpp: its size of the context beside the size of the prompt."""
 CONTEXT = re.compile(
-    r"n_ctx\W{0,5}(\d+)|context[ _-]?(?:length|size|window|limit)[^.\d]{0,40}?(\d+)"
+    r"context[ _-]?(?:length|size|window|limit)[^.\d]{0,40}?(\d+)"
     r"|max_(?:model_len|total_tokens|seq_len)\D{0,14}(\d+)|than the context\D{0,20}\d+ > (\d+)"
     r"|(?:\bsum of|\bplus\b|combined|total of|[_ ]tokens`? \+ )[^.\d]{0,60}"
     r"(?:exceed|<=|at most|than(?: or equal to)?|limit of)\D{0,12}(\d+)"
@@ -119,7 +121,7 @@ def _plain_numbers(text: str) -> str:
 def _read(text: str, asked: int) -> TokenLimit | None:
     if found := SUM.search(text):
         return _beside(int(found[1]), int(found[3]), asked)
-    if (context := _number(CONTEXT.search(text))) is not None:
+    if (context := _number(N_CTX.search(text) or CONTEXT.search(text))) is not None:
         return _in_context(text, asked, context)
     if OTHERWISE.search(text):
         return None
