@@ -14,14 +14,16 @@ HOTTEST = 2.0
 STATUSES = frozenset({400, 422, 500})
 """Servers that check in their sampler answer with 500."""
 
-NUMBER = r"[\s`'\"(\[]*(?:=|is|of)?\s*(\d+(?:\.\d+)?)"
+NUMBER = r"[\s`'\"(\[]*(?:=|is|of)?\s*(\d+(?:\.\d+)?(?:e-?\d+)?)"
 ABOVE = re.compile(rf"(?:(?:greater|larger|more|higher|bigger) than|above|>(?!=))(?! or equal){NUMBER}", re.IGNORECASE)
 BETWEEN = re.compile(r"([(\[])\s*(\d+(?:\.\d+)?)\s*,\s*\d")
 FROM = re.compile(
     rf"(?:between|at least|>=|≥|or equal to|range|minimum|from|not be (?:less|lower) than){NUMBER}", re.IGNORECASE
 )
 ONE_ONLY = re.compile(
-    r"\bonly\b|default|fixed|must be (?:set to |exactly |equal to )?[`'\"]?1(?:\.0+)?(?![\d.])", re.IGNORECASE
+    r"\bonly\b|default|fixed|one of|configurable"
+    r"|(?:requires? temperature\W+|must be (?:set to |exactly |equal to )?[`'\"]?)1(?:\.0+)?(?![\d.])",
+    re.IGNORECASE,
 )
 NONE = re.compile(
     r"unsupported|not support|unrecognized|unknown|unexpected|not permitted|not allowed|forbidden|deprecated",
@@ -33,12 +35,16 @@ VALUE = (
     r"|supports?|supported|allow(?:ed)?|accept(?:ed|s)?|greater|above|positive|zero|at least|min(?:imum)?|expected"
     r"|out of|too (?:low|small))\b|[<>]=? ?\d)"
 )
+NAMED = re.compile(r"\btemperature\b", re.IGNORECASE)
 BLAMED = re.compile(rf"\btemperature\b.{{0,80}}?{VALUE}|{VALUE}.{{0,60}}?\btemperature\b", re.IGNORECASE | re.DOTALL)
+"""What it takes behind 500, which may say anything."""
+OF_TOOL = re.compile(r"\b(?:tools?|functions?|schema|properties)\b", re.IGNORECASE)
+"""Weather has a temperature too."""
 
 
 def find_refusal(status: int, said: str) -> str | None:
     """`temperature=X` where X may be sent in place of 0, `temperature` where none may; None for another complaint."""
-    if status not in STATUSES or not BLAMED.search(said):
+    if status not in STATUSES or not (BLAMED if status == 500 else NAMED).search(said) or OF_TOOL.search(said):
         return None
     if (least := named_least(said)) is not None:
         return f"temperature={least:g}"

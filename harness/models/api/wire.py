@@ -291,7 +291,8 @@ EMPTY_CONTENT = re.compile(
 
 
 ABOUT_MESSAGES = re.compile(
-    r"bad request|malformed|validation|deserial|\bschema\b|\bassistant\b"
+    r"bad request|unprocessable|malformed|validation|deserial|\bparse|\bschema\b|\btemplate\b"
+    r"|\bassistant\b|\bcontents?\b|\bnull\b|\bstr(?:ing)?\b"
     r"|\bmessages?\W{0,2}(?:\d|field|format|list|array)"
     r"|invalid (?:request|message|body|input|json|format|type|payload)",
     re.IGNORECASE,
