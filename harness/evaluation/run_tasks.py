@@ -8,7 +8,7 @@ from typing import Any
 
 from harness.data.records import fingerprint
 from harness.errors import UsageError
-from harness.registry import all_versions, select_tasks
+from harness.registry import TASK_FILE_SUFFIX, all_versions, select_tasks, split_patterns
 from harness.runs.directory import RunDirectory
 from harness.types import Sample, Task
 
@@ -26,6 +26,11 @@ def load_run_tasks(run: RunDirectory, given: Sequence[Task] = ()) -> dict[str, t
             f"{run.path} was played on {', '.join(map(repr, sorted(lost)))}, which can no longer be found."
         )
     return found
+
+
+def needs_code(run: RunDirectory) -> bool:
+    """Whether finding a run's tasks again runs a Python file that the run names."""
+    return any(Path(pattern).suffix == TASK_FILE_SUFFIX for pattern in split_patterns(_sources(run)[0]))
 
 
 def _versions(patterns: Sequence[str], data: Mapping[str, Path]) -> list[list[Task]]:

@@ -190,7 +190,7 @@ class RunDirectory:
             for number, line in enumerate(file, start=1):
                 if not line.endswith(b"\n"):
                     break  # torn
-                result = result_of(self._parse(line[:-1], f"{path}, line {number}"), place)
+                result = result_of(self.parse_line(line[:-1], f"{path}, line {number}"), place)
                 if keys.setdefault(result.order, result.key) != result.key:
                     raise UsageError(f"{path}, line {number}: an earlier line has this episode of another run.")
                 yield result
@@ -198,7 +198,8 @@ class RunDirectory:
         if not keys and self.summary_path.exists():
             raise UsageError(self._cut)
 
-    def _parse(self, line: bytes, where: str) -> Record:
+    def parse_line(self, line: bytes, where: str) -> Record:
+        """A line of samples.jsonl. Raises UsageError, which begins with `where`, for what is no record of this run."""
         try:
             record: Record = jsonio.parse_json(line)
             fault = find_record_fault(record) or self._stranger(record)

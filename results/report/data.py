@@ -88,7 +88,7 @@ def read_report(paths: Sequence[Path], training: Sequence[Path] = ()) -> Report:
 
 def _read(path: Path) -> tuple[ReportedRun, list[str]]:
     run = reading.read_run(path, unfinished=True)
-    samples, without = _samples(run.directory)
+    samples, without = find_samples(run.directory)
     diagnoses = list(_diagnoses(run, samples))
     learnt = [f"{path}: {said}" for said in describe_learnt(run.manifest, len(run.results))]
     remarks = [*_torn(run.directory), *run.remarks, *learnt, *without]
@@ -104,7 +104,7 @@ def _diagnoses(run: reading.Run, samples: Mapping[tuple[str, str], Sample]) -> I
         yield diagnose(record, samples.get((task, record["sample"])), headlines.get(task, HEADLINE))
 
 
-def _samples(directory: RunDirectory) -> tuple[dict[tuple[str, str], Sample], list[str]]:
+def find_samples(directory: RunDirectory) -> tuple[dict[tuple[str, str], Sample], list[str]]:
     """The samples by task and id; none, and a sentence, where they cannot be found again."""
     try:
         tasks = load_run_tasks(directory)

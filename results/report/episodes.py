@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from harness.console.transcripts import BECAUSE, MISSING_CALL
-from harness.data.schema import CallJSON, Record, ToolCallJSON
+from harness.data.schema import CallJSON, Manifest, Record, ToolCallJSON
 from harness.metrics import ANSWERS, HEADLINE
 from harness.runs.record import calls_of
 from harness.runs.results import EpisodeResult
@@ -66,8 +66,8 @@ class EpisodeTexts:
         """The next episode's."""
         sample = record["task"], record["sample"]
         if sample not in self.questions:
-            self.questions[sample] = _question(record)
-        self.said.append(_said(record))
+            self.questions[sample] = question_of(record)
+        self.said.append(words_of(record))
 
 
 def make_index(
@@ -91,18 +91,26 @@ def make_index(
                 number,
                 tasks[result.task],
                 samples[result.task, result.sample],
-                result.epoch,
-                result.outcome,
                 -1 if diagnosis is None else list(CAUSE_LABELS).index(diagnosis.cause),
-                _rounded(_headline(run, result)),
-                _rounded(result.scores.get("paper_solve_f1")),
-                next((result.scores[name] for name in ANSWERS if result.scores.get(name) is not None), None),
-                result.calls,
-                said,
+                *list_facts(result, run.manifest, said),
             ]
             for (number, run, result, diagnosis), said in zip(found, texts.said, strict=True)
         ],
     }
+
+
+def list_facts(result: EpisodeResult, manifest: Manifest, said: str) -> list[Any]:
+    """What the list has of an episode besides its names, question and cause, in the order of elements.js."""
+    headline = manifest["tasks"][result.task].get("headline", HEADLINE)
+    return [
+        result.epoch,
+        result.outcome,
+        _rounded(result.scores.get(headline)),
+        _rounded(result.scores.get("paper_solve_f1")),
+        next((result.scores[name] for name in ANSWERS if result.scores.get(name) is not None), None),
+        result.calls,
+        said,
+    ]
 
 
 def pack_transcripts(found: Sequence[EpisodeEntry], texts: EpisodeTexts) -> Iterator[tuple[int, str]]:
@@ -210,18 +218,14 @@ def _lost(asked: ToolCallJSON) -> dict[str, Any]:
     return _call({**MISSING_CALL, "name": function["name"], "raw": function["arguments"]}, None, {})
 
 
-def _headline(run: ReportedRun, result: EpisodeResult) -> float | None:
-    return result.scores.get(run.manifest["tasks"][result.task].get("headline", HEADLINE))
-
-
-def _question(record: Record) -> str:
+def question_of(record: Record) -> str:
     """The question in a line: what follows "Question:" where the prompt says that."""
     text = next((m["content"] for m in record["messages"] if m["role"] == "user"), "")
     asked = text.rpartition("Question:")[2].strip() or text
     return _cut(asked.partition("\n")[0])
 
 
-def _said(record: Record) -> str:
+def words_of(record: Record) -> str:
     """The end of the last message, or the error."""
     last = record["messages"][-1] if record["messages"] else {"role": "", "content": ""}
     lines = last["content"].strip().split("\n") if last["role"] == "assistant" else [record["error"] or ""]

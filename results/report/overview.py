@@ -8,7 +8,7 @@ from html import escape
 from typing import Any
 
 from harness.console.tables import format_cell, format_legend, format_number, table_rows, verifier_marks
-from harness.data.schema import MetricJSON, SummaryEntry
+from harness.data.schema import Manifest, MetricJSON, Summary, SummaryEntry
 from harness.metrics import ANSWERS, title_of
 from harness.runs import averages
 from harness.runs.results import EpisodeResult
@@ -81,11 +81,15 @@ def _remarks(remarks: Sequence[str]) -> str:
     return element("ul", items, class_="remarks", role="note") if items else ""
 
 
+def top_entries(summary: Summary, manifest: Manifest) -> dict[str, SummaryEntry]:
+    """A run's groups, and its tasks that are in none."""
+    groups = summary["groups"]
+    inside = {task for name in groups for task in manifest["groups"].get(name, ())}
+    return {**groups, **{name: entry for name, entry in summary["tasks"].items() if name not in inside}}
+
+
 def _entries(run: ReportedRun) -> dict[str, SummaryEntry]:
-    """The run's groups, and its tasks that are in none."""
-    groups = run.summary["groups"]
-    inside = {task for name in groups for task in run.manifest["groups"].get(name, ())}
-    return {**groups, **{name: entry for name, entry in run.summary["tasks"].items() if name not in inside}}
+    return top_entries(run.summary, run.manifest)
 
 
 def _cards(runs: Sequence[ReportedRun], palette: Mapping[str, str]) -> str:

@@ -1,7 +1,5 @@
 // Packed data: base64 of gzip of JSON in script elements. A block is unpacked when one of its episodes is read.
 
-const byId = (id) => document.getElementById(id);
-
 async function unpack(id) {
   const text = atob(byId(id).textContent);
   const bytes = new Uint8Array(text.length);
@@ -10,19 +8,13 @@ async function unpack(id) {
   return JSON.parse(await new Response(stream).text());
 }
 
-const COLUMNS = ['run', 'task', 'sample', 'epoch', 'outcome', 'cause', 'score', 'paper', 'answer', 'calls', 'said'];
-
 async function readIndex() {
   const index = await unpack('index');
   const episodes = index.episodes.map((row, number) => {
-    const episode = { number };
-    COLUMNS.forEach((name, column) => { episode[name] = row[column]; });
-    const [id, question] = index.samples[episode.sample];
-    const cause = episode.cause < 0 ? null : index.causes[episode.cause];
-    Object.assign(episode, { id, question, cause, run: index.runs[episode.run], task: index.tasks[episode.task] });
-    episode.text = [id, question, episode.said, episode.task, episode.run.label, cause?.label ?? '', episode.outcome]
-      .join('\n').toLowerCase();
-    return episode;
+    const [run, task, sample, cause, ...facts] = row;
+    const [id, question] = index.samples[sample];
+    const about = { run: index.runs[run], task: index.tasks[task], sample, id, question, cause: index.causes[cause] ?? null };
+    return episodeOf(number, about, facts);
   });
   return { ...index, episodes };
 }
@@ -41,16 +33,12 @@ async function readTranscript(index, number) {
   return (await unpacked.get(block))[number - index.starts[block]];
 }
 
-// Elements. Text only ever becomes text: nothing here or elsewhere sets markup.
-function make(tag, options = {}, ...children) {
-  const { text, ...attributes } = options;
-  const element = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) {
-    if (value !== null && value !== undefined && value !== false) element.setAttribute(name, value === true ? '' : value);
+async function startReport() {
+  start();
+  if (typeof DecompressionStream === 'undefined') {
+    byId('count').textContent = 'This browser cannot unpack the episodes; any of 2023 or later can.';
+    return;
   }
-  if (text !== undefined) element.textContent = text;
-  element.append(...children.filter(Boolean));
-  return element;
+  showIndex(await readIndex());
+  root.dataset.ready = 'true';
 }
-
-const shown = (value, digits = 2) => (value === null || value === undefined ? '–' : value.toFixed(digits));

@@ -4,10 +4,9 @@ const ROW = 62; // pixels, as in report.css
 const SPARE = 6;
 
 class List {
-  constructor(index, onChoose) {
-    this.index = index;
+  constructor(onChoose) {
     this.onChoose = onChoose;
-    this.found = index.episodes;
+    this.found = [];
     this.at = 0;
     this.rows = new Map();
     this.box = byId('list');
@@ -19,14 +18,28 @@ class List {
   get current() { return this.found[this.at]; }
 
   show(found) {
+    this.replace(found);
+    this.box.scrollTop = Math.max(0, this.at * ROW - this.box.clientHeight / 2);
+    this.draw();
+  }
+
+  // The same list with what has come since: at its top the newest are seen, elsewhere nothing moves.
+  grow(found) {
+    const { scrollTop } = this.box;
+    const top = this.found[Math.floor(scrollTop / ROW)];
+    this.replace(found);
+    const place = found.indexOf(top);
+    if (scrollTop > 0 && place >= 0) this.box.scrollTop = place * ROW + (scrollTop % ROW);
+    this.draw();
+  }
+
+  replace(found) {
     const before = this.current?.number;
     this.found = found;
     this.at = Math.max(0, found.findIndex((episode) => episode.number === before));
     this.tall.style.height = `${found.length * ROW}px`;
     for (const row of this.rows.values()) row.remove();
     this.rows.clear();
-    this.box.scrollTop = Math.max(0, this.at * ROW - this.box.clientHeight / 2);
-    this.draw();
   }
 
   soon() {
@@ -99,6 +112,7 @@ const FIELDS = { 'by-run': (e) => e.run.label, 'by-task': (e) => e.task, 'by-out
   'by-cause': (e) => e.cause?.label ?? 'no failure' };
 const missing = (value, other) => (value === null ? other : value);
 const ORDERS = {
+  newest: (a, b) => b.number - a.number,
   low: (a, b) => missing(a.score, 2) - missing(b.score, 2),
   high: (a, b) => missing(b.score, -1) - missing(a.score, -1),
   calls: (a, b) => b.calls - a.calls,
@@ -106,11 +120,11 @@ const ORDERS = {
 };
 
 // What the filters ask for, in the order that is asked for.
-function filtered(index) {
+function filtered(episodes) {
   const words = byId('search').value.toLowerCase().split(/\s+/).filter(Boolean);
   const chosen = Object.entries(FIELDS).map(([id, field]) => [byId(id).value, field]).filter(([value]) => value);
   const [low, high] = [byId('low').value, byId('high').value];
-  const found = index.episodes.filter((episode) =>
+  const found = episodes.filter((episode) =>
     chosen.every(([value, field]) => field(episode) === value)
     && (low === '' || (episode.score !== null && episode.score >= Number(low)))
     && (high === '' || (episode.score !== null && episode.score <= Number(high)))
@@ -119,6 +133,7 @@ function filtered(index) {
   return order ? found.sort((a, b) => order(a, b) || a.number - b.number) : found;
 }
 
+// Adds what the selects do not offer yet.
 function fillFilters(index) {
   const values = {
     'by-run': index.runs.map((run) => run.label),
@@ -128,8 +143,9 @@ function fillFilters(index) {
   };
   const present = new Set(index.episodes.map(FIELDS['by-cause']));
   for (const [id, options] of Object.entries(values)) {
+    const offered = new Set([...byId(id).options].map((option) => option.value));
     for (const value of options) {
-      if (id !== 'by-cause' || present.has(value)) byId(id).append(make('option', { value, text: value }));
+      if (!offered.has(value) && (id !== 'by-cause' || present.has(value))) byId(id).append(make('option', { value, text: value }));
     }
   }
 }

@@ -28,9 +28,12 @@ function view() {
   }
 }
 
-function filter() {
-  list.show(filtered(index));
-  const [found, all] = [list.found.length, index.episodes.length].map((n) => n.toLocaleString('en'));
+// `more`: the list has grown while it was read, and stays where it was.
+function filter(more = false) {
+  const counted = index.episodes.filter((episode) => !episode.replaced);
+  if (more) list.grow(filtered(counted));
+  else list.show(filtered(counted));
+  const [found, all] = [list.found.length, counted.length].map((n) => n.toLocaleString('en'));
   byId('count').textContent = found === all ? `${all} episodes` : `${found} of ${all} episodes`;
 }
 
@@ -110,24 +113,17 @@ function start() {
   byId('keys').addEventListener('click', () => byId('help').showModal());
   addEventListener('hashchange', view);
   addEventListener('keydown', onKey);
+  byId('filters').addEventListener('input', () => filter());
+  byId('filters').addEventListener('submit', (event) => event.preventDefault());
   addEventListener('beforeprint', () => { for (const d of document.querySelectorAll('details')) d.open = true; });
   view();
 }
 
-async function startEpisodes() {
-  if (typeof DecompressionStream === 'undefined') {
-    byId('count').textContent = 'This browser cannot unpack the episodes; any of 2023 or later can.';
-    return;
-  }
-  index = await readIndex();
-  list = new List(index, choose);
+// The list of what `found` holds, and its filters.
+function showIndex(found) {
+  index = found;
+  list = list ?? new List(choose);
   fillFilters(index);
-  byId('filters').addEventListener('input', filter);
-  byId('filters').addEventListener('submit', (event) => event.preventDefault());
   filter();
   view();
-  root.dataset.ready = 'true';
 }
-
-start();
-startEpisodes();

@@ -1,0 +1,230 @@
+"""One run as it is followed: what was appended to its episodes is read, and nothing twice.
+
+The directory may come from anywhere. Its files are opened only where they are files inside the folder that is shown;
+nothing that it names is run; what it says is checked as every command checks it (harness.runs.faults).
+
+Left out: the causes of failures in the list, which need the gold, and with it seconds that a page does not have; a
+transcript has its cause, as in the report.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from harness.data.jsonio import is_number
+from harness.data.schema import Record, Summary
+from harness.errors import UsageError
+from harness.evaluation.run_tasks import needs_code
+from harness.metrics import HEADLINE, title_of
+from harness.runs.directory import RunDirectory
+from harness.runs.results import EpisodeResult, counted_results, result_of
+from harness.runs.summary import summarise_results
+from harness.types import FAILED_OUTCOMES, Sample
+from results.causes import CAUSE_LABELS, ENDED, diagnose, is_failed, sub_answers
+from results.report.data import find_samples
+from results.report.episodes import list_facts, make_transcript, question_of, words_of
+from results.report.overview import top_entries
+
+FILES = ("manifest.json", "samples.jsonl", "samples.jsonl.xz", "summary.json")
+Score = tuple[str, str, float | None, Any]
+"""Of a task or group: its name, its headline metric's title, value and interval."""
+
+
+class LiveRun:
+    """`rows` are its episodes for the list, in the order in which they ended; `generation` counts how often the file was
+    replaced under them; `problem` is why it cannot be read."""
+
+    def __init__(self, path: Path, root: Path) -> None:
+        self.path, self.root = path, root
+        self.problem = ""
+        self.generation = 0
+        self.samples: Mapping[tuple[str, str], Sample] | None = None
+        self.without_gold = ""
+        self.scores: list[Score] = []
+        self._opened: tuple[int, ...] = ()
+        self._start_over()
+
+    def _start_over(self) -> None:
+        self.rows: list[str] = []
+        self._attempts: list[EpisodeResult] = []
+        self._outcomes: dict[str, str] = {}
+        self._place, self._file, self._summarised = 0, (0, 0), -1
+
+    # --- what is on disk -----------------------------------------------------------------------------------------
+
+    def open(self) -> None:
+        """Reads the manifest, again where it has changed. Raises UsageError where the run cannot be shown."""
+        for name in FILES:
+            check_inside(self.path / name, self.root)
+        about = _stamp(self.path / "manifest.json")
+        if about != self._opened:
+            self.directory = RunDirectory.open(self.path)
+            self._opened = about
+
+    def read_on(self, seconds: float) -> bool:
+        """Reads what has come since the last time, for so long; whether there is more. A torn last line waits. Raises
+        UsageError where a line is no record of this run."""
+        self.open()
+        path = self.directory.episodes_path()
+        if path is None:
+            return False
+        node, size, _ = _stamp(path)
+        if node != self._file[0] or size < self._file[1]:
+            self.generation += bool(self.rows)
+            self._start_over()
+        elif size == self._file[1]:
+            return False
+        until = time.monotonic() + (seconds if path == self.directory.samples_path else 3600.0)
+        more = self._read_until(until, path)
+        self._file = (node, self._place if more else size)
+        return more
+
+    def _read_until(self, until: float, path: Path) -> bool:
+        with self.directory.open_samples() as file:
+            file.seek(self._place)
+            for line in file:
+                if not line.endswith(b"\n"):
+                    break
+                self._add(self.directory.parse_line(line[:-1], f"{path}, line {len(self.rows) + 1}"), len(line))
+                if time.monotonic() > until:
+                    return True
+        return False
+
+    def _add(self, record: Record, length: int) -> None:
+        result = result_of(record, self._place)
+        self._attempts.append(result)
+        self._outcomes[result.key] = result.outcome
+        self._place += length
+        about = [result.task, result.sample, question_of(record), self._verdict(record)]
+        row = [*about, *list_facts(result, self.directory.manifest, words_of(record))]
+        self.rows.append(json.dumps(row, ensure_ascii=False, separators=(",", ":")))
+
+    def _verdict(self, record: Record) -> list[str] | None:
+        """What the list says of an episode before anybody asks why."""
+        if cause := ENDED.get(record["outcome"]):
+            return [cause, CAUSE_LABELS[cause]]
+        headline = self.directory.manifest["tasks"][record["task"]]["headline"]
+        return ["unexplained", "fell short"] if is_failed(record, headline) else None
+
+    # --- what takes longer ---------------------------------------------------------------------------------------
+
+    def summarise(self) -> bool:
+        """Brings `scores` up to date: those of its summary or, while it is played, of its episodes so far. Whether
+        anything was computed."""
+        if self.is_finished and not self._attempts:
+            self.scores = list(self._scores(self.directory.read_summary()))
+            return False
+        count = len(self._attempts)
+        if not count or count == self._summarised:
+            return False
+        self.scores = list(self._scores(summarise_results(self.directory.manifest, counted_results(self._attempts))))
+        self._summarised = count
+        return True
+
+    def _scores(self, summary: Summary) -> Iterator[Score]:
+        """Raises UsageError where a summary from disk is none."""
+        try:
+            for name, entry in top_entries(summary, self.directory.manifest).items():
+                headline = str(entry["headline"])
+                found = entry["metrics"].get(headline) or {"value": None, "ci95": None}
+                value, ends = found["value"], found["ci95"]
+                if is_number(value):
+                    yield name, title_of(headline), value, ends if ends and all(map(is_number, ends)) else None
+        except (KeyError, TypeError, AttributeError):
+            raise UsageError(f"{self.directory.summary_path} is no summary.") from None
+
+    def find_gold(self) -> None:
+        """The samples, where they are found without running what the run names."""
+        try:
+            code = needs_code(self.directory)
+        except UsageError as error:
+            self.samples, self.without_gold = {}, f"Without gold: {error}"
+            return
+        if code:
+            self.samples, self.without_gold = {}, "Without gold: its tasks are a Python file, which a view does not run."
+            return
+        found, remarks = find_samples(self.directory)
+        self.samples, self.without_gold = found, " ".join(remarks)
+
+    # --- what is told --------------------------------------------------------------------------------------------
+
+    @property
+    def is_finished(self) -> bool:
+        return self.directory.summary_path.exists()
+
+    @property
+    def name(self) -> str:
+        return str(self.path.relative_to(self.root)) if self.path != self.root else self.path.name
+
+    def describe(self) -> dict[str, Any]:
+        """The run's line in the list of runs."""
+        if not self._opened:
+            return {"name": self.name, "problem": self.problem, "created": ""}
+        manifest, done, failed = self.directory.manifest, *self._counts()
+        path = self.directory.episodes_path() if not self.problem else None
+        return {
+            "name": self.name,
+            "problem": self.problem,
+            "created": str(manifest.get("created", "")),
+            "model": manifest["identity"]["model"],
+            "reasoning": manifest["identity"]["reasoning"],
+            "tasks": list(manifest["tasks"]),
+            "planned": self.directory.planned_episodes,
+            "done": done,
+            "failed": failed,
+            "scores": self.scores,
+            "finished": self.is_finished,
+            "idle": round(time.time() - path.stat().st_mtime) if path else None,
+        }
+
+    def _counts(self) -> tuple[int, int]:
+        """Episodes that are done, and that ended in an error of the model or the infrastructure."""
+        if self.is_finished and not self._attempts:
+            return self._stored_counts()
+        return len(self._outcomes), sum(outcome in FAILED_OUTCOMES for outcome in self._outcomes.values())
+
+    def _stored_counts(self) -> tuple[int, int]:
+        counted: Counter[str] = Counter()
+        try:
+            for entry in self.directory.read_summary()["tasks"].values():
+                counted.update({outcome: int(count) for outcome, count in entry["outcomes"].items()})
+        except (UsageError, KeyError, TypeError, ValueError, AttributeError):
+            return 0, 0  # `summarise` says what is wrong with it
+        return counted.total(), sum(counted[outcome] for outcome in FAILED_OUTCOMES)
+
+    def read_transcript(self, number: int) -> dict[str, Any]:
+        """An episode in full. Raises UsageError where it is no longer where it was, IndexError where there is none."""
+        self.open()
+        result = self._attempts[number]
+        with self.directory.open_records() as read:
+            record = read(result)
+        samples = self.samples
+        sample = (samples or {}).get((result.task, result.sample))
+        headline = str(self.directory.manifest["tasks"][result.task].get("headline", HEADLINE))
+        found = diagnose(record, sample, headline)
+        told = make_transcript(record, found, sample, None if sample is None else sub_answers(sample))
+        told["cause"] = None if found is None else [found.cause, CAUSE_LABELS[found.cause]]
+        told["notes"] += [self.without_gold] if self.without_gold else []
+        return told | {"waits": samples is None}
+
+
+def check_inside(path: Path, root: Path) -> None:
+    """Raises UsageError where a path is there and is no file, or is a link out of the folder that is shown."""
+    if path.is_symlink() and not path.resolve().is_relative_to(root):
+        raise UsageError(f"{path} leads out of {root}: it is not followed.")
+    if path.exists() and not (path.is_file() and path.resolve().is_relative_to(root)):
+        raise UsageError(f"{path} is no file of {root}.")
+
+
+def _stamp(path: Path) -> tuple[int, int, int]:
+    """What changes when a file is replaced or written."""
+    try:
+        about = path.stat()
+    except OSError:
+        return 0, 0, 0
+    return about.st_ino, about.st_size, about.st_mtime_ns

@@ -1,0 +1,138 @@
+"""The view's server: one page and three answers, on 127.0.0.1 only, to a browser that came by that name.
+
+The standard library's server: what is asked is a page and a few small answers a second, and aiohttp would take longer
+to import than any of them to give. Nothing changes by a request, only GET is known, and no path is made of its text: runs
+and episodes are numbers. A page elsewhere whose name is turned to 127.0.0.1 is refused by the Host that its browser sends.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+from harness.console.text import printable
+from harness.errors import UsageError
+from results.view.folder import LiveFolder
+from results.view.page import build_page
+
+HOST = "127.0.0.1"
+NUMBER = re.compile("[0-9]{1,9}")
+HEADERS = {
+    "Cache-Control": "no-store",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+
+
+def serve_view(root: Path, port: int) -> None:
+    """Serves a folder until it is interrupted; 0 is a port that is free. Raises UsageError where there is no folder, or
+    the port is taken."""
+    if not root.is_dir():
+        raise UsageError(f"{root} is no folder.")
+    folder = LiveFolder(root)
+    try:
+        server = ViewServer(folder, port)
+    except OSError as error:
+        raise UsageError(f"Port {port} of {HOST} cannot be had: {error.strerror}; name another with --port.") from None
+    with server:
+        print(f"http://{HOST}:{server.server_port}/", flush=True)
+        count = f"{len(folder.runs)} run" + ("" if len(folder.runs) == 1 else "s")
+        print(printable(f"{count} in {root}, followed until Ctrl-C."), file=sys.stderr)
+        folder.start()
+        server.serve_forever()
+
+
+class ViewServer(ThreadingHTTPServer):
+    daemon_threads = True
+    allow_reuse_address = True
+
+    def __init__(self, folder: LiveFolder, port: int) -> None:
+        super().__init__((HOST, port), ViewHandler)
+        self.folder = folder
+        self.page = build_page()
+        self.names = {f"{name}:{self.server_port}" for name in (HOST, "localhost")}
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A browser that leaves in the middle of an answer is nothing to tell of."""
+        if not isinstance(sys.exception(), ConnectionError | TimeoutError):
+            super().handle_error(request, client_address)  # type: ignore[arg-type]
+
+
+class ViewHandler(BaseHTTPRequestHandler):
+    """One connection."""
+
+    server: ViewServer
+    protocol_version = "HTTP/1.1"
+    server_version, sys_version = "harness", ""
+    timeout = 60
+
+    def do_GET(self) -> None:
+        try:
+            status, kind, text = self._answer()
+        except (UsageError, OSError) as error:
+            status, kind, text = HTTPStatus.CONFLICT, "text/plain", str(error)
+        except (LookupError, ValueError):
+            status, kind, text = HTTPStatus.NOT_FOUND, "text/plain", "There is no such thing here."
+        self._send(status, kind, text)
+
+    def _refuse(self) -> None:
+        self.close_connection = True  # whatever it wanted to send is not read
+        self._send(HTTPStatus.METHOD_NOT_ALLOWED, "text/plain", "Only GET is answered.")
+
+    do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = _refuse
+
+    def _answer(self) -> tuple[HTTPStatus, str, str]:
+        """Raises LookupError or ValueError for what there is not, UsageError for what cannot be read."""
+        if self.headers.get_all("Host") not in [[name] for name in self.server.names]:
+            return HTTPStatus.FORBIDDEN, "text/plain", "This server answers to its own address only."
+        asked = urlsplit(self.path)
+        folder = self.server.folder
+        if asked.path == "/":
+            return HTTPStatus.OK, "text/html", self.server.page.text
+        if asked.path == "/runs":
+            return HTTPStatus.OK, "application/json", _json(folder.describe())
+        if asked.path == "/episodes":
+            return HTTPStatus.OK, "application/json", folder.list_episodes(*_numbers(asked.query, "run", "from"))
+        if asked.path == "/transcript":
+            found = folder.read_transcript(*_numbers(asked.query, "run", "episode"))
+            return HTTPStatus.OK, "application/json", _json(found)
+        raise LookupError
+
+    def _send(self, status: HTTPStatus, kind: str, text: str) -> None:
+        content = text.encode("utf-8", "replace")
+        self.send_response(status)
+        for name, value in {**HEADERS, "Content-Security-Policy": self.server.page.policy}.items():
+            self.send_header(name, value)
+        self.send_header("Content-Type", f"{kind}; charset=utf-8")
+        self.send_header("Content-Length", str(len(content)))
+        if status == HTTPStatus.METHOD_NOT_ALLOWED:
+            self.send_header("Allow", "GET")
+            self.send_header("Connection", "close")
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(content)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Nothing: the terminal shows the address, and what is asked is shown in the browser."""
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+
+
+def _numbers(query: str, *names: str) -> list[int]:
+    """Raises KeyError or ValueError where one is not given as a number."""
+    given = parse_qs(query, max_num_fields=4)
+    found = [given[name][0] for name in names]
+    if not all(map(NUMBER.fullmatch, found)):
+        raise ValueError(query)
+    return list(map(int, found))
+
+
