@@ -8,7 +8,7 @@ from typing import Any
 
 from harness.data.records import fingerprint
 from harness.errors import UsageError
-from harness.registry import TASK_FILE_SUFFIX, all_versions, select_tasks, split_patterns
+from harness.registry import all_versions, select_tasks
 from harness.runs.directory import RunDirectory
 from harness.types import Sample, Task
 
@@ -18,7 +18,7 @@ def load_run_tasks(run: RunDirectory, given: Sequence[Task] = ()) -> dict[str, t
     `given`. Raises UsageError where a task is missing or has changed, and where none is given and the run does not say
     where its tasks came from: one that Python code played may not."""
     found: dict[str, tuple[Task, dict[str, Sample]]] = {}
-    for versions in [[task] for task in given] or _versions(*_sources(run)):
+    for versions in [[task] for task in given] or _versions(*sources_of(run)):
         if (name := versions[0].name) in run.manifest["tasks"]:
             found[name] = _find_played(run, versions)
     if lost := set(run.manifest["tasks"]) - set(found):
@@ -26,11 +26,6 @@ def load_run_tasks(run: RunDirectory, given: Sequence[Task] = ()) -> dict[str, t
             f"{run.path} was played on {', '.join(map(repr, sorted(lost)))}, which can no longer be found."
         )
     return found
-
-
-def needs_code(run: RunDirectory) -> bool:
-    """Whether finding a run's tasks again runs a Python file that the run names."""
-    return any(Path(pattern).suffix == TASK_FILE_SUFFIX for pattern in split_patterns(_sources(run)[0]))
 
 
 def _versions(patterns: Sequence[str], data: Mapping[str, Path]) -> list[list[Task]]:
@@ -53,8 +48,8 @@ def _find_played(run: RunDirectory, versions: Sequence[Task]) -> tuple[Task, dic
     raise UsageError(f"The data of {name} is not what {run.path} was played on.")
 
 
-def _sources(run: RunDirectory) -> tuple[list[str], dict[str, Path]]:
-    """The patterns and data paths that the run's tasks were named by."""
+def sources_of(run: RunDirectory) -> tuple[list[str], dict[str, Path]]:
+    """The patterns and data paths that the run's tasks were named by. Raises UsageError where it names none."""
     sources: dict[str, Any] = run.manifest["sources"]
     patterns, data = sources.get("tasks"), sources.get("data", {})
     if not isinstance(patterns, list) or not isinstance(data, dict):

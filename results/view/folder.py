@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,8 @@ class LiveFolder:
         for path in [self.root] if alone else find_runs_below(self.root):
             if path not in known:
                 run = LiveRun(path, self.root)
-                _guarded(run, run.open)
+                if not _guarded(run, run.open) and run.is_finished and not run.problem:
+                    _guarded(run, run.read_summary)
                 self.runs.append(run)
         self._wait_before("find", began)
 
@@ -60,10 +62,12 @@ class LiveFolder:
         """Whether there is more to read at once."""
         if time.monotonic() >= self._later["find"]:
             self.find_runs()
+        for run in self.runs:
+            run.reconsider()
         asked = self._asked
         others = [run for run in self.runs if run is not asked and not (run.problem or run.is_finished)]
-        more = [_guarded(run, lambda run=run: run.read_on(SHARE / len(others))) for run in others]
-        return bool(asked and _guarded(asked, lambda: asked.read_on(SHARE))) or any(more)
+        more = [_guarded(run, partial(run.read_on, SHARE / len(others))) for run in others]
+        return bool(asked and not asked.problem and _guarded(asked, partial(asked.read_on, SHARE))) or any(more)
 
     def think_round(self) -> bool:
         """Brings means up to date, and finds the gold of the run that is looked at. Never more at once."""
@@ -103,9 +107,9 @@ def _guarded(run: LiveRun, work: Callable[[], object]) -> bool:
     try:
         return bool(work())
     except UsageError as error:
-        run.problem = str(error)
+        run.refuse(str(error))
     except OSError as error:
-        run.problem = f"{run.path} cannot be read: {error.strerror}."
+        run.refuse(f"{run.path} cannot be read: {error.strerror}.")
     return False
 
 

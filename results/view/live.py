@@ -19,8 +19,9 @@ from typing import Any
 from harness.data.jsonio import is_number
 from harness.data.schema import Record, Summary
 from harness.errors import UsageError
-from harness.evaluation.run_tasks import needs_code
+from harness.evaluation.run_tasks import sources_of
 from harness.metrics import HEADLINE, title_of
+from harness.registry import TASK_FILE_SUFFIX, is_path, split_patterns
 from harness.runs.directory import RunDirectory
 from harness.runs.results import EpisodeResult, counted_results, result_of
 from harness.runs.summary import summarise_results
@@ -33,11 +34,13 @@ from results.report.overview import top_entries
 FILES = ("manifest.json", "samples.jsonl", "samples.jsonl.xz", "summary.json")
 Score = tuple[str, str, float | None, Any]
 """Of a task or group: its name, its headline metric's title, value and interval."""
+Stamp = tuple[int, int, int]
+NOTHING: Stamp = (0, 0, 0)
 
 
 class LiveRun:
-    """`rows` are its episodes for the list, in the order in which they ended; `generation` counts how often the file was
-    replaced under them; `problem` is why it cannot be read."""
+    """`rows` are its episodes for the list, in the order in which they ended; `generation` counts how often the file
+    was replaced under them; `problem` is why it cannot be read."""
 
     def __init__(self, path: Path, root: Path) -> None:
         self.path, self.root = path, root
@@ -47,6 +50,8 @@ class LiveRun:
         self.without_gold = ""
         self.scores: list[Score] = []
         self._opened: tuple[int, ...] = ()
+        self._refused: list[Stamp] = []
+        self._stored: tuple[Stamp, int, int] = (NOTHING, 0, 0)
         self._start_over()
 
     def _start_over(self) -> None:
@@ -75,8 +80,9 @@ class LiveRun:
             return False
         node, size, _ = _stamp(path)
         if node != self._file[0] or size < self._file[1]:
-            self.generation += bool(self.rows)
+            again = bool(self.rows)
             self._start_over()
+            self.generation += again  # last: whoever is told of it is told of new rows
         elif size == self._file[1]:
             return False
         until = time.monotonic() + (seconds if path == self.directory.samples_path else 3600.0)
@@ -108,8 +114,20 @@ class LiveRun:
         """What the list says of an episode before anybody asks why."""
         if cause := ENDED.get(record["outcome"]):
             return [cause, CAUSE_LABELS[cause]]
-        headline = self.directory.manifest["tasks"][record["task"]]["headline"]
+        headline = str(self.directory.manifest["tasks"][record["task"]].get("headline", HEADLINE))
         return ["unexplained", "fell short"] if is_failed(record, headline) else None
+
+    def refuse(self, problem: str) -> None:
+        """Leaves it alone until one of its files changes."""
+        self.problem, self._refused = problem, self._stamps()
+
+    def reconsider(self) -> None:
+        """Takes back a problem whose files have changed since."""
+        if self.problem and self._refused != self._stamps():
+            self.problem = ""
+
+    def _stamps(self) -> list[Stamp]:
+        return [_stamp(self.path / name) for name in FILES]
 
     # --- what takes longer ---------------------------------------------------------------------------------------
 
@@ -117,13 +135,22 @@ class LiveRun:
         """Brings `scores` up to date: those of its summary or, while it is played, of its episodes so far. Whether
         anything was computed."""
         if self.is_finished and not self._attempts:
-            self.scores = list(self._scores(self.directory.read_summary()))
-            return False
+            return self.read_summary()
         count = len(self._attempts)
         if not count or count == self._summarised:
             return False
         self.scores = list(self._scores(summarise_results(self.directory.manifest, counted_results(self._attempts))))
         self._summarised = count
+        return True
+
+    def read_summary(self) -> bool:
+        """Takes scores and counts from summary.json, where it is another than before; whether it is."""
+        about = _stamp(self.directory.summary_path)
+        if about in (NOTHING, self._stored[0]):
+            return False
+        summary = self.directory.read_summary()
+        self.scores = list(self._scores(summary))
+        self._stored = (about, *self._count_outcomes(summary))
         return True
 
     def _scores(self, summary: Summary) -> Iterator[Score]:
@@ -136,19 +163,28 @@ class LiveRun:
                 if is_number(value):
                     yield name, title_of(headline), value, ends if ends and all(map(is_number, ends)) else None
         except (KeyError, TypeError, AttributeError):
-            raise UsageError(f"{self.directory.summary_path} is no summary.") from None
+            raise self._no_summary() from None
+
+    def _count_outcomes(self, summary: Summary) -> tuple[int, int]:
+        """Episodes that are done, and that ended in an error. Raises UsageError where a summary from disk is none."""
+        counted: Counter[str] = Counter()
+        try:
+            for entry in summary["tasks"].values():
+                counted.update({outcome: int(count) for outcome, count in entry["outcomes"].items()})
+        except (KeyError, TypeError, ValueError, OverflowError, AttributeError):
+            raise self._no_summary() from None
+        return counted.total(), sum(counted[outcome] for outcome in FAILED_OUTCOMES)
+
+    def _no_summary(self) -> UsageError:
+        return UsageError(f"{self.directory.summary_path} is no summary.")
 
     def find_gold(self) -> None:
-        """The samples, where they are found without running what the run names."""
+        """The samples, where they are found without running what the run names, or waiting for what is no file."""
         try:
-            code = needs_code(self.directory)
+            odd = find_odd_source(self.directory)
         except UsageError as error:
-            self.samples, self.without_gold = {}, f"Without gold: {error}"
-            return
-        if code:
-            self.samples, self.without_gold = {}, "Without gold: its tasks are a Python file, which a view does not run."
-            return
-        found, remarks = find_samples(self.directory)
+            odd = str(error)
+        found, remarks = ({}, [f"Without gold: {odd}"]) if odd else find_samples(self.directory)
         self.samples, self.without_gold = found, " ".join(remarks)
 
     # --- what is told --------------------------------------------------------------------------------------------
@@ -185,17 +221,9 @@ class LiveRun:
     def _counts(self) -> tuple[int, int]:
         """Episodes that are done, and that ended in an error of the model or the infrastructure."""
         if self.is_finished and not self._attempts:
-            return self._stored_counts()
-        return len(self._outcomes), sum(outcome in FAILED_OUTCOMES for outcome in self._outcomes.values())
-
-    def _stored_counts(self) -> tuple[int, int]:
-        counted: Counter[str] = Counter()
-        try:
-            for entry in self.directory.read_summary()["tasks"].values():
-                counted.update({outcome: int(count) for outcome, count in entry["outcomes"].items()})
-        except (UsageError, KeyError, TypeError, ValueError, AttributeError):
-            return 0, 0  # `summarise` says what is wrong with it
-        return counted.total(), sum(counted[outcome] for outcome in FAILED_OUTCOMES)
+            return self._stored[1:]
+        outcomes = list(self._outcomes.values())  # at once, because another thread adds to them
+        return len(outcomes), sum(outcome in FAILED_OUTCOMES for outcome in outcomes)
 
     def read_transcript(self, number: int) -> dict[str, Any]:
         """An episode in full. Raises UsageError where it is no longer where it was, IndexError where there is none."""
@@ -208,7 +236,7 @@ class LiveRun:
         headline = str(self.directory.manifest["tasks"][result.task].get("headline", HEADLINE))
         found = diagnose(record, sample, headline)
         told = make_transcript(record, found, sample, None if sample is None else sub_answers(sample))
-        told["cause"] = None if found is None else [found.cause, CAUSE_LABELS[found.cause]]
+        told["cause"] = None if found is None else {"key": found.cause, "label": CAUSE_LABELS[found.cause]}
         told["notes"] += [self.without_gold] if self.without_gold else []
         return told | {"waits": samples is None}
 
@@ -221,10 +249,21 @@ def check_inside(path: Path, root: Path) -> None:
         raise UsageError(f"{path} is no file of {root}.")
 
 
-def _stamp(path: Path) -> tuple[int, int, int]:
+def find_odd_source(run: RunDirectory) -> str | None:
+    """Why gold is not looked for where a run says: its tasks are code, or its data is neither file nor folder, whose
+    reading may never end."""
+    patterns, data = sources_of(run)
+    paths = [Path(pattern) for pattern in split_patterns(patterns) if is_path(pattern)]
+    if any(path.suffix == TASK_FILE_SUFFIX for path in paths):
+        return "its tasks are a Python file, which a view does not run."
+    odd = [path for path in (*paths, *data.values()) if path.exists() and not (path.is_file() or path.is_dir())]
+    return f"{odd[0]} is no file." if odd else None
+
+
+def _stamp(path: Path) -> Stamp:
     """What changes when a file is replaced or written."""
     try:
         about = path.stat()
     except OSError:
-        return 0, 0, 0
+        return NOTHING
     return about.st_ino, about.st_size, about.st_mtime_ns

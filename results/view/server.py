@@ -1,8 +1,9 @@
 """The view's server: one page and three answers, on 127.0.0.1 only, to a browser that came by that name.
 
 The standard library's server: what is asked is a page and a few small answers a second, and aiohttp would take longer
-to import than any of them to give. Nothing changes by a request, only GET is known, and no path is made of its text: runs
-and episodes are numbers. A page elsewhere whose name is turned to 127.0.0.1 is refused by the Host that its browser sends.
+to import than any of them to give. Nothing changes by a request, only GET is known, and no path is made of its text:
+runs and episodes are numbers. A page elsewhere whose name is turned to 127.0.0.1 is refused by the Host that its
+browser sends.
 """
 
 from __future__ import annotations
@@ -10,9 +11,11 @@ from __future__ import annotations
 import json
 import re
 import sys
+from contextlib import suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from socketserver import TCPServer
 from urllib.parse import parse_qs, urlsplit
 
 from harness.console.text import printable
@@ -32,7 +35,7 @@ HEADERS = {
 
 
 def serve_view(root: Path, port: int) -> None:
-    """Serves a folder until it is interrupted; 0 is a port that is free. Raises UsageError where there is no folder, or
+    """Serves a folder until Ctrl-C; 0 is a port that is free. Raises UsageError where there is no folder, or
     the port is taken."""
     if not root.is_dir():
         raise UsageError(f"{root} is no folder.")
@@ -46,7 +49,8 @@ def serve_view(root: Path, port: int) -> None:
         count = f"{len(folder.runs)} run" + ("" if len(folder.runs) == 1 else "s")
         print(printable(f"{count} in {root}, followed until Ctrl-C."), file=sys.stderr)
         folder.start()
-        server.serve_forever()
+        with suppress(KeyboardInterrupt):
+            server.serve_forever()
 
 
 class ViewServer(ThreadingHTTPServer):
@@ -57,7 +61,13 @@ class ViewServer(ThreadingHTTPServer):
         super().__init__((HOST, port), ViewHandler)
         self.folder = folder
         self.page = build_page()
-        self.names = {f"{name}:{self.server_port}" for name in (HOST, "localhost")}
+        asked = "" if self.server_port == 80 else f":{self.server_port}"
+        self.names = {f"{name}{asked}" for name in (HOST, "localhost")}
+
+    def server_bind(self) -> None:
+        """Without the base class's question for the host's name, which may go to a name server."""
+        TCPServer.server_bind(self)
+        self.server_name, self.server_port = HOST, self.socket.getsockname()[1]
 
     def handle_error(self, request: object, client_address: object) -> None:
         """A browser that leaves in the middle of an answer is nothing to tell of."""
@@ -82,11 +92,11 @@ class ViewHandler(BaseHTTPRequestHandler):
             status, kind, text = HTTPStatus.NOT_FOUND, "text/plain", "There is no such thing here."
         self._send(status, kind, text)
 
-    def _refuse(self) -> None:
-        self.close_connection = True  # whatever it wanted to send is not read
-        self._send(HTTPStatus.METHOD_NOT_ALLOWED, "text/plain", "Only GET is answered.")
-
-    do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = _refuse
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        """What the base class says to any other method, or to what is no HTTP."""
+        self.close_connection = True  # whatever else was sent is not read
+        status = HTTPStatus.METHOD_NOT_ALLOWED if code == HTTPStatus.NOT_IMPLEMENTED else HTTPStatus(code)
+        self._send(status, "text/plain", "Only GET is answered.")
 
     def _answer(self) -> tuple[HTTPStatus, str, str]:
         """Raises LookupError or ValueError for what there is not, UsageError for what cannot be read."""
@@ -114,6 +124,7 @@ class ViewHandler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(content)))
         if status == HTTPStatus.METHOD_NOT_ALLOWED:
             self.send_header("Allow", "GET")
+        if self.close_connection:
             self.send_header("Connection", "close")
         self.end_headers()
         if self.command != "HEAD":
@@ -134,5 +145,3 @@ def _numbers(query: str, *names: str) -> list[int]:
     if not all(map(NUMBER.fullmatch, found)):
         raise ValueError(query)
     return list(map(int, found))
-
-

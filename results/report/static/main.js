@@ -20,7 +20,7 @@ function view() {
     if (tab.dataset.view === name) tab.setAttribute('aria-current', 'page');
     else tab.removeAttribute('aria-current');
   }
-  if (name === 'episodes' && list) {
+  if (name === 'episodes' && index) {
     const asked = Number(location.hash.match(/^#episode=(\d+)$/)?.[1] ?? NaN);
     if (asked !== reading?.number && index.episodes[asked]) open(index.episodes[asked]);
     else list.draw();
@@ -30,6 +30,7 @@ function view() {
 
 // `more`: the list has grown while it was read, and stays where it was.
 function filter(more = false) {
+  if (!index) return;
   const counted = index.episodes.filter((episode) => !episode.replaced);
   if (more) list.grow(filtered(counted));
   else list.show(filtered(counted));
@@ -103,7 +104,7 @@ function onKey(event) {
   else if (event.key === 'g') act = () => { location.hash = episodes ? '#overview' : '#episodes'; };
   else if (event.key === '/' && !episodes) act = () => { location.hash = '#episodes'; setTimeout(KEYS['/']); };
   else if (episodes) act = KEYS[event.key] ?? (event.target === list.box || event.target === document.body ? IN_LIST[event.key] : null);
-  if (act && list) { event.preventDefault(); act(); }
+  if (act && index) { event.preventDefault(); act(); }
 }
 
 function start() {

@@ -26,7 +26,7 @@ function heading(episode, full) {
   return make('header', {},
     make('p', { class: 'path', text: `${episode.task} · ${episode.id} · epoch ${episode.epoch}${failed}` }),
     make('h2', { text: episode.question || episode.id }),
-    make('p', { class: 'by' }, make('i', { class: episode.run.colour }), episode.run.label, ' ', verdictOf(episode),
+    make('p', { class: 'by' }, make('i', { class: episode.run.colour }), episode.run.label, ' ', verdictOf(full.cause === undefined ? episode : full),
       ...full.marks.map((mark) => make('span', { class: 'chip mark', text: `also: ${mark}` }))),
     full.error && make('p', { class: 'error', text: full.error }),
     ...full.notes.map((note) => make('p', { class: 'error', text: note })));

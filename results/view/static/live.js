@@ -11,11 +11,16 @@ async function ask(what) {
 }
 
 // Shows a run from its first episode on; what was shown of another one is forgotten.
-function showRun(number) {
-  if (followed === number) return;
-  followed = number;
+function showRun(run) {
+  if (followed === run.number) return;
+  followed = run.number;
+  try { sessionStorage.setItem('harness-view-run', run.name); } catch { /* a browser may have no storage */ }
+  startOver(run);
+}
+
+function startOver(run) {
   closeReader();
-  index = null;
+  showIndex(emptyIndex(run));
 }
 
 function closeReader() {
@@ -34,20 +39,18 @@ function emptyIndex(run) {
 async function readEpisodes(runs) {
   const run = runs.find((one) => one.number === followed);
   if (run?.model === undefined) return;
-  const known = index ?? emptyIndex(run);
+  const known = index;
   const told = await ask(`/episodes?run=${followed}&from=${known.episodes.length}`);
-  if (run.number !== followed) return; // another was chosen meanwhile
+  if (known !== index) return; // another was chosen meanwhile
   if (known.generation !== null && told.generation !== known.generation) {
-    index = null; // its file was replaced: from the start
-    closeReader();
+    startOver(run); // its file was replaced
     more = true;
     return;
   }
   known.generation = told.generation;
   for (const row of told.rows) addEpisode(known, row);
   more = known.episodes.length < told.read;
-  if (index === null) showIndex(known);
-  else if (told.rows.length) { fillFilters(index); filter(true); }
+  if (told.rows.length) { fillFilters(index); filter(true); view(); }
 }
 
 // An episode that was played again replaces what it was before.
@@ -73,7 +76,6 @@ let waits = null;
 async function readTranscript(known, number) {
   try {
     const full = await ask(`/transcript?run=${followed}&episode=${number}`);
-    known.episodes[number].cause = full.cause && { key: full.cause[0], label: full.cause[1] };
     waits = full.waits ? known.episodes[number] : null;
     return full;
   } catch (error) {
@@ -92,10 +94,18 @@ async function lookAgain() {
   reader.scrollTop = top;
 }
 
+// The one that was shown before the page was loaded again, or the newest.
+function chooseRun(runs) {
+  let before = null;
+  try { before = sessionStorage.getItem('harness-view-run'); } catch { /* as above */ }
+  const run = runs.find((one) => one.name === before) ?? runs[0];
+  if (run) showRun(run);
+}
+
 async function follow() {
   try {
     const told = await ask('/runs');
-    followed ??= told.runs.find((run) => run.model !== undefined)?.number ?? null;
+    if (followed === null) chooseRun(told.runs.filter((run) => run.model !== undefined));
     drawRuns(told, followed);
     await readEpisodes(told.runs);
     await lookAgain();

@@ -16,7 +16,7 @@ function drawRuns(told, chosen) {
 
 function runLine(run) {
   const name = make('button', { type: 'button' });
-  name.addEventListener('click', () => { showRun(run.number); location.hash = '#episodes'; });
+  name.addEventListener('click', () => { showRun(run); location.hash = '#episodes'; });
   const bar = make('progress', { 'aria-label': 'episodes done' });
   const count = make('span');
   const cells = ['path', 'tasks', 'failed', 'score', 'last'].map((key) => [key, make('td')]);
