@@ -139,6 +139,8 @@ def write_run(
     return path
 
 
+MARKUP = "</script><script>window.hacked=1</script><img src=x onerror='window.hacked=1'>"
+
 ASK, SIZED = ("capital", {"land": "Arden"}, "Brill"), ("size", {"town": "Brill"}, "998 people")
 
 
@@ -165,3 +167,28 @@ def varied(data: Path, epochs: int = 1) -> dict[str, list[Trajectory]]:
     ]
     samples = read_samples(data)
     return {s.id: [ways[(n + epoch) % len(ways)](s) for epoch in range(epochs)] for n, s in enumerate(samples)}
+
+
+def hostile(folder: Path) -> Path:
+    """A run with markup in everything that a model, a tool, a data file or a manifest can say."""
+    row = chain(
+        id=f"id {MARKUP}",
+        messages=[{"role": "system", "content": f"system {MARKUP}"}, {"role": "user", "content": f"asked {MARKUP}"}],
+        answer=f"gold {MARKUP}",
+        unsolved_set={"capital": [f"found {MARKUP}"], "size": ["998"]},
+        sub_questions=[
+            {"question": f"why {MARKUP}", "tool": "capital", "answer": f"found {MARKUP}", "depends_on": []},
+            {"question": "", "tool": "size", "answer": "998", "depends_on": [0]},
+        ],
+    )
+    row["tools"] = [tool("capital", {})]
+    row["tools"][0]["function"]["description"] = f"tool {MARKUP}"
+    data = write_records(folder / f"task {MARKUP.replace('/', '')}.jsonl", [record(**row)])
+    (sample,) = read_samples(data)
+    calls = [
+        ("capital", {f"key {MARKUP}": f"value {MARKUP}"}, f"found {MARKUP}"),
+        (f"name {MARKUP}", {}, f"output {MARKUP}", "unknown_tool"),
+    ]
+    about = {"error": f"error {MARKUP}", "notes": (f"note {MARKUP}",), "stop": f"stop {MARKUP}"}
+    episode = play(sample, calls, f"answer {MARKUP}", reasoning=f"thought {MARKUP}", **about)
+    return write_run(folder / "run", data, {sample.id: [episode]}, f"model {MARKUP}", reasoning=f"mode {MARKUP}")

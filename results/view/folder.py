@@ -49,8 +49,7 @@ class LiveFolder:
         for path in [self.root] if alone else find_runs_below(self.root):
             if path not in known:
                 run = LiveRun(path, self.root)
-                if not _guarded(run, run.open) and run.is_finished and not run.problem:
-                    _guarded(run, run.read_summary)
+                _guarded(run, run.read_summary)
                 self.runs.append(run)
         self._wait_before("find", began)
 

@@ -145,6 +145,7 @@ class LiveRun:
 
     def read_summary(self) -> bool:
         """Takes scores and counts from summary.json, where it is another than before; whether it is."""
+        self.open()
         about = _stamp(self.directory.summary_path)
         if about in (NOTHING, self._stored[0]):
             return False
@@ -180,6 +181,7 @@ class LiveRun:
 
     def find_gold(self) -> None:
         """The samples, where they are found without running what the run names, or waiting for what is no file."""
+        self.open()
         try:
             odd = find_odd_source(self.directory)
         except UsageError as error:
@@ -191,7 +193,7 @@ class LiveRun:
 
     @property
     def is_finished(self) -> bool:
-        return self.directory.summary_path.exists()
+        return (self.path / "summary.json").exists()
 
     @property
     def name(self) -> str:

@@ -16,13 +16,14 @@ from harness.evaluation.plan import Plan, Player
 from harness.models import ModelOptions, load_model
 from harness.registry import load_samples, select_tasks
 from harness.sandbox import Sandbox
+from results.view.folder import LiveFolder
 
 TASKS = ["demo_single_hop", "demo_multi_hop"]
 FILES = ("manifest.json", "samples.jsonl", "summary.json")
 DEEP = json.loads("[" * 300 + "]" * 300)
 VALUES = [None, "x", "", "\n", 5, -1, 0.5, [], {}, [1], [[]], {"a": 1}, {"": "\n"}, True, 1e308, 10**400, DEEP]
 VALUES += ["\u202e", "\0", "\ud800"]
-COMMANDS = ["show", "transcripts", "table", "compare", "report", "rescore", "resume"]
+COMMANDS = ["show", "transcripts", "table", "compare", "report", "rescore", "resume", "view"]
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +64,8 @@ def run(sound, played, tmp_path, capsys):
             "rescore": ["rescore", path],
         }
         capsys.readouterr()
+        if command == "view":
+            return viewed(path)
         status = resumed(path) if command == "resume" else main([str(word) for word in words[command]])
         if status == 2:
             assert capsys.readouterr().err.splitlines()[-1].startswith("harness ")
@@ -75,6 +78,22 @@ def run(sound, played, tmp_path, capsys):
         except UsageError as error:
             print(f"harness eval: {error}", file=sys.stderr)
             return 2
+
+    def viewed(path):
+        folder = LiveFolder(path)
+        folder.list_episodes(0, 0)
+        while folder.read_round():
+            pass
+        folder.think_round()
+        (told,) = folder.describe()["runs"]
+        read = json.loads(folder.list_episodes(0, 0))
+        for episode in range(read["read"]):
+            try:
+                json.dumps(folder.read_transcript(0, episode), allow_nan=False)
+            except UsageError as error:
+                assert told["problem"] and str(error)
+        assert "\n" not in told["problem"]
+        return 2 if told["problem"] else 0
 
     return called
 

@@ -5,14 +5,10 @@ from contextlib import contextmanager
 
 import pytest
 from browsers import chromium
-from builders import record, tool, write_records
-from report_runs import chain, play, towns, varied, write_run
+from report_runs import MARKUP, hostile, towns, varied, write_run
 
-from harness.data.records import read_samples
 from results.report.data import read_report
 from results.report.page import build_page as written
-
-MARKUP = "</script><script>window.hacked=1</script><img src=x onerror='window.hacked=1'>"
 
 IMAGE = """
 new Promise(done => {
@@ -217,31 +213,6 @@ def test_a_narrow_window_shows_the_list_or_the_transcript(browser, report):
         tab.keyboard.press("Escape")
         assert tab.is_visible("#list")
         assert tab.is_hidden("#transcript")
-
-
-def hostile(folder):
-    """A run with markup in everything that a model, a tool, a data file or a manifest can say."""
-    row = chain(
-        id=f"id {MARKUP}",
-        messages=[{"role": "system", "content": f"system {MARKUP}"}, {"role": "user", "content": f"asked {MARKUP}"}],
-        answer=f"gold {MARKUP}",
-        unsolved_set={"capital": [f"found {MARKUP}"], "size": ["998"]},
-        sub_questions=[
-            {"question": f"why {MARKUP}", "tool": "capital", "answer": f"found {MARKUP}", "depends_on": []},
-            {"question": "", "tool": "size", "answer": "998", "depends_on": [0]},
-        ],
-    )
-    row["tools"] = [tool("capital", {})]
-    row["tools"][0]["function"]["description"] = f"tool {MARKUP}"
-    data = write_records(folder / f"task {MARKUP.replace('/', '')}.jsonl", [record(**row)])
-    (sample,) = read_samples(data)
-    calls = [
-        ("capital", {f"key {MARKUP}": f"value {MARKUP}"}, f"found {MARKUP}"),
-        (f"name {MARKUP}", {}, f"output {MARKUP}", "unknown_tool"),
-    ]
-    about = {"error": f"error {MARKUP}", "notes": (f"note {MARKUP}",), "stop": f"stop {MARKUP}"}
-    episode = play(sample, calls, f"answer {MARKUP}", reasoning=f"thought {MARKUP}", **about)
-    return write_run(folder / "run", data, {sample.id: [episode]}, f"model {MARKUP}", reasoning=f"mode {MARKUP}")
 
 
 def test_markup_stays_text_wherever_it_stands(browser, tmp_path):
