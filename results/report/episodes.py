@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from harness.console.transcripts import BECAUSE, MISSING_CALL
 from harness.data.schema import CallJSON, Manifest, Record, ToolCallJSON
-from harness.metrics import ANSWERS, HEADLINE
+from harness.metrics import ANSWERS, HEADLINE, find_metric
 from harness.runs.record import calls_of
 from harness.runs.results import EpisodeResult
 from harness.scoring.strict import reject_reasons
@@ -83,6 +83,7 @@ def make_index(
     return {
         "runs": [{"label": run.label, "colour": colours[run.label]} for run in runs],
         "tasks": list(tasks),
+        "metrics": [_heading(runs, task) for task in tasks],
         "causes": [{"key": cause, "label": label} for cause, label in CAUSE_LABELS.items()],
         "samples": [(sample, question) for (_, sample), question in texts.questions.items()],
         "starts": list(starts),
@@ -97,6 +98,12 @@ def make_index(
             for (number, run, result, diagnosis), said in zip(found, texts.said, strict=True)
         ],
     }
+
+
+def _heading(runs: Sequence[ReportedRun], task: str) -> str:
+    """What a task's score is called."""
+    found = next(run.manifest["tasks"][task] for run in runs if task in run.manifest["tasks"])
+    return find_metric(str(found.get("headline", HEADLINE))).heading
 
 
 def list_facts(result: EpisodeResult, manifest: Manifest, said: str) -> list[Any]:

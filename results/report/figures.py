@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from urllib.parse import quote, urlencode
 
 from harness.data.schema import MetricJSON
 from harness.metrics import HEADLINE, title_of
 from harness.runs.summary import PASS_METRIC
 from harness.stats import Estimate, Observation, estimate_mean
-from results.causes import CAUSE_LABELS
+from results.causes import CAUSE_LABELS, Cause
 from results.comparison.changes import format_p
 from results.report.curves import TrainingCurves
 from results.report.data import Report, ReportedRun
@@ -18,6 +19,8 @@ from results.report.differences import RunDifference
 from results.report.svg import PlotLine, PlotMark, plot_bubbles, plot_intervals, plot_lines, plot_stacked_bars
 
 UNIT = (0.0, 1.0)
+COLOURS, GREYS = 12, 8
+"""How many of each report.css has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +38,8 @@ def assign_colours(runs: Sequence[ReportedRun]) -> dict[str, str]:
     """A class for every run's label: greys for policies among models, else the palette in turn."""
     models = [run for run in runs if not run.is_policy] or list(runs)
     floors = [run for run in runs if run not in models]
-    found = {run.label: f"c{index % 8}" for index, run in enumerate(models)}
-    return found | {run.label: f"p{index % 5}" for index, run in enumerate(floors)}
+    found = {run.label: f"c{index % COLOURS}" for index, run in enumerate(models)}
+    return found | {run.label: f"p{index % GREYS}" for index, run in enumerate(floors)}
 
 
 def draw_figures(report: Report, found: Sequence[RunDifference]) -> Iterator[Figure]:
@@ -54,16 +57,25 @@ def draw_figures(report: Report, found: Sequence[RunDifference]) -> Iterator[Fig
 def draw_causes(runs: Sequence[ReportedRun]) -> Figure:
     """Shares of episodes by cause, a bar a run."""
     rows = []
-    for run in runs:
+    for number, run in enumerate(runs):
         found = Counter(None if diagnosis is None else diagnosis.cause for diagnosis in run.diagnoses)
-        shares = [("k-fine", "no failure", found[None])] if found[None] else []
-        shares += [(f"k-{cause}", label, found[cause]) for cause, label in CAUSE_LABELS.items() if found[cause]]
+        shares = [("k-fine", "no failure", found[None], link_episodes(number, None))] if found[None] else []
+        shares += [
+            (f"k-{cause}", label, found[cause], link_episodes(number, cause))
+            for cause, label in CAUSE_LABELS.items()
+            if found[cause]
+        ]
         rows.append((run.label, shares))
-    present = {class_ for _, shares in rows for class_, _, _ in shares}
+    present = {class_ for _, shares in rows for class_, *_ in shares}
     legend = [("no failure", "k-fine"), *((label, f"k-{cause}") for cause, label in CAUSE_LABELS.items())]
     shown = [(label, class_) for label, class_ in legend if class_ in present]
-    says = "Every episode of a run by its one cause of failure."
+    says = "Every episode of a run by its one cause of failure; a part leads to its episodes."
     return Figure("Causes", says, [plot_stacked_bars(rows, says)], shown, wide=True)
+
+
+def link_episodes(run: int, cause: Cause | None, **more: str) -> str:
+    """The address inside the report of a run's episodes with a cause; None is no failure."""
+    return "#episodes&" + urlencode({"run": run, **more, "cause": cause or "fine"}, quote_via=quote)
 
 
 def _by_task(
@@ -200,7 +212,7 @@ def _training(curves: Sequence[TrainingCurves]) -> Iterator[Figure]:
     for curve in curves:
         for found, says in ((curve.trained, "Logged while training."), (curve.validated, "Found by validations.")):
             series = [
-                PlotLine([(step, value, None) for step, value in points], f"c{index}", name)
+                PlotLine([(step, value, None) for step, value in points], f"c{index % COLOURS}", name)
                 for index, (name, points) in enumerate(found.items())
             ]
             if series and len({point[0] for line in series for point in line.points}) > 1:

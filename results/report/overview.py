@@ -17,7 +17,7 @@ from results.causes import CAUSE_LABELS, count_causes
 from results.comparison.changes import DETECTABLE_NOTE, MetricChange, format_p
 from results.report.data import Report, ReportedRun
 from results.report.differences import RunDifference, compare_with_first
-from results.report.figures import Figure, assign_colours, draw_causes, draw_figures
+from results.report.figures import Figure, assign_colours, draw_causes, draw_figures, link_episodes
 from results.report.svg import element
 
 Cells = Sequence[Sequence[str]]
@@ -52,17 +52,33 @@ def figure(shown: Figure) -> str:
     return element("figure", said + drawn, class_="wide" if shown.wide else "half")
 
 
-def table(heads: Sequence[str], body: Cells, left: int = 1, class_: str = "") -> str:
-    """A table of text cells; the first `left` columns are names."""
+def table(
+    heads: Sequence[str],
+    body: Cells,
+    left: int = 1,
+    class_: str = "",
+    links: Mapping[tuple[int, int], str] | None = None,
+) -> str:
+    """A table of text cells; the first `left` columns are names. `links`: addresses by row and column."""
     head = element(
         "tr", "".join(element("th", escape(name), scope="col", class_=_side(i, left)) for i, name in _of(heads))
     )
     lines = "".join(
-        element("tr", "".join(element("td", escape(cell), class_=_side(i, left)) for i, cell in _of(line)))
-        for line in body
+        element(
+            "tr",
+            "".join(
+                element("td", _linked(escape(cell), (links or {}).get((row, i))), class_=_side(i, left))
+                for i, cell in _of(line)
+            ),
+        )
+        for row, line in enumerate(body)
     )
     inner = element("thead", head) + element("tbody", lines)
     return element("div", element("table", inner, class_=class_), class_="scroll", tabindex=0)
+
+
+def _linked(markup: str, address: str | None) -> str:
+    return element("a", markup, href=address) if address else markup
 
 
 def _of(items: Sequence[str]) -> Iterator[tuple[int, str]]:
@@ -226,10 +242,10 @@ def _block(lines: list[dict[str, str]]) -> str:
 
 def _causes(runs: Sequence[ReportedRun]) -> str:
     parts = [figure(draw_causes(runs))]
-    for run in runs:
+    for number, run in enumerate(runs):
         inner = element("summary", escape(f"{run.label}: by task and by hops"))
         pairs = list(zip(run.results, run.diagnoses, strict=True))
-        inner += _grid("task", count_causes((result.task, d) for result, d in pairs))
+        inner += _grid("task", count_causes((result.task, d) for result, d in pairs), number)
         if run.samples:
             inner += _grid("hops", count_causes((_hops(run, result), d) for result, d in pairs))
         parts.append(element("details", inner))
@@ -240,12 +256,19 @@ def _hops(run: ReportedRun, result: EpisodeResult) -> int:
     return sum(map(len, run.samples[result.task, result.sample].gold.sub_answers.values()))
 
 
-def _grid(name: str, found: Mapping[Any, Counter[Any]]) -> str:
-    """Groups down, causes across, counts inside; a dash where there is none."""
+def _grid(name: str, found: Mapping[Any, Counter[Any]], run: int | None = None) -> str:
+    """Groups down, causes across, counts inside; a dash where there is none. `run`: whose episodes counts lead to,
+    where the groups are tasks."""
     present = [cause for cause in CAUSE_LABELS if any(counts[cause] for counts in found.values())]
     heads = [name, "episodes", "no failure", *(CAUSE_LABELS[cause] for cause in present)]
     body = [
         [str(group), str(counts.total()), *(str(counts[cause]) if counts[cause] else "-" for cause in (None, *present))]
         for group, counts in sorted(found.items())
     ]
-    return table(heads, body, class_="counts")
+    links = {
+        (row, column): link_episodes(run, cause, task=group)
+        for row, (group, counts) in enumerate(sorted(found.items()))
+        for column, cause in enumerate((None, *present), start=2)
+        if run is not None and counts[cause]
+    }
+    return table(heads, body, class_="counts", links=links)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Sequence
-from html import escape
 
-from harness.runs.directory import RUN_SCHEMA
 from results.report.data import Report, ReportedRun
 from results.report.episodes import EpisodeTexts, list_episodes, make_index, pack_json, pack_transcripts
 from results.report.figures import assign_colours
-from results.report.overview import build_overview
+from results.report.overview import build_overview, section
+from results.report.settings import build_settings
 from results.report.shell import READER, build_header, head_lines, join_scripts, make_policy, read_static, read_style
 from results.report.svg import element
 
@@ -26,13 +25,14 @@ def build_page(report: Report, title: str) -> str:
 def build_lines(report: Report, title: str) -> Iterator[str]:
     """The file in parts, each to begin a line. Transcripts are read one by one, and wait in a temporary file while the
     index, which stands before them, is made of all."""
+    played = section("How it was played", build_settings(report.runs))
     style, script = read_style(), join_scripts([*map(read_static, (*READER, "data.js")), "startReport();"])
     yield from [
         PAGE_START,
         *head_lines(title, style, make_policy(style, script)),
         "<body>",
         _header(report.runs, title),
-        f'<main id="overview">{build_overview(report)}{_foot(report.runs)}</main>',
+        f'<main id="overview">{build_overview(report)}{played}</main>',
         read_static("episodes.html"),
     ]
     yield from _episodes(report.runs)
@@ -59,15 +59,3 @@ def _data(name: str, packed: str) -> str:
 def _header(runs: Sequence[ReportedRun], title: str) -> str:
     episodes = sum(len(run.results) for run in runs)
     return build_header(title, f"{len(runs)} {'run' if len(runs) == 1 else 'runs'}, {episodes:,} episodes", "Overview")
-
-
-def _foot(runs: Sequence[ReportedRun]) -> str:
-    """Where each run came from: what is needed to say what was measured."""
-    lines = []
-    for run in runs:
-        identity = run.manifest["identity"]
-        facts = [f"{run.label}: {run.path}", f"played {str(run.manifest.get('created', '?'))[:10]}"]
-        facts += [f"verifier {identity['verifier']}", f"epochs {identity['epochs']}"]
-        facts += [f"model {identity.get('model_fingerprint', '?')}", f"format {RUN_SCHEMA}"]
-        lines.append(element("li", escape(", ".join(map(str, facts)))))
-    return element("footer", element("h2", "Runs") + element("ul", "".join(lines)))

@@ -12,6 +12,9 @@ from html import escape
 
 PLOT_WIDTH = 560
 LEFT, RIGHT, TOP, BOTTOM = 52, 14, 12, 40
+LETTER = 7.2
+"""Pixels of a letter at 12 pixels, in the widest of the fonts that report.css may get."""
+LONGEST_NAME = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,14 +86,14 @@ def plot_intervals(
     rows: Sequence[tuple[str, Sequence[Sequence[PlotMark]]]], x: tuple[float, float], says: str, label: str
 ) -> str:
     """A row a name, in it lines one below the other, on each its marks: dots with their intervals."""
-    left = 14 + 6.4 * min(34, max(len(name) for name, _ in rows))
+    left = _room_for([name for name, _ in rows])
     scale = Scale(*x, left, PLOT_WIDTH - RIGHT)
     step, gap = 13, 12
     parts: list[str] = []
     y = float(TOP)
     for name, marks in rows:
         middle = y + step * len(marks) / 2
-        parts.append(text_element(left - 12, middle + 4, _short(name, 34), text_anchor="end", class_="name"))
+        parts.append(text_element(left - 12, middle + 4, _short(name, LONGEST_NAME), text_anchor="end", class_="name"))
         parts += [_mark(mark, scale, y + step * (i + 0.5)) for i, line in enumerate(marks) for mark in line]
         y += step * len(marks) + gap
         parts.append(element("line", x1=left, x2=PLOT_WIDTH - RIGHT, y1=y - gap / 2, y2=y - gap / 2, class_="rule"))
@@ -166,7 +169,7 @@ def plot_bubbles(counts: Mapping[tuple[int, float], int], most_calls: int, colou
     height, width, left = 205, 270, 34
     across = Scale(1, most_calls + 1, left + 14, width - 16, log=True)
     up = Scale(0, 1, height - BOTTOM - 10, 36)
-    frame = text_element(left, 13, _short(title, 38), class_="name")
+    frame = text_element(left, 13, _short(title, int((width - left) / LETTER)), class_="name")
     for at in (0.0, 0.5, 1.0):
         frame += element("line", x1=left, x2=width - 4, y1=up(at), y2=up(at), class_="grid")
         frame += text_element(left - 6, up(at) + 4, _tick(at), text_anchor="end", class_="tick")
@@ -196,26 +199,31 @@ def _doubling(most: int) -> Iterator[int]:
         at = 2 * at + 1
 
 
-def plot_stacked_bars(rows: Sequence[tuple[str, Sequence[tuple[str, str, int]]]], says: str) -> str:
-    """A bar a row: shares of (class, title, count), in the order given."""
-    left = 14 + 6.4 * min(34, max(len(name) for name, _ in rows))
+def plot_stacked_bars(rows: Sequence[tuple[str, Sequence[tuple[str, str, int, str]]]], says: str) -> str:
+    """A bar a row: shares of (class, title, count, address to go to), in the order given."""
+    left = _room_for([name for name, _ in rows])
     parts: list[str] = []
     for index, (name, shares) in enumerate(rows):
         y = TOP + index * 30
-        total = sum(count for _, _, count in shares)
-        parts.append(text_element(left - 12, y + 15, _short(name, 34), text_anchor="end", class_="name"))
+        total = sum(count for _, _, count, _ in shares)
+        parts.append(text_element(left - 12, y + 15, _short(name, LONGEST_NAME), text_anchor="end", class_="name"))
         at = left
-        for class_, title, count in shares:
+        for class_, title, count, address in shares:
             wide = (2 * PLOT_WIDTH - RIGHT - left) * count / total
             inner = element("title", escape(f"{title}: {count} of {total}"))
             inner += element("rect", x=round(at, 1), y=y, width=round(max(wide - 1, 0.5), 1), height=22, rx=1.5)
-            if wide > 34:
+            if wide > 12 + LETTER * len(str(count)):
                 inner += text_element(
                     round(at + wide / 2, 1), y + 15, str(count), text_anchor="middle", class_="inside"
                 )
-            parts.append(element("g", inner, class_=f"share {class_}"))
+            parts.append(element("a", inner, href=address, class_=f"share {class_}"))
             at += wide
     return drawing(TOP + len(rows) * 30, "".join(parts), says, 2 * PLOT_WIDTH)
+
+
+def _room_for(names: Sequence[str]) -> float:
+    """Pixels from the left edge to where a drawing begins that has its names before it."""
+    return 18 + LETTER * min(LONGEST_NAME, max(map(len, names)))
 
 
 def _tick(value: float) -> str:

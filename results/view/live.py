@@ -20,7 +20,7 @@ from harness.data.jsonio import is_number
 from harness.data.schema import Record, Summary
 from harness.errors import UsageError
 from harness.evaluation.run_tasks import sources_of
-from harness.metrics import HEADLINE, title_of
+from harness.metrics import HEADLINE, find_metric, title_of
 from harness.registry import TASK_FILE_SUFFIX, is_path, split_patterns
 from harness.runs.directory import RunDirectory
 from harness.runs.results import EpisodeResult, counted_results, result_of
@@ -211,7 +211,7 @@ class LiveRun:
             "created": str(manifest.get("created", "")),
             "model": manifest["identity"]["model"],
             "reasoning": manifest["identity"]["reasoning"],
-            "tasks": list(manifest["tasks"]),
+            "tasks": {name: find_metric(str(task["headline"])).heading for name, task in manifest["tasks"].items()},
             "planned": self.directory.planned_episodes,
             "done": done,
             "failed": failed,

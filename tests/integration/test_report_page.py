@@ -20,6 +20,16 @@ new Promise(done => {
 """
 
 
+OUTSIDE = """
+[...document.querySelectorAll('.node')].flatMap(node => {
+    const box = node.querySelector('rect').getBoundingClientRect();
+    const ends = text => [text.getBoundingClientRect().left, text.getBoundingClientRect().right];
+    const spills = text => ends(text)[0] < box.left || ends(text)[1] > box.right;
+    return [...node.querySelectorAll('text')].filter(spills).map(text => text.textContent);
+})
+"""
+
+
 @pytest.fixture(scope="module")
 def browser():
     with chromium() as found:
@@ -122,6 +132,42 @@ def test_a_transcript_shows_graph_calls_and_both_verdicts(browser, report):
         assert tab.evaluate("document.activeElement.id") == "call-0"
         tab.locator(".others button", has_text="test/two").click()
         tab.wait_for_selector(".by:has-text('test/two')")
+
+
+def test_causes_lead_to_their_episodes_and_chips_say_what_their_numbers_are(browser, tmp_path):
+    data = towns(tmp_path / "data", 6)
+    runs = [write_run(tmp_path / name, data, varied(data, epochs=2), f"test/{name}") for name in ("one", "two")]
+    with opened(browser, save(tmp_path, *runs)) as tab:
+        tab.locator("a.k-stopped_early").last.click()
+        tab.wait_for_selector("#count:text-is('2 of 24 episodes')")
+        assert [tab.input_value(f"#by-{name}") for name in ("run", "task", "cause")] == [
+            "test/two",
+            "",
+            "stopped early",
+        ]
+        tab.keyboard.press("g")
+        tab.wait_for_selector("#overview:not([hidden])")
+        tab.locator("#overview summary", has_text="test/one: by task").click()
+        tab.locator("details[open] .counts a").first.click()
+        tab.wait_for_selector("#count:text-is('2 of 24 episodes')")
+        chosen = [tab.input_value(f"#by-{name}") for name in ("run", "task", "cause")]
+        assert chosen == ["test/one", "towns", "no failure"]
+        tab.locator(".row").first.click()
+        tab.wait_for_selector(".others")
+        said = tab.locator(".others button").all_text_contents()
+        assert said[0] == "test/one, epoch 0, F1 1.00"
+        assert len(said) == len(set(said)) == 4
+
+
+def test_what_is_wider_than_the_page_shows_that_it_goes_on(browser, report):
+    with opened(browser, report) as tab:
+        tab.set_viewport_size({"width": 480, "height": 800})
+        wide = tab.locator("#overview .scroll").first
+        assert wide.evaluate("box => box.scrollWidth > box.clientWidth && getComputedStyle(box).overflowX") == "auto"
+        shadows = wide.evaluate(
+            "box => [getComputedStyle(box).backgroundAttachment, getComputedStyle(box).backgroundImage]"
+        )
+        assert shadows[0] == "local, local, scroll, scroll" and shadows[1].count("linear-gradient") == 4
 
 
 def test_reasoning_is_folded_until_it_is_asked_for(browser, report):
@@ -237,6 +283,7 @@ def test_markup_stays_text_wherever_it_stands(browser, tmp_path):
         for place in ("answer", "thought", "model", "mode", "why", "tool"):
             assert f"{place} {MARKUP}" in read_text, place
         assert MARKUP in tab.text_content(".row")
+        assert tab.evaluate(OUTSIDE) == []
         tab.keyboard.press("g")
         assert f"model {MARKUP}" in tab.text_content("#overview")
         assert tab.evaluate("window.hacked") is None

@@ -3,7 +3,11 @@
 import argparse
 import base64
 import gzip
+import itertools
 import json
+import math
+import re
+from html import unescape
 
 import pytest
 from report_runs import ASK, SIZED, chain_sample, play, record_of, towns, varied, write_run
@@ -16,7 +20,10 @@ from results.comparison.pairs import pair_episodes
 from results.report.curves import read_curves
 from results.report.data import read_report
 from results.report.episodes import make_transcript
+from results.report.figures import COLOURS, GREYS
 from results.report.page import PAGE_START, build_page
+from results.report.settings import build_settings
+from results.report.shell import read_static
 from results.report.svg import text_element, tick_values
 
 
@@ -268,3 +275,45 @@ def test_ticks_lie_between_the_ends(ends):
     found = tick_values(*ends)
     assert 1 <= len(found) <= 8
     assert all(ends[0] - 1e-6 <= tick <= ends[1] + 1e-6 for tick in found)
+
+
+def oklab(colour):
+    """Lightness and two axes of colour, in which distances are as they are seen (Ottosson 2020)."""
+    red, green, blue = (
+        c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4
+        for c in (int(colour[at : at + 2], 16) / 255 for at in (0, 2, 4))
+    )
+    long = (0.4122214708 * red + 0.5363325363 * green + 0.0514459929 * blue) ** (1 / 3)
+    middle = (0.2119034982 * red + 0.6806995451 * green + 0.1073969566 * blue) ** (1 / 3)
+    short = (0.0883024619 * red + 0.2817188376 * green + 0.6299787005 * blue) ** (1 / 3)
+    return (
+        0.2104542553 * long + 0.7936177850 * middle - 0.0040720468 * short,
+        1.9779984951 * long - 2.4285922050 * middle + 0.4505937099 * short,
+        0.0259040371 * long + 0.7827717662 * middle - 0.8086757660 * short,
+    )
+
+
+@pytest.mark.parametrize(("letter", "count", "apart"), [("c", 6, 0.17), ("c", COLOURS, 0.095), ("p", GREYS, 0.05)])
+def test_runs_have_colours_that_can_be_told_apart_in_either_theme(letter, count, apart):
+    style = read_static("report.css")
+    found = re.findall(rf"--{letter}(\d+): #([0-9a-f]{{6}});", style)
+    assert [int(number) for number, _ in found] == [*range(COLOURS if letter == "c" else GREYS)] * 2
+    for theme in (found[: len(found) // 2], found[len(found) // 2 :]):
+        seen = [oklab(colour) for _, colour in theme[:count]]
+        assert min(math.dist(one, other) for one, other in itertools.combinations(seen, 2)) > apart
+    assert all(f".{letter}{number} {{ --own: var(--{letter}{number}); }}" in style for number, _ in found)
+
+
+def test_how_runs_were_played_is_told_apart_and_what_they_share_once(tmp_path, data, run):
+    other = write_run(tmp_path / "other", data, varied(data), "test/other")
+    manifest = json.loads((other / "manifest.json").read_text())
+    manifest["identity"]["sampling"] = {"temperature": 0.7}
+    manifest["versions"] = {"<b>": ["x"] * 200}
+    (other / "manifest.json").write_text(json.dumps(manifest))
+    told, shared = build_settings(read_report([run, other]).runs).split("<details>")
+    cells = re.findall("<td[^>]*>([^<]*)</td>", told)
+    assert cells[cells.index("sampling temperature") :][:3] == ["sampling temperature", "-", "0.7"]
+    assert cells[cells.index("tokens input") :][:3] == ["tokens input", "600", "600"]
+    assert cells[cells.index("cost") :][:3] == ["cost", "-", "-"]
+    assert "versions &lt;b&gt;" in told and max(len(unescape(cell)) for cell in cells) == 300
+    assert "verifier" in shared and "verifier" not in told

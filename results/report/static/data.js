@@ -13,7 +13,7 @@ async function readIndex() {
   const episodes = index.episodes.map((row, number) => {
     const [run, task, sample, cause, ...facts] = row;
     const [id, question] = index.samples[sample];
-    const about = { run: index.runs[run], task: index.tasks[task], sample, id, question, cause: index.causes[cause] ?? null };
+    const about = { run: index.runs[run], task: index.tasks[task], metric: index.metrics[task], sample, id, question, cause: index.causes[cause] ?? null };
     return episodeOf(number, about, facts);
   });
   return { ...index, episodes };

@@ -4,7 +4,7 @@ const byId = (id) => document.getElementById(id);
 
 const FACTS = ['epoch', 'outcome', 'score', 'paper', 'answer', 'calls', 'said'];
 
-// `about`: run, task, sample, id, question, cause; `facts`: the values of FACTS.
+// `about`: run, task, metric (its heading), sample, id, question, cause; `facts`: the values of FACTS.
 function episodeOf(number, about, facts) {
   const episode = { number, ...about };
   FACTS.forEach((name, column) => { episode[name] = facts[column]; });

@@ -1,7 +1,9 @@
 // What depends on what: sub-answers from left to right, solved ones marked.
 
 const SVG = 'http://www.w3.org/2000/svg';
-const [NODE_WIDTH, NODE_HEIGHT, GAP_X, GAP_Y] = [160, 50, 30, 14];
+const [NODE_WIDTH, NODE_HEIGHT, GAP_X, GAP_Y] = [168, 50, 30, 14];
+const TEXT_LEFT = 36;
+const ROOM = NODE_WIDTH - TEXT_LEFT - 9;
 
 function draw(tag, attributes, ...children) {
   const element = document.createElementNS(SVG, tag);
@@ -10,7 +12,16 @@ function draw(tag, attributes, ...children) {
   return element;
 }
 
-const clipped = (text, limit) => (text.length > limit ? `${text.slice(0, limit - 1)}…` : text);
+const ruler = document.createElement('canvas').getContext('2d');
+
+// As much of a text as fits into so many pixels. `font`: size and family as in report.css.
+function fitted(text, room, font, family) {
+  ruler.font = `${font} ${getComputedStyle(root).getPropertyValue(family)}`;
+  if (ruler.measureText(text).width <= room) return text;
+  const letters = [...text.slice(0, 200)];
+  while (letters.length && ruler.measureText(`${letters.join('')}…`).width > room) letters.pop();
+  return `${letters.join('').trimEnd()}…`;
+}
 
 // `wanted`: [tool, answer, question, depends_on]; `solved`: by whom, {strict: Map, paper: Map} of number to call.
 function graph(wanted, solved, onChoose) {
@@ -64,8 +75,8 @@ function node([tool, answer, question], number, { x, y }, solved, onChoose) {
     draw('rect', { width: NODE_WIDTH, height: NODE_HEIGHT, rx: 7 }),
     draw('circle', { cx: 18, cy: NODE_HEIGHT / 2, r: 10 }),
     put({ x: 18, y: NODE_HEIGHT / 2 + 4, 'text-anchor': 'middle', class: 'number' }, strict ? '✓' : String(number + 1)),
-    put({ x: 36, y: 21, class: 'answer' }, clipped(answer, 18)),
-    put({ x: 36, y: 38, class: 'tool' }, clipped(tool, 18)));
+    put({ x: TEXT_LEFT, y: 21, class: 'answer' }, fitted(answer, ROOM, '560 12.5px', '--sans')),
+    put({ x: TEXT_LEFT, y: 38, class: 'tool' }, fitted(tool, ROOM, '10.5px', '--mono')));
   const call = solved.strict.get(number) ?? solved.paper.get(number);
   if (call !== undefined) {
     group.setAttribute('tabindex', '0');

@@ -84,7 +84,7 @@ class List {
     },
     make('div', { class: 'first' },
       make('span', { class: 'question', text: episode.question || episode.id }),
-      make('span', { class: 'score', text: shown(episode.score) })),
+      make('span', { class: 'metric', text: episode.metric }), make('span', { class: 'score', text: shown(episode.score) })),
     make('div', { class: 'second' },
       make('span', { class: 'run' }, make('i', { class: episode.run.colour }), episode.run.label),
       make('span', { class: 'where', text: episode.task + (episode.epoch ? `, epoch ${episode.epoch}` : '') }),

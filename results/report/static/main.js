@@ -21,11 +21,24 @@ function view() {
     else tab.removeAttribute('aria-current');
   }
   if (name === 'episodes' && index) {
+    followLink();
     const asked = Number(location.hash.match(/^#episode=(\d+)$/)?.[1] ?? NaN);
     if (asked !== reading?.number && index.episodes[asked]) open(index.episodes[asked]);
     else list.draw();
     if (document.activeElement === document.body) list.box.focus({ preventScroll: true });
   }
+}
+
+// What a link asks for, #episodes&run=0&task=NAME&cause=KEY, in the filters.
+function followLink() {
+  const asked = new URLSearchParams(location.hash.match(/^#episodes&(.*)$/)?.[1] ?? '');
+  if (!asked.has('cause')) return;
+  byId('filters').reset();
+  byId('by-run').value = index.runs[asked.get('run')]?.label ?? '';
+  byId('by-task').value = asked.get('task') ?? '';
+  byId('by-cause').value = asked.get('cause') === 'fine' ? 'no failure' : index.causes.find((one) => one.key === asked.get('cause'))?.label ?? '';
+  filter();
+  history.replaceState(null, '', '#episodes');
 }
 
 // `more`: the list has grown while it was read, and stays where it was.

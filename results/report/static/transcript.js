@@ -35,9 +35,9 @@ function heading(episode, full) {
 function others(episode, siblings, onSibling) {
   const links = siblings.map((other) => {
     const here = other.number === episode.number;
-    const name = other.run.label + (other.epoch || siblings.some((s) => s.epoch) ? ` · ${other.epoch}` : '');
+    const name = other.run.label + (siblings.some((s) => s.epoch) ? `, epoch ${other.epoch}` : '');
     const button = make('button', { type: 'button', 'aria-current': here ? 'true' : null },
-      make('i', { class: other.run.colour }), `${name} `, make('b', { text: shown(other.score) }));
+      make('i', { class: other.run.colour }), `${name}, ${other.metric} `, make('b', { text: shown(other.score) }));
     button.addEventListener('click', () => onSibling(other));
     return button;
   });

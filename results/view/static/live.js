@@ -33,7 +33,7 @@ function emptyIndex(run) {
   for (const id of Object.keys(FIELDS)) byId(id).replaceChildren(byId(id).options[0]);
   byId('search').value = byId('low').value = byId('high').value = '';
   const label = run.model + (run.reasoning === 'default' ? '' : ` (${run.reasoning})`);
-  return { generation: null, runs: [{ label, colour: 'c0' }], tasks: [], causes: [], episodes: [], last: new Map() };
+  return { generation: null, runs: [{ label, colour: 'c0' }], metrics: run.tasks, tasks: [], causes: [], episodes: [], last: new Map() };
 }
 
 async function readEpisodes(runs) {
@@ -61,7 +61,7 @@ function addEpisode(known, [task, id, question, verdict, ...facts]) {
     if (!known.causes.includes(cause)) known.causes.push(cause);
   }
   if (!known.tasks.includes(task)) known.tasks.push(task);
-  const about = { run: known.runs[0], task, sample: id, id, question, cause };
+  const about = { run: known.runs[0], task, metric: known.metrics[task], sample: id, id, question, cause };
   const episode = episodeOf(known.episodes.length, about, facts);
   const which = JSON.stringify([task, id, episode.epoch]);
   const before = known.last.get(which);

@@ -38,7 +38,8 @@ function fillLine(line, run, chosen) {
   line.score.classList.toggle('problem', Boolean(run.problem));
   line.bar.hidden = unread;
   if (unread) { put(line.score, run.problem); return; }
-  put(line.tasks, run.tasks.slice(0, 6).join(', ') + (run.tasks.length > 6 ? ` and ${run.tasks.length - 6} more` : ''));
+  const tasks = Object.keys(run.tasks);
+  put(line.tasks, tasks.slice(0, 6).join(', ') + (tasks.length > 6 ? ` and ${tasks.length - 6} more` : ''));
   put(line.count, `${run.done.toLocaleString('en')} of ${run.planned.toLocaleString('en')}`);
   [line.bar.max, line.bar.value] = [Math.max(run.planned, 1), run.done];
   put(line.failed, run.failed.toLocaleString('en'));
