@@ -22,6 +22,7 @@ SAYS = {
     "rollout": "| harness / bare client |",
     "startup": "harness --help",
     "train": "harness, step regime",
+    "view": "24 episodes of a run in progress",
 }
 
 
