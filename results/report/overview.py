@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -99,9 +99,18 @@ def _remarks(remarks: Sequence[str]) -> str:
 
 def top_entries(summary: Summary, manifest: Manifest) -> dict[str, SummaryEntry]:
     """A run's groups, and its tasks that are in none."""
-    groups = summary["groups"]
-    inside = {task for name in groups for task in manifest["groups"].get(name, ())}
+    groups, inside = summary["groups"], _members(manifest, summary["groups"])
     return {**groups, **{name: entry for name, entry in summary["tasks"].items() if name not in inside}}
+
+
+def list_names(manifest: Manifest) -> list[str]:
+    """The names of a run's groups, and of its tasks that are in none, before there is a summary."""
+    inside = _members(manifest, manifest["groups"])
+    return [*manifest["groups"], *(name for name in manifest["tasks"] if name not in inside)]
+
+
+def _members(manifest: Manifest, groups: Iterable[str]) -> set[str]:
+    return {task for name in groups for task in manifest["groups"].get(name, ())}
 
 
 def _entries(run: ReportedRun) -> dict[str, SummaryEntry]:

@@ -46,7 +46,10 @@ def _facts(run: ReportedRun) -> Iterator[tuple[str, str]]:
     yield "episodes", f"{len(run.results):,}"
     cost = summary.get("cost")
     yield "cost", NONE if cost is None else f"${cost:,.4f}"
-    yield from _flat("tokens", {name.removesuffix("_tokens"): f"{n:,}" for name, n in summary["usage"].items() if n})
+    for name, count in summary["usage"].items():
+        if count:
+            kind, tokens, _ = name.partition("_tokens")
+            yield f"tokens, {kind}" if tokens else kind, f"{count:,}"
     yield from _flat(
         "", {name: identity[name] for name in ("model", "model_fingerprint", "reasoning") if name in identity}
     )

@@ -30,7 +30,7 @@ class LiveFolder:
     """`runs` only grows, so that a run keeps its number."""
 
     def __init__(self, root: Path) -> None:
-        self.root = root.resolve()
+        self.named, self.root = str(root), root.resolve()
         self.runs: list[LiveRun] = []
         self._asked: LiveRun | None = None
         self._later = {"find": 0.0, "summarise": 0.0}
@@ -83,9 +83,12 @@ class LiveFolder:
     # --- what requests are told ----------------------------------------------------------------------------------
 
     def describe(self) -> dict[str, Any]:
-        """All runs, the newest first."""
+        """All runs: those that are played, then the others, the newest first."""
         lines = [{"number": number, **run.describe()} for number, run in enumerate(list(self.runs))]
-        return {"folder": str(self.root), "runs": sorted(lines, key=lambda line: line["created"], reverse=True)}
+        return {
+            "folder": self.named,
+            "runs": sorted(lines, key=lambda line: (not line["finished"], line["created"]), reverse=True),
+        }
 
     def list_episodes(self, number: int, start: int) -> str:
         """JSON of the rows of a run from one on, which is then the one that is looked at. Raises IndexError."""

@@ -20,7 +20,7 @@ from harness.data.jsonio import is_number
 from harness.data.schema import Record, Summary
 from harness.errors import UsageError
 from harness.evaluation.run_tasks import sources_of
-from harness.metrics import HEADLINE, find_metric, title_of
+from harness.metrics import HEADLINE, find_metric
 from harness.registry import TASK_FILE_SUFFIX, is_path, split_patterns
 from harness.runs.directory import RunDirectory
 from harness.runs.results import EpisodeResult, counted_results, result_of
@@ -29,11 +29,11 @@ from harness.types import FAILED_OUTCOMES, Sample
 from results.causes import CAUSE_LABELS, ENDED, diagnose, is_failed, sub_answers
 from results.report.data import find_samples
 from results.report.episodes import list_facts, make_transcript, question_of, words_of
-from results.report.overview import top_entries
+from results.report.overview import list_names, top_entries
 
 FILES = ("manifest.json", "samples.jsonl", "samples.jsonl.xz", "summary.json")
 Score = tuple[str, str, float | None, Any]
-"""Of a task or group: its name, its headline metric's title, value and interval."""
+"""Of a task or group: its name, its headline metric's heading, value and interval."""
 Stamp = tuple[int, int, int]
 NOTHING: Stamp = (0, 0, 0)
 
@@ -162,7 +162,12 @@ class LiveRun:
                 found = entry["metrics"].get(headline) or {"value": None, "ci95": None}
                 value, ends = found["value"], found["ci95"]
                 if is_number(value):
-                    yield name, title_of(headline), value, ends if ends and all(map(is_number, ends)) else None
+                    yield (
+                        name,
+                        find_metric(headline).heading,
+                        value,
+                        ends if ends and all(map(is_number, ends)) else None,
+                    )
         except (KeyError, TypeError, AttributeError):
             raise self._no_summary() from None
 
@@ -202,7 +207,7 @@ class LiveRun:
     def describe(self) -> dict[str, Any]:
         """The run's line in the list of runs."""
         if not self._opened:
-            return {"name": self.name, "problem": self.problem, "created": ""}
+            return {"name": self.name, "problem": self.problem, "created": "", "finished": True}
         manifest, done, failed = self.directory.manifest, *self._counts()
         path = self.directory.episodes_path() if not self.problem else None
         return {
@@ -211,7 +216,8 @@ class LiveRun:
             "created": str(manifest.get("created", "")),
             "model": manifest["identity"]["model"],
             "reasoning": manifest["identity"]["reasoning"],
-            "tasks": {name: find_metric(str(task["headline"])).heading for name, task in manifest["tasks"].items()},
+            "tasks": list_names(manifest),
+            "metrics": {name: find_metric(str(task["headline"])).heading for name, task in manifest["tasks"].items()},
             "planned": self.directory.planned_episodes,
             "done": done,
             "failed": failed,

@@ -91,7 +91,7 @@ def test_a_run_is_followed_while_it_is_played(browser, tmp_path):
             process.wait(60)
             tab.keyboard.press("g")
             tab.wait_for_selector("#runs td:text-is('finished')")
-            tab.wait_for_selector("#runs td:has-text('demo: strict Solve-F1 0.000 [0.00, ')")
+            tab.wait_for_selector("#runs td:has-text('demo: F1 0.000 [0.00, ')")
 
 
 def test_markup_stays_text_wherever_it_stands(browser, tmp_path):

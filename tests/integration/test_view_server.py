@@ -241,7 +241,7 @@ def test_a_run_grows_and_a_torn_line_waits_for_its_end(playing):
         assert len(read_rows(view)) == 6
         (line,) = told(view, "/runs")["runs"]
         assert (line["done"], line["failed"], line["finished"]) == (6, 1, False)
-        assert line["scores"][0][:2] == ["towns", "strict Solve-F1"]
+        assert line["scores"][0][:2] == ["towns", "F1"]
 
 
 def test_a_run_that_begins_later_is_found(run, tmp_path):

@@ -313,7 +313,7 @@ def test_how_runs_were_played_is_told_apart_and_what_they_share_once(tmp_path, d
     told, shared = build_settings(read_report([run, other]).runs).split("<details>")
     cells = re.findall("<td[^>]*>([^<]*)</td>", told)
     assert cells[cells.index("sampling temperature") :][:3] == ["sampling temperature", "-", "0.7"]
-    assert cells[cells.index("tokens input") :][:3] == ["tokens input", "600", "600"]
+    assert cells[cells.index("tokens, input") :][:3] == ["tokens, input", "600", "600"]
     assert cells[cells.index("cost") :][:3] == ["cost", "-", "-"]
     assert "versions &lt;b&gt;" in told and max(len(unescape(cell)) for cell in cells) == 300
     assert "verifier" in shared and "verifier" not in told

@@ -33,7 +33,7 @@ function emptyIndex(run) {
   for (const id of Object.keys(FIELDS)) byId(id).replaceChildren(byId(id).options[0]);
   byId('search').value = byId('low').value = byId('high').value = '';
   const label = run.model + (run.reasoning === 'default' ? '' : ` (${run.reasoning})`);
-  return { generation: null, runs: [{ label, colour: 'c0' }], metrics: run.tasks, tasks: [], causes: [], episodes: [], last: new Map() };
+  return { generation: null, runs: [{ label, colour: 'c0' }], metrics: run.metrics, tasks: [], causes: [], episodes: [], last: new Map() };
 }
 
 async function readEpisodes(runs) {

@@ -38,18 +38,17 @@ function fillLine(line, run, chosen) {
   line.score.classList.toggle('problem', Boolean(run.problem));
   line.bar.hidden = unread;
   if (unread) { put(line.score, run.problem); return; }
-  const tasks = Object.keys(run.tasks);
-  put(line.tasks, tasks.slice(0, 6).join(', ') + (tasks.length > 6 ? ` and ${tasks.length - 6} more` : ''));
+  put(line.tasks, run.tasks.slice(0, 6).join(', ') + (run.tasks.length > 6 ? ` and ${run.tasks.length - 6} more` : ''));
   put(line.count, `${run.done.toLocaleString('en')} of ${run.planned.toLocaleString('en')}`);
   [line.bar.max, line.bar.value] = [Math.max(run.planned, 1), run.done];
   put(line.failed, run.failed.toLocaleString('en'));
-  put(line.score, run.problem || run.scores.slice(0, 6).map(scoreText).join('; ') || '–');
+  put(line.score, run.problem || run.scores.slice(0, 6).map(scoreText).join('\n') || '–');
   put(line.last, run.finished ? 'finished' : run.idle === null ? 'none yet' : `${duration(run.idle)} ago`);
 }
 
-function scoreText([name, title, value, ends]) {
+function scoreText([name, heading, value, ends]) {
   const between = ends ? ` [${ends.map((end) => end.toFixed(2)).join(', ')}]` : '';
-  return `${name}: ${title} ${value.toFixed(3)}${between}`;
+  return `${name}: ${heading} ${value.toFixed(3)}${between}`;
 }
 
 function duration(seconds) {
