@@ -13,7 +13,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from harness.console.progress import ProgressBar, RunningScore
-from harness.console.tables import describe_failures, format_legend, format_table
+from harness.console.tables import describe_failures, format_legend, format_table, warn_unread_calls
 from harness.console.text import printable
 from harness.data.schema import Summary
 from harness.errors import NothingAccepted, UsageError
@@ -134,7 +134,8 @@ class Evaluation:
         print(printable(format_table(shown, groups, by_task=len(runs) == 1)))
         print(printable(f"\n{format_legend(shown)}\n"))
         for run, one in zip(runs, played, strict=True):
-            for line in (*describe_failures(one.results), *_remarks(one.summary, one.results)):
+            told = (*warn_unread_calls(one.results), *describe_failures(one.results))
+            for line in (*told, *_remarks(one.summary, one.results)):
                 print(printable(f"{run.label}: {line}"))
         for line in _differences(runs, played):
             print(printable(line))

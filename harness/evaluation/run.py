@@ -8,7 +8,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from harness.console.tables import describe_failures, format_legend, format_reasoning, format_table
+from harness.console.tables import (
+    describe_failures,
+    format_legend,
+    format_reasoning,
+    format_table,
+    warn_unread_calls,
+)
 from harness.data.schema import Manifest, Record, Summary
 from harness.errors import UsageError
 from harness.evaluation.versions import name_manifest, name_results, name_summary, name_tasks
@@ -73,9 +79,8 @@ class Run:
 
     def __str__(self) -> str:
         """The table, what its columns mean, and how episodes ended that ended badly."""
-        return "\n".join(
-            [self.table(), "", format_legend([self.summary]), *describe_failures(self.results), *self.remarks]
-        )
+        told = (*warn_unread_calls(self.results), *describe_failures(self.results), *self.remarks)
+        return "\n".join([self.table(), "", format_legend([self.summary]), *told])
 
 
 def read_run(path: Path | str) -> Run:

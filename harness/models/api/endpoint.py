@@ -23,6 +23,7 @@ from typing import Protocol
 from harness.data.arguments import replace_surrogates
 from harness.errors import ModelFailure
 from harness.models.api.connection import EndpointSettings, ModelIdentity
+from harness.models.api.lost_calls import read_failed_generation, read_torn_call
 from harness.models.api.rate_limit import RateLimiter
 from harness.models.api.reasoning import Switch
 from harness.models.api.refusals import Refusals, check_overrides
@@ -117,6 +118,8 @@ class EndpointModel(Model):
                 accepted = pace.accepted_count
                 continue
             if not result.retry or failed == self._settings.max_retries:
+                if (torn := read_torn_call(result, request)) is not None:
+                    return replace(torn, usage=replace(torn.usage, retries=sent_requests - 1))
                 raise failure
             accepted, counted = pace.accepted_count, self.clock()
             if not limited:  # after a 429 it is the pace that waits
@@ -157,6 +160,8 @@ class EndpointModel(Model):
             return connection_failure(error)
 
     def _read(self, sent: WireRequest, response: Response, request: ModelRequest) -> Reply | RequestFailure:
+        if (lost := read_failed_generation(response.content, request)) is not None:
+            return lost
         if 200 <= response.status < 300:
             return self._dialect.read_reply(sent, response.content, request)
         return self._dialect.read_failure(sent, response.status, response.headers, decode_body(response.content))

@@ -17,6 +17,7 @@ from dataclasses import replace
 from harness.data.arguments import replace_surrogates
 from harness.errors import UsageError
 from harness.models.api.decoding import ANTHROPIC_OPTIONS, decoding_fields
+from harness.models.api.lost_calls import SAYS_CALLED, note_unread_calls, with_lost_call
 from harness.models.api.reasoning import ClaudeFeatures
 from harness.models.api.refusals import Refusals, merge_fields
 from harness.models.api.wire import (
@@ -208,7 +209,12 @@ class AnthropicDialect:
         return WireRequest("/v1/messages", self.refusals.apply(body))
 
     def read_reply(self, sent: WireRequest, content: bytes, request: ModelRequest) -> Reply | RequestFailure:
-        return read_message(content, request.messages)
+        result = read_message(content, request.messages)
+        if isinstance(result, RequestFailure):
+            return result
+        if result.finish_reason == "tool_calls" and not result.message.tool_calls:
+            result = with_lost_call(result, SAYS_CALLED, request.messages)
+        return note_unread_calls(result, request)
 
     def read_failure(self, sent: WireRequest, status: int, headers: Mapping[str, str], text: str) -> RequestFailure:
         failure = failure_of_status(status, headers, text)

@@ -15,6 +15,7 @@ from dataclasses import replace
 
 from harness.data.arguments import replace_surrogates
 from harness.models.api.decoding import RESPONSES_OPTIONS, decoding_fields
+from harness.models.api.lost_calls import note_unread_calls
 from harness.models.api.reasoning import Switch
 from harness.models.api.refusals import Refusals, merge_fields
 from harness.models.api.wire import (
@@ -214,7 +215,8 @@ class ResponsesDialect:
         return WireRequest("/responses", self.refusals.apply(body))
 
     def read_reply(self, sent: WireRequest, content: bytes, request: ModelRequest) -> Reply | RequestFailure:
-        return read_response(content, request.messages)
+        result = read_response(content, request.messages)
+        return result if isinstance(result, RequestFailure) else note_unread_calls(result, request)
 
     def read_failure(self, sent: WireRequest, status: int, headers: Mapping[str, str], text: str) -> RequestFailure:
         failure = failure_of_status(status, headers, text)

@@ -38,6 +38,7 @@ from harness.models.api.certificates import verify_option
 from harness.models.api.chat import ChatDialect
 from harness.models.api.connection import EndpointSettings, ModelIdentity
 from harness.models.api.endpoint import EndpointModel
+from harness.models.api.lost_calls import note_unread_calls
 from harness.models.api.reasoning import Switch, own_server_switch
 from harness.models.api.refusals import Refusals
 from harness.models.api.wire import RequestFailure, WireRequest, read_count, read_payload
@@ -266,7 +267,7 @@ class VLLMDialect(ChatDialect):
         result = super().read_reply(sent, content, request)
         if isinstance(result, RequestFailure) or (ids := ids_of(content)) is None:
             return result
-        return replace(result, message=replace(result.message, echo=(ids,)))
+        return replace(result, message=replace(result.message, echo=(ids,)), note=None)  # it is read again, by us
 
     def _fitted(self, request: ModelRequest) -> tuple[Sequence[Message], Sequence[Tool]]:
         """The conversation as the server's template takes it, and the tools that it is to show."""
@@ -474,7 +475,7 @@ class VLLMServerModel(Model):
         text = await self._text.decode(ids[REPLY_IDS]) if family is not None else None
         before = await self._text.decode(ids[PROMPT_IDS][-PROMPT_END:]) if text is not None else None
         if family is None or text is None or before is None:
-            return reply
+            return note_unread_calls(reply, request)
         raw = without_end(text)
         thinking, tools = OPEN_REASONING.search(before) is not None, [tool.name for tool in request.tools]
         message = formats.parse_reply(family, raw, request.turn, thinking=thinking, tools=tools)
