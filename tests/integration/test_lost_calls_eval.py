@@ -1,9 +1,14 @@
 """`harness eval` where the endpoint loses calls: counted and fed back, or noted, with a warning beside the table."""
 
+import json
+
 import pytest
 from builders import record, write_records
-from commands import episodes, harness, summary
+from commands import episodes, harness, one_sentence, summary
 from fakes.chat_server import ChatServer, Step, call, calls, error, message, text
+
+from harness.formats import FORMATS
+from harness.types import ToolCall
 
 GOOD = call("population", {"town": "Corrie"})
 DONE = text("They counted.\nAnswer: 45,210")
@@ -51,3 +56,38 @@ def test_a_call_left_in_the_text_is_noted_and_warned_of(tmp_path):
     assert "--enable-auto-tool-choice --tool-call-parser hermes" in warning
     assert "--model-arg format=hermes" in warning
     assert summary(tmp_path / "run")["tasks"]["towns"]["metrics"]["calls"]["value"] == 0
+
+
+@CLIENTS
+@pytest.mark.parametrize("family", FORMATS)
+def test_calls_are_text_by_an_argument(tmp_path, family, client):
+    written = FORMATS[family].render([ToolCall("", "population", {"town": "Corrie"}, "")])
+    script = [text(f"I look.\n{written}", reasoning="A town."), DONE]
+    done, episode, server = play(tmp_path, script, f"format={family}", f"client={client}")
+    assert done.returncode == 0, done.stderr
+    assert "WARNING" not in done.stdout
+    assert (episode["scores"]["solve_f1"], episode["scores"]["answer_accuracy"], episode["notes"]) == (1.0, 1.0, [])
+    assert episode["messages"][1]["reasoning"] == "A town."
+    asked = server.requests[1]
+    assert "tools" not in asked.body
+    assert [one["role"] for one in asked.messages] == ["system", "user", "assistant", "user"]
+    assert all(set(one) <= {"role", "content", "reasoning"} for one in asked.messages)
+    assert '"population"' in asked.messages[0]["content"]
+    assert written in asked.messages[2]["content"]
+    assert "45210" in asked.messages[3]["content"]
+    manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
+    assert manifest["model"]["args"] == {"format": family}
+
+
+def test_where_a_stop_string_is_refused_none_is_sent(tmp_path):
+    refused = error(400, "Unsupported parameter: 'stop' is not supported with this model.", param="stop")
+    done, episode, server = play(tmp_path, lambda asked: refused if "stop" in asked.body else DONE, "format=react")
+    assert done.returncode == 0, done.stderr
+    assert (episode["outcome"], len(server.requests)) == ("ok", 2)
+
+
+def test_formats_that_there_are_none_of_and_responses(tmp_path):
+    path = write_records(tmp_path / "towns.jsonl", [record()])
+    asked = ("eval", "--model", "m", "--tasks", path, "--base-url", "http://127.0.0.1:1/v1", "--model-arg")
+    assert "There is no tool format 'hermse'." in one_sentence(harness(*asked, "format=hermse"))
+    assert "is for chat completions" in one_sentence(harness(*asked, "format=react", "api=responses"))

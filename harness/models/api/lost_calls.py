@@ -50,7 +50,7 @@ def _distinct(items: Iterable[object]) -> list[object]:
 
 
 def _written_calls(message: JSONObject) -> list[object]:
-    listed = next(filter(None, (message.get(field) for field in CALL_FIELDS)), [])
+    listed: object = next(filter(None, (message.get(field) for field in CALL_FIELDS)), [])
     return listed if isinstance(listed, list) else [listed]
 
 
