@@ -1,4 +1,4 @@
-"""`harness eval` where the endpoint loses calls: counted and fed back, or noted, with a warning beside the table."""
+"""Episodes where the endpoint loses calls: counted and fed back, or noted, with a warning beside the table."""
 
 import json
 
@@ -7,6 +7,7 @@ from builders import record, write_records
 from commands import episodes, harness, one_sentence, summary
 from fakes.chat_server import ChatServer, Step, call, calls, error, message, text
 
+from harness import evaluate, load_model, read_run
 from harness.formats import FORMATS
 from harness.types import ToolCall
 
@@ -19,25 +20,26 @@ GROQ = Step(
 )
 TORN = error(500, 'Failed to parse input at pos 8: <tool_call>{"name": "population", "arg')
 GEMINI = message({}, "function_call_filter: MALFORMED_FUNCTION_CALL")
-CLIENTS = pytest.mark.parametrize("client", ["aiohttp", "openai"])
 
 
-def play(tmp_path, script, *words):
+def play(tmp_path, script, *words, out="run", model="openai/m"):
+    """An episode in this process: its record, the server, and what the run prints."""
     path = write_records(tmp_path / "towns.jsonl", [record()])
+    args = {"max_retry_wait": "0.01", "max_retries": "1", "timeout": "5", **dict(word.split("=") for word in words)}
     with ChatServer(script) as server:
-        done = harness(
-            "eval", "--model", "m", "--tasks", path, "--out", tmp_path / "run", "--base-url", server.url,
-            "--model-arg", "max_retry_wait=0.01", "max_retries=1", *words,
-        )  # fmt: skip
-    [episode] = episodes(tmp_path / "run")
-    return done, episode, server
+        loaded = load_model(model, base_url=server.url, **args)
+        run = evaluate(loaded, str(path), tmp_path / out)
+    [episode] = run.records
+    return episode, server, str(run)
 
 
-@CLIENTS
-@pytest.mark.parametrize("lost", [[GROQ], [TORN, TORN], [GEMINI], [text("", "tool_calls")]])
+@pytest.mark.parametrize(
+    ("lost", "client"),
+    [([GROQ], "openai"), ([TORN, TORN], "openai"), ([GROQ], "aiohttp"), ([TORN, TORN], "aiohttp"),
+     ([GEMINI], "aiohttp"), ([text("", "tool_calls")], "aiohttp")],
+)  # fmt: skip
 def test_a_lost_call_is_counted_and_answered(tmp_path, lost, client):
-    done, episode, server = play(tmp_path, [*lost, calls(GOOD), DONE], f"client={client}")
-    assert done.returncode == 0, done.stderr
+    episode, server, _ = play(tmp_path, [*lost, calls(GOOD), DONE], f"client={client}")
     assert [made["status"] for made in episode["calls"]] == ["malformed", "ok"]
     assert (episode["outcome"], episode["scores"]["malformed_call_rate"]) == ("ok", 0.5)
     fed_back = server.requests[-2].messages[-1]
@@ -46,26 +48,28 @@ def test_a_lost_call_is_counted_and_answered(tmp_path, lost, client):
 
 
 def test_a_call_left_in_the_text_is_noted_and_warned_of(tmp_path):
-    done, episode, _ = play(tmp_path, [LEFT])
+    path = write_records(tmp_path / "towns.jsonl", [record()])
+    with ChatServer([LEFT]) as server:
+        asked = ("eval", "--model", "m", "--tasks", path, "--out", tmp_path / "run", "--base-url", server.url)
+        done = harness(*asked)
     assert done.returncode == 0, done.stderr
-    assert episode["notes"] == [
-        "turn 0: unread: 1 call in the text, by the format hermes, that the endpoint did not read"
-    ]
     [warning] = [line for line in done.stdout.splitlines() if "WARNING" in line]
+    assert warning.removeprefix("openai/m: ") in str(read_run(tmp_path / "run"))
     assert "in 1 of 1 episodes the endpoint left calls of tools in the text" in warning
     assert "--enable-auto-tool-choice --tool-call-parser hermes" in warning
     assert "--model-arg format=hermes" in warning
+    [episode] = episodes(tmp_path / "run")
+    note = "unread: 1 call in the text, by the format hermes, that the endpoint did not read"
+    assert episode["notes"] == [f"turn 0: {note}"]
     assert summary(tmp_path / "run")["tasks"]["towns"]["metrics"]["calls"]["value"] == 0
 
 
-@CLIENTS
-@pytest.mark.parametrize("family", FORMATS)
+@pytest.mark.parametrize(("family", "client"), [*((family, "aiohttp") for family in FORMATS), ("hermes", "openai")])
 def test_calls_are_text_by_an_argument(tmp_path, family, client):
     written = FORMATS[family].render([ToolCall("", "population", {"town": "Corrie"}, "")])
     script = [text(f"I look.\n{written}", reasoning="A town."), DONE]
-    done, episode, server = play(tmp_path, script, f"format={family}", f"client={client}")
-    assert done.returncode == 0, done.stderr
-    assert "WARNING" not in done.stdout
+    episode, server, told = play(tmp_path, script, f"format={family}", f"client={client}")
+    assert "WARNING" not in told
     assert (episode["scores"]["solve_f1"], episode["scores"]["answer_accuracy"], episode["notes"]) == (1.0, 1.0, [])
     assert episode["messages"][1]["reasoning"] == "A town."
     asked = server.requests[1]
@@ -81,8 +85,7 @@ def test_calls_are_text_by_an_argument(tmp_path, family, client):
 
 def test_where_a_stop_string_is_refused_none_is_sent(tmp_path):
     refused = error(400, "Unsupported parameter: 'stop' is not supported with this model.", param="stop")
-    done, episode, server = play(tmp_path, lambda asked: refused if "stop" in asked.body else DONE, "format=react")
-    assert done.returncode == 0, done.stderr
+    episode, server, _ = play(tmp_path, lambda asked: refused if "stop" in asked.body else DONE, "format=react")
     assert (episode["outcome"], len(server.requests)) == ("ok", 2)
 
 

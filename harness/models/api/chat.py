@@ -3,7 +3,7 @@
 Shared by every backend that speaks this format; `ChatDialect` puts it together for the endpoint. What other APIs need
 as well is in wire.py.
 
-Left out: streaming; choices of which one is to be taken; sending back thoughts that came as parts of a content, as
+Left out: choices of which one is to be taken; sending back thoughts that came as parts of a content, as
 Mistral gives them.
 """
 

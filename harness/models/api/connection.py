@@ -49,6 +49,7 @@ class EndpointSettings:
     max_retry_wait: float = 60.0
     concurrency: int = 1
     client: str = AIOHTTP
+    stream: bool = False
 
     @property
     def connect_timeout(self) -> float:
@@ -64,12 +65,12 @@ class ModelIdentity:
     seed: int | None = None
 
 
-CONNECTION_ARGS = ("api_key", "client", "extra_body", "max_retries", "max_retry_wait", "timeout")
+CONNECTION_ARGS = ("api_key", "client", "extra_body", "max_retries", "max_retry_wait", "stream", "timeout")
 """What every endpoint takes, also Gemini's and Anthropic's. `client` is what requests go through: aiohttp, or the
 provider's own."""
 
 
-TRANSPORT_ARGS = frozenset({"client", "max_retries", "max_retry_wait", "timeout"})
+TRANSPORT_ARGS = frozenset({"client", "max_retries", "max_retry_wait", "stream", "timeout"})
 """They decide how long a run takes and not what is said: a run may be resumed with others."""
 
 
@@ -119,6 +120,7 @@ def read_connection(options: ModelOptions, url: str, key: str, theirs: str = "op
         max_retry_wait=read_number(args, "max_retry_wait", 60.0),
         concurrency=max(1, options.concurrency),
         client=client,
+        stream=read_choice(args, "stream", ("true", "false"), "false") == "true",
     )
 
 
@@ -215,7 +217,7 @@ def read_extra_body(text: str | None, redact: Redactor) -> JSONObject:
     except ValueError as error:
         raise UsageError(f"--model-arg extra_body must be a JSON object: {error}.") from None
     if extra.get("stream"):
-        raise UsageError("--model-arg extra_body cannot ask for stream: whole replies are read.")
+        raise UsageError("--model-arg extra_body cannot ask for stream: give --model-arg stream=true.")
     for secret in find_secrets(extra):
         redact.add(secret)
     return extra

@@ -7,7 +7,7 @@ transport carries both (transport.py).
 Retries and waits are decided here, whatever the transport could do of them, and every field of a reply is distrusted,
 because a server's nonsense must become a Reply or a ModelFailure and never a traceback in the middle of a run.
 
-Left out: streaming.
+Replies that come as streams are put together first (streaming.py, events.py): nobody else knows of them.
 """
 
 from __future__ import annotations
@@ -23,10 +23,12 @@ from typing import Protocol
 from harness.data.arguments import replace_surrogates
 from harness.errors import ModelFailure
 from harness.models.api.connection import EndpointSettings, ModelIdentity
+from harness.models.api.events import open_stream
 from harness.models.api.lost_calls import read_failed_generation, read_torn_call
 from harness.models.api.rate_limit import RateLimiter
 from harness.models.api.reasoning import Switch
 from harness.models.api.refusals import Refusals, check_overrides
+from harness.models.api.streaming import Streaming
 from harness.models.api.transport import Response, Transport, connection_failure, timeout_failure
 from harness.models.api.wire import MAX_ERROR_CHARS, RequestFailure, WireRequest, decode_body
 from harness.redaction import Redactor
@@ -74,6 +76,7 @@ class EndpointModel(Model):
         self._dialect = dialect
         self._connect = connect
         self._redact = redact
+        self._streaming = Streaming(identity.name, settings.stream, settings.extra_body)
         self._random = random.Random(identity.seed)
         self._transport: Transport | None = None
         self._pace: RateLimiter | None = None
@@ -109,7 +112,7 @@ class EndpointModel(Model):
             if isinstance(result, Reply):
                 usage = replace(result.usage, retries=sent_requests - 1)
                 return replace(result, usage=usage, note=self._note(request, result.note))
-            if result.refused and self._dialect.adapt(result, sent):
+            if self._streaming.learn(result, sent) or (result.refused and self._dialect.adapt(result, sent)):
                 continue
             failure = self._failure(result, sent_requests)
             self.trouble = str(failure)
@@ -136,7 +139,7 @@ class EndpointModel(Model):
         """One request, when its time has come."""
         await pace.acquire()
         try:
-            sent = self._dialect.make_request(request)
+            sent = self._streaming.apply(self._dialect.make_request(request))
             result = await self._post(transport, sent, request)
         except BaseException:
             pace.release()
@@ -152,7 +155,10 @@ class EndpointModel(Model):
         try:
             # A limit on every read is one that a server which trickles bytes never reaches.
             async with asyncio.timeout(self._settings.timeout):
-                response = await transport.post(sent.path, sent.body)
+                stream = open_stream(sent)
+                response = await transport.post(sent.path, sent.body, stream)
+            if stream is not None and stream.begun and isinstance(response, Response):
+                response = stream.finish(response)
             return response if isinstance(response, RequestFailure) else self._read(sent, response, request)
         except TimeoutError:
             return timeout_failure(self._settings.timeout)

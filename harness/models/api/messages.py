@@ -3,7 +3,7 @@
 A turn with thinking goes back block by block as it came, in its order: signatures cover the blocks, and the API refuses
 tool results whose turn lacks its thinking. Turns without thinking are rebuilt from what was said and called.
 
-Left out: streaming; prompt caching marks; images; the tools that the provider runs itself; seeds, which this API does
+Left out: prompt caching marks; images; the tools that the provider runs itself; seeds, which this API does
 not have.
 """
 

@@ -4,7 +4,7 @@ The settings (`load`), and which of the two APIs a model is asked through: endpo
 say what. OpenAI's own models from GPT-5.4 on refuse tools with reasoning on chat completions; where
 an endpoint says so of another model, that model is moved to Responses for the rest of the run.
 
-Left out: streaming; more than one choice.
+Left out: more than one choice.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ Nothing is kept on the provider's side (`store` false): every turn is sent whole
 items that are sent back as they came. An item that follows a reasoning item carries an id which the API resolves
 together with it; where the reasoning is left out, the ids are left out too.
 
-Left out: streaming; the tools that the provider runs itself; seeds, which this API does not have.
+Left out: the tools that the provider runs itself; seeds, which this API does not have.
 """
 
 from __future__ import annotations
