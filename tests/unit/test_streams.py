@@ -8,12 +8,14 @@ from fakes.streams import DONE, chunks, event, message_events, response_events
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.models.api.events import MAX_STREAM_BYTES, open_stream
+from harness.models.api.events import MAX_STREAM_BYTES, open_stream, read_unasked
 from harness.models.api.streaming import NO_USAGE, WANTED
 from harness.models.api.transport import Response
 from harness.models.api.wire import RequestFailure, WireRequest
 
 CHAT, RESPONSES, MESSAGES = "/chat/completions", "/responses", "/v1/messages"
+END = event({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}) + DONE
+STOP = {"type": "message_delta", "delta": {"stop_reason": "tool_use"}}
 SAID = text("Corrie has é 45,210.", reasoning="I think.").body
 CALLED = calls(call("find", {"town": "Corrie"}), call("find", {"town": "Dunmore"}), content="I look.").body
 
@@ -37,7 +39,7 @@ def body(content, path=CHAT, sizes=()):
 
 def message_of(*deltas):
     made = [event({"choices": [{"index": 0, "delta": delta}]}) for delta in deltas]
-    return body(b"".join([*made, DONE]))["choices"][0]["message"]
+    return body(b"".join([*made, END]))["choices"][0]["message"]
 
 
 def named(name, arguments, **fields):
@@ -85,7 +87,7 @@ def test_a_stream_of_messages():
 def test_a_torn_input_is_text():
     began = {"type": "content_block_start", "index": 0, "content_block": {"type": "tool_use", "name": "f", "input": {}}}
     piece = {"type": "content_block_delta", "index": 0, "delta": {"type": "input_json_delta", "partial_json": '{"a": '}}
-    got = body(b"".join(map(event, [began, piece, {"type": "message_stop"}])), MESSAGES)
+    got = body(b"".join(map(event, [began, piece, STOP, {"type": "message_stop"}])), MESSAGES)
     assert got["content"] == [{"type": "tool_use", "name": "f", "input": '{"a": '}]
 
 
@@ -105,6 +107,23 @@ def test_a_torn_input_is_text():
           {"index": 0, "function": {"arguments": "{}"}}], [("f", "{}"), ("g", "")]),
         ([named("f", ""), named("g", "{}")], [("f", ""), ("g", "{}")]),
         ([named("f", {"x": 1}), named("g", None)], [("f", {"x": 1}), ("g", None)]),
+        # the name, and an id of its own, in every piece
+        ([named("f", '{"x"', id="a", index=0), named("f", ": 1", id="b", index=0), named("f", "}", id="c", index=0)],
+         [("f", '{"x": 1}')]),
+        ([named("f", "", id="a", index=0), {"index": 0, "id": "b", "function": {"arguments": '{"x": 1}'}}],
+         [("f", '{"x": 1}')]),
+        # one id for all calls, and a call that is sent once more as a whole
+        ([named("f", '{"x": 1}', id="a"), named("f", '{"x": 2}', id="a"), named("f", '{"x": 2}', id="a")],
+         [("f", '{"x": 1}'), ("f", '{"x": 2}'), ("f", '{"x": 2}')]),
+        ([named("f", '{"x"', id="a", index=0), {"index": 0, "function": {"arguments": ": 1}"}},
+          named("f", '{"x": 1}', id="a", index=0)], [("f", '{"x": 1}')]),
+        # arguments that begin with {}, a name in pieces, an end without anything, no `function`
+        ([named("f", "{}", id="a", index=0), {"index": 0, "function": {"arguments": '{"x": 1}'}}],
+         [("f", '{"x": 1}')]),
+        ([named("fi", "", id="a", index=0), named("nd", "", index=0), {"index": 0, "function": {"arguments": "{}"}}],
+         [("find", "{}")]),
+        ([named("f", '{"x": 1}'), {"function": {"name": None, "arguments": ""}}], [("f", '{"x": 1}')]),
+        ([{"id": "a", "name": "f", "arguments": '{"x"'}, {"id": "a", "arguments": ": 1}"}], [("f", '{"x": 1}')]),
     ],
 )  # fmt: skip
 def test_calls_with_and_without_ids_and_indexes(parts, made):
@@ -115,6 +134,7 @@ def test_calls_with_and_without_ids_and_indexes(parts, made):
 
 def test_a_call_that_is_none_an_old_call_and_parts_of_a_content():
     assert message_of({"tool_calls": ["find"]})["tool_calls"] == ["find"]
+    assert message_of({"function_call": "f"})["function_call"] == "f"
     old = message_of({"function_call": {"name": "f", "arguments": "{"}}, {"function_call": {"arguments": "}"}})
     assert old["function_call"] == {"name": "f", "arguments": "{}"}
     thinking = {"type": "thinking", "thinking": [{"type": "text", "text": "I think."}]}
@@ -159,6 +179,73 @@ def test_a_stream_that_stops_is_a_broken_connection():
     assert body(b"".join(parts))["choices"][0]["finish_reason"] == "stop"  # whole, if without [DONE]
 
 
+def test_a_completion_without_a_reason_to_end_is_torn_whatever_follows():
+    stopped = read(b"".join([*list(chunks(SAID, 4, counts=True))[:4], DONE]))
+    assert isinstance(stopped, RequestFailure)
+    torn = event({"choices": [{"index": 1, "delta": {"content": "I lo"}}]})
+    assert isinstance(read(END.removesuffix(DONE) + torn), RequestFailure)
+
+
+def test_a_reason_that_speaks_of_a_call_is_not_undone():
+    ends = [{"choices": [{"delta": {}, "finish_reason": reason}]} for reason in ("tool_calls", "stop")]
+    assert body(b"".join(map(event, ends)))["choices"][0]["finish_reason"] == "tool_calls"
+
+
+@pytest.mark.parametrize("holder", ["usage", "x_groq", "choice"])
+def test_a_usage_is_found_where_servers_put_it(holder):
+    usage = {"prompt_tokens": 5}
+    ended = {"delta": {}, "finish_reason": "stop", **({"usage": usage} if holder == "choice" else {})}
+    more = {"usage": {"usage": usage}, "x_groq": {"x_groq": {"usage": usage}}, "choice": {}}[holder]
+    assert body(event({"choices": [ended], **more}))["usage"] == usage
+
+
+@pytest.mark.parametrize(
+    ("content", "status"),
+    [
+        (b'error: {"code": 503, "message": "Loading model"}\n\n', 503),
+        (b'event: error\ndata: {"message": "busy", "code": 429}\n\n', 429),
+        (b'{"error": {"message": "busy", "code": 429}}', 429),
+        (b'data: {"object": "error", "message": "too long", "code": 400}\n\ndata: [DONE]\n\n', 400),
+        (b'data: {"detail": "it broke"}\n\ndata: [DONE]\n\n', 500),
+    ],
+)
+def test_errors_that_are_no_events_of_the_api(content, status):
+    result = read(content)
+    assert isinstance(result, Response)
+    assert result.status == status
+    begun = next(chunks(SAID, 4, counts=True))
+    later = read(begun + content)
+    assert isinstance(later, Response)
+    assert later.status == status
+
+
+def test_a_whole_reply_in_the_name_of_a_stream_and_a_stream_in_the_name_of_a_reply():
+    assert body(json.dumps(SAID).encode()) == SAID
+    asked = WireRequest(CHAT, {})
+    content = b"".join([b": hi\n\n", *chunks(SAID, 4, counts=True), DONE])
+    result = read_unasked(asked, Response(200, {}, content))
+    assert isinstance(result, Response)
+    assert json.loads(result.content)["usage"] == SAID["usage"]
+    plain = Response(200, {}, json.dumps(SAID).encode())
+    assert read_unasked(asked, plain) is plain
+
+
+def test_items_and_blocks_that_are_not_begun_or_have_no_index():
+    item = {"type": "function_call", "id": "fc", "call_id": "c", "name": "f", "arguments": ""}
+    kinds = [
+        {"type": "response.output_item.added", "output_index": 0, "item": item},
+        {"type": "response.function_call_arguments.delta", "output_index": 0, "delta": '{"x": '},
+        {"type": "response.function_call_arguments.delta", "output_index": 0, "delta": "1}"},
+        {"type": "response.completed", "response": {"status": "completed", "output": []}},
+    ]
+    assert body(b"".join(map(event, kinds)), RESPONSES)["output"] == [{**item, "arguments": '{"x": 1}'}]
+    uses = [{"type": "content_block_start", "content_block": {"type": "tool_use", "name": name, "input": {"x": 1}}}
+            for name in ("f", "g")]  # fmt: skip
+    lone = {"type": "content_block_delta", "index": 7, "delta": {"type": "text_delta", "text": "Hi"}}
+    found = body(b"".join(map(event, [*uses, lone, STOP])), MESSAGES)["content"]
+    assert [block.get("name") or block.get("text") for block in found] == ["f", "g", "Hi"]
+
+
 def test_other_failures_of_a_stream():
     nonsense = read(b"data: <html>\n\n")
     assert isinstance(nonsense, RequestFailure)
@@ -178,13 +265,31 @@ def test_other_failures_of_a_stream():
         "Streaming is required for this model.",
         "Non-streaming requests are not supported.",
         "this deployment requires streaming",
+        "`stream` must be true",
+        "Please set stream=true",
+        "stream=false is not supported by this model",
+        '{"loc": ["body", "stream"], "msg": "Input should be True"}',
+        "Only streaming is supported for this model",
+        "This model does not support non-streaming output",
+        "Non-stream request is not allowed",
+        "stream must be enabled",
     ],
 )
 def test_words_that_ask_for_a_stream(said):
     assert WANTED.search(said)
 
 
-@pytest.mark.parametrize("said", ["stream is not supported", "stream_options should be an object", "upstream error"])
+@pytest.mark.parametrize(
+    "said",
+    [
+        "stream is not supported",
+        "stream_options should be an object",
+        "upstream error",
+        "stream=true is not supported",
+        "set stream_options",
+        "The stream was closed",
+    ],
+)
 def test_words_that_do_not(said):
     assert not WANTED.search(said)
     assert bool(NO_USAGE.search(said)) == ("stream_options" in said)

@@ -118,6 +118,10 @@ def wire_call(call: ToolCall, offered: set[str]) -> JSONObject:
 # --- what comes back ---------------------------------------------------------------------------------------------
 
 
+FAILED = ("error", "abort")
+"""Reasons to end by which OpenRouter, Mistral, vLLM and SGLang say that a reply was not finished."""
+
+
 def as_it_is(reply: Reply, choice: JSONObject) -> Reply:
     return reply
 
@@ -138,7 +142,7 @@ def read_reply(
     choice = first_choice(payload, asked)
     message = choice.get("message") if choice is not None else None
     # A router reports an upstream failure as status 200 with an error, beside the choices or in one.
-    if choice is None or not isinstance(message, dict) or isinstance(choice.get("error"), dict):
+    if choice is None or not isinstance(message, dict) or payload.get("error") or ends_in_error(choice):
         return RequestFailure("no_choices", f"status 200 without a message: {provider_message(decode_body(content))}")
     reason = choice.get("finish_reason")
     finish_reason = replace_surrogates(reason) if isinstance(reason, str) else None
@@ -153,6 +157,11 @@ def first_choice(payload: JSONObject, asked: int = 1) -> JSONObject | None:
     if choice is not None and choice.get("message") is None and says_lost(choice):
         return {**choice, "message": {}}
     return choice
+
+
+def ends_in_error(choice: JSONObject) -> bool:
+    """Whether a choice broke off on the provider's side, where no call is what broke."""
+    return not says_lost(choice) and bool(choice.get("error") or choice.get("finish_reason") in FAILED)
 
 
 def read_message(message: JSONObject, earlier: Sequence[Message]) -> Message:
@@ -207,8 +216,8 @@ def split_thoughts(content: str) -> tuple[str, str]:
 
 
 def listed_calls(message: JSONObject) -> list[ToolCall]:
-    """The calls of a reply as they were written; `function_call` is what old servers write for one call."""
-    listed = message.get("tool_calls") or message.get("function_call") or []
+    """The calls of a reply as they were written."""
+    listed = message.get("tool_calls") or []
     return [read_call(item) for item in (listed if isinstance(listed, list) else [listed])]
 
 

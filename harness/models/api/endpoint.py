@@ -23,7 +23,7 @@ from typing import Protocol
 from harness.data.arguments import replace_surrogates
 from harness.errors import ModelFailure
 from harness.models.api.connection import EndpointSettings, ModelIdentity
-from harness.models.api.events import open_stream
+from harness.models.api.events import open_stream, read_unasked
 from harness.models.api.lost_calls import read_failed_generation, read_torn_call
 from harness.models.api.rate_limit import RateLimiter
 from harness.models.api.reasoning import Switch
@@ -157,8 +157,9 @@ class EndpointModel(Model):
             async with asyncio.timeout(self._settings.timeout):
                 stream = open_stream(sent)
                 response = await transport.post(sent.path, sent.body, stream)
-            if stream is not None and stream.begun and isinstance(response, Response):
-                response = stream.finish(response)
+            if isinstance(response, Response):
+                begun = stream is not None and stream.begun
+                response = stream.finish(response) if stream and begun else read_unasked(sent, response)
             return response if isinstance(response, RequestFailure) else self._read(sent, response, request)
         except TimeoutError:
             return timeout_failure(self._settings.timeout)
@@ -166,7 +167,7 @@ class EndpointModel(Model):
             return connection_failure(error)
 
     def _read(self, sent: WireRequest, response: Response, request: ModelRequest) -> Reply | RequestFailure:
-        if (lost := read_failed_generation(response.content, request)) is not None:
+        if (lost := read_failed_generation(response.status, response.content, request)) is not None:
             return lost
         if 200 <= response.status < 300:
             return self._dialect.read_reply(sent, response.content, request)

@@ -1,44 +1,97 @@
 """Calls that a model wrote and its endpoint lost, without I/O: they are no silence of the model.
 
-What came back in a place of its own is read there (another choice than the first). What the endpoint only speaks of
-becomes a malformed call, which is counted and answered: a finish reason that says so, Groq's `failed_generation`, the
-500 by which llama.cpp, Ollama and transformers answer a call that they cannot parse. A call that a server without a
-parser left in the content stays text, and the record notes it: text becomes a call by `--model-arg format=NAME` alone.
+What came back in a place of its own is read there: another choice than the first, a part of the content. What the
+endpoint only speaks of becomes a malformed call, which is counted and answered: a finish reason that says so, Groq's
+`failed_generation`, the 500 by which llama.cpp, Ollama and transformers answer a call that they cannot parse. A call
+that a server without a parser left in the content stays text, and the record notes it: text becomes a call by
+`--model-arg format=NAME` alone.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from harness.data.arguments import MAX_ARGUMENTS_CHARS, replace_surrogates
 from harness.formats import find_unread_calls
+from harness.formats.foreign import find_foreign_call
 from harness.formats.parsing import make_malformed_call
-from harness.models.api.wire import RequestFailure, assign_call_ids, error_fields, join_texts
+from harness.models.api.wire import RequestFailure, assign_call_ids, given_arguments, join_texts, read_call
 from harness.runs.summary import UNREAD_CALLS
 from harness.types import JSONObject, Message, ModelRequest, Reply, ToolCall, Usage
 
-# --- in another choice -------------------------------------------------------------------------------------------
+# --- in another place --------------------------------------------------------------------------------------------
 
 CALL_FIELDS = ("tool_calls", "function_call")
+CALL_KINDS = frozenset({"tooluse", "toolcall", "functioncall", "function", "customtoolcall"})
+INSIDE = ("function", "functionCall", "function_call", "tool_call", "toolUse", "tool_use")
 
 
 def gather_choices(choices: Sequence[object]) -> JSONObject | None:
     """One reply from the choices of a completion that was asked for one: the first, with the texts and calls of all."""
     found = [choice for choice in choices if isinstance(choice, dict)]
-    whole = [choice for choice in found if isinstance(choice.get("message"), dict)]
+    whole = [gather_calls(choice) for choice in found if isinstance(choice.get("message"), dict)]
     if len(whole) < 2:
         return next(iter(whole or found), None)
     said = _distinct(text for choice in whole if (text := choice["message"].get("content")))
     message = {
         **whole[0]["message"],
         "content": "\n".join(map(join_texts, said)) if len(said) > 1 else next(iter(said), None),
-        "tool_calls": _distinct(call for choice in whole for call in _written_calls(choice["message"])),
+        "tool_calls": _distinct(call for choice in whole for call in _listed(choice["message"], "tool_calls")),
     }
-    speaking = [choice for choice in whole if _written_calls(choice["message"])] or list(filter(says_called, whole))
+    speaking = [choice for choice in whole if choice["message"].get("tool_calls")] or list(filter(says_called, whole))
     ends = {name: value for name, value in (*speaking, whole[0])[0].items() if name in REASONS}
     return {**whole[0], **ends, "message": message}
+
+
+def gather_calls(choice: JSONObject) -> JSONObject:
+    """A choice whose calls are all in its message's `tool_calls`: also the one call of old servers, those that stand
+    beside the message, and those among the parts of its content."""
+    message = choice["message"]
+    calls = _listed(message, "tool_calls")
+    others = [*_listed(message, "function_call"), *(call for field in CALL_FIELDS for call in _listed(choice, field))]
+    others += find_part_calls(message.get("content"))
+    if not others:
+        return choice
+    for call in others:
+        if _meaning(call) not in map(_meaning, calls):  # some write the same call in two places
+            calls.append(call)
+    return {**choice, "message": {**message, "tool_calls": calls}}
+
+
+def find_part_calls(parts: object) -> list[JSONObject]:
+    """The calls among the parts of a content, as chat completions write calls."""
+    return [call for part in (parts if isinstance(parts, list) else [parts]) if (call := read_part(part)) is not None]
+
+
+def read_part(part: object) -> JSONObject | None:
+    """A part, a block or an item of any API that is a call; None for another."""
+    if not isinstance(part, dict):
+        return None
+    inside = next((part[name] for name in INSIDE if isinstance(part.get(name), dict)), None)
+    if inside is None and _letters(part.get("type")) not in CALL_KINDS:
+        return None
+    fields = inside or part
+    ids = [part["call_id"]] if "call_id" in part else [part.get("id"), fields.get("id"), fields.get("toolUseId")]
+    function = {"name": fields.get("name"), "arguments": given_arguments(fields)}
+    return {"id": next(filter(None, ids), None), "type": "function", "function": function}
+
+
+def _listed(holder: JSONObject, field: str) -> list[object]:
+    listed = holder.get(field)
+    return list(listed) if isinstance(listed, list) else [listed] if listed else []
+
+
+def _meaning(call: object) -> tuple[str, object]:
+    read = read_call(call)
+    return read.name, read.raw if read.arguments is None else read.arguments
+
+
+def _letters(value: object) -> str:
+    """A word without case, underscores and the like."""
+    return re.sub(r"[^a-z]", "", value.lower()) if isinstance(value, str) else ""
 
 
 def _distinct(items: Iterable[object]) -> list[object]:
@@ -49,17 +102,14 @@ def _distinct(items: Iterable[object]) -> list[object]:
     return kept
 
 
-def _written_calls(message: JSONObject) -> list[object]:
-    listed: object = next(filter(None, (message.get(field) for field in CALL_FIELDS)), [])
-    return listed if isinstance(listed, list) else [listed]
-
-
 # --- spoken of, and nowhere to be seen -----------------------------------------------------------------------------
 
 SAYS_CALLED = "the endpoint says that a tool was called and gives no call"
-CALLED = frozenset({"tool_calls", "tool_call", "function_call", "tool_use"})
-BROKEN = re.compile(r"malformed_?(function|tool)_?call|unexpected_?tool_?call|too_?many_?tool_?calls", re.IGNORECASE)
-"""How Gemini ends a reply whose call it could not read, alone or behind words of a router's."""
+CALLED = frozenset({"toolcalls", "toolcall", "functioncall", "functioncalls", "tooluse"})
+BROKEN = re.compile(
+    r"malformed|(unexpected|invalid|too_?many|unparse?able|missing)_?(function|tool)_?(calls?|use)", re.IGNORECASE
+)
+"""How Gemini and Bedrock end a reply whose call could not be read, alone or behind words of a router's."""
 
 
 REASONS = ("finish_reason", "native_finish_reason")
@@ -75,8 +125,7 @@ def says_called(choice: JSONObject) -> str | None:
     """What is wrong with a call by the reason that a choice ends for, where it holds none; None: it ends otherwise."""
     if (broken := says_lost(choice)) is not None:
         return f"the endpoint could not read the call ({replace_surrogates(broken)})"
-    reason = choice.get("finish_reason")
-    return SAYS_CALLED if isinstance(reason, str) and reason in CALLED else None
+    return SAYS_CALLED if any(_letters(choice.get(name)) in CALLED for name in REASONS) else None
 
 
 def restore_lost_call(reply: Reply, choice: JSONObject, earlier: Sequence[Message]) -> Reply:
@@ -94,32 +143,63 @@ def with_lost_call(reply: Reply, error: str, earlier: Sequence[Message], written
 
 # --- in an error -------------------------------------------------------------------------------------------------
 
+MODEL_WROTE = r"model (output|produced|generated|response).{0,60}(tool.?call|does not match|could not be parsed)"
+HARMONY = r"unexpected token \d+ while expecting|unexpected tokens remaining in message header|HarmonyError"
+TORN_REQUEST = re.compile(rf"{MODEL_WROTE}|{HARMONY}", re.IGNORECASE)
 TORN = re.compile(
-    r"failed to parse (the )?(input at pos|tool.?calls?)|(error|failed|unable) (while )?parsing (the )?tool.?calls?"
-    r"|(cannot|could not|unable to) parse (the )?tool.?calls?"
-    r"|model (output|produced).{0,40}(tool.?call|does not match)",
+    r"failed to parse (the )?(input at pos|(tool|function).?calls?)"
+    r"|(error|failed|unable) (while |to )?pars(e|ing) (the )?(tool|function).?calls?"
+    r"|(cannot|could not|can't|unable to) parse (the )?(tool|function).?calls?"
+    rf"|XML syntax error on line|{MODEL_WROTE}|{HARMONY}",
     re.IGNORECASE,
 )
-"""How servers answer 500 where the model wrote a call that they cannot parse: llama.cpp, Ollama, transformers."""
+"""How servers answer where the model wrote a call that they cannot parse: llama.cpp, Ollama, transformers, vLLM. With a
+status that blames the request, only what cannot be about the calls that were sent."""
+TORN_STOPS = frozenset({"http_500", "http_502", "http_503"})
+REQUEST_STOPS = frozenset({"http_400", "http_422", "http_424"})
 
 
-def read_failed_generation(content: bytes, request: ModelRequest) -> Reply | None:
-    """The reply in an error of Groq's, which holds what the model wrote; None for another body."""
-    if b"failed_generation" not in content:
+def read_failed_generation(status: int, content: bytes, request: ModelRequest) -> Reply | None:
+    """The reply in an error of Groq's, which holds what the model wrote, also inside the error of a router; None for
+    another body."""
+    if b"failed_generation" not in content or not request.tools:
         return None
-    fields = error_fields(content.decode("utf-8", "replace"))
-    written = join_texts(fields.get("failed_generation"))
-    if fields.get("code") != "tool_use_failed" and not written:
+    payload = _decode(content.decode("utf-8", "replace"))
+    if 200 <= status < 300:  # a model may write the word
+        payload = payload.get("error") if isinstance(payload, dict) else None
+    fields = _find_failed(payload, 8)
+    if fields is None:
         return None
     said = join_texts(fields.get("message")).partition("See 'failed_generation'")[0].strip()
+    written = fields["failed_generation"]
+    written = written if isinstance(written, str) else json.dumps(written) if written else ""
     return _lost_reply(f"the endpoint could not read the call: {said}", written, request)
 
 
-def read_torn_call(failure: RequestFailure, request: ModelRequest) -> Reply | None:
-    """The reply behind a status 500 that only says that a call cannot be parsed; None for another failure."""
-    if failure.stop not in {"http_500", "http_502"} or not request.tools:
+def _find_failed(value: object, depth: int) -> JSONObject | None:
+    """The object that has a failed generation, also where it is text inside another error."""
+    if isinstance(value, dict) and "failed_generation" in value:
+        return value
+    if isinstance(value, str) and "failed_generation" in value and "{" in value:
+        value = [_decode(value[value.index("{") :])]
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return next((found for item in inner if depth and (found := _find_failed(item, depth - 1)) is not None), None)
+
+
+def _decode(text: str) -> object:
+    """The JSON value that a text begins with; None where it is none."""
+    try:
+        value: object = json.JSONDecoder().raw_decode(text.lstrip())[0]
+    except (ValueError, RecursionError):
         return None
-    found = TORN.search(failure.text)
+    return value
+
+
+def read_torn_call(failure: RequestFailure, request: ModelRequest) -> Reply | None:
+    """The reply behind an error that only says that a call cannot be parsed; None for another failure."""
+    if not request.tools or failure.stop not in TORN_STOPS | REQUEST_STOPS:
+        return None
+    found = (TORN if failure.stop in TORN_STOPS else TORN_REQUEST).search(failure.text)
     if found is None:
         return None
     return _lost_reply("the endpoint could not parse the call", failure.text[found.start() :], request)
@@ -134,16 +214,29 @@ def _lost_reply(error: str, written: str, request: ModelRequest) -> Reply:
 
 
 def note_unread_calls(reply: Reply, request: ModelRequest) -> Reply:
-    """The reply, with a note where its text holds calls that the endpoint did not read."""
-    content = reply.message.content
-    if not request.tools or not content.strip():
+    """The reply, with a note where its text holds calls that the endpoint did not read, or where nothing came but
+    reasoning that holds some."""
+    message, tools = reply.message, [tool.name for tool in request.tools]
+    said = _describe_unread(message.content, message.tool_calls, tools)
+    place = "text"
+    if said is None and not (message.content.strip() or message.tool_calls or reply.finish_reason == "length"):
+        said, place = _describe_unread(message.reasoning or "", (), tools), "reasoning"
+    if said is None:
         return reply
-    unread = find_unread_calls(content, [tool.name for tool in request.tools])
-    if unread is None or all(_is_among(call, reply.message.tool_calls) for call in unread.calls):
-        return reply
-    count = f"{len(unread.calls)} call{'' if len(unread.calls) == 1 else 's'}"
-    said = f"{UNREAD_CALLS}{count} in the text, by the format {unread.format}, that the endpoint did not read"
-    return replace(reply, note=f"{reply.note}; {said}" if reply.note else said)
+    note = f"{UNREAD_CALLS}{said[0]} in the {place}, by the format {said[1]}, that the endpoint did not read"
+    return replace(reply, note=f"{reply.note}; {note}" if reply.note else note)
+
+
+def _describe_unread(text: str, read: Sequence[ToolCall], tools: Sequence[str]) -> tuple[str, str] | None:
+    """How many calls a text holds, and in which format; None: it holds none but those that were `read`."""
+    if not tools or not text.strip():
+        return None
+    unread = find_unread_calls(text, tools)
+    if unread is not None and not all(_is_among(call, read) for call in unread.calls):
+        return f"{len(unread.calls)} call{'' if len(unread.calls) == 1 else 's'}", unread.format
+    names = {call.name for call in read}
+    foreign = None if unread else find_foreign_call(text, [name for name in tools if name not in names])
+    return None if foreign is None else ("calls", foreign)
 
 
 def _is_among(call: ToolCall, read: Sequence[ToolCall]) -> bool:

@@ -1,39 +1,53 @@
 """Chunks of a chat completion put together: the body that the same reply has without streaming.
 
-Texts are joined, and calls by their index, also where servers leave out the index or the id, send a call whole in one
-chunk, or number every call 0.
+Texts are joined here, calls in streamed_calls.py. It is whole once it says why it ends; where no [DONE] follows, every
+choice has to say so.
 """
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from typing import Any
 
+from harness.models.api.lost_calls import says_called
+from harness.models.api.streamed_calls import StreamedCalls
+from harness.models.api.wire import join_texts
 from harness.types import JSONObject
 
 TEXTS = ("reasoning", "reasoning_content", "refusal")
-CHOICE_FIELDS = ("finish_reason", "native_finish_reason", "error")
+REASONS = ("finish_reason", "native_finish_reason")
 
 
 @dataclass
 class ChatReply:
     """What has come of a completion: its choices by index, and its usage."""
 
-    whole: bool = False
     last: bool = False  # the usage may follow: [DONE] is the end
     _choices: dict[int, _Choice] = field(default_factory=dict)
     _usage: object = None
 
+    @property
+    def whole(self) -> bool:
+        return any(choice.ends for choice in self._choices.values())
+
+    @property
+    def closed(self) -> bool:
+        return self.whole and all(choice.ends for choice in self._choices.values())
+
     def add(self, event: JSONObject) -> None:
-        self._usage = event.get("usage") or self._usage
+        self._count(event)
         choices = event.get("choices")
         for choice in choices if isinstance(choices, list) else []:
             if isinstance(choice, dict):
+                self._count(choice)
                 index = choice.get("index")
                 index = index if isinstance(index, int) else 0
                 self._choices.setdefault(index, _Choice()).add(choice)
-        self.whole = self.whole or any(choice.ends.get("finish_reason") for choice in self._choices.values())
+
+    def _count(self, holder: JSONObject) -> None:
+        """The usage: the last one counts. Moonshot has it in the choice, Groq under a name of its own."""
+        groq = holder.get("x_groq")
+        self._usage = holder.get("usage") or (groq.get("usage") if isinstance(groq, dict) else None) or self._usage
 
     def body(self) -> JSONObject:
         choices = [{"index": index, **choice.body()} for index, choice in sorted(self._choices.items())]
@@ -42,28 +56,40 @@ class ChatReply:
 
 @dataclass
 class _Choice:
+    """One choice. `message` is one that came whole beside the pieces, as the last chunk of some."""
+
     content: list[Any] = field(default_factory=list)
     texts: dict[str, list[str]] = field(default_factory=dict)
-    calls: _Calls = field(default_factory=lambda: _Calls())
-    old_call: _Calls = field(default_factory=lambda: _Calls())
+    calls: StreamedCalls = field(default_factory=lambda: StreamedCalls())
+    old_call: StreamedCalls = field(default_factory=lambda: StreamedCalls())
     ends: JSONObject = field(default_factory=dict)
+    message: JSONObject = field(default_factory=dict)
 
     def add(self, choice: JSONObject) -> None:
-        self.ends |= {name: choice[name] for name in CHOICE_FIELDS if choice.get(name)}
-        # Some send the last chunk, or the only one, as a message.
-        delta = choice.get("delta") or choice.get("message")
-        if not isinstance(delta, dict):
-            return
+        self._end(choice)
+        if isinstance(message := choice.get("message"), dict):
+            self.message |= {name: value for name, value in message.items() if value}
+        delta = choice.get("delta")
+        delta = delta if isinstance(delta, dict) else {}
         content = delta.get("content")
-        self.content += content if isinstance(content, list) else [content] if isinstance(content, str) else []
+        self.content += content if isinstance(content, list) else [content] if isinstance(content, str | dict) else []
         for name in TEXTS:
-            if isinstance(text := delta.get(name), str):
+            if text := join_texts(delta.get(name)):
                 self.texts.setdefault(name, []).append(text)
-        listed = delta.get("tool_calls")
-        for part in listed if isinstance(listed, list) else [listed] if listed else []:
-            self.calls.add(part)
-        if isinstance(old := delta.get("function_call"), dict):
-            self.old_call.add({"index": 0, "function": old})
+        for holder in (delta, choice):
+            listed = holder.get("tool_calls")
+            for part in listed if isinstance(listed, list) else [listed] if listed else []:
+                self.calls.add(part)
+            if old := holder.get("function_call"):
+                self.old_call.add({"index": 0, "function": old} if isinstance(old, dict) else old)
+
+    def _end(self, choice: JSONObject) -> None:
+        """Why it ends. What speaks of a call is not undone by a later reason."""
+        for name in REASONS:
+            if (reason := choice.get(name)) and not says_called({name: self.ends.get(name)}):
+                self.ends[name] = reason
+        if choice.get("error"):
+            self.ends["error"] = choice["error"]
 
     def body(self) -> JSONObject:
         message: JSONObject = {"role": "assistant", "content": self._content()}
@@ -71,67 +97,13 @@ class _Choice:
         if self.calls.found:
             message["tool_calls"] = self.calls.found
         if self.old_call.found:
-            message["function_call"] = self.old_call.found[0]["function"]
-        return {"message": message, **self.ends}
+            [old, *_] = self.old_call.found
+            message["function_call"] = old.get("function", old) if isinstance(old, dict) else old
+        missing = {name: value for name, value in self.message.items() if not message.get(name)}
+        return {"message": {**message, **missing}, **self.ends}
 
     def _content(self) -> object:
         """A text, or parts where there are other ones than text; None where nothing came."""
         if all(isinstance(part, str) for part in self.content):
             return "".join(self.content) if self.content else None
         return [{"type": "text", "text": part} if isinstance(part, str) else part for part in self.content]
-
-
-@dataclass
-class _Calls:
-    """Calls as they grow; `places` has the index that the server gave to each."""
-
-    found: list[Any] = field(default_factory=list)
-    places: list[object] = field(default_factory=list)
-
-    def add(self, part: object) -> None:
-        """One part of a call, or something that is none and is read as malformed later."""
-        function = part.get("function") if isinstance(part, dict) else None
-        if not isinstance(part, dict) or not isinstance(function, dict):
-            self.found.append(part)
-            self.places.append(None)
-            return
-        call = self._call_of(part, function)
-        if call is None:
-            call = {"function": {"name": "", "arguments": None}}
-            self.found.append(call)
-            self.places.append(part.get("index"))
-        call |= {name: value for name, value in part.items() if name not in ("function", "index") and value}
-        _grow(call["function"], function)
-
-    def _call_of(self, part: JSONObject, function: JSONObject) -> JSONObject | None:
-        """The call that a part goes on with; None: it begins one."""
-        index, places = part.get("index"), range(len(self.found))
-        same = [at for at in places if index is None or self.places[at] == index]
-        if not same or not isinstance(self.found[same[-1]], dict) or "function" not in self.found[same[-1]]:
-            return None
-        call: JSONObject = self.found[same[-1]]
-        if part.get("id") and call.get("id"):
-            return call if part["id"] == call["id"] else None
-        named, before = function.get("name"), call["function"]
-        again = named and function.get("arguments") and is_whole(before["arguments"])
-        other = named and before["name"] and named != before["name"] and index is None
-        return None if again or other else call
-
-
-def _grow(call: JSONObject, part: JSONObject) -> None:
-    """Adds a part of a name and of arguments; a name that is repeated is one name."""
-    name, arguments = part.get("name"), part.get("arguments")
-    if isinstance(name, str) and name != call["name"]:
-        call["name"] += name
-    if isinstance(arguments, str) and isinstance(call["arguments"] or "", str):
-        call["arguments"] = (call["arguments"] or "") + arguments
-    elif arguments is not None:
-        call["arguments"] = arguments if call["arguments"] in (None, "") else json.dumps([call["arguments"], arguments])
-
-
-def is_whole(arguments: object) -> bool:
-    """Whether arguments are complete, so that whatever has a name of its own is another call."""
-    try:
-        return isinstance(arguments, dict) or isinstance(json.loads(str(arguments or "")), dict)
-    except (ValueError, RecursionError):
-        return False

@@ -11,12 +11,19 @@ from harness.types import JSONObject
 
 log = logging.getLogger(__name__)
 
+NAMED = r"""["'`]?\bstream["'`]?"""
 WANTED = re.compile(
-    r"""\bstream\b["'`]?\s*(parameter )?(must|has to|needs to|should)\s+(be\s+)?(set\s+to\s+)?["'`]?true"""
-    r"|only supports?\s+(the\s+)?stream|(for|in) non-?stream(ing)? (calls|mode|requests)"
-    r"|requires? (the )?stream(ing)?\b|stream(ing| mode)? is (required|mandatory)"
-    r"|non-?stream(ing)?\b.{0,40}(not (be )?(support|allow)|unsupported|disabled)|enable (the )?stream parameter",
-    re.IGNORECASE,
+    rf"""{NAMED}\s*(?:parameter |option |mode |field )?(?:must|has to|needs to|should|can only)\s+(?:be\s+)?"""
+    rf"""(?:set\s+to\s+|enabled|turned on|["'`]?true)"""
+    rf"""|{NAMED}\s*(?:=|:|\bto\b)+\s*["'`]?true(?!.{{0,40}}\b(?:not|unsupported)\b)|{NAMED}\s*(?:=|:)\s*["'`]?false.{{0,40}}\b(?:not|unsupported)\b"""
+    rf"""|(?:set|enable|use|turn on) (?:the )?{NAMED}(?:ing)?\b|{NAMED}.{{0,40}}\binput should be true"""
+    r"|only (?:supports?|allows?|accepts?|works with|available (?:in|with)|support) (?:the )?stream"
+    r"|only (?:available|supported) (?:in|with|for) (?:the )?stream|only stream(?:ing)?\b|stream(?:ing)? only"
+    r"|(?:for|in) non[- ]?stream(?:ing)? (?:calls|mode|requests)|requires? (?:the )?stream(?:ing)?\b"
+    r"|stream(?:ing| mode)? is (?:required|mandatory)"
+    r"|non[- ]?stream(?:ing|ed)?\b.{0,40}(?:not (?:be |been )?(?:support|allow|permit|available)|unsupported|disabled)"
+    r"|not (?:support|allow|permit)(?:ed|s)? (?:for )?non[- ]?stream",
+    re.IGNORECASE | re.DOTALL,
 )
 """How endpoints say that they only stream: DashScope, Codex and gateways in front of others."""
 NO_USAGE = re.compile(r"stream_options|include_usage", re.IGNORECASE)
@@ -42,7 +49,7 @@ class Streaming:
 
     def learn(self, failure: RequestFailure, sent: WireRequest) -> bool:
         """Learns from a refusal. False if it is about something else, or there is nothing new to try."""
-        if failure.stop not in {"http_400", "http_404", "http_405", "http_422"}:
+        if not failure.stop.startswith("http_"):
             return False
         if not sent.body.get("stream") and WANTED.search(failure.text):
             if not self._on:
