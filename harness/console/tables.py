@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import textwrap
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,7 +13,7 @@ from harness.data.schema import MetricJSON, Summary, SummaryEntry
 from harness.metrics import HEADLINE, find_metric, shown_in
 from harness.runs import averages
 from harness.runs.results import EpisodeResult
-from harness.runs.summary import PASS_METRIC, UNREAD_CALLS, heeded_reasoning
+from harness.runs.summary import PASS_METRIC, heeded_reasoning
 from harness.types import FAILED_OUTCOMES
 
 DASH = "-"
@@ -272,27 +271,4 @@ def describe_failures(results: Iterable[EpisodeResult]) -> list[str]:
     return [
         f"{count} {outcome} ({stop})" + (f", for example: {errors[outcome, stop]}" if errors[outcome, stop] else "")
         for (outcome, stop), count in counts.most_common()
-    ]
-
-
-PARSERS = {"hermes": "hermes", "llama3": "llama3_json", "mistral": "mistral", "pythonic": "pythonic"}
-"""What vLLM calls the parser of a format."""
-LOOKS_LIKE = re.compile(rf"{re.escape(UNREAD_CALLS)}.*? format (\w+)")
-
-
-def warn_unread_calls(results: Sequence[EpisodeResult]) -> list[str]:
-    """A warning where an endpoint left calls in the text: in how many episodes, and what mends it."""
-    noted = [[found[1] for note in result.notes if (found := LOOKS_LIKE.search(note))] for result in results]
-    if not (episodes := list(filter(None, noted))):
-        return []
-    [(family, _)] = Counter(found[0] for found in episodes).most_common(1)
-    mends = f"--model-arg format={family} reads them here (openai/, chat completions)"
-    if family in PARSERS:
-        mends = (
-            f"start it with its parser (vLLM: --enable-auto-tool-choice --tool-call-parser {PARSERS[family]}; SGLang: "
-            f"--tool-call-parser; llama.cpp: --jinja), or {mends}"
-        )
-    return [
-        f"WARNING: in {len(episodes):,} of {len(results):,} episodes the endpoint left calls of tools in the text, "
-        f"unread, where they count as words: these scores are NOT the model's; {mends}."
     ]

@@ -13,7 +13,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from harness.console.progress import ProgressBar, RunningScore
-from harness.console.tables import describe_failures, format_legend, format_table, warn_unread_calls
+from harness.console.tables import describe_failures, format_legend, format_table
 from harness.console.text import printable
 from harness.data.schema import Summary
 from harness.errors import NothingAccepted, UsageError
@@ -31,6 +31,7 @@ from harness.runs.names import directory_name
 from harness.runs.prices import Budget, Price
 from harness.runs.results import EpisodeResult
 from harness.runs.summary import heeded_reasoning
+from harness.runs.unread_calls import warn_unread_calls
 from harness.sandbox import Sandbox, SandboxConfig
 from harness.types import Model, Reasoning, SimulatedUser
 

@@ -8,19 +8,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from harness.console.tables import (
-    describe_failures,
-    format_legend,
-    format_reasoning,
-    format_table,
-    warn_unread_calls,
-)
+from harness.console.tables import describe_failures, format_legend, format_reasoning, format_table
 from harness.data.schema import Manifest, Record, Summary
 from harness.errors import UsageError
 from harness.evaluation.versions import name_manifest, name_results, name_summary, name_tasks
 from harness.runs.directory import RunDirectory
 from harness.runs.results import EpisodeResult
 from harness.runs.summary import summarise_results
+from harness.runs.unread_calls import warn_unread_calls
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,8 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 
-TOOL_PARSERS = {"hermes": "hermes", "llama3": "llama3_json", "mistral": "mistral", "pythonic": "pythonic"}
-"""vLLM's parser for each of our formats."""
-UNKNOWN = "unknown"
-"""The format of a call that many models write, or none that vLLM has a parser for."""
+UNKNOWN = ""
+"""The format of a call that many models write, or that vLLM has no parser for."""
 
 THOUGHTS = re.compile(r"<think>.*?(</think>|\Z)|\[THINK\].*?(\[/THINK\]|\Z)", re.DOTALL)
 SPACES = re.compile(r"\s+")
@@ -53,7 +51,7 @@ MARKS = (
 
 
 def find_foreign_call(text: str, tools: Collection[str]) -> str | None:
-    """The format in which a text calls one of `tools`, by the name of vLLM's parser or UNKNOWN; None: it does not."""
+    """The format in which a text calls one of `tools`, by the name of vLLM's parser, or UNKNOWN; None: it does not."""
     if not any(name in text for name in tools):
         return None
     said = SPACES.sub(lambda found: "\n" if "\n" in found[0] else " ", THOUGHTS.sub("", text))

@@ -38,8 +38,6 @@ from harness.types import Usage
 
 NOT_SWITCHED = "not switched: "
 """How a record's note begins where an endpoint refused what switches reasoning."""
-UNREAD_CALLS = "unread: "
-"""How a record's note begins where an endpoint left calls in the text."""
 
 PASS_METRIC = re.compile(r"(pass[@^])(\d+)")
 """A metric over the epochs of a sample, and its k."""

@@ -19,7 +19,7 @@ from harness.formats import find_unread_calls
 from harness.formats.foreign import find_foreign_call
 from harness.formats.parsing import make_malformed_call
 from harness.models.api.wire import RequestFailure, assign_call_ids, given_arguments, join_texts, read_call
-from harness.runs.summary import UNREAD_CALLS
+from harness.runs.unread_calls import describe_unread_calls
 from harness.types import JSONObject, Message, ModelRequest, Reply, ToolCall, Usage
 
 # --- in another place --------------------------------------------------------------------------------------------
@@ -35,9 +35,9 @@ def gather_choices(choices: Sequence[object]) -> JSONObject | None:
     whole = [gather_calls(choice) for choice in found if isinstance(choice.get("message"), dict)]
     if len(whole) < 2:
         return next(iter(whole or found), None)
-    said = _distinct(text for choice in whole if (text := choice["message"].get("content")))
+    said = _distinct(text for one in whole if (text := one["message"].get("content") or one["message"].get("refusal")))
     message = {
-        **whole[0]["message"],
+        **{name: value for choice in reversed(whole) for name, value in choice["message"].items() if value},
         "content": "\n".join(map(join_texts, said)) if len(said) > 1 else next(iter(said), None),
         "tool_calls": _distinct(call for choice in whole for call in _listed(choice["message"], "tool_calls")),
     }
@@ -217,26 +217,25 @@ def note_unread_calls(reply: Reply, request: ModelRequest) -> Reply:
     """The reply, with a note where its text holds calls that the endpoint did not read, or where nothing came but
     reasoning that holds some."""
     message, tools = reply.message, [tool.name for tool in request.tools]
-    said = _describe_unread(message.content, message.tool_calls, tools)
-    place = "text"
-    if said is None and not (message.content.strip() or message.tool_calls or reply.finish_reason == "length"):
-        said, place = _describe_unread(message.reasoning or "", (), tools), "reasoning"
-    if said is None:
+    found, place = _find_unread(message.content, message.tool_calls, tools), "text"
+    if found is None and not (message.content.strip() or message.tool_calls or reply.finish_reason == "length"):
+        found, place = _find_unread(message.reasoning or "", (), tools), "reasoning"
+    if found is None:
         return reply
-    note = f"{UNREAD_CALLS}{said[0]} in the {place}, by the format {said[1]}, that the endpoint did not read"
+    note = describe_unread_calls(found[0], place, found[1])
     return replace(reply, note=f"{reply.note}; {note}" if reply.note else note)
 
 
-def _describe_unread(text: str, read: Sequence[ToolCall], tools: Sequence[str]) -> tuple[str, str] | None:
-    """How many calls a text holds, and in which format; None: it holds none but those that were `read`."""
+def _find_unread(text: str, read: Sequence[ToolCall], tools: Sequence[str]) -> tuple[int | None, str] | None:
+    """How many calls a text holds (None: some) and in which format; None: none but those that were `read`."""
     if not tools or not text.strip():
         return None
     unread = find_unread_calls(text, tools)
     if unread is not None and not all(_is_among(call, read) for call in unread.calls):
-        return f"{len(unread.calls)} call{'' if len(unread.calls) == 1 else 's'}", unread.format
+        return len(unread.calls), unread.format
     names = {call.name for call in read}
     foreign = None if unread else find_foreign_call(text, [name for name in tools if name not in names])
-    return None if foreign is None else ("calls", foreign)
+    return None if foreign is None else (None, foreign)
 
 
 def _is_among(call: ToolCall, read: Sequence[ToolCall]) -> bool:

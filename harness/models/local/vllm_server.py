@@ -49,6 +49,7 @@ from harness.models.local.prompting import OPEN_REASONING, Mend, chat_messages, 
 from harness.models.local.tokenizer import TURN_END_TOKENS, ModelTokenizer, open_tokenizer, reasoning_tokens
 from harness.models.local.vllm_process import ServerProcess
 from harness.redaction import is_secret_name, public_url
+from harness.runs.unread_calls import TOOL_PARSERS
 from harness.types import JSONObject, Message, Model, ModelRequest, Reasoning, Reply, Tool, Usage
 
 log = logging.getLogger(__name__)
@@ -72,8 +73,6 @@ FOLDER_ARGS = (
 ARGS = tuple(sorted({*URL_ARGS, *FOLDER_ARGS}))
 HEADERS = True
 PACKAGES = ("vllm",)
-TOOL_PARSERS = {"hermes": "hermes", "llama3": "llama3_json", "mistral": "mistral", "pythonic": "pythonic"}
-"""vLLM's parser for each of our formats."""
 REASONING_PARSERS = {"<think>": "qwen3", "[THINK]": "mistral"}
 """vLLM's parser for what a template opens reasoning with."""
 NO_PARSER = "none"
