@@ -76,19 +76,19 @@ def is_seen(reply):
     return isinstance(reply, ModelFailure) or bool(reply.message.tool_calls or reply.note)
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(completions(), st.booleans())
 def test_no_call_of_a_completion_is_unread_and_unnoted(body, gemini):
     assert is_seen(ask(GEMINI if gemini else CHAT, json.dumps(body).encode()))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(messages())
 def test_no_call_of_a_message_is_unread_and_unnoted(body):
     assert is_seen(ask(MESSAGES, json.dumps(body).encode()))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(responses())
 def test_no_call_of_a_response_is_unread_and_unnoted(body):
     assert is_seen(ask(RESPONSES, json.dumps(body).encode()))
@@ -103,20 +103,20 @@ def seen_in_stream(data, dialect, sent, whole, done=b""):
         assert isinstance(ask(dialect, b"".join([*map(event, sent[:end]), behind]), True), ModelFailure)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(completions(), st.booleans(), st.data())
 def test_no_call_of_a_streamed_completion_is_unread_and_unnoted(body, gemini, data):
     sent, whole = data.draw(completion_streams(body))
     seen_in_stream(data, GEMINI if gemini else CHAT, sent, whole, DONE)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(messages(), st.data())
 def test_no_call_of_a_streamed_message_is_unread_and_unnoted(body, data):
     seen_in_stream(data, MESSAGES, *data.draw(message_streams(body)))
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(responses(), st.data())
 def test_no_call_of_a_streamed_response_is_unread_and_unnoted(body, data):
     seen_in_stream(data, RESPONSES, *data.draw(response_streams(body)))
