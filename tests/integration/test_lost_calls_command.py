@@ -98,10 +98,9 @@ def test_calls_that_endpoints_lose(tmp_path, plot, client):
     runs = runs_of(tmp_path, models)
     for model in (*MALFORMED, *READ):
         [episode] = episodes(runs[model])
-        assert (episode["outcome"], solved(runs[model])) == ("ok", 1.0)
-        assert [one["status"] == "malformed" for one in episode["calls"]][:2] == [model in MALFORMED, False][
-            : len(plot)
-        ]
+        lost = ["malformed"] if model in MALFORMED else []
+        assert [one["status"] for one in episode["calls"]] == [*lost, *["ok"] * (len(plot) - 1)]
+        assert (episode["outcome"], solved(runs[model])) == ("ok", pytest.approx(2 / 3) if lost else 1.0)
     warnings = [line for line in done.stdout.splitlines() if "WARNING" in line]
     assert len(warnings) == len(LEFT)
     for model, (_, flag, ours) in LEFT.items():

@@ -83,6 +83,14 @@ def test_calls_are_text_by_an_argument(tmp_path, family, client):
     assert manifest["model"]["args"] == {"format": family}
 
 
+def test_an_endpoint_that_takes_no_tools_is_told_what_plays_it(tmp_path):
+    path = write_records(tmp_path / "towns.jsonl", [record()])
+    with ChatServer(lambda asked: error(400, "gemma does not support tools")) as server:
+        done = harness("eval", "--model", "m", "--tasks", path, "--out", tmp_path / "run", "--base-url", server.url)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "HTTP 400: gemma does not support tools (openai/ with --model-arg format=hermes tells tools" in done.stderr
+
+
 def test_where_a_stop_string_is_refused_none_is_sent(tmp_path):
     refused = error(400, "Unsupported parameter: 'stop' is not supported with this model.", param="stop")
     episode, server, _ = play(tmp_path, lambda asked: refused if "stop" in asked.body else DONE, "format=react")

@@ -95,6 +95,13 @@ def test_a_stream_ends_with_its_last_event_and_whole_replies_are_read_too(tmp_pa
     assert (episode["outcome"], episode["scores"]["solve_f1"], episode["usage"]["retries"]) == ("ok", 1.0, 0)
 
 
+@CLIENTS
+def test_a_stream_that_goes_on_too_long_is_a_timeout(tmp_path, client):
+    script = [events(PARTS[:4], hold=60), events([*chunks(CALL.body, 4, counts=True), DONE]), events([*PARTS, DONE])]
+    episode, server, _ = play(tmp_path, script, "stream=true", f"client={client}", "timeout=0.7")
+    assert (episode["outcome"], episode["usage"]["retries"], len(server.requests)) == ("ok", 1, 3)
+
+
 PLOT = [Turn("I think.", calls=[("population", {"town": "Corrie"})]), Turn("I know.", "Answer: 45,210")]
 
 

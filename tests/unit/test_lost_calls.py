@@ -6,7 +6,7 @@ import pytest
 
 from harness.models.api.chat import ChatDialect
 from harness.models.api.gemini import GeminiDialect
-from harness.models.api.lost_calls import TORN, read_failed_generation, read_torn_call
+from harness.models.api.lost_calls import NO_TOOLS, TORN, read_failed_generation, read_torn_call
 from harness.models.api.messages import AnthropicDialect
 from harness.models.api.reasoning import ClaudeFeatures
 from harness.models.api.refusals import Refusals
@@ -163,6 +163,23 @@ def test_a_refused_request_is_no_torn_call():
     assert read_torn_call(refused, REQUEST) is None
     torn = RequestFailure("http_400", "HTTP 400: Unexpected token 12606 while expecting start token 200006")
     assert read_torn_call(torn, REQUEST) is not None
+
+
+@pytest.mark.parametrize(
+    ("said", "tools"),
+    [
+        ('"auto" tool choice requires --enable-auto-tool-choice and --tool-call-parser to be set', True),
+        ("registry.ollama.ai/library/gemma:2b does not support tools", True),
+        ("No endpoints found that support tool use. Try disabling find.", True),
+        ("tools param requires --jinja flag", True),
+        ("Function calling is not supported with this model", True),
+        ("This model doesn't support tool use", True),
+        ("temperature is not supported with this model", False),
+        ("This model does not support parallel_tool_calls", False),
+    ],
+)
+def test_words_that_refuse_tools(said, tools):
+    assert bool(NO_TOOLS.search(said)) == tools
 
 
 def test_a_500_without_a_call_stays_a_failure():

@@ -7,7 +7,7 @@ transport carries both (transport.py).
 Retries and waits are decided here, whatever the transport could do of them, and every field of a reply is distrusted,
 because a server's nonsense must become a Reply or a ModelFailure and never a traceback in the middle of a run.
 
-Replies that come as streams are put together first (streaming.py, events.py): nobody else knows of them.
+Replies that come as streams are put together first (streaming.py, events.py); nobody else knows of them.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from harness.data.arguments import replace_surrogates
 from harness.errors import ModelFailure
 from harness.models.api.connection import EndpointSettings, ModelIdentity
 from harness.models.api.events import open_stream, read_unasked
-from harness.models.api.lost_calls import read_failed_generation, read_torn_call
+from harness.models.api.lost_calls import AS_TEXT, NO_TOOLS, read_failed_generation, read_torn_call
 from harness.models.api.rate_limit import RateLimiter
 from harness.models.api.reasoning import Switch
 from harness.models.api.refusals import Refusals, check_overrides
@@ -194,6 +194,7 @@ class EndpointModel(Model):
         text = text if len(text) <= MAX_ERROR_CHARS else f"{text[:MAX_ERROR_CHARS]}..."
         tries = f" (after {sent} requests)" if sent > 1 else ""
         hint = f" ({self._dialect.hint})" if failure.stop == "http_404" else ""
+        hint = f" ({AS_TEXT})" if NO_TOOLS.search(failure.text) else hint
         return ModelFailure(
             f"{self.name}: {text}{hint}{tries}",
             outcome=failure.outcome,

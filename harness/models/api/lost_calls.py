@@ -210,6 +210,15 @@ def _lost_reply(error: str, written: str, request: ModelRequest) -> Reply:
     return with_lost_call(reply, error, request.messages, written)
 
 
+NO_TOOLS = re.compile(
+    r"\b(not|n't|no endpoints found that) support (for )?(the )?(use of )?(tools?\b|function)"
+    r"|\b(tools?|functions?)( use| calls?| calling| choice)? (is|are) not (supported|available)"
+    r"|--enable-auto-tool-choice|tools? param requires",
+    re.IGNORECASE,
+)
+"""How endpoints refuse tools: OpenRouter, Ollama, vLLM and llama.cpp without the flags that they need."""
+AS_TEXT = "openai/ with --model-arg format=hermes tells tools and reads calls as text"
+
 # --- left in the content -----------------------------------------------------------------------------------------
 
 

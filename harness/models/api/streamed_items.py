@@ -83,10 +83,8 @@ class ClaudeReply:
                 self._add_block(index, block)
             case {"type": "content_block_delta", "delta": {"type": "input_json_delta", "partial_json": str(piece)}}:
                 self._inputs[self._place(index, "tool_use")].append(piece)
-            case {"type": "content_block_delta", "delta": {"type": str(kind), **delta}} if kind in GROWING:
-                name = GROWING[kind]
-                block = self._blocks[self._place(index, "text" if name == "text" else "thinking")]
-                block[name] = join_texts(block.get(name)) + join_texts(delta.get(name))
+            case {"type": "content_block_delta", "delta": dict(delta)}:
+                self._grow(index, delta)
             case {"type": "message_delta", "delta": dict(delta)}:
                 self._message |= {name: value for name, value in delta.items() if value is not None}
                 self._count(event.get("usage"))
@@ -101,6 +99,11 @@ class ClaudeReply:
         for block in content if isinstance(content, list) else []:
             if isinstance(block, dict):
                 self._blocks.append(dict(block))
+
+    def _grow(self, index: object, delta: JSONObject) -> None:
+        if (name := GROWING.get(str(delta.get("type")))) is not None:
+            block = self._blocks[self._place(index, "text" if name == "text" else "thinking")]
+            block[name] = join_texts(block.get(name)) + join_texts(delta.get(name))
 
     def _add_block(self, index: object, block: JSONObject) -> None:
         self._places[_key(index)] = len(self._blocks)
