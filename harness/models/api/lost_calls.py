@@ -211,7 +211,7 @@ def _lost_reply(error: str, written: str, request: ModelRequest) -> Reply:
 
 
 NO_TOOLS = re.compile(
-    r"\b(not|n't|no endpoints found that) support (for )?(the )?(use of )?(tools?\b|function)"
+    r"(\bnot|n't|\bno endpoints found that) support (for )?(the )?(use of )?(tools?\b|function)"
     r"|\b(tools?|functions?)( use| calls?| calling| choice)? (is|are) not (supported|available)"
     r"|--enable-auto-tool-choice|tools? param requires",
     re.IGNORECASE,
