@@ -81,7 +81,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
     _add_spending_options(add)
     add("--dry-run", action="store_true", help="estimate requests, tokens and cost; send nothing")
     add("--base-url", metavar="URL", help="the endpoint's base URL (also OPENAI_BASE_URL, ANTHROPIC_BASE_URL)")
-    add("--model-arg", nargs="+", action="extend", default=[], metavar="K=V", help="options of the model's backend")
+    add(
+        "--model-arg",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="K=V",
+        help="options of the model's backend, as docs/endpoints.md lists them",
+    )
     add("--header", nargs="+", action="extend", default=[], metavar="NAME=VALUE", help="sent with every request")
     add("--quiet", action="store_true", help="no progress bar, and no lines in a log")
     _add_user_options(parser.add_argument_group("simulated user", "the other side of a conversation, as in taubench_*"))

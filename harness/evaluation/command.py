@@ -33,6 +33,7 @@ from harness.runs.names import directory_name
 from harness.runs.prices import Budget, Price
 from harness.runs.results import EpisodeResult
 from harness.runs.summary import heeded_reasoning
+from harness.runs.unread_calls import warn_unread_calls
 from harness.sandbox import Sandbox, SandboxConfig
 from harness.types import Model, Reasoning, SimulatedUser
 
@@ -157,7 +158,8 @@ class Evaluation:
         print(printable(format_table(shown, groups, by_task=len(runs) == 1)))
         print(printable(f"\n{format_legend(shown)}\n"))
         for run, one in zip(runs, played, strict=True):
-            for line in (*describe_failures(one.results), *_remarks(one.directory, one.summary, one.results)):
+            told = (*warn_unread_calls(one.results), *describe_failures(one.results))
+            for line in (*told, *_remarks(one.directory, one.summary, one.results)):
                 print(printable(f"{run.label}: {line}"))
         for line in _differences(runs, played):
             print(printable(line))

@@ -16,6 +16,7 @@ from harness.runs.directory import RunDirectory
 from harness.runs.learnt import describe_learnt
 from harness.runs.results import EpisodeResult
 from harness.runs.summary import summarise_results
+from harness.runs.unread_calls import warn_unread_calls
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,8 @@ class Run:
 
     def __str__(self) -> str:
         """The table, what its columns mean, and how episodes ended that ended badly."""
-        said = [*describe_failures(self.results), *describe_learnt(self.manifest, len(self.results)), *self.remarks]
+        told = (*warn_unread_calls(self.results), *describe_failures(self.results))
+        said = [*told, *describe_learnt(self.manifest, len(self.results)), *self.remarks]
         return "\n".join([self.table(), "", format_legend([self.summary]), *said])
 
 

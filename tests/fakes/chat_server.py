@@ -19,7 +19,9 @@ A conversation that asks for more than its script has gets status 400, and its n
 Every API's path is served: a step must be in the format of the one that is asked for. Steps here are chat completions;
 providers.py plays whole providers, which check what they are sent.
 
-Left out: streaming, and any check that the request is a valid one.
+streams.py makes events of steps.
+
+Left out: any check that the request is a valid one.
 """
 
 from __future__ import annotations
@@ -63,13 +65,15 @@ class Asked:
 
 @dataclass(frozen=True)
 class Step:
-    """One answer. `body` is sent as JSON, or as it is when it is bytes; `cut` breaks the connection off."""
+    """One answer. `body` is sent as JSON, or as it is when it is bytes; `cut` breaks the connection off,
+    `hold` keeps it open so many seconds behind the last byte."""
 
     body: Any = None
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
     delay: float = 0.0
     cut: Literal["", "before", "inside"] = ""
+    hold: float = 0.0
 
 
 PATHS = ("/chat/completions", "/responses", "/v1/messages")
@@ -254,6 +258,12 @@ async def send(step: Step, request: web.Request) -> web.StreamResponse:
         half = web.StreamResponse(status=step.status, headers={**headers, "Content-Length": str(len(content))})
         await half.prepare(request)
         await half.write(content[: len(content) // 2])
+    if step.hold:
+        held = web.StreamResponse(status=step.status, headers=headers)
+        await held.prepare(request)
+        await held.write(content)
+        await asyncio.sleep(step.hold)
+        return held
     if step.cut and request.transport is not None:
         request.transport.abort()
         raise asyncio.CancelledError

@@ -208,7 +208,7 @@ def test_an_echo_loses_its_lone_surrogates() -> None:
         ([{"type": "text", "text": "a"}, {"type": "image"}, {"type": "text", "text": "b"}], "ab"),
         (["a", 1, None], "a"),
         (7, ""),
-        ({"text": "a"}, ""),
+        ({"text": "a"}, "a"),
     ],
 )
 def test_content(content: Any, read: str) -> None:

@@ -125,7 +125,7 @@ def test_userinfo_and_a_given_key_exclude_each_other() -> None:
     [
         (
             {"apikey": "x"},
-            "--model-arg apikey is unknown to openai/m; it knows api, api_key, client, extra_body, max_retries",
+            "--model-arg apikey is unknown to openai/m; it knows api, api_key, client, extra_body, format",
         ),
         ({"timeout": "soon"}, "--model-arg timeout='soon' is not a number of seconds"),
         ({"timeout": "0"}, "timeout"),
@@ -196,10 +196,12 @@ def test_what_a_backend_declares() -> None:
             "api_key",
             "client",
             "extra_body",
+            "format",
             "max_retries",
             "max_retry_wait",
             "organization",
             "project",
+            "stream",
             "switch",
         ),
         "timeout",

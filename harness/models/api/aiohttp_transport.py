@@ -15,6 +15,7 @@ Left out: HTTP/2, SOCKS.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import re
@@ -35,7 +36,7 @@ import harness
 from harness.models.api.certificates import given_context
 from harness.models.api.connection import EndpointSettings
 from harness.models.api.proxies import Proxy, find_proxy
-from harness.models.api.transport import Response, connection_failure, timeout_failure
+from harness.models.api.transport import REST_SECONDS, Response, Sink, connection_failure, has_events, timeout_failure
 from harness.models.api.wire import RequestFailure
 from harness.redaction import public_url
 from harness.stops import http_stop
@@ -77,12 +78,12 @@ class AiohttpTransport:
             max_headers=MAX_HEADERS,
         )
 
-    async def post(self, path: str, body: JSONObject) -> Response | RequestFailure:
+    async def post(self, path: str, body: JSONObject, sink: Sink | None = None) -> Response | RequestFailure:
         try:
             content = encode_body(body).encode()
             url = f"{self._base_url}{path}{self._query}"
             for _ in range(MAX_REDIRECTS + 1):
-                answer = await self._send(self._route(url), content)
+                answer = await self._send(self._route(url), content, sink)
                 if isinstance(answer, RequestFailure) or answer.status not in REDIRECTS:
                     return answer
                 if (location := answer.headers.get("location")) is None:
@@ -108,11 +109,20 @@ class AiohttpTransport:
             self._routes[url] = Route(url, self._headers)
         return self._routes[url]
 
-    async def _send(self, route: Route, content: bytes) -> Response | RequestFailure:
+    async def _send(self, route: Route, content: bytes, sink: Sink | None) -> Response | RequestFailure:
         async with self._session.post(route.url, data=content, allow_redirects=False, **route.options) as answer:
+            packed = answer.headers.get("content-encoding", "identity") != "identity"
+            if sink is not None and not packed and has_events(answer.status, answer.headers):
+                await read_events(answer, sink)
+                return Response(answer.status, answer.headers, b"")
             read = await read_bounded(answer)
+            events = sink is not None and has_events(answer.status, answer.headers)
         plain = None if read is None else decompress(read, answer.headers.get("content-encoding", ""))
-        return too_large_failure() if plain is None else Response(answer.status, answer.headers, plain)
+        if plain is None:
+            return too_large_failure()
+        if sink is not None and events:
+            sink.feed(plain)
+        return Response(answer.status, answer.headers, plain)
 
 
 class Connector(aiohttp.TCPConnector):
@@ -244,6 +254,17 @@ def redirect_failure(status: int, target: str) -> RequestFailure:
 
 def too_large_failure() -> RequestFailure:
     return RequestFailure("connection", f"the reply is larger than {MAX_REPLY_BYTES >> 20} MiB", retry=False)
+
+
+async def read_events(answer: aiohttp.ClientResponse, sink: Sink) -> None:
+    """Gives the sink what comes, until it wants nothing more."""
+    async for part in answer.content.iter_any():
+        if sink.feed(part):
+            break
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(REST_SECONDS):
+            async for _ in answer.content.iter_any():
+                pass
 
 
 async def read_bounded(answer: aiohttp.ClientResponse) -> bytes | None:

@@ -3,7 +3,8 @@
 Shared by every backend that speaks this format; `ChatDialect` puts it together for the endpoint. What other APIs need
 as well is in wire.py.
 
-Left out: streaming; more than one choice; sending back thoughts that came as parts of a content, as Mistral gives them.
+Left out: choices of which one is to be taken; sending back thoughts that came as parts of a content, as
+Mistral gives them.
 """
 
 from __future__ import annotations
@@ -11,10 +12,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Literal
 
 from harness.data.arguments import replace_surrogates
 from harness.models.api.decoding import decoding_fields
+from harness.models.api.lost_calls import gather_choices, note_unread_calls, restore_lost_call, says_lost
 from harness.models.api.reasoning import Switch
 from harness.models.api.refusals import Refusals, merge_fields
 from harness.models.api.wire import (
@@ -115,35 +118,50 @@ def wire_call(call: ToolCall, offered: set[str]) -> JSONObject:
 # --- what comes back ---------------------------------------------------------------------------------------------
 
 
+FAILED = ("error", "abort")
+"""Reasons to end by which OpenRouter, Mistral, vLLM and SGLang say that a reply was not finished."""
+
+
 def as_it_is(reply: Reply, choice: JSONObject) -> Reply:
     return reply
 
 
 def read_reply(
-    content: bytes, earlier: Sequence[Message] = (), finish: Callable[[Reply, JSONObject], Reply] = as_it_is
+    content: bytes,
+    earlier: Sequence[Message] = (),
+    finish: Callable[[Reply, JSONObject], Reply] = as_it_is,
+    asked: int = 1,
 ) -> Reply | RequestFailure:
-    """The first choice of a chat completion; `earlier` messages say which turn this is and which ids are taken.
+    """The reply of a chat completion; `earlier` messages say which turn this is and which ids are taken.
 
-    `finish` completes the reply from the choice as it came.
+    `finish` completes the reply from the choice as it came. Of several choices that were `asked` for, the first.
     """
     payload = read_payload(content)
     if isinstance(payload, RequestFailure):
         return payload
-    choice = first_choice(payload)
+    choice = first_choice(payload, asked)
     message = choice.get("message") if choice is not None else None
     # A router reports an upstream failure as status 200 with an error, beside the choices or in one.
-    if choice is None or not isinstance(message, dict) or isinstance(choice.get("error"), dict):
+    if choice is None or not isinstance(message, dict) or payload.get("error") or ends_in_error(choice):
         return RequestFailure("no_choices", f"status 200 without a message: {provider_message(decode_body(content))}")
     reason = choice.get("finish_reason")
     finish_reason = replace_surrogates(reason) if isinstance(reason, str) else None
     reply = Reply(read_message(message, earlier), read_usage(payload.get("usage")), finish_reason)
-    return finish(reply, choice)
+    return finish(restore_lost_call(reply, choice, earlier), choice)
 
 
-def first_choice(payload: JSONObject) -> JSONObject | None:
+def first_choice(payload: JSONObject, asked: int = 1) -> JSONObject | None:
+    """The choice that is the reply. Where a call could not be read, some give no message at all."""
     choices = payload.get("choices")
-    choice = choices[0] if isinstance(choices, list) and choices else None
-    return choice if isinstance(choice, dict) else None
+    choice = gather_choices(choices[: None if asked == 1 else 1]) if isinstance(choices, list) else None
+    if choice is not None and choice.get("message") is None and says_lost(choice):
+        return {**choice, "message": {}}
+    return choice
+
+
+def ends_in_error(choice: JSONObject) -> bool:
+    """Whether a choice broke off on the provider's side, where no call is what broke."""
+    return not says_lost(choice) and bool(choice.get("error") or choice.get("finish_reason") in FAILED)
 
 
 def read_message(message: JSONObject, earlier: Sequence[Message]) -> Message:
@@ -198,8 +216,8 @@ def split_thoughts(content: str) -> tuple[str, str]:
 
 
 def listed_calls(message: JSONObject) -> list[ToolCall]:
-    """The calls of a reply as they were written; `function_call` is what old servers write for one call."""
-    listed = message.get("tool_calls") or message.get("function_call") or []
+    """The calls of a reply as they were written."""
+    listed = message.get("tool_calls") or []
     return [read_call(item) for item in (listed if isinstance(listed, list) else [listed])]
 
 
@@ -242,7 +260,11 @@ class ChatDialect:
 
     def read_reply(self, sent: WireRequest, content: bytes, request: ModelRequest) -> Reply | RequestFailure:
         """What a body with status 200 says."""
-        return read_reply(content, request.messages, lambda reply, choice: self.complete_reply(reply, choice, request))
+        asked = sent.body.get("n") or 1
+        return read_reply(content, request.messages, partial(self._finish, request), asked)
+
+    def _finish(self, request: ModelRequest, reply: Reply, choice: JSONObject) -> Reply:
+        return note_unread_calls(self.complete_reply(reply, choice, request), request)
 
     def read_failure(self, sent: WireRequest, status: int, headers: Mapping[str, str], text: str) -> RequestFailure:
         """What a body with another status says."""

@@ -8,11 +8,13 @@ Left out: a limit on the size of a reply, and on where it is redirected to: both
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from typing import Any
 
 from harness.models.api.certificates import verify_option
 from harness.models.api.connection import EndpointSettings
-from harness.models.api.transport import Response, connection_failure, timeout_failure
+from harness.models.api.transport import REST_SECONDS, Response, Sink, connection_failure, has_events, timeout_failure
 from harness.models.api.wire import RequestFailure
 from harness.types import JSONObject
 
@@ -27,11 +29,14 @@ class ClientTransport:
         left_out = {name: package.Omit() for name, value in settings.headers.items() if value is None}
         self._options = {"headers": left_out}  # the client lets its key be left out of a request only
 
-    async def post(self, path: str, body: JSONObject) -> Response | RequestFailure:
+    async def post(self, path: str, body: JSONObject, sink: Sink | None = None) -> Response | RequestFailure:
         import httpx2
 
+        how = {} if sink is None else {"stream": True, "stream_cls": self._package.AsyncStream}
         try:
-            response = await self.client.post(path, cast_to=httpx2.Response, body=body, options=self._options)
+            response = await self.client.post(path, cast_to=httpx2.Response, body=body, options=self._options, **how)
+            if sink is not None and await read_events(response, sink):
+                return Response(response.status_code, response.headers, b"")
         except self._package.APIStatusError as error:
             response = error.response
         except self._package.APITimeoutError:
@@ -39,10 +44,31 @@ class ClientTransport:
         except Exception as error:
             # Not only connection errors: a server's headers can make the client raise nearly anything.
             return connection_failure(error.__cause__ or error)
-        return Response(response.status_code, response.headers, response.content)
+        return Response(
+            response.status_code, response.headers, response.content if response.is_stream_consumed else b""
+        )
 
     async def aclose(self) -> None:
         await self.client.close()
+
+
+async def read_events(response: Any, sink: Sink) -> bool:
+    """Gives the sink the events of a response. False: it has none, and was read whole."""
+    try:
+        if not has_events(response.status_code, response.headers):
+            await response.aread()
+            return False
+        chunks = response.aiter_bytes()
+        async for chunk in chunks:
+            if sink.feed(chunk):
+                break
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(REST_SECONDS):
+                async for _ in chunks:
+                    pass
+        return True
+    finally:
+        await response.aclose()
 
 
 def client_options(settings: EndpointSettings, package: Any) -> dict[str, Any]:

@@ -51,6 +51,7 @@ class EndpointSettings:
     client: str = AIOHTTP
     max_tokens_option: str | None = None
     """The option by which a person set the new tokens of a turn, which are then not lowered."""
+    stream: bool = False
 
     @property
     def connect_timeout(self) -> float:
@@ -66,12 +67,12 @@ class ModelIdentity:
     seed: int | None = None
 
 
-CONNECTION_ARGS = ("api_key", "client", "extra_body", "max_retries", "max_retry_wait", "timeout")
+CONNECTION_ARGS = ("api_key", "client", "extra_body", "max_retries", "max_retry_wait", "stream", "timeout")
 """What every endpoint takes, also Gemini's and Anthropic's. `client` is what requests go through: aiohttp, or the
 provider's own."""
 
 
-TRANSPORT_ARGS = frozenset({"client", "max_retries", "max_retry_wait", "timeout"})
+TRANSPORT_ARGS = frozenset({"client", "max_retries", "max_retry_wait", "stream", "timeout"})
 """They decide how long a run takes and not what is said: a run may be resumed with others."""
 
 
@@ -122,6 +123,7 @@ def read_connection(options: ModelOptions, url: str, key: str, theirs: str = "op
         concurrency=max(1, options.concurrency),
         client=client,
         max_tokens_option=options.max_tokens_option,
+        stream=read_choice(args, "stream", ("true", "false"), "false") == "true",
     )
 
 
@@ -218,7 +220,7 @@ def read_extra_body(text: str | None, redact: Redactor) -> JSONObject:
     except ValueError as error:
         raise UsageError(f"--model-arg extra_body must be a JSON object: {error}.") from None
     if extra.get("stream"):
-        raise UsageError("--model-arg extra_body cannot ask for stream: whole replies are read.")
+        raise UsageError("--model-arg extra_body cannot ask for stream: give --model-arg stream=true.")
     for secret in find_secrets(extra):
         redact.add(secret)
     return extra

@@ -7,7 +7,7 @@ transport carries both (transport.py).
 Retries and waits are decided here, whatever the transport could do of them, and every field of a reply is distrusted,
 because a server's nonsense must become a Reply or a ModelFailure and never a traceback in the middle of a run.
 
-Left out: streaming.
+Replies that come as streams are put together first (streaming.py, events.py); nobody else knows of them.
 """
 
 from __future__ import annotations
@@ -24,11 +24,14 @@ from harness.data.arguments import replace_surrogates
 from harness.errors import ModelFailure, UsageError
 from harness.models.api.call_ids import find_ids, read_id_rule
 from harness.models.api.connection import EndpointSettings, ModelIdentity
+from harness.models.api.events import open_stream, read_unasked
 from harness.models.api.hidden_errors import find_hidden_error
 from harness.models.api.lessons import CONTEXT, Episode
+from harness.models.api.lost_calls import AS_TEXT, NO_TOOLS, read_failed_generation, read_torn_call
 from harness.models.api.rate_limit import RateLimiter
 from harness.models.api.reasoning import Switch
 from harness.models.api.refusals import PERHAPS_CONTENT, Refusals, check_overrides
+from harness.models.api.streaming import Streaming
 from harness.models.api.token_limits import FIELDS as TOKEN_FIELDS
 from harness.models.api.token_limits import TokenLimit, asked_tokens, read_token_limit
 from harness.models.api.transport import Response, Transport, connection_failure, timeout_failure
@@ -101,6 +104,7 @@ class EndpointModel(Model):
         self._dialect = dialect
         self._connect = connect
         self._redact = redact
+        self._streaming = Streaming(identity.name, settings.stream, settings.extra_body)
         self._random = random.Random(identity.seed)
         self._transport: Transport | None = None
         self._pace: RateLimiter | None = None
@@ -151,6 +155,8 @@ class EndpointModel(Model):
                 usage = replace(result.usage, retries=sent_requests - 1)
                 return replace(result, usage=usage, note=self._note(request, result.note, asked))
             self._check_own_number(request, result, sent_requests)
+            if self._streaming.learn(result, sent):
+                continue
             if (fitted := self._fit(request, sent, result)) is not None:
                 request = fitted
                 continue
@@ -164,6 +170,8 @@ class EndpointModel(Model):
                 accepted = pace.accepted_count
                 continue
             if not result.retry or failed == self._settings.max_retries:
+                if (torn := read_torn_call(result, request)) is not None:
+                    return replace(torn, usage=replace(torn.usage, retries=sent_requests - 1))
                 raise failure
             accepted, counted = pace.accepted_count, self.clock()
             if not limited:  # after a 429 it is the pace that waits
@@ -180,7 +188,7 @@ class EndpointModel(Model):
         """One request, when its time has come."""
         await pace.acquire()
         try:
-            sent = self._dialect.make_request(request)
+            sent = self._streaming.apply(self._dialect.make_request(request))
             result = await self._post(transport, sent, request)
         except BaseException:
             pace.release()
@@ -196,7 +204,11 @@ class EndpointModel(Model):
         try:
             # A limit on every read is one that a server which trickles bytes never reaches.
             async with asyncio.timeout(self._settings.timeout):
-                response = await transport.post(sent.path, sent.body)
+                stream = open_stream(sent)
+                response = await transport.post(sent.path, sent.body, stream)
+            if isinstance(response, Response):
+                begun = stream is not None and stream.begun
+                response = stream.finish(response) if stream and begun else read_unasked(sent, response)
             return response if isinstance(response, RequestFailure) else self._read(sent, response, request)
         except TimeoutError:
             return timeout_failure(self._settings.timeout)
@@ -204,6 +216,8 @@ class EndpointModel(Model):
             return connection_failure(error)
 
     def _read(self, sent: WireRequest, response: Response, request: ModelRequest) -> Reply | RequestFailure:
+        if (lost := read_failed_generation(response.status, response.content, request)) is not None:
+            return lost
         if 200 <= response.status < 300:
             if (hidden := find_hidden_error(response.content)) is None:
                 return self._dialect.read_reply(sent, response.content, request)
@@ -300,6 +314,7 @@ class EndpointModel(Model):
         text = text if len(text) <= MAX_ERROR_CHARS else f"{text[:MAX_ERROR_CHARS]}..."
         tries = f" (after {sent} requests)" if sent > 1 else ""
         hint = f" ({self._dialect.hint})" if failure.stop == "http_404" else ""
+        hint = f" ({AS_TEXT})" if NO_TOOLS.search(failure.text) else hint
         return ModelFailure(
             f"{self.name}: {text}{hint}{tries}",
             outcome=failure.outcome,

@@ -23,6 +23,7 @@ from harness.models.api.chat import ChatDialect
 from harness.models.api.connection import AIOHTTP, EndpointSettings
 from harness.models.api.decoding import GEMINI_OPTIONS
 from harness.models.api.endpoint import EndpointModel
+from harness.models.api.lost_calls import says_lost
 from harness.models.api.reasoning import gemini_switch
 from harness.models.api.refusals import Refusals
 from harness.models.api.transport import Transport
@@ -88,6 +89,10 @@ def client_transport(settings: EndpointSettings) -> Transport:
 
 
 THOUGHT = re.compile(r"\s*<thought>(.*?)</thought>\s*", re.DOTALL)
+UNSIGNED = ("gemini-1", "gemini-2")
+"""Models that do not insist on signatures."""
+SKIPPED: JSONObject = {"extra_content": {"google": {"thought_signature": "skip_thought_signature_validator"}}}
+"""What the API takes for the signature of a call that it did not make."""
 ABOUT_THINKING = re.compile(r"thinking|thought|reasoning_effort", re.IGNORECASE)
 
 
@@ -98,8 +103,11 @@ class GeminiDialect(ChatDialect):
     sampling_options = GEMINI_OPTIONS
 
     def complete_reply(self, reply: Reply, choice: JSONObject, request: ModelRequest) -> Reply:
-        """Summaries of thoughts are no part of what was said, and are not sent back."""
+        """Summaries of thoughts are no part of what was said, and are not sent back. A call that the API lost came
+        without the signature that it wants back."""
         message = replace(reply.message, echo=())
+        if says_lost(choice) and not self.model.startswith(UNSIGNED):
+            message = replace(message, tool_calls=tuple(replace(call, echo=SKIPPED) for call in message.tool_calls))
         found = THOUGHT.match(message.content)
         if found and not message.reasoning:
             message = replace(message, reasoning=found[1].strip() or None, content=message.content[found.end() :])

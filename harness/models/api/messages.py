@@ -3,7 +3,7 @@
 A turn with thinking goes back block by block as it came, in its order: signatures cover the blocks, and the API refuses
 tool results whose turn lacks its thinking. Turns without thinking are rebuilt from what was said and called.
 
-Left out: streaming; prompt caching marks; images; the tools that the provider runs itself; seeds, which this API does
+Left out: prompt caching marks; images; the tools that the provider runs itself; seeds, which this API does
 not have.
 """
 
@@ -17,6 +17,7 @@ from dataclasses import replace
 from harness.data.arguments import replace_surrogates
 from harness.errors import UsageError
 from harness.models.api.decoding import ANTHROPIC_OPTIONS, decoding_fields
+from harness.models.api.lost_calls import find_part_calls, note_unread_calls, restore_lost_call
 from harness.models.api.reasoning import ClaudeFeatures
 from harness.models.api.refusals import Refusals, merge_fields
 from harness.models.api.wire import (
@@ -133,7 +134,7 @@ def read_message(content: bytes, earlier: Sequence[Message]) -> Reply | RequestF
         role="assistant",
         content=replace_surrogates(joined(blocks, "text")),
         reasoning=replace_surrogates(joined(blocks, "thinking")) or None,
-        tool_calls=assign_call_ids(map(read_use, (block for block in blocks if kind_of(block) == "tool_use")), earlier),
+        tool_calls=assign_call_ids(map(read_call, find_part_calls(blocks)), earlier),
         echo=echo_of(blocks),
     )
     stop = payload.get("stop_reason")
@@ -144,11 +145,6 @@ def read_message(content: bytes, earlier: Sequence[Message]) -> Reply | RequestF
 def joined(blocks: Sequence[JSONObject], kind: str) -> str:
     """The texts of all blocks of a kind, which is also the name of the field that holds them."""
     return "".join(join_texts(block.get(kind)) for block in blocks if kind_of(block) == kind)
-
-
-def read_use(block: JSONObject) -> ToolCall:
-    called = {"name": block.get("name"), "arguments": block.get("input")}
-    return read_call({"id": block.get("id"), "function": called})
 
 
 def echo_of(blocks: Sequence[JSONObject]) -> tuple[JSONObject, ...]:
@@ -208,7 +204,11 @@ class AnthropicDialect:
         return WireRequest("/v1/messages", self.refusals.apply(body))
 
     def read_reply(self, sent: WireRequest, content: bytes, request: ModelRequest) -> Reply | RequestFailure:
-        return read_message(content, request.messages)
+        result = read_message(content, request.messages)
+        if isinstance(result, RequestFailure):
+            return result
+        restored = restore_lost_call(result, {"finish_reason": result.finish_reason}, request.messages)
+        return note_unread_calls(restored, request)
 
     def read_failure(self, sent: WireRequest, status: int, headers: Mapping[str, str], text: str) -> RequestFailure:
         failure = failure_of_status(status, headers, text)

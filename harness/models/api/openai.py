@@ -4,7 +4,7 @@ The settings (`load`), and which of the two APIs a model is asked through: endpo
 say what. OpenAI's own models from GPT-5.4 on refuse tools with reasoning on chat completions; where
 an endpoint says so of another model, that model is moved to Responses for the rest of the run.
 
-Left out: streaming; more than one choice.
+Left out: more than one choice.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from harness.errors import UsageError
+from harness.formats import OPTION, get_format
 from harness.models.api.chat import ChatDialect, known_replacements
 from harness.models.api.connection import (
     AIOHTTP,
@@ -42,6 +43,7 @@ from harness.models.api.reasoning import (
 )
 from harness.models.api.refusals import Refusals
 from harness.models.api.responses import ResponsesDialect
+from harness.models.api.text_calls import TextDialect
 from harness.models.api.transport import Transport
 from harness.models.api.wire import RequestFailure, WireRequest
 from harness.types import JSONObject, Model, ModelRequest, Reasoning, Reply
@@ -59,7 +61,7 @@ OPENAI_URL = "https://api.openai.com/v1"
 
 HELP = "openai/NAME asks any OpenAI-compatible endpoint: OPENAI_API_KEY, or --base-url for your own server"
 KEYS = ("OPENAI_API_KEY", "OPENAI_BASE_URL")
-ARGS = tuple(sorted((*CONNECTION_ARGS, "api", "organization", "project", "switch")))
+ARGS = tuple(sorted((*CONNECTION_ARGS, "api", OPTION, "organization", "project", "switch")))
 HEADERS = True
 APIS = ("auto", "chat", "responses")
 
@@ -127,14 +129,26 @@ def dialect_of(name: str, settings: EndpointSettings, args: Mapping[str, str]) -
     if own or how != "effort":
         switch = partial(own_server_switch, full_name, how=how)
     refusals = Refusals(full_name, known_replacements(name), settings.extra_body)
-    chat = ChatDialect(name, switch, refusals)
+    chat = chat_dialect_of(name, switch, refusals, args)
     if not own:
         chat.sampling_options = OPENAI_OPTIONS
+    if OPTION in args:
+        if api == "responses":
+            raise UsageError(f"--model-arg {OPTION}={args[OPTION]} is for chat completions: leave api=responses out.")
+        return chat
     items: Switch = (lambda reasoning: {}) if how == "none" else partial(openai_responses_switch, full_name)
     responses = ResponsesDialect(name, items, refusals)  # what was learnt on the one holds on the other
     if api == "responses" or (api == "auto" and not own and RESPONSES_FIRST.match(name)):
         return responses
     return chat if api == "chat" else FallbackDialect(full_name, chat, responses)
+
+
+def chat_dialect_of(name: str, switch: Switch, refusals: Refusals, args: Mapping[str, str]) -> ChatDialect:
+    return (
+        TextDialect(name, switch, refusals, get_format(args[OPTION]))
+        if OPTION in args
+        else ChatDialect(name, switch, refusals)
+    )
 
 
 class FallbackDialect:

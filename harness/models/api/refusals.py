@@ -86,7 +86,7 @@ CANNOT_THINK = re.compile(
 RECALLED = frozenset({"messages.reasoning", "messages.reasoning_content"})
 
 
-DROPPED = frozenset({"temperature", "seed", "include", "reasoning.summary", *SWITCH_FIELDS, *RECALLED})
+DROPPED = frozenset({"temperature", "seed", "stop", "include", "reasoning.summary", *SWITCH_FIELDS, *RECALLED})
 
 
 CONTENT, PERHAPS_CONTENT = "messages.content", "messages.content?"

@@ -4,7 +4,7 @@ Nothing is kept on the provider's side (`store` false): every turn is sent whole
 items that are sent back as they came. An item that follows a reasoning item carries an id which the API resolves
 together with it; where the reasoning is left out, the ids are left out too.
 
-Left out: streaming; the tools that the provider runs itself; seeds, which this API does not have.
+Left out: the tools that the provider runs itself; seeds, which this API does not have.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from dataclasses import replace
 
 from harness.data.arguments import replace_surrogates
 from harness.models.api.decoding import RESPONSES_OPTIONS, decoding_fields
+from harness.models.api.lost_calls import find_part_calls, note_unread_calls, restore_lost_call
 from harness.models.api.reasoning import Switch
 from harness.models.api.refusals import Refusals, merge_fields
 from harness.models.api.wire import (
@@ -125,7 +126,7 @@ def read_response(content: bytes, earlier: Sequence[Message]) -> Reply | Request
     if not isinstance(output, list):
         return RequestFailure("no_output", f"status 200 without output: {provider_message(decode_body(content))}")
     items = [item for item in output if isinstance(item, dict)]
-    calls = assign_call_ids(map(read_item, (item for item in items if kind_of(item) == "function_call")), earlier)
+    calls = assign_call_ids(map(read_item, listed_calls(items)), earlier)
     message = Message(
         role="assistant",
         content=replace_surrogates(parts(items, "message", "output_text") or parts(items, "message", "refusal")),
@@ -146,16 +147,23 @@ def failed_response(payload: JSONObject) -> RequestFailure:
     return RequestFailure("response_failed", f"the response failed: {said}")
 
 
+def listed_calls(items: Sequence[JSONObject]) -> list[JSONObject]:
+    """The calls among the items, and among the parts of messages, where some servers put them."""
+    parts = [item.get("content") if kind_of(item) == "message" else item for item in items]
+    return [call for part in parts for call in find_part_calls(part)]
+
+
 def read_item(item: JSONObject) -> ToolCall:
-    return replace(read_call({**item, "id": item.get("call_id")}), echo=None)
+    return replace(read_call(item), echo=None)
 
 
 def parts(items: Sequence[JSONObject], kind: str, part_type: str) -> str:
     """The texts of one type of part in all items of one type."""
     contents = [item.get("content") for item in items if kind_of(item) == kind]
-    found = [part for content in contents if isinstance(content, list) for part in content if isinstance(part, dict)]
-    field = "refusal" if part_type == "refusal" else "text"
-    return "".join(join_texts(part.get(field)) for part in found if kind_of(part) == part_type)
+    texts = [{"type": part_type, "text": content} if isinstance(content, str) else content for content in contents]
+    listed = [part for content in texts for part in (content if isinstance(content, list) else [content])]
+    types, field = ({part_type}, "refusal") if part_type == "refusal" else ({part_type, "text"}, "text")
+    return "".join(join_texts(part.get(field)) for part in listed if isinstance(part, dict) and kind_of(part) in types)
 
 
 def thoughts(items: Sequence[JSONObject]) -> str:
@@ -214,7 +222,11 @@ class ResponsesDialect:
         return WireRequest("/responses", self.refusals.apply(body))
 
     def read_reply(self, sent: WireRequest, content: bytes, request: ModelRequest) -> Reply | RequestFailure:
-        return read_response(content, request.messages)
+        result = read_response(content, request.messages)
+        if isinstance(result, RequestFailure):
+            return result
+        restored = restore_lost_call(result, {"finish_reason": result.finish_reason}, request.messages)
+        return note_unread_calls(restored, request)
 
     def read_failure(self, sent: WireRequest, status: int, headers: Mapping[str, str], text: str) -> RequestFailure:
         failure = failure_of_status(status, headers, text)

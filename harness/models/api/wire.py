@@ -140,9 +140,10 @@ def decode_body(content: bytes) -> str:
 
 
 def join_texts(value: object) -> str:
-    """A string as it is, the texts of a list of parts, "" for anything else."""
+    """A string as it is, the texts of a list of parts or of one part, "" for anything else."""
     if isinstance(value, str):
         return value
+    value = [value] if isinstance(value, dict) else value
     parts = [part.get("text") if isinstance(part, dict) else part for part in value] if isinstance(value, list) else []
     return "".join(part for part in parts if isinstance(part, str))
 
@@ -175,7 +176,7 @@ def read_call(item: object) -> ToolCall:
     function = fields.get("function")
     function = function if isinstance(function, dict) else fields
     call_id, name = fields.get("id"), function.get("name")
-    arguments, raw, error = read_arguments(_decoded(function.get("arguments")) if fields else item)
+    arguments, raw, error = read_arguments(_decoded(given_arguments(function)) if fields else item)
     if not isinstance(name, str) or not name.strip():
         name, arguments, error = "", None, "the call names no tool"
     extra = find_echo(fields.get("extra_content"))
@@ -187,6 +188,14 @@ def read_call(item: object) -> ToolCall:
         parse_error=error,
         echo={"extra_content": extra} if extra else None,
     )
+
+
+GIVEN = ("arguments", "input", "parameters", "args")
+
+
+def given_arguments(function: JSONObject) -> object:
+    """The arguments of a call, by whatever name a server gives to them."""
+    return next((function[name] for name in GIVEN if name in function), None)
 
 
 def _decoded(value: object) -> object:

@@ -38,6 +38,7 @@ from harness.models.api.certificates import verify_option
 from harness.models.api.chat import ChatDialect
 from harness.models.api.connection import EndpointSettings, ModelIdentity
 from harness.models.api.endpoint import EndpointModel
+from harness.models.api.lost_calls import note_unread_calls
 from harness.models.api.reasoning import Switch, own_server_switch
 from harness.models.api.refusals import Refusals
 from harness.models.api.wire import RequestFailure, WireRequest, read_count, read_payload
@@ -48,6 +49,7 @@ from harness.models.local.prompting import OPEN_REASONING, Mend, chat_messages, 
 from harness.models.local.tokenizer import TURN_END_TOKENS, ModelTokenizer, open_tokenizer, reasoning_tokens
 from harness.models.local.vllm_process import ServerProcess
 from harness.redaction import is_secret_name, public_url
+from harness.runs.unread_calls import TOOL_PARSERS
 from harness.types import JSONObject, Message, Model, ModelRequest, Reasoning, Reply, Tool, Usage
 
 log = logging.getLogger(__name__)
@@ -71,8 +73,6 @@ FOLDER_ARGS = (
 ARGS = tuple(sorted({*URL_ARGS, *FOLDER_ARGS}))
 HEADERS = True
 PACKAGES = ("vllm",)
-TOOL_PARSERS = {"hermes": "hermes", "llama3": "llama3_json", "mistral": "mistral", "pythonic": "pythonic"}
-"""vLLM's parser for each of our formats."""
 REASONING_PARSERS = {"<think>": "qwen3", "[THINK]": "mistral"}
 """vLLM's parser for what a template opens reasoning with."""
 NO_PARSER = "none"
@@ -266,7 +266,7 @@ class VLLMDialect(ChatDialect):
         result = super().read_reply(sent, content, request)
         if isinstance(result, RequestFailure) or (ids := ids_of(content)) is None:
             return result
-        return replace(result, message=replace(result.message, echo=(ids,)))
+        return replace(result, message=replace(result.message, echo=(ids,)), note=None)  # it is read again, by us
 
     def _fitted(self, request: ModelRequest) -> tuple[Sequence[Message], Sequence[Tool]]:
         """The conversation as the server's template takes it, and the tools that it is to show."""
@@ -474,7 +474,7 @@ class VLLMServerModel(Model):
         text = await self._text.decode(ids[REPLY_IDS]) if family is not None else None
         before = await self._text.decode(ids[PROMPT_IDS][-PROMPT_END:]) if text is not None else None
         if family is None or text is None or before is None:
-            return reply
+            return note_unread_calls(reply, request)
         raw = without_end(text)
         thinking, tools = OPEN_REASONING.search(before) is not None, [tool.name for tool in request.tools]
         message = formats.parse_reply(family, raw, request.turn, thinking=thinking, tools=tools)
