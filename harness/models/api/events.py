@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from harness.models.api.hidden_errors import status_of
 from harness.models.api.streamed_chat import ChatReply
 from harness.models.api.streamed_items import ClaudeReply, ResponsesReply
 from harness.models.api.transport import Response
@@ -24,16 +25,6 @@ from harness.types import JSONObject
 
 MAX_STREAM_BYTES = 64 * 2**20
 """As of a reply that comes whole."""
-ERROR_STATUS = {
-    "invalid_request_error": 400,
-    "authentication_error": 401,
-    "permission_error": 403,
-    "not_found_error": 404,
-    "rate_limit_error": 429,
-    "rate_limit_exceeded": 429,
-    "overloaded_error": 529,
-}
-"""The status of an error that says its kind only; else it is a fault of the server's: 500."""
 
 
 class Assembly(Protocol):
@@ -215,11 +206,5 @@ class Lines:
 
 
 def error_status(error: JSONObject) -> int:
-    """The HTTP status that an error means."""
-    for name in ("code", "status", "type"):
-        value = error.get(name)
-        if isinstance(value, int | str) and str(value).isdecimal() and 400 <= int(value) < 600:
-            return int(value)
-        if isinstance(value, str) and value in ERROR_STATUS:
-            return ERROR_STATUS[value]
-    return 400 if "failed_generation" in error else 500
+    """The HTTP status that an error means; one that says none is a fault of the server's."""
+    return 400 if "failed_generation" in error else status_of(error) or 500
