@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness.data import jsonio
+from harness.data import disk, jsonio
 from harness.errors import UsageError
 from results.report.data import Report, read_report
 from results.report.page import PAGE_START, build_lines
@@ -28,6 +28,6 @@ def _refuse_others(out: Path) -> None:
     if out.is_dir():
         raise UsageError(f"{out} is a directory; name a file with --out.")
     if out.exists():
-        with out.open("rb") as file:
+        with disk.open_file(out, links=True) as file:
             if file.read(len(PAGE_START.encode())) != PAGE_START.encode():
                 raise UsageError(f"{out} exists and is no report; name another file with --out.")

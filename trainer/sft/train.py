@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Any, cast
 from tabulate import tabulate
 
 import harness
-from harness.data import jsonio
+from harness.data import disk, jsonio
 from harness.data.records import fingerprint, read_samples
 from harness.errors import UsageError
 from harness.evaluation.run_tasks import load_run_tasks
@@ -289,8 +289,8 @@ def _fit(
                     "token_accuracy": logs["mean_token_accuracy"],
                     "learning_rate": logs["learning_rate"],
                 }
-                with lines.open("a", encoding="utf-8") as file:
-                    file.write(json.dumps(row) + "\n")
+                with disk.open_to_append(lines) as file:
+                    file.write(f"{json.dumps(row)}\n".encode())
 
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             watch("train", state.global_step, recipe.steps)
@@ -305,7 +305,7 @@ def _fit(
     )
     trainer.remove_callback(PrinterCallback)
     trainer.train(resume_from_checkpoint=None if resumed is None else str(resumed))
-    written = lines.read_text(encoding="utf-8").splitlines() if lines.exists() else []
+    written = disk.read_file(lines, links=False).splitlines() if lines.exists() else []
     return jsonio.parse_json(written[-1]) if written else {"step": recipe.steps}
 
 
