@@ -30,7 +30,7 @@ class ReadLimits:
     """Lines of a file."""
     values: int = 3_000_000
     """Values of one JSON text: each takes up to eighty bytes of memory, and three of the file."""
-    depth: int = 200
+    depth: int = 500
     """Levels of lists and objects in one JSON text: an episode has 70. What handles them later recurses."""
     template: int = 10
     """Seconds that a chat template may take for a prompt."""
@@ -57,7 +57,7 @@ def set_read_limits(values: Mapping[str, str | int]) -> None:
 
 
 @contextmanager
-def reading_within(**values: int) -> Iterator[None]:
+def reading_within(values: Mapping[str, str | int]) -> Iterator[None]:
     """These limits for as long as the context lasts."""
     global _limits
     before = _limits

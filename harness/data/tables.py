@@ -10,7 +10,7 @@ from harness.data import disk
 
 LONGEST = 250_000
 """Bytes. A recipe has a thousand."""
-MOST_DOTS = 200
+MOST_DOTS = 100
 """In a line: what tomllib does for a dotted key grows with the square of its parts, to minutes for a few kilobytes."""
 
 

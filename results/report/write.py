@@ -11,10 +11,12 @@ from results.report.data import Report, read_report
 from results.report.page import PAGE_START, build_lines
 
 
-def write_report(paths: Sequence[Path], training: Sequence[Path], out: Path, title: str) -> Report:
+def write_report(
+    paths: Sequence[Path], training: Sequence[Path], out: Path, title: str, trust_code: bool = False
+) -> Report:
     """What was written. Raises UsageError where no run can be read, or where `out` is something else than a report."""
     _refuse_others(out)
-    report = read_report(paths, training)
+    report = read_report(paths, training, trust_code)
     with jsonio.replace_file(out) as file:
         for number, part in enumerate(build_lines(report, title)):
             file.write(("\n" * (number > 0) + part).encode("utf-8", "replace"))

@@ -59,7 +59,7 @@ def test_json_with_a_row_a_line_is_read_too(tmp_path, capsys):
 
 def test_a_list_in_json_that_is_too_long_is_refused(tmp_path, capsys):
     (tmp_path / "towns.json").write_text(json.dumps([record()]))
-    with reading_within(line=10):
+    with reading_within({"line": 10}):
         status, said = run(capsys, "list", tmp_path / "towns.json")
     assert status == 2 and "write it as JSONL" in said.err
 
