@@ -16,7 +16,7 @@ import os
 import secrets
 import stat
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import IO, BinaryIO, cast
@@ -34,7 +34,10 @@ KINDS = {
 BLOCK = 1 << 18
 UNPACKING = (lzma.LZMAError, gzip.BadGzipFile, zlib.error, EOFError, MemoryError)
 """What reading a packed file raises where it cannot be unpacked; one of xz may ask for gigabytes in its first bytes."""
-PACKED = {".gz": gzip.GzipFile, ".xz": lzma.LZMAFile}
+PACKED: dict[str, Callable[[BinaryIO], gzip.GzipFile | lzma.LZMAFile]] = {
+    ".gz": lambda file: gzip.GzipFile(fileobj=file),
+    ".xz": lzma.LZMAFile,
+}
 
 
 def open_file(path: Path, *, links: bool) -> BinaryIO:

@@ -19,7 +19,7 @@ from harness.extras import install_command
 
 PACKERS: dict[str, Callable[..., Any]] = {
     ".jsonl": nullcontext,
-    ".jsonl.gz": partial(gzip.GzipFile, mode="wb"),
+    ".jsonl.gz": lambda file: gzip.GzipFile(fileobj=file, mode="wb"),
     ".jsonl.xz": partial(lzma.LZMAFile, mode="wb"),
 }
 PARQUET = ".parquet"
