@@ -21,7 +21,7 @@ from functools import partial
 from pathlib import Path
 from typing import IO, BinaryIO, cast
 
-from harness.data.limits import raise_by, read_limits, unpacked_limit
+from harness.data.limits import EXPANSION, raise_by, read_limits, unpacked_limit
 from harness.errors import UsageError
 
 KINDS = {
@@ -109,13 +109,14 @@ def read_lines(file: IO[bytes], path: Path) -> Iterator[bytes]:
         yield line
 
 
-def open_unpacked(path: Path, *, links: bool) -> BinaryIO:
+def open_unpacked(path: Path, *, links: bool, expansion: int = EXPANSION) -> BinaryIO:
     """A file to be read from its start, unpacked where its name says that it is packed. Raises as `open_file` does;
-    reading raises UsageError where more comes out than may, and what gzip and lzma raise."""
+    reading raises UsageError where more comes out than may, `expansion` times the file or more, and what gzip and lzma
+    raise."""
     file = open_file(path, links=links)
     if (unpack := PACKED.get(path.suffix)) is None:
         return file
-    limit = unpacked_limit(os.fstat(file.fileno()).st_size)
+    limit = unpacked_limit(os.fstat(file.fileno()).st_size, expansion)
     return cast(BinaryIO, io.BufferedReader(_Unpacked(path, file, unpack(file), limit), BLOCK))
 
 

@@ -13,9 +13,10 @@ from dataclasses import dataclass, fields, replace
 from harness.errors import UsageError
 
 LEAST_BYTES = 16 * 1024 * 1024
-EXPANSION = 100
+EXPANSION, EXPANSION_OF_RUNS = 50, 500
 """What a compressed file may become: so many bytes, or so many times its own size where that is more. Files of records
-become 5 to 30 times their size; a thousand bytes of xz can become seven million."""
+become 5 to 30 times their size; a thousand bytes of xz can become seven million. Runs are read one episode at a time,
+and the epochs of a policy are the same text again and again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +24,7 @@ class ReadLimits:
     """What a file may hold; by these names on the command line."""
 
     bytes: int = 0
-    """Of a compressed file, unpacked. 0: LEAST_BYTES, or EXPANSION times the file."""
+    """Of a compressed file, unpacked. 0: by the size of the file."""
     line: int = 64 * 1024 * 1024
     """Bytes of a line, and of a file that is read as a whole; a longer one is no environment."""
     rows: int = 2_000_000
@@ -68,9 +69,9 @@ def reading_within(values: Mapping[str, str | int]) -> Iterator[None]:
         _limits = before
 
 
-def unpacked_limit(size: int) -> int:
+def unpacked_limit(size: int, expansion: int = EXPANSION) -> int:
     """The bytes that a compressed file of so many may become."""
-    return _limits.bytes or max(LEAST_BYTES, EXPANSION * size)
+    return _limits.bytes or max(LEAST_BYTES, expansion * size)
 
 
 def raise_by(name: str) -> str:

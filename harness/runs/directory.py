@@ -20,7 +20,7 @@ from types import TracebackType
 from typing import IO, Any, cast
 
 from harness.data import disk, jsonio
-from harness.data.limits import read_limits
+from harness.data.limits import EXPANSION_OF_RUNS, read_limits
 from harness.data.schema import Manifest, Record, Summary
 from harness.errors import UsageError
 from harness.runs.claims import claim_directory, hold_lock, is_free
@@ -134,7 +134,7 @@ class RunDirectory:
         if (path := self.episodes_path()) is None:
             return BytesIO()
         with _readable(path):
-            return disk.open_unpacked(path, links=False)
+            return disk.open_unpacked(path, links=False, expansion=EXPANSION_OF_RUNS)
 
     def is_torn(self) -> bool:
         """Whether the last line of an episode has no end."""

@@ -34,7 +34,8 @@ def read_curves(folder: Path, needed: bool = False) -> TrainingCurves | None:
             raise UsageError(f"{folder} is no training directory: it has no metrics.jsonl.")
         return None
     with disk.open_file(path, links=False) as file:
-        lines = [line for text in disk.read_lines(file, path) if (line := _line(text)) is not None]
+        texts = filter(bytes.strip, disk.read_lines(file, path))
+        lines = [line for text in texts if (line := _line(text)) is not None]
     validations = [{"step": line["step"], **v} for line in lines if isinstance(v := line.get("validation"), dict)]
     label = folder.resolve().name
     return TrainingCurves(
