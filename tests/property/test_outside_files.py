@@ -16,7 +16,7 @@ from harness.models.api.wire import RequestFailure
 QUICK = settings(
     max_examples=25, deadline=2000, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
-MANY = settings(QUICK, max_examples=1500)
+MANY = settings(QUICK, max_examples=400)
 PACK = {".gz": gzip.compress, ".xz": lzma.compress}
 
 leaves = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8)
