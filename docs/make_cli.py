@@ -18,6 +18,8 @@ Written by `python docs/make_cli.py` from the commands themselves.
 
 Exit status: 0 done, and no episode ended in an infrastructure error; 1 some did (the table is printed all the same), or
 a check fell short; 2 bad input, said in one sentence; 130 interrupted, to be resumed.
+
+Every command also takes `--read-limit NAME=N`, once or more: [how much is read](runs.md#runs-of-others) of a file.
 """
 
 

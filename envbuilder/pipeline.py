@@ -27,6 +27,7 @@ from envbuilder.records import DeployedToolset, JSONObject, Scenario, Stages, To
 from envbuilder.spec import Spec
 from envbuilder.stages import procedural
 from harness.console.progress import ProgressBar
+from harness.data.disk import open_to_append
 from harness.data.files import read_rows, write_rows
 from harness.data.records import sample_from_record
 from harness.errors import HarnessError, UsageError
@@ -223,11 +224,13 @@ def _cut(folder: Path, environments: int) -> None:
     for name in STAGES:
         path = folder / f"{name}.jsonl"
         if path.exists():
-            os.truncate(path, sum(map(len, path.read_bytes().splitlines(keepends=True)[:environments])))
+            with open_to_append(path) as lines:
+                lines.seek(0)
+                lines.truncate(sum(map(len, islice(lines, environments))))
 
 
 def _keep(folder: Path, made: BuiltEnvironment) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name, stage in zip(STAGES, made.stages, strict=True):
-        with (folder / f"{name}.jsonl").open("a", encoding="utf-8") as lines:
-            lines.write(stage)
+        with open_to_append(folder / f"{name}.jsonl") as lines:
+            lines.write(stage.encode("utf-8"))

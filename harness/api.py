@@ -148,12 +148,13 @@ def score(task: Task, sample: Sample, trajectory: Trajectory) -> Verdict:
     return score_trajectory(task, sample, trajectory)
 
 
-def rescore(run: Path | str, tasks: Task | Sequence[Task] = ()) -> Run:
+def rescore(run: Path | str, tasks: Task | Sequence[Task] = (), *, trust_code: bool = False) -> Run:
     """Scores the stored episodes of a run directory anew, in place, without a model. `tasks`: the Task values that it
-    was played on, where it was not by name. Raises UsageError where they are gone or have changed."""
+    was played on, where it was not by name; `trust_code`: run the Python files that it names as its tasks. Raises
+    UsageError where they are gone or have changed, and for such a file that is not trusted."""
     directory = RunDirectory.open(Path(run))
     with lock_directory(directory.path):
-        score_anew(directory, [tasks] if isinstance(tasks, Task) else tasks)
+        score_anew(directory, [tasks] if isinstance(tasks, Task) else tasks, trust_code)
     return read_run(run)
 
 

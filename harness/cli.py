@@ -18,7 +18,9 @@ from types import ModuleType
 from typing import Any, NoReturn
 
 import harness
+from harness.commands.options import add_read_limit_option, parse_pairs
 from harness.console.text import printable
+from harness.data.limits import reading_within
 from harness.errors import HarnessError, NothingAccepted
 from harness.registry import find_entry_points, load_entry_point, suggest_names
 
@@ -59,7 +61,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         parser, command = _parser(arguments)
         args = parser.parse_args(arguments)
-        return int(command.run(args)) if command else _top_help(parser)
+        if command is None:
+            return _top_help(parser)
+        with reading_within(parse_pairs(args.read_limit, "--read-limit")):
+            return int(command.run(args))
     except HarnessError as error:
         print(printable(f"harness {arguments[0]}: {error}"), file=sys.stderr)
         return 1 if isinstance(error, NothingAccepted) else 2
@@ -116,11 +121,11 @@ def _parser(arguments: Sequence[str]) -> tuple[Parser, ModuleType | None]:
             if wanted:
                 raise
             continue  # the help of the others
-        module.configure(
-            commands.add_parser(
-                name, help=module.HELP, description=module.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-            )
+        own = commands.add_parser(
+            name, help=module.HELP, description=module.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
         )
+        module.configure(own)
+        add_read_limit_option(own)
         chosen = module if wanted else None
     return parser, chosen
 

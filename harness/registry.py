@@ -18,11 +18,14 @@ from pathlib import Path
 from typing import Any
 
 from harness.console.text import printable
+from harness.data import jsonio
 from harness.data.files import file_suffix
 from harness.errors import HarnessError, MissingData, UsageError
 from harness.types import Sample, Task
 
 TASK_FILE_SUFFIX = ".py"
+Admit = Callable[[Path], None]
+"""Told of a Python file before it is run; raises UsageError where it shall not be."""
 
 
 @cache
@@ -144,8 +147,14 @@ def is_path(pattern: str) -> bool:
     return file_suffix(Path(pattern)) is not None or Path(pattern).suffix == TASK_FILE_SUFFIX
 
 
-def select_tasks(patterns: Sequence[str], data: Mapping[str, Path]) -> list[Task]:
-    """The tasks that globs, names and paths mean, in order, without repeats. Raises UsageError where one means none."""
+def code_digest(path: Path) -> str:
+    """What tells one version of a Python file from another, in a run's identity."""
+    return jsonio.digest(path.read_text("utf-8", "surrogateescape"))
+
+
+def select_tasks(patterns: Sequence[str], data: Mapping[str, Path], admit: Admit = lambda path: None) -> list[Task]:
+    """The tasks that globs, names and paths mean, in order, without repeats. Raises UsageError where one means none.
+    A Python file is code, which is run here: whoever has its path from a file asks in `admit`."""
     known = all_tasks(data)
     chosen: dict[str, Task] = {}
     paths: dict[Path, str] = {}
@@ -158,7 +167,7 @@ def select_tasks(patterns: Sequence[str], data: Mapping[str, Path]) -> list[Task
             for task in matches:
                 _add_version(chosen, task)
         elif paths.setdefault(Path(pattern).resolve(), pattern) == pattern:
-            for task in _tasks_of_file(Path(pattern), data):
+            for task in _tasks_of_file(Path(pattern), data, admit):
                 if task.name in known or task.name in chosen:
                     raise UsageError(f"{pattern} names its task {task.name!r}, as another task of this run does.")
                 chosen[task.name] = task
@@ -204,7 +213,7 @@ def _checked(name: str, samples: list[Sample]) -> list[Sample]:
     return samples
 
 
-def _tasks_of_file(path: Path, data: Mapping[str, Path]) -> list[Task]:
+def _tasks_of_file(path: Path, data: Mapping[str, Path], admit: Admit) -> list[Task]:
     """The tasks of a path to environment records or to a Python file."""
     from harness.task import file_task  # with checks and scoring, which `harness --help` does without
 
@@ -212,6 +221,7 @@ def _tasks_of_file(path: Path, data: Mapping[str, Path]) -> list[Task]:
         return [file_task(path)]
     if not path.is_file():
         raise UsageError(f"There is no task file at {path}.")
+    admit(path)
     try:
         made = runpy.run_path(str(path))
         if "tasks" not in made:

@@ -14,14 +14,13 @@ import io
 import os
 import re
 import shlex
-import shutil
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from harness.cli import main
-from harness.data import jsonio
+from harness.data import disk, jsonio
 from harness.errors import HarnessError, UsageError
 from harness.runs.directory import RunDirectory, pack_records
 from results.runs import read_run
@@ -59,9 +58,9 @@ def add_run(run: Path, name: str, command: str, folder: Path = FOLDER) -> None:
         raise UsageError(f"{run} is cut, or its summary disagrees with its episodes; finish or rescore it first.")
     target = folder / name
     target.mkdir(parents=True, exist_ok=True)
-    manifest = jsonio.parse_json((run / "manifest.json").read_bytes())
+    manifest = jsonio.read_json(run / "manifest.json", links=False)
     jsonio.write_json(target / "manifest.json", {**manifest, "sources": _without_places(manifest["sources"])})
-    shutil.copyfile(run / "summary.json", target / "summary.json")
+    (target / "summary.json").write_bytes(disk.read_file(run / "summary.json", links=False))
     with RunDirectory.open(run).open_samples() as samples:
         (target / PACKED_SAMPLES).write_bytes(pack_records(samples.read()))
     (target / COMMAND).write_text(command + "\n", encoding="utf-8")

@@ -73,7 +73,7 @@ def load(folder: Path | None, level: str) -> list[Sample]:
     if not path.is_file():
         raise MissingData(f"rotbench_{level} looked for {DATA_SET} at {path}, where there is no file.")
     try:
-        rows = jsonio.parse_json(path.read_bytes())
+        rows = jsonio.read_json(path, links=True)
     except (OSError, ValueError) as error:
         raise UsageError(f"{path} cannot be read as JSON: {error}.") from None
     if not isinstance(rows, list) or not rows:

@@ -18,7 +18,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from harness.data import jsonio
+from harness.data import disk, jsonio
 from harness.data.files import read_rows
 from harness.data.records import sample_from_record
 from harness.environment import make_call_record, malformed_result
@@ -147,14 +147,14 @@ def _state(read: Reader, domain: str, sample: Sample) -> str:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return disk.read_file(path, links=True).decode("utf-8")
     except (OSError, ValueError) as error:
         raise UsageError(f"{path} cannot be read as text: {error}.") from None
 
 
 def _json(path: Path) -> Any:
     try:
-        return jsonio.parse_json(path.read_bytes())
+        return jsonio.read_json(path, links=True)
     except (OSError, ValueError) as error:
         raise UsageError(f"{path} cannot be read as JSON: {error}.") from None
 

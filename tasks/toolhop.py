@@ -96,7 +96,7 @@ def read(path: Path | None) -> list[Any]:
 
 def _array(path: Path) -> list[Any]:
     try:
-        rows = jsonio.parse_json(path.read_bytes())
+        rows = jsonio.read_json(path, links=True)
     except (OSError, ValueError) as error:
         raise UsageError(f"{path} cannot be read as JSON: {error}.") from None
     if not isinstance(rows, list):

@@ -16,7 +16,7 @@ from envbuilder.pipeline import build_file
 from envbuilder.plan import BuildPlan
 from envbuilder.records import QUESTION_KINDS
 from envbuilder.spec import preset_of
-from harness.data import jsonio
+from harness.data import disk, jsonio
 from harness.errors import HarnessError, UsageError
 from harness.runs.claims import is_free
 from harness.runs.directory import read_json_object
@@ -49,7 +49,7 @@ def find_run(out: Path, identity: JSONObject, resume: bool) -> JSONObject | None
             raise UsageError(f"--out {out} holds something else than a training run; name another directory.")
         return None
     try:
-        there = jsonio.parse_json((out / "run.json").read_bytes())
+        there = jsonio.read_json(out / "run.json", links=False)
     except (OSError, ValueError):
         there = None
     if there != identity:
@@ -121,9 +121,9 @@ def find_last_checkpoint(checkpoints: Path) -> Path | None:
     found = [path for path in checkpoints.glob("checkpoint-*") if path.name[11:].isdigit()]
     for path in sorted(found, key=checkpoint_step, reverse=True):
         try:
-            jsonio.parse_json((path / "trainer_state.json").read_bytes())
+            jsonio.read_json(path / "trainer_state.json", links=False)
             return path
-        except (OSError, ValueError):
+        except (OSError, ValueError, UsageError):
             shutil.rmtree(path)
     return None
 
@@ -138,13 +138,14 @@ def truncate_metrics(path: Path, done: int) -> list[dict[str, Any]]:
     kept: list[dict[str, Any]] = []
     if not path.exists():
         return kept
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            row = jsonio.parse_json(line)
-            if row["step"] <= done:
-                kept.append(row)
-        except (ValueError, KeyError, TypeError):
-            break
+    with disk.open_file(path, links=False) as file:
+        for line in disk.read_lines(file, path):
+            try:
+                row = jsonio.parse_json(line)
+                if row["step"] <= done:
+                    kept.append(row)
+            except (ValueError, KeyError, TypeError):
+                break
     jsonio.write_atomically(path, "".join(json.dumps(row) + "\n" for row in kept))
     return kept
 

@@ -28,7 +28,7 @@ from envbuilder.plan import BuildPlan, BuildReport
 from envbuilder.records import DeployedToolset, JSONObject, environment_record
 from envbuilder.spec import PRESETS
 from harness.console.progress import ProgressBar
-from harness.data import jsonio
+from harness.data import disk, jsonio
 from harness.data.files import file_stem, write_rows
 from harness.data.records import sample_from_record
 from harness.errors import UsageError
@@ -147,6 +147,6 @@ def _accepted(
 
 def _lines(path: Path) -> tuple[str, ...]:
     try:
-        return tuple(line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
+        return tuple(line.strip() for line in disk.read_file(path, links=True).decode().splitlines() if line.strip())
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"The topics in {path} cannot be read: {error}.") from None

@@ -31,7 +31,7 @@ from envbuilder.records import (
     stage_to_json,
     toolset_from_json,
 )
-from harness.data import jsonio
+from harness.data import disk, jsonio
 from harness.errors import UsageError
 from harness.runs.claims import claim_directory, is_free
 from harness.runs.directory import RecordAppender, record_to_line
@@ -173,7 +173,7 @@ def product_of(stage: str, value: Line) -> StageProduct:
 
 def read_manifest(path: Path) -> Any:
     try:
-        return jsonio.parse_json(path.read_bytes())
+        return jsonio.read_json(path, links=False)
     except (OSError, ValueError) as error:
         raise UsageError(f"{path} cannot be read: {error}.") from None
 
@@ -183,8 +183,8 @@ def read_lines(path: Path) -> Iterator[Line]:
     if not path.exists():
         return
     stage = next((stage for stage, name in STAGE_FILES.items() if name == path.name), REJECTED)
-    with path.open("rb") as lines:
-        for number, text in enumerate(lines, start=1):
+    with disk.open_file(path, links=False) as file:
+        for number, text in enumerate(disk.read_lines(file, path), start=1):
             if not text.endswith(b"\n"):
                 return  # torn
             try:

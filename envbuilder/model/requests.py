@@ -16,6 +16,7 @@ from typing import Any
 from envbuilder.records import QUESTION_KINDS, QuestionKind
 from envbuilder.spec import DISTRACTOR_SHARE, PAPER, Levels, Size
 from harness.data import jsonio
+from harness.data.disk import read_file
 from harness.errors import UsageError
 
 LONGEST_QUESTION = 2000
@@ -140,7 +141,7 @@ def read_questions(path: Path, kind: QuestionKind | None = None) -> tuple[Enviro
     Raises UsageError where there is no such file, or a line is not one of those.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = read_file(path, links=True).decode("utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"The questions in {path} cannot be read: {error}.") from None
     found = list(_questions(lines, path))

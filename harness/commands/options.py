@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from harness.data.limits import NAMES
 from harness.errors import UsageError
 from harness.types import Reasoning
 
@@ -120,6 +121,28 @@ def parse_headers(texts: Sequence[str], option: str) -> dict[str, str]:
 def parse_data_paths(texts: Sequence[str]) -> dict[str, Path]:
     """--data NAME=PATH texts as paths."""
     return {name: Path(path) for name, path in parse_pairs(texts, "--data").items()}
+
+
+def add_trust_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--trust-code", action="store_true", help="run the Python files that a run names as its tasks; read them first"
+    )
+
+
+def add_read_limit_option(parser: argparse.ArgumentParser) -> None:
+    """For every command, or each of its kinds: all of them read files that somebody else may have written."""
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for kind in action.choices.values():
+                add_read_limit_option(kind)
+            return
+    parser.add_argument(
+        "--read-limit",
+        action="append",
+        default=[],
+        metavar="NAME=N",
+        help=f"read more, or less, of each file, for NAME of {', '.join(NAMES)} (docs/runs.md)",
+    )
 
 
 def add_data_option(parser: argparse.ArgumentParser) -> None:

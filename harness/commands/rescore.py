@@ -8,16 +8,19 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from harness.commands.options import add_trust_option
+
 HELP = "score a run anew with the current verifier, without calling a model"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", type=Path, nargs="+", metavar="RUN", help="run directories")
+    add_trust_option(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Raises UsageError for a directory that is no run or has no episodes, or whose task data is gone or changed."""
     from harness.evaluation.rescore import rescore_runs
 
-    rescore_runs(args.run)
+    rescore_runs(args.run, args.trust_code)
     return 0

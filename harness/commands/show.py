@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import get_args
 
+from harness.commands.options import add_trust_option
 from harness.types import Outcome
 
 HELP = "read a run's episodes: what was said, which call solved what, and why not"
@@ -19,11 +20,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--epoch", type=int, metavar="K", help="only this epoch")
     add("--outcome", choices=get_args(Outcome), help="only episodes that ended so")
     add("--full", action="store_true", help="long texts in full")
+    add_trust_option(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Raises UsageError where the run has no such episode."""
     from harness.evaluation.show import EpisodeFilter, show_run
 
-    show_run(args.run, EpisodeFilter(args.sample, args.task, args.epoch, args.outcome), args.full)
+    wanted = EpisodeFilter(args.sample, args.task, args.epoch, args.outcome)
+    show_run(args.run, wanted, args.full, args.trust_code)
     return 0

@@ -6,25 +6,27 @@ from __future__ import annotations
 import gzip
 import json
 import lzma
-import os
-import zlib
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
-from harness.data import jsonio
+from harness.data import disk, jsonio
+from harness.data.limits import raise_by, read_limits, unpacked_limit
 from harness.errors import UsageError
 from harness.extras import install_command
 
-OPENERS: dict[str, Callable[..., Any]] = {".jsonl": open, ".jsonl.gz": gzip.open, ".jsonl.xz": lzma.open}
+PACKERS: dict[str, Callable[..., Any]] = {
+    ".jsonl": nullcontext,
+    ".jsonl.gz": lambda file: gzip.GzipFile(fileobj=file, mode="wb"),
+    ".jsonl.xz": partial(lzma.LZMAFile, mode="wb"),
+}
 PARQUET = ".parquet"
-SUFFIXES = (*OPENERS, PARQUET)
+SUFFIXES = (*PACKERS, PARQUET)
 """What is written."""
 JSON = ".json"
-READ_OPENERS: dict[str, Callable[..., Any]] = {**OPENERS, ".ndjson": open, ".ndjson.gz": gzip.open, JSON: open}
-READ_SUFFIXES = (*READ_OPENERS, PARQUET)
-LONGEST_ROW = 64 * 1024 * 1024
-"""Bytes; a longer line is no environment."""
+READ_SUFFIXES = (*PACKERS, ".ndjson", ".ndjson.gz", JSON, PARQUET)
 ROW_GROUP_SIZE = 500
 
 
@@ -50,29 +52,27 @@ def read_rows(path: Path) -> Generator[Any, None, None]:
         yield from listed
         return
     try:
-        with READ_OPENERS[file_suffix(path) or ".jsonl"](path, "rb") as lines:
-            rows = (line for line in iter(lambda: lines.readline(LONGEST_ROW + 1), b"") if line.strip())
+        with disk.open_unpacked(path, links=True) as file:
+            rows = (line for line in disk.read_lines(file, path) if line.strip())
             for number, line in enumerate(rows, start=1):
                 yield _row(line, f"{path}, record {number}")
-    except (lzma.LZMAError, gzip.BadGzipFile, zlib.error, EOFError) as error:
-        raise UsageError(f"{path} cannot be decompressed: {error}.") from None
+    except disk.UNPACKING as error:
+        raise UsageError(disk.describe_unpacking(path, error)) from None
 
 
 def _whole_json(path: Path) -> list[Any] | None:
     """The rows of a file that is one JSON value: a list of them, or a single one. None where it is none, and so may
     have a row a line. Raises UsageError where it is longer than a row may be."""
-    if path.stat().st_size > LONGEST_ROW:
-        raise UsageError(f"{path} is longer than {LONGEST_ROW:,} bytes; write it as JSONL, a record a line.")
+    if path.stat().st_size > (longest := read_limits().line):
+        raise UsageError(f"{path} is longer than {longest:,} bytes; write it as JSONL, a record a line.")
     try:
-        value = jsonio.parse_json(path.read_bytes().decode("utf-8-sig"))
+        value = jsonio.parse_json(disk.read_file(path, links=True).decode("utf-8-sig"))
     except ValueError:
         return None
     return value if isinstance(value, list) else [value]
 
 
 def _row(line: bytes, where: str) -> Any:
-    if len(line) > LONGEST_ROW:
-        raise UsageError(f"{where} is longer than {LONGEST_ROW:,} bytes.")
     try:
         return jsonio.parse_json(line.decode("utf-8-sig"))
     except UnicodeDecodeError:
@@ -84,13 +84,23 @@ def _row(line: bytes, where: str) -> Any:
 def _read_parquet(path: Path) -> Iterator[Any]:
     pyarrow = _pyarrow(path)
     try:
-        with pyarrow.parquet.ParquetFile(path) as file:
+        with disk.open_file(path, links=True) as source, pyarrow.parquet.ParquetFile(source) as file:
+            _check_size(path, file.metadata)
             before = 0
             for batch in file.iter_batches(batch_size=ROW_GROUP_SIZE):
                 yield from _python_rows(batch, before, path)
                 before += batch.num_rows
     except (pyarrow.ArrowException, OSError) as error:
         raise UsageError(f"{path} cannot be read as Parquet: {_first_line(error)}.") from None
+
+
+def _check_size(path: Path, metadata: Any) -> None:
+    """Raises UsageError where a Parquet file says that it has more rows or bytes than are read."""
+    if metadata.num_rows > (most := read_limits().rows):
+        raise UsageError(f"{path} has more than {most:,} rows; {raise_by('rows')}.")
+    groups = (metadata.row_group(place) for place in range(metadata.num_row_groups))
+    if sum(group.total_byte_size for group in groups) > (limit := unpacked_limit(path.stat().st_size)):
+        raise UsageError(f"{path} becomes more than {limit:,} bytes; {raise_by('bytes')}.")
 
 
 def _python_rows(batch: Any, before: int, path: Path) -> list[Any]:
@@ -118,24 +128,16 @@ def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
 
     Parquet wants the same columns in every row; nested values other than messages are written as JSON strings there.
     """
-    temporary = path.with_name(f".{os.getpid()}.{path.name}")
-    try:
-        if file_suffix(path) == PARQUET:
-            _write_parquet(temporary, rows)
-        else:
-            _write_lines(temporary, rows)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with jsonio.replace_file(path) as file:
+        if (suffix := file_suffix(path)) == PARQUET:
+            _write_parquet(path, file, rows)
+            return
+        with PACKERS.get(suffix or "", nullcontext)(file) as lines:
+            for row in rows:
+                lines.write((json.dumps(row, ensure_ascii=False) + "\n").encode("utf-8"))
 
 
-def _write_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    with OPENERS[file_suffix(path) or ".jsonl"](path, "wt", encoding="utf-8", newline="\n") as lines:
-        for row in rows:
-            lines.write(json.dumps(row, ensure_ascii=False) + "\n")
-
-
-def _write_parquet(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+def _write_parquet(path: Path, file: IO[bytes], rows: Iterable[Mapping[str, Any]]) -> None:
     pyarrow = _pyarrow(path)
     writer = None
     group: list[dict[str, Any]] = []
@@ -143,18 +145,18 @@ def _write_parquet(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
         for row in rows:
             group.append({name: _column(name, value) for name, value in row.items()})
             if len(group) == ROW_GROUP_SIZE:
-                writer = _write_group(pyarrow, path, writer, group)
+                writer = _write_group(pyarrow, file, writer, group)
                 group = []
         if group or writer is None:
-            writer = _write_group(pyarrow, path, writer, group)
+            writer = _write_group(pyarrow, file, writer, group)
     finally:
         if writer is not None:
             writer.close()
 
 
-def _write_group(pyarrow: Any, path: Path, writer: Any, group: list[dict[str, Any]]) -> Any:
+def _write_group(pyarrow: Any, file: IO[bytes], writer: Any, group: list[dict[str, Any]]) -> Any:
     table = pyarrow.Table.from_pylist(group, schema=writer.schema if writer else None)
-    writer = writer or pyarrow.parquet.ParquetWriter(path, table.schema)
+    writer = writer or pyarrow.parquet.ParquetWriter(file, table.schema)
     writer.write_table(table)
     return writer
 

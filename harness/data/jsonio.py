@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
+
+from harness.data import disk
+from harness.data.arguments import is_deeper_than
+from harness.data.limits import raise_by, read_limits
 
 LARGEST = 1e100
 """No number of a run is beyond it, so that sums of squares stay finite."""
@@ -28,15 +31,33 @@ def digest(value: Any) -> str:
 
 
 def parse_json(text: str | bytes) -> Any:
-    """json.loads for untrusted text: whatever is wrong with it, depth included, is a ValueError."""
+    """json.loads for untrusted text: whatever is wrong with it is a ValueError, more values or levels than are read
+    (harness.data.limits) included."""
+    limits = read_limits()
+    if len(text) > 2 * limits.values and _count(text, ",[{") > limits.values:
+        raise ValueError(f"it holds more than {limits.values:,} values; {raise_by('values')}")
     try:
-        return json.loads(text)
+        value = json.loads(text)
     except RecursionError:
         raise ValueError("nested too deeply") from None
     except ValueError as error:
         if "int_max_str_digits" in str(error):
             raise ValueError("it holds a number of thousands of digits") from None
         raise
+    if _count(text, "[{") > limits.depth and is_deeper_than(value, limits.depth):
+        raise ValueError(f"nested more than {limits.depth} levels deep; {raise_by('depth')}")
+    return value
+
+
+def _count(text: str | bytes, signs: str) -> int:
+    """How often any of these signs is in a text: no fewer than there are values or levels that begin with one."""
+    return sum(text.count(sign) if isinstance(text, str) else text.count(sign.encode()) for sign in signs)
+
+
+def read_json(path: Path, *, links: bool) -> Any:
+    """The value in a file (`links`: also through a link). Raises OSError, ValueError for what is no JSON, and
+    UsageError for what is no file or too long."""
+    return parse_json(disk.read_file(path, links=links))
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
@@ -49,9 +70,9 @@ def write_atomically(path: Path, content: str | bytes) -> None:
 @contextmanager
 def replace_file(path: Path) -> Iterator[IO[bytes]]:
     """A file to write in parts; it takes the place of `path` at the end, and leaves nothing behind on an error."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    file, temporary = disk.open_beside(path)
     try:
-        with temporary.open("wb") as file:
+        with file:
             yield file
         temporary.replace(path)
     except BaseException:

@@ -20,6 +20,7 @@ from harness.evaluation import cost
 from harness.evaluation.command import Evaluation, reasoning_modes_of
 from harness.evaluation.descriptors import fit_concurrency
 from harness.evaluation.plan import Plan, check_sampling, plan_tasks, sources_of
+from harness.evaluation.run_tasks import admit_recorded
 from harness.models import ModelOptions, expand_names, is_free, is_policy, load_models
 from harness.redaction import Redactor
 from harness.registry import select_tasks
@@ -37,7 +38,8 @@ USER_MAX_TOKENS = 2048
 
 def make_plan(args: argparse.Namespace) -> Plan:
     """What the options ask to play. Raises UsageError for tasks and samples that are not there."""
-    plan = plan_tasks(select_tasks(args.tasks, args.data), args.data, args.samples or (), args.limit, args.seed or 0)
+    tasks = select_tasks(args.tasks, args.data, admit_recorded(args.out))
+    plan = plan_tasks(tasks, args.data, args.samples or (), args.limit, args.seed or 0)
     return replace(
         plan,
         sampling=Sampling(

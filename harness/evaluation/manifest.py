@@ -14,7 +14,7 @@ import harness
 from harness.data import jsonio, records
 from harness.data.schema import Manifest
 from harness.evaluation.plan import Plan, Player, check_sampling, switch_of
-from harness.registry import TASK_FILE_SUFFIX
+from harness.registry import TASK_FILE_SUFFIX, code_digest
 from harness.runs.directory import RUN_SCHEMA
 from harness.runs.identity import identity_json
 from harness.scoring import strict
@@ -86,7 +86,7 @@ def _manifest(plan: Plan, player: Player) -> dict[str, Any]:
 def _code_of(plan: Plan) -> dict[str, str]:
     """A digest of every Python file that tasks came from: its environment and score are part of what a run is."""
     files = (Path(source) for source in plan.sources.get("tasks", ()) if Path(source).suffix == TASK_FILE_SUFFIX)
-    return {path.name: jsonio.digest(path.read_text("utf-8", "surrogateescape")) for path in files}
+    return {path.name: code_digest(path) for path in files}
 
 
 def _user_entry(user: SimulatedUser | None) -> dict[str, Any] | None:

@@ -21,20 +21,20 @@ from harness.scoring.verdict import score_trajectory
 from harness.types import Task
 
 
-def rescore_runs(paths: Sequence[Path]) -> None:
+def rescore_runs(paths: Sequence[Path], trust_code: bool = False) -> None:
     """Scores runs anew and prints each before and after.
 
     Raises UsageError for a directory that is no run or has no episodes, or whose task data is gone or changed.
     """
     for directory in [RunDirectory.open(path) for path in paths]:
         with lock_directory(directory.path):
-            _rescore(directory)
+            _rescore(directory, trust_code)
 
 
-def _rescore(directory: RunDirectory) -> None:
+def _rescore(directory: RunDirectory, trust_code: bool) -> None:
     results = directory.read_results()
     before = summarise_results(directory.manifest, results)
-    after, rescored = score_anew(directory)
+    after, rescored = score_anew(directory, trust_code=trust_code)
     complete = len(results) == directory.planned_episodes
     changed = sum(old.scores != new.scores for old, new in zip(results, rescored, strict=True))
     labelled: list[Summary] = [
@@ -52,13 +52,15 @@ def _rescore(directory: RunDirectory) -> None:
     print(f"\n{printable(says)}")
 
 
-def score_anew(directory: RunDirectory, tasks: Sequence[Task] = ()) -> tuple[Summary, list[EpisodeResult]]:
+def score_anew(
+    directory: RunDirectory, tasks: Sequence[Task] = (), trust_code: bool = False
+) -> tuple[Summary, list[EpisodeResult]]:
     """Replaces the records of a run, and its summary where it is complete, inside `lock_directory`; returns the summary
     and what is kept of the records. `tasks`: those that the run itself does not say where to find. Raises UsageError as
     `load_run_tasks` does, and where nothing has been played: nothing is written then."""
     if not (results := directory.read_results()):
         raise UsageError(f"Nothing of {directory.path} has been played yet; there is nothing to score anew.")
-    found = load_run_tasks(directory, tasks)
+    found = load_run_tasks(directory, tasks, trust_code)
     rescored: list[EpisodeResult] = []
 
     def records() -> Iterator[Record]:

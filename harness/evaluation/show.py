@@ -38,7 +38,7 @@ class EpisodeFilter:
         )
 
 
-def show_run(path: Path, wanted: EpisodeFilter, full: bool) -> None:
+def show_run(path: Path, wanted: EpisodeFilter, full: bool, trust_code: bool = False) -> None:
     """Prints the transcripts of the samples that are named, or a list where none is; of a folder of runs, a list of
     these.
 
@@ -50,7 +50,7 @@ def show_run(path: Path, wanted: EpisodeFilter, full: bool) -> None:
     directory = RunDirectory.open(path)
     results = _select_results(path, directory.read_results(), wanted)
     if wanted.samples:
-        samples = _load_samples(directory)
+        samples = _load_samples(directory, trust_code)
         for record in directory.stream_records(results):
             transcript = format_transcript(record, samples.get((record["task"], record["sample"])), full)
             print(printable(transcript), end="\n\n")
@@ -96,10 +96,10 @@ def _select_results(path: Path, everything: Sequence[EpisodeResult], wanted: Epi
     return results
 
 
-def _load_samples(directory: RunDirectory) -> dict[tuple[str, str], Sample]:
+def _load_samples(directory: RunDirectory, trust_code: bool) -> dict[tuple[str, str], Sample]:
     """Every sample, where the task's data can still be found; the transcript is readable without."""
     try:
-        tasks = load_run_tasks(directory)
+        tasks = load_run_tasks(directory, trust_code=trust_code)
     except UsageError as error:
         print(printable(f"Without gold: {error}"), file=sys.stderr)
         return {}

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from harness import checks
+from harness.data.disk import read_file
 from harness.data.files import write_rows
 from harness.data.jsonio import parse_json, write_atomically
 from harness.data.messages import message_to_json
@@ -83,7 +84,7 @@ def write_export(folder: Path, task: Task, samples: Sequence[Sample], pattern: s
     whole = is_set(task, samples)
     data = BESIDE if whole else repr(f"{Path(pattern).resolve()}{SEPARATOR}{task.name}")
     file, text = folder / "task.py", TASK_FILE.format(name=identifier(task.name), data=data)
-    if file.exists() and file.read_bytes() != text.encode():
+    if file.exists() and read_file(file, links=True) != text.encode():
         raise UsageError(f"{file} holds something else; remove it, or name another folder with --out.")
     folder.mkdir(parents=True, exist_ok=True)
     if whole:

@@ -13,7 +13,7 @@ from collections.abc import Hashable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.data import jsonio
+from harness.data import disk, jsonio
 from harness.data.messages import message_from_json
 from harness.errors import ModelFailure, UsageError
 from harness.models import ModelOptions
@@ -29,7 +29,8 @@ def load(name: str, options: ModelOptions) -> Replay:
     """Raises UsageError for a file that is missing or holds no recording, and for several recordings of one line."""
     path, policy = Path(name), options.args.get("policy")
     try:
-        data = path.read_bytes()
+        with disk.open_file(path, links=True) as file:
+            data = file.read()
     except FileNotFoundError:
         raise UsageError(f"There is no recording at {path}.") from None
     except OSError as error:

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TypeVar
 
+from harness.data import disk
 from harness.errors import UsageError
 
 LOCK_FILE = ".lock"
@@ -49,7 +50,7 @@ def is_free(path: Path, *begun: str) -> bool:
 @contextmanager
 def lock_directory(path: Path) -> Iterator[None]:
     """Holds a directory against other writers. Raises UsageError where one is at work."""
-    with (path / LOCK_FILE).open("ab") as file:
+    with disk.open_to_append(path / LOCK_FILE) as file:
         hold_lock(file, path)
         yield
 

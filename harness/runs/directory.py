@@ -19,7 +19,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, cast
 
-from harness.data import jsonio
+from harness.data import disk, jsonio
+from harness.data.limits import EXPANSION_OF_RUNS, read_limits
 from harness.data.schema import Manifest, Record, Summary
 from harness.errors import UsageError
 from harness.runs.claims import claim_directory, hold_lock, is_free
@@ -133,7 +134,7 @@ class RunDirectory:
         if (path := self.episodes_path()) is None:
             return BytesIO()
         with _readable(path):
-            return lzma.open(path) if path == self.packed_path else path.open("rb")
+            return disk.open_unpacked(path, links=False, expansion=EXPANSION_OF_RUNS)
 
     def is_torn(self) -> bool:
         """Whether the last line of an episode has no end."""
@@ -161,7 +162,7 @@ class RunDirectory:
         """Reads the record of a result. Raises UsageError where it is no longer where it was."""
         with self.open_samples() as stream, tempfile.SpooledTemporaryFile(IN_MEMORY) as unpacked:
             file: IO[bytes] = stream
-            if isinstance(stream, lzma.LZMAFile):  # going back in it would unpack it from its start
+            if not stream.seekable():  # what is unpacked on the way
                 with _readable(self.packed_path):
                     shutil.copyfileobj(stream, unpacked)
                 file = unpacked
@@ -169,7 +170,7 @@ class RunDirectory:
             def read(result: EpisodeResult) -> Record:
                 with _readable(self.path):
                     file.seek(result.place)
-                    line = file.readline()
+                    line = file.readline(read_limits().line + 1)
                 try:
                     record: Record = jsonio.parse_json(line)
                     if record["key"] == result.key:
@@ -187,7 +188,7 @@ class RunDirectory:
         path, place = self.episodes_path() or self.samples_path, 0
         keys: dict[EpisodeOrder, str] = {}
         with self.open_samples() as file, _readable(path):
-            for number, line in enumerate(file, start=1):
+            for number, line in enumerate(disk.read_lines(file, path), start=1):
                 if not line.endswith(b"\n"):
                     break  # torn
                 result = result_of(self.parse_line(line[:-1], f"{path}, line {number}"), place)
@@ -257,8 +258,8 @@ def _readable(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}.") from None
-    except (lzma.LZMAError, EOFError) as error:
-        raise UsageError(f"{path} cannot be decompressed: {error}.") from None
+    except disk.UNPACKING as error:
+        raise UsageError(disk.describe_unpacking(path, error)) from None
 
 
 def pack_stream(file: IO[bytes]) -> lzma.LZMAFile:
@@ -274,7 +275,7 @@ def pack_records(content: bytes) -> bytes:
 def read_json_object(path: Path, missing: str) -> dict[str, Any]:
     """The JSON object in a file. Raises UsageError, with the sentence `missing` where there is no file."""
     try:
-        value = jsonio.parse_json(path.read_bytes())
+        value = jsonio.read_json(path, links=False)
     except (FileNotFoundError, NotADirectoryError):
         raise UsageError(missing) from None
     except (ValueError, OSError) as error:
@@ -289,7 +290,7 @@ class RecordAppender:
 
     def __init__(self, path: Path, redact: Callable[[str], str] = str) -> None:
         self._redact = redact
-        self._file: IO[bytes] = path.open("a+b")
+        self._file = disk.open_to_append(path)
         try:
             hold_lock(self._file, path.parent)
         except UsageError:

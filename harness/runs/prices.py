@@ -13,13 +13,13 @@ from __future__ import annotations
 
 import fnmatch
 import math
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from harness.data.schema import PriceJSON
+from harness.data.tables import read_toml
 from harness.errors import UsageError
 from harness.types import Usage
 
@@ -66,7 +66,7 @@ def price_of(model: str, path: Path | None, environ: Mapping[str, str]) -> Price
 
 def _read(file: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
+        return read_toml(file)
     except FileNotFoundError:
         raise UsageError(f"There is no price file at {file}.") from None
     except (OSError, ValueError) as error:

@@ -9,6 +9,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from harness.commands.options import add_trust_option
 from harness.console.text import printable
 
 HELP = "one HTML file to read: summary, figures, causes of failure, every transcript"
@@ -20,13 +21,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--out", type=Path, required=True, metavar="FILE.html", help="the file to write; only a report is overwritten")
     add("--training", type=Path, nargs="+", default=[], metavar="DIR", help="training directories, for their curves")
     add("--title", metavar="TEXT", default="Tool use, measured", help="the page's title")
+    add_trust_option(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Raises UsageError where no run can be read, or where the file is something else than a report."""
     from results.report.write import write_report
 
-    report = write_report(args.run, args.training, args.out, args.title)
+    report = write_report(args.run, args.training, args.out, args.title, args.trust_code)
     for remark in report.remarks:
         print(printable(remark), file=sys.stderr)
     episodes = sum(len(run.results) for run in report.runs)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.data import jsonio
+from harness.data import disk, jsonio
 from harness.errors import UsageError
 from harness.metrics import shown_in
 
@@ -33,7 +33,9 @@ def read_curves(folder: Path, needed: bool = False) -> TrainingCurves | None:
         if needed:
             raise UsageError(f"{folder} is no training directory: it has no metrics.jsonl.")
         return None
-    lines = [line for text in path.read_bytes().splitlines() if (line := _line(text)) is not None]
+    with disk.open_file(path, links=False) as file:
+        texts = filter(bytes.strip, disk.read_lines(file, path))
+        lines = [line for text in texts if (line := _line(text)) is not None]
     validations = [{"step": line["step"], **v} for line in lines if isinstance(v := line.get("validation"), dict)]
     label = folder.resolve().name
     return TrainingCurves(

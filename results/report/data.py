@@ -66,7 +66,7 @@ class Report:
     remarks: Sequence[str]
 
 
-def read_report(paths: Sequence[Path], training: Sequence[Path] = ()) -> Report:
+def read_report(paths: Sequence[Path], training: Sequence[Path] = (), trust_code: bool = False) -> Report:
     """The runs at or below the paths. Raises UsageError where a path is no run, or where no run can be read."""
     found, remarks = reading.find_runs(paths)
     runs: list[ReportedRun] = []
@@ -74,7 +74,7 @@ def read_report(paths: Sequence[Path], training: Sequence[Path] = ()) -> Report:
         if not (path / "manifest.json").exists():
             raise UsageError(" ".join([*remarks, f"{path} is no run directory: it has no manifest.json."]))
         try:
-            run, said = _read(path)
+            run, said = _read(path, trust_code)
         except UsageError as error:
             remarks.append(f"Left out: {error}")
             continue
@@ -86,9 +86,9 @@ def read_report(paths: Sequence[Path], training: Sequence[Path] = ()) -> Report:
     return Report(_labelled(runs), curves, [*remarks, *verifier_note([run.summary for run in runs])])
 
 
-def _read(path: Path) -> tuple[ReportedRun, list[str]]:
+def _read(path: Path, trust_code: bool) -> tuple[ReportedRun, list[str]]:
     run = reading.read_run(path, unfinished=True)
-    samples, without = find_samples(run.directory)
+    samples, without = find_samples(run.directory, trust_code)
     diagnoses = list(_diagnoses(run, samples))
     learnt = [f"{path}: {said}" for said in describe_learnt(run.manifest, len(run.results))]
     remarks = [*_torn(run.directory), *run.remarks, *learnt, *without]
@@ -104,10 +104,10 @@ def _diagnoses(run: reading.Run, samples: Mapping[tuple[str, str], Sample]) -> I
         yield diagnose(record, samples.get((task, record["sample"])), headlines.get(task, HEADLINE))
 
 
-def find_samples(directory: RunDirectory) -> tuple[dict[tuple[str, str], Sample], list[str]]:
+def find_samples(directory: RunDirectory, trust_code: bool = False) -> tuple[dict[tuple[str, str], Sample], list[str]]:
     """The samples by task and id; none, and a sentence, where they cannot be found again."""
     try:
-        tasks = load_run_tasks(directory)
+        tasks = load_run_tasks(directory, trust_code=trust_code)
     except UsageError as error:
         return {}, [f"Without gold, so without the causes and graphs that need it: {error}"]
     shown = name_tasks(directory.manifest)

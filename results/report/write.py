@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness.data import jsonio
+from harness.data import disk, jsonio
 from harness.errors import UsageError
 from results.report.data import Report, read_report
 from results.report.page import PAGE_START, build_lines
 
 
-def write_report(paths: Sequence[Path], training: Sequence[Path], out: Path, title: str) -> Report:
+def write_report(
+    paths: Sequence[Path], training: Sequence[Path], out: Path, title: str, trust_code: bool = False
+) -> Report:
     """What was written. Raises UsageError where no run can be read, or where `out` is something else than a report."""
     _refuse_others(out)
-    report = read_report(paths, training)
+    report = read_report(paths, training, trust_code)
     with jsonio.replace_file(out) as file:
         for number, part in enumerate(build_lines(report, title)):
             file.write(("\n" * (number > 0) + part).encode("utf-8", "replace"))
@@ -28,6 +30,6 @@ def _refuse_others(out: Path) -> None:
     if out.is_dir():
         raise UsageError(f"{out} is a directory; name a file with --out.")
     if out.exists():
-        with out.open("rb") as file:
+        with disk.open_file(out, links=True) as file:
             if file.read(len(PAGE_START.encode())) != PAGE_START.encode():
                 raise UsageError(f"{out} exists and is no report; name another file with --out.")

@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from harness.data import jsonio
+from harness.data import disk, jsonio
 from harness.errors import MissingData, UsageError
 
 DATA_SET = "BFCL v4 (bfcl-eval on PyPI)"
@@ -95,7 +95,8 @@ def _rows(path: Path) -> list[Any]:
     if not path.is_file():
         raise MissingData(f"bfcl_* looked for {DATA_SET} at {path}, where there is no file: {INSTALL}.")
     try:
-        return [jsonio.parse_json(line) for line in path.read_bytes().splitlines() if line.strip()]
+        with disk.open_file(path, links=True) as file:
+            return [jsonio.parse_json(line) for line in disk.read_lines(file, path) if line.strip()]
     except (OSError, ValueError) as error:
         raise UsageError(f"{path} cannot be read as JSON lines: {error}.") from None
 
@@ -147,6 +148,6 @@ def _mpmath(root: Path) -> Iterator[tuple[str, list[Any]]]:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return disk.read_file(path, links=True).decode("utf-8")
     except (OSError, ValueError) as error:
         raise MissingData(f"bfcl_* looked for {DATA_SET} at {path}, which cannot be read: {error}.") from None

@@ -7,6 +7,7 @@ from builders import record
 from commands import harness, one_sentence
 
 from harness import cli
+from harness.data.limits import reading_within
 from harness.errors import UsageError
 from harness.registry import match_tasks
 
@@ -56,10 +57,10 @@ def test_json_with_a_row_a_line_is_read_too(tmp_path, capsys):
     assert status == 0 and "2 episodes of towns" in said.out
 
 
-def test_a_list_in_json_that_is_too_long_is_refused(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("harness.data.files.LONGEST_ROW", 10)
+def test_a_list_in_json_that_is_too_long_is_refused(tmp_path, capsys):
     (tmp_path / "towns.json").write_text(json.dumps([record()]))
-    status, said = run(capsys, "list", tmp_path / "towns.json")
+    with reading_within({"line": 10}):
+        status, said = run(capsys, "list", tmp_path / "towns.json")
     assert status == 2 and "write it as JSONL" in said.err
 
 

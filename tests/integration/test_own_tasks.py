@@ -64,7 +64,7 @@ def test_metrics_of_any_name_and_size_are_shown_counted_and_scored_anew(tmp_path
     assert row.split()[3:] == ["5.000", "0.500", "0.250", "0.0", "0"]
     sample = json.loads((out / "samples.jsonl").read_text().splitlines()[0])["sample"]
     for command in (("show", out, sample), ("rescore", out), ("report", out, "--out", tmp_path / "report.html")):
-        done = harness(*command)
+        done = harness(*command, "--trust-code")
         assert done.returncode == 0, done.stderr
 
 
@@ -76,7 +76,8 @@ def test_a_run_goes_on_with_the_code_that_began_it_only(tmp_path):
     assert harness(*words, "--resume").returncode == 0
     path.write_text(HEAD % OWN)
     assert "code" in one_sentence(harness(*words, "--resume"))
-    assert harness("rescore", out).returncode == 0
+    assert "when it was played" in one_sentence(harness("rescore", out))
+    assert harness("rescore", out, "--trust-code").returncode == 0
 
 
 def test_a_file_without_the_function(tmp_path):

@@ -80,7 +80,7 @@ def _compared(text: str, samples: Sequence[Sample], before: Sequence[float], aft
 def read_warm_up_recipe(folder: Path) -> SFTRecipe:
     """The recipe that a network was warmed up by. Raises UsageError where its manifest has none."""
     try:
-        recipe = jsonio.parse_json((folder / "manifest.json").read_bytes())["recipe"]
+        recipe = jsonio.read_json(folder / "manifest.json", links=True)["recipe"]
         if recipe["regime"] == "sft":
             return SFTRecipe(**{"generation": 1, **recipe})  # older runs do not name the first
     except (OSError, ValueError, KeyError, TypeError):

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.data import jsonio
+from harness.data import disk, jsonio
 from harness.errors import UsageError
 
 SLICE = 1 << 20
@@ -98,7 +98,7 @@ def open_weights(path: Path) -> Weights:
 
 def _json(path: Path) -> dict[str, Any]:
     try:
-        value = jsonio.parse_json(path.read_bytes())
+        value = jsonio.read_json(path, links=True)
     except ValueError as error:
         raise UsageError(f"{path} is not JSON: {error}.") from None
     if not isinstance(value, dict):
@@ -124,7 +124,7 @@ def _sharded(folder: Path) -> dict[str, StoredTensor]:
 
 def read_header(path: Path) -> dict[str, StoredTensor]:
     """The tensors of one file by name, in the order of the file."""
-    with path.open("rb") as file:
+    with disk.open_file(path, links=True) as file:
         length = int.from_bytes(file.read(8), "little")
         size = file.seek(0, 2)
         if not 2 <= length <= min(LONGEST_HEADER, size - 8):

@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from harness.commands.options import add_data_option, parse_data_paths, parse_pairs
+from harness.commands.options import add_data_option, add_trust_option, parse_data_paths, parse_pairs
 from harness.console.text import printable
 from trainer.rl.algorithms import join_algorithm_names
 
@@ -43,6 +43,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_data_option(parser)
     add("--set", nargs="+", action="extend", default=[], metavar="K=V", help="single values of the recipe")
     add("--resume", action="store_true", help="go on with an interrupted run in DIR")
+    add_trust_option(parser)
     add("--quiet", action="store_true", help="no progress bar, and no lines in a log")
 
 
@@ -62,6 +63,7 @@ def run(args: argparse.Namespace) -> int:
         command=repeat_command(args),
         resume=args.resume,
         quiet=args.quiet,
+        trust_code=args.trust_code,
     )
     if told := train_by_recipe(request):
         print(printable(told))

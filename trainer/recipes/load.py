@@ -7,12 +7,12 @@ written into the run directory, so that a run can be repeated from what it left.
 from __future__ import annotations
 
 import json
-import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
+from harness.data.tables import read_toml
 from harness.errors import UsageError
 from harness.registry import suggest_names
 from trainer.rl.settings import REWARD_OPTIONS, RLRecipe
@@ -70,8 +70,8 @@ def _read(path: Path, name: str) -> dict[str, Any]:
             raise UsageError(f"There is no recipe at {path}.")
         raise UsageError(f"There is no recipe {name!r}; there is {', '.join(names())}.{suggest_names(name, names())}")
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        return read_toml(path)
+    except (ValueError, OSError) as error:
         raise UsageError(f"The recipe {path} cannot be read: {error}.") from None
 
 

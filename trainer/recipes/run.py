@@ -51,6 +51,7 @@ class TrainingRequest:
     command: Sequence[str]
     resume: bool = False
     quiet: bool = False
+    trust_code: bool = False
 
 
 def train_by_recipe(request: TrainingRequest) -> str:
@@ -77,7 +78,7 @@ def imitate_demonstrations(request: TrainingRequest, recipe: SFTRecipe, start: I
         raise UsageError("--recipe is missing: --regime sft needs one, such as tiny-base.")
     out = request.out
     with hold_run(request, identify_sft_run(recipe, start), recipe) as watch:
-        manifest = read_sft_manifest(out) or train_sft(recipe, start, out, request.command, watch)
+        manifest = read_sft_manifest(out) or train_sft(recipe, start, out, request.command, watch, request.trust_code)
     return describe_manifest(manifest, out)
 
 

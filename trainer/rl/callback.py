@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from harness.data import disk
 from harness.models.local.packages import import_quietly
 from harness.models.local.tokenizer import ModelTokenizer
 from trainer.rewards import ANSWER_BONUS
@@ -99,8 +100,8 @@ class TrainingCallback(transformers.TrainerCallback):  # type: ignore[misc]
 
     def _write(self, line: Mapping[str, Any]) -> None:
         timed = {**line, "seconds": round(time.monotonic() - self._began, 1), "cpu_seconds": round(self.cpu_time, 1)}
-        with (self._out / "metrics.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(timed) + "\n")
+        with disk.open_to_append(self._out / "metrics.jsonl") as file:
+            file.write(f"{json.dumps(timed)}\n".encode())
 
 
 def validation_score(scores: Mapping[str, float]) -> float:

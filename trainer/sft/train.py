@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Any, cast
 from tabulate import tabulate
 
 import harness
-from harness.data import jsonio
+from harness.data import disk, jsonio
 from harness.data.records import fingerprint, read_samples
 from harness.errors import UsageError
 from harness.evaluation.run_tasks import load_run_tasks
@@ -104,14 +104,22 @@ def read_sft_manifest(out: Path) -> JSONObject | None:
 
 
 def train_sft(
-    recipe: SFTRecipe, start: InitialWeights, out: Path, command: Sequence[str], watch: ProgressCallback
+    recipe: SFTRecipe,
+    start: InitialWeights,
+    out: Path,
+    command: Sequence[str],
+    watch: ProgressCallback,
+    trust_code: bool = False,
 ) -> JSONObject:
-    """Runs what is left of a run in `out`, and returns its manifest. Raises UsageError for data that cannot be used."""
+    """Runs what is left of a run in `out`, and returns its manifest. Raises UsageError for data that cannot be used.
+    `trust_code`: run the Python files that the run of `trajectories` names as its tasks."""
     from transformers.utils.logging import disable_progress_bar
 
     disable_progress_bar()  # type: ignore[no-untyped-call]
     began = time.monotonic()
-    samples, texts = _recorded(Path(recipe.trajectories)) if recipe.trajectories else _demonstrated(recipe, out, watch)
+    samples, texts = (
+        _recorded(Path(recipe.trajectories), trust_code) if recipe.trajectories else _demonstrated(recipe, out, watch)
+    )
     tokenizer = _tokenizer(recipe, start, out, texts)
     data = SFTDataset([network.encode_episode(tokenizer, text) for text in texts], fingerprint(samples))
     model = _model(recipe, start, tokenizer)
@@ -183,14 +191,14 @@ def _demonstrated(recipe: SFTRecipe, out: Path, watch: ProgressCallback) -> tupl
     return samples, texts
 
 
-def _recorded(path: Path) -> tuple[list[Sample], list[str]]:
+def _recorded(path: Path, trust_code: bool) -> tuple[list[Sample], list[str]]:
     """The samples of a run and its successful episodes, rendered: every sub-answer solved, no call in vain, and the
     right answer. Imitating one's own is rejection sampling, a better model's is distillation.
 
     Raises UsageError for test data, and where no episode succeeded.
     """
     directory = RunDirectory.open(path)
-    tasks = load_run_tasks(directory)
+    tasks = load_run_tasks(directory, trust_code=trust_code)
     refuse_test_data(
         [task for task, _ in tasks.values()], {n: list(found.values()) for n, (_, found) in tasks.items()}, {}
     )
@@ -289,8 +297,8 @@ def _fit(
                     "token_accuracy": logs["mean_token_accuracy"],
                     "learning_rate": logs["learning_rate"],
                 }
-                with lines.open("a", encoding="utf-8") as file:
-                    file.write(json.dumps(row) + "\n")
+                with disk.open_to_append(lines) as file:
+                    file.write(f"{json.dumps(row)}\n".encode())
 
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             watch("train", state.global_step, recipe.steps)
@@ -305,7 +313,7 @@ def _fit(
     )
     trainer.remove_callback(PrinterCallback)
     trainer.train(resume_from_checkpoint=None if resumed is None else str(resumed))
-    written = lines.read_text(encoding="utf-8").splitlines() if lines.exists() else []
+    written = disk.read_file(lines, links=False).splitlines() if lines.exists() else []
     return jsonio.parse_json(written[-1]) if written else {"step": recipe.steps}
 
 

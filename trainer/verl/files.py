@@ -12,7 +12,6 @@ argument of launch.sh is handed on and wins.
 from __future__ import annotations
 
 import json
-import os
 import re
 import shlex
 import sys
@@ -22,7 +21,7 @@ from pathlib import Path
 
 from harness.console.text import printable
 from harness.data.files import ROW_GROUP_SIZE
-from harness.data.jsonio import write_atomically
+from harness.data.jsonio import replace_file, write_atomically
 from harness.errors import UsageError
 from harness.extras import install_command
 from harness.models.api.chat import wire_tool
@@ -123,15 +122,10 @@ def write_data(path: Path, prefixes: Sequence[Prefix]) -> None:
         "reward_model": pyarrow.struct({"style": text, "ground_truth": text}),
         "extra_info": pyarrow.struct(extra),
     }
-    temporary = path.with_name(f".{os.getpid()}.{path.name}")
-    try:
-        with pyarrow.parquet.ParquetWriter(temporary, pyarrow.schema(columns)) as writer:
-            for first in range(0, len(prefixes), ROW_GROUP_SIZE):
-                group = [row(p, first + i) for i, p in enumerate(prefixes[first : first + ROW_GROUP_SIZE])]
-                writer.write_table(pyarrow.Table.from_pylist(group, schema=writer.schema))
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replace_file(path) as file, pyarrow.parquet.ParquetWriter(file, pyarrow.schema(columns)) as writer:
+        for first in range(0, len(prefixes), ROW_GROUP_SIZE):
+            group = [row(p, first + i) for i, p in enumerate(prefixes[first : first + ROW_GROUP_SIZE])]
+            writer.write_table(pyarrow.Table.from_pylist(group, schema=writer.schema))
 
 
 # --- settings ------------------------------------------------------------------------------------------------------

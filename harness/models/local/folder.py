@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from harness.data import jsonio
+from harness.data import disk, jsonio
 from harness.errors import UsageError
 from harness.types import JSONObject
 
@@ -102,7 +102,7 @@ def check_folder(name: str, path: Path, args: Mapping[str, str], kinds: Sequence
 
 def _read_object(name: str, path: Path) -> JSONObject:
     try:
-        value = jsonio.parse_json(path.read_bytes())
+        value = jsonio.read_json(path, links=True)
     except (OSError, ValueError) as error:
         raise UsageError(f"{name}: {path} cannot be read as JSON: {error}.") from None
     if not isinstance(value, dict):
@@ -112,7 +112,7 @@ def _read_object(name: str, path: Path) -> JSONObject:
 
 def _read_template(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return disk.read_file(path, links=True).decode("utf-8")
     except (OSError, ValueError) as error:
         raise UsageError(f"The chat template {path} cannot be read: {error}.") from None
 

@@ -25,6 +25,7 @@ from harness.formats import Format, plain_messages
 from harness.formats.plain import Render as RenderCalls
 from harness.formats.plain import write_turn
 from harness.models.api.chat import wire_tool
+from harness.models.local.bounded import TemplateLimit
 from harness.types import JSONObject, Message, ModelRequest, Reasoning, Tool, ToolCall
 
 Render = Callable[[list[JSONObject], list[JSONObject] | None, JSONObject], str]
@@ -109,10 +110,14 @@ class Prompter:
     def prompt(self, request: ModelRequest) -> Prompt:
         """The prompt of one turn. Raises ModelFailure where the template takes the conversation in no form."""
         messages = with_reasoning_history(request.messages, request.reasoning)
-        return self.write(messages, request.tools, self.switch(request.reasoning))
+        try:
+            return self.write(messages, request.tools, self.switch(request.reasoning))
+        except TemplateLimit as error:
+            raise ModelFailure(str(error), outcome="model_error", stop="chat_template") from None
 
     def write(self, messages: Sequence[Message], tools: Sequence[Tool], options: JSONObject) -> Prompt:
-        """The prompt of a conversation. Raises ModelFailure where the template takes it in no form.
+        """The prompt of a conversation. Raises ModelFailure where the template takes it in no form, TemplateLimit where
+        it takes too long.
 
         What is tried, in order: turns with malformed calls as raw text; every turn with calls as raw text (templates
         that refuse more than one call a turn); every call as a call, a malformed one without arguments.
@@ -124,6 +129,8 @@ class Prompter:
             try:
                 chat = chat_messages(said, key, as_text, self.format.render)
                 text = replace_surrogates(self.render(fit_contents(chat, self.mends), wire, options))
+            except TemplateLimit:
+                raise
             except Exception as error:
                 trouble = trouble or f"{type(error).__name__}: {error}"
             else:

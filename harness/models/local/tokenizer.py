@@ -7,10 +7,12 @@ import hashlib
 import importlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from harness import formats
 from harness.errors import UsageError
+from harness.models.local.bounded import TemplateLimit, render_within_limits
 from harness.models.local.folder import ModelFolder, _check_remote_code, _read_object, folder_digest
 from harness.models.local.packages import first_line, import_quietly, set_library_defaults
 from harness.models.local.prompting import Prompter, Render
@@ -90,6 +92,8 @@ def _check_template(prompter: Prompter) -> None:
         raise UsageError(
             f"{prompter.name}: its chat template has an error in line {error.lineno}: {error.message}."
         ) from None
+    except TemplateLimit:
+        raise
     except Exception:
         return
 
@@ -98,10 +102,9 @@ def make_renderer(tokenizer: Any, template: str, opens: bool = True) -> Render:
     """A chat template as a function; `opens`: with the words that begin the next turn."""
 
     def render(messages: list[JSONObject], tools: list[JSONObject] | None, options: JSONObject) -> str:
-        text: str = tokenizer.apply_chat_template(
-            messages, tools=tools, chat_template=template, add_generation_prompt=opens, tokenize=False, **options
-        )
-        return text
+        fixed = {"chat_template": template, "add_generation_prompt": opens, "tokenize": False}
+        call = partial(tokenizer.apply_chat_template, messages, tools=tools, **fixed, **options)
+        return render_within_limits(tokenizer.name_or_path, call)
 
     return render
 

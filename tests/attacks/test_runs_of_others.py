@@ -1,0 +1,224 @@
+"""A run directory that somebody mailed: reading it runs no code of theirs, follows no link, waits for no FIFO and
+writes nowhere else, by whatever command."""
+
+import json
+import lzma
+import os
+import socket
+import sys
+import time
+
+import pytest
+from builders import record, write_records
+from commands import command as words_of
+from commands import environment
+from result_runs import write_run
+
+from harness.cli import main
+from harness.registry import code_digest
+
+PROGRAM = """
+from pathlib import Path
+Path({marker!r}).write_text("ran")
+def tasks(data):
+    from harness.task import file_task
+    return [file_task(Path({records!r}))]
+"""
+SOON = 20
+"""Seconds: a command that waits for a FIFO waits for ever."""
+READERS = ["show", "list of runs", "transcripts", "report", "rescore", "compare", "table"]
+
+
+@pytest.fixture
+def run(capsys):
+    """Runs a command in this process: its status, and what it said."""
+
+    def called(*words):
+        began = time.monotonic()
+        try:
+            status = main([str(word) for word in words])
+        except SystemExit as end:
+            status = end.code
+        assert time.monotonic() - began < SOON
+        said = capsys.readouterr()
+        assert "Traceback" not in said.err
+        return status, said.out + said.err
+
+    return called
+
+
+def words(name, path, out):
+    """The words of one of READERS."""
+    return {
+        "show": ("show", path),
+        "list of runs": ("show", path.parent),
+        "transcripts": ("show", path, "s1"),
+        "report": ("report", path, "--out", out / "report.html"),
+        "rescore": ("rescore", path),
+        "compare": ("compare", path, path),
+        "table": ("table", path),
+    }[name]
+
+
+@pytest.fixture
+def mailed(tmp_path):
+    """A run whose manifest says that a program beside it has its tasks, and the file that this would write."""
+    marker, file = tmp_path / "marker", tmp_path / "evil.py"
+    records = write_records(tmp_path / "towns.jsonl", [record(id="s1")])
+    file.write_text(PROGRAM.format(marker=str(marker), records=str(records)))
+    path = write_run(tmp_path / "runs" / "mailed", {"towns": {"s1": [{"solve_f1": 1.0}]}})
+    change(path, sources={"tasks": ["demo_*", f" {file} "], "data": {}})
+    return path, file, marker
+
+
+def change(path, **parts):
+    manifest = json.loads((path / "manifest.json").read_text())
+    (path / "manifest.json").write_text(json.dumps({**manifest, **parts}))
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_no_command_runs_the_code_that_a_run_names(mailed, run, tmp_path, name):
+    path, file, marker = mailed
+    status, said = run(*words(name, path, tmp_path))
+    assert not marker.exists()
+    assert status == (2 if name == "rescore" else 0), said
+    if name in ("transcripts", "report", "rescore"):
+        places = [said.find(part) for part in (str(file), code_digest(file), "--trust-code")]
+        assert -1 < places[0] < places[1] < places[2], said
+        assert said.count("--trust-code") == 1
+
+
+def test_the_option_runs_it(mailed, run):
+    path, _, marker = mailed
+    assert run("show", path, "s1", "--trust-code")[0] == 0
+    assert marker.exists()
+
+
+@pytest.mark.slow
+def test_training_on_a_run_does_not_run_it_either(mailed, tmp_path):
+    import subprocess
+
+    path, file, marker = mailed
+    done = subprocess.run(
+        words_of("train", "--recipe", "tiny-base", "--set", f"trajectories={path}", "--out", tmp_path / "trained"),
+        env=environment(), capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 2 and str(file) in done.stderr and "--trust-code" in done.stderr, done.stderr
+    assert not marker.exists()
+
+
+@pytest.mark.parametrize("command", ["eval", "collect"])
+def test_a_task_file_is_compared_before_it_is_run(mailed, run, command):
+    path, file, marker = mailed
+    identity = json.loads((path / "manifest.json").read_text())["identity"]
+    change(path, identity={**identity, "code": {"evil.py": "0" * 16}})
+    status, said = run(command, "--model", "policy/oracle", "--tasks", file, "--out", path, "--resume")
+    assert status == 2 and "holds another run (code.evil.py: 0000000000000000 there" in said
+    assert not marker.exists()
+
+
+# --- what is no file ---------------------------------------------------------------------------------------------
+
+
+def put_fifo(path):
+    os.mkfifo(path)
+
+
+def put_link(path):
+    path.symlink_to("/dev/zero")
+
+
+def put_socket(path):
+    with socket.socket(socket.AF_UNIX) as server:
+        os.chdir(path.parent)  # names of sockets are short
+        server.bind(path.name)
+
+
+def put_device(path):
+    try:
+        os.mknod(path, 0o020666, os.makedev(1, 5))  # zero
+    except PermissionError:
+        pytest.skip("making a device needs root")
+
+
+KINDS = {"a FIFO": put_fifo, "a link": put_link, "a socket": put_socket, "a device": put_device}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", ["manifest.json", "samples.jsonl", "summary.json", ".lock"])
+def test_what_is_no_file_is_one_sentence_at_once(mailed, run, tmp_path, monkeypatch, name, kind):
+    monkeypatch.chdir(tmp_path)
+    path, _, _ = mailed
+    change(path, sources={})
+    (path / name).unlink(missing_ok=True)
+    KINDS[kind](path / name)
+    for reader in ["rescore"] if name == ".lock" else ["table", "report", "transcripts"]:
+        status, said = run(*words(reader, path, tmp_path))
+        if name != "summary.json":
+            assert status == 2, (reader, said)
+        if name != "summary.json" or reader == "table":
+            assert f"{name} is {kind}" in said and said.count("\n") == 1, said
+
+
+def test_a_link_to_a_secret_is_not_read(mailed, run, tmp_path):
+    path, _, _ = mailed
+    secret = tmp_path / "secret"
+    (path / "samples.jsonl").rename(secret)
+    (path / "samples.jsonl").symlink_to(secret)
+    status, said = run("show", path)
+    assert status == 2 and "is a link, which is not followed" in said
+
+
+def test_nothing_is_written_through_a_link(mailed, run, tmp_path, monkeypatch):
+    path, _, _ = mailed
+    victim = tmp_path / "victim"
+    victim.write_text("mine")
+    change(path, sources={"tasks": [str(tmp_path / "towns.jsonl")], "data": {}})
+    for name in ("manifest.json", "samples.jsonl", "summary.json"):
+        for planted in (f".{name}.{os.getpid()}", f".{os.getpid()}.{name}"):
+            (path / planted).symlink_to(victim)
+    run("rescore", path)
+    (path / ".lock").unlink()
+    (path / ".lock").symlink_to(victim)
+    status, said = run("rescore", path)
+    assert status == 2 and ".lock is a link" in said
+    assert victim.read_text() == "mine"
+
+
+def test_curves_and_metrics_are_no_way_in(mailed, run, tmp_path):
+    path, _, _ = mailed
+    put_fifo(path / "metrics.jsonl")
+    assert run("report", path, "--out", tmp_path / "report.html")[0] == 0
+    (path / "metrics.jsonl").unlink()
+    put_link(path / "metrics.jsonl")
+    assert run("report", path, "--out", tmp_path / "report.html")[0] == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of files that are no files")
+@pytest.mark.parametrize("option", ["--prices", "--tasks"])
+def test_a_named_file_must_be_one_too(run, tmp_path, option):
+    given = tmp_path / "given.jsonl"
+    put_fifo(given)
+    named = {"--tasks": "demo_single_hop", "--prices": tmp_path / "none", option: given}
+    status, said = run("eval", "--model", "policy/oracle", "--dry-run", *(x for pair in named.items() for x in pair))
+    assert status == 2 and said.count("\n") == 1, said
+
+
+# --- what becomes too much ---------------------------------------------------------------------------------------
+
+
+def test_a_packed_run_that_becomes_gigabytes_is_one_sentence(mailed, run, tmp_path):
+    path, _, _ = mailed
+    (path / "samples.jsonl").unlink()
+    (path / "samples.jsonl.xz").write_bytes(lzma.compress(b" " * 200_000_000, preset=0))
+    for reader in ("table", "transcripts", "report"):
+        status, said = run(*words(reader, path, tmp_path))
+        assert status == 2 and "--read-limit" in said and said.count("\n") == 1, said
+
+
+def test_limits_are_raised_by_an_option(mailed, run):
+    path, _, _ = mailed
+    status, said = run("table", path, "--read-limit", "line=10")
+    assert status == 2 and "longer than 10 bytes; --read-limit line=N" in said
+    assert run("table", path, "--read-limit", "line=100000", "--read-limit", "depth=50")[0] == 0
+    assert run("table", path, "--read-limit", "depth=1")[0] == 2
