@@ -21,7 +21,6 @@ from harness.evaluation.manifest import make_manifest
 from harness.evaluation.plan import Plan, Player
 from harness.evaluation.spending import SpendingGate
 from harness.models import is_free
-from harness.redaction import Redactor
 from harness.rollout import Episode, play_episode_async
 from harness.runs.directory import RecordAppender, RunDirectory
 from harness.runs.faults import find_record_fault
@@ -179,7 +178,8 @@ async def _play_pending(
     async def play_one(item: tuple[Task, Sample, RunKey], model: Model) -> Record:
         task, sample, key = item
         trajectory = await _play(task, sample, key, shared, model)
-        record = _redacted(to_record(key, trajectory, score_trajectory(task, sample, trajectory)), player.redact)
+        whole = to_record(key, trajectory, score_trajectory(task, sample, trajectory))
+        record: Record = player.redact.redact_json(whole)
         if fault := find_record_fault(record):
             raise HarnessError(f"{task.name}: the episode of {sample.id!r} cannot be recorded: {fault}.")
         player.budget.add(trajectory.usage, player.price, 0 if free else trajectory.turns)
@@ -221,13 +221,6 @@ def _side_by_side(user: SimulatedUser | None) -> SimulatedUser | None:
     if user is None or not isinstance(user.model, BatchModel):
         return user
     return replace(user, model=Lockstep(user.model))
-
-
-def _redacted(record: Record, redact: Redactor) -> Record:
-    """The record without secrets; arguments hold keys that a model chose."""
-    calls = [{**call, "arguments": redact.redact_json(call["arguments"], keys=True)} for call in record["calls"]]
-    free: Record = redact.redact_json({**record, "calls": calls})
-    return free
 
 
 def _seeded(sampling: Sampling, side: str | None, key: RunKey) -> Sampling:
