@@ -177,10 +177,14 @@ def _modules(imports: Sequence[ast.Import | ast.ImportFrom]) -> dict[str, set[st
     return names
 
 
-def _names_from(imports: Sequence[ast.Import | ast.ImportFrom], module: str) -> dict[str, str]:
-    """The names that stand for names of one module."""
-    found = [node for node in imports if isinstance(node, ast.ImportFrom) and node.module == module]
-    return {alias.asname or alias.name: alias.name for node in found for alias in node.names}
+def _names_from(imports: Sequence[ast.Import | ast.ImportFrom], module: str) -> dict[str, set[str]]:
+    """name: the names of one module that it stands for anywhere in the source."""
+    names: dict[str, set[str]] = {}
+    for node in imports:
+        if isinstance(node, ast.ImportFrom) and node.module == module:
+            for alias in node.names:
+                names.setdefault(alias.asname or alias.name, set()).add(alias.name)
+    return names
 
 
 class _Look:
@@ -196,7 +200,7 @@ class _Look:
         self.modules = _modules(parsed.imports)
         self.hints = _names_from(parsed.imports, "typing")
         self.typed = bool(self.hints) or {"typing"} in self.modules.values()
-        self.copies = {new for new, old in _names_from(parsed.imports, "copy").items() if old == "deepcopy"}
+        self.copies = {name for name, of in _names_from(parsed.imports, "copy").items() if "deepcopy" in of}
 
     def see(self, node: ast.AST, own: frozenset[str]) -> None:
         kind = type(node)
@@ -251,6 +255,8 @@ class _Look:
     def see_Call(self, node: ast.Call, own: frozenset[str]) -> None:
         match node:
             case ast.Call(func=func, args=[argument], keywords=[]) if self.copies_deeply(func):
+                if isinstance(argument, ast.Starred):
+                    raise _NotPlain
                 self.see(argument, own)
             case _:
                 self.all(child_nodes(node), own)
@@ -306,7 +312,7 @@ class _Look:
         """typing tells 1 and True apart here, and nowhere else."""
         match node:
             case ast.Name(id=name):
-                return self.hints.get(name) == "Literal" and name not in self.bound
+                return self.hints.get(name) == {"Literal"} and name not in self.bound
             case ast.Attribute(value=ast.Name(id=name), attr="Literal"):
                 return self.modules.get(name) == {"typing"}
         return False
