@@ -21,7 +21,8 @@ import harness
 from harness.commands.options import add_read_limit_option, parse_pairs
 from harness.console.text import printable
 from harness.data.limits import reading_within
-from harness.errors import HarnessError, NothingAccepted
+from harness.errors import HarnessError, NothingAccepted, UsageError
+from harness.key_shapes import WHERE_KEYS_BELONG, hide_keys, is_key, mentions_key
 from harness.registry import find_entry_points, load_entry_point, suggest_names
 
 EPILOG = (
@@ -30,6 +31,10 @@ EPILOG = (
 
 UTF8 = "Set PYTHONUTF8=1, or LC_ALL=C.UTF-8."
 OPTION = re.compile("--?[A-Za-z]")
+
+
+HOLDS_KEYS = ("header", "base_url")
+"""The options whose values may hold a key anywhere."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -50,7 +55,7 @@ class Parser(argparse.ArgumentParser):
                 self.error(f"unrecognized arguments: {name}" + (f"; did you mean {near[0]}" if near else ""))
 
     def error(self, message: str) -> NoReturn:
-        print(printable(f"{self.prog}: {message}. See `{self.prog} --help`."), file=sys.stderr)
+        _complain(f"{self.prog}: {message}. See `{self.prog} --help`.")
         raise SystemExit(2)
 
 
@@ -61,21 +66,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         parser, command = _parser(arguments)
         args = parser.parse_args(arguments)
+        _refuse_misplaced_keys(args)
         if command is None:
             return _top_help(parser)
         with reading_within(parse_pairs(args.read_limit, "--read-limit")):
             return int(command.run(args))
     except HarnessError as error:
-        print(printable(f"harness {arguments[0]}: {error}"), file=sys.stderr)
+        _complain(f"harness {arguments[0]}: {error}")
         return 1 if isinstance(error, NothingAccepted) else 2
     except UnicodeEncodeError as error:
         if _is_utf8(sys.getfilesystemencoding()):
             raise
         name = error.object[error.start : error.end]
-        print(
-            printable(f"harness {arguments[0]}: {name!a} cannot be part of a path in this locale. {UTF8}"),
-            file=sys.stderr,
-        )
+        _complain(f"harness {arguments[0]}: {name!a} cannot be part of a path in this locale. {UTF8}")
         return 2
     except KeyboardInterrupt:
         return 130
@@ -84,8 +87,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     except OSError as error:
         where = f": {error.filename}" if error.filename else ""
-        print(printable(f"harness {arguments[0]}: {error.strerror or error}{where}."), file=sys.stderr)
+        _complain(f"harness {arguments[0]}: {error.strerror or error}{where}.")
         return 2
+
+
+def _complain(sentence: str) -> None:
+    """Says to the person what is wrong, without a key that may be part of it."""
+    print(printable(hide_keys(sentence)), file=sys.stderr)
+
+
+def _refuse_misplaced_keys(args: argparse.Namespace) -> None:
+    """What is given for a name or a path is printed and written; a key is not."""
+    for name, value in vars(args).items():
+        if not name.endswith(HOLDS_KEYS) and mentions_key(value):
+            raise UsageError(f"{name} was given what looks like an API key, not repeated here: {WHERE_KEYS_BELONG}.")
+        if name.endswith("header") and any(is_key(text.partition("=")[0]) for text in value or ()):
+            raise UsageError("--header takes NAME=VALUE, and the name of one of those given looks like an API key.")
 
 
 def _print_anything() -> None:

@@ -12,12 +12,17 @@ ModelFailure       a model gave no usable reply; the rollout turns it into the e
 
 from typing import Literal
 
+from harness.key_shapes import hide_keys
 from harness.stops import StopReason
 from harness.types import Usage
 
 
 class HarnessError(Exception):
-    """An error with a sentence for the person who runs the harness; never shown with a traceback."""
+    """An error with a sentence for the person who runs the harness; never shown with a traceback. What looks like a key
+    is taken out of it: one that was typed in the wrong place is part of what is wrong."""
+
+    def __init__(self, *said: object) -> None:
+        super().__init__(*(hide_keys(part) if isinstance(part, str) else part for part in said))
 
 
 class UsageError(HarnessError):

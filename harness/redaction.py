@@ -1,11 +1,12 @@
 """Keeps keys and passwords out of everything that is printed or written.
 
-A secret is registered once, when it enters (a key, a URL with a password), and every text that leaves (an error
-message, a manifest) passes through `Redactor`. Providers and proxies repeat what they were sent, in error bodies and
-in URLs, so a secret is also looked for in the forms that JSON, URLs, HTML and Basic authentication give it.
+A secret is registered once, when it enters (a key, a header, a URL with a password or a token), and everything that
+leaves (an error message, a manifest, the line of an episode) passes through `Redactor`. Providers and proxies repeat
+what they were sent, in error bodies and in URLs, so a secret is also looked for in the forms that JSON, URLs, HTML and
+Basic authentication give it.
 
-Left out: partial echoes (a provider that answers "incorrect key sk-abcd***wxyz"), and any attempt to recognise a secret
-that nobody registered.
+Left out: partial echoes (a provider that answers "incorrect key sk-abcd***wxyz"), and a secret that nobody registered,
+which only its looks give away (key_shapes.py).
 """
 
 from __future__ import annotations
@@ -15,11 +16,16 @@ import html
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import fields
+from functools import lru_cache
 from itertools import chain, count
-from typing import Any
-from urllib.parse import parse_qsl, quote, quote_plus, unquote, urlsplit
+from typing import Any, get_type_hints
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
-REDACTED = "[redacted]"
+from harness import types
+from harness.data import schema
+from harness.key_shapes import REDACTED, is_secret_name, looks_secret
+
 MIN_SECRET_CHARS = 6
 NUMBER = re.compile(r"\d{1,15}")
 """Shorter secrets, and short numbers, are left alone: replacing every "1204" would change what tools said."""
@@ -34,11 +40,6 @@ PLACEHOLDERS = frozenset(
 )
 """What people type where a key is demanded and not needed; all of them are ordinary words in a message."""
 
-SECRET_WORD = re.compile(
-    r"(api|access|auth|private|secret)?(key|token)|keys|secrets?|pass(word|wd|phrase)?|passwords|pwd"
-    r"|auth(orization)?|bearer|credentials?|cookies?|headers?|sig(nature)?"
-)
-CAMEL_HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
@@ -46,7 +47,7 @@ class Redactor:
     """A function from text to the same text with every registered secret replaced by "[redacted]"."""
 
     def __init__(self) -> None:
-        self._forms: set[str] = set()
+        self._secrets: set[str] = set()
         self._pattern: re.Pattern[str] | None = None
 
     def add(self, secret: str | None) -> None:
@@ -55,65 +56,95 @@ class Redactor:
         secret = (secret or "").strip()
         if len(secret) < MIN_SECRET_CHARS or secret.lower() in PLACEHOLDERS or NUMBER.fullmatch(secret):
             return
-        self._forms.update(form for form in spellings(secret) if len(form) >= MIN_SECRET_CHARS)
+        self._secrets.add(secret)
         self._pattern = None
 
     def add_url(self, url: str | None) -> None:
-        """Registers what is secret in a URL: user, password, their pair, and query values with names like `key`."""
+        """Registers what is secret in a URL: user, password, their pair, query values with names like `key`, and
+        those, like parts of the path, that are long and random."""
         url = url or ""
         pair = userinfo(url)
         user, _, password = pair.partition(":")
         for part in (user, password, pair):
             self.add(part)
             self.add(unquote(part))
-        for name, value in parse_qsl(url.partition("?")[2].partition("#")[0]):
-            if is_secret_name(name):
+        for name, value in parse_qsl(url.partition("?")[2].partition("#")[0], keep_blank_values=True):
+            if is_secret_name(name) or looks_secret(value):
                 self.add(value)
+            if looks_secret(name):
+                self.add(name)
+        for part in path_parts(url):
+            if looks_secret(part):
+                self.add(part)
+                self.add(unquote(part))
 
     def __call__(self, text: str) -> str:
-        if not self._forms:
+        if not self._secrets:
             return text
         if self._pattern is None:
             # Longest first: a secret that contains another must not leave its rest behind.
-            longest_first = sorted(self._forms, key=lambda form: (-len(form), form))
-            self._pattern = re.compile("|".join(map(re.escape, longest_first)))
+            longest_first = sorted(self._secrets, key=lambda secret: (-len(secret), secret))
+            self._pattern = re.compile("|".join(spelling for secret in longest_first for spelling in spellings(secret)))
         return self._pattern.sub(REDACTED, text)
 
-    def redact_json(self, value: Any, keys: bool = False) -> Any:
-        """A JSON value with every secret replaced in its texts; numbers stay as they are, and so do keys unless asked:
-        those of our own records are no secrets, those that a model wrote may be."""
-        if not self._forms:
+    def redact_json(self, value: Any) -> Any:
+        """A JSON value as it may be written: every secret replaced in its texts, in long numbers, and in the names of
+        its objects but those that every run has."""
+        if not self._secrets:
             return value
         if isinstance(value, str):
             return self(value)
         if isinstance(value, dict):
-            free = {key: self.redact_json(item, keys) for key, item in value.items()}
-            return self._keys(free) if keys else free
-        return [self.redact_json(item, keys) for item in value] if isinstance(value, list | tuple) else value
+            return self._names({name: self.redact_json(item) for name, item in value.items()})
+        if isinstance(value, list | tuple):
+            return [self.redact_json(item) for item in value]
+        return REDACTED if type(value) in (int, float) and self(repr(value)) != repr(value) else value
 
-    def _keys(self, value: dict[str, Any]) -> dict[str, Any]:
-        """The same with redacted keys; those that become equal are numbered, so that nothing is lost."""
+    def _names(self, value: dict[str, Any]) -> dict[str, Any]:
+        """The same with redacted names; those that become equal are numbered, so that nothing is lost."""
         redacted: dict[str, Any] = {}
-        for key, item in value.items():
-            free = self(key)
-            if free != key:
+        for name, item in value.items():
+            free = name if name in own_names() else self(name)
+            if free != name:
                 numbered = (f"{free} {number}" for number in count(2))
-                free = next(name for name in chain([free], numbered) if name not in redacted and name not in value)
+                free = next(one for one in chain([free], numbered) if one not in redacted and one not in value)
             redacted[free] = item
         return redacted
 
 
+@lru_cache(maxsize=1)
+def own_names() -> frozenset[str]:
+    """The names of fields in files of runs, which a key that is an ordinary word must not take out."""
+    shapes = [kind for kind in vars(schema).values() if isinstance(kind, type) and hasattr(kind, "__required_keys__")]
+    named = {name for shape in shapes for name in get_type_hints(shape)}
+    return frozenset(named | {one.name for kind in (types.Sampling, types.Limits, types.Usage) for one in fields(kind)})
+
+
 def spellings(secret: str) -> Iterator[str]:
-    """The secret as it may come back: as is, escaped once or twice for JSON, in a repr, a URL, HTML, or base64."""
-    once, plain = json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]
-    yield from (secret, repr(secret)[1:-1], once, plain, json.dumps(once)[1:-1], once.replace("/", "\\/"))
-    for quoted in (quote(secret, safe=""), quote(secret), quote_plus(secret)):
-        yield quoted
-        yield re.sub(r"%[0-9A-F]{2}", lambda escape: escape[0].lower(), quoted)
-    yield from (html.escape(secret), html.escape(secret, quote=False))
+    """The secret as it may come back, as patterns: each of its characters as is or escaped, and the whole in base64."""
+    yield "".join(map(_spellings_of, re.findall(r"\\+|[^\\]", secret)))
     encoded = secret.encode("utf-8", "surrogatepass")
     for base in (base64.b64encode(encoded), base64.urlsafe_b64encode(encoded)):
-        yield from (base.decode(), base.decode().rstrip("="))
+        if len(bare := base.decode().rstrip("=")) >= MIN_SECRET_CHARS:
+            yield f"{re.escape(bare)}={{0,2}}"
+
+
+@lru_cache(maxsize=4096)
+def _spellings_of(character: str) -> str:
+    """One character, escaped once or twice for JSON, in a repr, a URL or HTML. Letters and digits have one spelling; a
+    run of backslashes is one item, because its parts could be told apart in too many ways."""
+    if character.startswith("\\"):
+        return f"(?:%5[Cc]|\\\\){{{len(character)},{4 * len(character)}}}"
+    if character.isascii() and character.isalnum():
+        return character
+    once, twice = json.dumps(character)[1:-1], json.dumps(json.dumps(character)[1:-1])[1:-1]
+    quoted = quote(character, safe="", errors="surrogatepass")
+    found = {character, repr(character)[1:-1], once, twice, html.escape(character), f"\\{character}"}
+    found |= {quoted, quoted.lower(), "+" if character == " " else character}
+    return f"(?:{'|'.join(re.escape(form) for form in sorted(found, key=lambda form: (-len(form), form)))})"
+
+
+# --- URLs --------------------------------------------------------------------------------------------------------
 
 
 def userinfo(url: str) -> str:
@@ -135,16 +166,21 @@ def is_well_formed_url(url: str) -> bool:
         return False
 
 
-def public_url(url: str) -> str:
-    """The URL without userinfo, query and fragment: what may be printed and written."""
+def bare_url(url: str) -> str:
+    """The URL without userinfo, query and fragment: where requests go."""
     if not is_well_formed_url(url):
         return "[malformed URL]"
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
-def is_secret_name(name: str) -> bool:
-    """Whether a value with this name is to be kept secret: `api_key`, `Authorization`, `accessToken`, but not
-    `max_tokens`."""
-    words = re.split(r"[^a-z0-9]+", CAMEL_HUMP.sub("_", name).lower())
-    return any(SECRET_WORD.fullmatch(word) for word in words)
+def public_url(url: str) -> str:
+    """The same without tokens in its path: what may be printed and written."""
+    bare = bare_url(url)
+    origin, path = bare[: len(bare) - len(urlsplit(bare).path)], urlsplit(bare).path
+    return origin + "/".join(REDACTED if looks_secret(part) else part for part in path.split("/"))
+
+
+def path_parts(url: str) -> list[str]:
+    """What stands between the slashes of a URL's path."""
+    return urlsplit(url).path.split("/") if is_well_formed_url(url) else []

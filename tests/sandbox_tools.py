@@ -148,6 +148,28 @@ def much_memory_slowly():
         kept.append(bytearray(1 << 24))
     return "GOT 10 GB"
 """,
+    "executable_memory": _LIBC
+    + """
+def executable_memory():
+    libc.mmap.restype = ctypes.c_void_p
+    if libc.mmap(None, 4096, 7, 0x22, -1, 0) != ctypes.c_void_p(-1).value:
+        return "GOT executable memory"
+    data = libc.mmap(None, 4096, 3, 0x22, -1, 0)
+    if libc.mprotect(ctypes.c_void_p(data), 4096, 5) == 0:
+        return "GOT memory made executable"
+    return "nothing"
+""",
+    "poison_memory": _LIBC
+    + """
+def poison_memory():
+    libc.mmap.restype = ctypes.c_void_p
+    data = libc.mmap(None, 4096, 3, 0x22, -1, 0)
+    ctypes.memset(data, 1, 4096)
+    for advice in (101, 100):  # MADV_SOFT_OFFLINE, MADV_HWPOISON: root alone may, and the whole machine loses the page
+        if libc.madvise(ctypes.c_void_p(data), 4096, advice) == 0 or ctypes.get_errno() != 1:
+            return "GOT a page of the machine's"
+    return "nothing"
+""",
     "more_limits": """
 def more_limits():
     import resource
@@ -231,7 +253,7 @@ CONTROLS = (
     "signal_parent",
     "read_parent",
 )
-CONTROLS += ("environment", "fork_bomb", "execute", "find_gold", "patch_checker")
+CONTROLS += ("executable_memory", "environment", "fork_bomb", "execute", "find_gold", "patch_checker")
 
 
 def arguments(folder: str, tcp_port: int, udp_port: int, victim: int) -> dict[str, dict[str, Any]]:
@@ -260,9 +282,22 @@ def attack_all() -> dict[str, Any]:
                 start = time.monotonic()
                 result = episode.run(ATTACKS, [(name, told.get(name, {}))])[0]
                 results[name] = [result.status, result.output, time.monotonic() - start]
-            layers = sandbox.layers
+            layers, powers = sandbox.layers, [line for pid in sandbox.pids for line in capabilities(pid)]
         written = sorted(path.name for path in Path(folder).iterdir())
-        return {"uid": os.getuid(), "results": results, "layers": layers, "heard": heard(tcp, udp), "written": written}
+        return {
+            "uid": os.getuid(),
+            "results": results,
+            "layers": layers,
+            "heard": heard(tcp, udp),
+            "written": written,
+            "capabilities": powers,
+        }
+
+
+def capabilities(pid: int) -> list[str]:
+    """What a process may beyond others, as the kernel tells it: the masks of its sets."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return [line.split()[1] for line in lines if line.startswith(("CapPrm", "CapEff", "CapBnd", "CapAmb", "CapInh"))]
 
 
 def control(name: str) -> str:

@@ -11,7 +11,7 @@ was interrupted.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -33,6 +33,7 @@ from envbuilder.records import (
 )
 from harness.data import disk, jsonio
 from harness.errors import UsageError
+from harness.redaction import Redactor
 from harness.runs.claims import claim_directory, is_free
 from harness.runs.directory import RecordAppender, record_to_line
 from harness.types import Usage
@@ -70,9 +71,9 @@ class BuildDirectory:
     a line of it is broken, and where another process writes.
     """
 
-    def __init__(self, directory: Path, redact: Callable[[str], str] = str) -> None:
+    def __init__(self, directory: Path, redact: Redactor | None = None) -> None:
         self.directory = directory
-        self._redact = redact
+        self._redact = redact or Redactor()
         self._open = ExitStack()
         self._files: dict[str, RecordAppender] = {}
         self._latest: dict[int, tuple[str, Line]] = {}
@@ -80,12 +81,12 @@ class BuildDirectory:
     def start(self, identity: Mapping[str, Any]) -> None:
         """Begins a build, or goes on with one that the same `identity` decides; `close` or the end of the context
         gives it up."""
-        own = jsonio.parse_json(self._redact(jsonio.canonical_json({"schema": SCHEMA, "identity": dict(identity)})))
+        own = self._redact.redact_json({"schema": SCHEMA, "identity": dict(identity)})
         self._open.enter_context(claim_directory(self.directory, partial(self._check, own), partial(self._begin, own)))
         self._latest.clear()
         for stage, name in (*STAGE_FILES.items(), (REJECTED, REJECTED)):
             path = self.directory / name
-            self._files[stage] = self._open.enter_context(RecordAppender(path, self._redact))
+            self._files[stage] = self._open.enter_context(RecordAppender(path))
             self._latest.update((line["index"], (stage, line)) for line in read_lines(path))
 
     def _check(self, own: Line) -> Line | None:
@@ -116,7 +117,9 @@ class BuildDirectory:
         self, request: EnvironmentRequest, stage: str, product: StageProduct, ledger: StageUsage
     ) -> None:
         """An environment has come through a stage."""
-        self._files[stage].append({**account(request, ledger), "product": stage_to_json(product)})
+        self._files[stage].append(
+            self._redact.redact_json({**account(request, ledger), "product": stage_to_json(product)})
+        )
 
     def append_rejection(
         self, request: EnvironmentRequest, stage: str, invalid: InvalidReply, ledger: StageUsage
@@ -124,7 +127,7 @@ class BuildDirectory:
         """An environment is given up."""
         rejection = Rejection(request.index, stage, invalid.reason, self._redact(str(invalid)))
         verdict = {"stage": stage, "reason": rejection.reason, "message": rejection.message}
-        self._files[REJECTED].append({**account(request, ledger), **verdict})
+        self._files[REJECTED].append(self._redact.redact_json({**account(request, ledger), **verdict}))
         return rejection
 
     def finish(self) -> None:

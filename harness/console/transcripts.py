@@ -1,15 +1,21 @@
-"""Episodes as people read them: a row each, or whole transcripts with what every call solved and why others did not."""
+"""Episodes as people read them: a row each, or whole transcripts with what every call solved and why others did not.
+
+Whatever a model, a tool, a user or a data file wrote stands behind a mark (`|`, and `~` for reasoning), or on one line
+behind a word of ours, with names that are no words in quotes: so no text can look like a heading, a call or a verdict.
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Literal, cast
 
 from tabulate import tabulate
 
 from harness.checks import judge_checks
 from harness.console.tables import format_number
-from harness.console.text import shorten_text
+from harness.console.text import mark_lines, one_line, quote_name, shorten_text
 from harness.data import jsonio
 from harness.data.schema import CallJSON, ReasoningJSON, Record
 from harness.metrics import ANSWERS, HEADLINE, RULES, shown_by_rule
@@ -20,6 +26,8 @@ from harness.stops import stop_sentence
 from harness.types import CallStatus, Gold, Sample
 
 INDENT = "    "
+SAID, THOUGHT, ANSWERED = f"{INDENT}| ", f"{INDENT}~ ", f"{INDENT}   | "
+"""What stands before each line of a message, of reasoning, and of a tool's output."""
 MISSING_CALL: CallJSON = {
     "turn": 0,
     "name": "?",
@@ -56,14 +64,14 @@ def format_episodes(results: Sequence[EpisodeResult], headlines: Mapping[str, st
 
 def _row(result: EpisodeResult, headline: str) -> dict[str, object]:
     return {
-        "task": result.task,
-        "sample": result.sample,
+        "task": quote_name(result.task),
+        "sample": quote_name(result.sample),
         "epoch": result.epoch,
         "outcome": result.outcome,
         "stop": result.stop,
         **_headline(result.scores, headline),
         "calls": result.calls,
-        "error": (result.error or "")[:80],
+        "error": one_line((result.error or "")[:80]),
     }
 
 
@@ -73,25 +81,54 @@ def _headline(scores: Mapping[str, float | None], metric: str) -> dict[str, str]
     return {metric: format_number(scores.get(metric))}
 
 
-def format_transcript(record: Record, sample: Sample | None, full: bool) -> str:
-    """One episode. Without its sample nothing is said of gold; texts are shortened unless it is to be `full`."""
-    return "\n".join(_transcript(record, sample, full))
+def format_transcript(record: Record, sample: Sample | None, full: bool, width: int = 0) -> str:
+    """One episode. Without its sample nothing is said of gold; texts are shortened unless it is to be `full`, and
+    folded to `width` columns where there is one."""
+    return "\n".join(_transcript(record, sample, _Page(full, width)))
 
 
-def _transcript(record: Record, sample: Sample | None, full: bool) -> Iterator[str]:
+@dataclass(frozen=True, slots=True)
+class _Page:
+    full: bool
+    width: int
+
+    def say(self, text: str, limit: int, first: str, rest: str = "") -> str:
+        """Somebody else's text, each line behind a mark."""
+        return mark_lines(shorten_text(text, 10**9 if self.full else limit), first, rest or first, self.width)
+
+    def line(self, label: str, text: str, limit: int = 10**9) -> str:
+        """Somebody else's text on one line behind a word of ours."""
+        return self.say(one_line(text), limit, label, ANSWERED)
+
+
+def _transcript(record: Record, sample: Sample | None, page: _Page) -> Iterator[str]:
     gold = None if sample is None else sample.gold
-    yield f"{record['task']} / {record['sample']}   epoch {record['epoch']}   {record['outcome']} ({record['stop']})"
+    yield _heading(record)
     if ended := stop_sentence(record["stop"]):
         yield f"ended: {ended}"
     yield _scores(record["scores"])
     if (read := record.get("answer_read")) is not None:
-        yield f"answer read as: {_quoted(shorten_text(read, 10**9 if full else 300))}"
+        yield page.line("answer read as: ", read, 300)
     yield from _reasoned(record.get("reasoning", {}))
-    yield from record.get("notes", ())
+    for note in record.get("notes", ()):
+        yield page.line("note: ", note)
     if record["error"]:
-        yield f"error: {record['error']}"
+        yield page.line("error: ", record["error"])
     reasons = _reasons(record, gold)
-    calls: Iterator[tuple[CallJSON, str | None]] = iter(zip(record["calls"], reasons, strict=True))
+    yield from _messages(record, zip(record["calls"], reasons, strict=True), gold, page)
+    if sample is not None:
+        yield "\n" + page.line("gold answer: ", str(sample.gold.answer))
+        yield from _checks(record, sample, page)
+
+
+def _heading(record: Record) -> str:
+    name = f"{quote_name(record['task'])} / {quote_name(record['sample'])}"
+    return f"{name}   epoch {record['epoch']}   {record['outcome']} ({record['stop']})"
+
+
+def _messages(
+    record: Record, calls: Iterator[tuple[CallJSON, str | None]], gold: Gold | None, page: _Page
+) -> Iterator[str]:
     turn = 0
     for message in record["messages"]:
         if message["role"] == "tool":
@@ -100,16 +137,14 @@ def _transcript(record: Record, sample: Sample | None, full: bool) -> Iterator[s
         if message["role"] == "assistant":
             turn += 1
             heading = f"turn {turn}"
-        yield f"\n{heading}"
-        for label, text in (("(reasoning) ", message.get("reasoning")), ("", message["content"])):
-            if text:
-                yield _indented(label + shorten_text(text, 10**9 if full else 1200))
+        yield f"\n{one_line(heading)}"
+        if reasoning := message.get("reasoning"):
+            yield f"{INDENT}(reasoning)\n{page.say(reasoning, 1200, THOUGHT)}"
+        if message["content"]:
+            yield page.say(message["content"], 1200, SAID)
         for _ in message.get("tool_calls", ()):
             call, reason = next(calls, (MISSING_CALL, None))
-            yield from _call(call, reason, gold, full)
-    if sample is not None:
-        yield f"\ngold answer: {sample.gold.answer}"
-        yield from _checks(record, sample)
+            yield from _call(call, reason, gold, page)
 
 
 def _reasoned(seen: ReasoningJSON) -> Iterator[str]:
@@ -119,15 +154,15 @@ def _reasoned(seen: ReasoningJSON) -> Iterator[str]:
         yield f"reasoning {asked}: text in {turns} turns, {tokens} tokens as counted"
 
 
-def _checks(record: Record, sample: Sample) -> Iterator[str]:
+def _checks(record: Record, sample: Sample, page: _Page) -> Iterator[str]:
     """The checks of a row, where its task has some: which held."""
     for check, holds in judge_checks(sample, to_trajectory(record)):
-        yield f"check {'holds' if holds else 'fails'}: {jsonio.canonical_json(check)}"
+        yield page.line(f"check {'holds' if holds else 'fails'}: ", jsonio.canonical_json(check))
 
 
 def _scores(scores: Mapping[str, float | None]) -> str:
     if HEADLINE not in scores:
-        return "\n".join(f"{name} {format_number(value)}" for name, value in scores.items())
+        return "\n".join(f"{quote_name(name)} {format_number(value)}" for name, value in scores.items())
     strict, paper = (
         "  ".join(f"{row.heading} {format_number(scores.get(rule + row.name))}" for row in shown_by_rule())
         for rule in RULES.values()
@@ -136,16 +171,17 @@ def _scores(scores: Mapping[str, float | None]) -> str:
     return f"strict  {strict}\npaper   {paper}" + "".join(f"\n{answer}" for answer in answers)
 
 
-def _call(call: CallJSON, reason: str | None, gold: Gold | None, full: bool) -> Iterator[str]:
-    arguments = call["raw"] if call["arguments"] is None else jsonio.canonical_json(call["arguments"])
-    limit = 10**9 if full else 600
-    yield _indented(_quoted(f"-> {call['name']}({shorten_text(arguments, limit)})   {call['status']}"))
-    yield _indented(_quoted(f"   {shorten_text(call['output'], limit)}"))
+def _call(call: CallJSON, reason: str | None, gold: Gold | None, page: _Page) -> Iterator[str]:
+    """Its status comes first, because what a model wrote may say anything at its end."""
+    raw = call["arguments"] is None
+    arguments = json.dumps(call["raw"], ensure_ascii=False) if raw else jsonio.canonical_json(call["arguments"])
+    yield page.line(f"{INDENT}-> {call['status']}  ", f"{quote_name(call['name'])}({arguments})", 600)
+    yield page.say(call["output"], 600, ANSWERED)
     if gold is not None and not gold.sub_answers:
         return  # a benchmark that judges whole episodes
     strict, paper = _solved(call, "solves", gold), _solved(call, "paper_solves", gold)
     because = f" ({BECAUSE[reason]})" if reason and call["solves"] is None else ""
-    yield _indented(f"   strict: {strict}{because}; paper: {paper}")
+    yield page.line(f"{INDENT}   strict: ", f"{strict}{because}; paper: {paper}")
 
 
 def _solved(call: CallJSON, verdict: Literal["solves", "paper_solves"], gold: Gold | None) -> str:
@@ -154,7 +190,7 @@ def _solved(call: CallJSON, verdict: Literal["solves", "paper_solves"], gold: Go
         return "solves nothing"
     answers = () if gold is None else gold.sub_answers.get(call["name"], ())
     if position >= len(answers):  # without gold, or by a record that says what is not so
-        return f"solves sub-answer {position + 1} of {call['name']}"
+        return f"solves sub-answer {position + 1} of {quote_name(call['name'])}"
     return f"solves {answers[position]!r}"
 
 
@@ -163,12 +199,3 @@ def _reasons(record: Record, gold: Gold | None) -> list[str | None]:
     if gold is None:
         return [None] * len(record["calls"])
     return list(reject_reasons(calls_of(record), gold.sub_answers))
-
-
-def _quoted(text: str) -> str:
-    """Text of a model or a tool whose further lines are marked, so that none of them looks like a line of ours."""
-    return text.replace("\n", "\n   | ")
-
-
-def _indented(text: str) -> str:
-    return "\n".join(INDENT + line for line in text.split("\n"))

@@ -24,7 +24,6 @@ from harness.evaluation.plan import Plan, Player
 from harness.evaluation.spending import SpendingGate
 from harness.models import is_free
 from harness.models.api.lessons import ALWAYS_SENT
-from harness.redaction import Redactor
 from harness.rollout import Episode, play_episode_async
 from harness.runs.directory import RecordAppender, RunDirectory
 from harness.runs.faults import find_record_fault
@@ -269,7 +268,8 @@ async def _play_pending(
         task, sample, key = item
         player.model.forget((task.name, sample.id, key.epoch), key.reasoning)
         trajectory = await _play(task, sample, key, shared, model)
-        record = _redacted(to_record(key, trajectory, score_trajectory(task, sample, trajectory)), player.redact)
+        whole = to_record(key, trajectory, score_trajectory(task, sample, trajectory))
+        record: Record = player.redact.redact_json(whole)
         if fault := find_record_fault(record):
             raise HarnessError(f"{task.name}: the episode of {sample.id!r} cannot be recorded: {fault}.")
         player.budget.add(trajectory.usage, player.price, 0 if free else trajectory.turns)
@@ -311,13 +311,6 @@ def _side_by_side(user: SimulatedUser | None) -> SimulatedUser | None:
     if user is None or not isinstance(user.model, BatchModel):
         return user
     return replace(user, model=Lockstep(user.model))
-
-
-def _redacted(record: Record, redact: Redactor) -> Record:
-    """The record without secrets; arguments hold keys that a model chose."""
-    calls = [{**call, "arguments": redact.redact_json(call["arguments"], keys=True)} for call in record["calls"]]
-    free: Record = redact.redact_json({**record, "calls": calls})
-    return free
 
 
 def _seeded(sampling: Sampling, side: str | None, key: RunKey) -> Sampling:

@@ -13,6 +13,7 @@ from typing import Any
 import harness
 from harness.data import jsonio, records
 from harness.data.schema import Manifest
+from harness.errors import UsageError
 from harness.evaluation.plan import Plan, Player, check_sampling, switch_of
 from harness.registry import TASK_FILE_SUFFIX, code_digest
 from harness.runs.directory import RUN_SCHEMA
@@ -42,6 +43,11 @@ def make_manifest(plan: Plan, player: Player) -> Manifest:
     """manifest.json: `identity` is what makes it this run, the rest is for the reader and for summaries. Raises
     UsageError where the model has no setting for the plan's reasoning or sampling."""
     check_sampling(player.model, plan.sampling)
+    names = [name for task, samples in plan.samples.items() for name in (task, *(sample.id for sample in samples))]
+    if player.redact.redact_json(names) != names:
+        raise UsageError(
+            "The name of a task or of a sample holds what this run keeps secret, a key or a header; rename it."
+        )
     manifest: Manifest = player.redact.redact_json(_manifest(plan, player))
     return manifest
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from pathlib import Path
 
 from tabulate import tabulate
 
-from harness.console.text import printable, shorten_text
+from harness.console.text import one_line, printable, shorten_text
 from harness.console.transcripts import format_episodes, format_transcript
 from harness.errors import UsageError
 from harness.evaluation.run_tasks import load_run_tasks
@@ -51,8 +52,9 @@ def show_run(path: Path, wanted: EpisodeFilter, full: bool, trust_code: bool = F
     results = _select_results(path, directory.read_results(), wanted)
     if wanted.samples:
         samples = _load_samples(directory, trust_code)
+        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
         for record in directory.stream_records(results):
-            transcript = format_transcript(record, samples.get((record["task"], record["sample"])), full)
+            transcript = format_transcript(record, samples.get((record["task"], record["sample"])), full, width)
             print(printable(transcript), end="\n\n")
     else:
         headlines = {name: str(task["headline"]) for name, task in directory.manifest["tasks"].items()}
@@ -71,10 +73,10 @@ def _run_row(path: Path) -> dict[str, object]:
     try:
         manifest = (directory := RunDirectory.open(path)).manifest
     except UsageError as error:
-        return {"run": path, "model": str(error)}
+        return {"run": path, "model": one_line(str(error))}
     return {
         "run": path,
-        "model": manifest["identity"]["model"],
+        "model": one_line(manifest["identity"]["model"]),
         "reasoning": manifest["identity"]["reasoning"],
         "tasks": shorten_text(", ".join(manifest["tasks"]), 60),
         "episodes": directory.planned_episodes,

@@ -22,6 +22,7 @@ from pathlib import Path
 from types import ModuleType
 
 from harness.errors import HarnessError, UsageError
+from harness.key_shapes import WHERE_KEYS_BELONG, is_key
 from harness.models.api.headers import register_headers
 from harness.models.base import adapt_model
 from harness.redaction import Redactor, public_url
@@ -36,11 +37,11 @@ DEFAULT_BACKEND = "openai"
 class ModelOptions:
     """What a backend may need: `args` from --model-arg, where requests go, how many at once, and the environment."""
 
-    args: Mapping[str, str] = field(default_factory=dict)
+    args: Mapping[str, str] = field(default_factory=dict, repr=False)
     base_url: str | None = None
     concurrency: int = 16
     seed: int | None = None
-    environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
+    environ: Mapping[str, str] = field(default_factory=lambda: os.environ, repr=False)
     redact: Redactor = field(default_factory=Redactor)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Added to every request: those of --header."""
@@ -70,6 +71,8 @@ def expand_names(patterns: Sequence[str]) -> list[str]:
     known = find_entry_points(GROUP)
     names: list[str] = []
     for pattern in patterns:
+        if is_key(pattern):
+            raise UsageError(f"A model's name looks like an API key, which is not repeated here: {WHERE_KEYS_BELONG}.")
         prefix, slash, rest = pattern.partition("/")
         if not pattern or (slash and prefix in known and not rest):
             raise UsageError(f"The model {pattern!r} lacks a name: {prefix or 'openai'}/NAME.")
@@ -160,7 +163,9 @@ def load_model(name: str, options: ModelOptions) -> Model:
     try:
         return adapt_model(load_backend(prefix).load(rest, options), public_name(name))
     except UsageError as error:
-        raise UsageError(f"{error}{_explain_prefix(rest) if prefix == DEFAULT_BACKEND else ''}") from error
+        raise UsageError(
+            f"{options.redact(str(error))}{_explain_prefix(rest) if prefix == DEFAULT_BACKEND else ''}"
+        ) from error
     except HarnessError:
         raise
     except Exception as error:

@@ -288,8 +288,7 @@ def read_json_object(path: Path, missing: str) -> dict[str, Any]:
 class RecordAppender:
     """Appends records, each flushed as one line; a line that was torn by a crash is cut off first."""
 
-    def __init__(self, path: Path, redact: Callable[[str], str] = str) -> None:
-        self._redact = redact
+    def __init__(self, path: Path) -> None:
         self._file = disk.open_to_append(path)
         try:
             hold_lock(self._file, path.parent)
@@ -301,7 +300,7 @@ class RecordAppender:
 
     def append(self, record: Mapping[str, Any]) -> int:
         """The place of its line."""
-        line, place = self._redact(record_to_line(record)).encode("utf-8", "replace"), self._end
+        line, place = record_to_line(record).encode("utf-8", "replace"), self._end
         self._file.write(line)
         self._file.flush()
         self._end += len(line)

@@ -2,7 +2,8 @@
 
 A worker puts itself inside after everything that tools import is loaded; none of it can be undone.
 `probe_layers` says what this kernel has without changing anything. Left out: namespaces and bubblewrap (blocked by
-default on some distributions) and a change of user (it needs root, and nothing that remains depends on the user).
+default on some distributions) and a change of user: root without capabilities, which the launcher gives up for all its
+workers, is a user like any other to the calls that remain.
 """
 
 from __future__ import annotations
@@ -11,11 +12,15 @@ import ctypes
 import os
 import resource
 import struct
+import sys
+import sysconfig
 from typing import TypedDict
 
 from harness.sandbox import syscalls
 
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_SECCOMP, _PR_SET_NO_NEW_PRIVS = 1, 4, 22, 38
+_PR_CAPBSET_READ, _PR_CAPBSET_DROP, _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL = 23, 24, 47, 4
+_CAPABILITY_VERSION = 0x20080522
 _SECCOMP_MODE_FILTER = 2
 _LANDLOCK_VERSION_FLAG = 1
 _EFAULT, _SIGKILL = 14, 9
@@ -26,6 +31,7 @@ _FILE_BITS = {1: 13, 2: 14, 3: 15, 5: 16}  # version: number of low bits
 _NET_BITS = 0b11  # TCP bind and connect, since version 4
 _SCOPE_BITS = 0b11  # abstract unix sockets and signals to the outside, since version 6
 
+_getppid = os.getppid  # before the launcher freezes it
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -56,19 +62,40 @@ def _seccomp_machine() -> str | None:
 def die_with(parent: int) -> None:
     """The kernel kills this process when its parent ends; if that has happened already, it ends here."""
     _check(_libc.prctl(_PR_SET_PDEATHSIG, _SIGKILL, 0, 0, 0), "PR_SET_PDEATHSIG")
-    if os.getppid() != parent:
+    if _getppid() != parent:
         os._exit(0)
 
 
-def confine_process(layers: Layers, memory_bytes: int) -> None:
-    """Jail this process for good, with what `probe_layers` found. OSError names the wall that could not be put up."""
+def drop_capabilities() -> None:
+    """Gives up what root may do beyond others, for this process and all that are forked from it."""
+    capability = 0
+    while _libc.prctl(_PR_CAPBSET_READ, capability, 0, 0, 0) >= 0:
+        _libc.prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0)  # who may not has none to lose
+        capability += 1
+    _libc.prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
+    _check(_libc.capset(struct.pack("Ii", _CAPABILITY_VERSION, 0), bytes(24)), "capabilities")
+
+
+def compiles_itself() -> bool:
+    """Whether this interpreter makes machine code while it runs, and so needs memory that is executable."""
+    if sys.implementation.name != "cpython":
+        return True
+    if (compiler := getattr(sys, "_jit", None)) is not None:  # since 3.14
+        return bool(compiler.is_available())
+    flags = sysconfig.get_config_var("PY_CORE_CFLAGS") if sys.version_info >= (3, 13) else ""
+    return "_Py_JIT" in (flags or "")
+
+
+def confine_process(layers: Layers, memory_bytes: int, executable: bool = False) -> None:
+    """Jail this process for good, with what `probe_layers` found; `executable` as in `syscalls.assemble_filter`.
+    OSError names the wall that could not be put up."""
     _limit(memory_bytes)
     _check(_libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs")
     _check(_libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0), "PR_SET_DUMPABLE")
     if layers["landlock"] is not None:
         _landlock(layers["landlock"])
     if layers["seccomp"] is not None:
-        _seccomp(layers["seccomp"])
+        _seccomp(layers["seccomp"], executable)
 
 
 def _limit(memory_bytes: int) -> None:
@@ -101,9 +128,9 @@ def _landlock(version: int) -> None:
     os.close(ruleset)
 
 
-def _seccomp(machine: str) -> None:
+def _seccomp(machine: str, executable: bool) -> None:
     """Last, because it forbids all of the above."""
-    filter_program = syscalls.wrap_filter(syscalls.assemble_filter(machine))
+    filter_program = syscalls.wrap_filter(syscalls.assemble_filter(machine, executable))
     _check(_libc.prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, ctypes.byref(filter_program), 0, 0), "seccomp")
 
 

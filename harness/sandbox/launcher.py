@@ -13,6 +13,7 @@ import importlib
 import json
 import os
 import random
+import re
 import select
 import signal
 import socket
@@ -20,6 +21,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from harness.sandbox import jail, wire, worker
@@ -38,7 +40,10 @@ MODULES = """
 """
 OPTIONAL = ["pytz", "dateutil.parser", "dateutil.relativedelta", "dateutil.tz"]
 _COMMAND_LIMIT = 4096
+PROCESS, NODE = 2, 0x01_00_00_00_00_01  # what every tool is told of its process and of the machine's network
 
+_executable = jail.compiles_itself()
+_getpid, _getppid = os.getpid, os.getppid  # before they are frozen
 _kept: list[Any] = []  # time zones: their caches are weak or small
 _children: set[int] = set()
 
@@ -51,10 +56,11 @@ def main(control_fd: int, options: dict[str, Any]) -> None:
     load_modules()
     load_zones()
     make_deterministic()
+    jail.drop_capabilities()
     hello = {"layers": layers, "clock": CLOCK, "python": ".".join(map(str, sys.version_info[:3]))}
     control.send(json.dumps(hello).encode())
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # until here, standard error told the harness what failed
-    Launcher(control, options, layers, os.pidfd_open(os.getppid()), False, None).run()
+    Launcher(control, options, layers, os.pidfd_open(_getppid()), False, None).run()
 
 
 class Launcher:
@@ -136,11 +142,11 @@ class Launcher:
         os.closerange(worker.PIPE + 1, 65536)
         self.control.detach()
         try:
-            jail.confine_process(self.layers, self.options["memory_bytes"])
+            jail.confine_process(self.layers, self.options["memory_bytes"], _executable)
         except (OSError, ValueError) as error:
             worker.send_hello(wire.RAISED, str(error))
             return
-        worker.send_hello(wire.OK, str(os.getpid()))
+        worker.send_hello(wire.OK, str(_getpid()))
         worker.serve(self.options["output_chars"], self.stateful, self.data)
 
     def become_launcher(self, control_fd: int, document_fd: int) -> None:
@@ -156,7 +162,7 @@ class Launcher:
 
 def fork(become: Callable[[], None]) -> int:
     """Fork a child that never returns from `become`."""
-    parent = os.getpid()
+    parent = _getpid()
     pid = os.fork()
     if pid:
         _children.add(pid)
@@ -222,7 +228,7 @@ def make_deterministic() -> None:
     for name in ("monotonic", "perf_counter", "process_time", "thread_time"):
         setattr(time, name, lambda: 0.0)
         setattr(time, name + "_ns", lambda: 0)
-    os.urandom = worker.urandom
+    freeze_process()
     random._urandom = worker.urandom  # type: ignore[attr-defined]
     original = random.Random.seed
 
@@ -232,3 +238,37 @@ def make_deterministic() -> None:
     random.Random.seed = seed  # type: ignore[method-assign]
     random.seed = random._inst.seed
     worker.seed_randomness()
+
+
+def freeze_process() -> None:
+    """What tells one process, or one moment of it, from another."""
+    for name in ("clock_gettime", "clock_gettime_ns"):
+        setattr(time, name, partial(read_clock, getattr(time, name)))
+    pid, getrandom = (lambda: PROCESS), (lambda size, flags=0: worker.urandom(size))
+    process = {"urandom": worker.urandom, "getrandom": getrandom, "getpid": pid, "getppid": lambda: 1}
+    frozen: dict[str, dict[str, Any]] = {
+        "os": process,
+        "posix": process,
+        "_thread": {"get_native_id": pid},
+        "threading": {"get_native_id": pid},
+        "_random": {"Random": random.Random},  # the bare one takes its seed from the kernel
+        "uuid": {"_generate_time_safe": None, "_UuidCreate": None, "_node": NODE},
+    }
+    for module, names in frozen.items():
+        for name, value in names.items():
+            setattr(importlib.import_module(module), name, value)
+    sys.argv = [""]
+    re._compile = partial(compile_by_kind, re._compile)  # type: ignore[attr-defined]
+
+
+def read_clock(read: Callable[[int], float], clock: int) -> float:
+    """Every clock but the date's stands at 0."""
+    value = read(clock)
+    return value if clock == time.CLOCK_REALTIME else type(value)()
+
+
+def compile_by_kind(compile_pattern: Callable[[Any, Any], Any], pattern: Any, flags: Any) -> Any:
+    """2.0 is no flag, also where somebody has compiled the same pattern with 2 and the library kept it."""
+    if not isinstance(flags, int) and hash(flags) is not None and not isinstance(pattern, re.Pattern):
+        flags & 0
+    return compile_pattern(pattern, flags)

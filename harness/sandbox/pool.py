@@ -227,7 +227,7 @@ _encode = wire.make_encoder(ensure_ascii=True)
 @lru_cache(maxsize=4096)
 def _code(name: str, source: str) -> ToolCode:
     number, plain = next(_numbers), screen.is_plain_source(source)
-    seed = not plain or any(word in source for word in ("random", "uuid", "secrets"))
+    seed = not plain or screen.uses_chance(source)
     return ToolCode(number, plain, _encode({"code": number, "name": name, "source": source, "seed": seed}))
 
 

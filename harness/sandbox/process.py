@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import array
 import contextlib
+import ctypes
 import importlib.util
 import itertools
 import json
@@ -36,6 +37,7 @@ _FIRST_CREDIT = -4
 _MOVE_SECONDS = 0.02  # between two changes of a worker's core: the launcher has to be woken for one
 _BRIEF_BYTES = 1 << 16  # of a request that can be sent without waiting
 _HELLO_LIMIT = 65536
+_ADDR_NO_RANDOMIZE = 0x0040000
 _ENVIRONMENT = {"PYTHONHASHSEED": "0", "TZ": "UTC", "LC_ALL": "C.UTF-8"}
 # No site module (its .pth files run code), no user site, no current directory, no bytecode written. Not -I: it would
 # ignore PYTHONHASHSEED. The package is entered through a stand-in, because its __init__ imports the harness's side.
@@ -128,16 +130,31 @@ class LauncherProcess:
 
 
 def _spawn(options: dict[str, Any], control: int) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        [sys.executable, *_FLAGS, "-c", _BOOT, json.dumps(options), str(control)],
-        env=_ENVIRONMENT,
-        cwd="/",
-        pass_fds=[control],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-    )
+    with _fixed_addresses():
+        return subprocess.Popen(
+            [sys.executable, *_FLAGS, "-c", _BOOT, json.dumps(options), str(control)],
+            env=_ENVIRONMENT,
+            cwd="/",
+            pass_fds=[control],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+
+
+@contextlib.contextmanager
+def _fixed_addresses() -> Iterator[None]:
+    """What this thread starts has its libraries and types where every other start has them, so that a set of classes
+    has one order. Some containers forbid it, and then it has not."""
+    libc = ctypes.CDLL(None)
+    before = libc.personality(ctypes.c_ulong(0xFFFFFFFF))
+    changed = before >= 0 and libc.personality(ctypes.c_ulong(before | _ADDR_NO_RANDOMIZE)) >= 0
+    try:
+        yield
+    finally:
+        if changed:
+            libc.personality(ctypes.c_ulong(before))
 
 
 def _library_paths() -> list[str]:

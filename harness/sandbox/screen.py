@@ -2,6 +2,7 @@
 
 A shared worker runs many tools, one call after another. The jail keeps all of them from the machine; this screen keeps
 one from the next: no state of the library may be changed, and nothing that leads to another tool's code may be named.
+Nor may anything be asked that what ran before decides: hashes by address, what the library keeps of types.
 It is an allow list throughout: of syntax, of builtins, of modules and which of their names, of attributes. What it does
 not know costs a process of its own, never a wrong answer. Left out: any judgement of what a tool computes.
 """
@@ -18,10 +19,10 @@ import io
 import re
 import string
 from collections.abc import Callable, Iterable, Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
-from harness.data.source import child_nodes, parse_source
+from harness.data.source import ParsedSource, child_nodes, parse_source
 
 _SOURCE_LIMIT = 200_000  # characters
 
@@ -40,9 +41,13 @@ _SYNTAX = _words(
     MatchSingleton MatchSequence MatchMapping MatchStar MatchAs MatchOr"""
 )
 
+_EXCEPTIONS = frozenset(
+    name for name, value in vars(builtins).items() if isinstance(value, type) and issubclass(value, BaseException)
+)
+
 _BUILTINS = _words(
     """abs all any ascii bin bool bytearray bytes callable chr complex dict divmod enumerate filter float format
-    frozenset hash hex int isinstance issubclass iter len list map max min next object oct ord pow print range
+    frozenset hex int isinstance issubclass iter len list map max min next oct ord pow print range
     repr reversed round set slice sorted str sum tuple zip Ellipsis NotImplemented __name__"""
 ) | {name for name, value in vars(builtins).items() if isinstance(value, type) and issubclass(value, BaseException)}
 
@@ -101,6 +106,15 @@ _MODULES: dict[str, frozenset[str]] = {
     }.items()
 }
 
+_COPY = ("copy", "deepcopy")
+_CHANCE = frozenset(("random", "uuid"))
+"""The modules of the list that draw from what a call before may have moved."""
+_HINTED = _words(
+    """bool bytes complex dict float frozenset int list object set str tuple type date datetime time timedelta Decimal
+    Fraction UUID"""
+)
+"""The classes that may stand in a hint of typing's."""
+
 # The public attributes of values that tools handle. Frames, code objects, modules and generators are not among them.
 _VALUES: tuple[type, ...] = (
     *(bool, bytearray, bytes, complex, dict, float, frozenset, int, list, range, set, slice, str, tuple),
@@ -132,10 +146,19 @@ def is_plain_source(source: str) -> bool:
         return False
     try:
         parsed = parse_source(source)
-        _Look(_modules(parsed.imports)).see(parsed.tree, frozenset())
+        _Look(parsed).see(parsed.tree, frozenset())
     except (_NotPlain, SyntaxError, ValueError, MemoryError, RecursionError):
         return False
     return True
+
+
+def uses_chance(source: str) -> bool:
+    """Whether a plain tool draws at random, and so needs a fresh start before each call. By the names that Python
+    reads, whatever letters they were written in."""
+    imports = parse_source(source).imports
+    named = [alias.name for node in imports if isinstance(node, ast.Import) for alias in node.names]
+    named += [node.module or "" for node in imports if isinstance(node, ast.ImportFrom)]
+    return not _CHANCE.isdisjoint(named)
 
 
 def _modules(imports: Sequence[ast.Import | ast.ImportFrom]) -> dict[str, set[str]]:
@@ -154,11 +177,30 @@ def _modules(imports: Sequence[ast.Import | ast.ImportFrom]) -> dict[str, set[st
     return names
 
 
-class _Look:
-    """One walk over the tree. `own`: parameters in sight, which hide builtins of the same name."""
+def _names_from(imports: Sequence[ast.Import | ast.ImportFrom], module: str) -> dict[str, set[str]]:
+    """name: the names of one module that it stands for anywhere in the source."""
+    names: dict[str, set[str]] = {}
+    for node in imports:
+        if isinstance(node, ast.ImportFrom) and node.module == module:
+            for alias in node.names:
+                names.setdefault(alias.asname or alias.name, set()).add(alias.name)
+    return names
 
-    def __init__(self, modules: dict[str, set[str]]) -> None:
-        self.modules = modules
+
+class _Look:
+    """One walk over the tree. `own`: parameters in sight, which hide builtins of the same name.
+
+    typing keeps what it was asked for and gives it again for what is equal (0.0 and -0.0), so its names may only stand
+    in annotations, which nobody reads, and with nothing in them but classes. deepcopy has a second argument, which it
+    fills with addresses.
+    """
+
+    def __init__(self, parsed: ParsedSource) -> None:
+        self.parsed = parsed
+        self.modules = _modules(parsed.imports)
+        self.hints = _names_from(parsed.imports, "typing")
+        self.typed = bool(self.hints) or {"typing"} in self.modules.values()
+        self.copies = {name for name, of in _names_from(parsed.imports, "copy").items() if "deepcopy" in of}
 
     def see(self, node: ast.AST, own: frozenset[str]) -> None:
         kind = type(node)
@@ -190,6 +232,8 @@ class _Look:
 
     def see_Name(self, node: ast.Name, own: frozenset[str]) -> None:
         name = node.id
+        if name in self.hints or name in self.copies:
+            raise _NotPlain
         if name in self.modules or (name.startswith("__") and name != "__name__"):
             raise _NotPlain
         if name not in own and name in _KNOWN_BUILTINS and name not in _BUILTINS and isinstance(node.ctx, ast.Load):
@@ -200,12 +244,89 @@ class _Look:
             raise _NotPlain
         of = node.value
         if isinstance(of, ast.Name) and of.id in self.modules:
-            if any(node.attr not in _MODULES[module] for module in self.modules[of.id]):
-                raise _NotPlain
+            for module in self.modules[of.id]:
+                if node.attr not in _MODULES[module] or module == "typing" or (module, node.attr) == _COPY:
+                    raise _NotPlain
             return
         if node.attr not in _ATTRIBUTES and not (node.attr == "format" and _is_plain_template(of)):
             raise _NotPlain
         self.see(of, own)
+
+    def see_Call(self, node: ast.Call, own: frozenset[str]) -> None:
+        match node:
+            case ast.Call(func=func, args=[argument], keywords=[]) if self.copies_deeply(func):
+                if isinstance(argument, ast.Starred):
+                    raise _NotPlain
+                self.see(argument, own)
+            case _:
+                self.all(child_nodes(node), own)
+
+    def copies_deeply(self, func: ast.expr) -> bool:
+        match func:
+            case ast.Name(id=name):
+                return name in self.copies and name not in self.bound
+            case ast.Attribute(value=ast.Name(id=name), attr="deepcopy"):
+                return self.modules.get(name) == {"copy"}
+        return False
+
+    def see_Set(self, node: ast.Set, own: frozenset[str]) -> None:
+        """A set has its order from hashes: those of functions and exceptions are addresses."""
+        for item in node.elts:
+            named = item.func if isinstance(item, ast.Call) else item
+            if isinstance(named, ast.Lambda) or (isinstance(named, ast.Name) and named.id in self.by_address):
+                raise _NotPlain
+        self.all(node.elts, own)
+
+    def see_AnnAssign(self, node: ast.AnnAssign, own: frozenset[str]) -> None:
+        self.annotation(node.annotation, own)
+        self.all([node.target, node.value], own)
+
+    def annotation(self, node: ast.expr | None, own: frozenset[str]) -> None:
+        if node is not None and not (self.typed and self.is_hint(node)):
+            self.see(node, own)
+
+    def is_hint(self, node: ast.expr) -> bool:
+        """Whether an annotation is made of typing's names, classes and plain constants alone."""
+        match node:
+            case ast.Constant(value=value):
+                return value is None or value is Ellipsis or isinstance(value, str)
+            case ast.Name(id=name):
+                return (name in self.hints or name in _HINTED) and name not in self.bound
+            case ast.Attribute(value=ast.Name(id=name), attr=attribute):
+                known = _MODULES["typing"] | _HINTED
+                return name in self.modules and attribute in known and name not in self.bound
+            case ast.Subscript(value=of, slice=ast.Constant(value=int() | str()) | ast.Tuple(elts=[*_]) as inner) if (
+                self.is_literal(of)
+            ):
+                elements = inner.elts if isinstance(inner, ast.Tuple) else [inner]
+                return all(isinstance(one, ast.Constant) and isinstance(one.value, int | str) for one in elements)
+            case ast.Subscript(value=of, slice=inner):
+                return self.is_hint(of) and self.is_hint(inner)
+            case ast.BinOp(left=left, op=ast.BitOr(), right=right):
+                return self.is_hint(left) and self.is_hint(right)
+            case ast.Tuple(elts=elements) | ast.List(elts=elements):
+                return all(map(self.is_hint, elements))
+        return False
+
+    def is_literal(self, node: ast.expr) -> bool:
+        """typing tells 1 and True apart here, and nowhere else."""
+        match node:
+            case ast.Name(id=name):
+                return self.hints.get(name) == {"Literal"} and name not in self.bound
+            case ast.Attribute(value=ast.Name(id=name), attr="Literal"):
+                return self.modules.get(name) == {"typing"}
+        return False
+
+    @cached_property
+    def bound(self) -> frozenset[str]:
+        """Every name that the source binds but by an import."""
+        return frozenset(name for node in self.parsed.nodes if (name := _bound_name(node)) is not None)
+
+    @cached_property
+    def by_address(self) -> frozenset[str]:
+        """Names of what is hashed by its address: functions and exceptions."""
+        kinds = (ast.FunctionDef, ast.ExceptHandler)
+        return _EXCEPTIONS | {node.name for node in self.parsed.nodes if isinstance(node, kinds) and node.name}
 
     def see_Compare(self, node: ast.Compare, own: frozenset[str]) -> None:
         """The only place for type(x): elsewhere type(type(x)) would make classes, and classes have finalizers."""
@@ -226,7 +347,8 @@ class _Look:
 
     def see_FunctionDef(self, node: ast.FunctionDef, own: frozenset[str]) -> None:
         self.names(node)
-        self.all([*node.decorator_list, node.returns, *getattr(node, "type_params", [])], own)
+        self.all([*node.decorator_list, *getattr(node, "type_params", [])], own)
+        self.annotation(node.returns, own)
         self.all(node.body, self.signature(node.args, own))
 
     def see_Lambda(self, node: ast.Lambda, own: frozenset[str]) -> None:
@@ -238,7 +360,7 @@ class _Look:
         parameters += [extra for extra in (arguments.vararg, arguments.kwarg) if extra is not None]
         for parameter in parameters:
             self.names(parameter)
-        self.all([parameter.annotation for parameter in parameters], own)
+            self.annotation(parameter.annotation, own)
         self.all([*arguments.defaults, *arguments.kw_defaults], own)
         return own | {parameter.arg for parameter in parameters}
 
@@ -254,6 +376,18 @@ _KINDS = {
 _CHECKS: dict[type[ast.AST], Callable[[_Look, Any, frozenset[str]], None]] = {
     kind: getattr(_Look, f"see_{kind.__name__}") for kind in _KINDS if hasattr(_Look, f"see_{kind.__name__}")
 }
+
+
+def _bound_name(node: ast.AST) -> str | None:
+    """The name that a node binds in its scope; imports bind what they name and are looked at apart."""
+    match node:
+        case ast.Name(id=name, ctx=ast.Store() | ast.Del()) | ast.arg(arg=name) | ast.FunctionDef(name=name):
+            return name
+        case ast.ExceptHandler(name=other) | ast.MatchAs(name=other) | ast.MatchStar(name=other):
+            return other
+        case ast.MatchMapping(rest=other):
+            return other
+    return None
 
 
 def _is_plain_template(node: ast.expr) -> bool:

@@ -40,6 +40,10 @@ ALLOWED: dict[str, tuple[int | None, int]] = {
     "exit": (60, 93),
     "exit_group": (231, 94),
 }
+# Calls that are allowed by their third argument: those that make memory executable are refused, and advice from
+# MADV_HWPOISON on, which takes the machine's memory out of use.
+_EXECUTABLE, _LEAST_REFUSED_ADVICE = 0x4, 100
+MAPPINGS, ADVICE = ("mmap", "mprotect"), "madvise"
 # Landlock came after the tables were unified: one number for every architecture.
 LANDLOCK: dict[str, int] = {
     "landlock_create_ruleset": 444,
@@ -52,8 +56,8 @@ _X32_BIT = 0x40000000
 _KILL_PROCESS = 0x80000000
 _ERRNO_EPERM = 0x00050000 | errno.EPERM
 _ALLOW = 0x7FFF0000
-_LOAD, _EQUAL, _AT_LEAST, _RETURN = 0x20, 0x15, 0x35, 0x06
-_NUMBER_OFFSET, _ARCH_OFFSET = 0, 4  # in struct seccomp_data
+_LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
+_NUMBER_OFFSET, _ARCH_OFFSET, _THIRD_OFFSET = 0, 4, 32  # in struct seccomp_data; of the argument its lower half
 
 
 def syscall_numbers(machine: str) -> list[int]:
@@ -62,9 +66,14 @@ def syscall_numbers(machine: str) -> list[int]:
     return [number for pair in ALLOWED.values() if (number := pair[column]) is not None]
 
 
-def assemble_filter(machine: str) -> bytes:
-    """The filter in classic BPF: a foreign architecture or x32 call kills the process, what is not allowed is EPERM."""
-    allowed = syscall_numbers(machine)
+def assemble_filter(machine: str, executable: bool = False) -> bytes:
+    """The filter in classic BPF: a foreign architecture or x32 call kills the process, what is not allowed is EPERM.
+    `executable`: memory may be made so, for an interpreter that compiles while it runs."""
+    column = ("x86_64", "aarch64").index(machine)
+    checked = {ALLOWED[ADVICE][column]: (_AT_LEAST, _LEAST_REFUSED_ADVICE)}
+    if not executable:
+        checked |= {ALLOWED[name][column]: (_ANY_BIT, _EXECUTABLE) for name in MAPPINGS}
+    allowed = [number for number in syscall_numbers(machine) if number not in checked]
     code = [
         (_LOAD, 0, 0, _ARCH_OFFSET),
         (_EQUAL, 1, 0, AUDIT_ARCH[machine]),
@@ -73,6 +82,10 @@ def assemble_filter(machine: str) -> bytes:
     ]
     if machine == "x86_64":
         code += [(_AT_LEAST, 0, 1, _X32_BIT), (_RETURN, 0, 0, _KILL_PROCESS)]
+    for number, (test, operand) in checked.items():
+        assert number is not None
+        code += [(_EQUAL, 0, 4, number), (_LOAD, 0, 0, _THIRD_OFFSET), (test, 0, 1, operand)]
+        code += [(_RETURN, 0, 0, _ERRNO_EPERM), (_RETURN, 0, 0, _ALLOW)]
     code += [(_EQUAL, len(allowed) - place, 0, number) for place, number in enumerate(allowed)]
     code += [(_RETURN, 0, 0, _ERRNO_EPERM), (_RETURN, 0, 0, _ALLOW)]
     return b"".join(struct.pack("HBBI", *instruction) for instruction in code)

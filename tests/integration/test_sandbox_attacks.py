@@ -72,6 +72,13 @@ def test_nothing_was_heard_or_written_outside(seen: dict[str, Any]) -> None:
     assert seen["written"] == []
 
 
+def test_neither_launcher_nor_workers_have_capabilities(seen: dict[str, Any]) -> None:
+    """As root too; what an ordinary user could be given by a program it starts is not taken from it."""
+    masks = [mask for place, mask in enumerate(seen["capabilities"]) if seen["uid"] == 0 or place % 5 != 3]
+    assert len(masks) >= 8
+    assert {int(mask, 16) for mask in masks} == {0}
+
+
 @pytest.mark.parametrize("name", tools.CONTROLS)
 def test_the_attack_works_without_a_sandbox(name: str) -> None:
     done = subprocess.run(

@@ -15,7 +15,7 @@ SCENARIO = Scenario("s", "w", "single_hop", "Who?", "Irvane", (Hop("Who?", "Irva
 KEPT, DROPPED = EnvironmentRequest(0, topic="wind farms"), EnvironmentRequest(1, topic="opera houses")
 
 
-def begun(folder, redact=str):
+def begun(folder, redact=None):
     """A checkpoint with one environment that came through the first stage and one that was given up there."""
     with BuildDirectory(folder, redact) as checkpoint:
         checkpoint.start({"model": {"flags": ["--hf-token", SECRET]}})
@@ -24,7 +24,7 @@ def begun(folder, redact=str):
     return folder
 
 
-def again(folder, redact=str):
+def again(folder, redact=None):
     """Where both environments stand for a build that goes on."""
     with BuildDirectory(folder, redact) as checkpoint:
         checkpoint.start({"model": {"flags": ["--hf-token", SECRET]}})

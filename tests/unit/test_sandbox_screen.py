@@ -34,6 +34,15 @@ PLAIN = [
     "def f(x):\n    match x:\n        case {'a': [1, *rest], **more}:\n            return rest",
     "import random\ndef f():\n    return random.Random(1).choice([1, 2])",
     "if __name__ == '__main__':\n    print(1)\ndef f():\n    pass",
+    "from typing import Any, Dict, List, Optional as O\n"
+    "def f(x: Dict[str, Any], y: O[List['f']] = None) -> List[int]:\n    z: Dict[str, List[int]] = {}\n    return [z]",
+    "import typing as t\nfrom datetime import date\n"
+    "def f(x: t.Union[date, t.Tuple[int, ...], None]) -> 't.Any':\n    pass",
+    "from typing import Literal, Callable, Optional\n"
+    "def f(x: Literal['a', 1, True], y: Callable[[int], str] | None = None):\n"
+    "    pass",
+    "import copy\nfrom copy import deepcopy\ndef f(x):\n    return copy.deepcopy(x), deepcopy([x]), copy.copy(x)",
+    "def f(x):\n    return {1, len(x), str(x), *x}",
 ]
 
 OWN = [
@@ -102,6 +111,33 @@ OWN = [
     "import string\nstring.Formatter().format('{0.x}', 1)",
     "import operator\nf = operator.attrgetter('real')",
     "'{'.format(1)",
+    # what the library keeps, and addresses
+    "import typing\nx = typing.List[0.0]",
+    "from typing import List\nx = List",
+    "from typing import List\nRow = List[int]\ndef f(x: List[Row]):\n    pass",
+    "from typing import List\ndef f(x: List[0.0]):\n    pass",
+    "from typing import List\ndef f(x: List[1]):\n    pass",
+    "from typing import Literal\ndef f(x: Literal[0.0]):\n    pass",
+    "from typing import List\ndef f(x: (y := List[int])):\n    pass",
+    "from typing import List\ndef f(x: print(List[int])):\n    pass",
+    "from typing import List\nint = 0.0\ndef f(x: List[int]):\n    pass",
+    "from typing import List\ndef f(int):\n    def g(x: List[int]):\n        pass",
+    "from typing import List\nT = {}\ndef f(x: T[List[int]]):\n    pass",
+    "from typing import Any as ｙ, List\ndef f(x):\n    return y",
+    "from math import pi as date\nfrom typing import List\ndef f(x: List[date]):\n    date = 1",
+    "def f(x):\n    return hash(x)",
+    "def f(x):\n    return list(map(hash, x))",
+    "def f():\n    return {ValueError('a'), KeyError('b')}",
+    "def f():\n    return {f, lambda: 1}",
+    "def f():\n    try:\n        pass\n    except ValueError as e:\n        return {e, 1}",
+    "import copy\ndef f(x, m):\n    return copy.deepcopy(x, m)",
+    "from copy import deepcopy as d\ndef f(x, m):\n    return d(x, memo=m)",
+    "from copy import deepcopy\ndef f(x, m):\n    return map(deepcopy, x, m)",
+    "from copy import deepcopy\ndef f(x):\n    return deepcopy(*x)",
+    "from copy import copy as d, deepcopy as d\ndef f(x, m):\n    return d(x, m)",
+    "from copy import deepcopy as d, copy as d\ndef f(x, m):\n    return d(x, m)",
+    "import copy as c\ndef f(x):\n    return c.deepcopy",
+    "def f():\n    return object()",
     # what runs later, and syntax that is not on the list
     "def f():\n    try:\n        yield 1\n    finally:\n        print(1)",
     "def f(x):\n    with x:\n        yield 1",
@@ -119,6 +155,20 @@ def test_plain(source: str) -> None:
 @pytest.mark.parametrize("source", OWN)
 def test_not_plain(source: str) -> None:
     assert not screen.is_plain_source(source)
+
+
+@pytest.mark.parametrize(
+    ("source", "draws"),
+    [
+        ("import random\ndef f():\n    return random.random()", True),
+        ("def f():\n    import ｒandom as r\n    return r.random()", True),
+        ("from ｕuid import uuid4\ndef f():\n    return uuid4()", True),
+        ("def f():\n    'at random'\n    return 'uuid'", False),
+    ],
+)
+def test_what_draws_at_random_is_known_by_its_imports(source: str, draws: bool) -> None:
+    assert screen.is_plain_source(source)
+    assert screen.uses_chance(source) is draws
 
 
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="type parameters came with Python 3.12")

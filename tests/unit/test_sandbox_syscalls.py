@@ -52,20 +52,20 @@ def test_what_reaches_outside_is_not_on_the_list(machine: str) -> None:
     assert not reaching & set(syscalls.syscall_numbers(machine))
 
 
-def run(program: bytes, number: int, arch: int) -> int:
-    """What the kernel would do with this call."""
+def run(program: bytes, number: int, arch: int, third: int = 0) -> int:
+    """What the kernel would do with this call; `third` is the lower half of its third argument."""
     code = [struct.unpack_from("HBBI", program, place) for place in range(0, len(program), 8)]
     place = value = 0
     while True:
         operation, yes, no, operand = code[place]
         place += 1
         if operation == 0x20:
-            value = {0: number, 4: arch}[operand]
+            value = {0: number, 4: arch, 32: third}[operand]
         elif operation == 0x06:
             return int(operand)
         else:
-            assert operation in (0x15, 0x35)
-            place += yes if (value == operand if operation == 0x15 else value >= operand) else no
+            holds = {0x15: value == operand, 0x35: value >= operand, 0x45: bool(value & operand)}[operation]
+            place += yes if holds else no
 
 
 @pytest.mark.parametrize("machine", MACHINES)
@@ -74,6 +74,19 @@ def test_the_filter_allows_the_list_and_nothing_else(machine: str) -> None:
     allowed = {number for number in range(1024) if run(program, number, arch) == ALLOW}
     assert allowed == set(syscalls.syscall_numbers(machine))
     assert {run(program, number, arch) for number in range(1024) if number not in allowed} == {EPERM}
+
+
+@pytest.mark.parametrize("executable", [False, True])
+@pytest.mark.parametrize("machine", MACHINES)
+def test_memory_is_never_executable_nor_poisoned(machine: str, executable: bool) -> None:
+    program, arch = syscalls.assemble_filter(machine, executable), syscalls.AUDIT_ARCH[machine]
+    column = ("x86_64", "aarch64").index(machine)
+    numbers = {name: syscalls.ALLOWED[name][column] for name in ("mmap", "mprotect", "madvise")}
+    for name in ("mmap", "mprotect"):
+        allowed = {third for third in range(16) if run(program, numbers[name] or 0, arch, third) == ALLOW}
+        assert allowed == {third for third in range(16) if executable or not third & 4}
+    advice = {third for third in range(200) if run(program, numbers["madvise"] or 0, arch, third) == ALLOW}
+    assert advice == set(range(100))  # 100 and 101 are MADV_HWPOISON and MADV_SOFT_OFFLINE
 
 
 @pytest.mark.parametrize("machine", MACHINES)

@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from harness.data.arguments import parse_json_object
+from harness.data.jsonio import canonical_json
 from harness.errors import UsageError
+from harness.key_shapes import is_secret_name, looks_secret
 from harness.models.api.certificates import check_certificates
 from harness.models.api.headers import carries_key, read_headers, register_headers
 from harness.models.api.proxies import check_client_proxies, find_proxy
-from harness.redaction import Redactor, is_secret_name, is_well_formed_url, public_url, userinfo
+from harness.redaction import Redactor, bare_url, is_well_formed_url, public_url, userinfo
 from harness.types import JSONObject
 
 if TYPE_CHECKING:
@@ -79,7 +81,9 @@ TRANSPORT_ARGS = frozenset({"client", "max_retries", "max_retry_wait", "stream",
 def identity_of(backend: str, name: str, settings: EndpointSettings, options: ModelOptions) -> ModelIdentity:
     """The full name, and a fingerprint with everything that decides replies and no secret."""
     args = {
-        key: options.redact(value) for key, value in options.args.items() if key not in {"api_key", *TRANSPORT_ARGS}
+        key: public_arg(options.redact, value)
+        for key, value in options.args.items()
+        if key not in {"api_key", *TRANSPORT_ARGS}
     }
     fingerprint = {"backend": backend, "name": name, "base_url": public_url(settings.base_url), "args": args}
     if settings.query:
@@ -87,6 +91,16 @@ def identity_of(backend: str, name: str, settings: EndpointSettings, options: Mo
     if options.headers:  # their names alone: a digest of a short value gives it away
         fingerprint["headers"] = sorted(map(str.lower, options.headers))
     return ModelIdentity(f"{backend}/{name}", fingerprint, options.seed)
+
+
+def public_arg(redact: Redactor, value: str) -> str:
+    """A --model-arg without its secrets: as it was typed, unless it is JSON that spells one as JSON alone reads it."""
+    text = redact(value)
+    try:
+        fields = parse_json_object(text)
+    except ValueError:
+        return text
+    return text if (free := redact.redact_json(fields)) == fields else canonical_json(free)
 
 
 def check_args(name: str, args: Mapping[str, str], known: Sequence[str]) -> None:
@@ -150,13 +164,14 @@ def read_choice(args: Mapping[str, str], key: str, choices: Sequence[str], defau
 
 
 def register_secrets(redact: Redactor, key: str, url: str, custom_headers: str) -> None:
-    """Key, URL, and the headers of a variable such as OPENAI_CUSTOM_HEADERS, which clients read and send themselves."""
+    """Key, URL, proxies, and the headers of a variable such as OPENAI_CUSTOM_HEADERS, which clients read and send
+    themselves."""
+    from urllib.request import getproxies
+
     redact.add(key)
-    redact.add_url(url)
-    for line in custom_headers.splitlines():
-        header, _, value = line.partition(":")
-        if is_secret_name(header):
-            register_headers(redact, {header: value})
+    for address in (url, *getproxies().values()):
+        redact.add_url(address)
+    register_headers(redact, read_header_lines(custom_headers))
 
 
 PLAIN_URL = re.compile(r"https?://[a-z][a-z0-9.]*(:(?!(80|443)(/|$))[1-9]\d*)?(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*/?")
@@ -175,14 +190,14 @@ def read_base_url(url: str) -> str:
         raise UsageError(
             "The base URL (--base-url, or the environment's) must look like http://HOST:PORT/v1 or https://HOST/v1."
         )
-    if PLAIN_URL.fullmatch(shown := public_url(url)):
+    if PLAIN_URL.fullmatch(shown := bare_url(url)):
         return shown.rstrip("/")
     import httpx2  # for what has to be brought into its usual form
 
     try:
         return str(httpx2.URL(shown)).rstrip("/")
     except httpx2.InvalidURL as error:
-        raise UsageError(f"The base URL {shown} is malformed: {error}.") from None
+        raise UsageError(f"The base URL {public_url(url)} is malformed: {error}.") from None
 
 
 def basic_auth(url: str, *, explicit_key: bool) -> dict[str, str]:
@@ -227,12 +242,17 @@ def read_extra_body(text: str | None, redact: Redactor) -> JSONObject:
 
 
 def find_secrets(value: object, name: str = "") -> Iterator[str]:
-    """Every string under a name like `api_key`, at any depth."""
+    """Every text and number under a name like `api_key`, at any depth, and every other text, or name, that looks like
+    a key."""
     if isinstance(value, dict):
         for key, item in value.items():
+            if looks_secret(key):
+                yield key
             yield from find_secrets(item, key if is_secret_name(key) else name)
     elif isinstance(value, list):
         for item in value:
             yield from find_secrets(item, name)
-    elif isinstance(value, str) and name:
+    elif isinstance(value, str) and (name or looks_secret(value)):
         yield value
+    elif name and isinstance(value, int | float):
+        yield repr(value)

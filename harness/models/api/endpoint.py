@@ -22,6 +22,7 @@ from typing import Any, Protocol
 
 from harness.data.arguments import replace_surrogates
 from harness.errors import ModelFailure, UsageError
+from harness.key_shapes import hide_keys
 from harness.models.api.call_ids import find_ids, read_id_rule
 from harness.models.api.connection import EndpointSettings, ModelIdentity
 from harness.models.api.events import open_stream, read_unasked
@@ -310,7 +311,7 @@ class EndpointModel(Model):
         return min(cap, max(asked or 0.0, jittered))
 
     def _failure(self, failure: RequestFailure, sent: int) -> ModelFailure:
-        text = " ".join(self._redact(replace_surrogates(failure.text)).split())
+        text = " ".join(self._redact(hide_keys(replace_surrogates(failure.text))).split())
         text = text if len(text) <= MAX_ERROR_CHARS else f"{text[:MAX_ERROR_CHARS]}..."
         tries = f" (after {sent} requests)" if sent > 1 else ""
         hint = f" ({self._dialect.hint})" if failure.stop == "http_404" else ""

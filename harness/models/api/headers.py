@@ -5,11 +5,14 @@ A value may be a key, so none is ever part of a message.
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 
 from harness.errors import UsageError
-from harness.redaction import Redactor, is_secret_name
+from harness.key_shapes import is_secret_name, looks_secret
+from harness.redaction import Redactor
 
 TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 """What a header's name is made of."""
@@ -42,11 +45,28 @@ def read_headers(pairs: Mapping[str, str], option: str = "--header") -> dict[str
 
 
 def register_headers(redact: Redactor, headers: Mapping[str, str]) -> None:
-    """Keeps every value secret, and where it is a key what follows a scheme in it, as in `Bearer KEY`."""
+    """Keeps every value secret, and what of it is a key by itself: what follows a scheme, as in `Bearer KEY`, the pair
+    of Basic authentication, a cookie, and any other part that looks like one."""
     for name, value in headers.items():
         redact.add(value)
+        scheme, _, rest = value.strip().partition(" ")
         if is_secret_name(name):
-            redact.add(value.strip().partition(" ")[2])
+            redact.add(rest)
+            for cookie in value.split(";"):
+                redact.add(cookie.partition("=")[2])
+        if scheme.lower() == "basic":
+            _register_pair(redact, rest.strip())
+        for part in re.split(r"[\s;,=]+", value):
+            if looks_secret(part):
+                redact.add(part)
+
+
+def _register_pair(redact: Redactor, encoded: str) -> None:
+    """The user and password that Basic authentication encodes."""
+    with suppress(ValueError):
+        pair = base64.b64decode(encoded, validate=True).decode()
+        for part in (pair, *pair.split(":", 1)):
+            redact.add(part)
 
 
 def carries_key(headers: Mapping[str, str]) -> bool:

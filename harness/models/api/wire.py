@@ -33,7 +33,8 @@ from harness.stops import StopReason, http_stop
 from harness.types import JSONObject, Message, ToolCall
 
 MAX_ERROR_CHARS = 300
-"""Characters of a provider's message that are kept: enough for a sentence, too few for an HTML page."""
+"""Characters of a provider's message that are kept: enough for a sentence, too few for an HTML page. They are cut once
+secrets are out of it (endpoint.py): half a secret would not be known for one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +132,7 @@ def read_payload(content: bytes) -> JSONObject | RequestFailure:
     try:
         payload = json.loads(content)
     except (ValueError, RecursionError):
-        return RequestFailure("not_json", f"status 200 without JSON: {decode_body(content[:MAX_ERROR_CHARS])}")
+        return RequestFailure("not_json", f"status 200 without JSON: {decode_body(content)}")
     return payload if isinstance(payload, dict) else {}
 
 

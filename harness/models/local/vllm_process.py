@@ -24,7 +24,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from harness.errors import UsageError
-from harness.redaction import is_secret_name
+from harness.key_shapes import is_secret_name
 
 HOST = "127.0.0.1"
 MODULE = "vllm.entrypoints.openai.api_server"

@@ -32,6 +32,7 @@ from harness import formats
 from harness.data.arguments import parse_json_object
 from harness.errors import ModelFailure, UsageError
 from harness.formats import Format
+from harness.key_shapes import is_secret_name
 from harness.models import ModelOptions
 from harness.models.api import connection, openai
 from harness.models.api.certificates import verify_option
@@ -48,7 +49,7 @@ from harness.models.local.packages import check_packages, find_missing_packages
 from harness.models.local.prompting import OPEN_REASONING, Mend, chat_messages, with_reasoning_history
 from harness.models.local.tokenizer import TURN_END_TOKENS, ModelTokenizer, open_tokenizer, reasoning_tokens
 from harness.models.local.vllm_process import ServerProcess
-from harness.redaction import is_secret_name, public_url
+from harness.redaction import public_url
 from harness.runs.unread_calls import TOOL_PARSERS
 from harness.types import JSONObject, Message, Model, ModelRequest, Reasoning, Reply, Tool, Usage
 
@@ -127,7 +128,8 @@ def load_folder(name: str, options: ModelOptions) -> VLLMServerModel:
     started_with = ["--model", str(folder.path), *given_template(args), *flags]
     process = ServerProcess(full, started_with, timeout, options.redact)
     settings = connection.read_connection(options, process.url, "")
-    decides = options.redact.redact_json({"flags": flags, "extra_body": args.get("extra_body", "")})
+    extra_body = connection.public_arg(options.redact, args.get("extra_body", ""))
+    decides = {**options.redact.redact_json({"flags": flags}), "extra_body": extra_body}
     identity = ModelIdentity(full, {"backend": "vllm-server", **opened.identity(**decides)}, options.seed)
     refusals = Refusals(full, {}, settings.extra_body)
     dialect = VLLMDialect(SERVED_NAME, partial(folder_switch, opened), refusals, opened.format, opened)
@@ -389,7 +391,9 @@ class RemoteDetokenizer:
 
     def _give_up(self, reason: str) -> None:
         if not self._lost:
-            log.warning("%s: %s: from now on the server's own parse of its replies is used", self._url, reason)
+            log.warning(
+                "%s: %s: from now on the server's own parse of its replies is used", public_url(self._url), reason
+            )
         self._lost = True
 
 
