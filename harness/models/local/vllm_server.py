@@ -102,8 +102,7 @@ def load_url(url: str, options: ModelOptions) -> VLLMServerModel:
     key = (options.args.get("api_key") or options.environ.get("VLLM_API_KEY") or "").strip()
     connection.register_secrets(options.redact, key, url, "")
     connection.check_args(shown, options.args, URL_ARGS)
-    given = options.args.get("format")
-    family = formats.get_format(given) if given is not None else None
+    family = formats.get_format(options.args["format"]) if "format" in options.args else None
     settings = connection.read_connection(options, url, key)
     model, longest = served_model(shown, settings, options.args.get("model"))
     identity = connection.identity_of("vllm-server", public_url(url), settings, options)
