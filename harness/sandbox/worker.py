@@ -10,6 +10,7 @@ from __future__ import annotations
 import builtins
 import hashlib
 import json
+import mmap
 import os
 import random
 import time
@@ -26,6 +27,7 @@ _dumps = wire.make_encoder(ensure_ascii=False)
 _scan = json.JSONDecoder().scan_once  # type: ignore[attr-defined]  # `loads` without its search for white space
 _bits = random.Random(0)
 _clock = time.perf_counter  # kept from before the clock is stopped
+_PROOF_SECONDS = 0.0005  # of calls between two proofs of headroom: what fills memory takes longer
 
 
 class CompiledTool:
@@ -43,21 +45,55 @@ class CompiledTool:
         return self.compiled
 
 
-def serve(output_chars: int, stateful: bool, data: Any) -> None:
+def serve(output_chars: int, stateful: bool, data: Any, memory_bytes: int) -> None:
     """Answer requests until the other side closes."""
     tools: dict[int, CompiledTool] = {}
+    headroom = Headroom(0 if stateful else memory_bytes // 2)
     while (request := _read_request()) is not None:
         token, until, lines = request
         place = 0
+        began = _clock()
         for number, line in enumerate(lines, 1):
             answer = _answer(line, tools, stateful, data, output_chars)
             if answer is None:
                 continue
-            reply = _reply(token, place, *answer)
-            if number == len(lines) or answer[0] == wire.WORN or _clock() >= until or not _put_aside(reply):
+            now = _clock()
+            status = answer[0] | headroom.flag_after(now - began)
+            reply = _reply(token, place, status, answer[1], now - began)
+            if number == len(lines) or status >= wire.WORN or now >= until or not _put_aside(reply):
                 _send(reply)
                 break
             place += 1
+            began = now
+
+
+class Headroom:
+    """Room in memory that a process proves to have after its calls, so that what one keeps is no harm to the next.
+
+    An episode's state may take up what it likes: nobody else is in its process.
+    """
+
+    def __init__(self, size: int) -> None:
+        while size and not _can_map(size):
+            size //= 2
+        self.size = size
+        self.unproven = 0.0  # seconds of calls since the last proof
+
+    def flag_after(self, seconds: float) -> int:
+        """wire.SPENT where the room is no longer there."""
+        self.unproven += seconds
+        if self.unproven < _PROOF_SECONDS:
+            return 0
+        self.unproven = 0.0
+        return 0 if not self.size or _can_map(self.size) else wire.SPENT
+
+
+def _can_map(size: int) -> bool:
+    try:
+        mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS).close()
+    except (OSError, MemoryError):
+        return False
+    return True
 
 
 def _answer(
@@ -121,8 +157,12 @@ def urandom(size: int) -> bytes:
 # --- bytes in and out --------------------------------------------------------------------------------------------
 
 
+def make_hello(status: int, text: str) -> bytes:
+    return _reply(wire.HELLO, 0, status, text)
+
+
 def send_hello(status: int, text: str) -> None:
-    _send(_reply(wire.HELLO, 0, status, text))
+    _send(make_hello(status, text))
 
 
 def _read_request() -> tuple[bytes, float, list[str]] | None:
@@ -150,9 +190,9 @@ def _read_exactly(missing: int) -> bytes:
     return b"".join(parts)
 
 
-def _reply(token: bytes, place: int, status: int, text: str) -> bytes:
+def _reply(token: bytes, place: int, status: int, text: str, seconds: float = 0.0) -> bytes:
     data = text.encode("utf-8", "replace")
-    return wire.REPLY.pack(len(data), token, place, status) + data
+    return wire.REPLY.pack(len(data), token, place, status, seconds) + data
 
 
 def _put_aside(reply: bytes) -> bool:
