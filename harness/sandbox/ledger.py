@@ -70,33 +70,44 @@ class Account:
     A turn is what an environment asks to be run at once.
     """
 
-    __slots__ = ("_closed", "limits", "seconds", "turn_bytes", "turn_seconds", "used_bytes", "why")
+    __slots__ = (
+        "_bytes_end",
+        "_bytes_then",
+        "_closed",
+        "_seconds_end",
+        "_seconds_then",
+        "bytes",
+        "limits",
+        "seconds",
+        "why",
+    )
 
     def __init__(self, limits: ToolLimits = UNLIMITED) -> None:
         self.limits = limits
-        self.seconds = self.turn_seconds = 0.0
-        self.used_bytes = self.turn_bytes = 0
+        self.seconds = 0.0
+        self.bytes = 0
         self.why: str | None = None
         self._closed: str | None = None
+        self.open_turn()
+
+    def open_turn(self) -> None:
+        limits = self.limits
+        self._seconds_then, self._bytes_then = self.seconds, self.bytes
+        seconds, size = self.seconds + limits.turn_seconds, self.bytes + limits.turn_bytes
+        self._seconds_end = seconds if seconds < limits.episode_seconds else limits.episode_seconds
+        self._bytes_end = size if size < limits.episode_bytes else limits.episode_bytes
+        if self.why is not None:
+            self.why = self._met()
+
+    def add(self, seconds: float, output: str = "") -> None:
+        self.seconds += seconds
+        self.bytes += len(output) if output.isascii() else len(output.encode("utf-8", "replace"))
+        if self.seconds >= self._seconds_end or self.bytes >= self._bytes_end:
+            self.why = self._met()
 
     def close(self, why: str) -> None:
         """Nothing more is run in this episode."""
         self.why = self._closed = why
-
-    def open_turn(self) -> None:
-        self.turn_seconds, self.turn_bytes = 0.0, 0
-        self.why = self._met()
-
-    def add(self, seconds: float, output: str = "") -> None:
-        size = len(output) if output.isascii() else len(output.encode("utf-8", "replace"))
-        self.seconds += seconds
-        self.turn_seconds += seconds
-        self.used_bytes += size
-        self.turn_bytes += size
-        limits = self.limits
-        turn_over = self.turn_seconds >= limits.turn_seconds or self.turn_bytes >= limits.turn_bytes
-        if turn_over or self.seconds >= limits.episode_seconds or self.used_bytes >= limits.episode_bytes:
-            self.why = self._met()
 
     def refuse_calls(self) -> str:
         """What calls beyond the number of a turn are told."""
@@ -106,11 +117,12 @@ class Account:
         if self._closed is not None:
             return self._closed
         limits = self.limits
+        turn_seconds, turn_bytes = self.seconds - self._seconds_then, self.bytes - self._bytes_then
         for name, used, most, unit in (
-            ("turn", self.turn_seconds, limits.turn_seconds, "seconds"),
+            ("turn", turn_seconds, limits.turn_seconds, "seconds"),
             ("episode", self.seconds, limits.episode_seconds, "seconds"),
-            ("turn", self.turn_bytes, limits.turn_bytes, "bytes of output"),
-            ("episode", self.used_bytes, limits.episode_bytes, "bytes of output"),
+            ("turn", turn_bytes, limits.turn_bytes, "bytes of output"),
+            ("episode", self.bytes, limits.episode_bytes, "bytes of output"),
         ):
             if used >= most:
                 return f"not run, because the tools of this {name} had used up their {most:,.15g} {unit}"

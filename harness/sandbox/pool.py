@@ -16,8 +16,7 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from types import TracebackType
@@ -300,27 +299,29 @@ class ToolSession:
     def run(self, codes: Mapping[str, str], calls: Sequence[tuple[str, dict[str, Any]]]) -> list[ToolResult]:
         """Run `calls` on the tools `codes` (name: source); one result a call. Blocks."""
         results, turns = self._sort(codes, calls)
-        with self._waiting():
-            for queue, turn in turns.items():
-                if queue == _SHARED:
-                    run_blocking(self._sandbox._shared.serve(turn))
-                else:
-                    run_blocking(self._work(self._worker_of(queue), turn))
-                if turn.error is not None:
-                    raise turn.error
+        began, before = time.perf_counter(), self._account.seconds
+        for queue, turn in turns.items():
+            if queue == _SHARED:
+                run_blocking(self._sandbox._shared.serve(turn))
+            else:
+                run_blocking(self._work(self._worker_of(queue), turn))
+            if turn.error is not None:
+                raise turn.error
+        self.waited += max(0.0, time.perf_counter() - began - (self._account.seconds - before))
         return results
 
     async def arun(self, codes: Mapping[str, str], calls: Sequence[tuple[str, dict[str, Any]]]) -> list[ToolResult]:
         """As `run`, without blocking the event loop for more than a moment."""
         results, turns = self._sort(codes, calls)
-        with self._waiting():
-            for queue, turn in turns.items():
-                if queue == _SHARED:
-                    await self._sandbox._call_queue().run(turn)
-                else:
-                    await run_async(self._work(self._worker_of(queue), turn))
-                if turn.error is not None:
-                    raise turn.error
+        began, before = time.perf_counter(), self._account.seconds
+        for queue, turn in turns.items():
+            if queue == _SHARED:
+                await self._sandbox._call_queue().run(turn)
+            else:
+                await run_async(self._work(self._worker_of(queue), turn))
+            if turn.error is not None:
+                raise turn.error
+        self.waited += max(0.0, time.perf_counter() - began - (self._account.seconds - before))
         return results
 
     def fresh(self) -> ToolSession:
@@ -350,15 +351,6 @@ class ToolSession:
 
     # --- steps ---------------------------------------------------------------------------------------------------
 
-    @contextmanager
-    def _waiting(self) -> Iterator[None]:
-        """Counts as `waited` what is not the calls' own time."""
-        began, before = time.perf_counter(), self._account.seconds
-        try:
-            yield
-        finally:
-            self.waited += max(0.0, time.perf_counter() - began - (self._account.seconds - before))
-
     def _sort(
         self, codes: Mapping[str, str], calls: Sequence[tuple[str, dict[str, Any]]]
     ) -> tuple[list[ToolResult], dict[int, Turn]]:
@@ -367,10 +359,11 @@ class ToolSession:
             raise SandboxError("a sandbox cannot be used from a forked copy of its process; make a new one there")
         self._account.open_turn()
         results = [PENDING] * len(calls)
-        most = int(min(self._account.limits.turn_calls, len(calls)))
-        results[most:] = [ToolResult("refused", self._account.refuse_calls())] * (len(calls) - most)
+        if len(calls) > (most := self._account.limits.turn_calls):
+            calls = calls[: int(most)]
+            results[len(calls) :] = [ToolResult("refused", self._account.refuse_calls())] * (len(results) - len(calls))
         turns: dict[int, Turn] = {}
-        for place, (name, arguments) in enumerate(calls[:most]):
+        for place, (name, arguments) in enumerate(calls):
             if name not in codes:
                 results[place] = ToolResult("unknown_tool", repr(name))
                 continue

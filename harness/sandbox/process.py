@@ -234,6 +234,7 @@ class WorkerProcess:
         self._channel: Channel | None = None
         self._credit = _FIRST_CREDIT
         self._moved = 0.0
+        self.asked = 0.0  # time by perf_counter
         self.pid = 0
         self.began_with = 0  # bytes in memory, most of them shared with the launcher
         self.codes: set[int] = set()  # what this process was sent
@@ -333,7 +334,7 @@ class WorkerProcess:
         if channel is None:
             return [], "unsent"
         token, body = next(self._tokens), "\n".join(lines).encode("ascii")
-        start = time.perf_counter()
+        start = self.asked = time.perf_counter()
         until = start + _BEGIN_SECONDS
         request = wire.REQUEST.pack(len(body), token, until) + body
         chunk = yield Exchange(channel, request, self.is_quick and len(request) < _BRIEF_BYTES)

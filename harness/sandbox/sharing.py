@@ -96,9 +96,10 @@ class SharedWorkers:
         """Run a turn on workers that are lent for a request each."""
         turns = deque([turn])
         while turns:
-            place = yield from _borrow(self.slow_places) if turn.is_slow else _nothing()
+            place = (yield from _borrow(self.slow_places)) if turn.is_slow else None
             try:
-                worker = yield from _borrow(self.workers)
+                lent = self.workers.lend()
+                worker: WorkerProcess = (yield lent) if isinstance(lent, Lease) else lent
                 try:
                     request = Request(take_jobs(turns, MOST_CALLS))
                     if request.jobs:
@@ -115,10 +116,6 @@ def _borrow(pool: Pool[T]) -> Operation[T]:
     lent = pool.lend()
     thing: T = (yield lent) if isinstance(lent, Lease) else lent
     return thing
-
-
-def _nothing() -> Operation[None]:
-    yield from ()
 
 
 class CallQueue:

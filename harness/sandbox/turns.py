@@ -31,6 +31,7 @@ _STATUS: dict[int, CallStatus] = {
     wire.TRUNCATED: "truncated",
     wire.WORN: "raised",
 }
+_STATUS |= {status | wire.SPENT: word for status, word in _STATUS.items()}
 _CODES_PER_WORKER = 2000  # then it is replaced, so that a long run does not fill its memory
 
 
@@ -93,9 +94,7 @@ class Turn:
             self.settled.set_result(None)
 
     def refuse_rest(self) -> bool:
-        """Whether a limit was met, so that what waits is not run."""
-        if self.account.why is None:
-            return False
+        """A limit was met: what waits is not run."""
         while self.waiting:
             self.settle(self.waiting.popleft().place, PENDING)
         return True
@@ -149,8 +148,10 @@ class Request:
 
     def read(self, replies: Sequence[WorkerReply]) -> None:
         """Settle what `replies`, the first ones of this request, say; some of them may have been read before."""
-        for status, text, seconds in replies[self.done : len(self.jobs)]:
-            self.settle(ToolResult(_STATUS[status & wire.WORN], text), seconds)
+        for job, (status, text, seconds) in zip(self.left, replies[self.done :], strict=False):
+            self.done += 1
+            self.seconds += seconds
+            job.turn.settle(job.place, ToolResult(_STATUS[status], text), seconds)
 
 
 def take_jobs(turns: deque[Turn], most_calls: int) -> list[ToolJob]:
@@ -159,7 +160,7 @@ def take_jobs(turns: deque[Turn], most_calls: int) -> list[ToolJob]:
     size = 0
     while turns and len(taken) < most_calls:
         turn = turns.popleft()
-        if not turn.waiting or turn.over or turn.refuse_rest():
+        if not turn.waiting or turn.over or (turn.account.why is not None and turn.refuse_rest()):
             continue
         job = turn.waiting[0]
         size += len(job.line)
@@ -200,7 +201,6 @@ def serve_request(
             request.read(replies)
             late(request)
 
-        began = time.perf_counter()
         replies, stop = yield from worker.ask(_lines(worker, request.jobs), len(request.jobs), is_late)
         if stop == "unsent" and fresh:
             stop = "gone"
@@ -209,7 +209,7 @@ def serve_request(
             request.jobs[len(replies)] = request.jobs[len(replies)]._replace(alone=True)
         request.read(replies)
         if stop in ("timeout", "died", "gone") and request.left:
-            spent = max(0.0, time.perf_counter() - began - request.seconds)
+            spent = max(0.0, time.perf_counter() - worker.asked - request.seconds)
             if stop == "gone" and (yield Blocking(worker.was_killed)):
                 request.fail(SandboxError(TAKEN))
             else:

@@ -27,7 +27,7 @@ _dumps = wire.make_encoder(ensure_ascii=False)
 _scan = json.JSONDecoder().scan_once  # type: ignore[attr-defined]  # `loads` without its search for white space
 _bits = random.Random(0)
 _clock = time.perf_counter  # kept from before the clock is stopped
-_PROOF_SECONDS = 0.0005  # of calls between two proofs of headroom: what fills memory takes longer
+_PROOF_SECONDS = 0.005  # of calls between two proofs of headroom: what fills memory takes longer
 
 
 class CompiledTool:
@@ -48,7 +48,8 @@ class CompiledTool:
 def serve(output_chars: int, stateful: bool, data: Any, memory_bytes: int) -> None:
     """Answer requests until the other side closes."""
     tools: dict[int, CompiledTool] = {}
-    headroom = Headroom(0 if stateful else memory_bytes // 2)
+    headroom = 0 if stateful else _headroom(memory_bytes // 2)
+    unproven = 0.0  # seconds of calls since it was last proven
     while (request := _read_request()) is not None:
         token, until, lines = request
         place = 0
@@ -58,8 +59,12 @@ def serve(output_chars: int, stateful: bool, data: Any, memory_bytes: int) -> No
             if answer is None:
                 continue
             now = _clock()
-            status = answer[0] | headroom.flag_after(now - began)
-            reply = _reply(token, place, status, answer[1], now - began)
+            status, text = answer
+            unproven += now - began
+            if unproven > _PROOF_SECONDS:
+                unproven = 0.0
+                status |= 0 if _can_map(headroom) else wire.SPENT
+            reply = _reply(token, place, status, text, now - began)
             if number == len(lines) or status >= wire.WORN or now >= until or not _put_aside(reply):
                 _send(reply)
                 break
@@ -67,28 +72,17 @@ def serve(output_chars: int, stateful: bool, data: Any, memory_bytes: int) -> No
             began = now
 
 
-class Headroom:
-    """Room in memory that a process proves to have after its calls, so that what one keeps is no harm to the next.
-
-    An episode's state may take up what it likes: nobody else is in its process.
-    """
-
-    def __init__(self, size: int) -> None:
-        while size and not _can_map(size):
-            size //= 2
-        self.size = size
-        self.unproven = 0.0  # seconds of calls since the last proof
-
-    def flag_after(self, seconds: float) -> int:
-        """wire.SPENT where the room is no longer there."""
-        self.unproven += seconds
-        if self.unproven < _PROOF_SECONDS:
-            return 0
-        self.unproven = 0.0
-        return 0 if not self.size or _can_map(self.size) else wire.SPENT
+def _headroom(size: int) -> int:
+    """Room in memory that a process proves to have after its calls, so that what one keeps is no harm to the next: as
+    much of `size` as there is now. A state may take up what it likes, for nobody else is in its process."""
+    while not _can_map(size):
+        size //= 2
+    return size
 
 
 def _can_map(size: int) -> bool:
+    if not size:
+        return True
     try:
         mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS).close()
     except (OSError, MemoryError):
