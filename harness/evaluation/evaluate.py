@@ -42,6 +42,9 @@ from harness.types import (
     Usage,
 )
 
+LONG_TEXT = 200_000
+"""Characters of calls and outputs, which take some tenths of a second to score."""
+
 
 @dataclass(frozen=True, slots=True)
 class PlayedRun:
@@ -179,9 +182,7 @@ async def _play_pending(
     async def play_one(item: tuple[Task, Sample, RunKey], model: Model) -> Record:
         task, sample, key = item
         trajectory = await _play(task, sample, key, shared, model)
-        record = _redacted(to_record(key, trajectory, score_trajectory(task, sample, trajectory)), player.redact)
-        if fault := find_record_fault(record):
-            raise HarnessError(f"{task.name}: the episode of {sample.id!r} cannot be recorded: {fault}.")
+        record = await _off_the_loop(trajectory, lambda: _recorded(task, sample, key, trajectory, player.redact))
         player.budget.add(trajectory.usage, player.price, 0 if free else trajectory.turns)
         player.budget.add(trajectory.user_usage or Usage(), player.user_price)
         if first is not None and first.undecided and record["outcome"] in FAILED_OUTCOMES:
@@ -200,6 +201,20 @@ async def _play_pending(
         first.check_accepted()
         for record in held:
             keep(record)
+
+
+async def _off_the_loop(trajectory: Trajectory, make: Callable[[], Record]) -> Record:
+    """What is made of an episode; of one with much text in a thread, so that the others go on meanwhile."""
+    if sum(len(call.output) + len(call.call.raw) for call in trajectory.calls) < LONG_TEXT:
+        return make()
+    return await asyncio.to_thread(make)
+
+
+def _recorded(task: Task, sample: Sample, key: RunKey, trajectory: Trajectory, redact: Redactor) -> Record:
+    record = _redacted(to_record(key, trajectory, score_trajectory(task, sample, trajectory)), redact)
+    if fault := find_record_fault(record):
+        raise HarnessError(f"{task.name}: the episode of {sample.id!r} cannot be recorded: {fault}.")
+    return record
 
 
 async def _play(task: Task, sample: Sample, key: RunKey, player: Player, model: Model) -> Trajectory:

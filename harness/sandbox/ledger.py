@@ -38,8 +38,8 @@ class ToolLimits:
     turn_calls: float = 256
     turn_seconds: float = 120.0
     episode_seconds: float = 600.0
-    turn_bytes: float = 2 << 20
-    episode_bytes: float = 16 << 20
+    turn_bytes: float = 1 << 20
+    episode_bytes: float = 4 << 20
     processes: float = 256
     process_bytes: float = min(8 << 30, _half_of_memory())
     descriptors: int | None = None
