@@ -32,7 +32,7 @@ from harness.data.files import read_rows, write_rows
 from harness.data.records import sample_from_record
 from harness.errors import HarnessError, UsageError
 from harness.runs.directory import RecordAppender
-from harness.sandbox import Sandbox, SandboxConfig
+from harness.sandbox import UNLIMITED, Sandbox, SandboxConfig
 from harness.types import Sample
 
 MAX_ATTEMPTS = 50
@@ -69,7 +69,7 @@ _sandbox: Sandbox | None = None
 def _start_worker() -> None:
     global _sandbox
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process of a terminal; the parent's is enough
-    _sandbox = Sandbox(SandboxConfig(workers=1))
+    _sandbox = Sandbox(SandboxConfig(workers=1, limits=UNLIMITED))
     gc.freeze()  # what is imported stays
     gc.set_threshold(YOUNG)
 

@@ -31,7 +31,7 @@ from harness.registry import select_tasks
 from harness.rollout import Episode, play_episode_async
 from harness.runs.claims import lock_directory
 from harness.runs.directory import RunDirectory
-from harness.sandbox import Sandbox, SandboxConfig
+from harness.sandbox import Sandbox, SandboxConfig, ToolLimits
 from harness.scoring.verdict import blame_task, score_trajectory
 from harness.types import (
     SAMPLING_OPTIONS,
@@ -72,6 +72,7 @@ def evaluate(
     data: Mapping[str, Path | str] | None = None,
     concurrency: int = 16,
     sandbox: Literal["jail", "weak"] = "jail",
+    tool_limits: ToolLimits | None = None,
     resume: bool = False,
     watch: Callable[[Record], None] = lambda record: None,
 ) -> Run:
@@ -81,6 +82,7 @@ def evaluate(
     tasks      names, globs, paths, Task values, or several of them; `data` is where data sets are, by name
     limit      so many samples a task: a subset that `sampling.seed` draws
     limits     where an episode ends; None: Limits(), and each benchmark's own number of turns
+    tool_limits  what tools may use (harness.sandbox.ToolLimits); None: the defaults of `harness eval`
     resume     go on with the run in `out`; one that is complete already is returned as it is
     watch      is called with each record when its episode has ended
 
@@ -99,7 +101,8 @@ def evaluate(
     )
     loaded = _model(model, concurrency, sampling.seed)
     loaded.check([sample for found in plan.samples.values() for sample in found])
-    with Sandbox(SandboxConfig(mode=sandbox)) as jail, ExitStack() as ours:
+    config = SandboxConfig(mode=sandbox, limits=tool_limits or ToolLimits())
+    with Sandbox(config) as jail, ExitStack() as ours:
         if isinstance(model, str):
             ours.callback(loaded.close)
         player = Player(loaded, jail, concurrency, REDACT)

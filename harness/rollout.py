@@ -50,6 +50,10 @@ SpeakFunction = Callable[[ModelRequest], Reply | Awaitable[Reply]]
 Rollout = Generator[Wish, Answer, Trajectory]
 
 
+def _never() -> float:
+    return 0.0
+
+
 class ToolRunner(Protocol):
     """What runs tools for one episode: `harness.sandbox.ToolSession`, or a test's own."""
 
@@ -95,6 +99,7 @@ class _EpisodeState:
     tool_seconds: float = 0.0
     user_usage: Usage | None = None
     user_seconds: float = 0.0
+    waited: Callable[[], float] = _never
 
     def end(self, outcome: Outcome, stop: StopReason, error: str | None = None) -> Trajectory:
         return Trajectory(
@@ -116,10 +121,12 @@ class _EpisodeState:
         )
 
 
-def rollout(episode: Episode, environment: Environment) -> Rollout:
+def rollout(episode: Episode, environment: Environment, waited: Callable[[], float] = _never) -> Rollout:
     """Plays one episode. Send a Reply for a ModelRequest or AskUser, a list of ToolResult for RunTools and a digest
-    for DigestState, or throw ModelFailure or SandboxError; returns the Trajectory."""
-    progress = _EpisodeState(list(environment.reset()))
+    for DigestState, or throw ModelFailure or SandboxError; returns the Trajectory.
+
+    `waited`: for how many seconds so far its tools waited for others; no limit takes notice of them."""
+    progress = _EpisodeState(list(environment.reset()), waited=waited)
     ended = yield from _play(progress, episode, environment)
     if isinstance(environment, ClosingEnvironment):
         try:
@@ -241,7 +248,7 @@ def _unanswered(progress: _EpisodeState, reason: str) -> list[CallRecord]:
 def _out_of_budget(progress: _EpisodeState, limits: Limits) -> Trajectory | None:
     if limits.max_episode_tokens is not None and progress.usage.output_tokens >= limits.max_episode_tokens:
         return progress.end("token_limit", "max_episode_tokens")
-    if time.monotonic() - progress.started >= limits.max_episode_seconds:
+    if time.monotonic() - progress.started - progress.waited() >= limits.max_episode_seconds:
         return progress.end("infrastructure_error", "episode_timeout", _too_long(limits))
     return None
 
@@ -261,7 +268,7 @@ def play_episode(episode: Episode, environment: Environment, model: SpeakFunctio
             return run_wish(wish, tools)
         return _checked(_spoken(wish, episode, model))
 
-    return _driven(rollout(episode, environment), answer)
+    return _driven(rollout(episode, environment, waiting_of(tools)), answer)
 
 
 def take_turn(environment: Environment, message: Message, tools: ToolRunner, turn: int = 0) -> Step:
@@ -293,6 +300,11 @@ def _driven(steps: Generator[W, Any, T], answer: Callable[[W], Answer]) -> T:
         return cast(T, stop.value)
 
 
+def waiting_of(tools: ToolRunner) -> Callable[[], float]:
+    """Seconds for which tools have waited for others, where `tools` keeps account of it."""
+    return lambda: getattr(tools, "waited", 0.0)
+
+
 def run_wish(wish: RunTools | DigestState, tools: ToolRunner) -> Answer:
     """What an environment's wish gives that tools can answer."""
     if isinstance(wish, RunTools):
@@ -309,8 +321,9 @@ async def play_episode_async(
     episode: Episode, environment: Environment, model: SpeakFunction, tools: ToolRunner
 ) -> Trajectory:
     """Plays one episode beside others: models may be plain or async, and no wait for one outlasts the episode's
-    seconds; tools have a limit of their own."""
-    steps = rollout(episode, environment)
+    seconds; tools have limits of their own."""
+    waited = waiting_of(tools)
+    steps = rollout(episode, environment, waited)
     deadline = asyncio.get_running_loop().time() + episode.limits.max_episode_seconds
     try:
         wish = next(steps)
@@ -319,7 +332,7 @@ async def play_episode_async(
                 if isinstance(wish, RunTools | DigestState):
                     answer = await run_wish_async(wish, tools)
                 else:
-                    answer = _checked(await _reply(_spoken(wish, episode, model), deadline, episode.limits))
+                    answer = _checked(await _reply(_spoken(wish, episode, model), deadline + waited(), episode.limits))
             except Exception as error:
                 wish = steps.throw(_as_failure(error, wish))
             else:

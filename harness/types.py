@@ -17,7 +17,8 @@ Role = Literal["system", "user", "assistant", "tool"]
 Outcome = Literal["ok", "turn_limit", "token_limit", "model_error", "infrastructure_error"]
 FAILED_OUTCOMES: frozenset[Outcome] = frozenset({"model_error", "infrastructure_error"})
 """Outcomes of episodes that an error ended; they stay in every denominator."""
-CallStatus = Literal["ok", "raised", "timeout", "killed", "truncated", "unknown_tool", "malformed"]
+CallStatus = Literal["ok", "raised", "timeout", "killed", "truncated", "unknown_tool", "malformed", "refused"]
+"""refused: not run, or not answered, because a limit of harness.sandbox.ledger was met."""
 JSONObject = dict[str, Any]
 
 

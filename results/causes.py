@@ -31,6 +31,7 @@ Cause = Literal[
     "stopped_early",
     "wrong_tool",
     "malformed_call",
+    "refused",
     "ignored_error",
     "wrong_argument",
     "repeated",
@@ -46,6 +47,7 @@ CAUSE_LABELS: Mapping[Cause, str] = {
     "stopped_early": "stopped early",
     "wrong_tool": "wrong tool",
     "malformed_call": "malformed call",
+    "refused": "went beyond a limit on tools",
     "ignored_error": "ignored an error",
     "wrong_argument": "wrong argument",
     "repeated": "repeated itself",
@@ -190,6 +192,8 @@ def _tried(episode: _FailedEpisode, tries: Sequence[int]) -> Cause:
         return "repeated"
     if episode.calls[fresh[-1]]["status"] == "malformed":
         return "malformed_call"
+    if episode.calls[fresh[-1]]["status"] == "refused":
+        return "refused"
     once = len({episode.calls[index]["turn"] for index in fresh}) == 1
     return "ignored_error" if once and episode.dropped(fresh[-1]) else "wrong_argument"
 
@@ -198,6 +202,8 @@ def _untried(episode: _FailedEpisode) -> Cause:
     """Its tool was never called: what was called after the last call that solved something says what came instead."""
     last = max((i for i, call in enumerate(episode.calls) if call["solves"] is not None), default=-1)
     rest = [i for i in range(last + 1, len(episode.calls)) if not episode.repeats[i]]
+    if rest and episode.calls[rest[-1]]["status"] == "refused":
+        return "refused"
     if any(episode.calls[index]["status"] != "malformed" for index in rest):
         return "wrong_tool"
     return "malformed_call" if rest else "stopped_early"
@@ -220,6 +226,8 @@ def _fault(episode: _FailedEpisode, index: int) -> Cause | None:
     call = episode.calls[index]
     if call["status"] == "malformed":
         return "malformed_call"
+    if call["status"] == "refused":
+        return "refused"
     if episode.repeats[index]:
         return "repeated"
     if call["status"] == "unknown_tool":

@@ -237,7 +237,7 @@ def forge_reply():
     while "token" not in frame.f_locals:
         frame = frame.f_back
     text = b"forged"
-    os.write(3, struct.pack("<I8sIB", len(text), frame.f_locals["token"], 0, 0) + text)
+    os.write(3, struct.pack("<I8sIBf", len(text), frame.f_locals["token"], 0, 0, 0.0) + text)
     return "the true answer"
 """,
     "flood_reply": "import os\ndef flood_reply():\n    while True:\n        os.write(3, bytes(65536))\n",

@@ -26,7 +26,7 @@ from harness.metrics import shown_in
 from harness.models.policies import Policy
 from harness.registry import load_samples, select_tasks
 from harness.rollout import Episode, ToolRunner, play_episode
-from harness.sandbox import Sandbox, SandboxConfig
+from harness.sandbox import UNLIMITED, Sandbox, SandboxConfig
 from harness.scoring import paper, score, strict
 from harness.types import Message, Model, ModelRequest, Reply, Sample, Scores, ToolCall
 
@@ -191,7 +191,7 @@ def audit_environments(
     samples: Mapping[str, Sequence[Sample]], options: AuditOptions, quiet: bool = False
 ) -> AuditReport:
     """Audits the samples of every task, with a progress bar."""
-    config = SandboxConfig(workers=1, call_timeout=2.0)
+    config = SandboxConfig(workers=1, call_timeout=2.0, limits=UNLIMITED)
     with Sandbox(config) as first, Sandbox(config) as second:
         auditor = Auditor(first, second, options)
         with ProgressBar("environment", quiet) as progress:

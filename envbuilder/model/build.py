@@ -35,7 +35,7 @@ from harness.errors import UsageError
 from harness.evaluation.descriptors import fit_concurrency
 from harness.models import ModelOptions, expand_names, load_model
 from harness.redaction import Redactor
-from harness.sandbox import Sandbox
+from harness.sandbox import UNLIMITED, Sandbox, SandboxConfig
 from harness.types import Model, Sampling
 
 
@@ -82,7 +82,7 @@ def build_file_with_model(
     work = replace(work, concurrency=fit_concurrency(work.concurrency))
     model = work.load_model(plan.seed)
     folder = keep_stages or out.with_name(f".{out.name}.stages")
-    with ProgressBar("environment", quiet) as progress, Sandbox() as sandbox:
+    with ProgressBar("environment", quiet) as progress, Sandbox(SandboxConfig(limits=UNLIMITED)) as sandbox:
         progress.begin("build", plan.n)
         results = asyncio.run(_generate(plan, work, model, folder, sandbox, progress))
         account = ModelReport.from_directory(folder)

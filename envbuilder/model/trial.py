@@ -40,6 +40,7 @@ FAULTS: Mapping[CallStatus, tuple[str, str]] = {
     "killed": ("killed", "its process was ended"),
     "truncated": ("too_long", "its output is too long"),
     "unknown_tool": ("no_function", "there is no such function"),
+    "refused": ("too_much", "the calls before it had used up what tools may use"),
 }
 SHOWN_OUTPUT = 200
 WIDEST_RANGE = 10**9

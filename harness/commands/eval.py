@@ -91,6 +91,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     add("--header", nargs="+", action="extend", default=[], metavar="NAME=VALUE", help="sent with every request")
     add("--quiet", action="store_true", help="no progress bar, and no lines in a log")
+    _add_tool_options(parser.add_argument_group("limits on tools", "a call beyond one is answered as refused"))
     _add_user_options(parser.add_argument_group("simulated user", "the other side of a conversation, as in taubench_*"))
 
 
@@ -112,6 +113,28 @@ def _add_spending_options(add: Callable[..., object]) -> None:
     )
     add("--max-tokens-total", type=at_least(1), metavar="N", help="begin no episode once so many tokens are used")
     add("--prices", type=Path, metavar="FILE", help="what tokens cost, as TOML (default ~/.config/harness/prices.toml)")
+
+
+def _add_tool_options(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add("--max-turn-calls", type=at_least(1), metavar="N", help="calls of one turn that are run (256)")
+    add("--max-turn-seconds", type=parse_positive, metavar="S", help="that the tools of one turn run (120)")
+    add("--max-tool-seconds", type=parse_positive, metavar="S", help="that the tools of one episode run (600)")
+    add("--max-turn-output", type=at_least(1), metavar="BYTES", help="of the tools of one turn (1 MiB)")
+    add("--max-tool-output", type=at_least(1), metavar="BYTES", help="of the tools of one episode (4 MiB)")
+    add("--max-tool-processes", type=at_least(1), metavar="N", help="that belong to single episodes, in all (256)")
+    add(
+        "--max-tool-memory",
+        type=at_least(1),
+        metavar="BYTES",
+        help="of these processes in all (8 GiB, or half of the machine's if that is less)",
+    )
+    add(
+        "--max-tool-files",
+        type=at_least(2),
+        metavar="N",
+        help="open files for these processes (half of what ulimit -n allows)",
+    )
 
 
 def _add_user_options(group: argparse._ArgumentGroup) -> None:

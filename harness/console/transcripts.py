@@ -41,6 +41,7 @@ MISSING_CALL: CallJSON = {
 """What stands for a call that the transcript has and the record's calls do not."""
 BECAUSE = {
     "status": "it did not end ok",
+    "refused": "a limit of the run on tools had been met",
     "no_sub_answer": "no sub-answer is this tool's",
     "repeat": "it repeats an earlier call",
     "error_output": "the tool reported an error",

@@ -24,6 +24,7 @@ from harness.evaluation.plan import Plan, Player
 from harness.evaluation.spending import SpendingGate
 from harness.models import is_free
 from harness.models.api.lessons import ALWAYS_SENT
+from harness.redaction import Redactor
 from harness.rollout import Episode, play_episode_async
 from harness.runs.directory import RecordAppender, RunDirectory
 from harness.runs.faults import find_record_fault
@@ -49,6 +50,9 @@ from harness.types import (
 PlannedEpisode = tuple[Task, Sample, RunKey]
 
 log = logging.getLogger(__name__)
+
+LONG_TEXT = 200_000
+"""Characters of calls and outputs, which take some tenths of a second to score."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,10 +272,7 @@ async def _play_pending(
         task, sample, key = item
         player.model.forget((task.name, sample.id, key.epoch), key.reasoning)
         trajectory = await _play(task, sample, key, shared, model)
-        whole = to_record(key, trajectory, score_trajectory(task, sample, trajectory))
-        record: Record = player.redact.redact_json(whole)
-        if fault := find_record_fault(record):
-            raise HarnessError(f"{task.name}: the episode of {sample.id!r} cannot be recorded: {fault}.")
+        record = await _off_the_loop(trajectory, lambda: _recorded(task, sample, key, trajectory, player.redact))
         player.budget.add(trajectory.usage, player.price, 0 if free else trajectory.turns)
         player.budget.add(trajectory.user_usage or Usage(), player.user_price)
         if first is not None and first.undecided and record["outcome"] in FAILED_OUTCOMES:
@@ -290,6 +291,20 @@ async def _play_pending(
         first.check_accepted()
         for record in held:
             keep(record)
+
+
+async def _off_the_loop(trajectory: Trajectory, make: Callable[[], Record]) -> Record:
+    """What is made of an episode; of one with much text in a thread, so that the others go on meanwhile."""
+    if sum(len(call.output) + len(call.call.raw) for call in trajectory.calls) < LONG_TEXT:
+        return make()
+    return await asyncio.to_thread(make)
+
+
+def _recorded(task: Task, sample: Sample, key: RunKey, trajectory: Trajectory, redact: Redactor) -> Record:
+    record: Record = redact.redact_json(to_record(key, trajectory, score_trajectory(task, sample, trajectory)))
+    if fault := find_record_fault(record):
+        raise HarnessError(f"{task.name}: the episode of {sample.id!r} cannot be recorded: {fault}.")
+    return record
 
 
 async def _play(task: Task, sample: Sample, key: RunKey, player: Player, model: Model) -> Trajectory:

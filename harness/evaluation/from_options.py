@@ -26,12 +26,23 @@ from harness.redaction import Redactor
 from harness.registry import select_tasks
 from harness.runs.names import directory_name
 from harness.runs.prices import Budget, price_of
-from harness.sandbox import SandboxConfig
+from harness.sandbox import SandboxConfig, ToolLimits
 from harness.types import SAMPLING_OPTIONS, Limits, Model, Sampling, SimulatedUser
 
 MAX_TURNS = 20
 MAX_TOKENS = {"default": 8192, "paper": 1024}
 """New tokens a turn by --settings; the paper gives 1,024 without reasoning (method: interaction and score)."""
+TOOL_LIMITS = {
+    "max_turn_calls": "turn_calls",
+    "max_turn_seconds": "turn_seconds",
+    "max_tool_seconds": "episode_seconds",
+    "max_turn_output": "turn_bytes",
+    "max_tool_output": "episode_bytes",
+    "max_tool_processes": "processes",
+    "max_tool_memory": "process_bytes",
+    "max_tool_files": "descriptors",
+}
+"""Options to fields of ToolLimits."""
 USER_MAX_TOKENS = 2048
 """New tokens a turn of a simulated user, unless said otherwise."""
 
@@ -90,7 +101,7 @@ def play_plan(args: argparse.Namespace, plan: Plan) -> int:
         resume=args.resume,
         quiet=args.quiet,
         concurrency=args.concurrency,
-        sandbox=SandboxConfig(mode=args.sandbox),
+        sandbox=SandboxConfig(mode=args.sandbox, limits=tool_limits_of(args)),
         redact=redact,
         budget=Budget(args.max_tokens_total, args.max_cost),
         prices=prices,
@@ -98,6 +109,12 @@ def play_plan(args: argparse.Namespace, plan: Plan) -> int:
         user_price=user_price,
         max_wait=args.max_wait,
     ).run()
+
+
+def tool_limits_of(args: argparse.Namespace) -> ToolLimits:
+    """Those that were given, the others at their defaults."""
+    given = {name: getattr(args, option) for option, name in TOOL_LIMITS.items()}
+    return replace(ToolLimits(), **{name: value for name, value in given.items() if value is not None})
 
 
 def _default_out(models: Sequence[Model]) -> Path:

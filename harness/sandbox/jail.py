@@ -8,6 +8,7 @@ workers, is a user like any other to the calls that remain.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import resource
@@ -84,6 +85,14 @@ def compiles_itself() -> bool:
         return bool(compiler.is_available())
     flags = sysconfig.get_config_var("PY_CORE_CFLAGS") if sys.version_info >= (3, 13) else ""
     return "_Py_JIT" in (flags or "")
+
+
+def die_first() -> None:
+    """Where the machine runs out of memory, this process is to end and not the harness, the launcher or a neighbour."""
+    with contextlib.suppress(OSError):
+        adjust = os.open("/proc/self/oom_score_adj", os.O_WRONLY)
+        os.write(adjust, b"1000")
+        os.close(adjust)
 
 
 def confine_process(layers: Layers, memory_bytes: int, executable: bool = False) -> None:

@@ -1,9 +1,9 @@
 """The process that workers are forked from: a clean interpreter with the tools' modules loaded and the clock frozen.
 
 It is started with an empty environment and never forked from the harness, so no key, gold answer or checker is in
-its memory. It takes one-way commands on a socket and answers none of them; a worker answers for itself. It also kills:
-only the process that reaps a child knows that the number still means that child. It ends, and everything under it, as
-soon as the harness is gone, even when that was by kill -9. Left out: a jail for itself (it has to fork).
+its memory. It takes commands on a socket and answers but one of them, why a worker ended; a worker answers for itself.
+It also kills: only the process that reaps a child knows that the number still means that child. It ends, and everything
+under it, as soon as the harness is gone, even when that was by kill -9. Left out: a jail for itself (it has to fork).
 """
 
 from __future__ import annotations
@@ -44,6 +44,9 @@ PROCESS, NODE = 2, 0x01_00_00_00_00_01  # what every tool is told of its process
 
 _executable = jail.compiles_itself()
 _getpid, _getppid = os.getpid, os.getppid  # before they are frozen
+_END_SECONDS = 0.02  # between the moment that a process closes what it has open and the one that it can be reaped
+
+_clock, _sleep = time.perf_counter, time.sleep  # kept from before the clock is stopped
 _kept: list[Any] = []  # time zones: their caches are weak or small
 _children: set[int] = set()
 
@@ -82,6 +85,7 @@ class Launcher:
         self.stateful = stateful
         self.data = data
         self.workers: dict[int, int] = {}
+        self.ends: dict[int, int] = {}  # of workers that ended and that no command has named since
         self.alarm = -1  # written to when a child ends
 
     def run(self) -> None:
@@ -97,7 +101,7 @@ class Launcher:
             ready = dict(poll.poll())
             if ended in ready:
                 os.read(ended, 4096)
-                reap()
+                self.note_ends()
             if self.harness in ready or (self.control.fileno() in ready and not self.obey()):
                 end()
 
@@ -113,9 +117,27 @@ class Launcher:
                 return True
         return False
 
+    def note_ends(self) -> None:
+        ended = reap()
+        self.ends |= {number: ended[pid] for number, pid in self.workers.items() if pid in ended}
+
     def do_worker(self, number: int, descriptors: list[int], core: int | None) -> None:
         self.workers = {key: pid for key, pid in self.workers.items() if pid in _children}
-        self.workers[number] = fork(lambda: self.become_worker(*descriptors))
+        try:
+            self.workers[number] = fork(lambda: self.become_worker(*descriptors))
+        except OSError as error:  # no process to be had now: a reason to wait, not to end
+            with suppress(OSError):
+                os.write(descriptors[0], worker.make_hello(wire.WORN, str(error)))
+
+    def do_why(self, number: int, descriptors: list[int], core: int | None) -> None:
+        """Whether a worker was killed from outside: by the system, or by a person. No tool can do that to itself."""
+        until = _clock() + _END_SECONDS
+        while number not in self.ends and self.workers.get(number) in _children and _clock() < until:
+            _sleep(0.001)
+            self.note_ends()
+        status = self.ends.get(number, 0)
+        killed = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
+        self.control.send(json.dumps(killed and self.layers["seccomp"] is not None).encode())
 
     def do_place(self, number: int, descriptors: list[int], core: int | None) -> None:
         """The worker runs on `core` from now on, or wherever there is room. Not every kernel lets us say so."""
@@ -126,13 +148,15 @@ class Launcher:
 
     def do_kill(self, number: int, descriptors: list[int], core: int | None) -> None:
         pid = self.workers.pop(number, 0)
+        self.ends.pop(number, None)
         if pid in _children:
             os.kill(pid, signal.SIGKILL)
             with suppress(ProcessLookupError):
                 os.killpg(pid, signal.SIGKILL)  # without seccomp it may have children
 
     def do_state(self, number: int, descriptors: list[int], core: int | None) -> None:
-        fork(lambda: self.become_launcher(*descriptors))
+        with suppress(OSError):  # the harness sees that nobody is there, and asks again
+            fork(lambda: self.become_launcher(*descriptors))
 
     def become_worker(self, to_socket: int, to_pipe: int) -> None:
         os.setsid()
@@ -141,13 +165,14 @@ class Launcher:
         os.dup2(aside, worker.PIPE)
         os.closerange(worker.PIPE + 1, 65536)
         self.control.detach()
+        jail.die_first()
         try:
             jail.confine_process(self.layers, self.options["memory_bytes"], _executable)
         except (OSError, ValueError) as error:
             worker.send_hello(wire.RAISED, str(error))
             return
         worker.send_hello(wire.OK, str(_getpid()))
-        worker.serve(self.options["output_chars"], self.stateful, self.data)
+        worker.serve(self.options["output_chars"], self.stateful, self.data, self.options["memory_bytes"])
 
     def become_launcher(self, control_fd: int, document_fd: int) -> None:
         self.control.close()
@@ -177,11 +202,16 @@ def fork(become: Callable[[], None]) -> int:
         os._exit(0)
 
 
-def reap() -> None:
-    """Only ever called from the loop, so that between a look at `_children` and a kill no number can change hands."""
+def reap() -> dict[int, int]:
+    """Who ended, and how. Only ever called from the loop, so that between a look at `_children` and a kill no number
+    can change hands."""
+    ended = {}
     for pid in list(_children):
-        if os.waitpid(pid, os.WNOHANG)[0]:
+        found, status = os.waitpid(pid, os.WNOHANG)
+        if found:
             _children.discard(pid)
+            ended[pid] = status
+    return ended
 
 
 def end() -> None:

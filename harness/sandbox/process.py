@@ -10,6 +10,7 @@ from __future__ import annotations
 import array
 import contextlib
 import ctypes
+import errno
 import importlib.util
 import itertools
 import json
@@ -17,18 +18,25 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from harness.errors import SandboxError
 from harness.sandbox import cores, wire
-from harness.sandbox.waiting import Blocking, Channel, Exchange, Operation, Receive
+from harness.sandbox.waiting import Blocking, Channel, Exchange, Operation, Pause, Receive
 
-WorkerStop = Literal["answered", "timeout", "died", "worn", "unsent"]
-WorkerReply = tuple[int, str]  # status, text
+T = TypeVar("T")
+WorkerStop = Literal["answered", "timeout", "died", "gone", "worn", "spent", "unsent"]
+"""died: it broke the protocol; gone: it closed its side, as it does when it ends."""
+WorkerReply = tuple[int, str, float]  # status, text, seconds by its own account
 _START_SECONDS = 60.0
+_SCARCE = frozenset(
+    (errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM, errno.ENOBUFS, errno.ETOOMANYREFS, errno.ENOSPC)
+)
+_SCARCE_SECONDS, _SCARCE_PAUSE = 30.0, 0.05  # to wait for what others have to let go of first, and between two looks
 _BEGIN_SECONDS = 0.025  # after so much of a request no other call of it is begun: the rest can go elsewhere
 _GRACE_SECONDS = 0.005  # after so much more an answer is late
 _QUICK_SECONDS, _QUICK_SECONDS_EACH = 0.0005, 0.00003  # for an answer, and for each call in it
@@ -38,6 +46,7 @@ _MOVE_SECONDS = 0.02  # between two changes of a worker's core: the launcher has
 _BRIEF_BYTES = 1 << 16  # of a request that can be sent without waiting
 _HELLO_LIMIT = 65536
 _ADDR_NO_RANDOMIZE = 0x0040000
+_PAGE = os.sysconf("SC_PAGE_SIZE")
 _ENVIRONMENT = {"PYTHONHASHSEED": "0", "TZ": "UTC", "LC_ALL": "C.UTF-8"}
 # No site module (its .pth files run code), no user site, no current directory, no bytecode written. Not -I: it would
 # ignore PYTHONHASHSEED. The package is entered through a stand-in, because its __init__ imports the harness's side.
@@ -51,11 +60,39 @@ sys.modules.update({"harness": harness, "harness.sandbox": sandbox})
 from harness.sandbox import launcher
 launcher.main(int(sys.argv[2]), options)
 """
+_LAST_STATUS = wire.WORN | wire.SPENT
 _LIBRARIES = ("time_machine", "_time_machine", "pytz", "dateutil", "six", "tzdata")
 
 
+def is_scarce(error: BaseException) -> bool:
+    """Whether the machine had no more of something to give, and may have some later."""
+    return isinstance(error, OSError) and error.errno in _SCARCE
+
+
+def resident_bytes(pid: int) -> int:
+    """Memory of a process that is in use, whether or not others share it; 0 where that cannot be read."""
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        return int(Path(f"/proc/{pid}/statm").read_bytes().split()[1]) * _PAGE
+    return 0
+
+
+def retry_while_scarce(make: Callable[[], T], relieve: Callable[[], object]) -> T:
+    """What `make` gives; where something is scarce, after others let go of it. SandboxError when nobody does."""
+    end = time.monotonic() + _SCARCE_SECONDS
+    while True:
+        try:
+            return make()
+        except OSError as error:
+            if not is_scarce(error):
+                raise
+            if time.monotonic() > end:
+                raise SandboxError(f"the machine has nothing left for the sandbox: {error.strerror}") from None
+        if not relieve():
+            time.sleep(_SCARCE_PAUSE)
+
+
 class LauncherProcess:
-    """A launcher process, or one forked from it that holds a state. Commands go one way; no answer is waited for."""
+    """A launcher process, or one forked from it that holds a state. Commands go one way; one question is answered."""
 
     def __init__(self, control: socket.socket, process: subprocess.Popen[bytes] | None = None) -> None:
         self.control = control
@@ -63,10 +100,12 @@ class LauncherProcess:
         self.hello: dict[str, Any] = {}
         self.live = 0  # workers forked from it
         self.broken = False
+        self._questions = threading.Lock()
 
     @classmethod
     def start(cls, options: dict[str, Any]) -> LauncherProcess:
-        """`options` are those of launcher.main. SandboxError when the interpreter does not come up."""
+        """`options` are those of launcher.main. SandboxError when the interpreter does not come up, OSError when there
+        is nothing to start it with."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         options = {**options, "package": str(Path(__file__).parent), "path": _library_paths()}
         with theirs:
@@ -74,6 +113,8 @@ class LauncherProcess:
                 process = _spawn(options, theirs.fileno())
             except OSError as error:
                 ours.close()
+                if is_scarce(error):
+                    raise
                 raise SandboxError(f"the sandbox's launcher did not start: {error}") from None
         launcher = cls(ours, process)
         ours.settimeout(_START_SECONDS)
@@ -99,6 +140,19 @@ class LauncherProcess:
         message = json.dumps({"do": do, "id": number, "core": core}).encode()
         rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))] if descriptors else []
         self.control.sendmsg([message], rights, socket.MSG_NOSIGNAL)
+
+    def was_killed(self, number: int) -> bool:
+        """Whether a worker that is gone was killed from outside; one that is not gone is killed. Blocks for moments.
+
+        A launcher that is gone itself has taken the worker with it.
+        """
+        with self._questions:
+            try:
+                self.command("why", number)
+                return bool(json.loads(self.control.recv(_HELLO_LIMIT) or b"true"))
+            except (OSError, ValueError):
+                self.broken = True
+                return True
 
     def with_state(self, document: str) -> LauncherProcess:
         """A launcher forked from this one, with the JSON `document` loaded. OSError when this one is gone."""
@@ -175,12 +229,20 @@ class WorkerProcess:
     """A place for one process: it is started when first needed, and again after it was killed.
 
     `launcher` gives the launcher to fork from; it is asked at every start, because a launcher may have been replaced.
+    `relieve` lets go of something where the machine has no more to give, and says whether there was anything.
     """
 
     _numbers = itertools.count(1)
 
-    def __init__(self, launcher: Callable[[], LauncherProcess], output_chars: int, call_timeout: float) -> None:
+    def __init__(
+        self,
+        launcher: Callable[[], LauncherProcess],
+        output_chars: int,
+        call_timeout: float,
+        relieve: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._launcher = launcher
+        self._relieve = relieve
         self._forked_from: LauncherProcess | None = None
         self._limit = wire.longest_text(output_chars)
         self.call_timeout = call_timeout
@@ -189,7 +251,9 @@ class WorkerProcess:
         self._channel: Channel | None = None
         self._credit = _FIRST_CREDIT
         self._moved = 0.0
+        self.asked = 0.0  # time by perf_counter
         self.pid = 0
+        self.began_with = 0  # bytes in memory, most of them shared with the launcher
         self.codes: set[int] = set()  # what this process was sent
 
     @property
@@ -199,33 +263,53 @@ class WorkerProcess:
     # --- life and death ------------------------------------------------------------------------------------------
 
     def start(self) -> Operation[None]:
-        """Fork a process and wait until it is jailed. SandboxError when that fails twice."""
-        reason = "it ended before it was ready"
-        for _ in range(2):
+        """Fork a process and wait until it is jailed. SandboxError when that fails twice.
+
+        What the machine has no more of is waited for, and is not the launcher's failure.
+        """
+        end = time.monotonic() + _SCARCE_SECONDS
+        failed, reason = 0, "it ended before it was ready"
+        while failed < 2:
             launcher: LauncherProcess = yield Blocking(self._launcher)
             try:
                 channel = self._open(launcher)
-            except OSError:
-                launcher.broken = True
+            except OSError as error:
+                if is_scarce(error) and time.monotonic() < end:
+                    yield from self._wait_for_more()
+                    continue
+                launcher.broken, reason, failed = not is_scarce(error), str(error), failed + 1
                 continue
             hello = yield Receive(channel, _START_SECONDS)
-            if hello and (replies := self._parse(hello, wire.HELLO, 0)[0]):
-                status, text = replies[0]
-                if status == wire.OK:
-                    self.pid = int(text)
-                    return
-                reason = text
-            else:
-                launcher.broken = True
+            status, reason = self._read_hello(hello or b"", reason)
+            if status == wire.OK:
+                self.pid = int(reason)
+                self.began_with = resident_bytes(self.pid)
+                return
             self.kill()
+            if status == wire.WORN and time.monotonic() < end:
+                yield from self._wait_for_more()
+                continue
+            launcher.broken, failed = launcher.broken or status is None, failed + 1
         raise SandboxError(f"a sandbox worker could not be started: {reason}")
+
+    def _wait_for_more(self) -> Operation[None]:
+        if not self._relieve():
+            yield Pause(_SCARCE_PAUSE)
+
+    def _read_hello(self, hello: bytes, otherwise: str) -> tuple[int | None, str]:
+        replies, _, _ = self._parse(hello, wire.HELLO, 0)
+        return replies[0][:2] if replies else (None, otherwise)
 
     def _open(self, launcher: LauncherProcess) -> Channel:
         number = next(self._numbers)
         ours, theirs = socket.socketpair()
-        to_us, from_them = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        channel = Channel(ours, to_us, self.call_timeout)
         with theirs:
+            try:
+                to_us, from_them = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+            except OSError:
+                ours.close()
+                raise
+            channel = Channel(ours, to_us, self.call_timeout)
             try:
                 launcher.command("worker", number, [theirs.fileno(), from_them])
             except OSError:
@@ -249,6 +333,10 @@ class WorkerProcess:
         with contextlib.suppress(OSError):
             self._forked_from.command("kill", self._number)
 
+    def was_killed(self) -> bool:
+        """Whether a process that is gone was killed from outside, so that no call of its is to blame. Blocks."""
+        return self._forked_from is None or self._forked_from.was_killed(self._number)
+
     # --- question and answer -------------------------------------------------------------------------------------
 
     def ask(
@@ -263,7 +351,7 @@ class WorkerProcess:
         if channel is None:
             return [], "unsent"
         token, body = next(self._tokens), "\n".join(lines).encode("ascii")
-        start = time.perf_counter()
+        start = self.asked = time.perf_counter()
         until = start + _BEGIN_SECONDS
         request = wire.REQUEST.pack(len(body), token, until) + body
         chunk = yield Exchange(channel, request, self.is_quick and len(request) < _BRIEF_BYTES)
@@ -287,10 +375,11 @@ class WorkerProcess:
             new, rest, honest = self._parse(rest, token, len(replies))
         replies += new[:1]
         if not new and honest:
-            return replies, "timeout" if chunk is None else "died"
+            return replies, "timeout" if chunk is None else "gone"
         if not honest or rest or len(new) > 1:
             return replies, "died"
-        return replies, "worn" if new[0][0] == wire.WORN else "answered"
+        status = new[0][0]
+        return replies, "worn" if status == wire.WORN else "spent" if status & wire.SPENT else "answered"
 
     def _look_aside(self, channel: Channel, token: bytes, replies: list[WorkerReply], expected: int) -> bool:
         """Collect what was written to the pipe; False when that is not in order."""
@@ -324,12 +413,12 @@ class WorkerProcess:
             self._forked_from.command("place", self._number, core=core)
 
     def _parse(self, data: bytes, token: bytes, place: int) -> tuple[list[WorkerReply], bytes, bool]:
-        """The complete replies in `data` up to a worn one, what is left over, and whether all of it was in order."""
+        """The complete replies in `data` up to a worn or spent one, what is left over, and whether all was in order."""
         replies: list[WorkerReply] = []
         start = 0
         while len(data) - start >= wire.REPLY.size:
-            length, echoed, number, status = wire.REPLY.unpack_from(data, start)
-            if length > 4 * self._limit or echoed != token or number != place + len(replies) or status > wire.WORN:
+            length, echoed, number, status, seconds = wire.REPLY.unpack_from(data, start)
+            if length > 4 * self._limit or echoed != token or number != place + len(replies) or status > _LAST_STATUS:
                 return replies, b"", False
             begin = start + wire.REPLY.size
             if len(data) - begin < length:
@@ -340,8 +429,8 @@ class WorkerProcess:
                 return replies, b"", False
             if len(text) > self._limit:
                 return replies, b"", False
-            replies.append((status, text))
+            replies.append((status, text, seconds if 0.0 <= seconds <= self.call_timeout else 0.0))
             start = begin + length
-            if status == wire.WORN:
+            if status >= wire.WORN:
                 break
         return replies, data[start:], True

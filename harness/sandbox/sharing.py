@@ -12,58 +12,60 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from typing import NamedTuple
+from contextlib import suppress
+from typing import Generic, NamedTuple, TypeVar
 
 from harness.sandbox.process import WorkerProcess, WorkerStop
 from harness.sandbox.turns import MOST_CALLS, Request, Turn, give_back_jobs, serve_request, take_jobs
 from harness.sandbox.waiting import Operation, run_async, run_while_brief
 
+T = TypeVar("T")
 _AT_ONCE = 7  # a round costs as much as a wake-up; more would keep an event loop from what else it has to do
 
 
-class Pool:
-    """Workers that are lent out one at a time, first come first served, to threads and tasks of any event loop."""
+class Pool(Generic[T]):
+    """Things that are lent out one at a time, first come first served, to threads and tasks of any event loop."""
 
-    def __init__(self, workers: Sequence[WorkerProcess]) -> None:
-        self.workers = tuple(workers)
-        self._idle = list(workers)
-        self._waiting: deque[Future[WorkerProcess]] = deque()
+    def __init__(self, things: Sequence[T]) -> None:
+        self.things = tuple(things)
+        self._idle = list(things)
+        self._waiting: deque[Future[T]] = deque()
         self._lock = threading.Lock()
 
-    def lend(self) -> WorkerProcess | Lease:
-        """The worker that was used last, because it knows most of the code; or a wish for one."""
+    def lend(self) -> T | Lease[T]:
+        """The one that was used last, because a worker then knows most of the code; or a wish for one."""
         with self._lock:
             if self._idle:
                 return self._idle.pop()
             self._waiting.append(Future())
-            return Lease(self, self._waiting[-1])
+            return Lease(self.give_back, self._waiting[-1])
 
-    def give_back(self, worker: WorkerProcess) -> None:
+    def give_back(self, thing: T) -> None:
         with self._lock:
             while self._waiting:
                 future = self._waiting.popleft()
                 if future.set_running_or_notify_cancel():
-                    future.set_result(worker)
+                    future.set_result(thing)
                     return
-            self._idle.append(worker)
+            self._idle.append(thing)
 
 
-class Lease(NamedTuple):
-    """Wait for a worker. Whoever stops waiting gives back what he was given meanwhile."""
+class Lease(NamedTuple, Generic[T]):
+    """Wait for something. Whoever stops waiting gives back what he was given meanwhile."""
 
-    pool: Pool
-    future: Future[WorkerProcess]
+    give_back: Callable[[T], object]
+    future: Future[T]
 
-    def now(self) -> WorkerProcess:
+    def now(self) -> T:
         try:
             return self.future.result()
         except BaseException:
             self.refuse()
             raise
 
-    async def later(self) -> WorkerProcess:
+    async def later(self) -> T:
         loop = asyncio.get_running_loop()
         given = asyncio.Event()  # asyncio.wrap_future complains aloud when both its ends settle in one turn of the loop
         self.future.add_done_callback(lambda _: loop.call_soon_threadsafe(given.set))
@@ -76,14 +78,56 @@ class Lease(NamedTuple):
 
     def refuse(self) -> None:
         if not self.future.cancel() and not self.future.cancelled():
-            self.pool.give_back(self.future.result())
+            self.give_back(self.future.result())
+
+
+class SharedWorkers:
+    """The workers that plain tools share, and one more, so that slow episodes never hold them all.
+
+    Whoever is known to be slow needs one of the `slow_places` too, of which there are as many as there are to be
+    workers; the last worker is started where all others are busy.
+    """
+
+    def __init__(self, workers: Sequence[WorkerProcess]) -> None:
+        self.workers = Pool(workers)
+        self.slow_places = Pool(range(max(1, len(workers) - 1)))
+
+    def serve(self, turn: Turn) -> Operation[None]:
+        """Run a turn on workers that are lent for a request each."""
+        turns = deque([turn])
+        while turns:
+            place = (yield from _borrow(self.slow_places)) if turn.is_slow else None
+            try:
+                lent = self.workers.lend()
+                worker: WorkerProcess = (yield lent) if isinstance(lent, Lease) else lent
+                try:
+                    request = Request(take_jobs(turns, MOST_CALLS))
+                    if request.jobs:
+                        yield from serve_request(worker, request, "shared")
+                finally:
+                    self.workers.give_back(worker)
+            finally:
+                if place is not None:
+                    self.slow_places.give_back(place)
+            give_back_jobs(turns, request.left)
+
+
+def _borrow(pool: Pool[T]) -> Operation[T]:
+    lent = pool.lend()
+    thing: T = (yield lent) if isinstance(lent, Lease) else lent
+    return thing
 
 
 class CallQueue:
-    """The turns that wait in one event loop, and the requests that serve them."""
+    """The turns that wait in one event loop, and the requests that serve them.
 
-    def __init__(self, pool: Pool, loop: asyncio.AbstractEventLoop) -> None:
-        self._pool = pool
+    A turn of which a call is late waits for it before its next call is begun, and those of slow episodes travel alone:
+    so that however many calls it has, it is at one worker at a time.
+    """
+
+    def __init__(self, shared: SharedWorkers, loop: asyncio.AbstractEventLoop) -> None:
+        self._shared = shared
+        self._pool = shared.workers
         self.loop = loop
         self._turns: deque[Turn] = deque()
         self._due = False  # whether `_start` is about to run
@@ -96,6 +140,11 @@ class CallQueue:
 
         The first to come starts the request.
         """
+        if turn.is_slow:
+            await run_async(self._shared.serve(turn))
+            if turn.error is not None:
+                raise turn.error
+            return
         self._turns.append(turn)
         if not self._due and self._expecting is None:
             self._due = True
@@ -137,6 +186,7 @@ class CallQueue:
         try:
             lent = self._pool.lend()
             worker = (yield lent) if isinstance(lent, Lease) else lent
+            self._set_slow_aside()
             request.jobs = take_jobs(self._turns, self._most)
             if not worker.is_quick:
                 self._stop_expecting(request)
@@ -151,6 +201,20 @@ class CallQueue:
             if worker is not None:
                 self._pool.give_back(worker)
             self._end(request)
+
+    def _set_slow_aside(self) -> None:
+        for turn in [turn for turn in self._turns if turn.is_slow]:
+            self._turns.remove(turn)
+            turn.running = request = Request([])
+            request.task = self.loop.create_task(self._serve_slow(turn))
+
+    async def _serve_slow(self, turn: Turn) -> None:
+        try:
+            await run_async(self._shared.serve(turn))
+        except Exception as error:
+            turn.fail(error)
+        finally:
+            turn.running = None
 
     def _adapt(self, request: Request, asked: int, stop: WorkerStop) -> None:
         if request.done == asked:
@@ -168,13 +232,19 @@ class CallQueue:
         if running.turn.over:
             request.stop()
         give_back_jobs(self._turns, rest)
+        with suppress(ValueError):
+            self._turns.remove(running.turn)
         self._stop_expecting(request)
 
     def _end(self, request: Request) -> None:
-        if request.is_late:
-            request.jobs[-1].turn.running = None
+        late = request.jobs[-1].turn if request.is_late else None
+        waits = late is not None and bool(late.waiting)
         if request.left:
             give_back_jobs(self._turns, request.left)
+        if late is not None:
+            late.running = None
+            if waits and not late.over:
+                self._turns.append(late)
         self._stop_expecting(request)
 
     def _stop_expecting(self, request: Request) -> None:

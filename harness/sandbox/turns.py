@@ -8,18 +8,22 @@ calls travel together, and who lends the worker (sharing.py, pool.py).
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
+from harness.errors import SandboxError
 from harness.sandbox import wire
+from harness.sandbox.ledger import SLOW_SECONDS, Account
 from harness.sandbox.process import WorkerProcess, WorkerReply, WorkerStop
-from harness.sandbox.waiting import Operation
+from harness.sandbox.waiting import Blocking, Operation
 from harness.types import CallStatus, ToolResult
 
 MOST_CALLS = 64  # of one request: a wake-up is then a small part of it
 MOST_BYTES = 1 << 16  # of one request, unless a single call is longer
 PENDING = ToolResult("killed", "the tool's process ended before it answered")
+TAKEN = "the tool's process was killed from outside"
 WorkerKind = Literal["shared", "own", "state"]
 _STATUS: dict[int, CallStatus] = {
     wire.OK: "ok",
@@ -27,6 +31,7 @@ _STATUS: dict[int, CallStatus] = {
     wire.TRUNCATED: "truncated",
     wire.WORN: "raised",
 }
+_STATUS |= {status | wire.SPENT: word for status, word in _STATUS.items()}
 _CODES_PER_WORKER = 2000  # then it is replaced, so that a long run does not fill its memory
 
 
@@ -39,12 +44,13 @@ class ToolCode(NamedTuple):
 
 
 class Turn:
-    """Calls that one episode makes at once, and waits for together."""
+    """Calls that one episode makes at once, and waits for together; `account` says what its tools have used."""
 
-    __slots__ = ("error", "results", "running", "settled", "unsettled", "waiting")
+    __slots__ = ("account", "error", "results", "running", "settled", "unsettled", "waiting")
 
-    def __init__(self, results: list[ToolResult]) -> None:
+    def __init__(self, results: list[ToolResult], account: Account | None = None) -> None:
         self.results = results
+        self.account = account or Account()
         self.waiting: deque[ToolJob] = deque()
         self.unsettled = 0
         self.settled: asyncio.Future[None] | None = None  # where an event loop waits for it
@@ -55,6 +61,11 @@ class Turn:
     def over(self) -> bool:
         """Whether nobody waits for it any more."""
         return self.error is not None or (self.settled is not None and self.settled.done())
+
+    @property
+    def is_slow(self) -> bool:
+        """Whether its episode's tools take so much time that others should not wait behind them."""
+        return self.account.seconds > SLOW_SECONDS
 
     async def wait(self, loop: asyncio.AbstractEventLoop) -> None:
         if self.error is not None:
@@ -71,11 +82,22 @@ class Turn:
         self.waiting.append(ToolJob(self, place, code, line))
         self.unsettled += 1
 
-    def settle(self, place: int, result: ToolResult) -> None:
+    def settle(self, place: int, result: ToolResult, seconds: float = 0.0) -> None:
+        """Where a limit was met before, the answer is that."""
+        account = self.account
+        if account.why is not None:
+            result = ToolResult("refused", account.why)
         self.results[place] = result
+        account.add(seconds, result.output)
         self.unsettled -= 1
         if not self.unsettled and self.settled is not None and not self.settled.done():
             self.settled.set_result(None)
+
+    def refuse_rest(self) -> bool:
+        """A limit was met: what waits is not run."""
+        while self.waiting:
+            self.settle(self.waiting.popleft().place, PENDING)
+        return True
 
     def fail(self, error: Exception) -> None:
         self.waiting.clear()
@@ -95,11 +117,13 @@ class ToolJob(NamedTuple):
 
 
 class Request:
-    """What is asked of a worker at once. The first `done` jobs are settled; `task` waits for it, if one has to."""
+    """What is asked of a worker at once. The first `done` jobs are settled, and took `seconds`; `task` waits for it, if
+    one has to."""
 
     def __init__(self, jobs: list[ToolJob]) -> None:
         self.jobs = jobs
         self.done = 0
+        self.seconds = 0.0
         self.is_late = False
         self.task: asyncio.Task[None] | None = None
 
@@ -111,15 +135,23 @@ class Request:
     def left(self) -> list[ToolJob]:
         return self.jobs[self.done :]
 
-    def settle(self, result: ToolResult) -> None:
+    def settle(self, result: ToolResult, seconds: float) -> None:
         job = self.jobs[self.done]
         self.done += 1
-        job.turn.settle(job.place, result)
+        self.seconds += seconds
+        job.turn.settle(job.place, result, seconds)
+
+    def fail(self, error: Exception) -> None:
+        """The call that was being run has no answer, and neither has its turn."""
+        self.jobs[self.done].turn.fail(error)
+        self.done += 1
 
     def read(self, replies: Sequence[WorkerReply]) -> None:
         """Settle what `replies`, the first ones of this request, say; some of them may have been read before."""
-        for status, text in replies[self.done : len(self.jobs)]:
-            self.settle(ToolResult(_STATUS[status], text))
+        for job, (status, text, seconds) in zip(self.left, replies[self.done :], strict=False):
+            self.done += 1
+            self.seconds += seconds
+            job.turn.settle(job.place, ToolResult(_STATUS[status], text), seconds)
 
 
 def take_jobs(turns: deque[Turn], most_calls: int) -> list[ToolJob]:
@@ -128,7 +160,7 @@ def take_jobs(turns: deque[Turn], most_calls: int) -> list[ToolJob]:
     size = 0
     while turns and len(taken) < most_calls:
         turn = turns.popleft()
-        if not turn.waiting or turn.over:
+        if not turn.waiting or turn.over or (turn.account.why is not None and turn.refuse_rest()):
             continue
         job = turn.waiting[0]
         size += len(job.line)
@@ -156,7 +188,7 @@ def serve_request(
 ) -> Operation[WorkerStop]:
     """Ask `worker`, which is killed if that does not end well or is interrupted. At least one job is settled, or will
     be at the next try, in a fresh process. `late` is told when the answer is, and may take the jobs away that are
-    neither settled nor being run."""
+    neither settled nor being run. A turn whose call was being run when something else killed the process fails."""
     stop: WorkerStop = "died"
     try:
         if request.jobs[0].alone or (len(worker.codes) > _CODES_PER_WORKER and kind != "state"):
@@ -171,13 +203,17 @@ def serve_request(
 
         replies, stop = yield from worker.ask(_lines(worker, request.jobs), len(request.jobs), is_late)
         if stop == "unsent" and fresh:
-            stop = "died"
+            stop = "gone"
         if stop == "worn" and kind == "shared" and not (fresh and len(replies) == 1):
             replies.pop()  # perhaps others had used up its memory: once more, in a fresh one
             request.jobs[len(replies)] = request.jobs[len(replies)]._replace(alone=True)
         request.read(replies)
-        if stop in ("timeout", "died") and request.done < len(request.jobs):
-            request.settle(_stopped(worker, stop))
+        if stop in ("timeout", "died", "gone") and request.left:
+            spent = max(0.0, time.perf_counter() - worker.asked - request.seconds)
+            if stop == "gone" and (yield Blocking(worker.was_killed)):
+                request.fail(SandboxError(TAKEN))
+            else:
+                request.settle(_stopped(worker, stop), spent)
     finally:
         if stop != "answered" and (stop, kind) != ("worn", "state"):
             worker.kill()

@@ -13,6 +13,7 @@ import io
 import select
 import socket
 import struct
+import time
 from collections.abc import Callable, Generator
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
@@ -81,6 +82,18 @@ class Blocking(Generic[T]):
 
     async def later(self) -> T:
         return await asyncio.get_running_loop().run_in_executor(None, self.now)
+
+
+class Pause(NamedTuple):
+    """Let some time pass."""
+
+    seconds: float
+
+    def now(self) -> None:
+        time.sleep(self.seconds)
+
+    async def later(self) -> None:
+        await asyncio.sleep(self.seconds)
 
 
 class Channel:

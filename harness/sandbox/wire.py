@@ -10,9 +10,9 @@ no decoder to attack: no JSON, and never a pickle. The token is random and new i
 write the answers to calls that are yet to come.
 
 A worker writes to a socket and to a pipe. A reply on the socket is the last one to its request, and wakes the harness;
-what comes after it in the request is undone (the time was over, or the reply was WORN). Those before it went into the
-pipe, which nobody waits at: they are there to tell how far a worker came that never gave the last one. A reply that is
-too long for the pipe, or finds it full, goes to the socket and is the last one.
+what comes after it in the request is undone (the time was over, or the reply was WORN or SPENT). Those before it went
+into the pipe, which nobody waits at: they are there to tell how far a worker came that never gave the last one. A reply
+that is too long for the pipe, or finds it full, goes to the socket and is the last one.
 """
 
 from __future__ import annotations
@@ -23,9 +23,11 @@ from collections.abc import Callable
 from typing import Any
 
 REQUEST = struct.Struct("<I8sd")  # bytes after the header, token, time by perf_counter
-REPLY = struct.Struct("<I8sIB")  # bytes after the header, token of the request, place of the reply, status
+REPLY = struct.Struct("<I8sIBf")  # bytes after the header, token of the request, place of the reply, status, seconds
 OK, RAISED, TRUNCATED, WORN = range(4)  # WORN: raised MemoryError, and the process should not be used again
-HELLO = b"\0" * 8  # the token of a worker's first message: OK and its process id, or RAISED and what went wrong
+SPENT = 4  # added to a status: the process has too little room left to be used again, although this call was well
+HELLO = b"\0" * 8  # the token of a worker's first message: OK and its process id, RAISED and what went wrong, or
+# WORN where the machine had no process to give, and may have one later
 LINE_LIMIT = 1 << 24  # of a call, in characters
 PIPE_REPLY_LIMIT = 4096  # the kernel writes this much whole or not at all
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import builtins
 import hashlib
 import json
+import mmap
 import os
 import random
 import re
@@ -28,6 +29,7 @@ _scan = json.JSONDecoder().scan_once  # type: ignore[attr-defined]  # `loads` wi
 _ADDRESS = re.compile(r"(?<= at )0x[0-9a-f]{6,16}(?=>)")
 _bits = random.Random(0)
 _clock = time.perf_counter  # kept from before the clock is stopped
+_PROOF_SECONDS = 0.005  # of calls between two proofs of headroom: what fills memory takes longer
 
 
 class CompiledTool:
@@ -45,21 +47,49 @@ class CompiledTool:
         return self.compiled
 
 
-def serve(output_chars: int, stateful: bool, data: Any) -> None:
+def serve(output_chars: int, stateful: bool, data: Any, memory_bytes: int) -> None:
     """Answer requests until the other side closes."""
     tools: dict[int, CompiledTool] = {}
+    headroom = 0 if stateful else _headroom(memory_bytes // 2)
+    unproven = 0.0  # seconds of calls since it was last proven
     while (request := _read_request()) is not None:
         token, until, lines = request
         place = 0
+        began = _clock()
         for number, line in enumerate(lines, 1):
             answer = _answer(line, tools, stateful, data, output_chars)
             if answer is None:
                 continue
-            reply = _reply(token, place, *answer)
-            if number == len(lines) or answer[0] == wire.WORN or _clock() >= until or not _put_aside(reply):
+            now = _clock()
+            status, text = answer
+            unproven += now - began
+            if unproven > _PROOF_SECONDS:
+                unproven = 0.0
+                status |= 0 if _can_map(headroom) else wire.SPENT
+            reply = _reply(token, place, status, text, now - began)
+            if number == len(lines) or status >= wire.WORN or now >= until or not _put_aside(reply):
                 _send(reply)
                 break
             place += 1
+            began = now
+
+
+def _headroom(size: int) -> int:
+    """Room in memory that a process proves to have after its calls, so that what one keeps is no harm to the next: as
+    much of `size` as there is now. A state may take up what it likes, for nobody else is in its process."""
+    while not _can_map(size):
+        size //= 2
+    return size
+
+
+def _can_map(size: int) -> bool:
+    if not size:
+        return True
+    try:
+        mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS).close()
+    except (OSError, MemoryError):
+        return False
+    return True
 
 
 def _answer(
@@ -125,8 +155,12 @@ def urandom(size: int) -> bytes:
 # --- bytes in and out --------------------------------------------------------------------------------------------
 
 
+def make_hello(status: int, text: str) -> bytes:
+    return _reply(wire.HELLO, 0, status, text)
+
+
 def send_hello(status: int, text: str) -> None:
-    _send(_reply(wire.HELLO, 0, status, text))
+    _send(make_hello(status, text))
 
 
 def _read_request() -> tuple[bytes, float, list[str]] | None:
@@ -154,9 +188,9 @@ def _read_exactly(missing: int) -> bytes:
     return b"".join(parts)
 
 
-def _reply(token: bytes, place: int, status: int, text: str) -> bytes:
+def _reply(token: bytes, place: int, status: int, text: str, seconds: float = 0.0) -> bytes:
     data = text.encode("utf-8", "replace")
-    return wire.REPLY.pack(len(data), token, place, status) + data
+    return wire.REPLY.pack(len(data), token, place, status, seconds) + data
 
 
 def _put_aside(reply: bytes) -> bool:

@@ -24,6 +24,7 @@ VERSION = 2
 
 Reason = Literal[
     "status",  # it did not end ok
+    "refused",  # a limit on tools had been met
     "no_sub_answer",  # its tool has nothing to surface
     "repeat",  # the same call ended ok before
     "error_output",  # the output is an error that the tool reported itself
@@ -71,7 +72,7 @@ def _findings(calls: Sequence[CallRecord], sub_answers: Mapping[str, Sequence[st
     findings: list[_Finding] = []
     for record in calls:
         if record.status != "ok":
-            findings.append("status")
+            findings.append("refused" if record.status == "refused" else "status")
             continue
         failed = is_error(record.status, record.output)
         key = _call_key(record.call)

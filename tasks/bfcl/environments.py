@@ -7,6 +7,7 @@ turn's calls come to is the verdict of the wheel's checker, in the sandbox, whic
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -84,12 +85,15 @@ class Conversation:
     def step(self, message: Message, turn: int) -> Generator[EnvironmentWish, Any, Step]:
         if not message.tool_calls:
             return self._user_speaks()
-        known = [call for call in message.tool_calls if call.arguments is not None and call.name in self._offered]
-        wish = tuple(("play", {"entry": self.sample.metadata["entry"], "call": _pair(call)}) for call in known)
+        known = [call.arguments is not None and call.name in self._offered for call in message.tool_calls]
+        wish = tuple(
+            ("play", {"entry": self.sample.metadata["entry"], "call": _pair(call)})
+            for call in compress(message.tool_calls, known)
+        )
         results = iter((yield RunTools(CODES, wish)) if wish else ())
         records = tuple(
-            make_call_record(turn, call, next(results) if call in known else _refused(call))
-            for call in message.tool_calls
+            make_call_record(turn, call, next(results) if runs else _refused(call))
+            for call, runs in zip(message.tool_calls, known, strict=True)
         )
         self._remember(message.tool_calls)
         over = len(self._turns[-1]) > STEPS

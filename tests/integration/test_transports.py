@@ -337,7 +337,8 @@ def test_a_connection_is_kept() -> None:
 
 
 @pytest.mark.parametrize("form", ["length", "chunked", "gzip", "gzip twice", "deflate"])
-def test_a_reply_is_bounded_however_it_comes(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("client", CLIENTS)
+def test_a_reply_is_bounded_however_it_comes(form: str, client: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(aiohttp_transport, "MAX_REPLY_BYTES", 2**20)
     large, small = (b" " * (2**20 - len(OK) + more) + OK for more in (1, 0))
 
@@ -354,7 +355,7 @@ def test_a_reply_is_bounded_however_it_comes(form: str, monkeypatch: pytest.Monk
 
     for body, said in ((large, "connection: openai/m: the reply is larger than 1 MiB"), (small, "hi")):
         with RawServer(lambda asked, body=body: reply(body)) as server:
-            assert ask(server.url, max_retries="3") == said
+            assert ask(server.url, max_retries="3", client=client) == said
         assert len(server.requests) == 1
 
 
@@ -370,7 +371,8 @@ def test_six_gigabytes_in_a_small_gzip_take_no_room() -> None:
 # --- redirects ---------------------------------------------------------------------------------------------------
 
 
-def test_a_redirect_is_followed_on_its_host_only() -> None:
+@pytest.mark.parametrize("client", CLIENTS)
+def test_a_redirect_is_followed_on_its_host_only(client: str) -> None:
     with RawServer(lambda asked: answer()) as other:
 
         def script(asked: bytes) -> bytes:
@@ -379,8 +381,8 @@ def test_a_redirect_is_followed_on_its_host_only() -> None:
             return answer() if found is None else answer(b"", f"Location: {found}", status="308 X")
 
         with RawServer(script) as server:
-            assert ask(server.url) == "hi"
-            away = ask(server.url.replace("/v1", "/v3"), api_key="sk-12345678")
+            assert ask(server.url, client=client) == "hi"
+            away = ask(server.url.replace("/v1", "/v3"), api_key="sk-12345678", client=client)
     assert server.requests[1].startswith(b"POST /v2/chat/completions?k=v HTTP/1.1\r\n")
     assert server.requests[1].endswith(server.requests[0].rpartition(b"\r\n")[2])
     assert away == f"http_308: openai/m: HTTP 308: the endpoint sends requests on to {other.url}, which is not followed"

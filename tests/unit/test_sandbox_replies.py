@@ -20,13 +20,13 @@ def worker() -> WorkerProcess:
 
 
 def reply(place: int, text: bytes, status: int = wire.OK, token: bytes = TOKEN) -> bytes:
-    return wire.REPLY.pack(len(text), token, place, status) + text
+    return wire.REPLY.pack(len(text), token, place, status, 0.5) + text
 
 
 def test_replies_in_order_are_read_and_the_rest_is_kept() -> None:
     data = reply(3, b"a") + reply(4, "é".encode(), wire.RAISED) + reply(5, b"half")[:-1]
     replies, rest, honest = worker()._parse(data, TOKEN, 3)
-    assert (replies, honest) == ([(wire.OK, "a"), (wire.RAISED, "é")], True)
+    assert (replies, honest) == ([(wire.OK, "a", 0.5), (wire.RAISED, "é", 0.5)], True)
     assert rest == reply(5, b"half")[:-1]
 
 
@@ -38,7 +38,7 @@ def test_what_is_dishonest() -> None:
         reply(0, b"\xff"),
         reply(0, "\ud800".encode("utf-8", "surrogatepass")),
         reply(0, b"x" * 2001),
-        wire.REPLY.pack(1 << 31, TOKEN, 0, wire.OK),
+        wire.REPLY.pack(1 << 31, TOKEN, 0, wire.OK, 0.0),
     ):
         assert worker()._parse(data, TOKEN, 0) == ([], b"", False)
 
@@ -58,4 +58,4 @@ def test_replies_cut_anywhere_are_put_together(texts: list[str], cut: int) -> No
     second, left, honest = worker()._parse(rest + data[cut:], TOKEN, len(first))
     assert honest
     assert left == b""
-    assert [text for _, text in first + second] == [text.decode() for text in encoded]
+    assert [text for _, text, _ in first + second] == [text.decode() for text in encoded]

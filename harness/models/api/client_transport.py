@@ -1,9 +1,8 @@
 """Sends through a provider's own client (packages `openai` and `anthropic`), which is used as transport only.
 
 Its retries are off: they also repeat an exhausted quota, do not repeat a 200 without content, and count for nobody.
-Bytes are asked for, because its typed objects cost more than the request.
-
-Left out: a limit on the size of a reply, and on where it is redirected to: both are the client's.
+Bytes are asked for, because its typed objects cost more than the request. What a reply may hold, and which redirect is
+followed, is as with aiohttp_transport.py.
 """
 
 from __future__ import annotations
@@ -12,6 +11,17 @@ import asyncio
 import contextlib
 from typing import Any
 
+import aiohttp
+
+from harness.models.api import aiohttp_transport
+from harness.models.api.aiohttp_transport import (
+    MAX_REDIRECTS,
+    decompress,
+    describe,
+    may_follow,
+    redirect_failure,
+    too_large_failure,
+)
 from harness.models.api.certificates import verify_option
 from harness.models.api.connection import EndpointSettings
 from harness.models.api.transport import REST_SECONDS, Response, Sink, connection_failure, has_events, timeout_failure
@@ -43,7 +53,12 @@ class ClientTransport:
             return timeout_failure(self._timeout)
         except Exception as error:
             # Not only connection errors: a server's headers can make the client raise nearly anything.
-            return connection_failure(error.__cause__ or error)
+            cause = error.__cause__ or error
+            if isinstance(cause, UnusableReply):
+                return cause.failure
+            if isinstance(cause, aiohttp.ClientError):
+                return RequestFailure("connection", describe(cause))
+            return connection_failure(cause)
         return Response(
             response.status_code, response.headers, response.content if response.is_stream_consumed else b""
         )
@@ -71,6 +86,60 @@ async def read_events(response: Any, sink: Sink) -> bool:
         await response.aclose()
 
 
+class UnusableReply(Exception):
+    """A reply that no one should read on, or be sent on by."""
+
+    def __init__(self, failure: RequestFailure) -> None:
+        super().__init__(failure.text)
+        self.failure = failure
+
+
+def bounded_client(kind: Any) -> Any:
+    """The same kind of HTTP client, whose replies are bounded also once they are decompressed, and which is redirected
+    on the same host only: the key and the prompt would go along."""
+    import httpx2
+
+    class Bounded(kind):  # type: ignore[misc]
+        async def send(self, request: Any, *, stream: bool = False, **options: Any) -> Any:
+            options["follow_redirects"] = False
+            for _ in range(MAX_REDIRECTS + 1):
+                answer = await super().send(request, stream=True, **options)
+                if stream and has_events(answer.status_code, answer.headers):
+                    return answer  # whoever reads them bounds them
+                content = await read_whole(answer)
+                following = answer.next_request
+                if following is None:
+                    kept = [(name, value) for name, value in answer.headers.raw if name.lower() not in OF_THE_BODY]
+                    return httpx2.Response(answer.status_code, headers=kept, content=content, request=request)
+                if not may_follow(answer.status_code, str(request.url), str(following.url)):
+                    raise UnusableReply(redirect_failure(answer.status_code, str(following.url)))
+                request = following
+            raise httpx2.TooManyRedirects("Exceeded maximum allowed redirects.", request=request)
+
+    return Bounded
+
+
+OF_THE_BODY = frozenset({b"content-encoding", b"content-length", b"transfer-encoding"})
+"""Headers that are no longer so once a body was read."""
+
+
+async def read_whole(answer: Any) -> bytes:
+    """A body without its codings. Raises UnusableReply for one that is too large."""
+    parts, size = list[bytes](), 0
+    try:
+        async for part in answer.aiter_raw():
+            parts.append(part)
+            size += len(part)
+            if size > aiohttp_transport.MAX_REPLY_BYTES:
+                raise UnusableReply(too_large_failure())
+    finally:
+        await answer.aclose()
+    plain = decompress(b"".join(parts), answer.headers.get("content-encoding", ""))
+    if plain is None:
+        raise UnusableReply(too_large_failure())
+    return plain
+
+
 def client_options(settings: EndpointSettings, package: Any) -> dict[str, Any]:
     """What the client of any provider's package is made with: a connection for every slot, no retries of its own."""
     import httpx2
@@ -84,5 +153,7 @@ def client_options(settings: EndpointSettings, package: Any) -> dict[str, Any]:
         "default_query": settings.query,
         "max_retries": 0,
         "timeout": timeout,
-        "http_client": package.DefaultAsyncHttpxClient(limits=limits, timeout=timeout, verify=verify_option()),
+        "http_client": bounded_client(package.DefaultAsyncHttpxClient)(
+            limits=limits, timeout=timeout, verify=verify_option()
+        ),
     }

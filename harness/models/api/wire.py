@@ -10,6 +10,7 @@ import itertools
 import json
 import re
 import time
+from collections import OrderedDict
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC
@@ -73,16 +74,16 @@ def sendable_messages(messages: Iterable[Message]) -> Iterator[Message]:
 
     A missing id of a call is made up from its turn; tool messages without one answer the calls in their order.
     """
-    turn, unanswered = 0, list[str]()
+    turn, unanswered = 0, OrderedDict[str, None]()  # whose first key is found at once, however many were taken out
     for message in messages:
         message = with_content(message, replace_surrogates(message.content))
         if message.role == "assistant":
             message = with_call_ids(message, turn)
-            unanswered = [call.id for call in message.tool_calls]
+            unanswered = OrderedDict.fromkeys(call.id for call in message.tool_calls)
             turn += 1
         elif message.role == "tool":
-            answers = message.tool_call_id or (unanswered[0] if unanswered else make_call_id(turn, 0))
-            unanswered = [call_id for call_id in unanswered if call_id != answers]
+            answers = message.tool_call_id or next(iter(unanswered), make_call_id(turn, 0))
+            unanswered.pop(answers, None)
             message = message if message.tool_call_id == answers else replace(message, tool_call_id=answers)
         yield message
 
