@@ -82,15 +82,14 @@ def load_directory(name: str, path: str, options: ModelOptions) -> HFModel:
         raise UsageError(f"--model-arg device={device!r} is none of auto, cpu, cuda, cuda:N.")
     folder = check_folder(name, Path(path), options.args)
     check_packages(name, PACKAGES, "local")
-    local = open_tokenizer(folder, options.args)
-    dtype, device = resolve_device(name, dtype, device)
-    return HFModel(
-        name,
-        local,
-        width,
-        {"dtype": dtype, "device": device.partition(":")[0]},
-        make_generate(local, dtype, device, width),
-    )
+    return play_folder(open_tokenizer(folder, options.args), width, dtype, device)
+
+
+def play_folder(local: ModelTokenizer, width: int, dtype: str = "auto", device: str = "auto") -> HFModel:
+    """The model of a directory whose tokenizer and template are there already, called as the directory is."""
+    dtype, device = resolve_device(local.folder.name, dtype, device)
+    settings = {"dtype": dtype, "device": device.partition(":")[0]}
+    return HFModel(local.folder.name, local, width, settings, make_generate(local, dtype, device, width))
 
 
 def resolve_device(name: str, dtype: str, device: str) -> tuple[str, str]:
