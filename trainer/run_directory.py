@@ -90,8 +90,8 @@ def begin_run(out: Path, identity: JSONObject, recipe: str) -> JSONObject:
 
 
 def recipe_values(recipe: Any) -> JSONObject:
-    """The values of a recipe as a run's identity holds them: without the first generation and without LATER ones that say
-    nothing, which older runs do not name."""
+    """The values of a recipe as a run's identity holds them: without the first generation, and without LATER ones that
+    say nothing, which older runs do not name."""
     values = asdict(recipe)
     if values["generation"] == 1:
         del values["generation"]

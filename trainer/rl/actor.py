@@ -107,9 +107,9 @@ class RolloutSettings:
 class NetworkGenerator:
     """Continues rows with a network as it is now, in the precision that it is trained in.
 
-    At most `width` rows go together. What was read of an episode is kept for its next turn, of `kept` episodes. It is of
-    these weights: whoever changes them makes another generator. Where memory runs out, that is let go, and rows go in
-    smaller batches for the rest of its life.
+    At most `width` rows go together. What was read of an episode is kept for its next turn, of `kept` episodes. It is
+    of these weights: whoever changes them makes another generator. Where memory runs out, that is let go, and rows go
+    in smaller batches for the rest of its life.
     """
 
     def __init__(self, local: ModelTokenizer, network: Any, dtype: str, width: int, kept: int) -> None:

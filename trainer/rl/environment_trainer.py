@@ -1,6 +1,6 @@
 """TRL's GRPOTrainer, with what is replaced of it: who generates, what the advantages are, how an update is made.
 
-An update goes through the network in pieces that fit (trainer.rl.loss), whose tokens weigh what they weigh in the whole.
+An update goes through the network in pieces that fit, whose tokens weigh what they weigh in the whole (see loss.py).
 Logits are made for the tokens alone that the network said itself: three quarters of an episode are prompt and tools.
 """
 
@@ -269,8 +269,8 @@ class EnvironmentTrainer(trl.GRPOTrainer):  # type: ignore[misc]
         compute_aux_loss: bool = False,
         **more: Any,
     ) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
-        """TRL's, of said tokens only, and without columns of padding: (B, T) log-probabilities and entropies of the last
-        `logits_to_keep` tokens, 0 where the network said nothing."""
+        """TRL's, of said tokens only and without columns of padding: (B, T) log-probabilities and entropies of the
+        last `logits_to_keep` tokens, 0 where the network said nothing."""
         said = self._said if self._said is not None else self._generated(attention_mask, logits_to_keep)
         labels = torch.full_like(input_ids, IGNORED)
         labels[:, -logits_to_keep:] = input_ids[:, -logits_to_keep:].masked_fill(said == 0, IGNORED)

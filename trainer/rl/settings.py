@@ -39,8 +39,8 @@ class RLRecipe:
     micro_batch      sequences that go through the network at once, at most, on each process
     micro_tokens     tokens of them, padding included; 0: no bound. Both are halved where memory runs out
     learning_rate    its peak, after `warmup` steps; `schedule` is constant, linear or cosine
-    loss             how token losses are summed, by TRL's names: dapo and bnpo are a mean over all tokens (of a generation,
-                     of an update), grpo is the mean of each sequence's mean
+    loss             how token losses are summed, by TRL's names: dapo and bnpo are a mean over all tokens (of a
+                     generation, of an update), grpo is the mean of each sequence's mean
     kl               weight of the divergence from the model that training began with (k3 estimator); 0: not computed
     entropy          weight of the entropy bonus
     clip, clip_high  how far the ratio may go below and above 1; clip_high 0 is as clip
@@ -56,8 +56,8 @@ class RLRecipe:
     chat_template    a file, or the name of one of trainer/recipes, instead of the model's own template; "" is its own
     format           how the model writes calls, where its template does not tell (harness.formats)
     lora_rank        0 trains all weights; else adapters of that rank on all linear layers, with `lora_alpha`
-    dtype            what the network computes in, float32 or bfloat16; what is trained stays float32 (trainer.precision)
-    save_dtype       what DIR/model is stored in: float32, bfloat16 or float16. Less than float32 rounds small changes away
+    dtype            what the network computes in, float32 or bfloat16; what is trained is float32 (trainer.precision)
+    save_dtype       what DIR/model is stored in: float32, bfloat16 or float16; less than float32 rounds
     checkpointing    recompute activations instead of keeping them
     credit           turn: a prompt is a prefix and one turn is rewarded; return: whole episodes whose turns are
                      rewarded one by one, with returns-to-go (step regime); "" is return in the step regime, and turn

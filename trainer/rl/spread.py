@@ -1,4 +1,4 @@
-"""Groups in which every sample earned the same: nothing can be learnt from comparing them, and what is done about it."""
+"""Groups in which every sample earned the same: nothing is learnt from comparing them; what is done about it."""
 
 from __future__ import annotations
 
@@ -53,8 +53,8 @@ class FlatGenerations:
             return
         if speaks and not self._said:
             print(
-                f"Step {step}: the samples of no prompt differ in what they earn (mean {reward:.3f}), so there is nothing "
-                "to learn from it.",
+                f"Step {step}: the samples of no prompt differ in what they earn (mean {reward:.3f}), so there is "
+                "nothing to learn from it.",
                 file=sys.stderr,
             )
             self._said = True

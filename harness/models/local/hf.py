@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 from harness.batching import BatchModel
 from harness.errors import ModelFailure, UsageError
 from harness.models import ModelOptions
-from harness.models.local.folder import check_folder
+from harness.models.local.folder import GGUF, check_folder
 from harness.models.local.options import batch_width, check_args
 from harness.models.local.packages import (
     check_packages,
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-HELP = "hf/PATH generates with transformers from a local directory (safetensors)"
+HELP = "hf/PATH generates with transformers from a local directory (safetensors), or from one GGUF file"
 ARGS = ("batch_size", "chat_template", "device", "dtype", "format")
 PACKAGES = ("torch", "transformers", "safetensors")
 DTYPES = ("auto", "float32", "bfloat16", "float16")
@@ -64,7 +64,7 @@ def ready(environ: Mapping[str, str]) -> str | None:
 
 
 def load(name: str, options: ModelOptions) -> Model:
-    """The model of the directory `name`; see `load_directory`."""
+    """The model of the directory or GGUF file `name`; see `load_directory`."""
     return load_directory(f"hf/{name}", name, options)
 
 
@@ -220,7 +220,7 @@ def load_weights(local: ModelTokenizer, dtype: str, device: str) -> Any:
     transformers.utils.logging.disable_progress_bar()
     try:
         model, found = transformers.AutoModelForCausalLM.from_pretrained(
-            str(local.folder.path),
+            **local.folder.source,
             output_loading_info=True,
             ignore_mismatched_sizes=True,  # told below, in one sentence
             dtype=dtype if dtype == "auto" else getattr(torch, dtype),
@@ -231,6 +231,8 @@ def load_weights(local: ModelTokenizer, dtype: str, device: str) -> Any:
     except Exception as error:
         raise UsageError(f"{local.folder.name}: its weights cannot be loaded: {first_line(error)}.") from None
     check_fit(local.folder.name, found)
+    if local.folder.path.suffix == GGUF:
+        forget_quantisation(model)
     model = model.to(device)
     padding = local.tokenizer.pad_token_id
     padding = padding if padding is not None else (local.end_token_ids[0] if local.end_token_ids else 0)
@@ -238,6 +240,13 @@ def load_weights(local: ModelTokenizer, dtype: str, device: str) -> Any:
     ends = list(local.end_token_ids) or None
     model.generation_config = transformers.GenerationConfig(eos_token_id=ends, pad_token_id=padding, do_sample=False)
     return model.eval()
+
+
+def forget_quantisation(model: Any) -> None:
+    """Weights that were dequantised are as good as any; transformers still refuses to save or train them."""
+    if hasattr(model.config, "quantization_config"):
+        del model.config.quantization_config
+    model.hf_quantizer, model.is_quantized = None, False
 
 
 def check_fit(name: str, found: Mapping[str, Any]) -> None:

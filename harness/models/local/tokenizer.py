@@ -84,7 +84,7 @@ def open_tokenizer(folder: ModelFolder, args: Mapping[str, str]) -> ModelTokeniz
     _check_remote_code(folder)
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(
-            str(folder.path), local_files_only=True, trust_remote_code=False
+            **folder.source, local_files_only=True, trust_remote_code=False
         )
         template = folder.template or tokenizer.get_chat_template(tools=[])
     except Exception as error:
