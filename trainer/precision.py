@@ -11,13 +11,12 @@ import copy
 import json
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
 from harness.data import jsonio
-from harness.models.local.tokenizer import ModelTokenizer
 from trainer.run_directory import require_space
 
 COMPUTED = ("float32", "bfloat16")
@@ -52,10 +51,14 @@ def has_bfloat16_units() -> bool:
 
 
 def save_model(
-    network: Any, model: ModelTokenizer, folder: Path, dtype: str, weights: Mapping[str, Any] | None = None
+    network: Any,
+    folder: Path,
+    dtype: str,
+    write_rest: Callable[[Path], object],
+    weights: Mapping[str, Any] | None = None,
 ) -> None:
     """A model directory, whole or not at all: the network's weights in `dtype`, adapters merged in, or `weights` where
-    they were gathered; the tokenizer, with the chat template and format that it was trained with."""
+    they were gathered. `write_rest` adds the tokenizer and what else belongs there."""
     partial = folder.with_name(f".{folder.name}")
     shutil.rmtree(partial, ignore_errors=True)
     require_space(folder.parent, checkpoint_bytes(network))
@@ -64,7 +67,7 @@ def save_model(
     state = network.state_dict() if weights is None else weights
     network.save_pretrained(partial, state_dict=round_weights(state, dtype))
     _write_dtype(partial / "config.json", dtype)
-    model.save_tokenizer(partial)
+    write_rest(partial)
     for file in partial.iterdir():
         file.chmod(0o644)  # weights are written for their owner alone, and a network may be for everybody
     shutil.rmtree(folder, ignore_errors=True)

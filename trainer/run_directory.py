@@ -27,18 +27,6 @@ ProgressCallback = Callable[[str, int, int], None]
 """Told what is being done, how many steps of it are done, and of how many."""
 
 
-LATER = (
-    "save_dtype",
-    "dual_clip",
-    "dynamic",
-    "max_flat",
-    "chat_template",
-    "format",
-    "micro_tokens",
-)
-"""Values that recipes did not have from the beginning."""
-
-
 class RecipeOfBuilds(Protocol):
     """What a recipe says of the environments that it builds."""
 
@@ -90,13 +78,13 @@ def begin_run(out: Path, identity: JSONObject, recipe: str) -> JSONObject:
 
 
 def recipe_values(recipe: Any) -> JSONObject:
-    """The values of a recipe as a run's identity holds them: without the first generation, and without LATER ones that
-    say nothing, which older runs do not name."""
+    """The values of a recipe as a run's identity holds them: without the first generation and its LATER ones that say
+    nothing, which older runs do not name."""
     values = asdict(recipe)
     if values["generation"] == 1:
         del values["generation"]
     for one in fields(recipe):
-        if one.name in LATER and values[one.name] == one.default:
+        if one.name in recipe.LATER and values[one.name] == one.default:
             del values[one.name]
     return values
 

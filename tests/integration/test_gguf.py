@@ -1,4 +1,4 @@
-"""hf/FILE.gguf: one file with weights, tokenizer and template, played, saved as a folder, and refused where it is none."""
+"""hf/FILE.gguf: weights, tokenizer and template in one file are played, saved as a folder, or refused."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ from harness.types import ModelRequest, Reply, Sampling
 from trainer.precision import save_model
 from trainer.sft.network import CHAT_TEMPLATE
 
-CHATML = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}<|im_start|>assistant\n"
+CHATML = (
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}<|im_start|>assistant\n"
+)
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +42,7 @@ def test_a_file_is_played_and_saved_as_a_folder_that_says_the_same(file, tmp_pat
     local = open_tokenizer(check_folder("tiny", file, {}), {})
     assert local.folder.context == 2048
     network = load_weights(local, "float32", "cpu")
-    save_model(network, local, tmp_path / "model", "float32")
+    save_model(network, tmp_path / "model", "float32", local.save_tokenizer)
     assert said(f"hf/{tmp_path / 'model'}", sample())[1] == text
     again = load_weights(open_tokenizer(check_folder("t", tmp_path / "model", {}), {}), "float32", "cpu")
     for one, other in zip(network.parameters(), again.parameters(), strict=True):

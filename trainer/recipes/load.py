@@ -60,6 +60,11 @@ def load_recipe(name: str | None, changes: Mapping[str, str], regime: str | None
     return kind(**checked)
 
 
+def is_said(key: str, name: str | None, changes: Mapping[str, str]) -> bool:
+    """Whether a value is a recipe's own, or that of --set, and not the regime's default."""
+    return key in changes or (name is not None and key in _read(_path(name), name))
+
+
 def _path(name: str) -> Path:
     return Path(name) if name.endswith(SUFFIX) else FOLDER / f"{name}{SUFFIX}"
 

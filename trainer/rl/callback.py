@@ -103,7 +103,8 @@ class TrainingCallback(transformers.TrainerCallback):  # type: ignore[misc]
         weights = trainer.accelerator.get_state_dict(trainer.model_wrapped) if sharded else None
         if trainer.accelerator.is_main_process:
             network = trainer.accelerator.unwrap_model(trainer.model)
-            save_model(network, self._model, self._out / "model", self._setup.settings.save_dtype, weights)
+            folder, dtype = self._out / "model", self._setup.settings.save_dtype
+            save_model(network, folder, dtype, self._model.save_tokenizer, weights)
 
     def _write(self, line: Mapping[str, Any]) -> None:
         timed = {**line, "seconds": round(time.monotonic() - self._began, 1), "cpu_seconds": round(self.cpu_time, 1)}

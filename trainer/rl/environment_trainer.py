@@ -230,6 +230,7 @@ class EnvironmentTrainer(trl.GRPOTrainer):  # type: ignore[misc]
             model, ids, seen, completion.shape[1], compute_entropy=True, compute_aux_loss=self.aux_loss_enabled
         )
         self._said = None
+        assert entropies is not None
         found = compute_token_loss(logps, piece, settings)
         policy = (found.losses * piece["token_weights"]).sum()
         loss = policy - settings.entropy * (entropies * piece["entropy_weights"]).sum()
@@ -280,11 +281,9 @@ class EnvironmentTrainer(trl.GRPOTrainer):  # type: ignore[misc]
             pieces = plan_pieces(attention_mask.sum(1).tolist(), self._rows, self._tokens)
         parts = [self._score(model, given, places, compute_aux_loss) for places in pieces]
         back = torch.tensor([place for places in pieces for place in places], device=labels.device).argsort()
-        logps, entropies = (
-            None if parts[0][which] is None else torch.cat([part[which] for part in parts])[back][:, -logits_to_keep:]
-            for which in (0, 1)
-        )
-        assert logps is not None
+        logps = torch.cat([part[0] for part in parts])[back][:, -logits_to_keep:]
+        known = [part[1] for part in parts if part[1] is not None]
+        entropies = torch.cat(known)[back][:, -logits_to_keep:] if known else None
         extra = [part[2] for part in parts if part[2] is not None]
         return logps, entropies if compute_entropy else None, torch.stack(extra).mean() if extra else None
 

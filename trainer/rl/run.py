@@ -35,6 +35,7 @@ from trainer.rl.validation import (
     run_test,
 )
 from trainer.run_directory import ProgressCallback, read_result, recipe_values
+from trainer.templates import model_args
 from trainer.tool_runner import shared_sandbox
 
 SCHEMA = 1
@@ -58,7 +59,10 @@ def identify_rl_run(settings: RLRecipe, name: str, path: Path, patterns: Sequenc
 def check_model(settings: RLRecipe, name: str, path: Path) -> ModelTokenizer:
     """The model's tokenizer and template, fit for the regime. Raises UsageError in one sentence where they are not."""
     _check_vllm(settings)
-    model = open_tokenizer(check_folder(name, path, {}), {})
+    args = model_args(settings.chat_template, settings.format)
+    model = open_tokenizer(check_folder(name, path, args), args)
+    if settings.kl and not settings.lora_rank and path.is_file():
+        raise UsageError("kl compares with the weights at the beginning, which are read from a folder here: set kl=0.")
     if settings.thinking != "default":
         model.prompter.switch(reasoning_of(settings))
     if settings.regime == "episode" or settings.credit == "return":
@@ -133,10 +137,10 @@ def run_tests(
     if setup.test is None:
         return []
     trained = out / "model"
-    runs = {"before": lambda: load_untrained(model), "after": lambda: load_trained(f"hf/{trained}", trained)}
-    for done, (run, load) in enumerate(runs.items()):
-        watch("test", done, len(runs))
-        run_test(setup.test, load(), shared_sandbox(), out / "test" / run)
+    for done, run in enumerate(("before", "after")):
+        watch("test", done, 2)
+        player = load_untrained(model) if run == "before" else load_trained(f"hf/{trained}", trained)
+        run_test(setup.test, player, shared_sandbox(), out / "test" / run)
     return compare_metrics(out / "test" / "before", out / "test" / "after")
 
 

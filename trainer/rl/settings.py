@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 from harness.errors import UsageError
 from harness.redaction import userinfo
@@ -72,6 +73,11 @@ class RLRecipe:
     validate_every, save_every, keep    steps between validations and checkpoints, and checkpoints that are kept
     tensorboard, wandb                  metrics go there as well
     """
+
+    LATER: ClassVar = frozenset(
+        ("save_dtype", "dual_clip", "dynamic", "max_flat", "chat_template", "format", "micro_tokens")
+    )
+    """Values that recipes did not have from the beginning."""
 
     regime: str
     algorithm: str = "grpo"
