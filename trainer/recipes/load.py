@@ -1,7 +1,8 @@
 """Recipes: everything that decides a training run, in one small TOML file and one frozen dataclass.
 
-`--recipe` takes the name of a file in trainer/recipes or a path; `--set` replaces single values. What results is
-written into the run directory, so that a run can be repeated from what it left.
+`--recipe` takes the name of a file in trainer/recipes or a path; a recipe may be `like` another, whose values it has
+where it says none of its own; `--set` replaces single values. What results is written into the run directory, so that
+a run can be repeated from what it left.
 """
 
 from __future__ import annotations
@@ -75,9 +76,15 @@ def _read(path: Path, name: str) -> dict[str, Any]:
             raise UsageError(f"There is no recipe at {path}.")
         raise UsageError(f"There is no recipe {name!r}; there is {', '.join(names())}.{suggest_names(name, names())}")
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         raise UsageError(f"The recipe {path} cannot be read: {error}.") from None
+    if "like" not in values:
+        return values
+    other = str(values.pop("like"))
+    if _path(other) == path:
+        raise UsageError(f"The recipe {path} is like itself.")
+    return {**_read(_path(other), other), **values}
 
 
 def _parsed(types: Mapping[str, str], key: str, text: str) -> Any:

@@ -11,7 +11,7 @@
 TRL's SFTTrainer trains on token ids made here: its own preparation goes through a data set whose columns must have one
 type, which tools with different schemas have not. Loss is taken on what the assistant says, the end of its turn
 included, and on nothing else. Networks made here have a template of their own (network.py); any other chat model is
-shown what its own template makes of an episode (spoken.py). Left out: several devices, packing, evaluation while training.
+shown what its own template makes of an episode (spoken.py). Left out: several devices, packing, evaluation on the way.
 """
 
 from __future__ import annotations
