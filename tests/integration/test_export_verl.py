@@ -190,7 +190,7 @@ def test_the_reasoning_mode_is_that_of_the_run(mode, thought, tokens, switch, tm
 def test_another_reasoning_mode_than_the_runs_is_refused(tmp_path):
     file = prompts_of_a_run(tmp_path / "run", "on", "I look.")
     done = harness("export", "verl", "--tasks", file, "--out", tmp_path / "out", "--reasoning", "off")
-    assert "was played with on, and --reasoning says off" in one_sentence(done)
+    assert "was played with on, --reasoning says off" in one_sentence(done)
     assert not (tmp_path / "out").exists()
 
 

@@ -218,10 +218,8 @@ def load_weights(local: ModelTokenizer, dtype: str, device: str) -> Any:
 
     transformers = import_quietly("transformers")
     transformers.utils.logging.disable_progress_bar()
-    if local.folder.path.suffix == GGUF:
-        import_quietly("transformers.modeling_gguf_pytorch_utils").tqdm = lambda tensors, **more: (
-            tensors
-        )  # it has a bar of its own
+    if local.folder.path.suffix == GGUF:  # which has a progress bar of its own
+        import_quietly("transformers.modeling_gguf_pytorch_utils").tqdm = lambda tensors, **more: tensors
     try:
         model, found = transformers.AutoModelForCausalLM.from_pretrained(
             **local.folder.source,
