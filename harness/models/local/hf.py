@@ -6,7 +6,7 @@ Two parts: the model, which turns requests into rows and rows into replies, and 
 at the first request. Rows are sorted by length and padded on the left. When memory runs out, what was kept of
 earlier turns is let go, and then the batch is halved for the rest of the run; the rows are generated again.
 
-Decoding is greedy at temperature 0. Above it, each row draws from a generator of its own, seeded by its episode and
+Decoding is greedy at temperature 0. Above it, each row draws by a seed of its own, that of its episode and
 turn: what a sample is answered does not depend on which others are in the batch. Penalties and top-k/top-p of the
 model's own generation configuration are not applied, so that every backend decodes by the same rule.
 
@@ -327,41 +327,41 @@ def is_done(local: ModelTokenizer, row: PromptRow, new: Sequence[int]) -> bool:
 class GumbelNoise:
     """Sampling that a batch does not change: logits / temperature + Gumbel noise, of which the greatest is taken.
 
-    That is a draw from the softmax (the Gumbel-max trick), with each row's noise from its own generator. Penalties come
-    before and filters between the two. Rows of temperature 0 keep their logits, apart from penalties.
+    That is a draw from the softmax (the Gumbel-max trick). The noise of a token is a function of its row's seed, of how
+    many tokens the row has had and of the token alone, computed where the logits are (see decoding.exponential_waits).
+    Penalties come before and filters between the two. Rows of temperature 0 keep their logits, apart from penalties.
     """
 
     def __init__(self, rows: Sequence[PromptRow]) -> None:
-        import torch
-
         self._longest = max(len(row.ids) for row in rows)
-        # On the CPU, so that a seed means the same on every device.
-        self._sources = [(torch.Generator().manual_seed(row.seed), row) for row in rows]
+        self._rows = list(rows)
 
     @property
     def any(self) -> bool:
         """Whether any row is drawn at all, or has other logits than the network's."""
-        samplings = [row.request.sampling for _, row in self._sources]
+        samplings = [row.request.sampling for row in self._rows]
         return any(sampling.temperature > 0 or sampling.options for sampling in samplings)
 
     def select(self, places: Sequence[int]) -> None:
         """Goes on with some of the rows."""
-        self._sources = [self._sources[place] for place in places]
+        self._rows = [self._rows[place] for place in places]
 
     def __call__(self, input_ids: Any, scores: Any) -> Any:
         """Scores of shape (rows, vocabulary) with noise, in float32."""
-        import torch
+        from harness.models.local.decoding import exponential_waits, keep_likely, penalise
 
-        from harness.models.local.decoding import keep_likely, penalise
-
-        noisy = scores.float()
-        for place, (generator, row) in enumerate(self._sources):
+        noisy, drawn = scores.float(), list[int]()
+        for place, row in enumerate(self._rows):
             sampling = row.request.sampling
             if PENALTIES & set(sampling.options):
                 noisy[place] = penalise(noisy[place], row.ids, input_ids[place, self._longest :], sampling)
             if sampling.temperature > 0:
-                waits = torch.empty(noisy.shape[1]).exponential_(generator=generator)
-                noisy[place] = keep_likely(noisy[place] / sampling.temperature, sampling) - waits.log().to(noisy.device)
+                noisy[place] = keep_likely(noisy[place] / sampling.temperature, sampling)
+                drawn.append(place)
+        if drawn:
+            seeds = [self._rows[place].seed for place in drawn]
+            waits = exponential_waits(seeds, input_ids.shape[1] - self._longest, noisy.shape[1], noisy.device)
+            noisy[drawn] -= waits.log()
         return noisy
 
 
