@@ -1,12 +1,15 @@
 """What the harness adds to a step of training: where a step's time goes, and steps a second beside plain TRL.
 
-    python benchmarks/train.py [--steps 6] [--rounds 3] [--smoke]
+    python benchmarks/train.py [--steps 6] [--rounds 3] [--smoke] [--smollm2 [MODEL]]
 
 1. The recipe `tiny` from bundled/tiny-base, without validation and test. A step's time is split into the network's
    generating, its learning (scoring, backward pass, optimiser: TRL's), and the rest (rollout, sandbox, scores), ours.
    Stated limit: the rest takes at most a tenth of a step.
 2. The step regime on collected prefixes, one turn a prompt, beside TRL's GRPOTrainer with the same settings on the same
    rendered prompts, whose reward is the parity of a completion's length. Goal: at least 0.95 of its steps a second.
+
+With --smollm2 nothing of this is done but two steps of eight episodes by the recipe smollm2, from bundled/smollm2-135m
+or another MODEL: CPU seconds an episode by part, and tokens an episode. It takes some minutes.
 
 The first step is left out, medians of the others; the two of the second part take turns.
 """
@@ -15,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import os
 import statistics
 import subprocess
@@ -40,11 +44,14 @@ def main() -> int:
     parser.add_argument("--steps", type=int, default=6)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--smoke", action="store_true", help="a round of two small steps, held to no limit: seconds")
+    parser.add_argument("--smollm2", nargs="?", const="bundled/smollm2-135m", metavar="MODEL")
     args = parser.parse_args()
+    if args.smollm2:
+        return report_episodes(args.smollm2)
     steps, rounds = (2, 1) if args.smoke else (args.steps, args.rounds)
     size = {**(SMALL if args.smoke else SIZE), "steps": str(steps)}
     with tempfile.TemporaryDirectory() as out:
-        found = measured(size, Path(out))[1:]
+        found = measured("tiny", "bundled/tiny-base", size, Path(out), time.perf_counter)[1:]
         medians = {name: statistics.median(step[name] for step in found) for name in found[0]}
         whole = medians["step"]
         rows = [(name, f"{seconds:.2f}", f"{seconds / whole:.1%}") for name, seconds in medians.items()]
@@ -57,15 +64,43 @@ def main() -> int:
     return 0 if args.smoke or medians["rest"] <= LIMIT * whole else 1
 
 
-def measured(size: dict[str, str], out: Path) -> list[dict[str, float]]:
+def report_episodes(model: str) -> int:
+    """Prints CPU seconds an episode by part, of the second step: the first one warms up."""
+    size = {
+        **SIZE,
+        "steps": "2",
+        "prompts": "1",
+        "samples": "8",
+        "environments": "8",
+        "max_flat": "0",
+        "chat_template": "chatml-tools",
+    }
+    with tempfile.TemporaryDirectory() as out:
+        found = measured("smollm2", model, size, Path(out), cpu_seconds)[1]
+        (line,) = (Path(out) / "metrics.jsonl").read_text(encoding="utf-8").splitlines()[1:]
+    rows = [(name, f"{seconds / 8:.2f}") for name, seconds in found.items()]
+    print(tabulate(rows, headers=("", "CPU seconds an episode"), disable_numparse=True))
+    tokens = json.loads(line)["completions/mean_length"]
+    print(f"{model}: 8 episodes, {tokens:.0f} tokens an episode behind the prompt, tools' among them")
+    return 0
+
+
+def cpu_seconds() -> float:
+    """CPU time of this process and of what it ran."""
+    used = os.times()
+    return used.user + used.system + used.children_user + used.children_system
+
+
+def measured(
+    recipe: str, name: str, size: dict[str, str], out: Path, clock: Callable[[], float]
+) -> list[dict[str, float]]:
     """The seconds of every step by part."""
-    from harness.models.local.folder import check_folder
     from harness.models.local.packages import set_library_defaults
 
     set_library_defaults()
     from harness.models.local.hf import load_weights
-    from trainer import bundled
     from trainer.recipes.load import load_recipe
+    from trainer.recipes.run import find_initial_weights
     from trainer.rl import actor
     from trainer.rl.data import prepare_training
     from trainer.rl.generation import EpisodeGenerator
@@ -73,21 +108,21 @@ def measured(size: dict[str, str], out: Path) -> list[dict[str, float]]:
     from trainer.rl.settings import RLRecipe
     from trainer.rl.trl_trainer import train_network
 
-    settings = load_recipe("tiny", size)
+    settings = load_recipe(recipe, size)
     assert isinstance(settings, RLRecipe)
-    path = bundled.model_path("tiny-base")
-    check_folder("bundled/tiny-base", path, {})
-    model = check_model(settings, "bundled/tiny-base", path)
+    path = find_initial_weights(name, {}).path
+    assert path is not None
+    model = check_model(settings, name, path)
     setup = prepare_training(settings, [], {}, out, lambda *told: None)
     network: list[float] = []
     playing: list[float] = []
-    actor.generate_rows = clocked(actor.generate_rows, network)  # type: ignore[attr-defined]
-    EpisodeGenerator.generate = clocked(EpisodeGenerator.generate, playing)  # type: ignore[method-assign]
+    actor.generate_rows = clocked(actor.generate_rows, network, clock)  # type: ignore[attr-defined]
+    EpisodeGenerator.generate = clocked(EpisodeGenerator.generate, playing, clock)  # type: ignore[method-assign]
     found: list[dict[str, float]] = []
 
     def watch(*told: Any) -> None:
         """Called after every step."""
-        now = time.perf_counter()
+        now = clock()
         generating, played, step = sum(network), sum(playing), now - began[0]
         parts = {"generating": generating, "learning": step - played, "rest": played - generating, "step": step}
         found.append(parts)
@@ -95,8 +130,8 @@ def measured(size: dict[str, str], out: Path) -> list[dict[str, float]]:
         playing.clear()
         began[0] = now
 
-    began = [time.perf_counter()]
-    train_network(setup, model, load_weights(model, settings.dtype, "cpu"), out, watch)
+    began = [clock()]
+    train_network(setup, model, load_weights(model, "float32", "cpu"), out, watch)
     return found
 
 
@@ -175,15 +210,15 @@ def timed_steps(trainer: Any) -> list[float]:
     return [after - before for before, after in pairwise(ends)]
 
 
-def clocked(function: Callable[..., Any], seconds: list[float]) -> Callable[..., Any]:
+def clocked(function: Callable[..., Any], seconds: list[float], clock: Callable[[], float]) -> Callable[..., Any]:
     """The function, which notes how long each call took."""
 
     def timed(*args: Any, **more: Any) -> Any:
-        started = time.perf_counter()
+        started = clock()
         try:
             return function(*args, **more)
         finally:
-            seconds.append(time.perf_counter() - started)
+            seconds.append(clock() - started)
 
     return timed
 

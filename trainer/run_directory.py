@@ -8,9 +8,10 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, Protocol
+from zipfile import is_zipfile
 
 from envbuilder.pipeline import build_file
 from envbuilder.plan import BuildPlan
@@ -77,11 +78,14 @@ def begin_run(out: Path, identity: JSONObject, recipe: str) -> JSONObject:
 
 
 def recipe_values(recipe: Any) -> JSONObject:
-    """The values of a recipe as a run's identity holds them: without the first generation, which older runs do not
-    name."""
+    """The values of a recipe as a run's identity holds them: without the first generation and its LATER ones that say
+    nothing, which older runs do not name."""
     values = asdict(recipe)
     if values["generation"] == 1:
         del values["generation"]
+    for one in fields(recipe):
+        if one.name in recipe.LATER and values[one.name] == one.default:
+            del values[one.name]
     return values
 
 
@@ -110,22 +114,37 @@ def build_environments(
     build_file(plan, path, watch=count)
 
 
+ZIPPED = (".pt", ".pth")
+"""Files of a checkpoint that torch writes as zip archives, whose directory is at the end."""
+
 # --- what it goes on from ----------------------------------------------------------------------------------------
 
 
 def find_last_checkpoint(checkpoints: Path) -> Path | None:
     """The last checkpoint that was written to its end: trainer_state.json is what the Trainer writes last.
 
-    Torn ones are deleted.
+    Those without it are deleted. Raises HarnessError where another part of the last one was cut short.
     """
     found = [path for path in checkpoints.glob("checkpoint-*") if path.name[11:].isdigit()]
     for path in sorted(found, key=checkpoint_step, reverse=True):
         try:
             jsonio.read_json(path / "trainer_state.json", links=False)
-            return path
         except (OSError, ValueError, UsageError):
             shutil.rmtree(path)
+        else:
+            _check_parts(path)
+            return path
     return None
+
+
+def _check_parts(checkpoint: Path) -> None:
+    """Raises HarnessError for a file that was cut short, as a full disk or a lost machine leaves them."""
+    for file in sorted(checkpoint.iterdir()):
+        if file.suffix in ZIPPED and not is_zipfile(file):
+            raise HarnessError(
+                f"{file} is damaged, so nothing can go on from it; delete {checkpoint}, and --resume goes on from the "
+                "checkpoint before it, or from the beginning."
+            )
 
 
 def checkpoint_step(checkpoint: Path) -> int:

@@ -102,6 +102,11 @@ def choose_format(template: str | None, override: str | None = None) -> Format:
     return FORMATS[family]
 
 
+def tell_format(template: str) -> str | None:
+    """The name of the format that a template shows; None where it takes tools in one that is unknown here."""
+    return family_of(template) if takes_tools(template) else "react"
+
+
 def get_format(name: str) -> Format:
     """A format by name; UsageError with the names that there are where it is none of them."""
     if name not in FORMATS:

@@ -2,6 +2,7 @@
 
 A backend is a module (entry point group `harness.models`) with `load(name, options) -> Model` and optionally
   NAMES   the names that a glob such as `policy/*` matches
+  MORE    further names, which no glob matches
   ARGS    the names of the --model-arg options that it takes
   HELP    one line for `harness list`
   HEADERS True where --header adds headers to what it sends
@@ -157,8 +158,9 @@ def load_model(name: str, options: ModelOptions) -> Model:
     if options.headers and not _sends_headers(name):
         raise UsageError(f"{public_name(name)} sends no requests to an endpoint: leave --header out for it.")
     prefix, _, rest = name.partition("/")
-    listed = getattr(load_backend(prefix), "NAMES", ())
-    if listed and rest not in listed:
+    backend = load_backend(prefix)
+    listed = getattr(backend, "NAMES", ())
+    if listed and rest not in (listed := (*listed, *getattr(backend, "MORE", ()))):
         raise UsageError(f"No model is called {name!r}.{suggest_names(name, [f'{prefix}/{n}' for n in listed])}")
     try:
         return adapt_model(load_backend(prefix).load(rest, options), public_name(name))

@@ -1,6 +1,6 @@
 """The columns and blocks of the paper's Table 2, with its published rows beside one's own on request.
 
-Percentages. Avg is the plain mean of the eight columns before it: so it is formed in all ten published rows (their
+Percentages. Avg is the plain mean of the eight columns before it: so it is formed in all 27 published rows (their
 digits agree with no other weighting tried), and so it is formed here from unrounded values; a dash where a part is
 missing. Best and second are found among the values as they are shown, published ones included.
 """

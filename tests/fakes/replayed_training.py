@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 
-def train(folder: Path, tasks: Path, out: Path, algorithm: str, micro_batch: int) -> tuple[list[float], dict[str, Any]]:
+def train(
+    folder: Path, tasks: Path, out: Path, algorithm: str, micro_batch: int, **more: Any
+) -> tuple[list[float], dict[str, Any]]:
     """The losses of the steps, and the weights at the end."""
     from harness.models.local.folder import check_folder
     from harness.models.local.hf import load_weights
@@ -34,6 +36,7 @@ def train(folder: Path, tasks: Path, out: Path, algorithm: str, micro_batch: int
         kl=0.1,  # without it the loss of whitened advantages is 0, whatever is wrong
         validation=0,
         test=0,
+        **more,
     )
     setup = prepare_training(settings, [str(tasks)], {}, out, lambda *told: None)
     made_up = []
@@ -46,7 +49,7 @@ def train(folder: Path, tasks: Path, out: Path, algorithm: str, micro_batch: int
     class Replay(EpisodeGenerator):
         """The same sequences at every step, each process its own."""
 
-        def generate(self, prompts: Any, trainer: Any) -> list[ScoredCompletion]:
+        def generate(self, prompts: Any, trainer: Any, places: Any = None) -> list[ScoredCompletion]:
             return [made_up[place] for place, _ in trainer.places(prompts)]
 
     network = load_weights(model, "float32", "cpu")

@@ -129,6 +129,10 @@ def test_the_launch_file_has_the_papers_settings(exported, tmp_path):
         "data.max_prompt_length=16384",
         "data.max_response_length=1024",
         "actor_rollout_ref.actor.optim.lr=1e-6",
+        "actor_rollout_ref.actor.optim.weight_decay=0.01",
+        "actor_rollout_ref.actor.loss_agg_mode=seq-mean-token-mean",
+        "actor_rollout_ref.actor.clip_ratio_c=3.0",
+        "actor_rollout_ref.rollout.temperature=0.7",
         "actor_rollout_ref.actor.ppo_mini_batch_size=32",
         "actor_rollout_ref.actor.kl_loss_coef=0.001",
         "actor_rollout_ref.actor.kl_loss_type=low_var_kl",
@@ -152,6 +156,42 @@ def test_reasoning_and_algorithm_change_what_the_paper_changes(prompts, tmp_path
         "+data.apply_chat_template_kwargs.enable_thinking=True",
         "trainer.experiment_name=reinforce_plus_plus_paper_f1",
     }
+
+
+def prompts_of_a_run(folder, mode, thought=None):
+    """A file of prompts beside the manifest of the run that it was cut from."""
+    folder.mkdir()
+    (folder / "manifest.json").write_text(json.dumps({"identity": {"reasoning": mode}}))
+    rows = prefix_records()
+    if thought is not None:
+        rows[1]["messages"][1]["reasoning"] = thought
+    return builders.write_records(folder / "prefixes.jsonl", rows)
+
+
+@pytest.mark.parametrize(
+    ("mode", "thought", "tokens", "switch"),
+    [
+        ("off", None, 1024, "False"),
+        ("high", "I look.", 8192, "True"),
+        ("default", "I look.", 8192, None),
+        ("default", None, 1024, None),
+    ],
+)
+def test_the_reasoning_mode_is_that_of_the_run(mode, thought, tokens, switch, tmp_path):
+    """A prompt that holds thoughts would otherwise go on in a training that is told to have none."""
+    file = prompts_of_a_run(tmp_path / "run", mode, thought)
+    assert harness("export", "verl", "--tasks", file, "--out", tmp_path / "out").returncode == 0
+    words = overrides(tmp_path / "out", tmp_path)
+    assert f"data.max_response_length={tokens}" in words
+    told = [word.rpartition("=")[2] for word in words if "enable_thinking" in word]
+    assert told == ([] if switch is None else [switch])
+
+
+def test_another_reasoning_mode_than_the_runs_is_refused(tmp_path):
+    file = prompts_of_a_run(tmp_path / "run", "on", "I look.")
+    done = harness("export", "verl", "--tasks", file, "--out", tmp_path / "out", "--reasoning", "off")
+    assert "was played with on, --reasoning says off" in one_sentence(done)
+    assert not (tmp_path / "out").exists()
 
 
 def test_bad_input_is_one_sentence_and_writes_nothing(prompts, tmp_path):

@@ -83,7 +83,7 @@ def test_an_unknown_option_is_named_first_with_a_near_one(capsys, words, says):
 @pytest.mark.parametrize(
     ("model", "says"),
     [
-        ("hf/{}/weights.gguf", "is a file; name the folder of config.json and *.safetensors, or serve it with llama"),
+        ("hf/{}/weights.gguf", "cannot be read as GGUF"),
         ("hf/{}/nowhere", "Nothing is fetched from a hub"),
         ("nosuch/foo", "No backend is called nosuch/"),
         ("vllm/{}/nowhere", "there is no directory"),

@@ -144,7 +144,8 @@ def test_draws_follow_the_softmax() -> None:
     for epoch in range(40):
         requests = [ask(sampling=Sampling(2.0), epoch=100 * epoch + turn, turn=turn) for turn in range(100)]
         noise = hf.GumbelNoise([PromptRow(request, None, (), 1) for request in requests])  # type: ignore[arg-type]
-        counts += noise(None, logits.repeat(100, 1)).argmax(dim=1).bincount(minlength=4)
+        read = torch.zeros((100, 0), dtype=torch.long)
+        counts += noise(read, logits.repeat(100, 1)).argmax(dim=1).bincount(minlength=4)
     expected = torch.softmax(logits / 2.0, dim=0)
     assert torch.allclose(counts / counts.sum(), expected, atol=0.03)
 

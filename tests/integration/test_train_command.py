@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import math
 import os
 import signal
 import socket
@@ -16,8 +17,10 @@ from commands import command, environment, harness, one_sentence
 from fakes import tiny_model
 from safetensors.torch import load_file
 
+from harness.errors import UsageError
 from trainer.commands import train
-from trainer.recipes.load import load_recipe, recipe_to_toml
+from trainer.recipes.load import load_recipe, names, recipe_to_toml
+from trainer.rl.loss import compute_token_loss
 from trainer.rl.run import identify_rl_run
 from trainer.rl.settings import RLRecipe
 from trainer.sft.network import CHAT_TEMPLATE
@@ -136,13 +139,34 @@ def test_before_and_after(model, tmp_path):
 
 
 def test_recipes_that_ship_are_whole():
-    for name, regime in (("tiny", "episode"), ("paper-qwen3-8b", "step"), ("paper-qwen2.5-7b", "step")):
-        found = load_recipe(name, {})
-        assert isinstance(found, RLRecipe)
-        assert found.regime == regime
-    paper = load_recipe("paper-qwen3-8b", {})
-    assert (paper.learning_rate, paper.kl, paper.entropy, paper.samples) == (1e-6, 1e-3, 1e-3, 16)
-    assert (paper.prompts, paper.prompts // paper.updates, paper.max_prompt) == (512, 32, 16384)
+    for name in names():
+        assert load_recipe(name, {}).regime in ("episode", "step", "sft")
+    papers = [load_recipe(name, {}) for name in names() if name.startswith("paper-")]
+    assert len(papers) == 6
+    for paper in papers:
+        assert (paper.learning_rate, paper.kl, paper.entropy, paper.samples) == (1e-6, 1e-3, 1e-3, 16)
+        assert (paper.prompts, paper.prompts // paper.updates, paper.max_prompt) == (512, 32, 16384)
+        assert (paper.loss, paper.temperature, paper.weight_decay, paper.dual_clip) == ("grpo", 0.7, 0.01, 3.0)
+        assert paper.max_tokens == (8192 if paper.thinking == "on" else 1024)
+
+
+def test_a_recipe_may_be_like_another(tmp_path):
+    (tmp_path / "mine.toml").write_text('like = "tiny"\nsteps = 3\n')
+    assert load_recipe(str(tmp_path / "mine.toml"), {}) == load_recipe("tiny", {"steps": "3"})
+    (tmp_path / "own.toml").write_text(f'like = "{tmp_path / "own.toml"}"\n')
+    with pytest.raises(UsageError, match="is like itself"):
+        load_recipe(str(tmp_path / "own.toml"), {})
+
+
+def test_dual_clip_bounds_what_a_bad_turn_counts():
+    """verl's clip_ratio_c: a token that became e^3 times likelier and was bad weighs 3, not 20; a good one its clip."""
+    import torch
+
+    logps = torch.full((1, 2), 3.0)
+    piece = {"advantages": torch.tensor([[-1.0, 1.0]]), "old_per_token_logps": torch.zeros(1, 2)}
+    for dual, expected in ((0.0, [math.e**3, -1.2]), (3.0, [3.0, -1.2])):
+        found = compute_token_loss(logps, piece, RLRecipe("episode", dual_clip=dual))
+        assert found.losses[0].tolist() == pytest.approx(expected)
 
 
 def test_a_recipe_reads_what_it_writes(tmp_path):

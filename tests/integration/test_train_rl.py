@@ -31,7 +31,7 @@ from harness.user import ScriptedUser
 from trainer import run_directory
 from trainer.rewards import REWARDS, Reward
 from trainer.rl.actor import Actor, EpisodeRequest, EpisodeTokens, RolloutSettings, play_episodes, with_stable_template
-from trainer.rl.batches import make_reward_tensors, sort_by_length, trim_padding
+from trainer.rl.batches import make_reward_tensors, select_rows, trim_padding
 from trainer.rl.data import (
     EvaluationSet,
     TrainingSetup,
@@ -41,6 +41,7 @@ from trainer.rl.data import (
     prepare_training,
 )
 from trainer.rl.generation import EpisodeGenerator, TurnGenerator
+from trainer.rl.loss import plan_pieces
 from trainer.rl.settings import RLRecipe
 from trainer.rl.trl_trainer import check_sharding, make_server_reward, make_trainer, order_prompts, train_network
 from trainer.sft.network import CHAT_TEMPLATE
@@ -220,11 +221,10 @@ def test_tools_outputs_have_no_part_in_the_loss(trained_network, towns, tmp_path
     batch = trainer._generate_and_score_completions(
         [{"prompt": name} for name in source.dataset_rows()[:2] for _ in range(2)]
     )
-    batch["advantages"] = torch.ones(4)
+    batch = {**trainer._weigh({**batch, "num_items_in_batch": torch.tensor(9.0)}), "advantages": torch.ones(4)}
     logps = torch.zeros(batch["completion_ids"].shape, requires_grad=True)
     trainer._get_per_token_logps_and_entropies = lambda *given, **more: (logps, torch.zeros_like(logps), None)
-    trainer.current_gradient_accumulation_steps = 1
-    trainer._compute_loss(trainer.model, batch).backward()
+    trainer._piece_loss(trainer.model, batch)[0].backward()
     for row, scored in zip(logps.grad, trainer.scored, strict=True):
         mine = [turn >= 0 for turn in scored.tokens.turns]
         assert 0 in mine and 1 in mine
@@ -255,6 +255,17 @@ def test_lockstep_and_single_play_alike(random_network, towns):
     alone = play_tracked(random_network, towns, play_singly, rollout_settings)[2]
     assert together == alone
     assert len({tuple(episode_tokens.ids) for episode_tokens in together}) > len(together) // 2
+
+
+def test_no_sequence_is_longer_than_the_context(trained_network, towns):
+    """What a tool gives is not added where it does not fit."""
+    first = play_tracked(trained_network, towns)[2][0]
+    for room in (first.turns.index(-1) + 5, first.turns.index(-1) + 1):
+        short = replace(trained_network, folder=replace(trained_network.folder, max_context=len(first.prompt) + room))
+        _, played, sequences = play_tracked(short, towns)
+        assert {one.outcome for one in played} == {"token_limit"}
+        assert all(len(one.prompt) + len(one.ids) <= len(first.prompt) + room for one in sequences)
+        assert all(one.turns[-1] == 0 for one in sequences)
 
 
 def test_a_template_that_rewrites_turns_is_replaced_or_refused(tmp_path):
@@ -433,13 +444,17 @@ def test_fresh_prefixes_have_their_share_of_solved_ones(trained_network, towns, 
 # --- equal configurations, equal losses --------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("algorithm", ["grpo", "reinforce++"])
-def test_eight_at_once_are_four_and_four(algorithm, random_network, towns, tmp_path):
+@pytest.mark.parametrize(
+    ("algorithm", "more"),
+    [("grpo", {}), ("reinforce++", {"loss": "grpo"}), ("grpo", {"loss": "bnpo", "entropy": 0.5})],
+)
+def test_eight_at_once_are_four_and_four(algorithm, more, random_network, towns, tmp_path):
     """On replayed completions, of different lengths, so that a mean of means would differ."""
     folder = random_network.folder.path
-    runs = {size: replayed_training.train(folder, towns, tmp_path / str(size), algorithm, size) for size in (8, 4, 2)}
-    for size in (4, 2):
-        same(runs[8], runs[size])
+    runs = {
+        size: replayed_training.train(folder, towns, tmp_path / str(size), algorithm, size, **more) for size in (8, 3)
+    }
+    same(runs[8], runs[3])
 
 
 @pytest.mark.parametrize(
@@ -495,10 +510,10 @@ def test_padding_is_cut_and_rows_stay_together():
     assert short["prompt_ids"].tolist() == [[0, 5], [4, 5]]
     assert short["completion_ids"].tolist() == [[7, 8], [9, 0]]
     assert short["tool_mask"].tolist() == [[1, 0], [1, 1]]
-    first, second = sort_by_length([piece, {**piece, "completion_mask": torch.tensor([[1, 1, 1, 0], [0, 0, 0, 0]])}])
-    assert first["advantages"].tolist() == [2.0, 1.0]
-    assert second["advantages"].tolist() == [2.0, 1.0]
-    assert second["completion_mask"].tolist() == [[1, 0, 0, 0], [1, 1, 1, 0]]
+    last = select_rows(piece, [1])
+    assert last["advantages"].tolist() == [2.0]
+    assert last["completion_mask"].tolist() == [[1, 0, 0, 0]]
+    assert last["num_items_in_batch"] == 3.0
 
 
 # --- resuming ----------------------------------------------------------------------------------------------------
@@ -554,8 +569,8 @@ def test_no_number_stops_the_run(random_network, towns, tmp_path):
     setup = make_setup(towns, tmp_path, VARIED["episode"])
     source = EpisodeGenerator(setup, random_network)
     trainer = make_trainer(setup, source, random_network, network, tmp_path / "checkpoints", [])
-    whole = trainer._compute_loss
-    trainer._compute_loss = lambda *given: whole(*given) * math.nan
+    whole = trainer._piece_loss
+    trainer._piece_loss = lambda *given: (whole(*given)[0] * math.nan, whole(*given)[1])
     with pytest.raises(HarnessError, match=r"The loss of step 1 is nan.*learning_rate"):
         trainer.train()
 
@@ -627,12 +642,24 @@ def test_the_step_regime_pays_for_what_a_turn_makes_possible_unless_it_is_the_pa
     assert RLRecipe(**values).credit == credit
 
 
-def test_pieces_divide_an_update_evenly():
-    assert RLRecipe("episode", prompts=16, samples=8, micro_batch=32).micro_batches(1) == (32, 4)
-    assert RLRecipe("episode", prompts=3, samples=4, micro_batch=5).micro_batches(2) == (3, 2)
-    assert RLRecipe("episode", prompts=16, samples=8, updates=4, micro_batch=64).micro_batches(1) == (32, 1)
+def test_processes_share_an_update_evenly():
+    assert RLRecipe("episode", prompts=3, samples=4).share_of_update(2) == 6
+    assert RLRecipe("episode", prompts=16, samples=8, updates=4).share_of_update(1) == 32
     with pytest.raises(UsageError, match="cannot be shared by 3"):
-        RLRecipe("episode").micro_batches(3)
+        RLRecipe("episode").share_of_update(3)
+
+
+@pytest.mark.parametrize(
+    ("rows", "tokens", "pieces"),
+    [
+        (8, 0, [[2, 0, 4, 3, 1]]),
+        (2, 0, [[2, 0], [4, 3], [1]]),
+        (8, 40, [[2], [0, 4], [3, 1]]),
+        (8, 5, [[2], [0], [4], [3], [1]]),
+    ],
+)
+def test_pieces_keep_to_rows_and_tokens(rows, tokens, pieces):
+    assert plan_pieces([20, 5, 50, 6, 20], rows, tokens) == pieces
 
 
 def test_torn_checkpoints_are_no_checkpoints(tmp_path):

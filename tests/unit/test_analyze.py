@@ -360,3 +360,39 @@ def test_folders_without_weights_are_told_apart(tmp_path, files, says):
 def test_a_missing_path_is_named(tmp_path):
     with pytest.raises(UsageError, match=r"no folder of weights at .*nowhere"):
         open_weights(tmp_path / "nowhere")
+
+
+# --- rounding ----------------------------------------------------------------------------------------------------
+
+
+def stored(folder, tensors, dtype):
+    held = {name: rounded(value, dtype) for name, value in tensors.items()}
+    return write_model(folder, held, dict.fromkeys(tensors, dtype))
+
+
+@pytest.mark.parametrize(
+    ("change", "dtypes", "says"),
+    [
+        (0.0, ("F32", "F16"), "The difference is rounding: 100 % of the numbers that differ"),
+        (0.1, ("F32", "F16"), None),
+        (1e-6, ("F16", "F32"), None),
+        (1e-6, ("F32", "F32"), None),
+        (3e-4, ("F16", "F16"), None),
+    ],
+)
+def test_it_is_said_when_a_difference_is_rounding(change, dtypes, says, tmp_path):
+    before = network()
+    after = {name: value + np.float32(change) * np.sign(value) for name, value in before.items()}
+    folders = [stored(tmp_path / n, t, d) for n, t, d in zip("ab", (before, after), dtypes, strict=True)]
+    answer = analysed(*folders).answer()
+    assert (says in answer) if says else ("rounding" not in answer and "rounded away" not in answer)
+
+
+def test_it_is_said_when_nearly_nothing_moved_in_half_precision(tmp_path):
+    """As after steps on weights in half precision: the few that moved went a whole step."""
+    before = {name: rounded(value, "F16").astype(np.float32) for name, value in network().items()}
+    after = {name: value.copy() for name, value in before.items()}
+    next(iter(after.values())).flat[0] *= 2
+    found = analysed(stored(tmp_path / "a", before, "F16"), stored(tmp_path / "b", after, "F16"))
+    assert "of the numbers differ at all, and they are stored in half precision" in found.answer()
+    assert found.to_json()["changed"] == 1 and found.to_json()["rounded"] == 0

@@ -38,6 +38,10 @@ WORDS: tuple[tuple[Kind, re.Pattern[str]], ...] = (
     ("embedding", re.compile(r"embed|^wte$|^wpe$|\.wte$|\.wpe$", re.IGNORECASE)),
 )
 LOWER = (("third", 1 / 3), ("half", 1 / 2))
+PRECISION = {"BF16": 8, "F16": 11, "F32": 24, "F64": 53}
+"""Bits of a number that each format of weights keeps."""
+MOSTLY, FEW = 0.99, 0.05
+"""Shares of the changed numbers, and of all, at which a difference is called rounding, or to have suffered by it."""
 TURNS = ("q_proj", "k_proj", "v_proj", "qkv_proj", "o_proj", "gate_proj", "up_proj", "gate_up_proj", "down_proj")
 """The order in which a layer uses them."""
 HEAD = "lm_head.weight"
@@ -48,12 +52,15 @@ WHOLE = re.compile(r"^base_model\.model\.(?P<name>.+?)(\.modules_to_save(\.defau
 
 @dataclass(frozen=True, slots=True)
 class TensorChange:
-    """What happened to one tensor: squared Frobenius norms of the change and of the base."""
+    """What happened to one tensor: squared Frobenius norms of the change and of the base; how many of its numbers
+    changed at all, and how many of those by no more than storing the base in the trained model's format does."""
 
     name: str
     parameters: int
     squared_change: float
     squared_base: float
+    changed: int = 0
+    rounded: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +82,8 @@ class LayerCell:
     squared_change: float
     squared_base: float
     tensors: int = 1
+    changed: int = 0
+    rounded: int = 0
 
     @property
     def relative(self) -> float | None:
@@ -94,6 +103,8 @@ class TensorPair:
     name: str
     base: StoredTensor
     change: Callable[[int, int, Numbers], Numbers]
+    stored: str = "F64"
+    """The format of the trained model, where it is coarser than that of the base: what rounding to it may explain."""
 
 
 def pair_tensors(base: Weights, trained: Weights) -> list[TensorPair]:
@@ -133,7 +144,8 @@ def _difference(name: str, old: StoredTensor, new: StoredTensor) -> TensorPair:
     if old.shape != new.shape:
         shapes = [" x ".join(map(str, tensor.shape)) or "a number" for tensor in (old, new)]
         raise UsageError(f"{name!r} is {shapes[0]} in {old.file} and {shapes[1]} in {new.file}.")
-    return TensorPair(name, old, lambda first, count, numbers: new.read(first, count) - numbers)
+    stored = new.dtype if PRECISION[new.dtype] < PRECISION[old.dtype] else "F64"
+    return TensorPair(name, old, lambda first, count, numbers: new.read(first, count) - numbers, stored)
 
 
 def _adapted(base: Weights, trained: Weights, config: Mapping[str, Any]) -> list[TensorPair]:
@@ -193,14 +205,25 @@ def _product(base: Weights, trained: Weights, config: Mapping[str, Any], module:
 def measure_change(pair: TensorPair, step: int = SLICE) -> TensorChange:
     """The change of one tensor, in `step` numbers of memory. Raises UsageError for numbers that are not finite."""
     squared_change = squared_base = 0.0
+    changed = rounded = 0
+    half_step = 2.0 ** -PRECISION[pair.stored]
     for first, count in slice_spans(pair.base.size, step):
         numbers = pair.base.read(first, count)
         squared_base += float(numbers @ numbers)
         change = pair.change(first, count, numbers)
         squared_change += float(change @ change)
+        moved = change != 0
+        changed += int(moved.sum())
+        rounded += int((moved & (np.abs(change) <= half_step * np.exp2(_exponents(numbers + change)))).sum())
     if not math.isfinite(squared_base + squared_change):
         raise UsageError(f"{pair.name!r} holds numbers that are not finite in one of the two models.")
-    return TensorChange(pair.name, pair.base.size, squared_change, squared_base)
+    return TensorChange(pair.name, pair.base.size, squared_change, squared_base, changed, rounded)
+
+
+def _exponents(numbers: Numbers) -> Numbers:
+    """Of the greatest powers of two that are not above the numbers' sizes; of 0 the least there is."""
+    found: Numbers = np.frexp(numbers)[1].astype(np.float64) - 1
+    return np.where(numbers == 0, -1074.0, found)
 
 
 # --- from changes to a table ---------------------------------------------------------------------------------------
@@ -231,6 +254,8 @@ def merge_cells(place: TensorPlace, cells: Iterable[LayerCell]) -> LayerCell:
         math.fsum(cell.squared_change for cell in found),
         math.fsum(cell.squared_base for cell in found),
         sum(cell.tensors for cell in found),
+        sum(cell.changed for cell in found),
+        sum(cell.rounded for cell in found),
     )
 
 
@@ -241,6 +266,7 @@ class WeightAnalysis:
     base: str
     trained: str
     cells: tuple[LayerCell, ...]
+    stored_coarsely: bool = False
 
     @property
     def stack(self) -> str:
@@ -324,7 +350,27 @@ class WeightAnalysis:
         if not any(cell.place.kind == "mlp" for cell in self.grid):
             return "Neither model names an MLP in its layers, so the paper's question has no answer here."
         said = "; ".join(self._answer(name, share) for name, share in LOWER)
-        return f"{said}; the whole network changed by {format_percent(whole['relative_change'])} of its norm."
+        return (
+            f"{said}; the whole network changed by {format_percent(whole['relative_change'])} of its norm."
+            f"{self._say_rounding()}"
+        )
+
+    def _say_rounding(self) -> str:
+        """A sentence where what changed may be no training: stored too coarsely, or in too few of the numbers."""
+        whole = merge_cells(TensorPlace("", None, "", "other"), self.cells)
+        if not whole.changed:
+            return ""
+        if whole.rounded >= MOSTLY * whole.changed:
+            return (
+                f" The difference is rounding: {format_percent(whole.rounded / whole.changed)} of the numbers that "
+                "differ do so by no more than half a step of the format in which they are stored."
+            )
+        if self.stored_coarsely and whole.changed < FEW * whole.parameters:
+            return (
+                f" Only {format_percent(whole.changed / whole.parameters)} of the numbers differ at all, and they are "
+                "stored in half precision: smaller changes, if there were any, were rounded away."
+            )
+        return ""
 
     def _answer(self, name: str, share: float) -> str:
         part, layers = self.lower_mlps(name, share), self.lower(share)
@@ -344,6 +390,8 @@ class WeightAnalysis:
             "trained": self.trained,
             "answer": self.answer(),
             "layers": len(self.layers),
+            "changed": sum(cell.changed for cell in self.cells),
+            "rounded": sum(cell.rounded for cell in self.cells),
             "parts": self.parts(),
             "cells": [cell_to_json(cell) for cell in self.cells],
         }
@@ -377,7 +425,14 @@ def format_percent(value: float | None) -> str:
 def group_changes(base: Weights, trained: Weights, changes: Iterable[TensorChange]) -> WeightAnalysis:
     """Changes grouped by layer and module; layers are put in order, everything else stays as it came."""
     placed: Sequence[LayerCell] = [
-        LayerCell(place_tensor(change.name), change.parameters, change.squared_change, change.squared_base)
+        LayerCell(
+            place_tensor(change.name),
+            change.parameters,
+            change.squared_change,
+            change.squared_base,
+            changed=change.changed,
+            rounded=change.rounded,
+        )
         for change in changes
     ]
     if not placed:
@@ -394,4 +449,5 @@ def group_changes(base: Weights, trained: Weights, changes: Iterable[TensorChang
         ),
     )
     cells = tuple(merge_cells(where, cells) for where, cells in groupby(ordered, key=lambda cell: cell.place))
-    return WeightAnalysis(str(base.path), str(trained.path), cells)
+    coarsely = trained.adapter is None and any(PRECISION[one.dtype] < 12 for one in trained.tensors.values())
+    return WeightAnalysis(str(base.path), str(trained.path), cells, coarsely)

@@ -61,14 +61,20 @@ def configure_verl(parser: argparse.ArgumentParser) -> None:
     exported = [name for name, algorithm in ALGORITHMS.items() if algorithm.verl]
     add("--algorithm", choices=exported, default="grpo", help="(default: grpo)")
     add("--reward", default="paper_f1", metavar="R", help="a step reward (default: paper_f1, the paper's)")
-    add("--reasoning", choices=["off", "on"], default="off", help="whether the model thinks (default: off)")
+    add(
+        "--reasoning",
+        choices=["off", "on", "default"],
+        help="whether the model thinks (default: as in the run, or off)",
+    )
 
 
 def export_verl(args: argparse.Namespace) -> int:
     """Raises UsageError for prompts, a reward or a model that cannot be exported; then nothing is written."""
     from trainer.verl.files import Export, export_prompts
+    from trainer.verl.prompts import find_reasoning
 
-    export = Export(args.model, args.algorithm, args.reward, args.reasoning == "on")
+    mode = find_reasoning(args.tasks, args.reasoning)
+    export = Export(args.model, args.algorithm, args.reward, {"off": False, "on": True}.get(mode))
     export_prompts(args.out, args.tasks, parse_data_paths(args.data), export)
     return 0
 

@@ -2,7 +2,7 @@
 
 --regime episode: whole episodes, rewarded at their end. --regime step: turn by turn. Both are judged by
 the evaluation's own verifier. --regime sft: supervised warm-up of a small network on what a demonstrator with
-documented flaws plays; a new network is made where no --model is given.
+documented flaws plays; a new network is made where no --model is given, any chat model that hf/ plays can be.
 
     harness train --recipe tiny --model bundled/tiny-base --out trained
 
@@ -12,23 +12,30 @@ What is not said is the recipe's, or the regime's default. An interrupted run go
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 from harness.commands.options import add_data_option, add_trust_option, parse_data_paths, parse_pairs
 from harness.console.text import printable
+from harness.errors import UsageError
 from trainer.rl.algorithms import join_algorithm_names
 
 HELP = "train a model on environments, by a recipe"
 REGIMES = ("step", "episode", "sft")
 SAID = ("algorithm", "reward")
 """Options that are values of a recipe."""
+MODEL_ARGS = ("chat_template", "format")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--regime", choices=REGIMES, help="what is rewarded: turns, whole episodes, or (sft) demonstrations imitated")
     add("--recipe", metavar="R", help="a recipe's name, or a path to a TOML file")
-    add("--model", metavar="M", help="go on from a model directory or bundled/NAME (sft only: default a new network)")
+    add(
+        "--model",
+        metavar="M",
+        help="go on from hf/PATH, a directory or GGUF file, or bundled/NAME (sft only: default a new network)",
+    )
     add(
         "--tasks",
         nargs="+",
@@ -41,6 +48,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--reward", metavar="R", help="the reward's name (default: mended_f1 a step, episode_f1 an episode)")
     add("--out", type=Path, required=True, metavar="DIR", help="the run directory; DIR/model is the result")
     add_data_option(parser)
+    add("--model-arg", nargs="+", action="extend", default=[], metavar="K=V", help="chat_template=FILE, format=NAME")
     add("--set", nargs="+", action="extend", default=[], metavar="K=V", help="single values of the recipe")
     add("--resume", action="store_true", help="go on with an interrupted run in DIR")
     add_trust_option(parser)
@@ -52,6 +60,7 @@ def run(args: argparse.Namespace) -> int:
     from trainer.recipes.run import TrainingRequest, train_by_recipe
 
     said = {name: value for name in SAID if (value := getattr(args, name)) is not None}
+    said |= read_model_args(args.model_arg)
     request = TrainingRequest(
         recipe=args.recipe,
         changes={**parse_pairs(args.set, "--set"), **said},
@@ -70,11 +79,19 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def read_model_args(given: Sequence[str]) -> dict[str, str]:
+    """What --model-arg says, which are values of the recipe here. Raises UsageError for others than MODEL_ARGS."""
+    found = parse_pairs(given, "--model-arg")
+    if unknown := [name for name in found if name not in MODEL_ARGS]:
+        raise UsageError(f"--model-arg {unknown[0]} is unknown to training; it knows {', '.join(MODEL_ARGS)}.")
+    return dict(found)
+
+
 def repeat_command(args: argparse.Namespace) -> list[str]:
     """The command that gives this run again."""
     words = ["harness", "train"]
     for name in ("regime", "recipe", "model", *SAID):
         words += [f"--{name}", str(value)] if (value := getattr(args, name)) else []
-    for name in ("tasks", "data", "set"):
-        words += [f"--{name}", *value] if (value := getattr(args, name)) else []
+    for name in ("tasks", "data", "model_arg", "set"):
+        words += [f"--{name.replace('_', '-')}", *value] if (value := getattr(args, name)) else []
     return words

@@ -1,13 +1,14 @@
 """Recipes: everything that decides a training run, in one small TOML file and one frozen dataclass.
 
-`--recipe` takes the name of a file in trainer/recipes or a path; `--set` replaces single values. What results is
-written into the run directory, so that a run can be repeated from what it left.
+`--recipe` takes the name of a file in trainer/recipes or a path; a recipe may be `like` another, whose values it has
+where it says none of its own; `--set` replaces single values. What results is written into the run directory, so that
+a run can be repeated from what it left.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
@@ -60,19 +61,30 @@ def load_recipe(name: str | None, changes: Mapping[str, str], regime: str | None
     return kind(**checked)
 
 
+def is_said(key: str, name: str | None, changes: Mapping[str, str]) -> bool:
+    """Whether a value is a recipe's own, or that of --set, and not the regime's default."""
+    return key in changes or (name is not None and key in _read(_path(name), name))
+
+
 def _path(name: str) -> Path:
     return Path(name) if name.endswith(SUFFIX) else FOLDER / f"{name}{SUFFIX}"
 
 
-def _read(path: Path, name: str) -> dict[str, Any]:
+def _read(path: Path, name: str, likes: Sequence[Path] = ()) -> dict[str, Any]:
     if not path.is_file():
         if name.endswith(SUFFIX):
             raise UsageError(f"There is no recipe at {path}.")
         raise UsageError(f"There is no recipe {name!r}; there is {', '.join(names())}.{suggest_names(name, names())}")
     try:
-        return read_toml(path)
+        values = read_toml(path)
     except (ValueError, OSError) as error:
         raise UsageError(f"The recipe {path} cannot be read: {error}.") from None
+    if "like" not in values:
+        return values
+    other = str(values.pop("like"))
+    if _path(other) in {*likes, path}:
+        raise UsageError(f"The recipe {path} is like itself.")
+    return {**_read(_path(other), other, [*likes, path]), **values}
 
 
 def _parsed(types: Mapping[str, str], key: str, text: str) -> Any:

@@ -6,6 +6,7 @@ import it themselves, when they train.
 
 from __future__ import annotations
 
+import importlib
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -21,16 +22,27 @@ from harness.registry import suggest_names
 from harness.runs.claims import claim_directory
 from harness.types import JSONObject
 from trainer import bundled
+from trainer.analysis.weights import open_weights
 from trainer.distributed import is_distributed, is_main_process, wait_for_everyone
-from trainer.recipes.load import load_recipe, recipe_to_toml
+from trainer.recipes.load import is_said, load_recipe, recipe_to_toml
 from trainer.rl.data import check_tasks
 from trainer.rl.run import check_model, describe_result, identify_rl_run, read_rl_result, train_rl
 from trainer.rl.settings import RLRecipe
 from trainer.run_directory import ProgressCallback, begin_run, find_run
 from trainer.sft.settings import SFTRecipe
-from trainer.sft.train import InitialWeights, describe_manifest, identify_sft_run, read_sft_manifest, train_sft
+from trainer.sft.train import (
+    InitialWeights,
+    check_chat_model,
+    describe_manifest,
+    identify_sft_run,
+    read_sft_manifest,
+    train_sft,
+)
+from trainer.templates import model_args
 
-BUNDLED = "bundled/"
+BUNDLED, FOLDER = "bundled/", "hf/"
+LARGE = 50_000_000
+"""Parameters above which nobody's default learning rate will do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +72,8 @@ def train_by_recipe(request: TrainingRequest) -> str:
     Raises UsageError before anything is built if the input is bad.
     """
     recipe = load_recipe(request.recipe, request.changes, request.regime)
-    start = find_initial_weights(request.model)
+    start = find_initial_weights(request.model, model_args(recipe.chat_template, recipe.format))
+    refuse_default_rate(request, recipe, start)
     check_packages("training", ("torch", "transformers", "trl", "datasets", "accelerate"), "train")
     set_library_defaults()
     if isinstance(recipe, SFTRecipe):
@@ -74,11 +87,14 @@ def imitate_demonstrations(request: TrainingRequest, recipe: SFTRecipe, start: I
         raise UsageError("--regime sft trains in one process; start it without a launcher.")
     if request.tasks:
         raise UsageError("--regime sft takes its environments from the recipe (train_file), not from --tasks.")
-    if request.recipe is None:
-        raise UsageError("--recipe is missing: --regime sft needs one, such as tiny-base.")
+    if request.recipe is None and start.path is None:
+        raise UsageError("--recipe is missing: a new network needs one, such as tiny-base.")
+    local = check_chat_model(recipe, start)
     out = request.out
     with hold_run(request, identify_sft_run(recipe, start), recipe) as watch:
-        manifest = read_sft_manifest(out) or train_sft(recipe, start, out, request.command, watch, request.trust_code)
+        manifest = read_sft_manifest(out) or train_sft(
+            recipe, start, local, out, request.command, watch, request.trust_code
+        )
     return describe_manifest(manifest, out)
 
 
@@ -115,17 +131,37 @@ def hold_run(
             raise
 
 
-def find_initial_weights(model: str | None) -> InitialWeights:
+def find_initial_weights(model: str | None, args: Mapping[str, str]) -> InitialWeights:
     """Where the weights come from. Raises UsageError where there is no usable model."""
     if model is None:
         return InitialWeights()
     path = Path(model)
-    if model.startswith(BUNDLED) and not path.is_dir():
+    if not path.exists() and model.startswith(BUNDLED):
         name = model.removeprefix(BUNDLED)
-        if name not in bundled.NAMES:
-            raise UsageError(
-                f"No model is called {model!r}.{suggest_names(model, [BUNDLED + name for name in bundled.NAMES])}"
-            )
+        if name not in (known := (*bundled.NAMES, *bundled.MORE)):
+            raise UsageError(f"No model is called {model!r}.{suggest_names(model, [BUNDLED + name for name in known])}")
         path = bundled.model_path(name)
-    check_folder(f"--model {model}", path, {})
+    elif not path.exists() and model.startswith(FOLDER):
+        path = Path(model.removeprefix(FOLDER))
+    check_folder(f"--model {model}", path, args)
     return InitialWeights(path, model)
+
+
+def refuse_default_rate(request: TrainingRequest, recipe: SFTRecipe | RLRecipe, start: InitialWeights) -> None:
+    """Raises UsageError where nobody said a learning rate for a model that is large: the default is for small ones."""
+    if start.path is None or is_said("learning_rate", request.recipe, request.changes):
+        return
+    if (parameters := count_parameters(start.path)) > LARGE:
+        raise UsageError(
+            f"{start.name} has {parameters / 1e6:,.0f} million parameters, and the default learning_rate of "
+            f"{recipe.learning_rate:g} is for networks below {LARGE / 1e6:.0f} million: name one, such as --set "
+            "learning_rate=1e-5 (the paper's is 1e-6)."
+        )
+
+
+def count_parameters(path: Path) -> int:
+    """How many numbers a folder or a GGUF file holds, by their headers."""
+    if path.is_file():
+        tensors = importlib.import_module("gguf").GGUFReader(path).tensors
+        return sum(int(tensor.n_elements) for tensor in tensors)
+    return sum(tensor.size for tensor in open_weights(path).tensors.values())

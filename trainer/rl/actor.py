@@ -9,19 +9,21 @@ the tools' outputs, must begin alike. Where a template rewrites earlier turns, T
 if it has one; if not, whole episodes are refused. A turn that the network spelled otherwise than the template would
 (two spaces in its JSON, say) stays as sampled here and is respelled in an evaluation; `rewritten` counts such turns.
 
-Left out: keeping the cache from turn to turn; formats that end a turn by a stop string.
+Left out: formats that end a turn by a stop string.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from harness.batching import BatchModel, play_all
 from harness.errors import HarnessError, ModelFailure, UsageError
-from harness.models.local.hf import generate_rows
+from harness.models.local.hf import generate_rows, is_out_of_memory, release_memory
+from harness.models.local.prompting import Prompt
 from harness.models.local.rows import OUT_OF_CONTEXT, PromptRow, to_reply
 from harness.models.local.tokenizer import ModelTokenizer, cut_at_turn_end, make_renderer
 from harness.rollout import Episode, play_episode_async
@@ -42,6 +44,9 @@ from harness.types import (
     ToolCall,
     Trajectory,
 )
+from trainer.precision import compute_in
+
+log = logging.getLogger(__name__)
 
 NOT_GENERATED = -1
 """The turn of a token that the network did not generate."""
@@ -99,15 +104,59 @@ class RolloutSettings:
     reasoning: Reasoning
 
 
+class NetworkGenerator:
+    """Continues rows with a network as it is now, in the precision that it is trained in.
+
+    At most `width` rows go together. What was read of an episode is kept for its next turn, of `kept` episodes. It is
+    of these weights: whoever changes them makes another generator. Where memory runs out, that is let go, and rows go
+    in smaller batches for the rest of its life.
+    """
+
+    def __init__(self, local: ModelTokenizer, network: Any, dtype: str, width: int, kept: int) -> None:
+        from harness.models.local import kv_cache  # it imports torch, which the base install lacks
+
+        self._local = local
+        self._network = network
+        self._dtype = dtype
+        self._memory = kv_cache.PrefixCache(kept if kv_cache.has_token_cache(network) else 0)
+        self._size = width
+
+    def __call__(self, rows: Sequence[PromptRow]) -> list[list[int]]:
+        """New token ids a row, in the same order. Raises what the network raises, for a row alone."""
+        found: list[list[int]] = []
+        while len(found) < len(rows):
+            some = rows[len(found) : len(found) + self._size]
+            found += self._together(some) or []
+        return found
+
+    def _together(self, rows: Sequence[PromptRow]) -> list[list[int]] | None:
+        """None: memory ran out, and the next try needs less."""
+        try:
+            # Here and not around a whole rollout: autocast belongs to a thread, and models speak in one of their own.
+            with compute_in(self._dtype, str(self._network.device)):
+                return generate_rows(self._network, self._local, rows, self._memory)
+        except Exception as error:
+            if not is_out_of_memory(error) or (len(rows) == 1 and not self._memory.capacity):
+                raise
+        # Outside of the handler: until it ends, the error's frames hold the tensors that are to be freed.
+        if self._memory.capacity:
+            self._memory.clear()
+        if len(rows) > 1:
+            self._size = len(rows) // 2
+            log.warning("out of memory with %d rows; from now on %d at once", len(rows), self._size)
+        release_memory()
+        return None
+
+
 class Actor(BatchModel):
     """Answers up to `width` episodes at once with the network as it is now; see harness.batching.BatchModel."""
 
-    def __init__(self, local: ModelTokenizer, network: Any, width: int) -> None:
+    def __init__(self, local: ModelTokenizer, network: Any, width: int, dtype: str = "float32") -> None:
         self.name = local.folder.name
         self.fingerprint: JSONObject = {"backend": "training"}
         self.width = width
         self._local = local
-        self._network = network
+        self._generate = NetworkGenerator(local, network, dtype, width, kept=width)
         self._turns = Turns(local)
         self._episode_tokens: dict[Key, EpisodeTokens] = {}
 
@@ -115,7 +164,7 @@ class Actor(BatchModel):
         """One answer a request, in their order, of rows generated together."""
         rows = [self._row(request) for request in requests]
         asked = [row for row in rows if isinstance(row, PromptRow)]
-        generated = iter(generate_rows(self._network, self._local, asked) if asked else ())
+        generated = iter(self._generate(asked))
         return [row if isinstance(row, ModelFailure) else self._said(row, next(generated)) for row in rows]
 
     def pop_tokens(self, key: Key) -> EpisodeTokens:
@@ -123,28 +172,33 @@ class Actor(BatchModel):
         return self._episode_tokens.pop(key)
 
     def _row(self, request: ModelRequest) -> PromptRow | ModelFailure:
-        key = (request.task, request.sample.id, request.epoch)
         try:
-            if request.turn == 0:
-                prompt = self._local.prompter.prompt(request)
-                episode_tokens = EpisodeTokens(self._local.encode(prompt.text), thinking=prompt.thinking)
-                self._episode_tokens[key] = episode_tokens
-            else:
-                episode_tokens = self._episode_tokens[key]
-                spoken = self._spoken(episode_tokens, request.turn - 1)
-                between = self._turns.between(request, episode_tokens.ended, spoken)
-                prompt = between.prompt
-                episode_tokens.rewritten += between.rewritten
-                episode_tokens.add(self._local.encode(between.text), NOT_GENERATED)
+            begin = self._begin if request.turn == 0 else self._go_on
+            episode_tokens, prompt, more, rewritten = begin(request)
         except ModelFailure as failure:
             return failure
-        ids = (*episode_tokens.prompt, *episode_tokens.ids)
+        ids = (*episode_tokens.prompt, *episode_tokens.ids, *more)
         context = self._local.folder.context
         room = request.sampling.max_tokens if context is None else min(request.sampling.max_tokens, context - len(ids))
-        if room < 1:
+        if room < 1:  # what does not fit is not added either: nothing longer than the context is trained on
             text = f"the episode has {len(ids)} tokens, and the model's context {context}"
             return ModelFailure(f"{self.name}: {text}", outcome="token_limit", stop=OUT_OF_CONTEXT)
+        episode_tokens.add(more, NOT_GENERATED)
+        episode_tokens.rewritten += rewritten
         return PromptRow(request, prompt, ids, room)
+
+    def _begin(self, request: ModelRequest) -> tuple[EpisodeTokens, Prompt, list[int], bool]:
+        prompt = self._local.prompter.prompt(request)
+        episode_tokens = EpisodeTokens(self._local.encode(prompt.text), thinking=prompt.thinking)
+        self._episode_tokens[request.task, request.sample.id, request.epoch] = episode_tokens
+        return episode_tokens, prompt, [], False
+
+    def _go_on(self, request: ModelRequest) -> tuple[EpisodeTokens, Prompt, list[int], bool]:
+        """The episode so far, and the tokens between its last turn and the next."""
+        episode_tokens = self._episode_tokens[request.task, request.sample.id, request.epoch]
+        spoken = self._spoken(episode_tokens, request.turn - 1)
+        between = self._turns.between(request, episode_tokens.ended, spoken)
+        return episode_tokens, between.prompt, self._local.encode(between.text), between.rewritten
 
     def _spoken(self, episode_tokens: EpisodeTokens, turn: int) -> str:
         """The text of a turn as the network wrote it, without the token that ended it."""
@@ -167,7 +221,7 @@ class Actor(BatchModel):
 class Between:
     """The text from the end of a turn to where the next begins, and the prompt of which it is the end."""
 
-    prompt: Any
+    prompt: Prompt
     text: str
     rewritten: bool
 

@@ -1,4 +1,4 @@
-"""A step's sequences as tensors: rewards by turn, pieces of equal lengths, no columns of padding alone."""
+"""A step's sequences as tensors: rewards by turn, some of the rows, no columns of padding alone."""
 
 from __future__ import annotations
 
@@ -25,15 +25,9 @@ def make_reward_tensors(scored: Sequence[ScoredCompletion], turns: int) -> tuple
     return rewards, tokens
 
 
-def sort_by_length(pieces: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The same rows in as many pieces of the same size, the shortest sequences first."""
-    whole = {
-        name: torch.cat([piece[name] for piece in pieces]) if is_rows(value) else value
-        for name, value in pieces[0].items()
-    }
-    order = (whole["prompt_mask"].sum(1) + whole["completion_mask"].sum(1)).argsort(stable=True)
-    parts = order.chunk(len(pieces))
-    return [{name: value[part] if is_rows(value) else value for name, value in whole.items()} for part in parts]
+def select_rows(batch: Mapping[str, Any], places: Sequence[int]) -> dict[str, Any]:
+    """Some of a batch's sequences."""
+    return {name: value[list(places)] if is_rows(value) else value for name, value in batch.items()}
 
 
 def trim_padding(piece: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,11 +6,9 @@ bonus is: by F1 alone a model that stops before it answers would be chosen.
 
 from __future__ import annotations
 
-import copy
 import json
 import math
 import resource
-import shutil
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,11 +17,14 @@ from typing import Any
 from harness.data import disk
 from harness.models.local.packages import import_quietly
 from harness.models.local.tokenizer import ModelTokenizer
+from trainer.precision import save_model
 from trainer.rewards import ANSWER_BONUS
+from trainer.rl.actor import NetworkGenerator
 from trainer.rl.data import TrainingSetup
 from trainer.rl.generation import TrainerView, select_logged_metrics
-from trainer.rl.validation import run_validation
-from trainer.run_directory import ProgressCallback, require_space
+from trainer.rl.spread import SHARE
+from trainer.rl.validation import EPISODE_BATCH_SIZE, run_validation
+from trainer.run_directory import ProgressCallback
 from trainer.tool_runner import shared_sandbox
 
 transformers: Any = import_quietly("transformers")
@@ -73,7 +74,11 @@ class TrainingCallback(transformers.TrainerCallback):  # type: ignore[misc]
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
         if logs and "loss" in logs and state.is_world_process_zero:
             self._write({"step": state.global_step, **{name: _short(value) for name, value in logs.items()}})
-            self._watch(f"train, reward {logs.get('reward') or 0:.3f}", state.global_step, self._setup.settings.steps)
+            share = logs.get(SHARE) or 0.0
+            told = f"train, reward {logs.get('reward') or 0:.3f}" + f", {share:.0%} of groups without spread" * bool(
+                share
+            )
+            self._watch(told, state.global_step, self._setup.settings.steps)
 
     def _validate(self, step: int) -> None:
         trainer, evaluation_set = self.trainer, self._setup.validation
@@ -82,7 +87,9 @@ class TrainingCallback(transformers.TrainerCallback):  # type: ignore[misc]
         if trainer.accelerator.is_main_process:
             with trainer.unwrap_for_generation() as network:
                 folder = self._out / "validation" / f"{step:06d}"
-                scores = run_validation(evaluation_set, self._model, network, step, shared_sandbox(), folder)
+                size, dtype = EPISODE_BATCH_SIZE, self._setup.settings.dtype
+                generate = NetworkGenerator(self._model, network, dtype, size, kept=size)
+                scores = run_validation(evaluation_set, self._model, generate, step, shared_sandbox(), folder)
             self._validated[step] = scores
             found = {name: _short(value) for name, value in select_logged_metrics(scores).items()}
             self._write({"step": step, "validation": found})
@@ -96,7 +103,9 @@ class TrainingCallback(transformers.TrainerCallback):  # type: ignore[misc]
         sharded = trainer.is_fsdp_enabled
         weights = trainer.accelerator.get_state_dict(trainer.model_wrapped) if sharded else None
         if trainer.accelerator.is_main_process:
-            save(trainer.accelerator.unwrap_model(trainer.model), self._model, self._out / "model", weights)
+            network = trainer.accelerator.unwrap_model(trainer.model)
+            folder, dtype = self._out / "model", self._setup.settings.save_dtype
+            save_model(network, folder, dtype, self._model.save_tokenizer, weights)
 
     def _write(self, line: Mapping[str, Any]) -> None:
         timed = {**line, "seconds": round(time.monotonic() - self._began, 1), "cpu_seconds": round(self.cpu_time, 1)}
@@ -115,28 +124,5 @@ def cpu_seconds() -> float:
     return sum(one.ru_utime + one.ru_stime for one in used)
 
 
-def save(network: Any, model: ModelTokenizer, folder: Path, weights: Mapping[str, Any] | None = None) -> None:
-    """A model directory with the network's weights, adapters merged in, or with `weights` where they were gathered, and
-    the tokenizer that training began with."""
-    partial = folder.with_name(f".{folder.name}")
-    shutil.rmtree(partial, ignore_errors=True)
-    require_space(folder.parent, checkpoint_bytes(network))
-    if hasattr(network, "merge_adapter"):
-        network = copy.deepcopy(network).merge_and_unload()
-    network.save_pretrained(partial, state_dict=weights)
-    model.tokenizer.save_pretrained(partial)
-    for file in partial.iterdir():
-        file.chmod(0o644)
-    shutil.rmtree(folder, ignore_errors=True)
-    partial.replace(folder)
-
-
 def _short(value: Any) -> Any:
     return round(value, 6) if isinstance(value, float) and math.isfinite(value) else value
-
-
-def checkpoint_bytes(model: Any) -> int:
-    """What a checkpoint takes: weights, and two moments of every weight that is trained."""
-    weights = sum(one.numel() * one.element_size() for one in model.parameters())
-    moments = sum(2 * one.numel() * one.element_size() for one in model.parameters() if one.requires_grad)
-    return int(1.1 * (weights + moments)) + (1 << 20)

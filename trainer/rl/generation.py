@@ -17,14 +17,21 @@ from typing import Any, Protocol
 from harness.data.files import write_rows
 from harness.errors import HarnessError
 from harness.metrics import shown_in
-from harness.models.local.hf import HFModel, generate_rows
+from harness.models.local.hf import HFModel
 from harness.models.local.rows import PromptRow, to_row
 from harness.models.local.tokenizer import ModelTokenizer, cut_at_turn_end
 from harness.scoring.verdict import score_trajectory
 from harness.types import ModelRequest, Sampling, Trajectory
 from trainer.prefixes import Prefix, cut_prefixes, drop_duplicates, prefix_to_record, read_prefixes
 from trainer.rewards import Turn
-from trainer.rl.actor import Actor, EpisodeRequest, EpisodeTokens, RolloutSettings, play_episodes
+from trainer.rl.actor import (
+    Actor,
+    EpisodeRequest,
+    EpisodeTokens,
+    NetworkGenerator,
+    RolloutSettings,
+    play_episodes,
+)
 from trainer.rl.data import TrainingSetup, first_request, max_prompt_tokens, select_fitting_prompts
 from trainer.rl.validation import EPISODE_BATCH_SIZE
 from trainer.tool_runner import shared_sandbox
@@ -75,15 +82,19 @@ class EpisodeGenerator:
         }
         return select_fitting_prompts(self._model, self._setup.settings, requests)
 
-    def generate(self, prompts: Sequence[str], trainer: TrainerView) -> list[ScoredCompletion]:
-        """Plays one episode a prompt with the network as it is. Equal prompts are told apart by their places."""
+    def generate(
+        self, prompts: Sequence[str], trainer: TrainerView, places: Sequence[int] | None = None
+    ) -> list[ScoredCompletion]:
+        """Plays one episode a prompt with the network as it is. Equal prompts are told apart by their places: the
+        trainer's, where none are given."""
         settings, setup = self._setup.settings, self._setup
         requests = [
-            EpisodeRequest(*setup.items[name], place % settings.samples) for place, name in trainer.places(prompts)
+            EpisodeRequest(*setup.items[name], place % settings.samples)
+            for place, name in _placed(prompts, trainer, places)
         ]
         rollout_settings = RolloutSettings(trainer.sampling(), setup.limits, setup.reasoning)
         with trainer.unwrap_for_generation() as network:
-            actor = Actor(self._model, network, EPISODE_BATCH_SIZE)
+            actor = Actor(self._model, network, EPISODE_BATCH_SIZE, settings.dtype)
             played = play_episodes(actor, requests, rollout_settings, shared_sandbox())
         return self._scored(actor, requests, played)
 
@@ -153,7 +164,9 @@ class TurnGenerator:
         """The prompts rendered, for a server that generates."""
         return [self._model.prompter.prompt(self._request(prefix, 0)).text for prefix in self._pool]
 
-    def generate(self, prompts: Sequence[str], trainer: TrainerView) -> list[ScoredCompletion]:
+    def generate(
+        self, prompts: Sequence[str], trainer: TrainerView, places: Sequence[int] | None = None
+    ) -> list[ScoredCompletion]:
         """One turn a prompt by the network as it is; equal prompts are told apart by their places."""
         settings = self._setup.settings
         if not self._setup.prefixes:
@@ -164,15 +177,11 @@ class TurnGenerator:
                 self._request(prefix, place % settings.samples + int(name) * settings.samples),
                 sampling=trainer.sampling(),
             )
-            for (place, name), prefix in zip(trainer.places(prompts), prefixes, strict=True)
+            for (place, name), prefix in zip(_placed(prompts, trainer, places), prefixes, strict=True)
         ]
         rows = [row for request in requests if isinstance(row := to_row(self._model, request), PromptRow)]
         with trainer.unwrap_for_generation() as network:
-            generated = [
-                ids
-                for start in range(0, len(rows), EPISODE_BATCH_SIZE)
-                for ids in self._generated(network, rows[start:][:EPISODE_BATCH_SIZE])
-            ]
+            generated = self._generator(network, kept=0)(rows)
         sequences = []
         for row, ids in zip(rows, generated, strict=True):
             episode_tokens = EpisodeTokens(list(row.ids), thinking=row.prompt.thinking)
@@ -198,8 +207,8 @@ class TurnGenerator:
         """A given prefix by its place."""
         return self._pool[place]
 
-    def _generated(self, network: Any, rows: Sequence[PromptRow]) -> list[list[int]]:
-        return generate_rows(network, self._model, rows)
+    def _generator(self, network: Any, kept: int) -> NetworkGenerator:
+        return NetworkGenerator(self._model, network, self._setup.settings.dtype, EPISODE_BATCH_SIZE, kept)
 
     def _request(self, prefix: Prefix, epoch: int) -> ModelRequest:
         return ModelRequest(
@@ -233,9 +242,8 @@ class TurnGenerator:
         requests = [EpisodeRequest(*setup.items[name], 0) for name in names]
         rollout_settings = RolloutSettings(trainer.sampling(), setup.limits, setup.reasoning)
         with trainer.unwrap_for_generation() as network:
-            player = HFModel(
-                "collecting", self._model, EPISODE_BATCH_SIZE, {}, lambda rows: self._generated(network, rows)
-            )
+            generate = self._generator(network, kept=EPISODE_BATCH_SIZE)
+            player = HFModel("collecting", self._model, EPISODE_BATCH_SIZE, {}, generate)
             played = play_episodes(player, requests, rollout_settings, shared_sandbox())
         states = [
             prefix
@@ -253,6 +261,10 @@ class TurnGenerator:
     def _fits(self, prefix: Prefix) -> bool:
         text = self._model.prompter.prompt(self._request(prefix, 0)).text
         return len(self._model.encode(text)) <= max_prompt_tokens(self._model, self._setup.settings)
+
+
+def _placed(prompts: Sequence[str], trainer: TrainerView, places: Sequence[int] | None) -> Iterator[tuple[int, str]]:
+    return trainer.places(prompts) if places is None else zip(places, prompts, strict=True)
 
 
 def mixed(prefixes: Sequence[Prefix], size: int, solved: float, draw: random.Random) -> list[Prefix]:

@@ -22,11 +22,20 @@ from harness.models.local.hf import load_weights
 from harness.models.local.tokenizer import ModelTokenizer, open_tokenizer
 from harness.types import JSONObject
 from trainer.distributed import is_main_process, main_process_first
+from trainer.precision import report_slow_bfloat16
 from trainer.rl.actor import with_stable_template
 from trainer.rl.data import TrainingSetup, prepare_training, reasoning_of
 from trainer.rl.settings import RLRecipe
-from trainer.rl.validation import MetricDifference, compare_metrics, format_differences, run_test
+from trainer.rl.validation import (
+    MetricDifference,
+    compare_metrics,
+    format_differences,
+    load_trained,
+    load_untrained,
+    run_test,
+)
 from trainer.run_directory import ProgressCallback, read_result, recipe_values
+from trainer.templates import model_args
 from trainer.tool_runner import shared_sandbox
 
 SCHEMA = 1
@@ -50,7 +59,10 @@ def identify_rl_run(settings: RLRecipe, name: str, path: Path, patterns: Sequenc
 def check_model(settings: RLRecipe, name: str, path: Path) -> ModelTokenizer:
     """The model's tokenizer and template, fit for the regime. Raises UsageError in one sentence where they are not."""
     _check_vllm(settings)
-    model = open_tokenizer(check_folder(name, path, {}), {})
+    args = model_args(settings.chat_template, settings.format)
+    model = open_tokenizer(check_folder(name, path, args), args)
+    if settings.kl and not settings.lora_rank and path.is_file():
+        raise UsageError("kl compares with the weights at the beginning, which are read from a folder here: set kl=0.")
     if settings.thinking != "default":
         model.prompter.switch(reasoning_of(settings))
     if settings.regime == "episode" or settings.credit == "return":
@@ -85,7 +97,9 @@ def train_rl(
 
     with main_process_first():
         setup = prepare_training(settings, patterns, data, out, watch)
-    network = load_weights(model, settings.dtype, device())
+    report_slow_bfloat16(settings.dtype, device())
+    # Master weights are whole; what is frozen below adapters is only read.
+    network = load_weights(model, settings.dtype if settings.lora_rank else "float32", device())
     callback = train_network(setup, model, network, out, watch)
     best = callback.best_validation
     result: JSONObject = {
@@ -123,10 +137,10 @@ def run_tests(
     if setup.test is None:
         return []
     trained = out / "model"
-    runs = {"before": (model.folder.name, model.folder.path), "after": (f"hf/{trained}", trained)}
-    for done, (run, (name, path)) in enumerate(runs.items()):
-        watch("test", done, len(runs))
-        run_test(setup.test, name, path, shared_sandbox(), out / "test" / run)
+    for done, run in enumerate(("before", "after")):
+        watch("test", done, 2)
+        player = load_untrained(model) if run == "before" else load_trained(f"hf/{trained}", trained)
+        run_test(setup.test, player, shared_sandbox(), out / "test" / run)
     return compare_metrics(out / "test" / "before", out / "test" / "after")
 
 

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 from harness.errors import UsageError
 from harness.redaction import userinfo
+from trainer.precision import COMPUTED, SAVED
 from trainer.rl.algorithms import ALGORITHMS
 
 REGIMES = ("step", "episode")
@@ -35,20 +37,28 @@ class RLRecipe:
     steps            optimiser steps; 0: one pass through given prefixes
     prompts, samples prompts a generation, and samples of each of them
     updates          optimiser steps a generation; checkpoints fall between generations
-    micro_batch      sequences that go through the network at once, on each process
+    micro_batch      sequences that go through the network at once, at most, on each process
+    micro_tokens     tokens of them, padding included; 0: no bound. Both are halved where memory runs out
     learning_rate    its peak, after `warmup` steps; `schedule` is constant, linear or cosine
-    loss             TRL's name of how token losses are summed: dapo is a mean over all tokens
+    loss             how token losses are summed, by TRL's names: dapo and bnpo are a mean over all tokens (of a
+                     generation, of an update), grpo is the mean of each sequence's mean
     kl               weight of the divergence from the model that training began with (k3 estimator); 0: not computed
     entropy          weight of the entropy bonus
     clip, clip_high  how far the ratio may go below and above 1; clip_high 0 is as clip
+    dual_clip        the most a ratio counts where the advantage is negative, above 1; 0: without bound
+    dynamic          how often at most a group without spread is drawn again, of another environment; 0: never
+    max_flat         generations in a row without any spread after which training stops; 0: never
     temperature      of training's samples
     max_tokens       new tokens a turn, in training and validation
     max_turns        turns an episode
     max_prompt       tokens of the longest prompt; 0: what the model's context leaves
     overlong         refuse or drop what is longer
     thinking         off, on, or default (the template is not told)
+    chat_template    a file, or the name of one of trainer/recipes, instead of the model's own template; "" is its own
+    format           how the model writes calls, where its template does not tell (harness.formats)
     lora_rank        0 trains all weights; else adapters of that rank on all linear layers, with `lora_alpha`
-    dtype            float32 or bfloat16
+    dtype            what the network computes in, float32 or bfloat16; what is trained is float32 (trainer.precision)
+    save_dtype       what DIR/model is stored in: float32, bfloat16 or float16; less than float32 rounds
     checkpointing    recompute activations instead of keeping them
     credit           turn: a prompt is a prefix and one turn is rewarded; return: whole episodes whose turns are
                      rewarded one by one, with returns-to-go (step regime); "" is return in the step regime, and turn
@@ -63,6 +73,11 @@ class RLRecipe:
     validate_every, save_every, keep    steps between validations and checkpoints, and checkpoints that are kept
     tensorboard, wandb                  metrics go there as well
     """
+
+    LATER: ClassVar = frozenset(
+        ("save_dtype", "dual_clip", "dynamic", "max_flat", "chat_template", "format", "micro_tokens")
+    )
+    """Values that recipes did not have from the beginning."""
 
     regime: str
     algorithm: str = "grpo"
@@ -114,6 +129,13 @@ class RLRecipe:
     keep: int = 2
     tensorboard: bool = False
     wandb: bool = False
+    save_dtype: str = "float32"
+    dual_clip: float = 0.0
+    dynamic: int = 0
+    max_flat: int = 10
+    chat_template: str = ""
+    format: str = ""
+    micro_tokens: int = 0
 
     def __post_init__(self) -> None:
         if not self.credit:
@@ -126,7 +148,8 @@ class RLRecipe:
             "schedule": ("constant", "linear", "cosine"),
             "overlong": ("refuse", "drop"),
             "thinking": ("off", "on", "default"),
-            "dtype": ("float32", "bfloat16"),
+            "dtype": COMPUTED,
+            "save_dtype": SAVED,
             "credit": ("turn", "return"),
             "prefixes": ("fresh", "given"),
             "vllm": ("off", "colocate", "server"),
@@ -140,15 +163,21 @@ class RLRecipe:
             require_value(getattr(self, name) >= 1, name, "at least 1")
         for name in ("refresh", "players", "validate_every", "save_every", "keep"):
             require_value(getattr(self, name) >= 1, name, "at least 1")
-        for name in ("validation", "test", "warmup", "max_prompt", "lora_rank"):
+        for name in ("validation", "test", "warmup", "max_prompt", "lora_rank", "dynamic", "max_flat", "micro_tokens"):
             require_value(getattr(self, name) >= 0, name, "0 or more")
-        for name in ("kl", "entropy", "weight_decay", "clip_high"):
+        for name in ("kl", "entropy", "weight_decay", "clip_high", "dual_clip"):
             require_value(0 <= getattr(self, name) < math.inf, name, "0 or more")
         for name in REWARD_OPTIONS:
             value = getattr(self, name)
             require_value(value is None or 0 <= value < math.inf, name, "0 or more")
         for name in ("learning_rate", "temperature", "clip", "max_grad_norm"):
             require_value(0 < getattr(self, name) < math.inf, name, "above 0")
+        require_value(
+            not self.dual_clip or self.dual_clip > 1 + (self.clip_high or self.clip),
+            "dual_clip",
+            "0, or above 1 + clip",
+        )
+        require_value(not self.dynamic or self.vllm == "off", "dynamic", "0 where vLLM generates")
         require_value(0 <= self.solved < 1, "solved", "from 0 to below 1")
         require_value(0 < self.vllm_memory < 1, "vllm_memory", "between 0 and 1")
         require_value(
@@ -178,8 +207,8 @@ class RLRecipe:
         """Sequences a generation, on all processes together."""
         return self.prompts * self.samples
 
-    def micro_batches(self, processes: int) -> tuple[int, int]:
-        """(sequences a process takes at once, pieces an optimiser step): the largest that divide evenly.
+    def share_of_update(self, processes: int) -> int:
+        """Sequences of an optimiser step that are one process's.
 
         Raises UsageError where the processes cannot share an update.
         """
@@ -189,8 +218,7 @@ class RLRecipe:
                 f"{self.sequences_per_generation // self.updates} sequences an update cannot be shared by "
                 f"{processes} processes."
             )
-        size = next(size for size in range(min(self.micro_batch, share), 0, -1) if share % size == 0)
-        return size, share // size
+        return share
 
 
 def require_value(fits: bool, name: str, what: str) -> None:

@@ -23,27 +23,25 @@ import math
 import os
 import random
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from datasets import Dataset
 
-from harness.data import jsonio
-from harness.errors import HarnessError, UsageError
+from harness.errors import UsageError
 from harness.models.local.packages import import_quietly
 from harness.models.local.prompting import OPEN_REASONING
 from harness.models.local.tokenizer import ModelTokenizer
-from harness.types import Sampling
-from trainer.rl.actor import NOT_GENERATED, EpisodeTokens
-from trainer.rl.algorithms import ALGORITHMS, compute_advantages, returns_to_go, select_process_rows, spread_over_tokens
-from trainer.rl.batches import make_reward_tensors, sort_by_length, trim_padding
-from trainer.rl.callback import TrainingCallback, checkpoint_bytes
+from trainer.precision import checkpoint_bytes
+from trainer.rl.actor import EpisodeTokens
+from trainer.rl.callback import TrainingCallback
 from trainer.rl.data import TrainingSetup
-from trainer.rl.generation import EpisodeGenerator, ScoredCompletion, TurnGenerator
+from trainer.rl.environment_trainer import EnvironmentTrainer
+from trainer.rl.generation import EpisodeGenerator, TurnGenerator
 from trainer.rl.settings import RLRecipe
+from trainer.rl.spread import FlatGenerations
 from trainer.run_directory import (
     ProgressCallback,
     checkpoint_step,
@@ -54,97 +52,6 @@ from trainer.run_directory import (
 
 transformers: Any = import_quietly("transformers")
 trl: Any = import_quietly("trl")
-
-# --- the trainer -------------------------------------------------------------------------------------------------
-
-
-class EnvironmentTrainer(trl.GRPOTrainer):  # type: ignore[misc]
-    """TRL's, with advantages of our own where the algorithm is not its own, batches sorted by length, and a stop at a
-    loss that is no number."""
-
-    _buffered_inputs: Any
-
-    def __init__(self, setup: TrainingSetup, source: EpisodeGenerator | TurnGenerator, **more: Any) -> None:
-        self.setup = setup
-        self.source = source
-        self.scored: list[ScoredCompletion] = []
-        super().__init__(**more)
-
-    def sampling(self) -> Sampling:
-        """How this generation is drawn: its seed is the recipe's and the step's."""
-        settings = self.setup.settings
-        seed = int(jsonio.digest([settings.seed, self.state.global_step])[:7], 16)
-        return Sampling(settings.temperature, settings.max_tokens, seed)
-
-    def places(self, prompts: Sequence[str]) -> Iterator[tuple[int, str]]:
-        """This process's prompts with their places among those of all processes."""
-        return enumerate(prompts, self.accelerator.process_index * len(prompts))
-
-    @contextmanager
-    def unwrap_for_generation(self) -> Iterator[Any]:
-        """The network, unwrapped and set to generate."""
-        network = self.accelerator.unwrap_model(self.model_wrapped)
-        training = network.training
-        network.eval()
-        try:
-            yield network
-        finally:
-            network.train(training)
-
-    def create_model_card(self, *given: Any, **more: Any) -> None:
-        """None is written: run.json and recipe.toml say what a run is."""
-
-    def training_step(self, *given: Any, **more: Any) -> Any:
-        loss = super().training_step(*given, **more)
-        if not torch.isfinite(loss):
-            raise HarnessError(
-                f"The loss of step {self.state.global_step + 1} is {loss.item()}, so training has stopped; lower "
-                "learning_rate or raise kl and train anew, or go on from the last checkpoint with --resume."
-            )
-        return loss
-
-    def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        require_space(Path(self.args.output_dir), checkpoint_bytes(model))
-        super()._save_checkpoint(model, trial)
-
-    def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
-        output: dict[str, Any] = super()._generate_and_score_completions(inputs)
-        if ALGORITHMS[self.setup.settings.algorithm].ours or self.setup.settings.credit == "return":
-            output["advantages"] = self._advantages(output["completion_ids"].shape[1])
-        return output
-
-    def _advantages(self, width: int) -> torch.Tensor:
-        """(B,) where a sequence has one reward; (B, T) on tokens where turns have their own."""
-        settings = self.setup.settings
-        by_turn = settings.credit == "return"
-        rewards, tokens = make_reward_tensors(self.scored, settings.max_turns if by_turn else 1)
-        everybody = [self.accelerator.gather(table.to(self.accelerator.device)) for table in (rewards, tokens)]
-        if by_turn:
-            everybody[0] = returns_to_go(everybody[0])
-        found = compute_advantages(settings.algorithm, everybody[0], everybody[1], settings.samples)
-        ours = select_process_rows(found, self.accelerator.process_index, len(self.scored))
-        if not by_turn:
-            return ours[:, 0]
-        turns = torch.full((len(self.scored), width), NOT_GENERATED)
-        for row, scored in enumerate(self.scored):
-            turns[row, : len(scored.tokens.turns)] = torch.tensor(scored.tokens.turns)
-        return spread_over_tokens(ours, turns.to(ours.device))
-
-    def _prepare_inputs(self, generation_batch: Any) -> Any:
-        """Pieces of one update are sorted by length, so that a piece is padded to its own longest."""
-        before = self._buffered_inputs
-        inputs = super()._prepare_inputs(generation_batch)
-        if not self.model.training or self._buffered_inputs is before:
-            return inputs
-        pieces, each = self._buffered_inputs, self.args.gradient_accumulation_steps
-        self._buffered_inputs = [
-            piece for start in range(0, len(pieces), each) for piece in sort_by_length(pieces[start : start + each])
-        ]
-        return self._buffered_inputs[self._step % self.args.steps_per_generation]
-
-    def _compute_loss(self, model: Any, inputs: Mapping[str, Any]) -> Any:
-        return super()._compute_loss(model, trim_padding(inputs))
-
 
 # --- a run -------------------------------------------------------------------------------------------------------
 
@@ -172,6 +79,7 @@ def train_network(
         warnings.simplefilter("ignore")  # the libraries', which are for their authors
         trainer = make_trainer(setup, source, model, network, out / "checkpoints", [callback])
         callback.trainer = trainer
+        trainer.flat = FlatGenerations(settings.max_flat, lines)
         check_sharding(trainer)
         trainer.train(resume_from_checkpoint=None if resumed is None else str(resumed))
     if setup.validation is None:
@@ -242,7 +150,7 @@ def order_prompts(rows: Sequence[str], settings: RLRecipe) -> list[str]:
 
 def rollout(prompts: list[str], trainer: EnvironmentTrainer) -> dict[str, Any]:
     """TRL's rollout_func: what was generated for each prompt, and what it earned."""
-    trainer.scored = trainer.source.generate(prompts, trainer)
+    trainer.generate(prompts)
     padding = trainer.processing_class.pad_token_id
     ids = [one.tokens.ids or [padding] for one in trainer.scored]
     return {
@@ -287,14 +195,14 @@ def make_server_reward(source: EpisodeGenerator | TurnGenerator, model: ModelTok
 def make_grpo_config(settings: RLRecipe, folder: Path) -> Any:
     """The recipe in TRL's words."""
     processes = int(os.environ.get("WORLD_SIZE", "1"))
-    size, pieces = settings.micro_batches(processes)
+    share = settings.share_of_update(processes)
     gpu = torch.cuda.is_available()
     return trl.GRPOConfig(
         output_dir=str(folder),
         max_steps=settings.steps,
-        per_device_train_batch_size=size,
-        gradient_accumulation_steps=pieces,
-        steps_per_generation=pieces * settings.updates,
+        per_device_train_batch_size=share,  # cut into pieces by the trainer
+        gradient_accumulation_steps=1,
+        steps_per_generation=settings.updates,
         num_generations=settings.samples,
         learning_rate=settings.learning_rate,
         lr_scheduler_type="constant_with_warmup" if settings.schedule == "constant" else settings.schedule,
@@ -304,14 +212,14 @@ def make_grpo_config(settings: RLRecipe, folder: Path) -> Any:
         loss_type=settings.loss,
         beta=settings.kl,
         use_bias_correction_kl=False,
-        entropy_coef=settings.entropy,
         epsilon=settings.clip,
         epsilon_high=settings.clip_high or None,
+        delta=settings.dual_clip or None,
         temperature=settings.temperature,
         top_p=1.0,
         top_k=0,
         max_completion_length=settings.max_tokens,
-        bf16=settings.dtype == "bfloat16" and gpu,
+        bf16=settings.dtype == "bfloat16",
         gradient_checkpointing=settings.checkpointing,
         use_cpu=not gpu,
         seed=settings.seed,

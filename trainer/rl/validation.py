@@ -11,7 +11,6 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from tabulate import tabulate
 
@@ -20,7 +19,7 @@ from harness.evaluation.evaluate import evaluate
 from harness.evaluation.plan import Plan, Player
 from harness.metrics import find_metric, shown_in
 from harness.models import ModelOptions
-from harness.models.local.hf import HFModel, generate_rows, load_directory
+from harness.models.local.hf import Generate, HFModel, load_directory, play_folder
 from harness.models.local.tokenizer import ModelTokenizer
 from harness.runs.averages import compare_results
 from harness.runs.directory import RunDirectory
@@ -55,9 +54,9 @@ class EvaluationSet:
 
 
 def run_validation(
-    evaluation_set: EvaluationSet, local: ModelTokenizer, network: Any, step: int, sandbox: Sandbox, out: Path
+    evaluation_set: EvaluationSet, local: ModelTokenizer, generate: Generate, step: int, sandbox: Sandbox, out: Path
 ) -> dict[str, float]:
-    """Plays the environments with the network as it is; `out` becomes the run directory, whatever was there before.
+    """Plays the environments with a network as it is; `out` becomes the run directory, whatever was there before.
 
     Returns the means of the metrics that the episodes have.
     """
@@ -65,7 +64,7 @@ def run_validation(
         shutil.rmtree(out)
     name = f"{local.folder.name}@{step}"
     settings = {"step": str(step)}
-    model = HFModel(name, local, EPISODE_BATCH_SIZE, settings, lambda rows: generate_rows(network, local, rows))
+    model = HFModel(name, local, EPISODE_BATCH_SIZE, settings, generate)
     return means(evaluate(evaluation_set.plan(), Player(model, sandbox), out))
 
 
@@ -75,11 +74,19 @@ def means(summary: Summary) -> dict[str, float]:
     return {name: one["value"] for name, one in entry["metrics"].items() if one["value"] is not None}
 
 
-def run_test(evaluation_set: EvaluationSet, name: str, model: Path, sandbox: Sandbox, out: Path) -> None:
-    """Plays the environments with the model of a directory, called `name`, as `harness eval` would; a run that is there
-    is gone on with."""
-    loaded = load_directory(name, str(model), ModelOptions(concurrency=EPISODE_BATCH_SIZE))
-    evaluate(evaluation_set.plan(), Player(loaded, sandbox), out, resume=True)
+def run_test(evaluation_set: EvaluationSet, model: HFModel, sandbox: Sandbox, out: Path) -> None:
+    """Plays the environments with a model, as `harness eval` would; a run that is there is gone on with."""
+    evaluate(evaluation_set.plan(), Player(model, sandbox), out, resume=True)
+
+
+def load_trained(name: str, path: Path) -> HFModel:
+    """The model of a directory that was trained here, with the template that it was trained with."""
+    return load_directory(name, str(path), ModelOptions(concurrency=EPISODE_BATCH_SIZE))
+
+
+def load_untrained(local: ModelTokenizer) -> HFModel:
+    """The model that training began with, with the template that it is trained with, as both are compared."""
+    return play_folder(local, EPISODE_BATCH_SIZE)
 
 
 @dataclass(frozen=True, slots=True)

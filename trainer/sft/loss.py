@@ -13,9 +13,14 @@ from typing import Any
 import torch
 
 from harness.models.local.packages import import_quietly
+from trainer.precision import compute_in
 from trainer.sft.network import IGNORE_INDEX
 
 trl: Any = import_quietly("trl")
+
+
+SHAPED = ("final_logit_softcapping", "logit_scale", "logits_scaling", "lm_head_multiplier", "output_multiplier")
+"""What configurations have whose models do more to a hidden state than multiply it by the head."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,23 +35,29 @@ class TokenLosses:
 def compute_token_losses(model: Any, ids: torch.Tensor, labels: torch.Tensor) -> TokenLosses:
     """What a causal model makes of token ids (B, L), padded on the right, where labels (B, L) are not IGNORE_INDEX.
 
-    Its head must only multiply: scaled or capped logits, as Cohere's and Gemma's, are not known here.
+    Where the model does more than multiply (scaled or capped logits), it makes them all itself.
     """
-    hidden = model.base_model(input_ids=ids, use_cache=False).last_hidden_state[:, :-1]
     rows, places = (labels[:, 1:] != IGNORE_INDEX).nonzero(as_tuple=True)
-    logits = model.get_output_embeddings()(hidden[rows, places]).float()
+    if any(getattr(model.config, name, None) is not None for name in SHAPED):
+        logits = model(input_ids=ids, use_cache=False).logits[rows, places].float()
+    else:
+        hidden = model.base_model(input_ids=ids, use_cache=False).last_hidden_state
+        logits = model.get_output_embeddings()(hidden[rows, places]).float()
     wanted = labels[rows, places + 1]
     losses = torch.nn.functional.cross_entropy(logits, wanted, reduction="none")
     return TokenLosses(rows, losses, logits.argmax(dim=1) == wanted)
 
 
 class AssistantLossTrainer(trl.SFTTrainer):  # type: ignore[misc]
-    """TRL's trainer with that as its loss: the mean over all said tokens of a step."""
+    """TRL's trainer with that as its loss: the mean over all said tokens of a step. `computed`: in which precision."""
+
+    computed = "float32"
 
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
         """The loss, a scalar."""
-        found = compute_token_losses(model, inputs["input_ids"], inputs["labels"])
+        with compute_in(self.computed, inputs["input_ids"].device.type):
+            found = compute_token_losses(model, inputs["input_ids"], inputs["labels"])
         self._metrics["train"]["mean_token_accuracy"].append(found.likeliest.float().mean().item())
         return found.losses.sum() / num_items_in_batch

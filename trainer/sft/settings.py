@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 from harness.errors import UsageError
+from trainer.precision import COMPUTED, SAVED
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +27,15 @@ class SFTRecipe:
     learning_rate    its peak, after `warmup` steps; a cosine takes it to 0
     save_every       steps between checkpoints that --resume goes on from
     log_every        steps between lines of metrics.jsonl
+    dtype            what the network computes in, float32 or bfloat16; what is trained is float32 (trainer.precision)
+    save_dtype       what DIR/model is stored in: float32, bfloat16 or float16
+    micro_batch      episodes of a step that go through the network at once; 0: all of them
+    checkpointing    recompute activations instead of keeping them
+    chat_template, format    as in trainer.rl.settings; of a model that is gone on from
     """
+
+    LATER: ClassVar = frozenset(("dtype", "save_dtype", "micro_batch", "checkpointing", "chat_template", "format"))
+    """Values that recipes did not have from the beginning."""
 
     regime: str
     seed: int = 1
@@ -51,6 +61,12 @@ class SFTRecipe:
     weight_decay: float = 0.1
     save_every: int = 200
     log_every: int = 20
+    dtype: str = "float32"
+    save_dtype: str = "float16"
+    micro_batch: int = 0
+    checkpointing: bool = False
+    chat_template: str = ""
+    format: str = ""
 
     def __post_init__(self) -> None:
         for name in (
@@ -74,6 +90,10 @@ class SFTRecipe:
         _require(0 < self.learning_rate < math.inf, "learning_rate", "above 0")
         _require(0 <= self.weight_decay < math.inf, "weight_decay", "0 or more")
         _require(not (self.train_file and self.trajectories), "trajectories", "left out where there is a train_file")
+        _require(self.dtype in COMPUTED, "dtype", f"one of {', '.join(COMPUTED)}")
+        _require(self.save_dtype in SAVED, "save_dtype", f"one of {', '.join(SAVED)}")
+        divides = self.micro_batch >= 0 and (not self.micro_batch or self.batch % self.micro_batch == 0)
+        _require(divides, "micro_batch", "0, or a divisor of batch")
         _require(self.warmup >= 0, "warmup", "0 or more")
         _require(self.log_every >= 1, "log_every", "at least 1")
         _require(self.vocabulary >= 400, "vocabulary", "at least 400, for bytes and scaffolding")

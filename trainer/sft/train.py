@@ -6,11 +6,12 @@
     DIR/tokenizer/          the tokenizer, where the network is new
     DIR/checkpoints/        what --resume goes on from
     DIR/metrics.jsonl       a line every `log_every` steps
-    DIR/model/              the result: weights in half precision, tokenizer, chat template, manifest.json
+    DIR/model/              the result: weights, tokenizer, chat template, manifest.json
 
 TRL's SFTTrainer trains on token ids made here: its own preparation goes through a data set whose columns must have one
 type, which tools with different schemas have not. Loss is taken on what the assistant says, the end of its turn
-included, and on nothing else. Left out: several devices, packing (an episode is short), evaluation while training.
+included, and on nothing else. Networks made here have a template of their own (network.py); any other chat model is
+shown what its own template makes of an episode (spoken.py). Left out: several devices, packing, evaluation on the way.
 """
 
 from __future__ import annotations
@@ -21,12 +22,12 @@ import random
 import shutil
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from tabulate import tabulate
 
@@ -36,12 +37,15 @@ from harness.data.records import fingerprint, read_samples
 from harness.errors import UsageError
 from harness.evaluation.run_tasks import load_run_tasks
 from harness.metrics import ANSWERS, HEADLINE
-from harness.models.local.folder import folder_digest
+from harness.models.local.folder import check_folder, folder_digest
+from harness.models.local.hf import load_weights
 from harness.models.local.packages import import_quietly
+from harness.models.local.tokenizer import ModelTokenizer, open_tokenizer
 from harness.runs.directory import RunDirectory
 from harness.runs.record import to_trajectory
 from harness.sandbox import Sandbox
-from harness.types import JSONObject, Sample
+from harness.types import JSONObject, Sample, Trajectory
+from trainer.precision import report_slow_bfloat16, save_model
 from trainer.prefixes import refuse_test_data
 from trainer.run_directory import (
     ProgressCallback,
@@ -55,9 +59,13 @@ from trainer.run_directory import (
 from trainer.sft import network
 from trainer.sft.demonstrator import Flaws, play_demonstrations
 from trainer.sft.settings import SFTRecipe
+from trainer.sft.spoken import SpokenTurns
+from trainer.templates import model_args
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+Written = TypeVar("Written")
 
 SCHEMA = 1
 MODEL, MANIFEST = "model", "manifest.json"
@@ -81,7 +89,8 @@ class InitialWeights:
 class SFTDataset:
     """What is trained on: token ids and labels by episode, and where they come from."""
 
-    rows: list[dict[str, list[int]]]
+    rows: list[JSONObject]
+    episodes: int
     fingerprint: str
 
     @property
@@ -106,23 +115,34 @@ def read_sft_manifest(out: Path) -> JSONObject | None:
 def train_sft(
     recipe: SFTRecipe,
     start: InitialWeights,
+    local: ModelTokenizer | None,
     out: Path,
     command: Sequence[str],
     watch: ProgressCallback,
     trust_code: bool = False,
 ) -> JSONObject:
-    """Runs what is left of a run in `out`, and returns its manifest. Raises UsageError for data that cannot be used.
-    `trust_code`: run the Python files that the run of `trajectories` names as its tasks."""
+    """Runs what is left of a run in `out`, and returns its manifest; `local` is what check_chat_model gave.
+    `trust_code`: run the Python files that the run of `trajectories` names as its tasks.
+
+    Raises UsageError for data that cannot be used."""
+    import torch
     from transformers.utils.logging import disable_progress_bar
 
     disable_progress_bar()  # type: ignore[no-untyped-call]
     began = time.monotonic()
-    samples, texts = (
-        _recorded(Path(recipe.trajectories), trust_code) if recipe.trajectories else _demonstrated(recipe, out, watch)
-    )
-    tokenizer = _tokenizer(recipe, start, out, texts)
-    data = SFTDataset([network.encode_episode(tokenizer, text) for text in texts], fingerprint(samples))
-    model = _model(recipe, start, tokenizer)
+    report_slow_bfloat16(recipe.dtype, "cuda" if torch.cuda.is_available() else "cpu")
+    if local is None:
+        samples, texts = _episodes(recipe, out, watch, _render, trust_code)
+        tokenizer = _tokenizer(recipe, start, out, texts)
+        data = SFTDataset([network.encode_episode(tokenizer, text) for text in texts], len(texts), fingerprint(samples))
+        model: Any = _model(recipe, start, tokenizer)
+        write_tokenizer: Callable[[Path], object] = tokenizer.save_pretrained
+    else:
+        samples, played = _episodes(recipe, out, watch, SpokenTurns(local).encode_episode, trust_code)
+        rows = fitting_rows([row for one in played for row in one], local)
+        data = SFTDataset(rows, len(played), fingerprint(samples))
+        tokenizer, write_tokenizer = local.tokenizer, local.save_tokenizer
+        model = load_weights(local, "float32", "cpu")
     metrics = _fit(recipe, model, tokenizer, data, out, watch)
     manifest = {
         "schema": SCHEMA,
@@ -130,15 +150,44 @@ def train_sft(
         "seed": recipe.seed,
         "from": start.name,
         "command": list(command),
-        "data": {"episodes": len(data.rows), "tokens": data.tokens[0], "said": data.tokens[1]}
+        "data": {"episodes": data.episodes, "tokens": data.tokens[0], "said": data.tokens[1]}
         | {"fingerprint": data.fingerprint},
         "parameters": sum(weights.numel() for weights in model.parameters()),
         "metrics": {**metrics, "seconds": round(time.monotonic() - began, 1)},
         "versions": {"harness": harness.__version__, "python": platform.python_version(), "platform": sys.platform}
         | {package: version(package) for package in (*PACKAGES, "tokenizers")},
     }
-    _save(model, tokenizer, manifest, out)
+
+    def write_rest(folder: Path) -> None:
+        write_tokenizer(folder)
+        jsonio.write_json(folder / MANIFEST, manifest)
+
+    save_model(model, out / MODEL, recipe.save_dtype, write_rest)
     return manifest
+
+
+def check_chat_model(recipe: SFTRecipe, start: InitialWeights) -> ModelTokenizer | None:
+    """What opens a chat model, of any family that hf/ plays; None for a new network, and for those that were made here.
+
+    Raises UsageError, before anything is built, where demonstrations cannot be rendered for it.
+    """
+    if start.path is None or start.name is None:
+        return None
+    args = model_args(recipe.chat_template, recipe.format)
+    local = open_tokenizer(check_folder(start.name, start.path, args), args)
+    if local.prompter.template == network.CHAT_TEMPLATE and local.format.name == "hermes" and not args:
+        return None
+    SpokenTurns(local).check(recipe.thinking > 0 and not recipe.trajectories)
+    return local
+
+
+def fitting_rows(rows: Sequence[JSONObject], local: ModelTokenizer) -> list[JSONObject]:
+    """The rows that fit into the model's context. Raises UsageError where none does."""
+    context = local.folder.context or 10**9
+    kept = [row for row in rows if len(row["input_ids"]) <= context]
+    if not kept:
+        raise UsageError(f"No demonstration fits into the {context} tokens that {local.folder.name} can read.")
+    return kept
 
 
 def describe_manifest(manifest: JSONObject, out: Path) -> str:
@@ -177,22 +226,43 @@ def training_samples(recipe: SFTRecipe, out: Path, watch: ProgressCallback) -> l
     return samples
 
 
-def _demonstrated(recipe: SFTRecipe, out: Path, watch: ProgressCallback) -> tuple[list[Sample], list[str]]:
-    """The recipe's environments, and what the demonstrator played on them, rendered."""
+def _render(sample: Sample, trajectory: Trajectory) -> str:
+    return network.render_episode(sample.tools, trajectory)
+
+
+def _episodes(
+    recipe: SFTRecipe,
+    out: Path,
+    watch: ProgressCallback,
+    write: Callable[[Sample, Trajectory], Written],
+    trust_code: bool,
+) -> tuple[list[Sample], list[Written]]:
+    """What is imitated, each episode as `write` gives it, and the environments that it is of."""
+    if recipe.trajectories:
+        return _recorded(Path(recipe.trajectories), write, trust_code)
+    return _demonstrated(recipe, out, watch, write)
+
+
+def _demonstrated(
+    recipe: SFTRecipe, out: Path, watch: ProgressCallback, write: Callable[[Sample, Trajectory], Written]
+) -> tuple[list[Sample], list[Written]]:
+    """The recipe's environments, and what the demonstrator played on them."""
     samples = training_samples(recipe, out, watch)
     flaws = Flaws(recipe.repeat, recipe.skip_last)
-    texts = []
+    texts: list[Written] = []
     with Sandbox() as sandbox:
         for sample, trajectory in play_demonstrations(
             samples, flaws, recipe.seed, recipe.thinking, sandbox, recipe.draws
         ):
-            texts.append(network.render_episode(sample.tools, trajectory))
+            texts.append(write(sample, trajectory))
             watch("play", len(texts), recipe.draws * len(samples))
     return samples, texts
 
 
-def _recorded(path: Path, trust_code: bool) -> tuple[list[Sample], list[str]]:
-    """The samples of a run and its successful episodes, rendered: every sub-answer solved, no call in vain, and the
+def _recorded(
+    path: Path, write: Callable[[Sample, Trajectory], Written], trust_code: bool
+) -> tuple[list[Sample], list[Written]]:
+    """The samples of a run and its successful episodes: every sub-answer solved, no call in vain, and the
     right answer. Imitating one's own is rejection sampling, a better model's is distillation.
 
     Raises UsageError for test data, and where no episode succeeded.
@@ -204,7 +274,7 @@ def _recorded(path: Path, trust_code: bool) -> tuple[list[Sample], list[str]]:
     )
     samples = {(name, sample.id): sample for name, (_, found) in tasks.items() for sample in found.values()}
     texts = [
-        network.render_episode(samples[record["task"], record["sample"]].tools, to_trajectory(record))
+        write(samples[record["task"], record["sample"]], to_trajectory(record))
         for record in directory.stream_records(one for one in directory.read_results() if succeeded(one.scores))
     ]
     if not texts:
@@ -229,10 +299,7 @@ def _tokenizer(recipe: SFTRecipe, start: InitialWeights, out: Path, texts: Seque
         unfinished = out / ".tokenizer"
         network.train_tokenizer(texts, recipe.vocabulary).save_pretrained(unfinished)
         unfinished.replace(path)
-    tokenizer = cast("PreTrainedTokenizerFast", AutoTokenizer.from_pretrained(path, local_files_only=True))
-    if tokenizer.chat_template != network.CHAT_TEMPLATE:
-        raise UsageError(f"{path} has another chat template than networks made here; they alone can be warmed up.")
-    return tokenizer
+    return cast("PreTrainedTokenizerFast", AutoTokenizer.from_pretrained(path, local_files_only=True))
 
 
 def _model(recipe: SFTRecipe, start: InitialWeights, tokenizer: PreTrainedTokenizerFast) -> PreTrainedModel:
@@ -246,19 +313,6 @@ def _model(recipe: SFTRecipe, start: InitialWeights, tokenizer: PreTrainedTokeni
         start.path, dtype=torch.float32, local_files_only=True, use_safetensors=True
     )
     return model
-
-
-def _save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, manifest: JSONObject, out: Path) -> None:
-    """The model directory, whole or not at all."""
-    unfinished = out / f".{MODEL}"
-    shutil.rmtree(unfinished, ignore_errors=True)
-    model.half().save_pretrained(unfinished)  # type: ignore[no-untyped-call]
-    tokenizer.save_pretrained(unfinished)
-    jsonio.write_json(unfinished / MANIFEST, manifest)
-    for file in unfinished.iterdir():
-        file.chmod(0o644)  # weights are written for their owner alone, and a bundled network is for everybody
-    shutil.rmtree(out / MODEL, ignore_errors=True)
-    unfinished.replace(out / MODEL)
 
 
 # --- training ----------------------------------------------------------------------------------------------------
@@ -311,13 +365,14 @@ def _fit(
         processing_class=tokenizer,
         callbacks=[Metrics()],
     )
+    trainer.computed = recipe.dtype
     trainer.remove_callback(PrinterCallback)
     trainer.train(resume_from_checkpoint=None if resumed is None else str(resumed))
     written = disk.read_file(lines, links=False).splitlines() if lines.exists() else []
     return jsonio.parse_json(written[-1]) if written else {"step": recipe.steps}
 
 
-def order(rows: Sequence[Mapping[str, Sequence[int]]], recipe: SFTRecipe) -> list[int]:
+def order(rows: Sequence[Mapping[str, Any]], recipe: SFTRecipe) -> list[int]:
     """Which rows the steps train on, batch after batch: all of them shuffled anew for every pass.
 
     Rows of a batch are of similar length, because padding costs as much as text. The order is decided here and not by
@@ -339,7 +394,9 @@ def _settings(recipe: SFTRecipe, checkpoints: Path) -> Any:
     return import_quietly("trl").SFTConfig(
         output_dir=str(checkpoints),
         max_steps=recipe.steps,
-        per_device_train_batch_size=recipe.batch,
+        per_device_train_batch_size=recipe.micro_batch or recipe.batch,
+        gradient_accumulation_steps=recipe.batch // (recipe.micro_batch or recipe.batch),
+        gradient_checkpointing=recipe.checkpointing,
         learning_rate=recipe.learning_rate,
         lr_scheduler_type="cosine",
         warmup_steps=recipe.warmup,

@@ -16,7 +16,7 @@ import re
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.console.text import printable
@@ -39,6 +39,7 @@ BATCH = 512
 PROMPT, RESPONSE, THINKING_RESPONSE = 16_384, 1_024, 8_192
 """Tokens."""
 ABILITY = "tool_use"
+THINKING_KEY = "+data.apply_chat_template_kwargs.enable_thinking"
 LOOP = "prefix_turn"
 HERE = "$here"
 MODEL = re.compile(r"[\w./~-]+")
@@ -68,12 +69,17 @@ exec python3 -m verl.trainer.main_ppo \\
 
 @dataclass(frozen=True, slots=True)
 class Export:
-    """What is trained and how: `model` is a path or a name that verl can load (MODEL), `reward` a step reward."""
+    """What is trained and how: `model` is a path or a name that verl can load (MODEL), `reward` a step reward.
+
+    thinking  whether the model thinks; None: its chat template is told nothing, as in a run of the mode default
+    long      it thought there by itself, so its turns are as long as those with reasoning
+    """
 
     model: str
     algorithm: str = "grpo"
     reward: str = "paper_f1"
-    thinking: bool = False
+    thinking: bool | None = False
+    long: bool = False
 
 
 # --- data ----------------------------------------------------------------------------------------------------------
@@ -142,18 +148,22 @@ def settings(export: Export) -> dict[str, str]:
         "data.val_max_samples": str(BATCH),
         "data.train_batch_size": str(BATCH),
         "data.max_prompt_length": str(PROMPT),
-        "data.max_response_length": str(THINKING_RESPONSE if export.thinking else RESPONSE),
+        "data.max_response_length": str(THINKING_RESPONSE if export.thinking or export.long else RESPONSE),
         "data.filter_overlong_prompts": "True",
         "data.truncation": "error",
         "data.custom_cls.path": "pkg://trainer.verl.rollout",
         "data.custom_cls.name": "PrefixDataset",
-        "+data.apply_chat_template_kwargs.enable_thinking": str(export.thinking),
+        **({} if export.thinking is None else {THINKING_KEY: str(export.thinking)}),
         "reward.custom_reward_function.path": f"'{HERE}/reward.py'",
         "reward.custom_reward_function.name": "compute_score",
         "actor_rollout_ref.model.path": export.model,
         "actor_rollout_ref.model.use_remove_padding": "True",
         "actor_rollout_ref.model.enable_gradient_checkpointing": "True",
         f"{actor}.optim.lr": "1e-6",
+        f"{actor}.optim.weight_decay": "0.01",
+        f"{actor}.loss_agg_mode": "seq-mean-token-mean",
+        f"{actor}.clip_ratio": "0.2",
+        f"{actor}.clip_ratio_c": "3.0",
         f"{actor}.ppo_mini_batch_size": "32",
         f"{actor}.use_kl_loss": "True",
         f"{actor}.kl_loss_coef": "0.001",
@@ -163,7 +173,7 @@ def settings(export: Export) -> dict[str, str]:
         f"{actor}.ppo_max_token_len_per_gpu": "32768",
         f"{rollout}.name": "vllm",
         f"{rollout}.n": "16",
-        f"{rollout}.temperature": "1.0",
+        f"{rollout}.temperature": "0.7",
         f"{rollout}.agent.default_agent_loop": LOOP,
         f"{rollout}.agent.agent_loop_config_path": f"'{HERE}/agent_loop.yaml'",
         "trainer.total_epochs": "1",
@@ -209,6 +219,8 @@ def export_prompts(folder: Path, patterns: Sequence[str], data: Mapping[str, Pat
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"--out names {folder}, which is a file; name a folder.")
     prefixes = read_training_prompts(patterns, data)
+    thought = any(message.reasoning for prefix in prefixes for message in prefix.messages)
+    export = replace(export, long=export.thinking is None and thought)
     write_export(folder, prefixes, export)
     print(printable(f"{len(prefixes):,} prompts for verl: {folder}; start with {folder / 'launch.sh'}"))
     if len(prefixes) < BATCH:

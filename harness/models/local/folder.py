@@ -3,6 +3,8 @@
 Shared by hf/, vllm/ and vllm-server/ with a directory. Only safetensors are read and no code that came with a model is
 run: pickled weights and `auto_map` can both be programs. Nothing is fetched from a hub.
 
+On hf/ a single GGUF file is read as well, with the tokenizer and template in it; its weights are dequantised.
+
 Left out: adapters (merge them first), models with an image or audio encoder on hf/ (vLLM serves them).
 """
 
@@ -14,10 +16,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from harness.data import disk, jsonio
 from harness.errors import UsageError
+from harness.models.local.packages import check_packages, first_line
 from harness.types import JSONObject
+
+GGUF, GGUF_END = ".gguf", "tokenizer.ggml.eos_token_id"
 
 PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 
@@ -64,6 +70,13 @@ class ModelFolder:
     max_context: int | None = None
 
     @property
+    def source(self) -> dict[str, Any]:
+        """Where transformers' from_pretrained finds it."""
+        if self.path.suffix == GGUF:
+            return {"pretrained_model_name_or_path": str(self.path.parent), "gguf_file": self.path.name}
+        return {"pretrained_model_name_or_path": str(self.path)}
+
+    @property
     def context(self) -> int | None:
         """Tokens that prompt and reply may have together, where anything says."""
         if self.max_context is not None:
@@ -77,6 +90,8 @@ class ModelFolder:
 
 def check_folder(name: str, path: Path, args: Mapping[str, str], kinds: Sequence[str] = CAUSAL) -> ModelFolder:
     """Reads names and small files only. Raises UsageError, one sentence each, for what is missing or not allowed."""
+    if path.is_file() and path.suffix == GGUF and kinds == CAUSAL:
+        return _check_gguf(name, path, args.get("chat_template"))
     if path.is_file():
         served = ", or serve it with llama.cpp and name its --base-url" if path.suffix == ".gguf" else ""
         raise UsageError(f"{name}: {path} is a file; name the folder of config.json and *.safetensors{served}.")
@@ -98,6 +113,25 @@ def check_folder(name: str, path: Path, args: Mapping[str, str], kinds: Sequence
             "format=react where it takes no tools."
         )
     return ModelFolder(name, path, config, None if given is None else _read_template(Path(given)))
+
+
+def _check_gguf(name: str, path: Path, template: str | None) -> ModelFolder:
+    """A file of weights, tokenizer and template in one; of its metadata, what config.json has of others."""
+    check_packages(name, ("gguf",), "local")
+    gguf = importlib.import_module("gguf")
+    try:
+        fields = gguf.GGUFReader(path).fields
+        said = {key: fields[key].contents() for key in fields if not key.startswith("tokenizer.ggml.")}
+        said |= {key: fields[key].contents() for key in (GGUF_END,) if key in fields}
+    except Exception as error:
+        # Whatever is wrong with a file, gguf has no exceptions of its own for it.
+        raise UsageError(f"{name}: {path} cannot be read as GGUF: {first_line(error)}.") from None
+    if template is None and "tokenizer.chat_template" not in said:
+        raise UsageError(f"{name}: {path} has no chat template; give one with --model-arg chat_template=FILE.")
+    kind = said.get("general.architecture")
+    config = {"model_type": kind, "max_position_embeddings": said.get(f"{kind}.context_length")}
+    config["eos_token_id"] = said.get(GGUF_END)
+    return ModelFolder(name, path, config, None if template is None else _read_template(Path(template)))
 
 
 def _read_object(name: str, path: Path) -> JSONObject:
@@ -151,7 +185,8 @@ def _has_template(name: str, path: Path) -> bool:
 
 def folder_digest(path: Path) -> str:
     """SHA-256 over names and contents of the files that decide what the model says; cached while they do not change."""
-    files = sorted({file for pattern in IDENTITY for file in path.glob(pattern) if file.is_file()})
+    found = [path] if path.is_file() else (file for pattern in IDENTITY for file in path.glob(pattern))
+    files = sorted({file for file in found if file.is_file()})
     stamps = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
     return _digest(str(path), tuple(stamps))
 
@@ -168,6 +203,8 @@ def _digest(folder: str, stamps: tuple[tuple[str, int, int], ...]) -> str:
 
 def _check_remote_code(folder: ModelFolder) -> None:
     """Architectures that transformers does not have itself would need the code that came with the model."""
+    if folder.path.suffix == GGUF:
+        return  # it holds no code; what transformers cannot read of it is told when it is loaded
     known = importlib.import_module("transformers.models.auto.configuration_auto").CONFIG_MAPPING_NAMES
     kind = folder.config.get("model_type")
     if kind in known:

@@ -6,7 +6,7 @@ Two parts: the model, which turns requests into rows and rows into replies, and 
 at the first request. Rows are sorted by length and padded on the left. When memory runs out, what was kept of
 earlier turns is let go, and then the batch is halved for the rest of the run; the rows are generated again.
 
-Decoding is greedy at temperature 0. Above it, each row draws from a generator of its own, seeded by its episode and
+Decoding is greedy at temperature 0. Above it, each row draws by a seed of its own, that of its episode and
 turn: what a sample is answered does not depend on which others are in the batch. Penalties and top-k/top-p of the
 model's own generation configuration are not applied, so that every backend decodes by the same rule.
 
@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 from harness.batching import BatchModel
 from harness.errors import ModelFailure, UsageError
 from harness.models import ModelOptions
-from harness.models.local.folder import check_folder
+from harness.models.local.folder import GGUF, check_folder
 from harness.models.local.options import batch_width, check_args
 from harness.models.local.packages import (
     check_packages,
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-HELP = "hf/PATH generates with transformers from a local directory (safetensors)"
+HELP = "hf/PATH generates with transformers from a local directory (safetensors), or from one GGUF file"
 ARGS = ("batch_size", "chat_template", "device", "dtype", "format")
 PACKAGES = ("torch", "transformers", "safetensors")
 DTYPES = ("auto", "float32", "bfloat16", "float16")
@@ -64,7 +64,7 @@ def ready(environ: Mapping[str, str]) -> str | None:
 
 
 def load(name: str, options: ModelOptions) -> Model:
-    """The model of the directory `name`; see `load_directory`."""
+    """The model of the directory or GGUF file `name`; see `load_directory`."""
     return load_directory(f"hf/{name}", name, options)
 
 
@@ -82,15 +82,14 @@ def load_directory(name: str, path: str, options: ModelOptions) -> HFModel:
         raise UsageError(f"--model-arg device={device!r} is none of auto, cpu, cuda, cuda:N.")
     folder = check_folder(name, Path(path), options.args)
     check_packages(name, PACKAGES, "local")
-    local = open_tokenizer(folder, options.args)
-    dtype, device = resolve_device(name, dtype, device)
-    return HFModel(
-        name,
-        local,
-        width,
-        {"dtype": dtype, "device": device.partition(":")[0]},
-        make_generate(local, dtype, device, width),
-    )
+    return play_folder(open_tokenizer(folder, options.args), width, dtype, device)
+
+
+def play_folder(local: ModelTokenizer, width: int, dtype: str = "auto", device: str = "auto") -> HFModel:
+    """The model of a directory whose tokenizer and template are there already, called as the directory is."""
+    dtype, device = resolve_device(local.folder.name, dtype, device)
+    settings = {"dtype": dtype, "device": device.partition(":")[0]}
+    return HFModel(local.folder.name, local, width, settings, make_generate(local, dtype, device, width))
 
 
 def resolve_device(name: str, dtype: str, device: str) -> tuple[str, str]:
@@ -219,9 +218,11 @@ def load_weights(local: ModelTokenizer, dtype: str, device: str) -> Any:
 
     transformers = import_quietly("transformers")
     transformers.utils.logging.disable_progress_bar()
+    if local.folder.path.suffix == GGUF:  # which has a progress bar of its own
+        import_quietly("transformers.modeling_gguf_pytorch_utils").tqdm = lambda tensors, **more: tensors
     try:
         model, found = transformers.AutoModelForCausalLM.from_pretrained(
-            str(local.folder.path),
+            **local.folder.source,
             output_loading_info=True,
             ignore_mismatched_sizes=True,  # told below, in one sentence
             dtype=dtype if dtype == "auto" else getattr(torch, dtype),
@@ -232,6 +233,8 @@ def load_weights(local: ModelTokenizer, dtype: str, device: str) -> Any:
     except Exception as error:
         raise UsageError(f"{local.folder.name}: its weights cannot be loaded: {first_line(error)}.") from None
     check_fit(local.folder.name, found)
+    if local.folder.path.suffix == GGUF:
+        forget_quantisation(model)
     model = model.to(device)
     padding = local.tokenizer.pad_token_id
     padding = padding if padding is not None else (local.end_token_ids[0] if local.end_token_ids else 0)
@@ -239,6 +242,13 @@ def load_weights(local: ModelTokenizer, dtype: str, device: str) -> Any:
     ends = list(local.end_token_ids) or None
     model.generation_config = transformers.GenerationConfig(eos_token_id=ends, pad_token_id=padding, do_sample=False)
     return model.eval()
+
+
+def forget_quantisation(model: Any) -> None:
+    """Weights that were dequantised are as good as any; transformers still refuses to save or train them."""
+    if hasattr(model.config, "quantization_config"):
+        del model.config.quantization_config
+    model.hf_quantizer, model.is_quantized = None, False
 
 
 def check_fit(name: str, found: Mapping[str, Any]) -> None:
@@ -317,41 +327,41 @@ def is_done(local: ModelTokenizer, row: PromptRow, new: Sequence[int]) -> bool:
 class GumbelNoise:
     """Sampling that a batch does not change: logits / temperature + Gumbel noise, of which the greatest is taken.
 
-    That is a draw from the softmax (the Gumbel-max trick), with each row's noise from its own generator. Penalties come
-    before and filters between the two. Rows of temperature 0 keep their logits, apart from penalties.
+    That is a draw from the softmax (the Gumbel-max trick). The noise of a token is a function of its row's seed, of how
+    many tokens the row has had and of the token alone, computed where the logits are (see decoding.exponential_waits).
+    Penalties come before and filters between the two. Rows of temperature 0 keep their logits, apart from penalties.
     """
 
     def __init__(self, rows: Sequence[PromptRow]) -> None:
-        import torch
-
         self._longest = max(len(row.ids) for row in rows)
-        # On the CPU, so that a seed means the same on every device.
-        self._sources = [(torch.Generator().manual_seed(row.seed), row) for row in rows]
+        self._rows = list(rows)
 
     @property
     def any(self) -> bool:
         """Whether any row is drawn at all, or has other logits than the network's."""
-        samplings = [row.request.sampling for _, row in self._sources]
+        samplings = [row.request.sampling for row in self._rows]
         return any(sampling.temperature > 0 or sampling.options for sampling in samplings)
 
     def select(self, places: Sequence[int]) -> None:
         """Goes on with some of the rows."""
-        self._sources = [self._sources[place] for place in places]
+        self._rows = [self._rows[place] for place in places]
 
     def __call__(self, input_ids: Any, scores: Any) -> Any:
         """Scores of shape (rows, vocabulary) with noise, in float32."""
-        import torch
+        from harness.models.local.decoding import exponential_waits, keep_likely, penalise
 
-        from harness.models.local.decoding import keep_likely, penalise
-
-        noisy = scores.float()
-        for place, (generator, row) in enumerate(self._sources):
+        noisy, drawn = scores.float(), list[int]()
+        for place, row in enumerate(self._rows):
             sampling = row.request.sampling
             if PENALTIES & set(sampling.options):
                 noisy[place] = penalise(noisy[place], row.ids, input_ids[place, self._longest :], sampling)
             if sampling.temperature > 0:
-                waits = torch.empty(noisy.shape[1]).exponential_(generator=generator)
-                noisy[place] = keep_likely(noisy[place] / sampling.temperature, sampling) - waits.log().to(noisy.device)
+                noisy[place] = keep_likely(noisy[place] / sampling.temperature, sampling)
+                drawn.append(place)
+        if drawn:
+            seeds = [self._rows[place].seed for place in drawn]
+            waits = exponential_waits(seeds, input_ids.shape[1] - self._longest, noisy.shape[1], noisy.device)
+            noisy[drawn] -= waits.log()
         return noisy
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import bisect
+import copy
 import hashlib
 import importlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from harness import formats
@@ -19,6 +21,8 @@ from harness.models.local.prompting import Prompter, Render
 from harness.models.local.proof import mend_template
 from harness.types import JSONObject, Message
 
+SAVED_FORMAT = "tool_call_format"
+"""The key of tokenizer_config.json that names the format, where the template does not tell it."""
 TURN_END_TOKENS = (
     "<|im_end|>",
     "<|eot_id|>",
@@ -52,6 +56,17 @@ class ModelTokenizer:
         text: str = self.tokenizer.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False)
         return text
 
+    def save_tokenizer(self, folder: Path) -> None:
+        """Writes the tokenizer so that whoever opens the folder reads and writes as is done here: with this template,
+        and with this format of calls where the template alone would tell another."""
+        tokenizer = copy.deepcopy(self.tokenizer)
+        if tokenizer.get_chat_template(tools=[]) != self.prompter.template:
+            tokenizer.chat_template = self.prompter.template
+        tokenizer.init_kwargs.pop(SAVED_FORMAT, None)
+        if formats.tell_format(self.prompter.template) != self.format.name:
+            tokenizer.init_kwargs[SAVED_FORMAT] = self.format.name
+        tokenizer.save_pretrained(folder)
+
     def identity(self, **more: object) -> dict[str, Any]:
         """What decides the replies, wherever the directory lies."""
         template = hashlib.sha256(self.prompter.template.encode()).hexdigest()[:16]
@@ -71,13 +86,13 @@ def open_tokenizer(folder: ModelFolder, args: Mapping[str, str]) -> ModelTokeniz
     _check_remote_code(folder)
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(
-            str(folder.path), local_files_only=True, trust_remote_code=False
+            **folder.source, local_files_only=True, trust_remote_code=False
         )
         template = folder.template or tokenizer.get_chat_template(tools=[])
     except Exception as error:
         # Whatever is wrong with these files, transformers has dozens of exceptions for it.
         raise UsageError(f"{folder.name}: its tokenizer cannot be loaded: {first_line(error)}.") from None
-    chosen = formats.choose_format(template, args.get("format"))
+    chosen = formats.choose_format(template, args.get("format") or tokenizer.init_kwargs.get(SAVED_FORMAT))
     prompter = Prompter(folder.name, template, make_renderer(tokenizer, template), chosen)
     _check_template(prompter)
     return ModelTokenizer(folder, tokenizer, mend_template(prompter), chosen, turn_ends(folder, tokenizer, template))
