@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.console.text import printable
-from harness.data import jsonio
+from harness.data import disk, jsonio
 from harness.data.files import file_suffix
 from harness.errors import HarnessError, MissingData, UsageError
 from harness.types import Sample, Task
@@ -149,7 +149,8 @@ def is_path(pattern: str) -> bool:
 
 def code_digest(path: Path) -> str:
     """What tells one version of a Python file from another, in a run's identity."""
-    return jsonio.digest(path.read_text("utf-8", "surrogateescape"))
+    text = disk.read_file(path, links=True).decode("utf-8", "surrogateescape")
+    return jsonio.digest(text.replace("\r\n", "\n").replace("\r", "\n"))
 
 
 def select_tasks(patterns: Sequence[str], data: Mapping[str, Path], admit: Admit = lambda path: None) -> list[Task]:

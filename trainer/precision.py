@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import copy
 import json
-import shutil
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from harness.data import jsonio
+from harness.data import disk, jsonio
 from trainer.run_directory import require_space
 
 COMPUTED = ("float32", "bfloat16")
@@ -60,7 +59,7 @@ def save_model(
     """A model directory, whole or not at all: the network's weights in `dtype`, adapters merged in, or `weights` where
     they were gathered. `write_rest` adds the tokenizer and what else belongs there."""
     partial = folder.with_name(f".{folder.name}")
-    shutil.rmtree(partial, ignore_errors=True)
+    disk.remove_folder(partial)
     require_space(folder.parent, checkpoint_bytes(network))
     if hasattr(network, "merge_adapter"):
         network = merge_adapters(network)
@@ -70,7 +69,7 @@ def save_model(
     write_rest(partial)
     for file in partial.iterdir():
         file.chmod(0o644)  # weights are written for their owner alone, and a network may be for everybody
-    shutil.rmtree(folder, ignore_errors=True)
+    disk.remove_folder(folder)
     partial.replace(folder)
 
 

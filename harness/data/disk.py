@@ -14,6 +14,7 @@ import io
 import lzma
 import os
 import secrets
+import shutil
 import stat
 import zlib
 from collections.abc import Callable, Iterator
@@ -85,6 +86,14 @@ def _refusal(path: Path, kind: str) -> str:
     if kind == KINDS[stat.S_IFLNK]:
         return f"{path} is a link, which is not followed in the directory of a run; put the file itself there."
     return f"{path} is {kind} and no file that could be read."
+
+
+def remove_folder(path: Path) -> None:
+    """Makes room for a directory of ours, as well as it can: a link there is removed, and nothing behind it."""
+    if path.is_symlink():
+        path.unlink()
+    else:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def read_file(path: Path, *, links: bool) -> bytes:

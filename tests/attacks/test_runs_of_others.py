@@ -15,6 +15,7 @@ from commands import environment
 from result_runs import write_run
 
 from harness.cli import main
+from harness.data.disk import remove_folder
 from harness.registry import code_digest
 
 PROGRAM = """
@@ -222,3 +223,12 @@ def test_limits_are_raised_by_an_option(mailed, run):
     assert status == 2 and "longer than 10 bytes; --read-limit line=N" in said
     assert run("table", path, "--read-limit", "line=100000", "--read-limit", "depth=50")[0] == 0
     assert run("table", path, "--read-limit", "depth=1")[0] == 2
+
+
+def test_room_is_made_without_going_through_a_link(tmp_path):
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "theirs" / "kept").write_text("mine")
+    (tmp_path / ".model").symlink_to(tmp_path / "theirs")
+    remove_folder(tmp_path / ".model")
+    assert not (tmp_path / ".model").is_symlink()
+    assert (tmp_path / "theirs" / "kept").read_text() == "mine"

@@ -19,7 +19,6 @@ from __future__ import annotations
 import json
 import platform
 import random
-import shutil
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -336,7 +335,7 @@ def _fit(
     checkpoints, lines = out / "checkpoints", out / "metrics.jsonl"
     resumed = find_last_checkpoint(checkpoints)
     if resumed is None:
-        shutil.rmtree(checkpoints, ignore_errors=True)
+        disk.remove_folder(checkpoints)
     done = 0 if resumed is None else checkpoint_step(resumed)
     truncate_metrics(lines, done)
 
