@@ -11,12 +11,14 @@ error  status 500
 limit  status 429 with Retry-After: 1
 torn   status 200 and half of the reply
 dead   after a third of the script's requests every connection breaks, and for a second nothing listens
+any    one request in eight fails, by chance, in one of six ways (MIXED)
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import random
 import subprocess
 import sys
 import time
@@ -25,6 +27,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 FAULTS = ("error", "limit", "torn", "dead")
+MIXED = ("error", "limit", "torn", "nonsense", "silent", "broken")
 Script = Mapping[str, Sequence[Mapping[str, Any]]]
 
 
@@ -69,6 +72,7 @@ class Answers:
         self.left_to_fail = {(said, 1) for said in list(script)[::10]} if fault in ("error", "limit", "torn") else set()
         self.dies_at = sum(map(len, script.values())) // 3 if fault == "dead" else 0
         self.total = 0
+        self.chance = random.Random(0) if fault == "any" else None
         self.reset()
 
     def reset(self) -> None:
@@ -80,12 +84,28 @@ class Answers:
         said = next(text_of(message["content"]) for message in body["messages"] if message["role"] == "user")
         turn = sum(message["role"] == "assistant" for message in body["messages"])
         content = self.replies[said][turn]
+        if self.chance is not None:
+            return self.take_chance(self.chance, content)
         if (said, turn) not in self.left_to_fail:
             return 200, content
         self.left_to_fail.discard((said, turn))
         if self.fault == "torn":
             return 200, content[: len(content) // 2]
         return 429 if self.fault == "limit" else 500, b'{"error": {"message": "try again"}}'
+
+    def take_chance(self, chance: random.Random, content: bytes) -> tuple[int, bytes]:
+        """Status 0: nothing is answered; 1: the connection breaks."""
+        if chance.random() > 1 / 8:
+            return 200, content
+        ways = {
+            "error": (500, b""),
+            "limit": (429, b""),
+            "torn": (200, content[: len(content) // 2]),
+            "nonsense": (200, b"<html>"),
+            "silent": (0, b""),
+            "broken": (1, b""),
+        }
+        return ways[chance.choice(MIXED)]
 
     def note_request(self) -> bool:
         """Whether the server dies of it."""
@@ -128,8 +148,12 @@ async def serve(answers: Answers) -> None:
         await asyncio.sleep(answers.delay)
         status, content = answers.take(body)
         answers.last = time.monotonic()
+        if status == 0:
+            await asyncio.sleep(60)
+        if status <= 1 and request.transport is not None:
+            request.transport.abort()
         headers = {"Retry-After": "1"} if status == 429 else None
-        return web.Response(body=content, status=status, content_type="application/json", headers=headers)
+        return web.Response(body=content, status=max(status, 200), content_type="application/json", headers=headers)
 
     async def counts(request: web.Request) -> web.Response:
         told = [answers.requests, answers.last - answers.first]
