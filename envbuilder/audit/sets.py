@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any, Literal
@@ -192,7 +192,7 @@ def audit_environments(
 ) -> AuditReport:
     """Audits the samples of every task, with a progress bar."""
     config = SandboxConfig(workers=1, call_timeout=2.0, limits=UNLIMITED)
-    with Sandbox(config) as first, Sandbox(config) as second:
+    with Sandbox(config) as first, Sandbox(replace(config, fixed_addresses=False)) as second:
         auditor = Auditor(first, second, options)
         with ProgressBar("environment", quiet) as progress:
             progress.begin("validate", sum(len(chosen) for chosen in samples.values()))

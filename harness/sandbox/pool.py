@@ -72,6 +72,7 @@ class SandboxConfig:
     memory_bytes   address space of one worker
     output_chars   characters of output that are kept
     limits         what turns, episodes and all of them may use together
+    fixed_addresses  classes lie where they lay in the last run; an audit turns it off, to see what depends on that
     """
 
     mode: Literal["jail", "weak"] = "jail"
@@ -80,6 +81,7 @@ class SandboxConfig:
     memory_bytes: int = 1 << 30
     output_chars: int = 100_000
     limits: ToolLimits = _LIMITS
+    fixed_addresses: bool = True
 
 
 class Sandbox:
@@ -198,7 +200,8 @@ class Sandbox:
 
     def _start(self) -> LauncherProcess:
         config = self.config
-        launcher = LauncherProcess.start({"memory_bytes": config.memory_bytes, "output_chars": config.output_chars})
+        options = {"memory_bytes": config.memory_bytes, "output_chars": config.output_chars}
+        launcher = LauncherProcess.start(options, config.fixed_addresses)
         missing = [text for name, text in _MISSING.items() if launcher.hello["layers"][name] is None]
         if missing and config.mode == "jail":
             launcher.close()

@@ -103,14 +103,15 @@ class LauncherProcess:
         self._questions = threading.Lock()
 
     @classmethod
-    def start(cls, options: dict[str, Any]) -> LauncherProcess:
+    def start(cls, options: dict[str, Any], fixed_addresses: bool = True) -> LauncherProcess:
         """`options` are those of launcher.main. SandboxError when the interpreter does not come up, OSError when there
         is nothing to start it with."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         options = {**options, "package": str(Path(__file__).parent), "path": _library_paths()}
         with theirs:
             try:
-                process = _spawn(options, theirs.fileno())
+                with _fixed_addresses() if fixed_addresses else contextlib.nullcontext():
+                    process = _spawn(options, theirs.fileno())
             except OSError as error:
                 ours.close()
                 if is_scarce(error):
@@ -184,17 +185,16 @@ class LauncherProcess:
 
 
 def _spawn(options: dict[str, Any], control: int) -> subprocess.Popen[bytes]:
-    with _fixed_addresses():
-        return subprocess.Popen(
-            [sys.executable, *_FLAGS, "-c", _BOOT, json.dumps(options), str(control)],
-            env=_ENVIRONMENT,
-            cwd="/",
-            pass_fds=[control],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-        )
+    return subprocess.Popen(
+        [sys.executable, *_FLAGS, "-c", _BOOT, json.dumps(options), str(control)],
+        env=_ENVIRONMENT,
+        cwd="/",
+        pass_fds=[control],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
 
 
 @contextlib.contextmanager
