@@ -23,12 +23,12 @@ from outside import READERS, prepare
 from harness.errors import HarnessError
 
 SIZE = 1_000_000
+CODE = b'{"messages":[],"tools":[],"codes":{"f":"def f(): return [%s1]"},"unsolved_set":{}}'
 ROW = b'{"messages":[],"tools":[],"codes":{},"unsolved_set":{}}\n'
 
 
 def plain_contents() -> dict[str, bytes]:
     """Contents of at most a megabyte."""
-    code = b'{"messages":[],"tools":[],"codes":{"f":"def f(): return [%s1]"},"unsolved_set":{}}'
     return {
         "lists in lists": b"[" * (SIZE // 2) + b"]" * (SIZE // 2),
         "objects in objects": b'{"a":' * (SIZE // 6) + b"1" + b"}" * (SIZE // 6),
@@ -42,7 +42,7 @@ def plain_contents() -> dict[str, bytes]:
         "names": b"{" + b",".join(b'"%d":0' % n for n in range(SIZE // 10)) + b"}",
         "a dotted key": b"a" + b".a" * (SIZE // 2 - 4) + b" = 1",
         "a short dotted key": b"a" + b".a" * 100_000 + b" = 1",
-        "long code": code % (b"1," * (SIZE // 2 - 80)),
+        "long code": CODE % (b"1," * (SIZE // 2 - 80)),
     }
 
 
@@ -51,6 +51,7 @@ def packed_contents(pack: object) -> dict[str, bytes]:
     large = {
         "many lists": b"[" + b"[]," * 10_000_000 + b"1]",
         "many objects": b"[" + b'{"":0},' * 4_000_000 + b"1]",
+        "long code": CODE % (b"1," * 4_500_000),
         "one long line": b" " * 30_000_000,
         "empty lines": b"\n" * 30_000_000,
     }

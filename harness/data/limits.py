@@ -33,6 +33,8 @@ class ReadLimits:
     """Values of one JSON text: each takes up to eighty bytes of memory, and three of the file."""
     depth: int = 500
     """Levels of lists and objects in one JSON text: an episode has 70. What handles them later recurses."""
+    code: int = 300_000
+    """Characters of a tool's source: its tree takes five hundred times as much memory."""
     template: int = 10
     """Seconds that a chat template may take for a prompt."""
 

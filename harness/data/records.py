@@ -18,6 +18,7 @@ from typing import Any, cast
 from harness.data import jsonio
 from harness.data.arguments import is_deeper_than
 from harness.data.files import read_rows
+from harness.data.limits import raise_by, read_limits
 from harness.data.messages import message_from_json
 from harness.data.schema import MessageJSON
 from harness.data.source import no_collection, parse_source
@@ -160,6 +161,10 @@ def _codes(value: dict[str, Any], where: str, parse: bool) -> dict[str, str]:
             raise UsageError(f"{where}: the code of {name!r} must be Python source text.")
         if not parse:
             continue
+        if len(source) > (longest := read_limits().code):
+            raise UsageError(
+                f"{where}: the code of {name!r} is longer than {longest:,} characters; {raise_by('code')}."
+            )
         try:
             parsed = parse_source(source)
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
