@@ -86,9 +86,10 @@ class Turn:
         """Where a limit was met before, the answer is that."""
         account = self.account
         if account.why is not None:
-            result = ToolResult("refused", account.why)
-        self.results[place] = result
-        account.add(seconds, result.output)
+            self.results[place] = ToolResult("refused", account.why)
+        else:
+            self.results[place] = result
+            account.add(seconds, result.output)
         self.unsettled -= 1
         if not self.unsettled and self.settled is not None and not self.settled.done():
             self.settled.set_result(None)
