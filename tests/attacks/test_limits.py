@@ -246,7 +246,7 @@ def test_what_is_scarce_is_waited_for(monkeypatch: pytest.MonkeyPatch, code: int
 
     with Sandbox(CONFIG) as sandbox, sandbox.episode() as one:
         root = sandbox.layers and sandbox.pids[0]
-        monkeypatch.setattr(process.socket, "socketpair", scarce)
+        monkeypatch.setattr(socket, "socketpair", scarce)
         assert statuses(one.run(CODES, [("own", {"x": 1})])) == ["ok"]
         assert next(refused, None) is None
         assert sandbox.pids[0] == root
@@ -259,7 +259,7 @@ def test_what_stays_scarce_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(process, "_SCARCE_SECONDS", 0.1)
     with Sandbox(CONFIG) as sandbox, sandbox.episode() as one:
         assert sandbox.layers
-        monkeypatch.setattr(process.socket, "socketpair", scarce)
+        monkeypatch.setattr(socket, "socketpair", scarce)
         with pytest.raises(SandboxError, match="Too many open files"):
             one.run(CODES, [("own", {"x": 1})])
 

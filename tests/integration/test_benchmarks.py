@@ -9,7 +9,7 @@ import pytest
 FOLDER = Path(__file__).parents[2] / "benchmarks"
 PARTS = {"process_costs", "scripted_server"}
 """What scripts import."""
-ELSEWHERE = {"coverage", "sandbox", "long_runs"}
+ELSEWHERE = {"coverage", "sandbox", "long_runs", "hostile"}
 """Scripts with tests of their own."""
 
 SAYS = {
@@ -20,6 +20,7 @@ SAYS = {
     "peers": "| aiohttp, bare loop |",
     "report": "24 episodes of policy/random",
     "rollout": "| harness / bare client |",
+    "soak": "0 lost, 0 twice, the summary of an undisturbed run",
     "startup": "harness --help",
     "train": "harness, step regime",
     "view": "24 episodes of a run in progress",

@@ -11,6 +11,7 @@ WRONG_SIZE = ("size", {"town": "Dunn"}, "45 people")
 ERROR = ("size", {"town": "Bril"}, '{"error": "no such town"}')
 OTHER_ERROR = ("size", {"town": "Brll"}, '{"error": "no such town"}')
 MALFORMED = ("size", None, "the arguments are not JSON")
+REFUSED = ("size", {"town": "Bryll"}, "not run, because this turn had 256 calls before it", "refused")
 UNKNOWN = ("sizes", {"town": "Brill"}, "there is no such tool", "unknown_tool")
 
 EPISODES = {
@@ -24,6 +25,9 @@ EPISODES = {
     "an error, not tried again": ([ASK, ERROR], "Answer: 998", "ignored_error"),
     "malformed": ([ASK, MALFORMED], "Answer: 998", "malformed_call"),
     "another tool instead, malformed": ([ASK, ("weather", None, "no JSON")], "Answer: 998", "malformed_call"),
+    "refused": ([ASK, REFUSED], "Answer: 998", "refused"),
+    "another tool instead, refused": ([ASK, ("weather", {}, "not run", "refused")], "Answer: 998", "refused"),
+    "all found, after a refused call": ([ASK, REFUSED, SIZED], "Answer: 998", "refused"),
     "all found, answer wrong": ([ASK, SIZED], "Answer: 45", "wrong_answer"),
     "all found, answer wrong, and waste": ([ASK, ASK, SIZED], "Answer: 45", "wrong_answer"),
     "all found, one call twice": ([ASK, ASK, SIZED], "Answer: 998", "repeated"),
