@@ -63,7 +63,8 @@ def whole(model, towns, tmp_path_factory):
 def test_a_run_leaves_what_it_should(whole, model):
     out, done = whole
     assert "episode regime, rloo, seed 1" in done.stdout
-    assert done.stderr == ""
+    told = [line for line in done.stderr.splitlines() if "the samples of no prompt differ" not in line]
+    assert told == []
     kept = load_recipe(str(out / "recipe.toml"), {})
     assert isinstance(kept, RLRecipe)
     assert (kept.regime, kept.algorithm, kept.steps, kept.reward) == ("episode", "rloo", 4, "")
