@@ -61,4 +61,4 @@ def test_silence_and_echo_on_the_released_rows(tmp_path):
     for sample, call in strict:
         print(f"  row {sample}: {call['name']}({call['arguments']}) -> {call['output'][:160]}")
     assert len(paper) == 243
-    assert [sample for sample, _ in strict] == ["16", "28", "57"]  # guesses that these tools really look up
+    assert sorted(sample for sample, _ in strict) == ["16", "28", "57"]  # guesses that these tools really look up

@@ -20,6 +20,7 @@ from envbuilder.stages.documents import field_of, write_documents
 from envbuilder.stages.integration import integrate_documents
 from envbuilder.stages.scenario import decompose_scenario
 from envbuilder.stages.wording import Chain, Wording, format_answer
+from envbuilder.worlds import frames
 from envbuilder.worlds.axes import AXES
 from envbuilder.worlds.catalogue import DOMAINS, ENTITY_KINDS, LISTINGS
 from envbuilder.worlds.operations import CURRENCIES, UNITS
@@ -295,7 +296,7 @@ def scenarios() -> list[Any]:
 
 
 def test_a_third_of_the_questions_say_why_somebody_asks(scenarios: list[Any]) -> None:
-    contexts = tuple(text for domain in DOMAINS.values() for text in domain.contexts)
+    contexts = (*frames.CONTEXTS, *(text for domain in DOMAINS.values() for text in domain.contexts))
     share = mean([scenario.question.startswith(contexts) for scenario in scenarios])
     assert 0.15 < share < 0.4
 
