@@ -172,17 +172,20 @@ def hostile_ways(smoke: bool) -> dict[str, Hostile]:
 
 
 class Script(Model):
-    """Says what the sample's script has for the turn, and nothing more after the last."""
+    """Says what the sample's script has for the turn, and nothing more after the last; the hostile one goes on for as
+    long as there are others."""
 
     name = "script"
 
     def __init__(self, size: Size, hostile: Hostile | None) -> None:
         self.fingerprint = {"name": self.name}
         self.size, self.hostile = size, hostile
+        self.others = size.episodes - 1
 
     async def __call__(self, request: ModelRequest) -> Reply:
         await asyncio.sleep(self.size.latency)
-        if request.turn == self.size.turns:
+        if request.turn == self.size.turns or not self.others:
+            self.others -= request.task != "hostile"
             return Reply(Message("assistant", "Answer: 1037"), finish_reason="stop")
         hostile = self.hostile if request.task == "hostile" else None
         said = hostile.calls(request.turn) if hostile else quiet_calls(request.sample, request.turn)
