@@ -67,7 +67,7 @@ class SandboxConfig:
     """How tools are run.
 
     mode           "jail" refuses to start where a kernel layer is missing; "weak" runs with the layers there are
-    workers        processes that plain tools share
+    workers        processes that plain tools share; one more is started where slow calls hold all of them
     call_timeout   wall-clock seconds a call may take
     memory_bytes   address space of one worker
     output_chars   characters of output that are kept
