@@ -20,7 +20,19 @@ OPENAI = "This model's maximum context length is"
         (f"{OPENAI} 4097 tokens, however you requested 8236 tokens (44 in your prompt; 8192 for the completion). "
          "Please reduce your prompt; or completion length.", (4053, 4097)),
         (f"{OPENAI} 8192 tokens. However, you requested 8340 tokens (64 in the messages, 84 in the functions, and 8192 "
-         "in the completion).", (8128, 8192)),
+         "in the completion).", (8044, 8192)),
+        ("This endpoint's maximum context length is 4096 tokens. However, you requested about 8336 tokens (44 of text "
+         "input, 100 of tool input, 8192 in the output).", (3952, 4096)),
+        ("The sum of input tokens and max_tokens (44 + 8192) exceeds the maximum context length of 4096", (4052, 4096)),
+        ("Prompt length 44 + max_tokens 8192 is greater than max_seq_len 4096", (4052, 4096)),
+        ("Current length is 8236 while limit is 4096. Please reduce the length of the messages or completion.",
+         (4052, 4096)),
+        ("Requested generation length 8192 is not possible! The provided prompt is 44 tokens long, so generating 8192 "
+         "tokens requires a sequence length of 8236, but the maximum supported sequence length is just 4096!",
+         (4052, 4096)),
+        ("the number of input tokens 44 plus prefix length 0 plus max new tokens 8192 cannot exceed the total tokens "
+         "limit 4096 for this model", (4052, 4096)),
+        ("Invalid request: Your request exceeded model token limit: 4096 (requested: 8236)", (4052, 4096)),
         ("'max_tokens' or 'max_completion_tokens' is too large: 8192. This model's maximum context length is 4096 "
          "tokens and your request has 44 input tokens (8192 > 4096 - 44).", (4052, 4096)),
         ("You passed 44 input tokens and requested 8192 output tokens. However, the model's context length is only "
@@ -95,6 +107,12 @@ def test_what_a_context_leaves(said: str, limit: tuple[int, int]) -> None:
         ("Generation length 8192 is over the cap of 4096 tokens", 4096),
         ("The model's output limit is 4k tokens", 4000),
         ("max_tokens: Input should be less than or equal to 4096", 4096),
+        ("Malformed input request: #/max_gen_len: 8192 is not less or equal to 2048, please reformat", 2048),
+        ("max_new_tokens must be in [0, 1547], got 8192.", 1547),
+        ("max_tokens should be less than 8192", 8191),
+        ("Range of max_tokens should be [1,512]", 512),
+        ("invalid params, tokens_to_generate exceeds 4096", 4096),
+        ("max_tokens 参数超过最大值 4095", 4095),
         # none is named
         ("The requested number of tokens is too large", 4096),
         ("max_tokens is too large", 4096),
@@ -103,7 +121,7 @@ def test_what_a_context_leaves(said: str, limit: tuple[int, int]) -> None:
 )  # fmt: skip
 @pytest.mark.parametrize("status", [400, 422])
 def test_the_most_that_a_model_says(said: str, limit: int, status: int) -> None:
-    found = read_token_limit(status, json.dumps({"error": {"message": said}}), 8192)
+    found = read_token_limit(status, json.dumps({"error": {"message": said}}, ensure_ascii=False), 8192)
     assert found is not None
     assert (found.output, found.room) == (limit, None)
 
@@ -122,6 +140,8 @@ def test_the_most_that_a_model_says(said: str, limit: int, status: int) -> None:
         "Requests with max_tokens > 4096 must have stream=true",
         "Rate limit: 30000 output tokens per minute",
         "Unknown model max_tokens",
+        "Could not finish the message because max_tokens or model output limit was reached. Please try again with "
+        "higher max_tokens.",
         "no",
     ],
 )

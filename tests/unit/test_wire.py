@@ -8,7 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.models.api.wire import RequestFailure, failure_of_status, refused_content, refused_zero, retry_after
+from harness.models.api.wire import (
+    RequestFailure,
+    failure_of_status,
+    refused_content,
+    refused_zero,
+    retry_after,
+    without_escapes,
+)
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
@@ -62,6 +69,10 @@ def test_an_exhausted_quota_is_not_retried(status: int, body: str) -> None:
         (400, openai_error("The input token count (9) exceeds the maximum number of tokens allowed (8).")),
         (400, openai_error("Please reduce the length of the messages or completion.")),
         (413, "Prompt contains 40000 tokens, too large for model with 32768 maximum context length"),
+        (422, '{"error": "Input validation error: `inputs` must have less than 1024 tokens. Given: 2500"}'),
+        (400, openai_error("InternalError.Algo.InvalidParameter: Range of input length should be [1, 30720]")),
+        (400, openai_error("The sum of prompt length (2500.0), query length (0) should not exceed max_num_tokens (2)")),
+        (400, openai_error("Could not finish the message because max_tokens or model output limit was reached.")),
     ],
 )
 def test_a_prompt_that_does_not_fit_is_a_token_limit(status: int, body: str) -> None:
@@ -110,14 +121,28 @@ def test_refused_parameters_are_recognised(status: int, body: str, refused: str 
         ('{"message": "wrong", "object": "error"}', "wrong"),
         ('{"detail": "wrong"}', "wrong"),
         ('{"error": "wrong"}', "wrong"),
+        ('{"error": {"message": "Provider failed", "metadata": {"raw": "{\\"message\\": \\"wrong\\"}"}}}',
+         "Provider failed: wrong"),
+        ('{"error": {"message": "Provider failed", "metadata": {"raw": {"error": {"message": "wrong"}}}}}',
+         "Provider failed: wrong"),
+        ('{"error": {"message": "Provider failed", "metadata": {"raw": "wrong"}}}', "Provider failed: wrong"),
+        ('{"error": {"message": "it is wrong", "metadata": {"raw": "wrong"}}}', "it is wrong"),
         ('{"detail": [{"msg": "wrong"}]}', '{"detail": [{"msg": "wrong"}]}'),
         ("wrong", "wrong"),
         ("", "no message"),
         ("[" * 100_000, "[" * 100_000),
     ],
-)
+)  # fmt: skip
 def test_the_providers_words_are_found(body: str, said: str) -> None:
     assert failure_of_status(403, {}, body).text == f"HTTP 403: {said}"
+
+
+@pytest.mark.parametrize("text", ["5 > 4", '\u2265 \\ " \n \x00 \U0001f600 \u8d85', "b \\u003c", "\\", ""])
+def test_letters_that_a_writer_escaped_are_read(text: str) -> None:
+    escaped = json.dumps({"said": text}).replace(">", "\\u003e")
+    read = without_escapes(escaped)
+    assert json.loads(read) == {"said": text.replace("\\u003c", "<")}
+    assert all(letter in read for letter in text if letter in ">\u2265\u8d85")
 
 
 @settings(max_examples=100, deadline=None)

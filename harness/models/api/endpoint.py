@@ -43,6 +43,7 @@ from harness.models.api.wire import (
     decode_body,
     refused_content,
     refused_zero,
+    without_escapes,
 )
 from harness.redaction import Redactor
 from harness.runs.summary import NOT_SWITCHED
@@ -228,6 +229,7 @@ class EndpointModel(Model):
         return self._read_failure(sent, response.status, response, decode_body(response.content))
 
     def _read_failure(self, sent: WireRequest, status: int, response: Response, text: str) -> RequestFailure:
+        text = without_escapes(text)
         failure = self._dialect.read_failure(sent, status, response.headers, text)
         limit = read_token_limit(status, text, asked_tokens(sent.body))
         ids = read_id_rule(status, text, list(find_ids(sent.body)))

@@ -21,14 +21,14 @@ CODES = (
     *("http_status_code", "upstream_status"),
 )
 """Where a status stands as a number, or as digits in a string."""
-WORDS = ("code", "type", "status", "error_type", "reason", "error_code")
+WORDS = ("code", "type", "status", "error_type", "reason", "error_code", "__type")
 """Where it stands as a word."""
 
 KINDS: tuple[tuple[int, re.Pattern[str]], ...] = (
     (402, re.compile(r"insufficient_?(quota|credit|funds|balance)|billing|payment_required", re.IGNORECASE)),
-    (429, re.compile(r"rate_?limit|too_?many_?requests|resource_?exhausted|throttl|quota", re.IGNORECASE)),
+    (429, re.compile(r"(rate|request)_?limit|too_?many_?requests|resource_?exhausted|throttl|quota", re.IGNORECASE)),
     (529, re.compile(r"overloaded_error", re.IGNORECASE)),
-    (503, re.compile(r"overload|unavailable|capacity", re.IGNORECASE)),
+    (503, re.compile(r"overload|unavailable|capacity|currently_?loading", re.IGNORECASE)),
     (504, re.compile(r"time_?d?_?out|deadline_?exceeded", re.IGNORECASE)),
     (401, re.compile(r"authenticat|unauthorized|invalid_?api_?key", re.IGNORECASE)),
     (403, re.compile(r"permission|forbidden|access_?denied", re.IGNORECASE)),
@@ -40,7 +40,7 @@ KINDS: tuple[tuple[int, re.Pattern[str]], ...] = (
 """The status that a word means; the first that fits."""
 PASSING = frozenset({402, 429, 503, 504, 529})
 """Those that the words of a message may mean too: the others are said of anything."""
-TEXTS = ("message", "msg", "detail", "error_msg", "error_message", "description", "title", "raw")
+TEXTS = ("message", "msg", "detail", "status_msg", "error_msg", "error_message", "description", "title", "raw")
 IN_TEXT = re.compile(
     r"(?:error|status|http|code|returned|response)[\s_]*(?:code|status|error|/\d\.\d)?['\"]?\s*[:=(]?\s*['\"]?([45]\d\d)\b"
     r"|^\W*([45]\d\d)\b",
@@ -53,7 +53,8 @@ REPLIES = ("choices", "output", "content", "candidates")
 
 def find_hidden_error(content: bytes) -> tuple[int, str] | None:
     """The status that an error inside a body means, and the error as a body of its own."""
-    if b"error" not in content and any(name.encode() in content for name in REPLIES):
+    said = b"error" in content or b"base_resp" in content  # the latter is MiniMax's
+    if not said and any(name.encode() in content for name in REPLIES):
         return None
     for payload in _payloads_of(content):
         for fields in _errors_of(payload):
@@ -85,7 +86,8 @@ def _errors_of(payload: Any) -> Iterator[JSONObject]:
     message = first.get("message") if isinstance(first, dict) else None
     errors = payload.get("errors")
     listed = errors[0] if isinstance(errors, list) and errors else None
-    for holder in (payload, first, message, listed, {"error": listed}, payload.get("response")):
+    inside = (payload.get("response"), payload.get("data"), payload.get("err"))
+    for holder in (payload, first, message, listed, {"error": listed}, *inside, {"error": payload.get("base_resp")}):
         yield from _error_in(holder)
     if payload.get("object") == "error" or not any(payload.get(name) for name in REPLIES):
         yield {name: value for name, value in payload.items() if name != "object"}
@@ -94,7 +96,11 @@ def _errors_of(payload: Any) -> Iterator[JSONObject]:
 def _error_in(holder: Any) -> Iterator[JSONObject]:
     """The error that something holds, and the one inside that."""
     error = holder.get("error") if isinstance(holder, dict) else None
-    if isinstance(error, dict):
+    if isinstance(error, list) and error:
+        error = error[0]
+    if isinstance(error, int) and not isinstance(error, bool) and error in STATUSES:
+        yield {**holder, "error": None, "code": error}
+    elif isinstance(error, dict):
         yield error
         for inner in ("error", "metadata"):
             if isinstance(error.get(inner), dict):

@@ -48,7 +48,7 @@ def asked_tokens(body: JSONObject) -> int | None:
 
 ABOUT = re.compile(
     r"max(?:imum)?[_ ]?(?:completion|output|new|gen)?[_ ]?tokens|(?:output|completion|generated|new) tokens"
-    r"|in the (?:completion|output)|for the completion|n_predict|num_predict"
+    r"|in the (?:completion|output)|for the completion|n_predict|num_predict|max_gen_len|tokens_to_generate"
     r"|(?:output|generation|completion|response)[ _](?:token[ _])?(?:length|limit|size)"
     r"|requested (?:(?:number|amount) of )?tokens|tokens requested",
     re.IGNORECASE,
@@ -56,34 +56,41 @@ ABOUT = re.compile(
 """That a message speaks of the tokens of a reply."""
 TOO_MANY = re.compile(
     r"too (?:large|big|high|many|long)|exceed|greater than|larger|higher|above|less than|lower|fewer|at most|up to"
-    r"|no more|maximum|\brange\b|between|invalid|<=|>|limit|reduce|requested|over the|\bcap\b|out of bounds",
+    r"|no more|maximum|\brange\b|between|invalid|<=|>|limit|reduce|requested|over the|\bcap\b|out of bounds"
+    r"|not less or equal|must be in [\[(]|超|最大|范围|非法",
     re.IGNORECASE,
 )
 OTHERWISE = re.compile(
-    r"budget_tokens|stream|must be (?:at least|positive|greater)|minimum|too (?:small|low)|>= ?\d"
+    r"budget_tokens|stream|limit was reached|try again with (?:a )?higher"
+    r"|must be (?:at least|positive|greater)|minimum|too (?:small|low)|>= ?\d"
     r"|per (?:minute|day|hour)|\b[TR]P[MD]\b|unsupported parameter|unrecognized|unknown (?:parameter|field)",
     re.IGNORECASE,
 )
 """Other things that are said of the same parameter."""
 
-SUM = re.compile(r"(\d+) \+ (\d+) > (\d+)")
-"""Anthropic: prompt, reply, context."""
+SUM = r"\b(\d+) \+ (?:`?\w+`? )?{}\b\D{{0,60}}?(\d+)"
+"""The prompt beside what was asked for, and the context: "1000 + 4096 > 4096" by Anthropic."""
 N_CTX = re.compile(r"n_ctx\W{0,5}(\d+)", re.IGNORECASE)
 """llama.cpp: its size of the context beside the size of the prompt."""
 CONTEXT = re.compile(
     r"context[ _-]?(?:length|size|window|limit)[^.\d]{0,40}?(\d+)"
     r"|max_(?:model_len|total_tokens|seq_len)\D{0,14}(\d+)|than the context\D{0,20}\d+ > (\d+)"
+    r"|maximum (?:supported )?sequence length\D{0,20}(\d+)|(?:total|model) tokens? limit\W{0,3}(\d+)"
+    r"|length is \d+ while limit is (\d+)"
     r"|(?:\bsum of|\bplus\b|combined|total of|[_ ]tokens`? \+ )[^.\d]{0,60}"
     r"(?:exceed|<=|at most|than(?: or equal to)?|limit of)\D{0,12}(\d+)"
     r"|(\d+) maximum context|inputs`? tokens \+ `?max_new_tokens`? must be <= (\d+)",
     re.IGNORECASE,
 )
-REQUESTED = re.compile(r"requested (?:a total of |about )?(\d+) tokens", re.IGNORECASE)
+REQUESTED = re.compile(
+    r"requested (?:a total of |about )?(\d+) tokens|\(requested: (\d+)\)|length is (\d+) while limit", re.IGNORECASE
+)
 PROMPT = re.compile(
     r"(\d+) (?:tokens )?(?:in (?:the|your) (?:messages|prompt)|from the input messages|of text input)"
     r"|(\d+) `?input(?:s|`s)?`? tokens"
     r"|(?:request \(|input \(|prompt contains |resulted in )(\d+) tokens|\"n_prompt_tokens\": ?(\d+)"
-    r"|(?:prompt|inputs?)(?: tokens| length)? ?\((\d+)\)|got (\d+) \+ \d+",
+    r"|(?:prompt|inputs?)(?: tokens| length)? ?\((\d+)\)|got (\d+) \+ \d+|prompt is (\d+) tokens"
+    r"|(?:prompt|input) (?:tokens|length) (\d+)|prompt \(total length (\d+)\)",
     re.IGNORECASE,
 )
 AT_LEAST = re.compile(r"at least \d+ input tokens", re.IGNORECASE)
@@ -93,10 +100,15 @@ UNCLEAR = re.compile(
     r"|than the context",
     re.IGNORECASE,
 )
-CLEAR = re.compile(r"\d{4}|prompt|input|messages", re.IGNORECASE)
-"""A context that is exceeded, by the prompt or by what it asks for; and what says that it is the prompt."""
+CLEAR = re.compile(
+    r"^(?!.*(?:completion|max_tokens|output)).*(?:\d{4}|prompt|input|messages)", re.IGNORECASE | re.DOTALL
+)
+"""A context that is exceeded, by the prompt or by what it asks for; and what says that it is the prompt alone."""
+BELOW = r"\b(?:less|lower|smaller|fewer) than[\s`'\"]*{}\b"
+"""That what was asked for is one too many."""
 OUTPUT = re.compile(
     r"(?:at most|up to|no more than|<=|> |(?:less|lower|smaller|greater|larger) than(?: or equal to)?"
+    r"|less or equal to|must be in [\[(]\d+,|[超最][^.\d]{0,30}"
     r"|range\b[^.\d]{0,40}\d+(?: \(inclusive\))?(?:,| to| and|\.\.| ?-)|between \d+ and|(?:cap|ceiling) of"
     r"|exceeds?[^.\d]{0,50}|maximum[^.\d]{0,60}|limit(?:ed)?[^.\d]{0,30})"
     r"[\s`'\"]*(\d+)(?P<open>[`'\"]? \(exclusive\))?",
@@ -114,19 +126,21 @@ def read_token_limit(status: int, text: str, asked: int | None) -> TokenLimit | 
 
 def _plain_numbers(text: str) -> str:
     """With 8192 for 8,192 and 8_192, and 8000 for 8k."""
-    text = re.sub(r"(?<=\d)[,_](?=\d{3}\b)", "", text)
+    text = re.sub(r"(?<=\d)(?<![\[(]\d)[,_](?=\d{3}\b)", "", text)
     return re.sub(r"\b(\d{1,4})[kK]\b", lambda found: f"{found[1]}000", text)
 
 
 def _read(text: str, asked: int) -> TokenLimit | None:
-    if found := SUM.search(text):
-        return _beside(int(found[1]), int(found[3]), asked)
+    if (found := re.search(SUM.format(asked), text)) and int(found[2]) < int(found[1]) + asked:
+        return _beside(int(found[1]), int(found[2]), asked)
     if (context := _number(N_CTX.search(text) or CONTEXT.search(text))) is not None:
         return _in_context(text, asked, context)
     if OTHERWISE.search(text):
         return None
     if not ABOUT.search(text) or not TOO_MANY.search(text):
         return TokenLimit(room=asked // 2, named=False) if UNCLEAR.search(text) and not CLEAR.search(text) else None
+    if re.search(BELOW.format(asked), text, re.IGNORECASE):
+        return TokenLimit(output=asked - 1)
     limits = [int(found[1]) - bool(found["open"]) for found in OUTPUT.finditer(text)]
     named = [limit for limit in limits if 0 < limit < asked]
     return TokenLimit(output=max(named)) if named else TokenLimit(output=asked // 2, named=False)
@@ -134,11 +148,12 @@ def _read(text: str, asked: int) -> TokenLimit | None:
 
 def _in_context(text: str, asked: int, context: int) -> TokenLimit | None:
     """What a context of this size leaves; None where nothing says that it is the reply which does not fit."""
-    total, prompt = _number(REQUESTED.search(text)), _number(PROMPT.search(text))
-    if prompt is None and total is not None:
-        if total <= asked:
-            return None
-        prompt = total - asked
+    total = _number(REQUESTED.search(text))
+    prompt = _number(PROMPT.search(text))
+    if total is not None and total > asked:  # tools are counted apart by some
+        prompt = max(prompt or 0, total - asked)
+    elif prompt is None and total is not None:
+        return None
     if prompt is None:
         blamed = asked >= context or ABOUT.search(text)
         return TokenLimit(room=min(asked, context) // 2, context=context, named=False) if blamed else None

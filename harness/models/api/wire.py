@@ -141,6 +141,14 @@ def decode_body(content: bytes) -> str:
     return content.decode("utf-8", "replace")
 
 
+ESCAPED = re.compile(r"(?<!\\)\\{1,2}u(?!00[01]|0022|005c|d[89a-f])([0-9a-f]{4})", re.IGNORECASE)
+
+
+def without_escapes(text: str) -> str:
+    """JSON with the letters that its writer escaped, as Go's does with < and > and Python's with Chinese."""
+    return ESCAPED.sub(lambda found: chr(int(found[1], 16)), text)
+
+
 def join_texts(value: object) -> str:
     """A string as it is, the texts of a list of parts or of one part, "" for anything else."""
     if isinstance(value, str):
@@ -246,7 +254,9 @@ EXHAUSTED = frozenset({"insufficient_quota", "billing_hard_limit_reached"})
 TOO_LONG = re.compile(
     r"context[ _-]?(length|size|window)|maximum (context|prompt|model|input) length|(prompt|input|request) is too long"
     r"|input token count|too many (input )?tokens|tokens exceed|exceed(s|ed)? (the )?context"
-    r"|reduce the length of the|max_new_tokens.{0,9} must be",
+    r"|reduce the length of the|max_new_tokens.{0,9} must be|inputs.{0,3} must have less than \d+ tokens"
+    r"|range of input length|sum of prompt length|exceeded model token limit"
+    r"|could not finish the message because max_tokens",
     re.IGNORECASE,
 )
 """How OpenAI, vLLM, SGLang, llama.cpp, TGI, Anthropic, Gemini and Mistral say that a prompt does not fit."""
@@ -341,7 +351,18 @@ def error_fields(text: str) -> JSONObject:
 def provider_message(text: str) -> str:
     fields = error_fields(text)
     said = fields.get("message") or fields.get("detail")
-    return said if isinstance(said, str) else text.strip() or "no message"
+    if not isinstance(said, str):
+        return text.strip() or "no message"
+    behind = _upstream_message(fields.get("metadata"))
+    return f"{said}: {behind}" if behind and behind not in said else said
+
+
+def _upstream_message(metadata: object) -> str:
+    """What the provider behind a router said, which the router's own sentence leaves out."""
+    raw = metadata.get("raw") if isinstance(metadata, dict) else None
+    text = json.dumps(raw) if isinstance(raw, dict) else raw if isinstance(raw, str) else ""
+    said = error_fields(text).get("message")
+    return said if isinstance(said, str) else text.strip()
 
 
 def retry_after(headers: Mapping[str, str], now: float) -> float | None:
