@@ -329,13 +329,29 @@ class _Look:
         return _EXCEPTIONS | {node.name for node in self.parsed.nodes if isinstance(node, kinds) and node.name}
 
     def see_Compare(self, node: ast.Compare, own: frozenset[str]) -> None:
-        """The only place for type(x): elsewhere type(type(x)) would make classes, and classes have finalizers."""
-        for operand in [node.left, *node.comparators]:
+        """The only place for type(x): elsewhere type(type(x)) would make classes, and classes have finalizers. `is` is
+        for what there is once: whether two texts are one tells whose pattern `re` kept."""
+        operands = [node.left, *node.comparators]
+        for place, operator in enumerate(node.ops):
+            if isinstance(operator, ast.Is | ast.IsNot) and not any(map(self.is_single, operands[place : place + 2])):
+                raise _NotPlain
+        for operand in operands:
             match operand:
                 case ast.Call(func=ast.Name(id="type"), args=[argument], keywords=[]):
                     self.see(argument, own)
                 case _:
                     self.see(operand, own)
+
+    def is_single(self, node: ast.expr) -> bool:
+        """Whether there is only one of what an expression gives: None and its like, a class of Python's."""
+        match node:
+            case ast.Constant(value=value):
+                return value is None or value is Ellipsis or isinstance(value, bool)
+            case ast.Call(func=ast.Name(id="type")) if "type" not in self.bound:
+                return True
+            case ast.Name(id=name):
+                return name in _BUILTINS and name not in self.bound
+        return False
 
     def see_Try(self, node: ast.Try, own: frozenset[str]) -> None:
         """A generator that is dropped inside one of these runs its end at a moment of the collector's choice."""

@@ -75,7 +75,8 @@ def draw_causes(runs: Sequence[ReportedRun]) -> Figure:
 
 def link_episodes(run: int, cause: Cause | None, **more: str) -> str:
     """The address inside the report of a run's episodes with a cause; None is no failure."""
-    return "#episodes&" + urlencode({"run": run, **more, "cause": cause or "fine"}, quote_via=quote)
+    asked = {"run": run, **more, "cause": cause or "fine"}
+    return "#episodes&" + urlencode(asked, quote_via=quote, errors="replace")  # a name may hold half a surrogate pair
 
 
 def _by_task(

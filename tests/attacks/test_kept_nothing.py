@@ -43,6 +43,15 @@ CHANNELS: dict[str, tuple[str, str]] = {
         "import re\ndef g():\n    try:\n        return bool(re.search('the text of another', '', 2.0))\n"
         "    except TypeError as error:\n        return str(error)",
     ),
+    "re's copy of a text": (
+        "import re\ndef f():\n    return str(re.compile('the text ' + 'of another'.lower()))",
+        "import re\ndef g():\n    mine = 'the text ' + 'of another'.lower()\n    return re.compile(mine).pattern is mine",
+    ),
+    "re's copy of a text, asked by a class of one's own": (
+        "import re\ndef f():\n    return str(re.compile('the text ' + 'of another'.lower()))",
+        "import re\ndef g(type=lambda x: x):\n    mine = 'the text ' + 'of another'.lower()\n"
+        "    return type(re.compile(mine).pattern) is not mine",
+    ),
     "addresses in texts": (
         "def f():\n    return len([lambda: x for x in range(777)])",
         "def g():\n    return lambda: 1",

@@ -205,6 +205,20 @@ def test_a_named_file_must_be_one_too(run, tmp_path, option):
     assert status == 2 and said.count("\n") == 1, said
 
 
+# --- names -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["half \ud800 a pair", "\x1b[2J\u2028\u202e<script>", "../../up", "nul\0", ""])
+def test_a_task_of_any_name_is_shown(run, tmp_path, name):
+    path = write_run(tmp_path / "runs" / "mailed", {"towns": {"s1": [{"solve_f1": 0.0}]}})
+    for file in ("manifest.json", "samples.jsonl", "summary.json"):
+        (path / file).write_text((path / file).read_text().replace('"towns"', json.dumps(name)))
+    for reader in ("show", "transcripts", "report", "compare", "table"):
+        status, said = run(*words(reader, path, tmp_path))
+        assert status == 0, said
+        assert not set(said) & set("\x1b\u2028\u202e\0"), said
+
+
 # --- what becomes too much ---------------------------------------------------------------------------------------
 
 
