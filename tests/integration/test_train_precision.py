@@ -17,10 +17,11 @@ from harness.errors import HarnessError
 from harness.models.local import hf
 from harness.models.local.folder import check_folder
 from harness.models.local.hf import load_weights
+from harness.models.local.rows import PromptRow
 from harness.models.local.tokenizer import ModelTokenizer, open_tokenizer
 from harness.sandbox import Sandbox, SandboxConfig
 from harness.task import file_task
-from harness.types import Limits, Reasoning, Sampling
+from harness.types import Gold, Limits, Message, ModelRequest, Reasoning, Sample, Sampling
 from trainer import precision, run_directory
 from trainer.rewards import Reward
 from trainer.rl import actor
@@ -217,3 +218,14 @@ def test_a_torn_part_of_a_checkpoint_is_one_sentence(tmp_path):
     with pytest.raises(HarnessError, match=r"optimizer\.pt is damaged.*delete .*checkpoint-5") as caught:
         run_directory.find_last_checkpoint(tmp_path)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_weights_are_cast_once_a_batch_and_not_for_every_token(model, dtype):
+    """Autocast keeps nothing in inference mode, where generating would be slower than in float32."""
+    network, modes = load_weights(model, "float32", "cpu"), []
+    network.lm_head.register_forward_pre_hook(lambda *given: modes.append(torch.is_inference_mode_enabled()))
+    request = ModelRequest((Message("user", "?"),), (), Sampling(0.0, 4), Sample("s", (), (), {}, Gold({})))
+    row = PromptRow(request, model.prompter.prompt(request), tuple(range(5, 20)), 4)
+    actor.NetworkGenerator(model, network, dtype, 1, kept=0)([row])
+    assert set(modes) == {dtype == "float32"}

@@ -285,7 +285,9 @@ def generate_rows(
     noise = GumbelNoise(rows)
     memory = memory or kv_cache.PrefixCache(0)
     taken_as = kv_cache.cache_argument(model)
-    with torch.inference_mode():
+    # Autocast keeps what it has cast only outside of inference mode: inside, every weight is cast for every token.
+    quiet = torch.no_grad() if torch.is_autocast_enabled(model.device.type) else torch.inference_mode()
+    with quiet:
         cache = kv_cache.prefill_cache(model, rows, memory)
         while live:
             output = model.generate(
