@@ -44,6 +44,7 @@ MARKS = (
     (UNKNOWN, r"<(?:\w+[:_])?(?:tool|function|invoke)\w*[^<>\n]{0,40}\bname=[\"']@NAME[\"']"),
     (UNKNOWN, r"<(?:tool|tool_name|tool_call|function|function_call|invoke|action)>\s*@NAME\s*(?:[<({\n]|\Z)"),
     (UNKNOWN, r"```tool_code\s[^`]*?\b@NAME\("),
+    (UNKNOWN, r"\bdefault_api\.@NAME\("),
     (UNKNOWN, r"<\|python_tag\|>\s*@NAME\.call\("),
     (UNKNOWN, r"^>>>\s*@NAME\s*\n?\s*\{"),
     (UNKNOWN, rf"{BEGINS}{WRAPPED}[\[\s]*\{{\s*{LABELS}{NAMED}{GIVEN}"),

@@ -30,6 +30,7 @@ SEEN = [
     ("", f'Action: ```json\n[{{"tool_name": "find", "parameters": {GIVEN}}}]\n```'),
     ("", f'<|START_ACTION|>[{{"tool_call_id": "0", "tool_name": "find", "parameters": {GIVEN}}}]'),
     ("", "```tool_code\nprint(find(town='Corrie'))\n```"),
+    ("", "print(default_api.find(town='Corrie'))"),
     ("", "<|python_tag|>find.call(town='Corrie')"),
     ("", f">>>find\n{GIVEN}"),
     ("", "<tool>find</tool>"),

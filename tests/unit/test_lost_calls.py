@@ -135,6 +135,8 @@ def test_groqs_failed_generation_is_what_the_model_wrote():
         "Failed to parse tool call arguments as JSON: [json.exception.parse_error.101] parse error at line 1",
         'error parsing tool call: raw=\'{"name": "find", "arg\', err=unexpected end of JSON input',
         "The model produced output that does not match the expected peg-native format",
+        'Invalid diff: \'{"town":"Co\' not found at start of \'{"town":\'',
+        "Missing closing </tool_call>",
     ],
 )
 def test_a_500_for_a_torn_call_is_a_malformed_call_in_the_end(said):
@@ -163,6 +165,8 @@ def test_a_refused_request_is_no_torn_call():
     assert read_torn_call(refused, REQUEST) is None
     torn = RequestFailure("http_400", "HTTP 400: Unexpected token 12606 while expecting start token 200006")
     assert read_torn_call(torn, REQUEST) is not None
+    unknown = "tool call validation failed: attempted to call tool 'look' which was not in request.tools"
+    assert read_torn_call(RequestFailure("http_400", f"HTTP 400: {unknown}"), REQUEST) is not None
 
 
 @pytest.mark.parametrize(
@@ -174,6 +178,8 @@ def test_a_refused_request_is_no_torn_call():
         ("tools param requires --jinja flag", True),
         ("Function calling is not supported with this model", True),
         ("This model doesn't support tool use", True),
+        ("Unsupported parameter: 'tools' is not supported with this model.", True),
+        ("Function calling is not enabled for models/gemma-3-27b-it", True),
         ("temperature is not supported with this model", False),
         ("This model does not support parallel_tool_calls", False),
     ],

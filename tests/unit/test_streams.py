@@ -117,11 +117,13 @@ def test_a_torn_input_is_text():
          [("f", '{"x": 1}'), ("f", '{"x": 2}'), ("f", '{"x": 2}')]),
         ([named("f", '{"x"', id="a", index=0), {"index": 0, "function": {"arguments": ": 1}"}},
           named("f", '{"x": 1}', id="a", index=0)], [("f", '{"x": 1}')]),
-        # arguments that begin with {}, a name in pieces, an end without anything, no `function`
+        # arguments that begin with {} or before their name, a name in pieces, an end without anything, no `function`
         ([named("f", "{}", id="a", index=0), {"index": 0, "function": {"arguments": '{"x": 1}'}}],
          [("f", '{"x": 1}')]),
         ([named("fi", "", id="a", index=0), named("nd", "", index=0), {"index": 0, "function": {"arguments": "{}"}}],
          [("find", "{}")]),
+        ([{"index": 0, "function": {"arguments": '{"x"'}}, {"index": 0, "function": {"arguments": ": 1}"}},
+          named("f", None, id="a", index=0)], [("f", '{"x": 1}')]),
         ([named("f", '{"x": 1}'), {"function": {"name": None, "arguments": ""}}], [("f", '{"x": 1}')]),
         ([{"id": "a", "name": "f", "arguments": '{"x"'}, {"id": "a", "arguments": ": 1}"}], [("f", '{"x": 1}')]),
     ],

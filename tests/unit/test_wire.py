@@ -45,7 +45,14 @@ def test_refusals_are_final(status: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "body"), [(429, openai_error("You exceeded your quota", "insufficient_quota")), (402, "Pay first")]
+    ("status", "body"),
+    [
+        (429, openai_error("You exceeded your quota", "insufficient_quota")),
+        (402, "Pay first"),
+        (400, openai_error("Your credit balance is too low to access the Anthropic API.")),
+        (400, '{"error": {"code": "Arrearage", "message": "Access denied."}}'),
+        (403, '{"error": "Your team has either used all available credits or reached its monthly spending limit."}'),
+    ],
 )
 def test_an_exhausted_quota_is_not_retried(status: int, body: str) -> None:
     failure = failure_of_status(status, {"retry-after": "7"}, body)

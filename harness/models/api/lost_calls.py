@@ -143,14 +143,17 @@ def with_lost_call(reply: Reply, error: str, earlier: Sequence[Message], written
 
 # --- in an error -------------------------------------------------------------------------------------------------
 
-MODEL_WROTE = r"model (output|produced|generated|response).{0,60}(tool.?call|does not match|could not be parsed)"
+MODEL_WROTE = (
+    r"model (output|produced|generated|response).{0,60}(tool.?call|does not match|could not be parsed)"
+    r"|tool call validation failed|failed to call a function"
+)
 HARMONY = r"unexpected token \d+ while expecting|unexpected tokens remaining in message header|HarmonyError"
 TORN_REQUEST = re.compile(rf"{MODEL_WROTE}|{HARMONY}", re.IGNORECASE)
 TORN = re.compile(
     r"failed to parse (the )?(input at pos|(tool|function).?calls?)"
     r"|(error|failed|unable) (while |to )?pars(e|ing) (the )?(tool|function).?calls?"
     r"|(cannot|could not|can't|unable to) parse (the )?(tool|function).?calls?"
-    rf"|XML syntax error on line|{MODEL_WROTE}|{HARMONY}",
+    rf"|XML syntax error on line|invalid diff: |missing closing </|{MODEL_WROTE}|{HARMONY}",
     re.IGNORECASE,
 )
 """How servers answer where the model wrote a call that they cannot parse: llama.cpp, Ollama, transformers, vLLM. With a
@@ -212,7 +215,7 @@ def _lost_reply(error: str, written: str, request: ModelRequest) -> Reply:
 
 NO_TOOLS = re.compile(
     r"(\bnot|n't|\bno endpoints found that) support (for )?(the )?(use of )?(tools?\b|function)"
-    r"|\b(tools?|functions?)( use| calls?| calling| choice)? (is|are) not (supported|available)"
+    r"|\b(tools?|functions?)['\"`]?( use| calls?| calling| choice)? (is|are) not (supported|available|enabled)"
     r"|--enable-auto-tool-choice|tools? param requires",
     re.IGNORECASE,
 )

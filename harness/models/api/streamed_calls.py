@@ -74,7 +74,9 @@ def _function_of(part: object) -> JSONObject | None:
 
 
 def _goes_on(call: JSONObject, part: JSONObject, function: JSONObject) -> bool:
-    """Whether a piece with a name belongs to the call before it, whose name it repeats or completes."""
+    """Whether a piece with a name belongs to the call before it, whose name it gives, repeats or completes."""
+    if not call["function"]["name"] and not call.get("id") and part.get("index") is not None:
+        return True  # whose arguments came first
     before, arguments = call["function"]["arguments"], function.get("arguments")
     begun = bool(before) and not is_whole(before)
     if part.get("id") and call.get("id") and part["id"] != call["id"]:

@@ -250,7 +250,13 @@ def read_detail(usage: JSONObject, part: str, name: str) -> object:
 # --- what comes back: errors -------------------------------------------------------------------------------------
 
 REPEATED = frozenset({408, 409, 429})
-EXHAUSTED = frozenset({"insufficient_quota", "billing_hard_limit_reached"})
+EXHAUSTED = frozenset({"insufficient_quota", "billing_hard_limit_reached", "Arrearage", "billing_not_active"})
+OUT_OF_MONEY = re.compile(
+    r"credit balance is too low|insufficient[ _](account )?(balance|funds|credits?)|used all available credits"
+    r"|(monthly|your) spending limit|余额不足|欠费",
+    re.IGNORECASE,
+)
+"""How Anthropic (400), DeepSeek, xAI, Zhipu and others say that an account is used up. A quota may be one a minute."""
 TOO_LONG = re.compile(
     r"context[ _-]?(length|size|window)|maximum (context|prompt|model|input) length|(prompt|input|request) is too long"
     r"|input token count|too many (input )?tokens|tokens exceed|exceed(s|ed)? (the )?context"
@@ -282,7 +288,7 @@ def failure_of_status(status: int, headers: Mapping[str, str], text: str) -> Req
     stop, sentence = http_stop(status), f"HTTP {status}: {provider_message(text)}"
     fields = error_fields(text)
     kinds = {kind for kind in (fields.get("code"), fields.get("type")) if isinstance(kind, str)}
-    if status == 402 or kinds & EXHAUSTED:
+    if status == 402 or kinds & EXHAUSTED or (status < 500 and OUT_OF_MONEY.search(sentence)):
         return RequestFailure("insufficient_quota", sentence, retry=False)
     if status in REPEATED or status >= 500:
         asked = retry_after(headers, time.time())
