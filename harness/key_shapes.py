@@ -7,6 +7,7 @@ complaint about it, and a token in the path of a URL has no name.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from urllib.parse import unquote
 
 REDACTED = "[redacted]"
@@ -69,6 +70,13 @@ def looks_secret(text: str) -> bool:
         return False
     mixed = any(len(SUBWORD.findall(piece)) >= MIXED for piece in pieces)
     return mixed and any(map(str.isdigit, letters)) and any(map(str.isalpha, letters))
+
+
+def find_key_parts(text: str) -> Iterator[str]:
+    """What in a text is a key by itself: what follows a scheme, as in `Bearer KEY`, or stands in JSON."""
+    for part in re.split(r"[\s;,=]+", text) + re.split(r"[^\w.~+/-]+", text):
+        if looks_secret(part):
+            yield part
 
 
 def is_secret_name(name: str) -> bool:

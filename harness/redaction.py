@@ -18,7 +18,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import fields
 from functools import lru_cache
-from itertools import chain, count
+from itertools import chain, count, product
 from typing import Any, get_type_hints
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
@@ -48,7 +48,7 @@ class Redactor:
 
     def __init__(self) -> None:
         self._secrets: set[str] = set()
-        self._pattern: re.Pattern[str] | None = None
+        self._patterns: dict[bool, re.Pattern[str]] = {}
 
     def add(self, secret: str | None) -> None:
         """Registers a secret; None, a placeholder and anything shorter than 6 characters or a short number are
@@ -57,7 +57,7 @@ class Redactor:
         if len(secret) < MIN_SECRET_CHARS or secret.lower() in PLACEHOLDERS or NUMBER.fullmatch(secret):
             return
         self._secrets.add(secret)
-        self._pattern = None
+        self._patterns.clear()
 
     def add_url(self, url: str | None) -> None:
         """Registers what is secret in a URL: user, password, their pair, query values with names like `key`, and
@@ -73,7 +73,7 @@ class Redactor:
                 self.add(value)
             if looks_secret(name):
                 self.add(name)
-        for part in path_parts(url):
+        for part in [*path_parts(url), url.partition("#")[2]]:
             if looks_secret(part):
                 self.add(part)
                 self.add(unquote(part))
@@ -81,11 +81,13 @@ class Redactor:
     def __call__(self, text: str) -> str:
         if not self._secrets:
             return text
-        if self._pattern is None:
+        escaped = ESCAPED_LETTER.search(text) is not None
+        if escaped not in self._patterns:
             # Longest first: a secret that contains another must not leave its rest behind.
             longest_first = sorted(self._secrets, key=lambda secret: (-len(secret), secret))
-            self._pattern = re.compile("|".join(spelling for secret in longest_first for spelling in spellings(secret)))
-        return self._pattern.sub(REDACTED, text)
+            found = (spelling for secret in longest_first for spelling in spellings(secret, escaped))
+            self._patterns[escaped] = re.compile("|".join(found))
+        return self._patterns[escaped].sub(REDACTED, text)
 
     def redact_json(self, value: Any) -> Any:
         """A JSON value as it may be written: every secret replaced in its texts, in long numbers, and in the names of
@@ -120,28 +122,43 @@ def own_names() -> frozenset[str]:
     return frozenset(named | {one.name for kind in (types.Sampling, types.Limits, types.Usage) for one in fields(kind)})
 
 
-def spellings(secret: str) -> Iterator[str]:
-    """The secret as it may come back, as patterns: each of its characters as is or escaped, and the whole in base64."""
-    yield "".join(map(_spellings_of, re.findall(r"\\+|[^\\]", secret)))
+ESCAPED_LETTER = re.compile(r"(?:%|\\u00|&#x)[3-7]|&#(?:4[89]|[5-9]\d|1[012]\d);")
+"""Where a letter or a digit is escaped, which nobody has to do: only such a text is searched for what that hides."""
+
+
+def spellings(secret: str, escaped: bool = False) -> Iterator[str]:
+    """The secret as it may come back, as patterns: each of its characters as is or escaped (letters and digits too,
+    where some are), and the whole in hexadecimal digits or, alone or among other bytes, in base64."""
+    yield "".join(_spellings_of(character, escaped) for character in re.findall(r"\\+|[^\\]", secret))
     encoded = secret.encode("utf-8", "surrogatepass")
-    for base in (base64.b64encode(encoded), base64.urlsafe_b64encode(encoded)):
-        if len(bare := base.decode().rstrip("=")) >= MIN_SECRET_CHARS:
-            yield f"{re.escape(bare)}={{0,2}}"
+    yield from (encoded.hex(), encoded.hex().upper())
+    for encode, before in product((base64.b64encode, base64.urlsafe_b64encode), range(3)):
+        digits, rest = divmod(8 * (before + len(encoded)), 6)
+        own = encode(bytes(before) + encoded).decode()[(0, 2, 3)[before] : digits]
+        if len(own) >= MIN_SECRET_CHARS:
+            yield re.escape(own) + ("[A-Za-z0-9+/_-]?" if rest else "") + "={0,2}"
 
 
 @lru_cache(maxsize=4096)
-def _spellings_of(character: str) -> str:
-    """One character, escaped once or twice for JSON, in a repr, a URL or HTML. Letters and digits have one spelling; a
-    run of backslashes is one item, because its parts could be told apart in too many ways."""
+def _spellings_of(character: str, escaped: bool) -> str:
+    """One character, escaped once or twice for JSON, in a repr, a URL or HTML; a run of backslashes is one item,
+    because its parts could be told apart in too many ways."""
     if character.startswith("\\"):
-        return f"(?:%5[Cc]|\\\\){{{len(character)},{4 * len(character)}}}"
+        one = r"\\u005[Cc]|%5[Cc]|&#92;|&#x5[Cc];|\\" if escaped else r"%5[Cc]|\\"
+        return f"(?:{one}){{{len(character)},{4 * len(character)}}}"
     if character.isascii() and character.isalnum():
-        return character
+        return _escapes_of(character) if escaped else character
     once, twice = json.dumps(character)[1:-1], json.dumps(json.dumps(character)[1:-1])[1:-1]
     quoted = quote(character, safe="", errors="surrogatepass")
     found = {character, repr(character)[1:-1], once, twice, html.escape(character), f"\\{character}"}
     found |= {quoted, quoted.lower(), "+" if character == " " else character}
-    return f"(?:{'|'.join(re.escape(form) for form in sorted(found, key=lambda form: (-len(form), form)))})"
+    plain = "|".join(re.escape(form) for form in sorted(found, key=lambda form: (-len(form), form)))
+    return f"(?:{_escapes_of(character)}|{plain})" if escaped and character.isascii() else f"(?:{plain})"
+
+
+def _escapes_of(character: str) -> str:
+    code = f"(?i:{ord(character):02x})"
+    return rf"(?:{re.escape(character)}|%{code}|\\{{1,4}}u00{code}|&#(?:{ord(character)}|x{code});)"
 
 
 # --- URLs --------------------------------------------------------------------------------------------------------

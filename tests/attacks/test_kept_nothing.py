@@ -45,7 +45,8 @@ CHANNELS: dict[str, tuple[str, str]] = {
     ),
     "re's copy of a text": (
         "import re\ndef f():\n    return str(re.compile('the text ' + 'of another'.lower()))",
-        "import re\ndef g():\n    mine = 'the text ' + 'of another'.lower()\n    return re.compile(mine).pattern is mine",
+        "import re\ndef g():\n    mine = 'the text ' + 'of another'.lower()\n"
+        "    return re.compile(mine).pattern is mine",
     ),
     "re's copy of a text, asked by a class of one's own": (
         "import re\ndef f():\n    return str(re.compile('the text ' + 'of another'.lower()))",

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from harness.cli import main
 from harness.models.api.connection import find_secrets, register_secrets
 from harness.models.api.headers import register_headers
-from harness.redaction import Redactor
+from harness.redaction import PLACEHOLDERS, Redactor
 
 LETTERS = string.ascii_letters + string.digits
 SAFE_IN_HEADERS = [character for character in map(chr, range(33, 127)) if character not in ";,="]
@@ -27,7 +27,9 @@ SAFE_IN_HEADERS = [character for character in map(chr, range(33, 127)) if charac
 
 # --- the one function --------------------------------------------------------------------------------------------
 
-secrets = st.text(SAFE_IN_HEADERS, min_size=12, max_size=60).filter(lambda text: not text.isdigit() and "[" not in text)
+secrets = st.text(SAFE_IN_HEADERS, min_size=12, max_size=60).filter(
+    lambda text: not text.isdigit() and "[" not in text and text.lower() not in PLACEHOLDERS
+)
 escapes = st.sampled_from(
     [
         lambda secret: secret,
@@ -37,6 +39,10 @@ escapes = st.sampled_from(
         lambda secret: quote(secret, safe=""),
         lambda secret: quote(secret, safe="!$&'()*+:@/?"),
         lambda secret: base64.b64encode(secret.encode()).decode(),
+        lambda secret: secret.encode().hex(),
+        lambda secret: "".join(f"%{ord(character):02x}" for character in secret),
+        lambda secret: "".join(f"\\u{ord(character):04X}" for character in secret),
+        lambda secret: "".join(f"&#{ord(character)};" for character in secret),
     ]
 )
 around = st.text(max_size=20)
@@ -59,6 +65,26 @@ def test_a_secret_is_in_no_line(secret: str, escape: Any, before: str, after: st
     assert json.dumps(secret)[1:-1] not in line
     assert escape(secret) not in line
     assert redact("{}[]") == "{}[]"
+
+
+@given(secrets, st.binary(max_size=9), st.binary(max_size=9))
+def test_a_secret_is_in_no_longer_text_in_base64(secret: str, before: bytes, after: bytes) -> None:
+    redact = Redactor()
+    redact.add(secret)
+    for encode in (base64.b64encode, base64.urlsafe_b64encode):
+        said = redact(encode(before + secret.encode() + after).decode())
+        assert len(said.replace("[redacted]", "")) <= len(encode(before)) + len(encode(after)) + 4, said
+
+
+@pytest.mark.parametrize("around", ["{}", "Bearer {}", '{{"k": "{}"}}', "id={}; path=/", "<{}>"])
+@pytest.mark.parametrize("way", ["header", "field", "named field"])
+def test_a_key_within_a_value_is_kept(around: str, way: str) -> None:
+    redact, secret = Redactor(), "c3Vw3Rz9k1LmN0pQ4xYz"
+    if way == "header":
+        register_headers(redact, {"X-Team": around.format(secret)})
+    for found in find_secrets({"auth" if way == "named field" else "who": around.format(secret)}):
+        redact.add(found)
+    assert secret not in redact(f"no {secret}")
 
 
 @given(secrets, st.sampled_from(["Authorization", "X-Team", "Cookie", "api-key"]))

@@ -16,7 +16,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from harness.data.arguments import parse_json_object
 from harness.data.jsonio import canonical_json
 from harness.errors import UsageError
-from harness.key_shapes import is_secret_name, looks_secret
+from harness.key_shapes import find_key_parts, is_secret_name, looks_secret
 from harness.models.api.certificates import check_certificates
 from harness.models.api.headers import carries_key, read_headers, register_headers
 from harness.models.api.proxies import check_client_proxies, find_proxy
@@ -241,6 +241,9 @@ def read_extra_body(text: str | None, redact: Redactor) -> JSONObject:
     return extra
 
 
+SCHEME = re.compile("(bearer|basic|token|api-?key) +", re.IGNORECASE)
+
+
 def find_secrets(value: object, name: str = "") -> Iterator[str]:
     """Every text and number under a name like `api_key`, at any depth, and every other text, or name, that looks like
     a key."""
@@ -252,7 +255,8 @@ def find_secrets(value: object, name: str = "") -> Iterator[str]:
     elif isinstance(value, list):
         for item in value:
             yield from find_secrets(item, name)
-    elif isinstance(value, str) and (name or looks_secret(value)):
-        yield value
+    elif isinstance(value, str):
+        named = [value, SCHEME.sub("", value)] if name else []
+        yield from dict.fromkeys([*named, *find_key_parts(value)])
     elif name and isinstance(value, int | float):
         yield repr(value)

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 
 from harness.errors import UsageError
-from harness.key_shapes import is_secret_name, looks_secret
+from harness.key_shapes import find_key_parts, is_secret_name
 from harness.redaction import Redactor
 
 TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
@@ -56,9 +56,8 @@ def register_headers(redact: Redactor, headers: Mapping[str, str]) -> None:
                 redact.add(cookie.partition("=")[2])
         if scheme.lower() == "basic":
             _register_pair(redact, rest.strip())
-        for part in re.split(r"[\s;,=]+", value):
-            if looks_secret(part):
-                redact.add(part)
+        for part in find_key_parts(value):
+            redact.add(part)
 
 
 def _register_pair(redact: Redactor, encoded: str) -> None:
