@@ -127,6 +127,10 @@ TASK: Fields = {"headline": TEXT, "clusters": _object_of(TEXT)}
 OF_TASK: Fields = {"success": _list_of(TEXT), "version": COUNT, "weight": WEIGHT, "floor": WEIGHT}
 
 
+MOST_GROUPS = 100
+"""Beside one for each task: the means of each take time, and a group is a few bytes."""
+
+
 def find_record_fault(record: Any) -> str | None:
     """Why a value is no episode record, in words that follow a colon; None where it is one."""
     if fault := _fault(record, RECORD, OF_RECORD):
@@ -145,9 +149,14 @@ def find_manifest_fault(manifest: Mapping[str, Any]) -> str | None:
     for name, task in manifest["tasks"].items():
         if fault := _fault(task, TASK, OF_TASK):
             return f"of the task {name!r}, {fault}"
-    for names in _named(manifest["groups"], manifest.get("tables", {})):
+    named = list(_named(manifest["groups"], manifest.get("tables", {})))
+    if len(named) > len(manifest["tasks"]) + MOST_GROUPS:
+        return f"there are {len(named):,} groups and columns of tables"
+    for names in named:
         if not _is_some_of(names, manifest["tasks"]):
             return "a group or table has no tasks of the run"
+        if len(set(names)) < len(names):
+            return "a group or table has a task twice"
         if not any(manifest["tasks"][name].get("weight", 1.0) for name in names):
             return "the tasks of a group or table have no weight"
     return None

@@ -141,6 +141,8 @@ def test_a_damaged_record_is_named_by_its_line_and_what_is_wrong(tmp_path, chang
             "of the task 't', its clusters is no object of text",
         ),
         ({"groups": {"g": ["t", "u"]}}, "a group or table has no tasks of the run"),
+        ({"groups": {"g": ["t", "t"]}}, "a group or table has a task twice"),
+        ({"groups": {f"g{n}": ["t"] for n in range(2000)}}, "there are 2,000 groups and columns of tables"),
         ({"tasks": {"t": {"headline": "x", "clusters": {}, "weight": 0}}, "groups": {"g": ["t"]}}, "have no weight"),
     ],
 )
