@@ -1,4 +1,4 @@
-"""Measures how well a language model uses tools: nouns, rollout, sandbox, models, scoring, runs, command line."""
+"""Measures how well a language model uses tools, and trains it on what it measures."""
 
 # What a program imports, loaded when it is first used: `import harness` itself reads nothing. docs/python.md
 

@@ -8,10 +8,12 @@ nothing else is left to show.
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from harness.console.tables import verifier_marks
 from harness.console.text import printable
 from harness.data.schema import Summary
 from harness.errors import UsageError
@@ -21,7 +23,7 @@ from harness.runs.folders import find_runs_below
 from harness.runs.learnt import describe_mixture
 from harness.runs.summary import summarise_results
 
-__all__ = ["Run", "find_runs", "read_run", "read_runs"]
+__all__ = ["Run", "find_runs", "mark_runs", "read_run", "read_runs"]
 
 ANEW = "what is shown was computed anew from its episodes"
 COMPARED = ("tasks", "groups")
@@ -134,3 +136,15 @@ def _leaves(value: Any, where: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any
             yield from _leaves(part, (*where, name))
     else:
         yield where, float(f"{value:.9g}") if isinstance(value, float) else value
+
+
+def mark_runs(runs: Sequence[Run]) -> list[str]:
+    """What follows the model of each run in a table: where the run lies, if another of the same label played one of its
+    tasks too; and the verifier that scored it, if not all have the same."""
+    played = Counter((run.label, task) for run in runs for task in run.summary["tasks"])
+    twins = [any(played[run.label, task] > 1 for task in run.summary["tasks"]) for run in runs]
+    verifiers = verifier_marks([run.summary for run in runs])
+    return [
+        (f" in {run.path}" if twin else "") + verifier
+        for run, twin, verifier in zip(runs, twins, verifiers, strict=True)
+    ]

@@ -50,7 +50,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="sampling temperature (eval 0, collect 1)",
     )
     _add_sampling_options(add)
-    add("--max-tokens", type=at_least(1), metavar="N", help="new tokens a turn")
+    add("--max-tokens", type=at_least(1), metavar="N", help="new tokens a turn (default 8,192)")
     add("--max-episode-tokens", type=at_least(1), metavar="N", help="output tokens an episode (default: no limit)")
     add("--max-episode-seconds", type=parse_positive, default=3600.0, metavar="S", help="an episode's time (3600)")
     add(

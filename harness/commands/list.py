@@ -12,6 +12,9 @@ from harness.registry import all_tasks, all_versions, select_tasks, versioned_na
 from harness.types import Task
 
 HELP = "list tasks and models, and where they come from"
+PATHS = (
+    "A path to environment records or rows with `checks` (JSON, JSONL, Parquet), or to a Python file, is a task too."
+)
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -40,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
     print(printable(tabulate(rows, headers="keys", colalign=("left", "right", "left", "left", "left"))))
     if earlier:
         print(printable(f"\nEarlier versions: {', '.join(_globs(earlier))}."))
-    print("\nA path to a JSON, JSONL or Parquet file of environment records is a task too.\n\nModels:")
+    print(f"\n{PATHS}\n\nModels:")
     for name, backend in load_backends().items():
         about = str(backend) if isinstance(backend, UsageError) else getattr(backend, "HELP", f"{name}/...")
         print(printable(f"  {about}"))

@@ -228,18 +228,20 @@ def _own_values(entry: SummaryEntry) -> dict[str, Shown]:
     }
 
 
-def format_table(summaries: Sequence[Summary], groups: Sequence[Members], by_task: bool, style: str = "simple") -> str:
-    """A table of runs in one of tabulate's formats: a row a group (or task) and model. `groups`: each run's. Tasks
-    with another headline metric have a table of their own below."""
-    runs = zip(summaries, groups, verifier_marks(summaries), strict=True)
+def format_table(
+    summaries: Sequence[Summary], groups: Sequence[Members], by_task: bool, marks: Sequence[str] | None = None
+) -> str:
+    """A table of runs: a row a group (or task) and model. `groups`: each run's; `marks`: what follows each one's model,
+    its verifier where nothing else is said. Tasks with another headline metric have a table of their own below."""
+    runs = zip(summaries, groups, verifier_marks(summaries) if marks is None else marks, strict=True)
     found = [
         (head, _texts(row)) for summary, members, mark in runs for head, row in _rows(summary, members, by_task, mark)
     ]
     blocks = dict.fromkeys(headline for headline, _ in found)
-    return "\n\n".join(_block([row for head, row in found if head == block], style) for block in blocks)
+    return "\n\n".join(_block([row for head, row in found if head == block]) for block in blocks)
 
 
-def _block(found: TableRows, style: str) -> str:
+def _block(found: TableRows) -> str:
     """A table of rows with the same headline."""
     if all(row["reasoning"] == "default" for row in found):
         found = [{heading: text for heading, text in row.items() if heading != "reasoning"} for row in found]
@@ -248,7 +250,7 @@ def _block(found: TableRows, style: str) -> str:
             row.setdefault(heading, DASH)
     place = {row["tasks"]: index for index, row in reversed(list(enumerate(found)))}
     found.sort(key=lambda row: place[row["tasks"]])
-    return tabulate(found, headers="keys", tablefmt=style, disable_numparse=True, colalign=_alignment(found))
+    return tabulate(found, headers="keys", disable_numparse=True, colalign=_alignment(found))
 
 
 def _alignment(found: TableRows) -> tuple[str, ...]:

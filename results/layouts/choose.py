@@ -12,7 +12,7 @@ from results.layouts.default import default_json, default_table
 from results.layouts.paper import PaperOptions, paper_table
 from results.layouts.scenario import scenario_table
 from results.render import TABLE_FORMATS
-from results.runs import Run, read_runs
+from results.runs import Run, mark_runs, read_runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,4 +46,5 @@ def format_runs(paths: Sequence[Path], options: TableOptions) -> str:
 
 def _as_eval_prints(runs: Sequence[Run], by_task: bool) -> str:
     summaries = [run.summary for run in runs]
-    return printable(f"{format_table(summaries, [run.groups for run in runs], by_task)}\n\n{format_legend(summaries)}")
+    table = format_table(summaries, [run.groups for run in runs], by_task, mark_runs(runs))
+    return printable(f"{table}\n\n{format_legend(summaries)}")

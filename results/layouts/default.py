@@ -6,17 +6,16 @@ from collections.abc import Sequence
 
 from harness.console.tables import Shown, figure_rows, format_legend, format_reasoning, table_rows, verifier_marks
 from results.render import Table, TableCell, TableColumn, TableRow, dump_json
-from results.runs import Run
+from results.runs import Run, mark_runs
 
 TEXTS = ("model", "reasoning", "tasks")
 
 
 def default_table(runs: Sequence[Run], by_task: bool) -> Table:
     """The cells of harness.console.tables.figure_rows."""
-    marks = verifier_marks([run.summary for run in runs])
     found = [
         row
-        for run, mark in zip(runs, marks, strict=True)
+        for run, mark in zip(runs, mark_runs(runs), strict=True)
         for row in figure_rows(run.summary, run.groups, by_task, mark)
     ]
     plain = all(row["reasoning"].text == "default" for row in found)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from harness.console.tables import failed_mark, verifier_marks, verifier_note
+from harness.console.tables import failed_mark, verifier_note
 from harness.data.schema import Summary, SummaryEntry
 from harness.metrics import RULES, shown_by_rule
 from results.render import Table, TableCell, TableColumn, TableRow, number_cell, text_cell
-from results.runs import Run
+from results.runs import Run, mark_runs
 
 SCENARIOS = {
     "single_hop": "single-hop",
@@ -36,7 +36,7 @@ def scenario_table(runs: Sequence[Run], rule: str) -> Table:
                 *_cells(run.summary, family, RULES[rule]),
             ]
         )
-        for run, mark in zip(runs, verifier_marks(summaries), strict=True)
+        for run, mark in zip(runs, mark_runs(runs), strict=True)
         for family in _families(run.summary["tasks"])
     ]
     return Table(columns, rows, [NOTE.format(rule), *verifier_note(summaries)])
