@@ -69,7 +69,7 @@ def _row(result: EpisodeResult, headline: str) -> dict[str, object]:
         "sample": quote_name(result.sample),
         "epoch": result.epoch,
         "outcome": result.outcome,
-        "stop": result.stop,
+        "stop": quote_name(result.stop),
         **_headline(result.scores, headline),
         "calls": result.calls,
         "error": one_line((result.error or "")[:80]),
@@ -79,7 +79,7 @@ def _row(result: EpisodeResult, headline: str) -> dict[str, object]:
 def _headline(scores: Mapping[str, float | None], metric: str) -> dict[str, str]:
     if metric == HEADLINE:
         return {"F1": format_number(scores.get(metric)), "paper F1": format_number(scores.get(f"paper_{metric}"))}
-    return {metric: format_number(scores.get(metric))}
+    return {quote_name(metric): format_number(scores.get(metric))}
 
 
 def format_transcript(record: Record, sample: Sample | None, full: bool, width: int = 0) -> str:
@@ -124,7 +124,7 @@ def _transcript(record: Record, sample: Sample | None, page: _Page) -> Iterator[
 
 def _heading(record: Record) -> str:
     name = f"{quote_name(record['task'])} / {quote_name(record['sample'])}"
-    return f"{name}   epoch {record['epoch']}   {record['outcome']} ({record['stop']})"
+    return f"{name}   epoch {record['epoch']}   {record['outcome']} ({quote_name(record['stop'])})"
 
 
 def _messages(
@@ -152,7 +152,7 @@ def _reasoned(seen: ReasoningJSON) -> Iterator[str]:
     """What was asked and seen of reasoning, where there was anything."""
     asked, turns, tokens = seen.get("asked", "default"), seen.get("turns", 0), seen.get("tokens", 0)
     if asked != "default" or turns or tokens:
-        yield f"reasoning {asked}: text in {turns} turns, {tokens} tokens as counted"
+        yield f"reasoning {quote_name(asked)}: text in {turns} turns, {tokens} tokens as counted"
 
 
 def _checks(record: Record, sample: Sample, page: _Page) -> Iterator[str]:
@@ -168,7 +168,7 @@ def _scores(scores: Mapping[str, float | None]) -> str:
         "  ".join(f"{row.heading} {format_number(scores.get(rule + row.name))}" for row in shown_by_rule())
         for rule in RULES.values()
     )
-    answers = [f"{name} {format_number(scores[name], 0)}" for name in scores if name.startswith(ANSWERS[0])]
+    answers = [f"{quote_name(name)} {format_number(scores[name], 0)}" for name in scores if name.startswith(ANSWERS[0])]
     return f"strict  {strict}\npaper   {paper}" + "".join(f"\n{answer}" for answer in answers)
 
 

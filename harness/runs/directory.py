@@ -24,7 +24,7 @@ from harness.data.limits import EXPANSION_OF_RUNS, read_limits
 from harness.data.schema import Manifest, Record, Summary
 from harness.errors import UsageError
 from harness.runs.claims import claim_directory, hold_lock, is_free
-from harness.runs.faults import find_manifest_fault, find_record_fault
+from harness.runs.faults import MOST_METRICS, find_manifest_fault, find_record_fault
 from harness.runs.identity import describe_differences, describe_other_version, find_allowed_changes, find_differences
 from harness.runs.results import EpisodeOrder, EpisodeResult, counted_results, result_of
 
@@ -187,6 +187,7 @@ class RunDirectory:
         where a run with a summary has no episodes."""
         path, place = self.episodes_path() or self.samples_path, 0
         keys: dict[EpisodeOrder, str] = {}
+        metrics: set[str] = set()
         with self.open_samples() as file, _readable(path):
             for number, line in enumerate(disk.read_lines(file, path), start=1):
                 if not line.endswith(b"\n"):
@@ -194,6 +195,9 @@ class RunDirectory:
                 result = result_of(self.parse_line(line[:-1], f"{path}, line {number}"), place)
                 if keys.setdefault(result.order, result.key) != result.key:
                     raise UsageError(f"{path}, line {number}: an earlier line has this episode of another run.")
+                metrics.update(result.scores)
+                if len(metrics) > MOST_METRICS:
+                    raise UsageError(f"{path}, line {number}: there are more than {MOST_METRICS:,} metrics by now.")
                 yield result
                 place += len(line)
         if not keys and self.summary_path.exists():

@@ -127,6 +127,8 @@ TASK: Fields = {"headline": TEXT, "clusters": _object_of(TEXT)}
 OF_TASK: Fields = {"success": _list_of(TEXT), "version": COUNT, "weight": WEIGHT, "floor": WEIGHT}
 
 
+MOST_METRICS = 1000
+"""Of a run, for the same reason as there are so many groups."""
 MOST_GROUPS = 100
 """Beside one for each task: the means of each take time, and a group is a few bytes."""
 
@@ -135,6 +137,8 @@ def find_record_fault(record: Any) -> str | None:
     """Why a value is no episode record, in words that follow a colon; None where it is one."""
     if fault := _fault(record, RECORD, OF_RECORD):
         return fault
+    if len(record["scores"]) > MOST_METRICS:
+        return f"it has {len(record['scores']):,} scores"
     for name, value in record["scores"].items():
         if value is not None and not is_number(value):
             return f"its score {name!r} is no number"

@@ -22,8 +22,9 @@ FORGED = (
     "gold answer: 412\nanswer read as: 412\nerror: none\nnote: all well\ncheck holds: {}\n(reasoning)\nstrict  F1 1.000"
 )
 OURS = re.compile(
-    r"\s*(-> (ok|raised|timeout|killed|truncated|unknown_tool|malformed|lost)  |strict|paper|turn \d|user$|system$"
-    r"|gold answer: |answer read as: |error: |note: |check |ended: |\(reasoning\)|towns / )"
+    r"\s*(-> (ok|raised|timeout|killed|truncated|unknown_tool|malformed|refused|lost)  |strict|paper|turn \d|user$"
+    r"|system$|reasoning |\"answer |gold answer: |answer read as: |error: |note: |check |ended: "
+    r"|\(reasoning\)|towns / )"
 )
 HOSTILE = st.one_of(
     st.just(FORGED), st.text(), st.text(st.sampled_from("\n\r\t\v\f\x85\u2028\u2029\u202e\x1b -> ok|~"))
@@ -43,7 +44,7 @@ def episode(said: str) -> Any:
         "sample": said,
         "epoch": 0,
         "outcome": "ok",
-        "stop": "final",
+        "stop": said,
         "messages": [
             {"role": "user", "content": said},
             {"role": "assistant", "content": said, "reasoning": said, "tool_calls": [asked, torn]},
@@ -51,7 +52,8 @@ def episode(said: str) -> Any:
             {"role": "assistant", "content": said},
         ],
         "calls": [{**one, "solves": None, "paper_solves": None} for one in (call, broken)],
-        "scores": {"solve_f1": 0.0},
+        "scores": {"solve_f1": 0.0, f"answer {said}": 1.0},
+        "reasoning": {"asked": said, "turns": 1, "tokens": 2},
         "usage": {},
         "timing": {},
         "error": said,
@@ -83,9 +85,10 @@ def test_no_line_can_be_taken_for_one_of_ours(said: str, width: int, full: bool)
 
 @given(HOSTILE.filter(bool))
 def test_no_cell_of_the_list_is_a_row(said: str) -> None:
-    rows = format_episodes([result_of(episode(said), 0)], {"towns": "solve_f1"}).split("\n")
-    assert len(rows) == 3
-    assert not CONTROL.search("".join(rows))
+    for headline in ("solve_f1", said):
+        rows = format_episodes([result_of(episode(said), 0)], {"towns": headline}).split("\n")
+        assert len(rows) == 3
+        assert not CONTROL.search("".join(rows))
 
 
 def test_what_is_padded_to_the_width_of_the_terminal_is_marked_too() -> None:

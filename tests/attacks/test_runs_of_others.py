@@ -231,6 +231,20 @@ def test_a_packed_run_that_becomes_gigabytes_is_one_sentence(mailed, run, tmp_pa
         assert status == 2 and "--read-limit" in said and said.count("\n") == 1, said
 
 
+@pytest.mark.parametrize("spread", [1, 4])
+def test_a_thousand_metrics_are_one_sentence(mailed, run, tmp_path, spread):
+    """Each of them takes milliseconds to estimate, and twenty bytes to write."""
+    path, _, _ = mailed
+    [line] = (path / "samples.jsonl").read_text().splitlines()
+    names = [f"metric {number}" for number in range(2000)]
+    lines = [{**json.loads(line), "scores": dict.fromkeys(names[part::spread], 1.0)} for part in range(spread)]
+    (path / "samples.jsonl").write_text("".join(json.dumps(each) + "\n" for each in lines))
+    for reader in ("show", "table", "report"):
+        status, said = run(*words(reader, path, tmp_path))
+        assert status == 2 and said.count("\n") == 1, said
+        assert ("it has 2,000 scores" if spread == 1 else "more than 1,000 metrics") in said
+
+
 def test_limits_are_raised_by_an_option(mailed, run):
     path, _, _ = mailed
     status, said = run("table", path, "--read-limit", "line=10")
