@@ -62,7 +62,7 @@ def test_every_said_token_is_told_with_its_row(model: Any) -> None:
 def test_a_step_is_the_mean_over_its_said_tokens(model: Any) -> None:
     ids, labels, mask = batch()
     whole = model(input_ids=ids, attention_mask=mask, labels=labels).loss
-    trainer = SimpleNamespace(computed="float32", _metrics={"train": defaultdict(list)})
+    trainer = SimpleNamespace(_metrics={"train": defaultdict(list)}, computed="float32")
     count = (labels[:, 1:] != IGNORE_INDEX).sum()
     inputs = {"input_ids": ids, "labels": labels, "attention_mask": mask}
     loss = AssistantLossTrainer.compute_loss(trainer, model, inputs, num_items_in_batch=count)

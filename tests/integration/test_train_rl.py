@@ -66,6 +66,10 @@ THREE = {
     "learning_rate": 1e-2,
 }
 
+ALIKE = {"max_tokens": 40, "temperature": 1e-4}
+GREEDY = {"samples": 2, "prompts": 2, **ALIKE}
+"""Settings by which a trained network says what it has learnt, in every sample."""
+
 
 def nothing(*told):
     """A progress bar that nobody watches."""
@@ -283,7 +287,7 @@ def test_a_template_that_rewrites_turns_is_replaced_or_refused(tmp_path):
 
 
 def test_an_episodes_reward_is_the_evaluations(trained_network, towns, tmp_path):
-    setup = make_setup(towns, tmp_path, samples=2, prompts=2, max_tokens=40)
+    setup = make_setup(towns, tmp_path, samples=2, prompts=2, max_tokens=40, temperature=1e-4)
     source = EpisodeGenerator(setup, trained_network)
     trainer = make_trainer(setup, source, trained_network, weights(trained_network), tmp_path / "checkpoints", [])
     names = [name for name in source.dataset_rows()[:2] for _ in range(2)]
@@ -324,7 +328,7 @@ def counted(path: Path) -> Path:
 
 def test_every_episode_has_a_state_of_its_own(trained_network, tmp_path):
     path = counted(tmp_path / "counted.jsonl")
-    setup = make_setup(path, tmp_path, samples=2, prompts=2, max_tokens=40, reward="episode_success")
+    setup = make_setup(path, tmp_path, samples=2, prompts=2, max_tokens=40, reward="episode_success", temperature=1e-4)
     source = EpisodeGenerator(setup, trained_network)
     trainer = make_trainer(setup, source, trained_network, weights(trained_network), tmp_path / "checkpoints", [])
     scored = source.generate([name for name in source.dataset_rows() for _ in range(2)], trainer)
@@ -332,7 +336,14 @@ def test_every_episode_has_a_state_of_its_own(trained_network, tmp_path):
 
 
 def test_success_is_logged_where_it_is_what_counts(trained_network, tmp_path):
-    setup = make_setup(counted(tmp_path / "counted.jsonl"), tmp_path, steps=1, max_tokens=40, reward="episode_success")
+    setup = make_setup(
+        counted(tmp_path / "counted.jsonl"),
+        tmp_path,
+        steps=1,
+        max_tokens=40,
+        reward="episode_success",
+        temperature=1e-4,
+    )
     train_network(setup, trained_network, weights(trained_network), tmp_path, nothing)
     (line,) = [line for line in lines(tmp_path) if "loss" in line]
     assert (line["reward"], line["success"]) == (1.0, 1.0)
@@ -400,7 +411,9 @@ def test_a_turns_reward_is_the_plain_functions(trained_network, towns, tmp_path)
 
 
 def test_turns_that_earn_their_returns(trained_network, towns, tmp_path):
-    setup = make_setup(towns, tmp_path, regime="step", credit="return", samples=2, prompts=2, max_tokens=40)
+    setup = make_setup(
+        towns, tmp_path, regime="step", credit="return", samples=2, prompts=2, max_tokens=40, temperature=1e-4
+    )
     source = EpisodeGenerator(setup, trained_network)
     trainer = make_trainer(setup, source, trained_network, weights(trained_network), tmp_path / "checkpoints", [])
     scored = source.generate([name for name in source.dataset_rows()[:2] for _ in range(2)], trainer)
