@@ -174,7 +174,6 @@ def read_usage(usage: object) -> Usage:
 ONE_OF_TWO = re.compile(r"temperature\W+and\W+top_p\W+cannot both", re.IGNORECASE)
 """From Opus 4.1 on only one of them is taken."""
 PARAMETER = re.compile(r"\b(temperature|thinking|output_config)\b")
-NO_CREDIT = re.compile(r"credit balance is too low", re.IGNORECASE)
 
 
 class AnthropicDialect:
@@ -214,8 +213,6 @@ class AnthropicDialect:
         failure = failure_of_status(status, headers, text)
         if failure.stop not in {"http_400", "http_422"}:
             return failure
-        if NO_CREDIT.search(text):
-            return RequestFailure("insufficient_quota", failure.text, retry=False)
         refused = "temperature" if ONE_OF_TWO.search(text) else refused_parameter(status, text, PARAMETER)
         return replace(failure, refused=refused)
 
