@@ -88,7 +88,8 @@ class Account:
         self.bytes = 0
         self.why: str | None = None
         self._closed: str | None = None
-        self.open_turn()
+        self._seconds_then, self._bytes_then = 0.0, 0
+        self._seconds_end, self._bytes_end = limits.turn_seconds, limits.turn_bytes
 
     def open_turn(self) -> None:
         limits = self.limits
@@ -101,7 +102,8 @@ class Account:
 
     def add(self, seconds: float, output: str = "") -> None:
         self.seconds += seconds
-        self.bytes += len(output) if output.isascii() else len(output.encode("utf-8", "replace"))
+        if output:
+            self.bytes += len(output) if output.isascii() else len(output.encode("utf-8", "replace"))
         if self.seconds >= self._seconds_end or self.bytes >= self._bytes_end:
             self.why = self._met()
 

@@ -256,15 +256,6 @@ _numbers = itertools.count()
 _encode = wire.make_encoder(ensure_ascii=True)
 
 
-def _line(code: ToolCode, arguments: dict[str, Any]) -> str | ToolResult:
-    """A call as it is sent; or what it gives, where it cannot be."""
-    try:
-        line = f"[{code.number},{_encode(arguments)}]"
-    except (TypeError, ValueError, RecursionError) as error:
-        return ToolResult("raised", str(error))
-    return line if len(line) <= wire.LINE_LIMIT else ToolResult("raised", "the arguments are too long")
-
-
 @lru_cache(maxsize=4096)
 def _code(name: str, source: str) -> ToolCode:
     number, plain = next(_numbers), screen.is_plain_source(source)
@@ -289,7 +280,7 @@ class ToolSession:
         self._broken: SandboxError | None = None  # the state was lost, and no tool of the episode did that
         self._account = Account(sandbox.config.limits)
         self.waited = 0.0
-        """Seconds for which a call could not be run because others were, of which no limit should take notice."""
+        """Seconds in which calls were not run yet, because others were: no limit should take notice of these."""
 
     def __enter__(self) -> ToolSession:
         return self
@@ -310,7 +301,7 @@ class ToolSession:
                 run_blocking(self._work(self._worker_of(queue), turn))
             if turn.error is not None:
                 raise turn.error
-        self.waited += max(0.0, time.perf_counter() - began - (self._account.seconds - before))
+        self.waited += time.perf_counter() - began - self._account.seconds + before
         return results
 
     async def arun(self, codes: Mapping[str, str], calls: Sequence[tuple[str, dict[str, Any]]]) -> list[ToolResult]:
@@ -324,7 +315,7 @@ class ToolSession:
                 await run_async(self._work(self._worker_of(queue), turn))
             if turn.error is not None:
                 raise turn.error
-        self.waited += max(0.0, time.perf_counter() - began - (self._account.seconds - before))
+        self.waited += time.perf_counter() - began - self._account.seconds + before
         return results
 
     def fresh(self) -> ToolSession:
@@ -371,9 +362,13 @@ class ToolSession:
                 results[place] = ToolResult("unknown_tool", repr(name))
                 continue
             code = _code(name, codes[name])
-            line = _line(code, arguments)
-            if isinstance(line, ToolResult):
-                results[place] = line
+            try:
+                line = f"[{code.number},{_encode(arguments)}]"
+            except (TypeError, ValueError, RecursionError) as error:
+                results[place] = ToolResult("raised", str(error))
+                continue
+            if len(line) > wire.LINE_LIMIT:
+                results[place] = ToolResult("raised", "the arguments are too long")
                 continue
             queue = _STATE if self.keeps_state else _SHARED if code.plain else code.number
             if queue not in turns:

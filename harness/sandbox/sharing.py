@@ -17,11 +17,13 @@ from concurrent.futures import Future
 from contextlib import suppress
 from typing import Generic, NamedTuple, TypeVar
 
+from harness.sandbox.ledger import SLOW_SECONDS
 from harness.sandbox.process import WorkerProcess, WorkerStop
 from harness.sandbox.turns import MOST_CALLS, Request, Turn, give_back_jobs, serve_request, take_jobs
 from harness.sandbox.waiting import Operation, run_async, run_while_brief
 
 T = TypeVar("T")
+_LONG_SECONDS = 0.005  # of a request; calls that are quicker make no episode slow soon
 _AT_ONCE = 7  # a round costs as much as a wake-up; more would keep an event loop from what else it has to do
 
 
@@ -133,6 +135,7 @@ class CallQueue:
         self._due = False  # whether `_start` is about to run
         self._expecting: Request | None = None  # what is to be answered, or to get a worker, before another is made
         self._most = MOST_CALLS
+        self._took_long = False  # whether a turn that waits may have become slow
         self._at_once = 0  # turns that are served as soon as they come
 
     async def run(self, turn: Turn) -> None:
@@ -140,7 +143,7 @@ class CallQueue:
 
         The first to come starts the request.
         """
-        if turn.is_slow:
+        if turn.account.seconds > SLOW_SECONDS:
             await run_async(self._shared.serve(turn))
             if turn.error is not None:
                 raise turn.error
@@ -186,7 +189,8 @@ class CallQueue:
         try:
             lent = self._pool.lend()
             worker = (yield lent) if isinstance(lent, Lease) else lent
-            self._set_slow_aside()
+            if self._took_long:
+                self._set_slow_aside()
             request.jobs = take_jobs(self._turns, self._most)
             if not worker.is_quick:
                 self._stop_expecting(request)
@@ -203,6 +207,7 @@ class CallQueue:
             self._end(request)
 
     def _set_slow_aside(self) -> None:
+        self._took_long = False
         for turn in [turn for turn in self._turns if turn.is_slow]:
             self._turns.remove(turn)
             turn.running = request = Request([])
@@ -217,6 +222,8 @@ class CallQueue:
             turn.running = None
 
     def _adapt(self, request: Request, asked: int, stop: WorkerStop) -> None:
+        if request.seconds > _LONG_SECONDS:
+            self._took_long = True
         if request.done == asked:
             self._most = min(2 * self._most, MOST_CALLS)
         elif stop == "answered" and not request.is_late:

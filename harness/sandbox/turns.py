@@ -85,11 +85,11 @@ class Turn:
     def settle(self, place: int, result: ToolResult, seconds: float = 0.0) -> None:
         """Where a limit was met before, the answer is that."""
         account = self.account
-        if account.why is not None:
-            self.results[place] = ToolResult("refused", account.why)
-        else:
+        if account.why is None:
             self.results[place] = result
             account.add(seconds, result.output)
+        else:
+            self.results[place] = ToolResult("refused", account.why)
         self.unsettled -= 1
         if not self.unsettled and self.settled is not None and not self.settled.done():
             self.settled.set_result(None)
@@ -149,7 +149,8 @@ class Request:
 
     def read(self, replies: Sequence[WorkerReply]) -> None:
         """Settle what `replies`, the first ones of this request, say; some of them may have been read before."""
-        for job, (status, text, seconds) in zip(self.left, replies[self.done :], strict=False):
+        for status, text, seconds in replies[self.done : len(self.jobs)]:
+            job = self.jobs[self.done]
             self.done += 1
             self.seconds += seconds
             job.turn.settle(job.place, ToolResult(_STATUS[status], text), seconds)

@@ -61,12 +61,13 @@ def serve(output_chars: int, stateful: bool, data: Any, memory_bytes: int) -> No
             if answer is None:
                 continue
             now = _clock()
+            seconds = now - began
             status, text = answer
-            unproven += now - began
+            unproven += seconds
             if unproven > _PROOF_SECONDS:
                 unproven = 0.0
                 status |= 0 if _can_map(headroom) else wire.SPENT
-            reply = _reply(token, place, status, text, now - began)
+            reply = _reply(token, place, status, text, seconds)
             if number == len(lines) or status >= wire.WORN or now >= until or not _put_aside(reply):
                 _send(reply)
                 break
