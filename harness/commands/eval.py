@@ -80,6 +80,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--resume", action="store_true", help="go on with the run in --out")
     _add_spending_options(add)
     add("--dry-run", action="store_true", help="estimate requests, tokens and cost; send nothing")
+    _add_endpoint_options(add)
+    add("--quiet", action="store_true", help="no progress bar, and no lines in a log")
+    _add_tool_options(parser.add_argument_group("limits on tools", "a call beyond one is answered as refused"))
+    _add_user_options(parser.add_argument_group("simulated user", "the other side of a conversation, as in taubench_*"))
+
+
+def _add_endpoint_options(add: Callable[..., object]) -> None:
     add("--base-url", metavar="URL", help="the endpoint's base URL (also OPENAI_BASE_URL, ANTHROPIC_BASE_URL)")
     add(
         "--model-arg",
@@ -90,9 +97,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="options of the model's backend, as docs/endpoints.md lists them",
     )
     add("--header", nargs="+", action="extend", default=[], metavar="NAME=VALUE", help="sent with every request")
-    add("--quiet", action="store_true", help="no progress bar, and no lines in a log")
-    _add_tool_options(parser.add_argument_group("limits on tools", "a call beyond one is answered as refused"))
-    _add_user_options(parser.add_argument_group("simulated user", "the other side of a conversation, as in taubench_*"))
 
 
 def _add_sampling_options(add: Callable[..., object]) -> None:
