@@ -139,6 +139,11 @@ def write_run(
     return path
 
 
+TOLD = (
+    *("id", "system", "asked", "gold", "found", "key", "value", "name", "output", "error", "note", "stop"),
+    *("answer", "thought", "model", "mode", "why", "tool"),
+)
+"""Where `hostile` has markup that a transcript shows."""
 MARKUP = "</script><script>window.hacked=1</script><img src=x onerror='window.hacked=1'>"
 
 ASK, SIZED = ("capital", {"land": "Arden"}, "Brill"), ("size", {"town": "Brill"}, "998 people")

@@ -27,7 +27,7 @@ _HEAD = re.compile(
     r"(?= (?:of|who|whom|whose|that|which|where|in|with|behind|at|on|for|from|to|by|under)\b)"
 )
 _VAGUE = frozenset(("one", "thing", "place", "name", "part", "work"))
-PLAIN = 4
+PLAIN = 3
 """How many formulations of a list a terse question is drawn from."""
 TAIL = 14
 """Characters that may follow a longer subject in a question."""

@@ -236,13 +236,14 @@ def _differences(runs: Sequence[_PlannedRun], played: Sequence[PlayedRun]) -> It
     for index, (first, second) in enumerate(pairwise(runs)):
         if first.player.model is not second.player.model:
             continue
-        parts = []
+        parts, bounds = [], ""
         manifest = played[index].directory.manifest
         own = sorted({task["headline"] for task in manifest["tasks"].values()} - usual.keys())
         for metric, heading in {**usual, **dict(zip(own, own, strict=True))}.items():
             difference = compare_results(manifest, played[index].results, played[index + 1].results, metric)
             if difference.value is not None:
                 between = "" if difference.ci95 is None else " [{:+.3f}, {:+.3f}]".format(*difference.ci95)
+                bounds = ", 95 % intervals" if between else bounds
                 parts.append(f"{heading} {difference.value:+.3f}{between}")
         name, modes = first.player.model.name, f"{second.plan.reasoning.label} minus {first.plan.reasoning.label}"
-        yield f"{name}, {modes}, paired, 95 % intervals: {', '.join(parts) or 'no episode in common'}"
+        yield f"{name}, {modes}, paired{bounds}: {', '.join(parts) or 'no episode in common'}"

@@ -5,9 +5,10 @@ import json
 import pytest
 from builders import record, write_records
 from commands import episodes, harness, one_sentence, summary
+from endpoint_runs import play
 from fakes.chat_server import ChatServer, Step, call, calls, error, message, text
 
-from harness import evaluate, load_model, read_run
+from harness import read_run
 from harness.formats import FORMATS
 from harness.types import ToolCall
 
@@ -20,17 +21,6 @@ GROQ = Step(
 )
 TORN = error(500, 'Failed to parse input at pos 8: <tool_call>{"name": "population", "arg')
 GEMINI = message({}, "function_call_filter: MALFORMED_FUNCTION_CALL")
-
-
-def play(tmp_path, script, *words, out="run", model="openai/m"):
-    """An episode in this process: its record, the server, and what the run prints."""
-    path = write_records(tmp_path / "towns.jsonl", [record()])
-    args = {"max_retry_wait": "0.01", "max_retries": "1", "timeout": "5", **dict(word.split("=") for word in words)}
-    with ChatServer(script) as server:
-        loaded = load_model(model, base_url=server.url, **args)
-        run = evaluate(loaded, str(path), tmp_path / out)
-    [episode] = run.records
-    return episode, server, str(run)
 
 
 @pytest.mark.parametrize(

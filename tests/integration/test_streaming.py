@@ -3,12 +3,10 @@
 import json
 
 import pytest
-from builders import record, write_records
-from fakes.chat_server import ChatServer, Step, call, calls, error, text
+from endpoint_runs import play
+from fakes.chat_server import Step, call, calls, error, text
 from fakes.providers import Anthropic, Responses, Turn
 from fakes.streams import DONE, EVENTS, chunks, event, events, message_events, response_events, streamed
-
-from harness import evaluate, load_model
 
 CALL = calls(call("population", {"town": "Corrie"}), content="I look.")
 END = text("They counted.\nAnswer: 45,210", reasoning="I know.")
@@ -17,17 +15,6 @@ CLIENTS = pytest.mark.parametrize("client", ["aiohttp", "openai"])
 
 def plot(asked):
     return CALL if asked.turn == 0 else END
-
-
-def play(tmp_path, script, *words, out="run", model="openai/m"):
-    """An episode in this process: its record, the server, and what the run prints."""
-    path = write_records(tmp_path / "towns.jsonl", [record()])
-    args = {"max_retry_wait": "0.01", "max_retries": "1", "timeout": "5", **dict(word.split("=") for word in words)}
-    with ChatServer(script) as server:
-        loaded = load_model(model, base_url=server.url, **args)
-        run = evaluate(loaded, str(path), tmp_path / out)
-    [episode] = run.records
-    return episode, server, str(run)
 
 
 def what_was_said(episode):

@@ -10,7 +10,7 @@ import pytest
 from browsers import chromium
 from commands import command, environment
 from fakes.chat_server import ChatServer, text
-from report_runs import MARKUP, hostile, towns, varied, write_run
+from report_runs import MARKUP, TOLD, hostile, towns, varied, write_run
 
 
 @pytest.fixture(scope="module")
@@ -99,22 +99,7 @@ def test_markup_stays_text_wherever_it_stands(browser, tmp_path):
     with viewed(browser, tmp_path, "#episode=0") as tab:
         tab.wait_for_selector(".answer:text-is('wrong')")
         told = tab.text_content("#transcript")
-        for place in (
-            "id",
-            "system",
-            "asked",
-            "gold",
-            "found",
-            "key",
-            "value",
-            "name",
-            "output",
-            "error",
-            "note",
-            "stop",
-        ):
-            assert f"{place} {MARKUP}" in told, place
-        for place in ("answer", "thought", "model", "mode", "why", "tool"):
+        for place in TOLD:
             assert f"{place} {MARKUP}" in told, place
         assert f"model {MARKUP} (mode {MARKUP})" in tab.text_content("#runs")
         assert tab.evaluate("window.hacked") is None

@@ -56,25 +56,19 @@ def find_hidden_error(content: bytes) -> tuple[int, str] | None:
     said = b"error" in content or b"base_resp" in content  # the latter is MiniMax's
     if not said and any(name.encode() in content for name in REPLIES):
         return None
-    for payload in _payloads_of(content):
-        for fields in _errors_of(payload):
-            if (status := status_of(fields)) is not None:
-                return status, json.dumps({"error": fields})
+    for fields in _errors_of(_payload_of(content)):
+        if (status := status_of(fields)) is not None:
+            return status, json.dumps({"error": fields})
     return None
 
 
-def _payloads_of(content: bytes) -> Iterator[Any]:
-    """The JSON of a body; of one that is a stream of events, although none was asked for, that of each."""
-    text = content.decode("utf-8", "replace").strip()
-    lines = [text]
-    if text.startswith(("data:", "event:", ":")):
-        lines = [line.removeprefix("data:") for line in text.splitlines() if line.startswith("data:")]
-    for line in lines:
-        try:
-            payload = json.loads(line)
-        except (ValueError, RecursionError):
-            continue
-        yield payload[0] if isinstance(payload, list) and payload else payload
+def _payload_of(content: bytes) -> Any:
+    """The JSON of a body, or the first of a list; None where it is none."""
+    try:
+        payload = json.loads(content.decode("utf-8", "replace"))
+    except (ValueError, RecursionError):
+        return None
+    return payload[0] if isinstance(payload, list) and payload else payload
 
 
 def _errors_of(payload: Any) -> Iterator[JSONObject]:

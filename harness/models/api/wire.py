@@ -25,10 +25,10 @@ from harness.data.arguments import (
     read_arguments,
     replace_surrogates,
 )
+from harness.models.api import temperatures
 from harness.models.api.call_ids import IdRule
 from harness.models.api.hidden_errors import asked_wait
 from harness.models.api.refusals import CONTENT, PERHAPS_CONTENT
-from harness.models.api.temperatures import find_refusal
 from harness.models.api.token_limits import TokenLimit
 from harness.stops import StopReason, http_stop
 from harness.types import JSONObject, Message, ToolCall
@@ -266,11 +266,7 @@ TOO_LONG = re.compile(
     re.IGNORECASE,
 )
 """How OpenAI, vLLM, SGLang, llama.cpp, TGI, Anthropic, Gemini and Mistral say that a prompt does not fit."""
-REFUSAL = re.compile(
-    r"unsupported|not support|unrecognized|unknown|unexpected|not permitted|not allowed|forbidden|deprecated"
-    r"|may only be set|must be verified",
-    re.IGNORECASE,
-)
+REFUSAL = re.compile(rf"{temperatures.NONE.pattern}|may only be set|must be verified", re.IGNORECASE)
 PARAMETER = re.compile(
     r"\b(max_completion_tokens|max_tokens|temperature|seed|reasoning_effort|chat_template_kwargs|enable_thinking"
     r"|reasoning_content|reasoning)\b"
@@ -339,7 +335,7 @@ def refused_content(status: int, text: str) -> str | None:
 def refused_zero(status: int, text: str) -> str | None:
     """What of a temperature of 0 an endpoint refuses; see find_refusal."""
     blamed = "temperature: " if error_fields(text).get("param") == "temperature" else ""
-    return find_refusal(status, blamed + provider_message(text))
+    return temperatures.find_refusal(status, blamed + provider_message(text))
 
 
 def error_fields(text: str) -> JSONObject:
