@@ -46,4 +46,5 @@ def test_no_neighbour_pays_for_a_hostile_episode(user: str) -> None:
         assert differing == "0 of 7", kind
         ended = {part.split()[1] for part in told.split(", ")}
         assert ended <= STOPPED.get(kind, ended | {"refused"})
-    assert sum("refused" in told for _, told, *_ in rows) >= 5
+    refused = {kind for kind, told, *_ in rows if "refused" in told}
+    assert refused >= {"slow", "flood", "many"}  # by seconds, bytes and number; of memory it depends on when one looks
