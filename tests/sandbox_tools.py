@@ -18,6 +18,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -362,22 +363,27 @@ def interpreter_for_nobody() -> str | None:
 
 
 @contextmanager
-def readable_by_nobody() -> Iterator[Path]:
-    """A folder with copies of this file, the harness and what its sandbox imports: a checkout and a virtual
-    environment may lie where an ordinary user cannot read."""
-    import _time_machine
-    import time_machine
-
+def readable_by_nobody(*distributions: str) -> Iterator[Path]:
+    """A folder with copies of this file, the harness, what its sandbox imports and the installed `distributions`: a
+    checkout and a virtual environment may lie where an ordinary user cannot read."""
     root = Path(__file__).parent.parent
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        for package in (root / "harness", Path(time_machine.__file__).parent):
-            shutil.copytree(package, folder / package.name, ignore=shutil.ignore_patterns("__pycache__"))
-        for file in (Path(__file__), Path(_time_machine.__file__)):
-            shutil.copy(file, folder)
+        shutil.copytree(root / "harness", folder / "harness", ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copy(__file__, folder)
+        for distribution in ("time-machine", *distributions):
+            copy_distribution(distribution, folder)
         for path in (folder, *folder.rglob("*")):
             path.chmod(0o755 if path.is_dir() else 0o644)
         yield folder
+
+
+def copy_distribution(name: str, folder: Path) -> None:
+    """What was installed of one distribution, but its scripts and its tests."""
+    for file in metadata.files(name) or []:
+        if ".." not in file.parts and not {"tests", "__pycache__"} & set(file.parts):
+            (folder / file).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(str(file.locate()), folder / file)
 
 
 def environment_for(libraries: Path) -> dict[str, str]:
