@@ -106,11 +106,11 @@ def read_file(path: Path, *, links: bool) -> bytes:
     return found
 
 
-def read_lines(file: IO[bytes], path: Path) -> Iterator[bytes]:
-    """The lines of an open file, each with its end. Raises UsageError where one is too long, or where there are too
-    many; `path` names the file."""
+def read_lines(file: IO[bytes], path: Path, first: int = 1) -> Iterator[bytes]:
+    """The lines of an open file from where it stands, each with its end. Raises UsageError where one is too long, or
+    where there are too many; `path` names the file, `first` the number of the first line."""
     limits = read_limits()
-    for number, line in enumerate(iter(partial(file.readline, limits.line + 1), b""), start=1):
+    for number, line in enumerate(iter(partial(file.readline, limits.line + 1), b""), start=first):
         if len(line) > limits.line:
             raise UsageError(f"{path}, line {number} is longer than {limits.line:,} bytes; {raise_by('line')}.")
         if number > limits.rows:

@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from harness.data.disk import read_lines
 from harness.data.jsonio import is_number
 from harness.data.schema import Record, Summary
 from harness.errors import UsageError
@@ -93,7 +94,7 @@ class LiveRun:
     def _read_until(self, until: float, path: Path) -> bool:
         with self.directory.open_samples() as file:
             file.seek(self._place)
-            for line in file:
+            for line in read_lines(file, path, first=len(self.rows) + 1):
                 if not line.endswith(b"\n"):
                     break
                 self._add(self.directory.parse_line(line[:-1], f"{path}, line {len(self.rows) + 1}"), len(line))

@@ -14,6 +14,7 @@ import pytest
 from commands import command, environment, harness, one_sentence
 from report_runs import towns, varied, write_run
 
+from harness.data.limits import reading_within
 from results.view.folder import LiveFolder
 from results.view.server import ViewServer
 
@@ -226,6 +227,18 @@ def test_a_damaged_line_is_one_sentence_until_it_is_mended(playing):
         after = told(view, "/episodes?run=0&from=0")
         assert after["generation"] == 1
         assert told(view, "/runs")["runs"][0]["problem"] == ""
+
+
+def test_a_line_beyond_the_limit_is_one_sentence(playing):
+    samples = playing / "samples.jsonl"
+    longest = max(map(len, samples.read_bytes().splitlines(keepends=True)))
+    with reading_within({"line": longest}), served(playing) as view:
+        assert len(read_rows(view)) == 6
+        with samples.open("ab") as file:
+            file.write(b" " * longest + b"{}\n")
+        view.turn()
+        (line,) = told(view, "/runs")["runs"]
+        assert line["problem"].startswith(f"{samples}, line 7 is longer than {longest:,} bytes; --read-limit line=N")
 
 
 def test_a_run_grows_and_a_torn_line_waits_for_its_end(playing):
