@@ -14,6 +14,7 @@ import signal
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, replace
 from itertools import count, islice
 from multiprocessing import get_context
@@ -145,7 +146,7 @@ def build_file(
     """Builds `plan` into `out`. Raises UsageError for a file of another build, HarnessError for a broken generator."""
     progress, report, corpus = PartialFile(out, plan), BuildReport(), CorpusAudit()
     with (
-        RecordAppender(progress.path) as lines,
+        RecordAppender(progress.path, out) as lines,
         _Pool(workers or os.cpu_count() or 1, keep_stages is not None) as pool,
     ):
         there = progress.resume(lines)
@@ -204,7 +205,18 @@ class _Pool:
     def in_order(
         self, plan: BuildPlan, first: int, corpus: CorpusAudit, report: BuildReport
     ) -> Iterator[BuiltEnvironment]:
-        """Every environment from `first` on that repeats none before it."""
+        """Every environment from `first` on that repeats none before it. Raises HarnessError where a process died."""
+        try:
+            yield from self._in_order(plan, first, corpus, report)
+        except BrokenProcessPool:
+            raise HarnessError(
+                "A process that makes environments was killed, perhaps for want of memory; the same command goes on "
+                "with those that are made (--workers N takes fewer processes)."
+            ) from None
+
+    def _in_order(
+        self, plan: BuildPlan, first: int, corpus: CorpusAudit, report: BuildReport
+    ) -> Iterator[BuiltEnvironment]:
         waiting: list[Future[BuiltEnvironment]] = []
         coming = iter(range(first, plan.n))
         for index in range(first, plan.n):

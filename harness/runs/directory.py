@@ -290,12 +290,13 @@ def read_json_object(path: Path, missing: str) -> dict[str, Any]:
 
 
 class RecordAppender:
-    """Appends records, each flushed as one line; a line that was torn by a crash is cut off first."""
+    """Appends records, each flushed as one line; a line that was torn by a crash is cut off first. `whole` is what
+    another writer is told that the file belongs to: its directory, or a file that is made of it."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, whole: Path | None = None) -> None:
         self._file = disk.open_to_append(path)
         try:
-            hold_lock(self._file, path.parent)
+            hold_lock(self._file, whole or path.parent)
         except UsageError:
             self._file.close()
             raise

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 from builders import ROOT
@@ -130,15 +131,39 @@ def test_a_killed_build_ends_with_the_same_bytes(tmp_path):
     assert not partial.exists()
 
 
-def test_an_interrupt_says_how_to_go_on(tmp_path):
+LONG = ("build", "--n", 2000, "--level", "easy", "--out")
+
+
+def begin(out):
+    """A build that has made a few environments and will go on for long."""
     process = subprocess.Popen(
-        command("build", "--n", 2000, "--level", "easy", "--out", tmp_path / "a.jsonl"),
+        command(*LONG, out),
         env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
     )  # fmt: skip
-    partial = tmp_path / ".a.jsonl.partial"
+    partial = out.with_name(f".{out.name}.partial")
     while not partial.exists() or partial.read_bytes().count(b"\n") < 5:
         assert process.poll() is None
         time.sleep(0.01)
+    return process
+
+
+def test_a_second_build_of_a_file_and_a_process_that_dies_are_a_sentence_each(tmp_path):
+    process = begin(tmp_path / "a.jsonl")
+    second = harness(*LONG, tmp_path / "a.jsonl")
+    assert one_sentence(second) == f"harness build: Another process is writing to {tmp_path / 'a.jsonl'}.\n"
+    made = next(pid for pid in children(process.pid) if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes())
+    os.kill(made, signal.SIGKILL)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert said.startswith("harness build: A process that makes environments was killed") and said.count("\n") == 1
+
+
+def children(pid):
+    return map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
+
+
+def test_an_interrupt_says_how_to_go_on(tmp_path):
+    process = begin(tmp_path / "a.jsonl")
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: every process of the build
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130
