@@ -116,7 +116,7 @@ def _refuse(check: Any, sample: Sample, stateful: bool, where: str) -> None:
         raise UsageError(f"{where}: every check needs a type ({', '.join(KINDS)}){said}.")
     if kind in TEXT_KINDS and (not isinstance(check.get("value"), str) or strict.is_empty(check["value"])):
         raise UsageError(f"{where}: the value of a {kind} check must be a text with a letter or a digit in it.")
-    if (name := check.get("tool")) is not None and name not in sample.codes:
+    if (name := check.get("tool")) is not None and (not isinstance(name, str) or name not in sample.codes):
         raise UsageError(f"{where}: a check names the tool {name!r}, which has no code.")
     if kind == "state_eq" and not stateful:
         raise UsageError(f"{where}: a state_eq check needs the row to have a state.")
