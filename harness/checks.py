@@ -19,7 +19,7 @@ from typing import Any
 
 from harness.data import jsonio
 from harness.data.files import file_stem, read_rows
-from harness.data.records import read_samples, sample_from_record
+from harness.data.records import read_samples, refuse_too_many, sample_from_record
 from harness.environment import ToolEnvironment
 from harness.errors import UsageError
 from harness.scoring import call_counts, call_rates, strict
@@ -83,6 +83,7 @@ def sample_with_checks(row: Any, line: int, where: str, stateful: bool) -> Sampl
     checks = _json(row["checks"], "checks", where)
     if not isinstance(checks, list) or not checks:
         raise UsageError(f"{where}: checks must be a list with at least one check.")
+    refuse_too_many(checks, "checks", where)
     for check in checks:
         _refuse(check, sample, stateful, where)
     answer = next((check["value"] for check in checks if check["type"] == "final_answer"), sample.gold.answer)
@@ -116,7 +117,7 @@ def _refuse(check: Any, sample: Sample, stateful: bool, where: str) -> None:
         raise UsageError(f"{where}: every check needs a type ({', '.join(KINDS)}){said}.")
     if kind in TEXT_KINDS and (not isinstance(check.get("value"), str) or strict.is_empty(check["value"])):
         raise UsageError(f"{where}: the value of a {kind} check must be a text with a letter or a digit in it.")
-    if (name := check.get("tool")) is not None and name not in sample.codes:
+    if (name := check.get("tool")) is not None and (not isinstance(name, str) or name not in sample.codes):
         raise UsageError(f"{where}: a check names the tool {name!r}, which has no code.")
     if kind == "state_eq" and not stateful:
         raise UsageError(f"{where}: a state_eq check needs the row to have a state.")

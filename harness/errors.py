@@ -16,13 +16,23 @@ from harness.key_shapes import hide_keys
 from harness.stops import StopReason
 from harness.types import Usage
 
+LONGEST = 3000
+"""Characters of a sentence."""
+
 
 class HarnessError(Exception):
     """An error with a sentence for the person who runs the harness; never shown with a traceback. What looks like a key
-    is taken out of it: one that was typed in the wrong place is part of what is wrong."""
+    is taken out of it: one that was typed in the wrong place is part of what is wrong. A name of thousands of letters,
+    which a file may hold, loses its middle."""
 
     def __init__(self, *said: object) -> None:
-        super().__init__(*(hide_keys(part) if isinstance(part, str) else part for part in said))
+        super().__init__(*(_shortened(hide_keys(part)) if isinstance(part, str) else part for part in said))
+
+
+def _shortened(text: str) -> str:
+    if len(text) <= LONGEST:
+        return text
+    return f"{text[: LONGEST // 2]} ... ({len(text) - LONGEST:,} more characters) ... {text[-LONGEST // 2 :]}"
 
 
 class UsageError(HarnessError):

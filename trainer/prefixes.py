@@ -33,6 +33,7 @@ from harness.environment import ToolEnvironment
 from harness.errors import MissingData, UsageError
 from harness.models.api.chat import wire_tool
 from harness.registry import find_entry_points, load_entry_point
+from harness.runs.faults import find_call_fault
 from harness.scoring import paper, strict
 from harness.types import CallRecord, JSONObject, Message, Sample, Task, ToolCall, Trajectory
 from trainer.rewards import Context, Turn
@@ -298,7 +299,7 @@ def prefix_from_record(record: Any, line: int, where: str, task: str = "") -> Pr
             turn=int(record["turn"]),
             rule="paper" if record.get("rule") == "paper" else "strict",
         )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise UsageError(f"{where} is no prefix: {type(error).__name__} {error}.") from None
 
 
@@ -312,5 +313,8 @@ def _prompt(messages: Sequence[Message]) -> int:
 
 
 def _call_record(value: JSONObject) -> CallRecord:
+    """Raises ValueError for what is none."""
+    if fault := find_call_fault(value):
+        raise ValueError(f"of a call, {fault}")
     call = ToolCall("", value["name"], value["arguments"], value["raw"])
     return CallRecord(value["turn"], call, value["status"], value["output"])

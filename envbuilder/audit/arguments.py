@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Any
 
+from harness.data.jsonio import is_number
 from harness.data.schema_values import (
     declared_parameters,
     enum_values,
@@ -94,6 +95,8 @@ def make_wrong_value(value: Any, schema: JSONObject, salt: int = 0, depth: int =
         return listed[(listed.index(value) + 1) % len(listed)] if value in listed else listed[0]
     if isinstance(value, bool) or value is None:
         return not value
+    if isinstance(value, int | float) and not is_number(value):
+        return 17 + salt
     if isinstance(value, int):
         return value * 3 + 17 + salt
     if isinstance(value, float):

@@ -143,10 +143,15 @@ def _hops(sample: Sample) -> tuple[AuditedHop, ...]:
         )
     except (TypeError, KeyError, AttributeError):
         return ()
-    places = range(len(hops))
-    sound = all(isinstance(hop.answer, str) and all(place in places for place in hop.depends_on or ()) for hop in hops)
+    sound = all(_is_sound(hop, len(hops)) for hop in hops)
     listed = Counter((name, answer) for name, answers in sample.gold.sub_answers.items() for answer in answers)
     return hops if sound and Counter((hop.tool, hop.answer) for hop in hops) == listed else ()
+
+
+def _is_sound(hop: AuditedHop, count: int) -> bool:
+    """Whether its fields, which a file may hold anything in, are texts and places of hops."""
+    texts = isinstance(hop.tool, str) and isinstance(hop.answer, str)
+    return texts and all(type(place) is int and 0 <= place < count for place in hop.depends_on or ())
 
 
 def observe_environment(sample: Sample, episode: ToolRunner) -> ObservedEnvironment:

@@ -6,13 +6,12 @@ docs/validation.md says what each check means. Exit status 1 when something fall
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 
 from envbuilder.audit.checks import FLOORS
 from harness.commands.options import add_data_option, at_least, parse_data_paths, parse_share
-from harness.console.text import printable
+from harness.console.text import printable, printable_json
 from harness.errors import UsageError
 
 HELP = "audit environments: solvable, hard to game, no leaks, no duplicates"
@@ -74,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         said = present.audit_to_json(report, limits, short) if report else {"schema": 1, "falls_short": short}
         said |= {"own_tasks": [one.to_json() for one in judged]} if judged else {}
-        print(json.dumps(said, indent=2, ensure_ascii=False))
+        print(printable_json(said))
     else:
         parts = [own_tasks.format_own_tasks(judged, limits)] if judged else []
         parts += [present.format_audit(report, limits, args.search)] if report else []

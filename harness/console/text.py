@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
+from typing import Any
 
 CONTROL = re.compile(
     "[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\u061c\\u200b\\u200e\\u200f\\u2028-\\u202e\\u2060-\\u206f\\ufeff\\ufff9-\\ufffb"
@@ -18,6 +19,12 @@ TAB = 8
 def printable(text: str) -> str:
     """The text with control, direction and invisible characters shown as escapes; newline and tab stay."""
     return CONTROL.sub(lambda match: f"\\x{ord(match.group()):02x}", text.encode("utf-8", "replace").decode())
+
+
+def printable_json(value: Any) -> str:
+    """Indented JSON for a terminal or a program: what moves a cursor or is seen by nobody stands as an escape."""
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    return CONTROL.sub(lambda match: json.dumps(match.group())[1:-1], text.encode("utf-8", "replace").decode())
 
 
 def shorten_text(text: str, limit: int) -> str:

@@ -35,6 +35,9 @@ class ReadLimits:
     """Levels of lists and objects in one JSON text: an episode has 70. What handles them later recurses."""
     code: int = 300_000
     """Characters of a tool's source: its tree takes five hundred times as much memory."""
+    items: int = 250
+    """Tools, parameters of one, sub-answers, gold calls, sub-questions or checks of one environment, which has 20: what
+    compares each with each is squared."""
     template: int = 10
     """Seconds that a chat template may take for a prompt."""
 

@@ -27,7 +27,7 @@ from harness.types import Gold, GoldCall, Message, Sample, Tool
 
 REQUIRED = ("messages", "tools", "codes", "unsolved_set")
 TEXTS = ("world", "data_source", "split")
-JSON_FIELDS = (*REQUIRED, *TEXTS, "gold_calls", "sub_questions")
+JSON_FIELDS = (*REQUIRED, *TEXTS, "gold_calls", "sub_questions", "checks", "state", "calls", "sub_answers")
 DEEPEST = 100
 """Levels of lists and objects in a field: tools have 10, a call with arguments 66. What handles them later recurses."""
 ROLES = ("system", "user", "assistant", "tool")
@@ -66,6 +66,7 @@ def sample_from_record(record: Any, line: int, where: str, parse: bool = True) -
         if record.get(name) is None:
             raise UsageError(f"{where} has no field {name!r}.")
     _refuse_unwritable(record, where)
+    refuse_too_many(record.get("sub_questions"), "sub-questions", where)
     codes = _codes(decode_field(record, "codes", where, dict), where, parse)
     tools = _tools(decode_field(record, "tools", where, list), where)
     for tool in tools:
@@ -91,6 +92,12 @@ def _refuse_unwritable(record: Mapping[str, Any], where: str) -> None:
     for name in TEXTS:
         if not isinstance(record.get(name), str | None):
             raise UsageError(f"{where}: the field {name!r} must be text or null.")
+
+
+def refuse_too_many(values: Any, what: str, where: str) -> None:
+    """Raises UsageError where an environment has more of something than is read."""
+    if isinstance(values, list | dict | tuple) and len(values) > (most := read_limits().items):
+        raise UsageError(f"{where} has more than {most:,} {what}; {raise_by('items')}.")
 
 
 def _fault(value: Any, foreign: bool = False) -> str | None:
@@ -131,13 +138,21 @@ def _message(value: Any, where: str) -> Message:
         message = message_from_json(cast(MessageJSON, {name: part for name, part in value.items() if part is not None}))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UsageError(f"{where}: a message is not in the chat-completions format: {error!r}.") from None
+    for name in ("reasoning", "tool_call_id", "raw"):
+        if not isinstance(getattr(message, name), str | None):
+            raise UsageError(f"{where}: the {name} of a message must be text or null.")
+    if not all(isinstance(part, dict) for part in message.echo):
+        raise UsageError(f"{where}: the echo of a message must be a list of objects.")
     for call in message.tool_calls:
+        if not (isinstance(call.raw, str) and isinstance(call.parse_error, str | None)):
+            raise UsageError(f"{where}: the arguments and the parse_error of a message's call must be text.")
         if not (isinstance(call.id, str) and isinstance(call.name, str) and isinstance(call.arguments, dict | None)):
             raise UsageError(f"{where}: every call of a message needs an id, a name and an object as its arguments.")
     return message
 
 
 def _tools(values: list[Any], where: str) -> tuple[Tool, ...]:
+    refuse_too_many(values, "tools", where)
     tools: dict[str, Tool] = {}
     for tool in (_tool(value, where) for value in values):
         if tools.setdefault(tool.name, tool) is not tool:
@@ -152,10 +167,12 @@ def _tool(value: Any, where: str) -> Tool:
     parameters = function.get("parameters") or {"type": "object", "properties": {}}
     if not isinstance(parameters, dict):
         raise UsageError(f"{where}: the parameters of {function['name']!r} must be a JSON Schema object.")
+    refuse_too_many(parameters.get("properties"), f"parameters of {function['name']!r}", where)
     return Tool(function["name"], str(function.get("description") or ""), parameters)
 
 
 def _codes(value: dict[str, Any], where: str, parse: bool) -> dict[str, str]:
+    refuse_too_many(value, "codes", where)
     for name, source in value.items():
         if not isinstance(source, str):
             raise UsageError(f"{where}: the code of {name!r} must be Python source text.")
@@ -184,10 +201,13 @@ def _gold(record: Mapping[str, Any], codes: Mapping[str, str], where: str) -> Go
         if name not in codes:
             raise UsageError(f"{where}: the tool {name!r} of unsolved_set has no code.")
         sub_answers[name] = tuple(answers)
+    refuse_too_many([answer for answers in sub_answers.values() for answer in answers], "sub-answers", where)
     answer = record.get("answer")
     calls = None
     if record.get("gold_calls") is not None:
-        calls = tuple(_gold_call(call, where) for call in decode_field(record, "gold_calls", where, list))
+        listed = decode_field(record, "gold_calls", where, list)
+        refuse_too_many(listed, "gold calls", where)
+        calls = tuple(_gold_call(call, where) for call in listed)
     return Gold(sub_answers, calls, None if answer is None else str(answer))
 
 

@@ -11,6 +11,7 @@ import random
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from harness.data.jsonio import LARGEST
 from harness.types import JSONObject, Tool
 
 MAX_DEPTH = 4
@@ -28,9 +29,11 @@ def declared_parameters(tool: Tool) -> dict[str, JSONObject]:
 
 
 def required_parameters(tool: Tool) -> list[str]:
-    """The names of the declared parameters that must be given."""
+    """The names of the declared parameters that must be given, each once."""
     names, declared = tool.parameters.get("required"), declared_parameters(tool)
-    return [name for name in names if isinstance(name, str) and name in declared] if isinstance(names, list) else []
+    if not isinstance(names, list):
+        return []
+    return list(dict.fromkeys(name for name in names if isinstance(name, str) and name in declared))
 
 
 def resolve_schema(schema: JSONObject) -> JSONObject:
@@ -98,7 +101,13 @@ def _low(schema: JSONObject, otherwise: float) -> float:
 
 def _object(schema: JSONObject, value: Callable[[JSONObject], Any]) -> JSONObject:
     as_tool = Tool("", "", schema)
-    return {name: value(declared_parameters(as_tool)[name]) for name in required_parameters(as_tool)}
+    declared = declared_parameters(as_tool)
+    return {name: value(declared[name]) for name in required_parameters(as_tool)}
+
+
+def _within_reason(value: Any) -> Any:
+    """A limit that a schema sets, where one between the largest numbers of a run takes its place if it is beyond."""
+    return max(-LARGEST, min(value, LARGEST)) if isinstance(value, int | float) else value
 
 
 def _bounded(schema: JSONObject, keyword: str, otherwise: int) -> int:
@@ -145,7 +154,7 @@ class RandomValues:
                 return self._string(schema)
 
     def _range(self, schema: JSONObject) -> tuple[float, float]:
-        low, high = schema.get("minimum"), schema.get("maximum")
+        low, high = _within_reason(schema.get("minimum")), _within_reason(schema.get("maximum"))
         least = low if isinstance(low, int | float) else (high - 100 if isinstance(high, int | float) else 0)
         return least, high if isinstance(high, int | float) else least + 100
 

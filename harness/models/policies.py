@@ -16,6 +16,7 @@ import json
 import random
 import re
 from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from typing import Any
 
 from harness.data.schema_values import (
@@ -41,6 +42,8 @@ POLICY = True
 SPAN = re.compile(r'"([^"]+)"|“([^”]+)”|\'([^\']+)\'(?!\w)|\b([A-Z][\w&.-]*(?:[ -](?:of |the |de )?[A-Z0-9][\w&.-]*)*)')
 NUMBER_PATTERN = re.compile(r"\d+(?:,\d{3})*(?:\.\d+)?")
 DATE = re.compile(r"\d{4}-\d{1,2}-\d{1,2}")
+MOST_CALLS = 1000
+"""Of a turn: four times what the sandbox runs of one."""
 STOP_PROBABILITY = 0.2
 """After each of its turns `random` stops with this probability: five calls an episode on average."""
 
@@ -112,15 +115,16 @@ def shotgun(request: ModelRequest, seed: int) -> tuple[list[PolicyCall], str]:
         return [], ""
     text = question_of(request.sample)
     found = find_spans(text) or ["x"]
-    calls = [(tool.name, _shot(tool, found, shift, text)) for tool in request.tools for shift in range(len(found))]
+    shots = ((tool.name, _shot(tool, found, shift, text)) for tool in request.tools for shift in range(len(found)))
+    calls = list(islice(shots, MOST_CALLS))
     return [call for index, call in enumerate(calls) if call not in calls[:index]], ""
 
 
 def _shot(tool: Tool, found: Sequence[str], shift: int, text: str) -> JSONObject:
     arguments: JSONObject = {}
-    strings = 0
+    strings, declared = 0, declared_parameters(tool)
     for name in required_parameters(tool):
-        schema = resolve_schema(declared_parameters(tool)[name])
+        schema = resolve_schema(declared[name])
         if schema_type(schema) == "string" and not enum_values(schema) and not is_date(schema):
             arguments[name] = found[(shift + strings) % len(found)]
             strings += 1
@@ -149,19 +153,20 @@ def echo(request: ModelRequest, seed: int) -> tuple[list[PolicyCall], str]:
         return [], ""
     tools = {tool.name: tool for tool in request.tools}
     answers = request.sample.gold.sub_answers
-    calls = [
+    calls = (
         (name, arguments)
         for name in answers
         if name in tools
         for answer in answers[name]
         for arguments in _echoes(tools[name], answer)
-    ]
-    return calls, ""
+    )
+    return list(islice(calls, MOST_CALLS)), ""
 
 
 def _echoes(tool: Tool, answer: str) -> Iterator[JSONObject]:
-    declared = list(declared_parameters(tool))
-    defaults = {name: plain_value(declared_parameters(tool)[name]) for name in required_parameters(tool)}
+    schemas = declared_parameters(tool)
+    declared = list(schemas)
+    defaults = {name: plain_value(schemas[name]) for name in required_parameters(tool)}
     for name in declared:
         yield {**defaults, name: answer}
     yield {**defaults, answer: answer}

@@ -75,11 +75,14 @@ OF_MESSAGE: Fields = {
     "tool_calls": _list_of(TOOL_CALL),
     "echo": _list_of(OBJECT),
 }
-CALL: Fields = {
+MADE: Fields = {
     "turn": COUNT,
     **dict.fromkeys(("name", "raw", "output"), TEXT),
     "arguments": _or_null(OBJECT),
     "status": _one_of("status", get_args(CallStatus)),
+}
+CALL: Fields = {
+    **MADE,
     **dict.fromkeys(("solves", "paper_solves"), _or_null(COUNT)),
 }
 RECORD: Fields = {
@@ -144,6 +147,11 @@ def find_record_fault(record: Any) -> str | None:
             return f"its score {name!r} is no number"
     messages = _first_fault("message", record["messages"], MESSAGE, OF_MESSAGE)
     return messages or _first_fault("call", record["calls"], CALL, {})
+
+
+def find_call_fault(call: Any) -> str | None:
+    """Why a value is no call with what it gave, as a training prompt has them; None where it is one."""
+    return _fault(call, MADE, {})
 
 
 def find_manifest_fault(manifest: Mapping[str, Any]) -> str | None:

@@ -1,7 +1,7 @@
 """Show a run or a folder of runs in the browser while they are played: progress, newest episodes, every transcript.
 
-Serves on 127.0.0.1 only, prints its address, and ends with Ctrl-C. Whoever has an account on this machine can read what
-it serves.
+Serves on 127.0.0.1 only, prints its address, and ends with Ctrl-C. The address has a secret word, new each time;
+without it nobody else on this machine can read what is served.
 """
 
 from __future__ import annotations

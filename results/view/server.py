@@ -1,15 +1,18 @@
-"""The view's server: one page and three answers, on 127.0.0.1 only, to a browser that came by that name.
+"""The view's server: one page and three answers, on 127.0.0.1 only, to whoever was given its address.
 
 The standard library's server: what is asked is a page and a few small answers a second, and aiohttp would take longer
 to import than any of them to give. Nothing changes by a request, only GET is known, and no path is made of its text:
 runs and episodes are numbers. A page elsewhere whose name is turned to 127.0.0.1 is refused by the Host that its
-browser sends.
+browser sends, and the other accounts of the machine by a word that only the printed address has. It stands in the path:
+a cookie would be sent to every other server of 127.0.0.1, too.
 """
 
 from __future__ import annotations
 
+import hmac
 import json
 import re
+import secrets
 import sys
 from contextlib import suppress
 from http import HTTPStatus
@@ -45,7 +48,7 @@ def serve_view(root: Path, port: int) -> None:
     except OSError as error:
         raise UsageError(f"Port {port} of {HOST} cannot be had: {error.strerror}; name another with --port.") from None
     with server:
-        print(f"http://{HOST}:{server.server_port}/", flush=True)
+        print(f"http://{HOST}:{server.server_port}/{server.token}/", flush=True)
         count = f"{len(folder.runs)} run" + ("" if len(folder.runs) == 1 else "s")
         print(printable(f"{count} in {root}, followed until Ctrl-C."), file=sys.stderr)
         folder.start()
@@ -60,6 +63,7 @@ class ViewServer(ThreadingHTTPServer):
     def __init__(self, folder: LiveFolder, port: int) -> None:
         super().__init__((HOST, port), ViewHandler)
         self.folder = folder
+        self.token = secrets.token_hex(16)
         self.page = build_page()
         asked = "" if self.server_port == 80 else f":{self.server_port}"
         self.names = {f"{name}{asked}" for name in (HOST, "localhost")}
@@ -103,15 +107,22 @@ class ViewHandler(BaseHTTPRequestHandler):
         if self.headers.get_all("Host") not in [[name] for name in self.server.names]:
             return HTTPStatus.FORBIDDEN, "text/plain", "This server answers to its own address only."
         asked = urlsplit(self.path)
+        token, slash, what = asked.path.removeprefix("/").partition("/")
+        if not hmac.compare_digest(token.encode(), self.server.token.encode()):
+            return HTTPStatus.FORBIDDEN, "text/plain", "Open the whole address that `harness view` printed."
+        return self._tell(slash + what, asked.query)
+
+    def _tell(self, what: str, query: str) -> tuple[HTTPStatus, str, str]:
+        """What somebody with the token asks for. Raises as `_answer` does."""
         folder = self.server.folder
-        if asked.path == "/":
+        if what == "/":
             return HTTPStatus.OK, "text/html", self.server.page.text
-        if asked.path == "/runs":
+        if what == "/runs":
             return HTTPStatus.OK, "application/json", _json(folder.describe())
-        if asked.path == "/episodes":
-            return HTTPStatus.OK, "application/json", folder.list_episodes(*_numbers(asked.query, "run", "from"))
-        if asked.path == "/transcript":
-            found = folder.read_transcript(*_numbers(asked.query, "run", "episode"))
+        if what == "/episodes":
+            return HTTPStatus.OK, "application/json", folder.list_episodes(*_numbers(query, "run", "from"))
+        if what == "/transcript":
+            found = folder.read_transcript(*_numbers(query, "run", "episode"))
             return HTTPStatus.OK, "application/json", _json(found)
         raise LookupError
 

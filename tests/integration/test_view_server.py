@@ -3,6 +3,7 @@
 import http.client
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -34,14 +35,18 @@ def served(root):
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         try:
-            yield SimpleNamespace(port=server.server_port, turn=turn)
+            yield SimpleNamespace(port=server.server_port, token=server.token, turn=turn)
         finally:
             server.shutdown()
             thread.join()
 
 
 def ask(view, path, method="GET", **headers):
-    """Status, headers and text of one answer."""
+    """Status, headers and text of one answer, behind the token."""
+    return ask_anyhow(view, f"/{view.token}{path}", method, **headers)
+
+
+def ask_anyhow(view, path, method="GET", **headers):
     connection = http.client.HTTPConnection("127.0.0.1", view.port, timeout=10)
     connection.request(method, path, headers=headers)
     answer = connection.getresponse()
@@ -101,12 +106,35 @@ def test_only_its_own_name_is_answered(run):
             assert (status, said) == (403, "This server answers to its own address only."), host
         assert ask(view, "/runs", Host=f"localhost:{view.port}")[0] == 200
         connection = http.client.HTTPConnection("127.0.0.1", view.port, timeout=10)
-        connection.putrequest("GET", "/runs", skip_host=True)
+        connection.putrequest("GET", f"/{view.token}/runs", skip_host=True)
         for name in ("evil.example", f"127.0.0.1:{view.port}"):
             connection.putheader("Host", name)
         connection.endheaders()
         assert connection.getresponse().status == 403
         connection.close()
+
+
+def test_nothing_is_told_without_the_token(run):
+    with served(run) as view:
+        assert ask(view, "/")[0] == 200
+        changed = view.token[:-1] + ("0" if view.token[-1] != "0" else "1")
+        for before in (
+            "",
+            "/",
+            f"/{changed}",
+            f"/{view.token[:-1]}",
+            f"/{view.token}0",
+            f"/{changed}/{view.token}",
+            "/%C3",
+        ):
+            for path in ("/", "/runs", "/episodes?run=0&from=0", f"/runs?{view.token}"):
+                status, headers, said = ask_anyhow(view, before + path)
+                assert (status, said) == (403, "Open the whole address that `harness view` printed."), before + path
+                assert "Location" not in headers and "Set-Cookie" not in headers
+        assert view.token not in "".join(map(str, [ask_anyhow(view, "/")[1], ask(view, "/runs")[1]]))
+        assert ask_anyhow(view, f"/{view.token}")[0] == 404
+        with served(run) as other:
+            assert other.token != view.token and ask_anyhow(other, f"/{view.token}/runs")[0] == 403
 
 
 def test_only_get_is_answered(run):
@@ -281,7 +309,9 @@ def test_it_listens_on_this_machine_only_and_ends_with_ctrl_c(run):
         words, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
         address = process.stdout.readline().strip()
-        port = int(address.removeprefix("http://127.0.0.1:").removesuffix("/"))
+        found = re.fullmatch("http://127.0.0.1:([0-9]+)/[0-9a-f]{32}/", address)
+        assert found, address
+        port = int(found[1])
         for other in ("127.0.0.2", "::1"):
             with pytest.raises(OSError, match=r"refused|unreachable|assign|family"):
                 socket.create_connection((other, port), timeout=5).close()

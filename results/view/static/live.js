@@ -40,7 +40,7 @@ async function readEpisodes(runs) {
   const run = runs.find((one) => one.number === followed);
   if (run?.model === undefined) return;
   const known = index;
-  const told = await ask(`/episodes?run=${followed}&from=${known.episodes.length}`);
+  const told = await ask(`episodes?run=${followed}&from=${known.episodes.length}`);
   if (known !== index) return; // another was chosen meanwhile
   if (known.generation !== null && told.generation !== known.generation) {
     startOver(run); // its file was replaced
@@ -75,7 +75,7 @@ let waits = null;
 
 async function readTranscript(known, number) {
   try {
-    const full = await ask(`/transcript?run=${followed}&episode=${number}`);
+    const full = await ask(`transcript?run=${followed}&episode=${number}`);
     waits = full.waits ? known.episodes[number] : null;
     return full;
   } catch (error) {
@@ -104,7 +104,7 @@ function chooseRun(runs) {
 
 async function follow() {
   try {
-    const told = await ask('/runs');
+    const told = await ask('runs');
     if (followed === null) chooseRun(told.runs.filter((run) => run.model !== undefined));
     drawRuns(told, followed);
     await readEpisodes(told.runs);
