@@ -68,7 +68,8 @@ def main() -> None:
         measure("", 0, *evaluation("policy/random", PLAYED, played))
         costs = [cost for size in sizes for cost in measure_size(played, size, Path(folder) / str(size))]
     smallest = {cost.command: cost for cost in reversed(costs)}
-    rows = [cost.row(smallest[cost.command]) for command in smallest for cost in costs if cost.command == command]
+    names = dict.fromkeys(cost.command for cost in costs)
+    rows = [cost.row(smallest[name]) for name in names for cost in costs if cost.command == name]
     heads = ["command", "episodes", "CPU s", "peak MB", "limit MB", "within"]
     print(tabulate(rows, heads, disable_numparse=True, colalign=["left", *["right"] * 5]))
 

@@ -367,6 +367,8 @@ def main() -> int:
     )
     parser.add_argument("--smoke", action="store_true", help="the harness and aiohttp, four episodes: seconds")
     args = parser.parse_args()
+    if args.page and not args.page.is_file():
+        parser.error(f"--page: there is no file {args.page} whose tables could be written")
     players = find_players(dict(pair.split("=", 1) for pair in args.python))
     players = [one for one in players if not args.players or any(word in one.peer.name for word in args.players)]
     with tempfile.TemporaryDirectory() as folder:

@@ -17,11 +17,12 @@ from typing import Any, cast
 
 from harness.data import jsonio
 from harness.data.arguments import is_deeper_than
+from harness.data.bundled_sources import is_bundled
 from harness.data.files import read_rows
 from harness.data.limits import raise_by, read_limits
 from harness.data.messages import message_from_json
 from harness.data.schema import MessageJSON
-from harness.data.source import no_collection, parse_source
+from harness.data.source import defines_function, no_collection
 from harness.errors import MissingData, UsageError
 from harness.types import Gold, GoldCall, Message, Sample, Tool
 
@@ -182,13 +183,15 @@ def _codes(value: dict[str, Any], where: str, parse: bool) -> dict[str, str]:
             raise UsageError(
                 f"{where}: the code of {name!r} is longer than {longest:,} characters; {raise_by('code')}."
             )
+        if is_bundled(name, source):
+            continue
         try:
-            parsed = parse_source(source)
+            defined = defines_function(source, name)
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
             raise UsageError(
                 f"{where}: the code of {name!r} does not compile: {str(error) or 'nested too deeply'}."
             ) from None
-        if not parsed.defines(name):
+        if not defined:
             raise UsageError(f"{where}: the code of {name!r} defines no function of that name.")
     return value
 

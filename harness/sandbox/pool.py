@@ -22,6 +22,7 @@ from functools import lru_cache
 from types import TracebackType
 from typing import Any, Literal
 
+from harness.data.bundled_sources import is_bundled
 from harness.errors import SandboxError
 from harness.sandbox import screen, wire
 from harness.sandbox.ledger import Account, ToolLimits
@@ -258,8 +259,9 @@ _encode = wire.make_encoder(ensure_ascii=True)
 
 @lru_cache(maxsize=4096)
 def _code(name: str, source: str) -> ToolCode:
-    number, plain = next(_numbers), screen.is_plain_source(source)
-    seed = not plain or screen.uses_chance(source)
+    number, bundled = next(_numbers), is_bundled(name, source)
+    plain = bundled or screen.is_plain_source(source)
+    seed = not bundled and (not plain or screen.uses_chance(source))
     return ToolCode(number, plain, _encode({"code": number, "name": name, "source": source, "seed": seed}))
 
 
