@@ -256,6 +256,7 @@ def _call_to_json(record: CallRecord) -> JSONObject:
         "raw": record.call.raw,
         "status": record.status,
         "output": record.output,
+        **({"fault": record.fault} if record.fault else {}),
     }
 
 
@@ -313,4 +314,4 @@ def _prompt(messages: Sequence[Message]) -> int:
 
 def _call_record(value: JSONObject) -> CallRecord:
     call = ToolCall("", value["name"], value["arguments"], value["raw"])
-    return CallRecord(value["turn"], call, value["status"], value["output"])
+    return CallRecord(value["turn"], call, value["status"], value["output"], value.get("fault"))
