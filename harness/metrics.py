@@ -102,6 +102,20 @@ ROWS = (
     Metric("malformed_call_rate", "malformed", ("log",), more_is_better=False, common=True),
     Metric("tool_error_rate", "tool errors", more_is_better=False, common=True),
     Metric(
+        "efficiency",
+        "efficiency",
+        ("table", "compare"),
+        rare=True,
+        legend="efficiency: sub-answers a call, in episodes with the right answer",
+    ),
+    Metric(
+        "necessity",
+        "necessity",
+        ("table", "compare"),
+        rare=True,
+        legend="necessity: calls without which another set of sub-answers is found, of all of an episode's",
+    ),
+    Metric(
         "recovery_rate",
         "recovered",
         ("table", "compare"),
