@@ -63,4 +63,4 @@ def make_call_record(turn: int, call: ToolCall, result: ToolResult) -> CallRecor
     output = result.output
     if result.status not in ("ok", "truncated"):
         output = f"an error occured when call {call.name}: {output}"
-    return CallRecord(turn, call, result.status, output)
+    return CallRecord(turn, call, result.status, output, result.fault)

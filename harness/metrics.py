@@ -44,6 +44,7 @@ class Metric:
     what a table shows in its place, with a tilde, where it has none.
 
     `common`: any episode has it, whatever its task; tables of a benchmark's own metrics have it last or not at all.
+    `rare`: tables show it only where a run has it.
     `legend` is said below tables that show it.
     """
 
@@ -56,6 +57,7 @@ class Metric:
     common: bool = False
     title: str = ""
     lenient: str = ""
+    rare: bool = False
     legend: str = ""
 
 
@@ -99,6 +101,48 @@ ROWS = (
     Metric("turns", "turns", ("log",), digits=1, bounds=None, more_is_better=False, common=True),
     Metric("malformed_call_rate", "malformed", ("log",), more_is_better=False, common=True),
     Metric("tool_error_rate", "tool errors", more_is_better=False, common=True),
+    Metric(
+        "efficiency",
+        "efficiency",
+        ("table", "compare"),
+        rare=True,
+        legend="efficiency: sub-answers a call, in episodes with the right answer",
+    ),
+    Metric(
+        "necessity",
+        "necessity",
+        ("table", "compare"),
+        rare=True,
+        legend="necessity: calls without which another set of sub-answers is found, of all of an episode's",
+    ),
+    Metric(
+        "recovery_rate",
+        "recovered",
+        ("table", "compare"),
+        common=True,
+        rare=True,
+        legend="recovered: sub-answers found after their tool had failed on purpose, of those whose tool had",
+    ),
+    Metric(
+        "give_up_rate",
+        "gave up",
+        ("table", "compare"),
+        more_is_better=False,
+        common=True,
+        rare=True,
+        legend="gave up: episodes with such faults that the model ended without all of those",
+    ),
+    Metric(
+        "dead_tool_calls",
+        "dead calls",
+        ("table", "compare"),
+        digits=1,
+        bounds=None,
+        more_is_better=False,
+        common=True,
+        rare=True,
+        legend="dead calls: calls of a tool after it had refused permission, an episode with such a tool",
+    ),
 )
 """In the order in which they are shown."""
 METRICS = {row.name: row for row in ROWS}

@@ -19,6 +19,8 @@ FAILED_OUTCOMES: frozenset[Outcome] = frozenset({"model_error", "infrastructure_
 """Outcomes of episodes that an error ended; they stay in every denominator."""
 CallStatus = Literal["ok", "raised", "timeout", "killed", "truncated", "unknown_tool", "malformed", "refused"]
 """refused: not run, or not answered, because a limit of harness.sandbox.ledger was met."""
+FaultKind = Literal["timeout", "500", "429", "malformed", "truncated", "permission"]
+"""How a tool fails on purpose (harness.tool_faults)."""
 JSONObject = dict[str, Any]
 
 
@@ -292,10 +294,14 @@ class SimulatedUser:
 
 @dataclass(frozen=True, slots=True)
 class ToolResult:
-    """What running a call gave: the tool's output when ok or truncated, else a sentence about what went wrong."""
+    """What running a call gave: the tool's output when ok or truncated, else a sentence about what went wrong.
+
+    `fault`: it went wrong on purpose, in this way.
+    """
 
     status: CallStatus
     output: str
+    fault: FaultKind | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -331,12 +337,14 @@ EnvironmentWish = RunTools | AskUser | DigestState
 
 @dataclass(frozen=True, slots=True)
 class CallRecord:
-    """One attempted call of an episode: `output` is the exact text that was fed back, `turn` is 0-based."""
+    """One attempted call of an episode: `output` is the exact text that was fed back, `turn` is 0-based; `fault` as in
+    a ToolResult."""
 
     turn: int
     call: ToolCall
     status: CallStatus
     output: str
+    fault: FaultKind | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -462,3 +470,5 @@ class RunKey:
     limits: Limits
     user: str | None = None
     """The digest of the simulated user's identity, where there is one."""
+    faults: str | None = None
+    """The digest of the faults in front of its tools, where there are some."""

@@ -13,8 +13,10 @@ from typing import Literal
 
 from harness.console.text import printable
 from harness.data.files import write_rows
+from harness.data.schema import Record
 from harness.errors import UsageError
 from harness.evaluation.plan import Plan
+from harness.metrics import ANSWERS
 from harness.models import expand_names
 from harness.runs.claims import lock_directory
 from harness.runs.directory import RunDirectory
@@ -25,6 +27,7 @@ from trainer.prefixes import (
     SolveRule,
     cut_prefixes,
     drop_duplicates,
+    find_breakpoint,
     prefix_to_record,
     refuse_test_data,
     require_promptable,
@@ -57,7 +60,7 @@ def write_prompts(out: Path, plan: Plan, rule: SolveRule, filters: PrefixFilter,
     """Writes the prompts of the run in `out`, and says how many. Returns 1 where the filters leave none."""
     directory = RunDirectory.open(out)
     with lock_directory(directory.path):
-        cut = list(cut_run(directory, plan, rule))
+        cut = list(cut_run(directory, plan, rule, breakpoints=filters.keep == "breakpoints"))
         different = list(drop_duplicates(cut))
         kept = filters(different)
         if not kept:
@@ -76,12 +79,20 @@ def write_prompts(out: Path, plan: Plan, rule: SolveRule, filters: PrefixFilter,
     return 0
 
 
-def cut_run(directory: RunDirectory, plan: Plan, rule: SolveRule) -> Iterator[Prefix]:
-    """Every prefix of every episode of a run, in (task, sample, epoch, turn) order."""
+def cut_run(directory: RunDirectory, plan: Plan, rule: SolveRule, breakpoints: bool = False) -> Iterator[Prefix]:
+    """Every prefix of every episode of a run, or its breakpoint alone, in (task, sample, epoch, turn) order."""
     samples = {(task, sample.id): sample for task, chosen in plan.samples.items() for sample in chosen}
     for record in directory.stream_records(directory.read_results()):
         sample = samples[record["task"], record["sample"]]
-        yield from cut_prefixes(record["task"], sample, to_trajectory(record), record["epoch"], rule)
+        prefixes = cut_prefixes(record["task"], sample, to_trajectory(record), record["epoch"], rule)
+        yield from _breakpoint(record, list(prefixes)) if breakpoints else prefixes
+
+
+def _breakpoint(record: Record, prefixes: Sequence[Prefix]) -> list[Prefix]:
+    """Where an episode has something to mend; an end that says nothing about the model is nobody's to mend."""
+    wrong = prefixes[-1].unsolved_count > 0 or any(record["scores"].get(metric) == 0 for metric in ANSWERS)
+    found = find_breakpoint(prefixes, ended_well=not wrong or record["outcome"] == "infrastructure_error")
+    return [] if found is None else [found]
 
 
 def _flat(row: dict[str, object]) -> dict[str, object]:

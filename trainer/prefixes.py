@@ -21,6 +21,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -39,7 +40,7 @@ from harness.types import CallRecord, JSONObject, Message, Sample, Task, ToolCal
 from trainer.rewards import Context, Turn
 
 SolveRule = Literal["strict", "paper"]
-Keep = Literal["all", "unsolved", "solved"]
+Keep = Literal["all", "unsolved", "solved", "breakpoints"]
 _SOLVES: Mapping[SolveRule, Callable[..., tuple[int | None, ...]]] = {"strict": strict.solves, "paper": paper.solves}
 
 
@@ -114,6 +115,17 @@ def cut_prefixes(
         yield Prefix(task, sample, messages, unsolved(sample, calls, rule), calls, epoch, turn, rule)
 
 
+def find_breakpoint(prefixes: Sequence[Prefix], ended_well: bool) -> Prefix | None:
+    """Of an episode's prefixes the one from which it has something to mend: after the first turn in which a call failed
+    or that solved nothing; where each did its part, the last, if what followed did not end well. None if it did."""
+    for before, after in pairwise(prefixes):
+        made = after.calls[len(before.calls) :]
+        failed = any(strict.is_error(record.status, record.output) for record in made)
+        if failed or after.unsolved_count == before.unsolved_count:
+            return after
+    return None if ended_well else prefixes[-1]
+
+
 def _answered(turn: Sequence[Message]) -> bool:
     """Whether a turn, an assistant's message and what follows it, made calls and was told what each gave."""
     made = len(turn[0].tool_calls)
@@ -150,7 +162,8 @@ def drop_duplicates(prefixes: Iterable[Prefix]) -> Iterator[Prefix]:
 class PrefixFilter:
     """Which prefixes are kept.
 
-    keep            all, those with something unsolved, or those with nothing unsolved
+    keep            all, those with something unsolved, or those with nothing unsolved; breakpoints are looked for in
+                    whole episodes (find_breakpoint), so here they are all
     max_characters  of the prompt, as Prefix.characters counts
     min_solved      the least share, from 0 to 1, of prefixes with nothing unsolved: as many others as it takes are
                     left out, which ones the seed decides
@@ -173,7 +186,7 @@ class PrefixFilter:
         return [prefix for prefix in fitting if not prefix.unsolved_count or prefix.id in left]
 
     def _fits(self, prefix: Prefix) -> bool:
-        if self.keep != "all" and bool(prefix.unsolved_count) != (self.keep == "unsolved"):
+        if self.keep in ("unsolved", "solved") and bool(prefix.unsolved_count) != (self.keep == "unsolved"):
             return False
         return self.max_characters is None or prefix.characters <= self.max_characters
 
@@ -257,6 +270,7 @@ def _call_to_json(record: CallRecord) -> JSONObject:
         "raw": record.call.raw,
         "status": record.status,
         "output": record.output,
+        **({"fault": record.fault} if record.fault else {}),
     }
 
 
@@ -317,4 +331,4 @@ def _call_record(value: JSONObject) -> CallRecord:
     if fault := find_call_fault(value):
         raise ValueError(f"of a call, {fault}")
     call = ToolCall("", value["name"], value["arguments"], value["raw"])
-    return CallRecord(value["turn"], call, value["status"], value["output"])
+    return CallRecord(value["turn"], call, value["status"], value["output"], value.get("fault"))

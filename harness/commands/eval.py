@@ -18,6 +18,7 @@ from harness.commands.options import (
     parse_reasoning,
     parse_share,
     parse_temperature,
+    parse_tool_faults,
 )
 from harness.errors import UsageError
 from harness.types import Reasoning
@@ -83,6 +84,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     _add_endpoint_options(add)
     add("--quiet", action="store_true", help="no progress bar, and no lines in a log")
     _add_tool_options(parser.add_argument_group("limits on tools", "a call beyond one is answered as refused"))
+    parser.add_argument(
+        "--tool-faults",
+        type=parse_tool_faults,
+        metavar="P[:KIND]",
+        help="each call of a tool fails with probability P, seeded: by timeout, 500, 429, malformed, truncated or "
+        "permission, or a mix (docs/tool-faults.md)",
+    )
     _add_user_options(parser.add_argument_group("simulated user", "the other side of a conversation, as in taubench_*"))
 
 

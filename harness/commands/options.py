@@ -8,6 +8,7 @@ from pathlib import Path
 
 from harness.data.limits import NAMES
 from harness.errors import UsageError
+from harness.tool_faults.draws import KINDS, ToolFaults
 from harness.types import Reasoning
 
 
@@ -64,6 +65,14 @@ def parse_penalty(text: str) -> float:
     if not -2 <= value <= 2:
         raise argparse.ArgumentTypeError(f"must be from -2 to 2, not {text}")
     return value
+
+
+def parse_tool_faults(text: str) -> ToolFaults:
+    """An argparse type: P or P:KIND."""
+    share, colon, kind = text.partition(":")
+    if colon and kind not in KINDS:
+        raise argparse.ArgumentTypeError(f"{kind!r} is none of {', '.join(KINDS)}")
+    return ToolFaults(parse_share(share), tuple(one for one in KINDS if one == kind) if colon else KINDS)
 
 
 def parse_reasoning(text: str) -> tuple[Reasoning, ...]:

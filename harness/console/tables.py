@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from tabulate import tabulate
 
 from harness.data.schema import MetricJSON, Summary, SummaryEntry
-from harness.metrics import HEADLINE, find_metric, shown_in
+from harness.metrics import HEADLINE, Metric, find_metric, shown_in
 from harness.runs import averages
 from harness.runs.results import EpisodeResult
 from harness.runs.summary import PASS_METRIC, heeded_reasoning
@@ -105,7 +105,10 @@ def _rows(summary: Summary, groups: Members, by_task: bool, mark: str) -> list[t
     else:
         grouped = {task for group in entries for task in groups.get(group, ())}
         entries |= {name: entry for name, entry in summary["tasks"].items() if name not in grouped}
-    shown = {"model": Shown(summary["model"] + mark), "reasoning": Shown(format_reasoning(summary))}
+    shown = {
+        "model": Shown(summary["model"] + faults_mark(summary) + mark),
+        "reasoning": Shown(format_reasoning(summary)),
+    }
     return [
         (_headline(entry), {**shown, "tasks": Shown(name), **_values(entry), **_passes(entry)})
         for name, entry in entries.items()
@@ -144,6 +147,11 @@ def failed_mark(entries: Iterable[SummaryEntry | None]) -> str:
     return f" [{failed} of {sum(entry['n'] for entry in found)} failed]" if failed else ""
 
 
+def faults_mark(summary: Summary) -> str:
+    """What follows the name of a run whose tools failed on purpose; nothing where they did not."""
+    return f" [tool faults {summary['tool_faults']}]" if "tool_faults" in summary else ""
+
+
 def verifier_marks(summaries: Sequence[Summary]) -> list[str]:
     """What follows the name of each run: the verifier that scored it, where not all have the same; else nothing."""
     versions = [summary["verifier"] for summary in summaries]
@@ -169,9 +177,9 @@ def format_legend(summaries: Sequence[Summary]) -> str:
     headlines = [_headline(entry) for summary in summaries for entry in summary["tasks"].values()]
     own = any(headline != HEADLINE for headline in headlines)
     if HEADLINE in headlines or not own:
-        columns = [_legend(common=False), *([OWN_LEGEND] if own else [])]
+        columns = [_legend(summaries, common=False), *([OWN_LEGEND] if own else [])]
     else:
-        columns = [OWN_LEGEND, _legend(common=True)]
+        columns = [OWN_LEGEND, _legend(summaries, common=True)]
     if any(averages.is_average(_headline(entry)) for summary in summaries for entry in summary["groups"].values()):
         columns.append(AVERAGES)
     unheeded = any(heeded_reasoning(summary) is False for summary in summaries)
@@ -183,9 +191,11 @@ def _wrapped(note: str) -> str:
     return textwrap.fill(note, WIDTH, break_long_words=False, break_on_hyphens=False)
 
 
-def _legend(common: bool) -> str:
+def _legend(summaries: Sequence[Summary], common: bool) -> str:
     """What the columns of a table mean; `common`: only those that tables of any benchmark have."""
-    said = [row.legend for row in shown_in("table") if row.legend and (row.common or not common)]
+    found = {name for summary in summaries for entry in summary["tasks"].values() for name in entry["metrics"]}
+    rows = [row for row in shown_in("table") if (row.common or not common) and (not row.rare or row.name in found)]
+    said = [row.legend for row in rows if row.legend]
     return textwrap.fill("; ".join([*said, *COUNTS]), LEGEND_WIDTH)
 
 
@@ -201,7 +211,7 @@ def _floor_note(summaries: Sequence[Summary]) -> list[str]:
 
 
 def _values(entry: SummaryEntry) -> dict[str, Shown]:
-    values = {row.heading: _shown(entry["metrics"], row.name) for row in shown_in("table")}
+    values = {row.heading: _shown(entry["metrics"], row.name) for row in _columns(entry)}
     if _headline(entry) != HEADLINE:
         values = _own_values(entry)
     return {"n": _count(entry["n"]), **values, "failed": _count(count_failed(entry))}
@@ -224,8 +234,13 @@ def _own_values(entry: SummaryEntry) -> dict[str, Shown]:
     return {
         **leading,
         **{name.replace("_", " "): _shown(metrics, name) for name in others},
-        **{row.heading: _shown(metrics, row.name) for row in shown_in("table") if row.common},
+        **{row.heading: _shown(metrics, row.name) for row in _columns(entry) if row.common},
     }
+
+
+def _columns(entry: SummaryEntry) -> list[Metric]:
+    """The metrics that a row of a table shows."""
+    return [row for row in shown_in("table") if not row.rare or row.name in entry["metrics"]]
 
 
 def format_table(
@@ -245,12 +260,17 @@ def _block(found: TableRows) -> str:
     """A table of rows with the same headline."""
     if all(row["reasoning"] == "default" for row in found):
         found = [{heading: text for heading, text in row.items() if heading != "reasoning"} for row in found]
-    for heading in dict.fromkeys(heading for row in found for heading in row):
-        for row in found:
-            row.setdefault(heading, DASH)
+    headings = order_headings(found)
+    found = [{heading: row.get(heading, DASH) for heading in headings} for row in found]
     place = {row["tasks"]: index for index, row in reversed(list(enumerate(found)))}
     found.sort(key=lambda row: place[row["tasks"]])
     return tabulate(found, headers="keys", disable_numparse=True, colalign=_alignment(found))
+
+
+def order_headings(rows: Iterable[Mapping[str, object]]) -> list[str]:
+    """The columns of a table whose rows may lack some: as the fullest row has them, then what others add."""
+    fullest_first = sorted(rows, key=len, reverse=True)
+    return list(dict.fromkeys(heading for row in fullest_first for heading in row))
 
 
 def _alignment(found: TableRows) -> tuple[str, ...]:

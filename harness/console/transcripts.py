@@ -176,7 +176,8 @@ def _call(call: CallJSON, reason: str | None, gold: Gold | None, page: _Page) ->
     """Its status comes first, because what a model wrote may say anything at its end."""
     raw = call["arguments"] is None
     arguments = json.dumps(call["raw"], ensure_ascii=False) if raw else jsonio.canonical_json(call["arguments"])
-    yield page.line(f"{INDENT}-> {call['status']}  ", f"{quote_name(call['name'])}({arguments})", 600)
+    on_purpose = f" (fault: {call['fault']})" if "fault" in call else ""
+    yield page.line(f"{INDENT}-> {call['status']}{on_purpose}  ", f"{quote_name(call['name'])}({arguments})", 600)
     yield page.say(call["output"], 600, ANSWERED)
     if gold is not None and not gold.sub_answers:
         return  # a benchmark that judges whole episodes

@@ -9,7 +9,7 @@ field that is NotRequired is only there sometimes, or in newer runs. docs/runs.m
 from typing import Any, NotRequired, TypedDict
 
 from harness.stops import StopReason
-from harness.types import CallStatus, JSONObject, Outcome, Role, Scores
+from harness.types import CallStatus, FaultKind, JSONObject, Outcome, Role, Scores
 
 # --- an episode: a line of samples.jsonl -------------------------------------------------------------------------
 
@@ -44,7 +44,8 @@ class MessageJSON(TypedDict):
 
 
 class CallJSON(TypedDict):
-    """An attempted call, with what it solves by either rule: a position in the sample's unsolved_set[name]."""
+    """An attempted call, with what it solves by either rule: a position in the sample's unsolved_set[name]; `fault`
+    where it failed on purpose."""
 
     turn: int
     name: str
@@ -54,6 +55,7 @@ class CallJSON(TypedDict):
     output: str
     solves: int | None
     paper_solves: int | None
+    fault: NotRequired[FaultKind]
 
 
 class UsageJSON(TypedDict, total=False):
@@ -119,6 +121,14 @@ class UserIdentity(TypedDict):
     sampling: NotRequired[JSONObject]
 
 
+class FaultsIdentity(TypedDict):
+    """The faults in front of a run's tools; `seed` is what they are drawn from."""
+
+    probability: float
+    kinds: list[FaultKind]
+    seed: int
+
+
 class Identity(TypedDict):
     """What makes a run this one: with anything else here it is another run. `tasks`: their fingerprints."""
 
@@ -136,6 +146,7 @@ class Identity(TypedDict):
     code: NotRequired[dict[str, str]]
     turns: NotRequired[dict[str, int]]
     users: NotRequired[dict[str, UserIdentity]]
+    tool_faults: NotRequired[FaultsIdentity]
 
 
 class TaskEntry(TypedDict):
@@ -233,7 +244,8 @@ class UserSummary(TypedDict):
 
 
 class Summary(TypedDict):
-    """A run's result, computed from its manifest and its records; `cost` is null where no price is known."""
+    """A run's result, computed from its manifest and its records; `cost` is null where no price is known;
+    `tool_faults`, as the command line takes them, where tools failed on purpose."""
 
     schema: int
     model: str
@@ -246,3 +258,4 @@ class Summary(TypedDict):
     reasoning_seen: ReasoningSeen
     sandbox: JSONObject
     user: NotRequired[UserSummary]
+    tool_faults: NotRequired[str]

@@ -35,6 +35,7 @@ from harness.runs.results import EpisodeResult
 from harness.runs.summary import heeded_reasoning
 from harness.runs.unread_calls import warn_unread_calls
 from harness.sandbox import Sandbox, SandboxConfig
+from harness.tool_faults import ToolFaults
 from harness.types import Model, Reasoning, SimulatedUser
 
 
@@ -56,6 +57,7 @@ class Evaluation:
     user: SimulatedUser | None = None
     user_price: Price | None = None
     max_wait: float = MAX_WAIT
+    faults: ToolFaults | None = None
 
     def run(self) -> int:
         """Plays and reports. Returns the exit status; raises UsageError before anything is played."""
@@ -93,6 +95,7 @@ class Evaluation:
                 self.user,
                 self.user_price,
                 self.max_wait,
+                self.faults,
             )
             folder = self._folder_of(model) if several else self.out
             reasonings = reasoning_modes_of(model, self.reasonings, several)

@@ -33,6 +33,7 @@ from harness.runs.results import EpisodeResult, counted_results, result_of
 from harness.runs.summary import summarise_results
 from harness.scoring.verdict import blame_task, score_trajectory
 from harness.stops import REFUSED_AT_THE_DOOR
+from harness.tool_faults import put_faults_before
 from harness.types import (
     FAILED_OUTCOMES,
     JSONObject,
@@ -233,6 +234,7 @@ def _played_again(result: EpisodeResult) -> bool:
 def _run_key(plan: Plan, identity: Identity, task: Task, sample: str, epoch: int) -> RunKey:
     """`identity` is the run's, which says what its models were called when it began."""
     user = identity.get("users", {}).get(task.name)
+    faults = identity.get("tool_faults")
     return RunKey(
         task=task.name,
         task_fingerprint=identity["tasks"][task.name],
@@ -244,6 +246,7 @@ def _run_key(plan: Plan, identity: Identity, task: Task, sample: str, epoch: int
         sampling=plan.sampling,
         limits=replace(plan.limits, max_turns=plan.turns.get(task.name, plan.limits.max_turns)),
         user=jsonio.digest(user) if user else None,
+        faults=jsonio.digest(faults) if faults else None,
     )
 
 
@@ -318,7 +321,8 @@ async def _play(task: Task, sample: Sample, key: RunKey, player: Player, model: 
     with blame_task(f"The task {task.name} cannot play {sample.id!r}"):
         state = None if task.state is None else player.sandbox.preload(task.state(sample))
         with player.sandbox.episode(state) as tools:
-            return await play_episode_async(episode, task.environment(sample), model, tools)
+            faulty = put_faults_before(tools, player.faults, sample, key.epoch)
+            return await play_episode_async(episode, task.environment(sample), model, faulty)
 
 
 def _side_by_side(user: SimulatedUser | None) -> SimulatedUser | None:

@@ -27,6 +27,7 @@ from harness.registry import select_tasks
 from harness.runs.names import directory_name
 from harness.runs.prices import Budget, price_of
 from harness.sandbox import SandboxConfig, ToolLimits
+from harness.tool_faults import ToolFaults, check_tools
 from harness.types import SAMPLING_OPTIONS, Limits, Model, Sampling, SimulatedUser
 
 MAX_TURNS = 20
@@ -89,6 +90,7 @@ def play_plan(args: argparse.Namespace, plan: Plan) -> int:
         raise UsageError(f"--max-cost needs a price of {user.model.name} too, which plays the user (--prices).")
     for model in models:
         check_sampling(model, plan.sampling)
+    faults = _faults_of(args, plan)
     if args.dry_run:
         runs = [(model, reasoning_modes_of(model, reasonings, len(models) > 1)) for model in models]
         print(printable(cost.format_estimates(plan, runs, prices)))
@@ -108,7 +110,17 @@ def play_plan(args: argparse.Namespace, plan: Plan) -> int:
         user=user,
         user_price=user_price,
         max_wait=args.max_wait,
+        faults=faults,
     ).run()
+
+
+def _faults_of(args: argparse.Namespace, plan: Plan) -> ToolFaults | None:
+    """None where nothing is to fail. Raises UsageError for tasks whose tools cannot."""
+    asked: ToolFaults | None = args.tool_faults
+    if asked is None or not asked.probability:
+        return None
+    check_tools(plan.samples)
+    return replace(asked, seed=plan.seed)
 
 
 def tool_limits_of(args: argparse.Namespace) -> ToolLimits:

@@ -74,6 +74,7 @@ def _manifest(plan: Plan, player: Player) -> dict[str, Any]:
             **({"code": code} if code else {}),
             **({"turns": plan.turns} if plan.turns else {}),
             **({"users": users} if users else {}),
+            **({"tool_faults": player.faults.to_json()} if player.faults else {}),
         },
         "model": dict(player.model.fingerprint),
         "reasoning_switch": switch_of(player.model, plan.reasoning),

@@ -18,6 +18,7 @@ from harness.redaction import Redactor
 from harness.registry import groups_of, is_path, load_samples, split_patterns, suggest_names, tables_of
 from harness.runs.prices import Budget, Price
 from harness.sandbox import Sandbox
+from harness.tool_faults import ToolFaults
 from harness.types import (
     Limits,
     Model,
@@ -72,6 +73,8 @@ class Player:
     user_price: Price | None = None
     max_wait: float = MAX_WAIT
     """Seconds after which a run ends whose endpoint has accepted nothing."""
+    faults: ToolFaults | None = None
+    """What stands in front of the tools; None: nothing fails on purpose."""
 
     def user_of(self, task: Task) -> SimulatedUser | None:
         """Who is the other side in this task; None where it simulates nobody."""

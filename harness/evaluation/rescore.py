@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from harness.console.tables import format_table
 from harness.console.text import printable
 from harness.data.schema import Identity, Manifest, Record, Summary
 from harness.errors import UsageError
+from harness.evaluation.economy import Economy
 from harness.evaluation.run_tasks import load_run_tasks
 from harness.evaluation.versions import name_manifest, name_summary
 from harness.runs.claims import lock_directory
@@ -16,25 +18,35 @@ from harness.runs.directory import RunDirectory
 from harness.runs.record import to_trajectory, with_verdict
 from harness.runs.results import EpisodeResult, result_of
 from harness.runs.summary import summarise_results
+from harness.sandbox import Sandbox
 from harness.scoring import strict
 from harness.scoring.verdict import score_trajectory
-from harness.types import Task
+from harness.types import Sample, Scores, Task, Trajectory, Verdict
+
+Measure = Callable[[Task, Sample, Trajectory, Verdict], Scores]
+"""Gives metrics beside those of an episode's verdict."""
 
 
-def rescore_runs(paths: Sequence[Path], trust_code: bool = False) -> None:
-    """Scores runs anew and prints each before and after.
+def no_more(task: Task, sample: Sample, trajectory: Trajectory, verdict: Verdict) -> Scores:
+    """The verdict's metrics alone."""
+    return {}
+
+
+def rescore_runs(paths: Sequence[Path], trust_code: bool = False, economy: bool = False) -> None:
+    """Scores runs anew and prints each before and after; `economy`: with the metrics of harness.evaluation.economy.
 
     Raises UsageError for a directory that is no run or has no episodes, or whose task data is gone or changed.
     """
-    for directory in [RunDirectory.open(path) for path in paths]:
-        with lock_directory(directory.path):
-            _rescore(directory, trust_code)
+    with Sandbox() as sandbox:  # starts with the first tool
+        for directory in [RunDirectory.open(path) for path in paths]:
+            with lock_directory(directory.path):
+                _rescore(directory, trust_code, Economy(sandbox) if economy else no_more)
 
 
-def _rescore(directory: RunDirectory, trust_code: bool) -> None:
+def _rescore(directory: RunDirectory, trust_code: bool, measure: Measure) -> None:
     results = directory.read_results()
     before = summarise_results(directory.manifest, results)
-    after, rescored = score_anew(directory, trust_code=trust_code)
+    after, rescored = score_anew(directory, trust_code=trust_code, measure=measure)
     complete = len(results) == directory.planned_episodes
     changed = sum(old.scores != new.scores for old, new in zip(results, rescored, strict=True))
     labelled: list[Summary] = [
@@ -53,7 +65,7 @@ def _rescore(directory: RunDirectory, trust_code: bool) -> None:
 
 
 def score_anew(
-    directory: RunDirectory, tasks: Sequence[Task] = (), trust_code: bool = False
+    directory: RunDirectory, tasks: Sequence[Task] = (), trust_code: bool = False, measure: Measure = no_more
 ) -> tuple[Summary, list[EpisodeResult]]:
     """Replaces the records of a run, and its summary where it is complete, inside `lock_directory`; returns the summary
     and what is kept of the records. `tasks`: those that the run itself does not say where to find. Raises UsageError as
@@ -66,8 +78,10 @@ def score_anew(
     def records() -> Iterator[Record]:
         for record in directory.stream_records(results):
             task, samples = found[record["task"]]
-            verdict = score_trajectory(task, samples[record["sample"]], to_trajectory(record))
-            scored = with_verdict(record, verdict)
+            played = samples[record["sample"]], to_trajectory(record)
+            verdict = score_trajectory(task, *played)
+            scores = {**verdict.scores, **measure(task, *played, verdict)}
+            scored = with_verdict(record, replace(verdict, scores=scores))
             rescored.append(result_of(scored))
             yield scored
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from harness.console.tables import describe_failures, format_legend, format_reasoning, format_table
+from harness.console.tables import describe_failures, faults_mark, format_legend, format_reasoning, format_table
 from harness.data.schema import Manifest, Record, Summary
 from harness.errors import UsageError
 from harness.evaluation.versions import name_manifest, name_results, name_summary, name_tasks
@@ -59,9 +59,9 @@ class Run:
 
     @property
     def label(self) -> str:
-        """The model and, where it was asked for one, its reasoning mode."""
+        """The model and, where it was asked for one, its reasoning mode; and how its tools failed on purpose."""
         shown = format_reasoning(self.summary)
-        return str(self.summary["model"]) + ("" if shown == "default" else f" ({shown})")
+        return str(self.summary["model"]) + ("" if shown == "default" else f" ({shown})") + faults_mark(self.summary)
 
     @property
     def groups(self) -> Mapping[str, Sequence[str]]:

@@ -6,6 +6,8 @@ random   calls random tools with random schema-valid arguments, seeded: what not
 shotgun  calls every tool with the question's quoted or capitalised spans: what spelling gets without thinking
 echo     is told the sub-answers and hides them in arguments: what a tool that repeats its input gives away
 keyword  matches words of the question with those of the tools, over several turns: what a bag of words gets
+retry    the oracle where tools fail on purpose: it repeats a call until its tool answers, leaves a tool alone that
+         refused permission, and then says that it cannot answer
 
 They are functions of the request alone (sample and turn), so that a resumed run equals an undisturbed one.
 """
@@ -15,7 +17,8 @@ from __future__ import annotations
 import json
 import random
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
@@ -32,9 +35,11 @@ from harness.data.schema_values import (
 from harness.errors import UsageError
 from harness.models import ModelOptions
 from harness.models.keyword import PolicyCall, keyword
-from harness.types import JSONObject, Message, Model, ModelRequest, Reply, Sample, Tool, ToolCall, Usage
+from harness.tool_faults.draws import DEAD
+from harness.tool_faults.texts import read_fault
+from harness.types import FaultKind, JSONObject, Message, Model, ModelRequest, Reply, Sample, Tool, ToolCall, Usage
 
-HELP = "policy/NAME plays a reference policy: oracle, silent, random, shotgun, echo, keyword"
+HELP = "policy/NAME plays a reference policy: oracle, silent, random, shotgun, echo, keyword, retry"
 ARGS = ()
 FREE = True
 POLICY = True
@@ -44,6 +49,7 @@ NUMBER_PATTERN = re.compile(r"\d+(?:,\d{3})*(?:\.\d+)?")
 DATE = re.compile(r"\d{4}-\d{1,2}-\d{1,2}")
 MOST_CALLS = 1000
 """Of a turn: four times what the sandbox runs of one."""
+UNANSWERED = "This cannot be answered, because a tool that it needs refused permission."
 STOP_PROBABILITY = 0.2
 """After each of its turns `random` stops with this probability: five calls an episode on average."""
 
@@ -65,13 +71,13 @@ class Policy(Model):
         self._seed = seed
 
     def check(self, samples: Sequence[Sample]) -> None:
-        """Raises UsageError where the oracle has nothing to play."""
-        if self.name != "policy/oracle":
+        """Raises UsageError where an oracle has nothing to play."""
+        if self.name not in ("policy/oracle", "policy/retry"):
             return
         missing = [sample for sample in samples if sample.gold.calls is None]
         if missing:
             raise UsageError(
-                f"policy/oracle plays gold_calls, and {len(missing)} of {len(samples)} samples have none "
+                f"{self.name} plays gold_calls, and {len(missing)} of {len(samples)} samples have none "
                 f"(the first is {missing[0].id!r}); leave the oracle out for these tasks."
             )
 
@@ -92,6 +98,40 @@ def oracle(request: ModelRequest, seed: int) -> tuple[list[PolicyCall], str]:
     if request.turn < len(turns) and turns[request.turn]:
         return [(call.name, call.arguments) for call in turns[request.turn]], ""
     return [], f"Answer: {gold.answer}" if gold.message is None else gold.message
+
+
+def retry(request: ModelRequest, seed: int) -> tuple[list[PolicyCall], str]:
+    """As the oracle, but calls that failed for a passing reason are made again, until none of a turn's has."""
+    settled = 0
+    again: list[PolicyCall] = []
+    dead: set[str] = set()
+    for calls in _calls_made(request.messages)[-request.turn :] if request.turn else []:
+        again = [call for call, fault in calls if fault not in (None, DEAD)]
+        dead |= {name for (name, _), fault in calls if fault == DEAD}
+        settled += not again
+        while not again and _needs_only(dead, request, settled):
+            settled += 1
+    if again:
+        return again, ""
+    calls_due, text = oracle(replace(request, turn=settled), seed)
+    return calls_due, text if calls_due or not dead else UNANSWERED
+
+
+def _needs_only(dead: Collection[str], request: ModelRequest, turn: int) -> bool:
+    """Whether the oracle's turn has calls, and all of them are of these tools."""
+    calls, _ = oracle(replace(request, turn=turn), 0)
+    return bool(calls) and all(name in dead for name, _ in calls)
+
+
+def _calls_made(messages: Sequence[Message]) -> list[list[tuple[PolicyCall, FaultKind | None]]]:
+    """The calls of each turn so far, with how they failed on purpose."""
+    turns: list[list[tuple[PolicyCall, FaultKind | None]]] = []
+    outputs = {message.tool_call_id: message.content for message in messages if message.role == "tool"}
+    for message in messages:
+        if message.role == "assistant":
+            made = [(call.name, call.arguments or {}, outputs.get(call.id, "")) for call in message.tool_calls]
+            turns.append([((name, arguments), read_fault(output)) for name, arguments, output in made])
+    return turns
 
 
 def silent(request: ModelRequest, seed: int) -> tuple[list[PolicyCall], str]:
@@ -208,3 +248,5 @@ POLICIES: dict[str, Callable[[ModelRequest, int], tuple[list[PolicyCall], str]]]
     "keyword": keyword,
 }
 NAMES = tuple(POLICIES)
+POLICIES["retry"] = retry
+MORE = ("retry",)

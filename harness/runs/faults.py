@@ -14,7 +14,7 @@ from types import NoneType
 from typing import Any, NamedTuple, get_args
 
 from harness.data.jsonio import LARGEST, is_number
-from harness.types import CallStatus, Outcome, Role, Usage
+from harness.types import CallStatus, FaultKind, Outcome, Role, Usage
 
 
 class FieldKind(NamedTuple):
@@ -85,6 +85,7 @@ CALL: Fields = {
     **MADE,
     **dict.fromkeys(("solves", "paper_solves"), _or_null(COUNT)),
 }
+OF_CALL: Fields = {"fault": _one_of("fault", get_args(FaultKind))}
 RECORD: Fields = {
     **dict.fromkeys(("key", "task", "sample", "stop"), TEXT),
     "epoch": COUNT,
@@ -115,6 +116,15 @@ IDENTITY: Fields = {
 OF_IDENTITY: Fields = {
     "model_fingerprint": LINE,
     "users": _object_of(_object_with("user", {"model": TEXT}, {"model_fingerprint": LINE})),
+    "tool_faults": _object_with(
+        "account of tool faults",
+        {
+            "probability": FieldKind("share", (int, float), lambda value: 0 < value <= 1),
+            "kinds": _list_of(OF_CALL["fault"]),
+            "seed": FieldKind("seed", (int,)),
+        },
+        {},
+    ),
 }
 PRICED = {"input", "output", "cached_input"}
 PRICE = FieldKind("price", (dict, NoneType), lambda v: v.keys() == PRICED and all(map(WEIGHT.fits, v.values())))
@@ -146,7 +156,7 @@ def find_record_fault(record: Any) -> str | None:
         if value is not None and not is_number(value):
             return f"its score {name!r} is no number"
     messages = _first_fault("message", record["messages"], MESSAGE, OF_MESSAGE)
-    return messages or _first_fault("call", record["calls"], CALL, {})
+    return messages or _first_fault("call", record["calls"], CALL, OF_CALL)
 
 
 def find_call_fault(call: Any) -> str | None:

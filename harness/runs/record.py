@@ -36,16 +36,7 @@ def to_record(key: RunKey, trajectory: Trajectory, verdict: Verdict) -> Record:
         "stop": trajectory.stop,
         "messages": [message_to_json(message) for message in trajectory.messages],
         "calls": [
-            {
-                "turn": record.turn,
-                "name": record.call.name,
-                "arguments": record.call.arguments,
-                "raw": record.call.raw,
-                "status": record.status,
-                "output": record.output,
-                "solves": solves,
-                "paper_solves": paper_solves,
-            }
+            _call_to_json(record, solves, paper_solves)
             for record, solves, paper_solves in zip(trajectory.calls, verdict.solves, verdict.paper_solves, strict=True)
         ],
         "scores": verdict.scores,
@@ -60,6 +51,22 @@ def to_record(key: RunKey, trajectory: Trajectory, verdict: Verdict) -> Record:
     if trajectory.facts:
         record["facts"] = dict(trajectory.facts)
     return _with_answer(record, verdict)
+
+
+def _call_to_json(record: CallRecord, solves: int | None, paper_solves: int | None) -> CallJSON:
+    call: CallJSON = {
+        "turn": record.turn,
+        "name": record.call.name,
+        "arguments": record.call.arguments,
+        "raw": record.call.raw,
+        "status": record.status,
+        "output": record.output,
+        "solves": solves,
+        "paper_solves": paper_solves,
+    }
+    if record.fault is not None:
+        call["fault"] = record.fault
+    return call
 
 
 def usage_to_json(usage: Usage) -> UsageJSON:
@@ -122,4 +129,4 @@ def calls_of(record: Record) -> tuple[CallRecord, ...]:
 
 def _call_record(value: CallJSON) -> CallRecord:
     call = ToolCall("", value["name"], value["arguments"], value["raw"])
-    return CallRecord(value["turn"], call, value["status"], value["output"])
+    return CallRecord(value["turn"], call, value["status"], value["output"], value.get("fault"))

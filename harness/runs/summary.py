@@ -34,6 +34,7 @@ from harness.runs.prices import Price
 from harness.runs.record import usage_to_json
 from harness.runs.results import EpisodeResult, result_of
 from harness.stats import estimate_mean, pass_at, pass_hat
+from harness.tool_faults import ToolFaults
 from harness.types import Usage
 
 NOT_SWITCHED = "not switched: "
@@ -79,6 +80,8 @@ def summarise_results(manifest: Manifest, results: Iterable[EpisodeResult]) -> S
     }
     if users := manifest["identity"].get("users"):
         summary["user"] = _users(manifest, users, results)
+    if faults := manifest["identity"].get("tool_faults"):
+        summary["tool_faults"] = ToolFaults(faults["probability"], tuple(faults["kinds"])).label
     return summary
 
 

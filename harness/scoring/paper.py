@@ -27,13 +27,14 @@ def _plain(text: str) -> str:
 def solves(calls: Sequence[CallRecord], sub_answers: Mapping[str, Sequence[str]]) -> tuple[int | None, ...]:
     """For each call the position it solves: the first open sub-answer of its tool that its output contains.
 
-    Malformed calls do not exist for this rule, and what was refused has no output of a tool's; every other call is
-    read, whatever its status.
+    Malformed calls do not exist for this rule, and what was refused or failed on purpose has no output of a tool's;
+    every other call is read, whatever its status.
     """
     still_open = {name: list(range(len(answers))) for name, answers in sub_answers.items()}
     solved: list[int | None] = []
     for record in calls:
-        positions = still_open.get(record.call.name, []) if record.status not in ("malformed", "refused") else []
+        read = record.status not in ("malformed", "refused") and record.fault is None
+        positions = still_open.get(record.call.name, []) if read else []
         answers = sub_answers.get(record.call.name, ())
         found = next((position for position in positions if contains(record.output, answers[position])), None)
         if found is not None:

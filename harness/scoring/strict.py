@@ -75,7 +75,7 @@ def _findings(calls: Sequence[CallRecord], sub_answers: Mapping[str, Sequence[st
             findings.append("refused" if record.status == "refused" else "status")
             continue
         failed = is_error(record.status, record.output)
-        key = _call_key(record.call)
+        key = call_key(record.call)
         findings.append(_finding(record, sub_answers.get(record.call.name, ()), failed, key in answered))
         if not failed:
             answered.add(key)
@@ -116,7 +116,7 @@ def _is_long(call: ToolCall) -> bool:
     return len(call.raw) > MAX_READ
 
 
-def _call_key(call: ToolCall) -> Any:
+def call_key(call: ToolCall) -> Any:
     """Equal for calls of one name with JSON-equal arguments (as written, where they are deep or long); hashable."""
     if _is_long(call):
         return call.name, call.raw

@@ -1,6 +1,7 @@
 """A task's verdict on an episode, checked: tasks may be anybody's, and what they return ends up in every table.
 
-Calls and turns are counted here where a task does not count them itself.
+Calls and turns are counted here where a task does not count them itself, and what became of tools that failed on
+purpose.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pathlib import Path
 from harness.data.jsonio import is_number
 from harness.errors import HarnessError
 from harness.scoring import call_counts
+from harness.scoring.recovery import fault_scores
 from harness.types import Sample, Task, Trajectory, Verdict
 
 
@@ -22,7 +24,8 @@ def score_trajectory(task: Task, sample: Sample, trajectory: Trajectory) -> Verd
     with blame_task(f"The task {task.name} cannot score the episode of {sample.id!r}"):
         verdict = task.score(sample, trajectory)
         _check(verdict, trajectory, task.headline)
-        missing = {name: value for name, value in call_counts(trajectory).items() if name not in verdict.scores}
+        found = call_counts(trajectory) | fault_scores(sample, trajectory, verdict)
+        missing = {name: value for name, value in found.items() if name not in verdict.scores}
         return replace(verdict, scores={**verdict.scores, **missing})
 
 

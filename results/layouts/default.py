@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from harness.console.tables import Shown, figure_rows, format_legend, format_reasoning, table_rows, verifier_marks
+from harness.console.tables import (
+    Shown,
+    figure_rows,
+    format_legend,
+    format_reasoning,
+    order_headings,
+    table_rows,
+    verifier_marks,
+)
 from results.render import Table, TableCell, TableColumn, TableRow, dump_json
 from results.runs import Run, mark_runs
 
@@ -19,9 +27,7 @@ def default_table(runs: Sequence[Run], by_task: bool) -> Table:
         for row in figure_rows(run.summary, run.groups, by_task, mark)
     ]
     plain = all(row["reasoning"].text == "default" for row in found)
-    headings = [
-        name for name in dict.fromkeys(name for row in found for name in row) if not (plain and name == "reasoning")
-    ]
+    headings = [name for name in order_headings(found) if not (plain and name == "reasoning")]
     place = {row["tasks"].text: index for index, row in reversed(list(enumerate(found)))}
     found.sort(key=lambda row: place[row["tasks"].text])
     return Table(

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from harness.console.tables import verifier_note
+from harness.console.tables import faults_mark, verifier_note
 from harness.data.schema import Manifest, Summary
 from harness.errors import UsageError
 from harness.evaluation.run_tasks import load_run_tasks
@@ -122,7 +122,7 @@ def _torn(directory: RunDirectory) -> Iterator[str]:
 
 def _label(summary: Summary) -> str:
     mode = str(summary["reasoning"])
-    return str(summary["model"]) + ("" if mode == "default" else f" ({mode})")
+    return str(summary["model"]) + ("" if mode == "default" else f" ({mode})") + faults_mark(summary)
 
 
 def _labelled(runs: Sequence[ReportedRun]) -> list[ReportedRun]:

@@ -186,7 +186,7 @@ def _call(call: CallJSON, reason: str | None, places: Mapping[tuple[str, int], i
     return {
         "name": call["name"],
         "arguments": arguments,
-        "status": call["status"],
+        "status": call["status"] + (" on purpose" if "fault" in call else ""),
         "output": call["output"],
         "strict": _place(call, "solves", places),
         "paper": _place(call, "paper_solves", places),

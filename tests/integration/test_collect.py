@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import time
+from dataclasses import replace
 
 import pytest
 from builders import record, write_records
@@ -13,7 +14,7 @@ from fakes import tiny_model
 
 from harness.data.records import read_samples, sample_from_record
 from harness.errors import UsageError
-from trainer.prefixes import PrefixFilter, read_prefixes
+from trainer.prefixes import PrefixFilter, find_breakpoint, read_prefixes
 from trainer.rewards import REWARDS
 
 
@@ -148,6 +149,46 @@ def test_what_filters_keep(solved):
     longest = sorted(prefix.characters for prefix in everything)[24]
     short = PrefixFilter(max_characters=longest)(everything)
     assert short == [prefix for prefix in everything if prefix.characters <= longest] != everything
+
+
+def test_breakpoints_are_where_a_tool_first_failed(train, tmp_path):
+    run = (
+        "collect",
+        "--model",
+        "policy/retry",
+        "--tasks",
+        train,
+        "--out",
+        tmp_path / "run",
+        "--tool-faults",
+        "0.4:500",
+    )
+    done = harness(*run, "--keep", "breakpoints")
+    assert done.returncode == 0, done.stderr
+    found = {row["sample"]: row for row in rows(tmp_path / "run" / "prefixes.jsonl")}
+    played = {row["sample"]: row["calls"] for row in episodes(tmp_path / "run")}
+    failing = {name: calls for name, calls in played.items() if any("fault" in call for call in calls)}
+    assert 0 < len(failing) < 16 and found.keys() == failing.keys()
+    for name, row in found.items():
+        calls = json.loads(row["calls"])
+        assert ["fault" in call for call in calls] == [False] * (len(calls) - 1) + [True]
+        assert calls == [
+            {part: made[part] for part in calls[0].keys() | {"fault"} if part in made}
+            for made in played[name][: len(calls)]
+        ]
+    assert len(read_prefixes(tmp_path / "run" / "prefixes.jsonl")) == len(found)
+
+
+def test_a_breakpoint_is_the_first_turn_that_went_wrong_or_the_last_state_of_a_bad_end(solved):
+    everything = read_prefixes(solved[0] / "prefixes.jsonl")
+    names = {prefix.sample.id for prefix in everything if prefix.turn == 2}
+    whole = [prefix for prefix in everything if prefix.sample.id == min(names)]
+    assert find_breakpoint(whole, ended_well=True) is None
+    assert find_breakpoint(whole, ended_well=False) is whole[-1]
+    first, second = whole[0], replace(whole[1], unsolved_set=whole[0].unsolved_set)  # its calls solved nothing
+    assert find_breakpoint([first, second, whole[2]], ended_well=True) is second
+    failed = replace(whole[1], calls=(replace(whole[1].calls[0], status="raised"),))
+    assert find_breakpoint([first, failed, whole[2]], ended_well=True) is failed
 
 
 def test_filters_that_leave_nothing(train, tmp_path):

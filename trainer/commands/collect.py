@@ -32,9 +32,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--rule", choices=["strict", "paper"], default="strict", help="which rule says what is unsolved")
     add(
         "--keep",
-        choices=["all", "unsolved", "solved"],
+        choices=["all", "unsolved", "solved", "breakpoints"],
         default="all",
-        help="all prompts, those with something unsolved, or those with nothing unsolved",
+        help="all prompts, those with something unsolved, those with nothing unsolved, or of each episode the state "
+        "from which it has something to mend",
     )
     add("--max-prompt-characters", type=at_least(1), metavar="N", help="leave out longer prompts, tools included")
     add(
