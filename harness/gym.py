@@ -27,6 +27,7 @@ from harness.data.messages import message_to_json
 from harness.errors import UsageError
 from harness.formats import get_format, parse_reply, plain_messages
 from harness.interop.live import shared_sandbox, state_of
+from harness.interop.mcp_session import spoken
 from harness.interop.turns import EpisodeReward, TurnEpisode, check_playable, limits_of, read_action
 from harness.models.api.chat import wire_tool
 from harness.registry import select_tasks
@@ -160,9 +161,7 @@ class TaskEnv(gymnasium.Env[Any, Any]):  # type: ignore[misc]
 
 def shown(message: Message) -> JSONObject:
     """A message as the observation space has it, which knows no calls: those of a prompt stand in its text."""
-    calls = [f"{call.name}({call.raw})" for call in message.tool_calls]
-    content = "\n".join(filter(None, [message.content, *calls]))
-    return {"role": message.role, "content": content, "tool_call_id": message.tool_call_id or ""}
+    return {"role": message.role, "content": spoken(message), "tool_call_id": message.tool_call_id or ""}
 
 
 def _task_of(pattern: str, data: Mapping[str, Path | str]) -> Task:

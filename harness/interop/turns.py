@@ -11,6 +11,7 @@ Left out: simulated users, and any clock (harness.interop.live).
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -40,6 +41,8 @@ from harness.types import (
 
 EpisodeReward = Callable[[Sample, Trajectory, Verdict], float]
 """What a whole episode is worth; `trainer.rewards.reward("episode_f1").episode` is one."""
+LONG_TEXT = 200_000
+"""Characters of a conversation that takes some tenths of a second to score."""
 OVER = "The episode is over; reset begins another."
 
 
@@ -79,8 +82,8 @@ class TurnEpisode:
         self._worth = reward if callable(reward) else metric_reward(reward or task.headline)
         self._kept = KeepingEnvironment(sample) if is_plain_episode(task, sample) else None
         self._environment = self._kept or task.environment(sample)
-        self._live = LiveRollout(Episode(sample, limits=limits, task=task.name), self._environment, tools)
-        self.prompt = tuple(self._live.messages)
+        self.live = LiveRollout(Episode(sample, limits=limits, task=task.name), self._environment, tools)
+        self.prompt = tuple(self.live.messages)
         self._seen = len(self.prompt)
 
     @property
@@ -91,30 +94,36 @@ class TurnEpisode:
     @property
     def messages(self) -> Sequence[Message]:
         """All that was said."""
-        return self._live.messages
+        return self.live.messages
 
     @property
     def trajectory(self) -> Trajectory | None:
         """The episode when it is over."""
-        return self._live.trajectory
+        return self.live.trajectory
 
     def play(self, message: Message) -> Turn:
         """Plays a turn. Raises UsageError when the episode is over."""
         self._begin()
-        self._live.play_turn_now(Reply(message))
+        self.live.play_turn_now(Reply(message))
         return self._end()
 
     async def play_async(self, message: Message) -> Turn:
         """The same beside other episodes."""
         self._begin()
-        await self._live.play_turn(Reply(message))
-        return self._end()
+        await self.live.play_turn(Reply(message))
+        long = sum(len(said.content) for said in self.messages) > LONG_TEXT
+        return await asyncio.to_thread(self._end) if long else self._end()
 
     def _begin(self) -> None:
         if self.trajectory is not None:
             raise UsageError(OVER)
         self.turn += 1
         self._seen += 1  # the player knows what it says
+
+    def judge(self) -> Verdict | None:
+        """The verdict of an episode that is over, however it ended."""
+        self._value()
+        return self.verdict
 
     def _end(self) -> Turn:
         worth = self._value()
