@@ -9,7 +9,6 @@ Left out: other solvers than `play`, because what is judged is the harness's rec
 
 from __future__ import annotations
 
-import atexit
 import json
 import math
 from collections.abc import Mapping
@@ -40,12 +39,11 @@ from harness.data.arguments import read_arguments
 from harness.data.schema import Record
 from harness.errors import ModelFailure
 from harness.interop.inspect_files import SEPARATOR
-from harness.interop.live import LiveRollout, state_of, untimed_limits
+from harness.interop.live import LiveRollout, shared_sandbox, state_of, untimed_limits
 from harness.metrics import HEADLINE, shown_in
 from harness.registry import select_tasks
 from harness.rollout import Episode
 from harness.runs.record import to_record, to_trajectory
-from harness.sandbox import Sandbox, SandboxConfig
 from harness.scoring.answer import final_text
 from harness.types import (
     Environment,
@@ -122,14 +120,6 @@ def dataset(path: str) -> MemoryDataset:
 # --- playing -----------------------------------------------------------------------------------------------------
 
 
-@cache
-def tool_sandbox(mode: Literal["jail", "weak"]) -> Sandbox:
-    """One sandbox for all episodes of this process."""
-    found = Sandbox(SandboxConfig(mode=mode))
-    atexit.register(found.close)
-    return found
-
-
 @solver  # type: ignore[untyped-decorator]
 def play(path: str, max_turns: int = 20, sandbox: Literal["jail", "weak"] = "jail") -> Solver:
     """The harness's rollout with inspect_ai's model. Limits and errors of inspect_ai end a sample as they do elsewhere
@@ -138,7 +128,7 @@ def play(path: str, max_turns: int = 20, sandbox: Literal["jail", "weak"] = "jai
     async def solve(state: TaskState, generate: Generate) -> TaskState:
         task, sample = task_of(path), environments(path)[str(state.sample_id)]
         episode = Episode(sample, limits=untimed_limits(max_turns), epoch=state.epoch - 1, task=task.name)
-        jail, environment = tool_sandbox(sandbox), task.environment(sample)
+        jail, environment = shared_sandbox(sandbox), task.environment(sample)
         with jail.episode(state_of(task, sample, jail)) as tools:
             live = LiveRollout(episode, environment, tools)
             state.messages.extend(to_chat(message) for message in live.messages[len(state.messages) :])

@@ -6,14 +6,16 @@ is the same rollout. Left out: simulated users, and any clock: who speaks keeps 
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Sequence
-from typing import Any
+import atexit
+import os
+from collections.abc import Callable, Generator, Sequence
+from functools import cache
+from typing import Any, Literal
 
 from harness.environment import ToolEnvironment
 from harness.errors import HarnessError, ModelFailure, SandboxError
 from harness.rollout import Episode, ToolRunner, Wish, rollout, run_wish, run_wish_async
-from harness.sandbox import Sandbox
+from harness.sandbox import Sandbox, SandboxConfig
 from harness.types import (
     DigestState,
     Environment,
@@ -48,6 +50,18 @@ def state_of(task: Task, sample: Sample, sandbox: Sandbox) -> str | None:
     return None if task.state is None else sandbox.preload(task.state(sample))
 
 
+def shared_sandbox(mode: Literal["jail", "weak"]) -> Sandbox:
+    """One sandbox for all episodes of this process, closed when it ends; a forked process has its own."""
+    return _sandbox_of(mode, os.getpid())
+
+
+@cache
+def _sandbox_of(mode: Literal["jail", "weak"], process: int) -> Sandbox:
+    found = Sandbox(SandboxConfig(mode=mode))
+    atexit.register(found.close)
+    return found
+
+
 def is_plain_episode(task: Task, sample: Sample) -> bool:
     """Whether an episode is nothing but a prompt, tools and what they print."""
     return task.state is None and task.scripted_user is None and type(task.environment(sample)) is ToolEnvironment
@@ -72,18 +86,49 @@ class LiveRollout:
     async def play_turn(self, reply: Reply) -> list[ToolResult]:
         """Plays one turn of an episode that is not over; returns what running its well-formed calls gave. Where the
         caller is cancelled meanwhile, those calls count as killed."""
-        wish = self._advance(lambda: self._steps.send(reply))
+        turn = self._turn(reply)
+        try:
+            wish = next(turn)
+            while True:
+                try:
+                    answer = await run_wish_async(wish, self._tools)
+                except BaseException as error:  # a cancelled caller's too: whatever it was, the turn is told
+                    wish = turn.throw(error)
+                else:
+                    wish = turn.send(answer)
+        except StopIteration as stop:
+            return list(stop.value)
+
+    def play_turn_now(self, reply: Reply) -> list[ToolResult]:
+        """The same from synchronous code."""
+        turn = self._turn(reply)
+        try:
+            wish = next(turn)
+            while True:
+                try:
+                    answer = run_wish(wish, self._tools)
+                except BaseException as error:
+                    wish = turn.throw(error)
+                else:
+                    wish = turn.send(answer)
+        except StopIteration as stop:
+            return list(stop.value)
+
+    def _turn(self, reply: Reply) -> Generator[RunTools | DigestState, Any, list[ToolResult]]:
+        """Yields what its tools are to do, and is sent what came of it. Thrown in, an error of theirs ends the episode
+        as the sandbox's failure; anything else, such as an interruption, loses this turn's calls and goes on."""
         results: list[ToolResult] = []
+        wish = self._advance(lambda: self._steps.send(reply))
         while isinstance(wish, RunTools | DigestState):
             try:
-                answer = await run_wish_async(wish, self._tools)
-            except asyncio.CancelledError:
-                self._lose(wish)
-                raise
+                answer = yield wish
             except Exception as error:
                 failure = error if isinstance(error, HarnessError) else SandboxError(f"{type(error).__name__}: {error}")
                 wish = self._fail(failure)
                 continue
+            except BaseException:
+                self._lose(wish)
+                raise
             results += answer if isinstance(wish, RunTools) and isinstance(answer, list) else []
             wish = self._send(answer)
         return results

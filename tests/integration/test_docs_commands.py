@@ -37,6 +37,7 @@ NOT_RUN = {
     r"^harness build ": "minutes; run smaller by test_build.py",
     r"train\.jsonl|test-60\.jsonl|prefixes\.jsonl": "files that the command before makes",
     r"--tool-faults": "seconds; run smaller by test_tool_faults.py",
+    r"^harness serve --http ": "serves until Ctrl-C; run by test_serve_http.py",
     r"^harness view ": "serves until Ctrl-C; run by test_view_page.py",
     r"^harness lm-eval-path$": "seconds; run smaller by test_first_class.py",
     r"^harness validate 'demo_\*'|runs/floors": "many seconds; run smaller by test_validate.py and test_eval.py",

@@ -9,7 +9,8 @@ pytest.importorskip("mcp", reason="needs the mcp extra")
 
 from harness.environment import ToolEnvironment
 from harness.interop.live import LiveRollout, untimed_limits
-from harness.interop.mcp_server import LEFT, OVER, McpSession, prompted, question, submit_tool
+from harness.interop.mcp_server import prompted
+from harness.interop.mcp_session import LEFT, OVER, McpSession, question, submit_tool
 from harness.rollout import Episode
 from harness.types import ToolResult
 
