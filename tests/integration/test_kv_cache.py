@@ -133,6 +133,29 @@ def test_the_next_turn_reads_only_what_is_new(
     assert read == [3, 3]  # the last generated token, which the network had not read, and two of three new ones
 
 
+def test_samples_of_one_prompt_read_it_once(
+    loaded: tuple[str, ModelTokenizer, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kind, local, model = loaded
+    read: list[int] = []
+    plain = kv_cache._read_prompts
+
+    def counted(model: Any, rows: Sequence[PromptRow], pasts: Sequence[CachedPrefix]) -> list[CachedPrefix]:
+        read.extend(len(one.ids) - 1 - len(past.ids) for one, past in zip(rows, pasts, strict=True))
+        return plain(model, rows, pasts)
+
+    monkeypatch.setattr(kv_cache, "_read_prompts", counted)
+    memory = PrefixCache(ROWS)
+    rows = [row(place, range(10, 40 if place < 4 else 30), 4) for place in range(ROWS)]
+    new = hf.generate_rows(model, local, rows, memory)
+    assert read == ([] if kind == "mistral" else [29, 19])
+    for one, said in zip(rows, new, strict=True):
+        assert list(cut_at_turn_end(local, said)[0]) == alone(model, local, one)
+    read.clear()
+    hf.generate_rows(model, local, [row(place, [*rows[0].ids, *new[0], 77], 4) for place in range(4)], memory)
+    assert read == ([] if kind == "mistral" else [1] * 4), "each goes on with its own past"
+
+
 def test_memory_that_runs_out_is_first_made_by_forgetting(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
