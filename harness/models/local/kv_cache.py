@@ -103,6 +103,7 @@ class PreallocatedLayer(DynamicLayer):  # type: ignore[no-untyped-call]
         self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Adds states of shape (rows, heads, tokens, size); returns all."""
+        key_states, value_states = _as_computed(key_states), _as_computed(value_states)
         if not self.is_initialized:
             self.fill(key_states, value_states, key_states.shape[2])
         else:
@@ -121,6 +122,13 @@ class PreallocatedLayer(DynamicLayer):  # type: ignore[no-untyped-call]
         self.lazy_initialization(keys, values)
         self._rooms = keys, values
         self.keys, self.values = keys[:, :, :length], values[:, :, :length]
+
+
+def _as_computed(states: torch.Tensor) -> torch.Tensor:
+    """States as attention takes them. Autocast leaves rotated keys in float32 and rounds them at every use: rounded
+    once, they are the same numbers, and half as many bytes are kept and read for each token."""
+    device = states.device.type
+    return states.to(torch.get_autocast_dtype(device)) if torch.is_autocast_enabled(device) else states
 
 
 def _appended(held: torch.Tensor, more: torch.Tensor, room: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
