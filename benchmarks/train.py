@@ -1,6 +1,6 @@
 """What the harness adds to a step of training: where a step's time goes, and steps a second beside plain TRL.
 
-    python benchmarks/train.py [--steps 6] [--rounds 3] [--smoke] [--smollm2 [MODEL]]
+    python benchmarks/train.py [--steps 6] [--rounds 3] [--smoke] [--smollm2 [MODEL] [--generation 2]]
 
 1. The recipe `tiny` from bundled/tiny-base, without validation and test. A step's time is split into the network's
    generating, its learning (scoring, backward pass, optimiser: TRL's), and the rest (rollout, sandbox, scores), ours.
@@ -9,7 +9,8 @@
    rendered prompts, whose reward is the parity of a completion's length. Goal: at least 0.95 of its steps a second.
 
 With --smollm2 nothing of this is done but two steps of eight episodes by the recipe smollm2, from bundled/smollm2-135m
-or another MODEL: CPU seconds an episode by part, and tokens an episode. It takes some minutes.
+or another MODEL: CPU seconds an episode by part, and tokens an episode. Prompts of environments of generation 1 are
+half as long as those of generation 2. It takes some minutes.
 
 The first step is left out, medians of the others; the two of the second part take turns.
 """
@@ -45,9 +46,10 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--smoke", action="store_true", help="a round of two small steps, held to no limit: seconds")
     parser.add_argument("--smollm2", nargs="?", const="bundled/smollm2-135m", metavar="MODEL")
+    parser.add_argument("--generation", type=int, default=2, help="of the environments of --smollm2")
     args = parser.parse_args()
     if args.smollm2:
-        return report_episodes(args.smollm2)
+        return report_episodes(args.smollm2, args.generation)
     steps, rounds = (2, 1) if args.smoke else (args.steps, args.rounds)
     size = {**(SMALL if args.smoke else SIZE), "steps": str(steps)}
     with tempfile.TemporaryDirectory() as out:
@@ -64,7 +66,7 @@ def main() -> int:
     return 0 if args.smoke or medians["rest"] <= LIMIT * whole else 1
 
 
-def report_episodes(model: str) -> int:
+def report_episodes(model: str, generation: int) -> int:
     """Prints CPU seconds an episode by part, of the second step: the first one warms up."""
     size = {
         **SIZE,
@@ -73,6 +75,7 @@ def report_episodes(model: str) -> int:
         "samples": "8",
         "environments": "8",
         "max_flat": "0",
+        "generation": str(generation),
         "chat_template": "chatml-tools",
     }
     with tempfile.TemporaryDirectory() as out:

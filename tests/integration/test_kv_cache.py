@@ -133,6 +133,29 @@ def test_the_next_turn_reads_only_what_is_new(
     assert read == [3, 3]  # the last generated token, which the network had not read, and two of three new ones
 
 
+def test_samples_of_one_prompt_read_it_once(
+    loaded: tuple[str, ModelTokenizer, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kind, local, model = loaded
+    read: list[int] = []
+    plain = kv_cache._read_prompts
+
+    def counted(model: Any, rows: Sequence[PromptRow], pasts: Sequence[CachedPrefix]) -> list[CachedPrefix]:
+        read.extend(len(one.ids) - 1 - len(past.ids) for one, past in zip(rows, pasts, strict=True))
+        return plain(model, rows, pasts)
+
+    monkeypatch.setattr(kv_cache, "_read_prompts", counted)
+    memory = PrefixCache(ROWS)
+    rows = [row(place, range(10, 40 if place < 4 else 30), 4) for place in range(ROWS)]
+    new = hf.generate_rows(model, local, rows, memory)
+    assert read == ([] if kind == "mistral" else [29, 19])
+    for one, said in zip(rows, new, strict=True):
+        assert list(cut_at_turn_end(local, said)[0]) == alone(model, local, one)
+    read.clear()
+    hf.generate_rows(model, local, [row(place, [*rows[0].ids, *new[0], 77], 4) for place in range(4)], memory)
+    assert read == ([] if kind == "mistral" else [1] * 4), "each goes on with its own past"
+
+
 def test_memory_that_runs_out_is_first_made_by_forgetting(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -252,3 +275,22 @@ def test_joining_takes_the_pasts_and_not_as_much_again() -> None:
     cache = kv_cache._join_caches(model, pasts, 4)
     assert cache.get_seq_length() == 5
     assert all(past.layers == [kv_cache.USED_UP] for past in pasts)
+
+
+@pytest.mark.parametrize("rotated", [True, False])
+def test_what_is_kept_is_rounded_once_where_computing_rounds(tmp_path: Path, rotated: bool) -> None:
+    """Without any change to what is generated: attention would round it at every token."""
+    folder = (tiny_model.random_model if rotated else gpt2)(tmp_path / "model")
+    local = hf.load_directory("hf/tiny", str(folder), ModelOptions(concurrency=ROWS))._local
+    model = hf.load_weights(local, "float32", "cpu")
+    rows, memory = [row(place, range(10, 30 + place), 12) for place in range(3)], PrefixCache(ROWS)
+    with torch.autocast("cpu", torch.bfloat16):
+        new = hf.generate_rows(model, local, rows, memory)
+        ids = torch.tensor([rows[0].ids])
+        with torch.no_grad():
+            cache = model(input_ids=ids, use_cache=True).past_key_values
+    assert cache.layers[0].keys.dtype == (torch.float32 if rotated else torch.bfloat16)
+    past = memory.find_prefix(row(0, [*rows[0].ids, *new[0], 5], 4))
+    assert {states.dtype for layer in past.layers for states in layer} == {torch.bfloat16}
+    length = len(rows[0].ids) - 1
+    assert torch.equal(past.layers[0][0][:, :length], cache.layers[0].keys[0, :, :length].bfloat16())

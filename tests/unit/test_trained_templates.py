@@ -137,3 +137,42 @@ def test_the_template_that_ships_has_tools_and_a_switch_and_keeps_turns(words, t
     for thinks in (False, True):
         (row,) = SpokenTurns(local).write_rows(*episode(thinks))
         assert ("I find." in row[1][0]) == thinks
+
+
+SHAPES = {
+    "type": "object",
+    "properties": {
+        "who": {"type": "object", "description": "A person.", "properties": {"ref": {"type": "string", "pattern": "A+"}}},
+        "kinds": {"type": "array", "items": {"type": "string", "enum": ["one", "two"], "description": "A kind."}},
+        "rows": {"type": "array", "items": {"type": "object", "properties": {"at": {"type": ["integer", "null"]}}}},
+        "digit": {"type": "string", "enum": ["0", "1"], "default": "0", "description": "Layer. 0: old; 1: new."},
+        "odd": {"enum": ["a|b", 3, ""]},
+        "only": {"enum": [7]},
+        "either": {"anyOf": [{"type": "boolean"}, {"const": "never"}]},
+        "day": {"type": "string", "format": "date", "default": None},
+        "all": True,
+    },
+    "required": ["who", "day"],
+    "additionalProperties": False,
+}
+LINES = """look: Looks., additionalProperties false
+- who (object): A person.
+  - ref? (string, pattern "A+")
+- kinds? (array of string one|two (A kind.))
+- rows? (array of object)
+  - at? (["integer", "null"])
+- digit? (string choice = "0"): Layer. 0: old; 1: new.
+- odd? (any ["a|b", 3, ""])
+- only? (any [7])
+- either? (any, anyOf [{"type": "boolean"}, {"const": "never"}])
+- day (string as date = null)
+- all? (true)
+</tools>"""
+
+
+def test_the_template_that_ships_writes_tools_as_lists_and_loses_nothing_of_their_schemas(words, tmp_path):
+    local = opened(words, tmp_path, find_template("chatml-tools").read_text(encoding="utf-8"))
+    talk = (Message("user", "Look."),)
+    tools = (Tool("look", "Looks.", SHAPES), Tool("bare", "", {}))
+    text = local.prompter.prompt(replace(request(talk, "off"), tools=tools)).text
+    assert text.partition("<tools>\n")[2].startswith(LINES.replace("</tools>", "bare\n</tools>"))

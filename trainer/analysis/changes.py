@@ -352,8 +352,18 @@ class WeightAnalysis:
         said = "; ".join(self._answer(name, share) for name, share in LOWER)
         return (
             f"{said}; the whole network changed by {format_percent(whole['relative_change'])} of its norm."
-            f"{self._say_rounding()}"
+            f"{self._say_frozen()}{self._say_rounding()}"
         )
+
+    def _say_frozen(self) -> str:
+        """A sentence where nothing but the MLPs of some layers changed, as after training with `train_layers`."""
+        moved = [cell.place for cell in self.cells if cell.squared_change]
+        layers = sorted({place.layer for place in moved if place.kind == "mlp" and place.layer is not None})
+        if any(place.kind != "mlp" or place.layer is None for place in moved) or layers == list(self.layers):
+            return ""
+        whole = layers == list(range(layers[0], layers[-1] + 1))
+        named = f"{layers[0]} to {layers[-1]}" if whole else ", ".join(map(str, layers))
+        return f" Nothing but the MLPs of layers {named} changed."
 
     def _say_rounding(self) -> str:
         """A sentence where what changed may be no training: stored too coarsely, or in too few of the numbers."""

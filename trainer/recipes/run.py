@@ -39,6 +39,7 @@ from trainer.sft.train import (
     train_sft,
 )
 from trainer.templates import model_args
+from trainer.trained_layers import find_trained
 
 BUNDLED, FOLDER = "bundled/", "hf/"
 LARGE = 50_000_000
@@ -74,6 +75,7 @@ def train_by_recipe(request: TrainingRequest) -> str:
     recipe = load_recipe(request.recipe, request.changes, request.regime)
     start = find_initial_weights(request.model, model_args(recipe.chat_template, recipe.format))
     refuse_default_rate(request, recipe, start)
+    refuse_missing_layers(recipe, start)
     check_packages("training", ("torch", "transformers", "trl", "datasets", "accelerate"), "train")
     set_library_defaults()
     if isinstance(recipe, SFTRecipe):
@@ -159,9 +161,23 @@ def refuse_default_rate(request: TrainingRequest, recipe: SFTRecipe | RLRecipe, 
         )
 
 
+def refuse_missing_layers(recipe: SFTRecipe | RLRecipe, start: InitialWeights) -> None:
+    """Raises UsageError where the model has none of the layers that are to be trained."""
+    if not recipe.train_layers:
+        return
+    if start.path is None:
+        raise UsageError("train_layers needs a --model to go on from: a new network is trained whole.")
+    find_trained(recipe.train_layers, read_sizes(start.path))
+
+
 def count_parameters(path: Path) -> int:
-    """How many numbers a folder or a GGUF file holds, by their headers."""
+    """How many numbers a folder or a GGUF file holds."""
+    return sum(read_sizes(path).values())
+
+
+def read_sizes(path: Path) -> dict[str, int]:
+    """How many numbers each tensor of a folder or a GGUF file has, by their headers."""
     if path.is_file():
         tensors = importlib.import_module("gguf").GGUFReader(path).tensors
-        return sum(int(tensor.n_elements) for tensor in tensors)
-    return sum(tensor.size for tensor in open_weights(path).tensors.values())
+        return {tensor.name: int(tensor.n_elements) for tensor in tensors}
+    return {name: tensor.size for name, tensor in open_weights(path).tensors.items()}

@@ -17,6 +17,7 @@ import torch
 from harness.data import jsonio
 from harness.errors import HarnessError
 from harness.models.local.hf import is_out_of_memory, release_memory
+from harness.models.local.kv_cache import has_token_cache
 from harness.models.local.packages import import_quietly
 from harness.types import Sampling
 from trainer.precision import checkpoint_bytes
@@ -26,12 +27,12 @@ from trainer.rl.batches import make_reward_tensors, select_rows, trim_padding
 from trainer.rl.data import TrainingSetup
 from trainer.rl.generation import EpisodeGenerator, ScoredCompletion, TurnGenerator
 from trainer.rl.loss import UpdateSize, compute_token_loss, plan_pieces, weigh_tokens
+from trainer.rl.shared_prompt import IGNORED, count_shared, plan_by_prompt, run_tree
 from trainer.rl.spread import SHARE, FlatGenerations, choose_again, find_spread
 from trainer.run_directory import require_space
 
 log = logging.getLogger(__name__)
 trl: Any = import_quietly("trl")
-IGNORED = -100
 LEARNT = 1e-3
 """An advantage above this is no rounding."""
 
@@ -206,8 +207,9 @@ class EnvironmentTrainer(trl.GRPOTrainer):  # type: ignore[misc]
         }
 
     def _go_through(self, model: Any, inputs: Mapping[str, Any]) -> torch.Tensor:
-        lengths = (inputs["prompt_mask"].sum(1) + inputs["completion_mask"].sum(1)).tolist()
-        pieces = plan_pieces(lengths, min(self._rows, len(lengths)), self._tokens)
+        ids, seen = (torch.cat([inputs[f"prompt_{name}"], inputs[f"completion_{name}"]], 1) for name in ("ids", "mask"))
+        width = inputs["completion_ids"].shape[1]
+        pieces = self._plan(self.accelerator.unwrap_model(model), ids, seen, width)
         total, logged = torch.zeros((), device=self.accelerator.device), list[dict[str, torch.Tensor]]()
         for number, places in enumerate(pieces):
             piece = trim_padding(select_rows(inputs, places))
@@ -278,7 +280,8 @@ class EnvironmentTrainer(trl.GRPOTrainer):  # type: ignore[misc]
         given = {"input_ids": input_ids, "attention_mask": attention_mask, "labels": labels}
         pieces = [list(range(len(labels)))]
         if batch_size is not None:  # a whole generation, which is only scored
-            pieces = plan_pieces(attention_mask.sum(1).tolist(), self._rows, self._tokens)
+            network = self.accelerator.unwrap_model(model)
+            pieces = self._plan(network, input_ids, attention_mask, logits_to_keep)
         parts = [self._score(model, given, places, compute_aux_loss) for places in pieces]
         back = torch.tensor([place for places in pieces for place in places], device=labels.device).argsort()
         logps = torch.cat([part[0] for part in parts])[back][:, -logits_to_keep:]
@@ -296,14 +299,33 @@ class EnvironmentTrainer(trl.GRPOTrainer):  # type: ignore[misc]
         first, last = columns[0], columns[-1] + 1
         cut = {name: value[places, first:last] for name, value in given.items()}
         more = {"output_router_logits": True} if routed else {}
+        network = self.accelerator.unwrap_model(model)
+        shared = count_shared(cut) if self._shares(network) and not routed else 0
         with self.accelerator.autocast():
-            output = model(**cut, **more, fused_lm_head=True)
+            output = run_tree(model, network, cut, shared) if shared else model(**cut, **more, fused_lm_head=True)
+        first += shared
         logps, entropies = (
             None if value is None else torch.nn.functional.pad(value, (first + 1, width - last))
             for value in (output.log_probs, output.entropy)
         )
         assert logps is not None
         return logps, entropies, output.aux_loss if routed else None
+
+    def _shares(self, network: Any) -> bool:
+        """Whether the samples of a prompt are learnt from behind one copy of it."""
+        whole = not (self.is_fsdp_enabled or self.is_deepspeed_enabled or self.setup.settings.checkpointing)
+        return whole and has_token_cache(network)
+
+    def _plan(self, network: Any, ids: torch.Tensor, seen: torch.Tensor, width: int) -> list[list[int]]:
+        """Which rows go through the network together, of prompts and `width` columns more."""
+        lengths = seen.sum(1).tolist()
+        rows = min(self._rows, len(lengths))
+        if not self._shares(network):
+            return plan_pieces(lengths, rows, self._tokens)
+        prompts = [
+            tuple(one[mask.bool()].tolist()) for one, mask in zip(ids[:, :-width], seen[:, :-width], strict=True)
+        ]
+        return plan_by_prompt(prompts, lengths, rows, self._tokens)
 
     def _generated(self, attention_mask: torch.Tensor, width: int) -> torch.Tensor:
         """(B, width): 1 for the tokens that the network said, of sequences that were just generated."""

@@ -37,6 +37,7 @@ from trainer.rl.validation import (
 from trainer.run_directory import ProgressCallback, read_result, recipe_values
 from trainer.templates import model_args
 from trainer.tool_runner import shared_sandbox
+from trainer.trained_layers import freeze_others
 
 SCHEMA = 1
 RESULT = "result.json"
@@ -100,6 +101,7 @@ def train_rl(
     report_slow_bfloat16(settings.dtype, device())
     # Master weights are whole; what is frozen below adapters is only read.
     network = load_weights(model, settings.dtype if settings.lora_rank else "float32", device())
+    freeze_others(network, settings.train_layers)
     callback = train_network(setup, model, network, out, watch)
     best = callback.best_validation
     result: JSONObject = {

@@ -14,6 +14,7 @@ from harness.errors import UsageError
 from harness.redaction import userinfo
 from trainer.precision import COMPUTED, SAVED
 from trainer.rl.algorithms import ALGORITHMS
+from trainer.trained_layers import MEANT, is_layer_choice
 
 REGIMES = ("step", "episode")
 
@@ -72,10 +73,11 @@ class RLRecipe:
     vllm_memory      share of the GPU's memory that a colocated vLLM takes
     validate_every, save_every, keep    steps between validations and checkpoints, and checkpoints that are kept
     tensorboard, wandb                  metrics go there as well
+    train_layers     only the MLPs of these layers are trained: lower, middle, upper or A-B (trainer.trained_layers)
     """
 
     LATER: ClassVar = frozenset(
-        ("save_dtype", "dual_clip", "dynamic", "max_flat", "chat_template", "format", "micro_tokens")
+        ("save_dtype", "dual_clip", "dynamic", "max_flat", "chat_template", "format", "micro_tokens", "train_layers")
     )
     """Values that recipes did not have from the beginning."""
 
@@ -136,6 +138,7 @@ class RLRecipe:
     chat_template: str = ""
     format: str = ""
     micro_tokens: int = 0
+    train_layers: str = ""
 
     def __post_init__(self) -> None:
         if not self.credit:
@@ -177,6 +180,8 @@ class RLRecipe:
             "dual_clip",
             "0, or above 1 + clip",
         )
+        require_value(is_layer_choice(self.train_layers), "train_layers", MEANT)
+        require_value(not (self.train_layers and self.lora_rank), "train_layers", "empty where there is a lora_rank")
         require_value(not self.dynamic or self.vllm == "off", "dynamic", "0 where vLLM generates")
         require_value(0 <= self.solved < 1, "solved", "from 0 to below 1")
         require_value(0 < self.vllm_memory < 1, "vllm_memory", "between 0 and 1")

@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from harness.errors import UsageError
 from trainer.precision import COMPUTED, SAVED
+from trainer.trained_layers import MEANT, is_layer_choice
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +32,12 @@ class SFTRecipe:
     save_dtype       what DIR/model is stored in: float32, bfloat16 or float16
     micro_batch      episodes of a step that go through the network at once; 0: all of them
     checkpointing    recompute activations instead of keeping them
-    chat_template, format    as in trainer.rl.settings; of a model that is gone on from
+    chat_template, format, train_layers    as in trainer.rl.settings; of a model that is gone on from
     """
 
-    LATER: ClassVar = frozenset(("dtype", "save_dtype", "micro_batch", "checkpointing", "chat_template", "format"))
+    LATER: ClassVar = frozenset(
+        ("dtype", "save_dtype", "micro_batch", "checkpointing", "chat_template", "format", "train_layers")
+    )
     """Values that recipes did not have from the beginning."""
 
     regime: str
@@ -67,6 +70,7 @@ class SFTRecipe:
     checkpointing: bool = False
     chat_template: str = ""
     format: str = ""
+    train_layers: str = ""
 
     def __post_init__(self) -> None:
         for name in (
@@ -94,6 +98,7 @@ class SFTRecipe:
         _require(self.save_dtype in SAVED, "save_dtype", f"one of {', '.join(SAVED)}")
         divides = self.micro_batch >= 0 and (not self.micro_batch or self.batch % self.micro_batch == 0)
         _require(divides, "micro_batch", "0, or a divisor of batch")
+        _require(is_layer_choice(self.train_layers), "train_layers", MEANT)
         _require(self.warmup >= 0, "warmup", "0 or more")
         _require(self.log_every >= 1, "log_every", "at least 1")
         _require(self.vocabulary >= 400, "vocabulary", "at least 400, for bytes and scaffolding")

@@ -60,6 +60,7 @@ from trainer.sft.demonstrator import Flaws, play_demonstrations
 from trainer.sft.settings import SFTRecipe
 from trainer.sft.spoken import SpokenTurns
 from trainer.templates import model_args
+from trainer.trained_layers import freeze_others
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
@@ -142,6 +143,7 @@ def train_sft(
         data = SFTDataset(rows, len(played), fingerprint(samples))
         tokenizer, write_tokenizer = local.tokenizer, local.save_tokenizer
         model = load_weights(local, "float32", "cpu")
+    freeze_others(model, recipe.train_layers)
     metrics = _fit(recipe, model, tokenizer, data, out, watch)
     manifest = {
         "schema": SCHEMA,

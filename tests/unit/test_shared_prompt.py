@@ -1,0 +1,127 @@
+"""Rows that are learnt from as a tree: the same log-probabilities and gradients as whole rows, of fewer tokens."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from fakes import tiny_model
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from transformers import (
+    AutoModelForCausalLM,
+    LlamaConfig,
+    LlamaForCausalLM,
+    set_seed,
+)
+from trl.trainer.utils import add_fused_lm_head
+
+from trainer.rl.loss import plan_pieces
+from trainer.rl.shared_prompt import IGNORED, SAVED, count_shared, plan_by_prompt, run_tree
+
+SHAPE = {
+    "hidden_size": 64,
+    "intermediate_size": 96,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "vocab_size": 600,
+}
+
+
+def qwen3(folder: Path) -> Any:
+    return AutoModelForCausalLM.from_pretrained(tiny_model.random_model(folder / "model"), dtype=torch.float32)
+
+
+def llama(folder: Path) -> Any:
+    set_seed(0)
+    return LlamaForCausalLM(
+        LlamaConfig(**SHAPE, num_key_value_heads=2, initializer_range=0.2, tie_word_embeddings=True)
+    )
+
+
+@pytest.fixture(scope="module", params=[qwen3, llama])
+def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    network = request.param(tmp_path_factory.mktemp("shared")).train()
+    add_fused_lm_head(network, outputs=("log_probs", "entropy"))
+    return network
+
+
+def group(prompt: int, completions: list[int]) -> dict[str, torch.Tensor]:
+    """Samples of a prompt, padded on the right; of a completion every third token was put there by a tool."""
+    draw = torch.Generator().manual_seed(3)
+    width = prompt + max(completions)
+    ids = torch.randint(10, 500, (len(completions), width), generator=draw)
+    ids[:, :prompt] = ids[0, :prompt].clone()
+    ids[:, prompt] = ids[0, prompt].clone()  # samples often begin with the same word, which is learnt all the same
+    seen = (torch.arange(width) < prompt + torch.tensor(completions)[:, None]).long()
+    said = (seen == 1) & (torch.arange(width) >= prompt) & (torch.arange(width) % 3 > 0)
+    said[:, prompt] = True
+    return {"input_ids": ids * seen, "attention_mask": seen, "labels": ids.masked_fill(~said, IGNORED)}
+
+
+def learn(model: Any, rows: dict[str, torch.Tensor], shared: int) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+    """Log-probabilities and entropies by column, and the gradients of a weighted sum of them."""
+    model.zero_grad()
+    output = run_tree(model, model, rows, shared) if shared else model(**rows, fused_lm_head=True)
+    width = rows["labels"].shape[1]
+    values = [torch.nn.functional.pad(one, (shared + 1, 0)) for one in (output.log_probs, output.entropy)]
+    weights = torch.linspace(-1, 2, values[0].numel()).view(-1, width)
+    (values[0] * weights + 0.1 * values[1] * weights).sum().backward()
+    return [one.detach() for one in values], [one.grad.clone() for one in model.parameters()]
+
+
+def test_log_probabilities_and_gradients_are_those_of_whole_rows(model: Any) -> None:
+    rows = group(70, [20, 5, 33, 11])
+    shared = count_shared(rows)
+    assert shared == 69, "the last token of the prompt is what the first loss is taken after"
+    (expected, whole), (found, ours) = (learn(model, rows, columns) for columns in (0, shared))
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+    for one, other in zip(ours, whole, strict=True):
+        assert float(other.abs().max()) > 0
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4 * float(other.abs().max()))
+
+
+def test_the_prompt_is_read_once(model: Any) -> None:
+    read: list[int] = []
+    hook = model.base_model.register_forward_pre_hook(
+        lambda network, args, given: read.append(given["input_ids"].numel()), with_kwargs=True
+    )
+    rows = group(70, [20, 5, 33, 11])
+    run_tree(model, model, rows, count_shared(rows))
+    hook.remove()
+    assert read == [69, 4 * 34]
+
+
+def test_nothing_is_shared_where_it_would_save_nothing() -> None:
+    rows = group(70, [20, 5])
+    assert count_shared(rows) == 69
+    assert count_shared({name: value[:1] for name, value in rows.items()}) == 0, "a row alone"
+    assert count_shared(group(SAVED // 3, [20, 5])) == 0, "too short"
+    rows["input_ids"][1, 0] += 1
+    assert count_shared(rows) == 0, "another beginning"
+    padded = group(70, [20, 5])
+    padded["attention_mask"][0, :9] = 0
+    assert count_shared(padded) == 0
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, 3), st.integers(1, 300)), min_size=1, max_size=40),
+    st.integers(1, 8),
+    st.sampled_from([0, 50, 500]),
+)
+def test_pieces_are_of_one_prompt_and_within_the_bounds(rows: list[tuple[int, int]], most: int, tokens: int) -> None:
+    prompts = [(number,) * (10 * number) for number, _ in rows]
+    lengths = [len(prompt) + said for prompt, (_, said) in zip(prompts, rows, strict=True)]
+    pieces = plan_by_prompt(prompts, lengths, most, tokens)
+    assert sorted(place for piece in pieces for place in piece) == list(range(len(rows)))
+    for piece in pieces:
+        (prompt,) = {prompts[place] for place in piece}
+        branches = [lengths[place] - len(prompt) for place in piece]
+        assert len(piece) <= most
+        assert not tokens or len(piece) == 1 or len(prompt) + len(piece) * max(branches) <= tokens
+    if len(set(prompts)) == 1 and not tokens:
+        assert sorted(map(len, pieces)) == sorted(map(len, plan_pieces(lengths, most, tokens)))
