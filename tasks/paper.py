@@ -1,7 +1,7 @@
 """paper_*: the released test set of FTRL (arXiv 2508.08791), one task a scenario.
 
-The file is not shipped: --data paper=PATH names it (JSONL or Parquet; bytedance/FTRL, Apache-2.0). Scored strictly and
-by the paper's rule; its rows have no gold calls, so policy/oracle does not play here.
+The file is not shipped: --data paper=PATH names it (JSONL or Parquet; bytedance/FTRL, Apache-2.0), --data ftrl=FOLDER
+its repository. Scored strictly and by the paper's rule; its rows have no gold calls, so policy/oracle does not play.
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ from harness.data.records import read_samples
 from harness.errors import MissingData, UsageError
 from harness.task import environment_task
 from harness.types import Sample, Task
+from tasks.released import find_data
 
 SCENARIOS = ("single_hop", "parallel_single_hop", "multi_hop", "parallel_multi_hop")
 
 
 def tasks(data: Mapping[str, Path]) -> list[Task]:
     """The four tasks; loading one without --data paper=PATH raises MissingData."""
-    path = data.get("paper")
+    path = find_data("paper", data)
 
     @cache
     def everything() -> list[Sample]:

@@ -4,7 +4,8 @@ The prompt describes the tools; the model answers in text, once, and nothing is 
 Scored strictly (no prefix), by the paper's rule and by the benchmark's own (Ye et al., arXiv 2401.08326;
 Code/Evaluation/evaluate.py), each with three metrics: ts, the right tool; pi, also the right parameter names; cf, also
 the right contents. The data is not shipped: --data rotbench=FOLDER, which holds First_Turn/clean.json and so on
-(Junjie-Ye/RoTBench, Apache-2.0). Left out: the third turn, and the formats of single models.
+(Junjie-Ye/RoTBench, Apache-2.0), or rotbench=RoTBench.jsonl, all levels in one file as bytedance/FTRL packs them. Left
+out: the third turn, and the formats of single models.
 
     harness eval --model policy/oracle --tasks 'rotbench_*' --data rotbench=FOLDER
 """
@@ -12,19 +13,22 @@ the right contents. The data is not shipped: --data rotbench=FOLDER, which holds
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from harness.data import jsonio
+from harness.data.files import file_suffix, read_rows
 from harness.data.records import sample_from_record
 from harness.environment import TextEnvironment
 from harness.errors import MissingData, UsageError
 from harness.scoring import call_counts
 from harness.types import Gold, JSONObject, Sample, Scores, Task, Trajectory, Verdict
+from tasks.released import find_data
 
 LEVELS = {
     "clean": "as they should be",
@@ -44,11 +48,12 @@ UNSAID = "None"
 
 def tasks(data: Mapping[str, Path]) -> list[Task]:
     """A task a noise level; loading one whose file is not there raises MissingData."""
-    folder = data.get("rotbench")
+    source = find_data("rotbench", data)
+    read = cache(partial(read_packed, source or Path()))
     return [
         Task(
             name=f"rotbench_{level}",
-            load=partial(load, folder, level),
+            load=partial(_load, source, read, level),
             environment=TextEnvironment,
             score=score,
             headline="cf",
@@ -56,13 +61,56 @@ def tasks(data: Mapping[str, Path]) -> list[Task]:
             group="rotbench",
             columns={"paper_table": ("ts", "pi", "cf")},
             description=f"RoTBench, first turn, names of tools and parameters {noise}",
-            source=str(folder) if folder else "--data rotbench=FOLDER",
+            source=str(source) if source else "--data rotbench=FOLDER",
         )
         for level, noise in LEVELS.items()
     ]
 
 
 # --- reading -----------------------------------------------------------------------------------------------------
+
+
+Levels = Mapping[str, Sequence[Sample]]
+
+
+class Row(NamedTuple):
+    """A row in either form. A question comes back in other rows and levels: it is the cluster."""
+
+    prompt: Sequence[tuple[str, Any]]
+    golds: Sequence[Any]
+    question: str
+    scenario: str
+
+
+def _load(source: Path | None, read: Callable[[], Levels], level: str) -> list[Sample]:
+    """From a folder of levels, or with `read` from one file of all of them."""
+    if source is None or file_suffix(source) is None:
+        return load(source, level)
+    if not (samples := read()[level]):
+        raise MissingData(f"rotbench_{level} looked for {DATA_SET} at {source}, which has no rows of this level.")
+    return list(samples)
+
+
+def read_packed(path: Path) -> Levels:
+    """The samples of a file of all levels, by level. Raises MissingData where there is no file, UsageError where it is
+    another format."""
+    if not path.is_file():
+        raise MissingData(f"rotbench_* looked for {DATA_SET} at {path}, where there is no file.")
+    found: dict[str, list[Sample]] = {level: [] for level in LEVELS}
+    for line, row in enumerate(read_rows(path)):
+        where = f"{path}, row {line + 1}"
+        level = _level(row, where)
+        found[level].append(_packed_sample(row, level, len(found[level]), where))
+    return found
+
+
+def _level(row: Any, where: str) -> str:
+    """Which level a row's data_source names: by a word of it, whatever its case."""
+    said = row.get("data_source") if isinstance(row, dict) else None
+    words = set(re.split(r"[^a-z]+", said.lower())) if isinstance(said, str) else set()
+    if len(named := [level for level in LEVELS if level in words]) != 1:
+        raise UsageError(f"{where}: its data_source names no noise level (one of {', '.join(LEVELS)}).")
+    return named[0]
 
 
 def load(folder: Path | None, level: str) -> list[Sample]:
@@ -82,24 +130,40 @@ def load(folder: Path | None, level: str) -> list[Sample]:
 
 
 def _sample(row: Any, level: str, line: int, where: str) -> Sample:
-    """A checked sample. A question comes back in other rows and levels: it is the cluster."""
+    """A checked sample of the benchmark's own files."""
     try:
         system, user, assistant = ((turn["from"], turn["value"]) for turn in row["conversations"])
         golds = list(assistant[1]) if isinstance(assistant[1], list) else []
         question, scenario = str(row["id"]), str(row["scenario"])
     except (KeyError, TypeError, ValueError):
         raise UsageError(f"{where} has no id, scenario and conversations of system, user and assistant.") from None
-    names = _names(system[1])
-    if (system[0], user[0], assistant[0]) != ("system", "user", "assistant") or len(names) < 2:
+    if assistant[0] != "assistant":
+        golds = []
+    return _checked(Row((system, user), golds, question, scenario), f"{level}-{line}", line, where)
+
+
+def _packed_sample(row: JSONObject, level: str, line: int, where: str) -> Sample:
+    """A checked sample of the packed file, which names neither question nor scenario."""
+    try:
+        system, user = ((message["role"], message["content"]) for message in row["messages"])
+        golds = list(row["answer"]) if isinstance(row["answer"], list) else []
+    except (KeyError, TypeError, ValueError):
+        raise UsageError(f"{where} has no messages of system and user, and answer.") from None
+    return _checked(Row((system, user), golds, str(user[1]), level), f"{level}-{line}", line, where)
+
+
+def _checked(row: Row, name: str, line: int, where: str) -> Sample:
+    """A sample. Raises UsageError where the prompt lists no tools, or no answer is right."""
+    if [role for role, _ in row.prompt] != ["system", "user"] or len(_names(row.prompt[0][1])) < 2:
         raise UsageError(f"{where} does not begin with a system prompt that lists tools.")
-    if not golds or not all(isinstance(gold, str) for gold in golds):
+    if not row.golds or not all(isinstance(gold, str) for gold in row.golds):
         raise UsageError(f"{where} does not end with a list of right answers.")
     sample = sample_from_record(
         {
-            "id": f"{level}-{line}",
-            "world": question,
-            "data_source": f"rotbench/{scenario}",
-            "messages": [{"role": role, "content": value} for role, value in (system, user)],
+            "id": name,
+            "world": row.question,
+            "data_source": f"rotbench/{row.scenario}",
+            "messages": [{"role": role, "content": value} for role, value in row.prompt],
             "tools": [],
             "codes": {},
             "unsolved_set": {},
@@ -109,8 +173,8 @@ def _sample(row: Any, level: str, line: int, where: str) -> Sample:
     )
     return replace(
         sample,
-        gold=Gold({}, (), message=golds[0]),
-        metadata={**sample.metadata, "golds": tuple(golds), "digest": jsonio.digest(golds)},
+        gold=Gold({}, (), message=row.golds[0]),
+        metadata={**sample.metadata, "golds": tuple(row.golds), "digest": jsonio.digest(row.golds)},
     )
 
 

@@ -4,7 +4,8 @@ The tools change the database, which lives in the sandbox; at the end it must be
 and the customer must have been told certain facts (Yao et al., arXiv 2406.12045). Scored strictly (no prefix), by the
 benchmark's own rule and by the paper's. The data is not shipped: --data taubench=FOLDER, which holds tasks.jsonl and,
 in airline/ and retail/, tools.json, codes.json, wiki.md and the database files (sierra-research/tau-bench, MIT, as
-bytedance/FTRL packs it). Left out: the benchmark's wording of the simulated user, and its other kinds of user.
+bytedance/FTRL has it, which --data ftrl=FOLDER reads). Left out: the benchmark's wording of the simulated user, and its
+other kinds of user.
 
     harness eval --model policy/oracle --tasks 'taubench_*' --data taubench=FOLDER
     harness eval --model M --user-model U --tasks 'taubench_*' --data taubench=FOLDER
@@ -49,6 +50,7 @@ from harness.user import (
     find_role_fault,
     read_user_message,
 )
+from tasks.released import TAU_TASKS, find_data
 
 DOMAINS = {"airline": "an airline's bookings", "retail": "an online shop's orders"}
 DATA_SET = "tau-bench (sierra-research/tau-bench, as packed by bytedance/FTRL)"
@@ -63,8 +65,9 @@ CIRCLES = 5
 
 def tasks(data: Mapping[str, Path]) -> list[Task]:
     """The two tasks; loading one whose files are not there raises MissingData."""
-    folder = data.get("taubench")
-    read = cache(partial(read_domain, folder))
+    folder = find_data("taubench", data)
+    packed = folder.with_name(TAU_TASKS) if folder and "taubench" not in data else None
+    read = cache(partial(read_domain, folder, packed=packed))
     return [
         Task(
             name=f"taubench_{domain}",
@@ -103,13 +106,17 @@ class Domain:
 Reader = Callable[[str], tuple[Domain, list[Sample]]]
 
 
-def read_domain(folder: Path | None, name: str) -> tuple[Domain, list[Sample]]:
-    """A domain and its samples. Raises MissingData where a file is not there, UsageError where one cannot be used."""
+def read_domain(folder: Path | None, name: str, packed: Path | None = None) -> tuple[Domain, list[Sample]]:
+    """A domain and its samples; their rows are in `packed`, or else in the folder. Raises MissingData where a file is
+    not there, UsageError where one cannot be used."""
     if folder is None:
         raise MissingData(
             f"taubench_{name} needs {DATA_SET}: --data taubench=FOLDER, which holds tasks.jsonl, airline/ and retail/."
         )
-    paths = [folder / "tasks.jsonl", *(folder / name / part for part in ("wiki.md", "tools.json", "codes.json"))]
+    paths = [
+        packed or folder / "tasks.jsonl",
+        *(folder / name / part for part in ("wiki.md", "tools.json", "codes.json")),
+    ]
     for path in paths:
         if not path.is_file():
             raise MissingData(f"taubench_{name} looked for {DATA_SET} at {path}, where there is no file.")

@@ -30,6 +30,7 @@ from harness.scoring.answer import final_text, same_answer
 from harness.scoring.paper import contains
 from harness.scoring.strict import is_empty
 from harness.types import Gold, JSONObject, Sample, Task, Tool, Trajectory, Verdict
+from tasks.released import find_data
 
 SCENARIOS = {
     "direct": "without tools",
@@ -59,7 +60,7 @@ DEFINES = re.compile(r"^\s*def\s+(\w+)", re.MULTILINE)
 
 def tasks(data: Mapping[str, Path]) -> list[Task]:
     """A task a scenario; loading one without its file raises MissingData."""
-    path = data.get("toolhop")
+    path = find_data("toolhop", data)
     rows = cache(partial(read, path))
     return [
         Task(

@@ -73,6 +73,7 @@ READERS: Mapping[str, tuple[str, Read]] = {
     "recipe": ("recipe.toml", lambda path: load_recipe(str(path), {})),
     "ToolHop": ("ToolHop.json", read_toolhop),
     "RoTBench": ("First_Turn/clean.json", lambda path: rotbench.load(path.parent.parent, "clean")),
+    "RoTBench, packed": ("RoTBench.jsonl", rotbench.read_packed),
     "tau-bench's tasks": ("tasks.jsonl", read_whole_shop),
     "tau-bench's tools": ("retail/tools.json", read_whole_shop),
     "tau-bench's code": ("retail/codes.json", read_whole_shop),

@@ -151,7 +151,7 @@ def _add_tool_options(group: argparse._ArgumentGroup) -> None:
 
 def _add_user_options(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
-    add("--user-model", metavar="M", help="who plays it; without it reference policies meet a scripted one")
+    add("--user-model", metavar="M", help="who plays it; policy/scripted: who reference policies meet")
     add("--user-base-url", metavar="URL", help="the endpoint of --user-model (default: as for models)")
     add("--user-model-arg", nargs="+", action="extend", default=[], metavar="K=V", help="options of its backend")
     add("--user-header", nargs="+", action="extend", default=[], metavar="NAME=VALUE", help="sent with its requests")

@@ -156,5 +156,10 @@ def add_read_limit_option(parser: argparse.ArgumentParser) -> None:
 
 def add_data_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--data", nargs="+", action="extend", default=[], metavar="NAME=PATH", help="where a data set is: paper=FILE"
+        "--data",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="NAME=PATH",
+        help="where a data set is: paper=FILE, or ftrl=FOLDER for all of the paper's",
     )

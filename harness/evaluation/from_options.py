@@ -44,6 +44,8 @@ TOOL_LIMITS = {
     "max_tool_files": "descriptors",
 }
 """Options to fields of ToolLimits."""
+SCRIPTED_USER = "policy/scripted"
+"""The user that reference policies meet, asked for by name: free, and the same for every model."""
 USER_MAX_TOKENS = 2048
 """New tokens a turn of a simulated user, unless said otherwise."""
 
@@ -168,6 +170,10 @@ def _load_user(args: argparse.Namespace, plan: Plan, models: Sequence[Model], re
         return None
     if not simulated:
         raise UsageError(f"--user-model {args.user_model} has nobody to play: none of these tasks simulates a user.")
+    if args.user_model == SCRIPTED_USER:
+        if _says_more_of_user(args):
+            raise UsageError(f"--user-model {SCRIPTED_USER} takes none of the other --user-... options.")
+        return None
     names = expand_names([args.user_model])
     if len(names) > 1 or is_policy(names[0]):
         raise UsageError(f"--user-model takes one model that can talk, not {args.user_model!r}.")
@@ -182,6 +188,17 @@ def _load_user(args: argparse.Namespace, plan: Plan, models: Sequence[Model], re
 
 def _refuse_without(args: argparse.Namespace, simulated: Sequence[str], models: Sequence[str]) -> None:
     """No user is fine where there is nobody to simulate, or only reference policies to talk to."""
+    if _says_more_of_user(args):
+        raise UsageError("The other --user-... options need --user-model, which they belong to.")
+    talking = [name for name in models if not is_policy(name)]
+    if simulated and talking:
+        raise UsageError(
+            f"{simulated[0]} simulates a user, and {talking[0]} needs somebody to talk to: name one with --user-model."
+        )
+
+
+def _says_more_of_user(args: argparse.Namespace) -> bool:
+    """Whether any option but --user-model says something of the user."""
     given = [
         args.user_base_url,
         args.user_model_arg or None,
@@ -190,10 +207,4 @@ def _refuse_without(args: argparse.Namespace, simulated: Sequence[str], models: 
         args.user_max_tokens,
         args.user_seed,
     ]
-    if any(value is not None for value in given):
-        raise UsageError("The other --user-... options need --user-model, which they belong to.")
-    talking = [name for name in models if not is_policy(name)]
-    if simulated and talking:
-        raise UsageError(
-            f"{simulated[0]} simulates a user, and {talking[0]} needs somebody to talk to: name one with --user-model."
-        )
+    return any(value is not None for value in given)

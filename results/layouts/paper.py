@@ -8,8 +8,8 @@ missing. Best and second are found among the values as they are shown, published
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from itertools import groupby
 from pathlib import Path
@@ -49,12 +49,15 @@ COLUMNS = (
 
 @dataclass(frozen=True, slots=True)
 class PaperOptions:
-    """What the command line says of the layout: `bases` are runs, folders of runs or models."""
+    """What the command line says of the layout: `bases` are runs, folders of runs or models. From Python also which of
+    the published rows are shown (none named: all), and what a model is called in the table."""
 
     rule: str = "paper"
     environments: str | None = None
     bases: Sequence[str] = ()
     published: bool = False
+    rows: Sequence[str] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +94,8 @@ def paper_table(runs: Sequence[Run], choice: PaperOptions) -> Table:
     environments = _environments(runs, choice)
     rows = _by_model(runs)
     marks = verifier_marks([row[0].summary for row in rows])
-    lines = [_line(row, environments, choice.rule, mark) for row, mark in zip(rows, marks, strict=True)]
-    blocks = _blocks(_distinct(lines), choice.bases) + (published() if choice.published else [])
+    lines = [_line(row, environments, choice, mark) for row, mark in zip(rows, marks, strict=True)]
+    blocks = _blocks(_distinct(lines), choice.bases) + (published(choice.rows) if choice.published else [])
     columns = [
         TableColumn("model", left=True),
         *(TableColumn(heading, over) for heading, over, *_ in COLUMNS),
@@ -115,13 +118,21 @@ def _environments(runs: Sequence[Run], choice: PaperOptions) -> str:
     return next((group for e in wanted for group in groups if group.partition("@")[0] == e), wanted[0])
 
 
-def published() -> list[Block]:
-    """The rows of method.md's Table 2, each marked as published."""
+def published(only: Sequence[str] = ()) -> list[Block]:
+    """The rows of method.md's Table 2, or some of them, each marked as published."""
     table = tomllib.loads((files("results.layouts") / "table2.toml").read_text("utf-8"))
-    return [
-        Block([Line(f"{row['model']} (published)", *([row["values"]] * 2)) for row in block["rows"]], block["base"])
+    blocks = [
+        Block(
+            [
+                Line(f"{row['model']} (published)", *([row["values"]] * 2))
+                for row in block["rows"]
+                if not only or row["model"] in only
+            ],
+            block["base"],
+        )
         for block in table["blocks"]
     ]
+    return [block for block in blocks if block.lines]
 
 
 def _notes(environments: str, choice: PaperOptions) -> list[str]:
@@ -168,15 +179,16 @@ def _tasks(runs: Sequence[Run]) -> set[str]:
     return {task for run in runs for task in run.summary["tasks"]}
 
 
-def _line(runs: Sequence[Run], environments: str, rule: str, mark: str) -> Line:
+def _line(runs: Sequence[Run], environments: str, choice: PaperOptions, mark: str) -> Line:
     groups = {name: entry for run in runs for name, entry in run.summary["groups"].items()}
     entries = [groups.get(group or environments) for _, _, group, _ in COLUMNS]
-    values = [_percent(entry, metric, rule) for entry, (*_, metric) in zip(entries, COLUMNS, strict=True)]
+    values = [_percent(entry, metric, choice.rule) for entry, (*_, metric) in zip(entries, COLUMNS, strict=True)]
     sound = [None if entry is None or count_failed(entry) else v for entry, v in zip(entries, values, strict=True)]
     failed = failed_mark(
         groups[name] for name in dict.fromkeys(group or environments for *_, group, _ in COLUMNS) if name in groups
     )
-    return Line(runs[0].label, [*values, _average(values)], [*sound, _average(sound)], runs, mark + failed)
+    label = choice.labels.get(runs[0].summary["model"], runs[0].label)
+    return Line(label, [*values, _average(values)], [*sound, _average(sound)], runs, mark + failed)
 
 
 def _average(values: Sequence[float | None]) -> float | None:

@@ -18,6 +18,7 @@ SAYS = {
     "hf_batch": "4 of 4 episodes have the same calls",
     "pace": "bucket: accepted in each second",
     "peers": "| aiohttp, bare loop |",
+    "rehearsal": "# 15. what training changed",
     "report": "24 episodes of policy/random",
     "rollout": "| harness / bare client |",
     "soak": "0 lost, 0 twice, the summary of an undisturbed run",

@@ -22,6 +22,7 @@ RUN = (
     "harness report runs/first --out report.html",
     "harness analyze bundled/tiny-base bundled/tiny-trained",
     "harness export inspect demo_multi_hop --out demo",
+    "harness reproduce table2 --row qwen3-8b-grpo --data ftrl=FTRL --dry-run",
 )
 """Run here, in a folder where runs/first holds one episode of two of its policies."""
 PLAYED = ("--tasks", "ftrl_single_hop", "--samples", "g2-paper-20250811-test-single_hop-0", "--out", "runs/first")
@@ -38,6 +39,7 @@ NOT_RUN = {
     r"train\.jsonl|test-60\.jsonl|prefixes\.jsonl": "files that the command before makes",
     r"--tool-faults": "seconds; run smaller by test_tool_faults.py",
     r"^harness serve --http ": "serves until Ctrl-C; run by test_serve_http.py",
+    r"^harness reproduce .*(rehearse|--model)": "minutes of a network; run by benchmarks/rehearsal.py",
     r"^harness view ": "serves until Ctrl-C; run by test_view_page.py",
     r"^harness lm-eval-path$": "seconds; run smaller by test_first_class.py",
     r"^harness validate 'demo_\*'|runs/floors": "many seconds; run smaller by test_validate.py and test_eval.py",

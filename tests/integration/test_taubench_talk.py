@@ -237,3 +237,16 @@ def test_a_dry_run_says_what_it_leaves_out(tmp_path):
     )
     assert "about 2 requests (at most 30)" in done.stdout
     assert "simulated user" in done.stdout
+
+
+def test_any_model_meets_the_scripted_customer_by_name(tmp_path):
+    scripted = ("--user-model", "policy/scripted")
+    done, [episode], server = play(tmp_path, [CANCELS, TELLS], [], user=scripted)
+    assert done.returncode == 0, done.stderr
+    assert scores(episode) == {"success": 1.0, "official_success": 1.0, "paper_success": 0.0, "user_fault": 0.0}
+    assert len(server.requests) == 2
+    manifest = json.loads((tmp_path / "run" / "manifest.json").read_text(encoding="utf-8"))
+    assert manifest["identity"]["users"]["taubench_retail"]["model"] == "scripted"
+    words = ("--model", "policy/silent", "--tasks", "taubench_retail", "--data", f"taubench={tmp_path / 'data'}")
+    assert "none of the other" in one_sentence(harness("eval", *words, *scripted, "--user-seed", "3"))
+    assert "that can talk" in one_sentence(harness("eval", *words, "--user-model", "policy/silent"))

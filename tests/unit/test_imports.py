@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 from builders import ROOT
 
-ROOMS = {"harness", "tasks", "envbuilder", "results", "trainer"}
+ROOMS = {"harness", "tasks", "envbuilder", "results", "trainer", "reproduction"}
 MAY_IMPORT = {
     "harness": {"harness"},
     "tasks": {"harness", "tasks"},
     "envbuilder": {"harness", "envbuilder"},
     "results": {"harness", "results"},
-    "trainer": ROOMS,
+    "trainer": ROOMS - {"reproduction"},
+    "reproduction": ROOMS,
 }
 
 
