@@ -13,7 +13,7 @@ import os
 import signal
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, replace
 from itertools import count, islice
@@ -31,6 +31,8 @@ from harness.console.progress import ProgressBar
 from harness.data.disk import open_to_append
 from harness.data.files import read_rows, write_rows
 from harness.data.records import sample_from_record
+from harness.distributed.cluster import Cluster
+from harness.distributed.executor import ClusterExecutor
 from harness.errors import HarnessError, UsageError
 from harness.runs.directory import RecordAppender
 from harness.sandbox import UNLIMITED, Sandbox, SandboxConfig
@@ -141,13 +143,15 @@ def build_file(
     *,
     workers: int | None = None,
     keep_stages: Path | None = None,
+    cluster: Cluster | None = None,
     watch: Callable[[Counter[str]], None] = lambda refused: None,
 ) -> BuildReport:
-    """Builds `plan` into `out`. Raises UsageError for a file of another build, HarnessError for a broken generator."""
+    """Builds `plan` into `out`, by processes here or those of a cluster. Raises UsageError for a file of another build,
+    HarnessError for a broken generator."""
     progress, report, corpus = PartialFile(out, plan), BuildReport(), CorpusAudit()
     with (
         RecordAppender(progress.path, out) as lines,
-        _Pool(workers or os.cpu_count() or 1, keep_stages is not None) as pool,
+        _make_pool(workers or os.cpu_count() or 1, keep_stages is not None, cluster) as pool,
     ):
         there = progress.resume(lines)
         for index, record in enumerate(there):
@@ -168,7 +172,13 @@ def build_file(
 
 
 def build_file_in_sight(
-    plan: BuildPlan, out: Path, *, workers: int | None, keep_stages: Path | None, quiet: bool
+    plan: BuildPlan,
+    out: Path,
+    *,
+    workers: int | None,
+    keep_stages: Path | None,
+    quiet: bool,
+    cluster: Cluster | None = None,
 ) -> BuildReport:
     """`build_file` with a progress bar that counts what was refused."""
     with ProgressBar("environment", quiet) as progress:
@@ -177,16 +187,23 @@ def build_file_in_sight(
         def watch(refused: Counter[str]) -> None:
             progress.advance(note=f"refused {refused.total()}")
 
-        return build_file(plan, out, workers=workers, keep_stages=keep_stages, watch=watch)
+        return build_file(plan, out, workers=workers, keep_stages=keep_stages, cluster=cluster, watch=watch)
+
+
+def _make_pool(workers: int, keep: bool, cluster: Cluster | None) -> _Pool:
+    if cluster is None:
+        return _Pool(ProcessPoolExecutor(workers, get_context("spawn"), _start_worker), workers, keep)
+    executor = ClusterExecutor(cluster, _start_worker)
+    return _Pool(executor, executor.width, keep)
 
 
 class _Pool:
     """Processes that make environments ahead of the one that is due, so many that none of them waits."""
 
-    def __init__(self, workers: int, keep: bool) -> None:
+    def __init__(self, executor: Executor, workers: int, keep: bool) -> None:
         self._keep = keep
         self._ahead = 4 * workers
-        self._executor = ProcessPoolExecutor(workers, get_context("spawn"), _start_worker)
+        self._executor = executor
 
     def __enter__(self) -> _Pool:
         return self

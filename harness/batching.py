@@ -17,8 +17,9 @@ from contextlib import contextmanager, nullcontext
 from operator import itemgetter
 from typing import TypeVar
 
-from harness.errors import ModelFailure
-from harness.types import Model, ModelRequest, Reply
+from harness.data.schema import Record
+from harness.errors import HarnessError, ModelFailure
+from harness.types import Model, ModelRequest, Reply, RunKey, Sample, Task
 
 Item = TypeVar("Item")
 Played = TypeVar("Played")
@@ -39,6 +40,35 @@ class BatchModel(Model):
         if isinstance(said, ModelFailure):
             raise said
         return said
+
+
+class FarModel(Model):
+    """A model whose whole episodes are played by other processes, each with a sandbox of its own; here it only has its
+    name, and what a run asks of it. Belongs to one event loop from its first episode until `aclose`."""
+
+    at_once: int
+    """How many episodes all of them play together."""
+
+    @abstractmethod
+    def begin(self, accepted: bool) -> None:
+        """Called in the event loop of a run before its first episode. `accepted`: the model's endpoint has replied
+        before, in an earlier part of the run."""
+
+    @abstractmethod
+    async def play(self, task: Task, sample: Sample, key: RunKey) -> Record:
+        """One episode, as its record. Raises HarnessError as playing it here does."""
+
+    @property
+    @abstractmethod
+    def undecided(self) -> bool:
+        """Whether episodes have failed, and its endpoint has accepted no request yet."""
+
+    @abstractmethod
+    def check_accepted(self) -> None:
+        """Raises NothingAccepted where every request so far was refused."""
+
+    def __call__(self, request: ModelRequest) -> Reply:
+        raise HarnessError(f"{self.name} speaks in other processes and is not asked here.")
 
 
 class Lockstep(Model):

@@ -10,7 +10,8 @@ HarnessError
 ModelFailure       a model gave no usable reply; the rollout turns it into the episode's outcome
 """
 
-from typing import Literal
+from functools import partial
+from typing import Any, Literal
 
 from harness.key_shapes import hide_keys
 from harness.stops import StopReason
@@ -70,3 +71,7 @@ class ModelFailure(Exception):
         self.outcome: Literal["model_error", "token_limit", "infrastructure_error"] = outcome
         self.stop: StopReason = stop
         self.usage = usage or Usage()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """It may be raised in another process: what has only names is kept beside the message."""
+        return partial(ModelFailure, outcome=self.outcome, stop=self.stop, usage=self.usage), self.args

@@ -7,8 +7,10 @@ Left out: how the report is shown (present.py) and when it falls short (threshol
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter, defaultdict, deque
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import fmean
@@ -20,6 +22,8 @@ from envbuilder.audit.corpus import CorpusAudit
 from envbuilder.audit.environment import audit_environment, play_calls, with_gold_calls
 from envbuilder.audit.search import search_arguments
 from harness.console.progress import ProgressBar
+from harness.distributed.cluster import Cluster
+from harness.distributed.executor import ClusterExecutor
 from harness.environment import ToolEnvironment
 from harness.evaluation.plan import select_subset
 from harness.metrics import shown_in
@@ -133,8 +137,6 @@ class Auditor:
     def __init__(self, first: Sandbox, second: Sandbox, options: AuditOptions) -> None:
         self._sandboxes = first, second
         self._options = options
-        self._corpus = CorpusAudit(options.names)
-        self._audited: list[EnvironmentAudit] = []
 
     def audit_sample(self, task: str, sample: Sample) -> EnvironmentAudit:
         """Audits one sample of a task. Raises SandboxError where tools cannot be run."""
@@ -144,13 +146,8 @@ class Auditor:
             findings = audit_environment(player, episode, again)
             stopped = any(one.check == "stopped" for one in findings)  # each of many calls would have to be
             floors = _floors(task, sample, episode, self._options.seed) if self._options.floors and not stopped else {}
-        self._corpus.add(sample, task)
         scenario = str(sample.metadata.get("data_source") or task).rpartition("/")[2]
-        self._audited.append(EnvironmentAudit(f"{task}/{sample.id}", scenario, tuple(findings), solved, floors))
-        return self._audited[-1]
-
-    def report(self) -> AuditReport:
-        return AuditReport(tuple(self._audited), tuple(self._corpus.findings()))
+        return EnvironmentAudit(f"{task}/{sample.id}", scenario, tuple(findings), solved, floors)
 
     def _solved(self, sample: Sample, episode: ToolRunner) -> tuple[SolvedCounts, Sample]:
         """What gold reaches, and the sample with gold calls where a search found some for a row without."""
@@ -188,19 +185,59 @@ def load_environments(
 
 
 def audit_environments(
-    samples: Mapping[str, Sequence[Sample]], options: AuditOptions, quiet: bool = False
+    samples: Mapping[str, Sequence[Sample]], options: AuditOptions, quiet: bool = False, cluster: Cluster | None = None
 ) -> AuditReport:
-    """Audits the samples of every task, with a progress bar."""
+    """Audits the samples of every task, here or on a cluster, with a progress bar."""
+    every = [(task, sample) for task, chosen in samples.items() for sample in chosen]
+    corpus, audited = CorpusAudit(options.names), []
+    with ProgressBar("environment", quiet) as progress:
+        progress.begin("validate", len(every))
+        found = _audit_here(every, options) if cluster is None else _audit_there(every, options, cluster)
+        for (task, sample), audit in zip(every, found, strict=True):
+            corpus.add(sample, task)
+            audited.append(audit)
+            progress.advance()
+    return AuditReport(tuple(audited), tuple(corpus.findings()))
+
+
+@contextmanager
+def _open_auditor(options: AuditOptions) -> Iterator[Auditor]:
     config = SandboxConfig(workers=1, call_timeout=2.0, limits=UNLIMITED)
     with Sandbox(config) as first, Sandbox(replace(config, fixed_addresses=False)) as second:
-        auditor = Auditor(first, second, options)
-        with ProgressBar("environment", quiet) as progress:
-            progress.begin("validate", sum(len(chosen) for chosen in samples.values()))
-            for task, chosen in samples.items():
-                for sample in chosen:
-                    auditor.audit_sample(task, sample)
-                    progress.advance()
-    return auditor.report()
+        yield Auditor(first, second, options)
+
+
+def _audit_here(every: Sequence[tuple[str, Sample]], options: AuditOptions) -> Iterator[EnvironmentAudit]:
+    with _open_auditor(options) as auditor:
+        for task, sample in every:
+            yield auditor.audit_sample(task, sample)
+
+
+# --- audits on a cluster -----------------------------------------------------------------------------------------
+
+_open = ExitStack()
+_auditors: dict[AuditOptions, Auditor] = {}
+"""Of this process, which keeps its sandboxes until it ends."""
+
+
+def audit_in_process(task: str, sample: Sample, options: AuditOptions) -> EnvironmentAudit:
+    """In a process of the cluster."""
+    if options not in _auditors:
+        _auditors[options] = _open.enter_context(_open_auditor(options))
+    return _auditors[options].audit_sample(task, sample)
+
+
+def _audit_there(
+    every: Sequence[tuple[str, Sample]], options: AuditOptions, cluster: Cluster
+) -> Iterator[EnvironmentAudit]:
+    executor = ClusterExecutor(cluster)
+    waiting: deque[Future[EnvironmentAudit]] = deque()
+    for task, sample in every:
+        waiting.append(executor.submit(audit_in_process, task, sample, options))
+        if len(waiting) > 4 * executor.width:
+            yield waiting.popleft().result()
+    for audit in waiting:
+        yield audit.result()
 
 
 # --- floors ------------------------------------------------------------------------------------------------------

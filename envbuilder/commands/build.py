@@ -13,7 +13,7 @@ from pathlib import Path
 from envbuilder.plan import BuildPlan, BuildReport
 from envbuilder.records import QUESTION_KINDS
 from envbuilder.spec import GENERATION, GENERATIONS, PRESETS, STRATEGIES, Levels, preset_of
-from harness.commands.options import at_least, parse_headers, parse_pairs
+from harness.commands.options import add_ray_option, at_least, parse_headers, parse_pairs
 from harness.console.text import printable
 from harness.data.files import SUFFIXES, file_suffix
 from harness.errors import UsageError
@@ -58,6 +58,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--out", type=Path, required=True, metavar="FILE", help="FILE.jsonl, .jsonl.gz, .jsonl.xz or .parquet")
     add("--keep-stages", type=Path, metavar="DIR", help="what each stage made of every environment")
     add("--workers", type=at_least(1), metavar="N", help="processes of the procedural generator (default: all cores)")
+    add_ray_option(parser)
     add("--topics", type=Path, metavar="FILE", help="a model's topics, one a line (default: a bundled list)")
     add(
         "--questions",
@@ -91,6 +92,10 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"The seed {RESERVED_SEED} is reserved for the bundled test environments; choose another.")
     if not args.out.parent.is_dir():
         raise UsageError(f"There is no folder {args.out.parent} for --out.")
+    if args.ray is not None and (args.workers or args.generator != PROCEDURAL):
+        raise UsageError(
+            "--ray builds with the procedural generator, on all the cores that Ray has: leave the rest out."
+        )
     plan = _plan(args)
     try:
         report = _procedural(plan, args) if args.generator == PROCEDURAL else _modelled(plan, args)
@@ -123,8 +128,12 @@ def _plan(args: argparse.Namespace) -> BuildPlan:
 
 def _procedural(plan: BuildPlan, args: argparse.Namespace) -> BuildReport:
     from envbuilder.pipeline import build_file_in_sight
+    from harness.distributed.cluster import connect_if
 
-    return build_file_in_sight(plan, args.out, workers=args.workers, keep_stages=args.keep_stages, quiet=args.quiet)
+    with connect_if(args.ray) as cluster:
+        return build_file_in_sight(
+            plan, args.out, workers=args.workers, keep_stages=args.keep_stages, quiet=args.quiet, cluster=cluster
+        )
 
 
 def _modelled(plan: BuildPlan, args: argparse.Namespace) -> BuildReport:

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 
 from envbuilder.audit.checks import FLOORS
-from harness.commands.options import add_data_option, at_least, parse_data_paths, parse_share
+from harness.commands.options import add_data_option, add_ray_option, at_least, parse_data_paths, parse_share
 from harness.console.text import printable, printable_json
 from harness.errors import UsageError
 
@@ -51,12 +51,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="share of environments that a check may find something in (default 0 for fatal checks, else 1)",
     )
     add("--json", action="store_true", help="print everything as JSON")
+    add_ray_option(parser)
     add("--quiet", action="store_true", help="no progress bar, and no lines in a log")
 
 
 def run(args: argparse.Namespace) -> int:
     """Raises UsageError before anything runs where thresholds or tasks are not understood."""
     from envbuilder.audit import own_tasks, present, sets, thresholds
+    from harness.distributed.cluster import connect_if
     from harness.registry import select_tasks
 
     floors, allowed = _shares(args.max_floor, "--max-floor"), _shares(args.allow, "--allow")
@@ -67,7 +69,8 @@ def run(args: argparse.Namespace) -> int:
     samples = sets.load_environments(args.tasks, data, args.limit, args.seed)
     samples = {name: some for name, some in samples.items() if name not in {task.name for task, _ in own}}
     options = sets.AuditOptions(args.search, not args.no_floors, args.names, args.seed)
-    report = sets.audit_environments(samples, options, args.quiet) if samples else None
+    with connect_if(args.ray if samples else None) as cluster:
+        report = sets.audit_environments(samples, options, args.quiet, cluster) if samples else None
     short = [sentence for one in judged for sentence in one.shortfalls(limits)]
     short += limits.shortfalls(report) if report else []
     if args.json:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from harness.commands.options import (
     add_data_option,
+    add_ray_option,
     at_least,
     parse_data_paths,
     parse_headers,
@@ -75,6 +76,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
         default=600.0,
         metavar="S",
         help="end a run whose endpoint accepted no request at all for S seconds (600)",
+    )
+    add_ray_option(parser)
+    add(
+        "--ray-keys",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="VARIABLE",
+        help="variables that --ray sends along",
     )
     add("--sandbox", choices=["jail", "weak"], default="jail", help="weak: run tools even where isolation is missing")
     add("--out", type=Path, metavar="DIR", help="run directory (default results/runs/TIME-MODEL)")

@@ -138,6 +138,16 @@ def add_trust_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_ray_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--ray",
+        nargs="?",
+        const="local",
+        metavar="ADDRESS",
+        help="on all cores here, or on the Ray cluster at ADDRESS (auto: this machine's); docs/scaling.md",
+    )
+
+
 def add_read_limit_option(parser: argparse.ArgumentParser) -> None:
     """For every command, or each of its kinds: all of them read files that somebody else may have written."""
     for action in parser._actions:

@@ -13,7 +13,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import cast
 
-from harness.batching import BatchModel, Lockstep, play_all
+from harness.batching import BatchModel, FarModel, Lockstep, play_all
 from harness.data import jsonio
 from harness.data.schema import Identity, Learnt, Record, Summary
 from harness.errors import HarnessError
@@ -259,9 +259,13 @@ async def _play_pending(
 ) -> None:
     """Plays episodes until there are none left, or the budget is spent; each is given to `keep` when it ends.
     `accepted`: the model's endpoint has replied before; until it has, failures are held back."""
-    shared = replace(player, user=_side_by_side(player.user))
+    shared = replace(player, user=side_by_side(player.user))
     free = is_free(player.model.name)
-    first = FirstReply(player.model, player.max_wait, accepted) if player.model.remote else None
+    far = player.model if isinstance(player.model, FarModel) else None
+    if far is not None:
+        far.begin(accepted)
+    near = FirstReply(player.model, player.max_wait, accepted) if player.model.remote else None
+    first = far or near
     held: list[Record] = []
 
     async def play(item: PlannedEpisode, model: Model) -> None:
@@ -274,10 +278,10 @@ async def _play_pending(
     async def play_one(item: PlannedEpisode, model: Model) -> Record:
         task, sample, key = item
         player.model.forget((task.name, sample.id, key.epoch), key.reasoning)
-        trajectory = await _play(task, sample, key, shared, model)
-        record = await _off_the_loop(trajectory, lambda: _recorded(task, sample, key, trajectory, player.redact))
-        player.budget.add(trajectory.usage, player.price, 0 if free else trajectory.turns)
-        player.budget.add(trajectory.user_usage or Usage(), player.user_price)
+        record = await (far.play(*item) if far is not None else play_record(task, sample, key, shared, model))
+        turns = int(record["scores"].get("turns") or 0)
+        player.budget.add(Usage(**record["usage"]), player.price, 0 if free else turns)
+        player.budget.add(Usage(**record.get("user_usage", {})), player.user_price)
         if first is not None and first.undecided and record["outcome"] in FAILED_OUTCOMES:
             held.append(record)
         else:
@@ -289,11 +293,19 @@ async def _play_pending(
     affordable = takewhile(lambda _: not player.budget.limit_reached, pending)
     users = [shared.user] if shared.user is player.user else [shared.user, player.user]
     others = [user.model for user in users if user is not None]
-    await play_all(affordable, first or player.model, play, min(player.concurrency, len(pending)), others)
+    at_once = min(far.at_once if far is not None else player.concurrency, len(pending))
+    await play_all(affordable, near or player.model, play, at_once, others)
     if first is not None and held:
         first.check_accepted()
         for record in held:
             keep(record)
+
+
+async def play_record(task: Task, sample: Sample, key: RunKey, player: Player, model: Model) -> Record:
+    """One episode, as its line in samples.jsonl, free of what the player keeps secret. Raises HarnessError where the
+    task's own code fails."""
+    trajectory = await _play(task, sample, key, player, model)
+    return await _off_the_loop(trajectory, lambda: _recorded(task, sample, key, trajectory, player.redact))
 
 
 async def _off_the_loop(trajectory: Trajectory, make: Callable[[], Record]) -> Record:
@@ -325,7 +337,7 @@ async def _play(task: Task, sample: Sample, key: RunKey, player: Player, model: 
             return await play_episode_async(episode, task.environment(sample), model, faulty)
 
 
-def _side_by_side(user: SimulatedUser | None) -> SimulatedUser | None:
+def side_by_side(user: SimulatedUser | None) -> SimulatedUser | None:
     """The user as many episodes share it: a model that answers in batches gets whatever waits when it is free."""
     if user is None or not isinstance(user.model, BatchModel):
         return user

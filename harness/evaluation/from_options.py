@@ -74,7 +74,7 @@ def play_plan(args: argparse.Namespace, plan: Plan) -> int:
     if args.base_url is not None and not args.base_url.strip():
         raise UsageError("--base-url is empty: give the endpoint's URL, or leave the option out.")
     names = expand_names(args.model)
-    args.concurrency = fit_concurrency(args.concurrency)
+    args.concurrency = fit_concurrency(args.concurrency) if args.ray is None else args.concurrency
     redact = Redactor()
     own = "--max-tokens" if args.max_tokens else None
     options = ModelOptions(args.model_arg, args.base_url, args.concurrency, args.seed, redact=redact)
@@ -97,7 +97,7 @@ def play_plan(args: argparse.Namespace, plan: Plan) -> int:
         runs = [(model, reasoning_modes_of(model, reasonings, len(models) > 1)) for model in models]
         print(printable(cost.format_estimates(plan, runs, prices)))
         return 0
-    return Evaluation(
+    evaluation = Evaluation(
         plan=plan,
         models=models,
         reasonings=reasonings,
@@ -113,7 +113,12 @@ def play_plan(args: argparse.Namespace, plan: Plan) -> int:
         user_price=user_price,
         max_wait=args.max_wait,
         faults=faults,
-    ).run()
+    )
+    if args.ray is None:
+        return evaluation.run()
+    from harness.evaluation.crew_options import run_with_crews
+
+    return run_with_crews(args, evaluation)
 
 
 def _faults_of(args: argparse.Namespace, plan: Plan) -> ToolFaults | None:

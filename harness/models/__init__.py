@@ -101,7 +101,7 @@ def load_models(names: Sequence[str], options: ModelOptions) -> list[Model]:
     Raises UsageError for a name that its backend does not know, and for what no backend takes.
     """
     register_headers(options.redact, options.headers)
-    takes = {name: _arguments(name, options.args) for name in names}
+    takes = {name: arguments_of(name, options.args) for name in names}
     if unknown := [arg for arg in options.args if not any(arg in taken for taken in takes.values())]:
         known = sorted({arg for name in names for arg in getattr(_backend(name), "ARGS", ())})
         raise UsageError(
@@ -142,7 +142,7 @@ def _backend(name: str) -> ModuleType:
     return load_backend(name.partition("/")[0])
 
 
-def _arguments(name: str, args: Mapping[str, str]) -> dict[str, str]:
+def arguments_of(name: str, args: Mapping[str, str]) -> dict[str, str]:
     """Those of the arguments that the model's backend takes: all where it does not say which."""
     declared = getattr(_backend(name), "ARGS", None)
     return {arg: value for arg, value in args.items() if declared is None or arg in declared}

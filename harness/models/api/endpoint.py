@@ -29,7 +29,7 @@ from harness.models.api.events import open_stream, read_unasked
 from harness.models.api.hidden_errors import find_hidden_error
 from harness.models.api.lessons import CONTEXT, Episode
 from harness.models.api.lost_calls import AS_TEXT, NO_TOOLS, read_failed_generation, read_torn_call
-from harness.models.api.rate_limit import RateLimiter
+from harness.models.api.rate_limit import Pace, RateLimiter
 from harness.models.api.reasoning import Switch
 from harness.models.api.refusals import PERHAPS_CONTENT, Refusals, check_overrides
 from harness.models.api.streaming import Streaming
@@ -109,15 +109,25 @@ class EndpointModel(Model):
         self._streaming = Streaming(identity.name, settings.stream, settings.extra_body)
         self._random = random.Random(identity.seed)
         self._transport: Transport | None = None
-        self._pace: RateLimiter | None = None
+        self._pace: Pace | None = None
+        self._shared_pace: Callable[[float], Pace] | None = None
 
     async def __call__(self, request: ModelRequest) -> Reply:
         """One turn. Raises ModelFailure when none can be had, and UsageError for a reasoning that cannot be asked."""
         if self._transport is None or self._pace is None:
             self._transport = self._connect(self._settings)
-            slots, longest = self._settings.concurrency, self._settings.max_retry_wait
-            self._pace = RateLimiter(slots, self.clock, lambda seconds: self.sleep(seconds), longest)
+            self._pace = self._make_pace(self._settings.max_retry_wait)
         return await self._answer(self._transport, self._pace, request)
+
+    def share_pace(self, make: Callable[[float], Pace]) -> None:
+        """Has requests sent as a pace allows that other processes share. `make` gets the seconds of a server's
+        Retry-After that are believed."""
+        self._shared_pace = make
+
+    def _make_pace(self, longest: float) -> Pace:
+        if self._shared_pace is not None:
+            return self._shared_pace(longest)
+        return RateLimiter(self._settings.concurrency, self.clock, lambda seconds: self.sleep(seconds), longest)
 
     def switch(self, reasoning: Reasoning) -> JSONObject:
         """The fields that every request carries for a reasoning. Raises UsageError where the provider has none."""
@@ -140,7 +150,7 @@ class EndpointModel(Model):
         if transport is not None:
             await transport.aclose()
 
-    async def _answer(self, transport: Transport, pace: RateLimiter, request: ModelRequest) -> Reply:
+    async def _answer(self, transport: Transport, pace: Pace, request: ModelRequest) -> Reply:
         """Sends until there is a reply, a failure that is final, or no attempt left.
 
         A 429 is a failed attempt only if the endpoint took nothing at all since this request was last refused, and at
@@ -185,7 +195,7 @@ class EndpointModel(Model):
         return min(1.0, self._settings.max_retry_wait)
 
     async def _send(
-        self, transport: Transport, pace: RateLimiter, request: ModelRequest
+        self, transport: Transport, pace: Pace, request: ModelRequest
     ) -> tuple[WireRequest, Reply | RequestFailure]:
         """One request, when its time has come."""
         await pace.acquire()

@@ -26,6 +26,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
+from typing import Protocol
 
 MEASURED_REQUESTS = 40
 MEASURED_SECONDS = 1.0
@@ -158,6 +159,16 @@ class SendRate:
         if not self._passed:
             return FIRST_RATE
         return BELOW * len(self._passed) / max(MEASURED_SECONDS, self._sent_at - self._passed[0])
+
+
+class Pace(Protocol):
+    """When a request may be sent: RateLimiter, or one that several processes share (harness.distributed)."""
+
+    accepted_count: int
+
+    async def acquire(self) -> None: ...
+    def release(self) -> None: ...
+    def slow_down(self, retry_after: float | None) -> None: ...
 
 
 class RateLimiter:
