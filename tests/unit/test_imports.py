@@ -9,14 +9,13 @@ from pathlib import Path
 import pytest
 from builders import ROOT
 
-ROOMS = {"harness", "tasks", "envbuilder", "results", "trainer", "reproduction"}
+ROOMS = {"harness", "tasks", "envbuilder", "results", "trainer"}
 MAY_IMPORT = {
     "harness": {"harness"},
     "tasks": {"harness", "tasks"},
     "envbuilder": {"harness", "envbuilder"},
     "results": {"harness", "results"},
-    "trainer": ROOMS - {"reproduction"},
-    "reproduction": ROOMS,
+    "trainer": ROOMS,
 }
 
 

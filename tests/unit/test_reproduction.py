@@ -14,11 +14,11 @@ from result_runs import write_run
 from harness import cli
 from harness.data import jsonio
 from harness.errors import UsageError
-from reproduction.plan import BENCHMARKS, Reproduction, find_missing, plan_steps
-from reproduction.rows import REHEARSAL, ROWS
-from reproduction.run import TABLE, describe_plan, reproduce
 from tasks.released import RAW
 from trainer.recipes.load import load_recipe
+from trainer.reproduction.plan import BENCHMARKS, Reproduction, find_missing, plan_steps
+from trainer.reproduction.rows import REHEARSAL, ROWS
+from trainer.reproduction.run import TABLE, describe_plan, reproduce
 
 GROUPS = {
     "paper": ["single_hop", "parallel_single_hop", "multi_hop", "parallel_multi_hop"],

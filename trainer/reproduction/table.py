@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from reproduction.plan import BENCHMARKS, SIDES, Reproduction, player
-from reproduction.rows import ROUNDS
 from results.layouts.paper import PaperOptions, paper_table
 from results.render import simple
 from results.runs import read_runs
+from trainer.reproduction.plan import BENCHMARKS, SIDES, Reproduction, player
+from trainer.reproduction.rows import ROUNDS
 
 REHEARSAL = (
     "A rehearsal: another model, four samples a task, a few steps. Its numbers say that the commands run, and no more."

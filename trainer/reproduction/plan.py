@@ -12,8 +12,8 @@ from pathlib import Path
 
 from harness.errors import MissingData
 from harness.registry import load_samples, select_tasks
-from reproduction.rows import PAPER, ROUNDS, Sizes, TrainedRow
 from tasks.released import REPOSITORY, TRAIN, raw_folder
+from trainer.reproduction.rows import PAPER, ROUNDS, Sizes, TrainedRow
 
 BENCHMARKS = {
     "paper": "Solve-P, Solve-R, Solve-F1",

@@ -19,8 +19,8 @@ from harness.errors import UsageError
 from harness.models.local.vllm_process import DIES_WITH_PARENT
 from harness.runs.claims import claim_directory, is_free
 from harness.types import JSONObject
-from reproduction.plan import BENCHMARKS, Reproduction, Step
-from reproduction.table import make_table
+from trainer.reproduction.plan import BENCHMARKS, Reproduction, Step
+from trainer.reproduction.table import make_table
 
 SCHEMA = 1
 IDENTITY, TABLE = "reproduction.json", "table.txt"

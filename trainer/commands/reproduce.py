@@ -18,7 +18,7 @@ from pathlib import Path
 from harness.commands.options import add_data_option, parse_data_paths, parse_pairs
 from harness.console.text import printable
 from harness.errors import UsageError
-from reproduction.rows import PAPER, REHEARSAL, REHEARSED, ROWS, TrainedRow
+from trainer.reproduction.rows import PAPER, REHEARSAL, REHEARSED, ROWS, TrainedRow
 
 HELP = "reproduce a trained row of the paper's table, from the weights to the table"
 USER = ("--user-model", "--user-base-url")
@@ -55,8 +55,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Raises UsageError before anything is run if the input is bad."""
-    from reproduction.plan import Reproduction, find_missing, plan_steps, train_file
-    from reproduction.run import call_harness, describe_plan, reproduce
+    from trainer.reproduction.plan import Reproduction, find_missing, plan_steps, train_file
+    from trainer.reproduction.run import call_harness, describe_plan, reproduce
 
     row: TrainedRow = ROWS[args.row]
     changes = parse_pairs(args.set, "--set")
