@@ -15,6 +15,7 @@ ELSEWHERE = {"coverage", "sandbox", "long_runs", "hostile"}
 SAYS = {
     "build": "environments",
     "careless_author": "5 environments built, 0 dropped",
+    "gpu": "update behind one copy of the prompt",
     "hf_batch": "4 of 4 episodes have the same calls",
     "pace": "bucket: accepted in each second",
     "peers": "| aiohttp, bare loop |",

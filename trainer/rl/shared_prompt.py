@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+from transformers.cache_utils import DynamicCache
 
 from harness.models.local.kv_cache import cache_argument
 from trainer.rl.loss import plan_pieces
@@ -58,9 +59,10 @@ def run_tree(model: Any, network: Any, rows: Mapping[str, Tensor], shared: int) 
 
     Its values are those of the columns behind the first `shared`.
     """
-    root = network(input_ids=rows["input_ids"][:1, :shared], use_cache=True, logits_to_keep=1)
-    cache = root.past_key_values
+    cache = DynamicCache(config=network.config)
+    adapted = hasattr(network, "get_base_model")
+    remembers = {cache_argument(network.get_base_model() if adapted else network): cache}
+    network(input_ids=rows["input_ids"][:1, :shared], **remembers, use_cache=True, logits_to_keep=1)
     cache.batch_repeat_interleave(len(rows["input_ids"]))
     branches = {name: rows[name][:, shared:] for name in ("input_ids", "labels")}
-    given = {cache_argument(network): cache, "attention_mask": rows["attention_mask"]}
-    return model(**branches, **given, fused_lm_head=True)
+    return model(**branches, **remembers, attention_mask=rows["attention_mask"], fused_lm_head=True)
