@@ -263,9 +263,10 @@ def _answers(seen: ObservedEnvironment) -> Iterator[Finding]:
             yield make_finding("empty_answer", hop.tool, repr(hop.answer))
         elif len(hop.answer.strip()) < 3:
             yield make_finding("short_answer", hop.tool, repr(hop.answer))
+    tokens = [leaf(hop.answer).tokens for hop in seen.hops]
     for number, one in enumerate(seen.hops):
-        for other in seen.hops[number + 1 :]:
-            if leaf(one.answer).tokens == leaf(other.answer).tokens:
+        for place, other in enumerate(seen.hops[number + 1 :], start=number + 1):
+            if tokens[number] == tokens[place]:
                 yield make_finding("same_answer", f"{one.tool}, {other.tool}", repr(one.answer))
             elif one.tool == other.tool and (
                 states_answer(one.answer, other.answer) or states_answer(other.answer, one.answer)

@@ -72,6 +72,16 @@ def is_deeper_than(value: object, limit: int) -> bool:
     return bool(level)
 
 
+def count_values(value: object) -> int:
+    """How many values a value of JSON holds, itself included."""
+    waiting, found = [value], 0
+    while waiting:
+        item = waiting.pop()
+        found += 1
+        waiting += item.values() if isinstance(item, dict) else item if isinstance(item, list) else ()
+    return found
+
+
 def replace_surrogates(text: str) -> str:
     """The text with every lone surrogate replaced: JSON can spell them, UTF-8 files and requests cannot hold them."""
     if text.isascii():

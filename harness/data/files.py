@@ -6,16 +6,16 @@ from __future__ import annotations
 import gzip
 import json
 import lzma
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
 from harness.data import disk, jsonio
-from harness.data.limits import raise_by, read_limits, unpacked_limit
+from harness.data.limits import read_limits
+from harness.data.parquet import ROW_GROUP_SIZE, import_pyarrow, read_parquet
 from harness.errors import UsageError
-from harness.extras import install_command
 
 PACKERS: dict[str, Callable[..., Any]] = {
     ".jsonl": nullcontext,
@@ -27,7 +27,6 @@ SUFFIXES = (*PACKERS, PARQUET)
 """What is written."""
 JSON = ".json"
 READ_SUFFIXES = (*PACKERS, ".ndjson", ".ndjson.gz", JSON, PARQUET)
-ROW_GROUP_SIZE = 500
 
 
 def file_suffix(path: Path) -> str | None:
@@ -46,7 +45,7 @@ def read_rows(path: Path) -> Generator[Any, None, None]:
     Raises UsageError for what is no JSON, no Parquet or too long.
     """
     if file_suffix(path) == PARQUET:
-        yield from _read_parquet(path)
+        yield from read_parquet(path)
         return
     if file_suffix(path) == JSON and (listed := _whole_json(path)) is not None:
         yield from listed
@@ -81,48 +80,6 @@ def _row(line: bytes, where: str) -> Any:
         raise UsageError(f"{where} is not JSON: {error}.") from None
 
 
-def _read_parquet(path: Path) -> Iterator[Any]:
-    pyarrow = _pyarrow(path)
-    try:
-        with disk.open_file(path, links=True) as source, pyarrow.parquet.ParquetFile(source) as file:
-            _check_size(path, file.metadata)
-            before = 0
-            for batch in file.iter_batches(batch_size=ROW_GROUP_SIZE):
-                yield from _python_rows(batch, before, path)
-                before += batch.num_rows
-    except (pyarrow.ArrowException, OSError) as error:
-        raise UsageError(f"{path} cannot be read as Parquet: {_first_line(error)}.") from None
-
-
-def _check_size(path: Path, metadata: Any) -> None:
-    """Raises UsageError where a Parquet file says that it has more rows or bytes than are read."""
-    if metadata.num_rows > (most := read_limits().rows):
-        raise UsageError(f"{path} has more than {most:,} rows; {raise_by('rows')}.")
-    groups = (metadata.row_group(place) for place in range(metadata.num_row_groups))
-    if sum(group.total_byte_size for group in groups) > (limit := unpacked_limit(path.stat().st_size)):
-        raise UsageError(f"{path} becomes more than {limit:,} bytes; {raise_by('bytes')}.")
-
-
-def _python_rows(batch: Any, before: int, path: Path) -> list[Any]:
-    """The rows of a batch that has `before` rows of the file before it. Raises UsageError for values Python has no form
-    for: text that is not UTF-8, a time of nanoseconds or of the year 30000."""
-    try:
-        return list(batch.to_pylist())
-    except (ValueError, OverflowError, LookupError) as error:
-        if batch.num_rows > 1:
-            return [
-                row
-                for place in range(batch.num_rows)
-                for row in _python_rows(batch[place : place + 1], before + place, path)
-            ]
-        says = f"{path}, record {before + 1} holds a value that cannot be read: {_first_line(error)}"
-        raise UsageError(f"{says}; write it as UTF-8 text.") from None
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0] or type(error).__name__
-
-
 def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """Writes rows in the format of the path's ending, the whole file or none; equal rows give equal decompressed bytes.
 
@@ -138,7 +95,7 @@ def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
 
 
 def _write_parquet(path: Path, file: IO[bytes], rows: Iterable[Mapping[str, Any]]) -> None:
-    pyarrow = _pyarrow(path)
+    pyarrow = import_pyarrow(path)
     writer = None
     group: list[dict[str, Any]] = []
     try:
@@ -165,12 +122,3 @@ def _column(name: str, value: Any) -> Any:
     if name == "messages" or not isinstance(value, dict | list):
         return value
     return json.dumps(value, ensure_ascii=False)
-
-
-def _pyarrow(path: Path) -> Any:
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError:
-        raise UsageError(f"{path} is Parquet, which needs the data extra: {install_command('data')}.") from None
-    return pyarrow

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from harness.data import jsonio
-from harness.data.arguments import is_deeper_than
+from harness.data.arguments import count_values, is_deeper_than
 from harness.data.bundled_sources import is_bundled
 from harness.data.files import read_rows
 from harness.data.limits import raise_by, read_limits
@@ -31,6 +31,8 @@ TEXTS = ("world", "data_source", "split")
 JSON_FIELDS = (*REQUIRED, *TEXTS, "gold_calls", "sub_questions", "checks", "state", "calls", "sub_answers")
 DEEPEST = 100
 """Levels of lists and objects in a field: tools have 10, a call with arguments 66. What handles them later recurses."""
+LENGTH_OF_ITEM, VALUES_OF_ITEM = 400, 20
+"""Characters of a sub-answer, values of a parameter's schema: on average, where there are as many as may be."""
 ROLES = ("system", "user", "assistant", "tool")
 KINDS = {dict: "object", list: "array", (dict, list): "object or array"}
 Reader = Callable[[Any, int, str], Sample]
@@ -169,6 +171,10 @@ def _tool(value: Any, where: str) -> Tool:
     if not isinstance(parameters, dict):
         raise UsageError(f"{where}: the parameters of {function['name']!r} must be a JSON Schema object.")
     refuse_too_many(parameters.get("properties"), f"parameters of {function['name']!r}", where)
+    if count_values(parameters) > (most := VALUES_OF_ITEM * read_limits().items):
+        raise UsageError(
+            f"{where}: the parameters of {function['name']!r} hold more than {most:,} values; {raise_by('items')}."
+        )
     return Tool(function["name"], str(function.get("description") or ""), parameters)
 
 
@@ -204,13 +210,16 @@ def _gold(record: Mapping[str, Any], codes: Mapping[str, str], where: str) -> Go
         if name not in codes:
             raise UsageError(f"{where}: the tool {name!r} of unsolved_set has no code.")
         sub_answers[name] = tuple(answers)
-    refuse_too_many([answer for answers in sub_answers.values() for answer in answers], "sub-answers", where)
+    listed = [answer for answers in sub_answers.values() for answer in answers]
+    refuse_too_many(listed, "sub-answers", where)
+    if sum(map(len, listed)) > (most := LENGTH_OF_ITEM * read_limits().items):
+        raise UsageError(f"{where} has sub-answers of more than {most:,} characters; {raise_by('items')}.")
     answer = record.get("answer")
     calls = None
     if record.get("gold_calls") is not None:
-        listed = decode_field(record, "gold_calls", where, list)
-        refuse_too_many(listed, "gold calls", where)
-        calls = tuple(_gold_call(call, where) for call in listed)
+        given = decode_field(record, "gold_calls", where, list)
+        refuse_too_many(given, "gold calls", where)
+        calls = tuple(_gold_call(call, where) for call in given)
     return Gold(sub_answers, calls, None if answer is None else str(answer))
 
 

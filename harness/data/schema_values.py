@@ -17,6 +17,8 @@ from harness.types import JSONObject, Tool
 MAX_DEPTH = 4
 LONGEST = 1000
 """Items or characters that a schema can demand."""
+MOST_ITEMS = 10_000
+"""Items of all arrays together: arrays in arrays multiply."""
 DATE = "2024-01-15"
 
 
@@ -122,6 +124,7 @@ class RandomValues:
     def __init__(self, source: random.Random, words: Sequence[str]) -> None:
         self._random = source
         self._words = words or ["x"]
+        self._left = MOST_ITEMS
 
     def arguments(self, tool: Tool) -> JSONObject:
         """Every required parameter and each optional one with probability a half."""
@@ -163,7 +166,8 @@ class RandomValues:
         if depth >= MAX_DEPTH:
             return []
         fewest, most = _bounded(schema, "minItems", 0), _bounded(schema, "maxItems", 3)
-        size = self._random.randint(fewest, max(fewest, most))
+        size = min(self._random.randint(fewest, max(fewest, most)), self._left)
+        self._left -= size
         return [self.value(items if isinstance(items, dict) else {}, depth + 1) for _ in range(size)]
 
     def _string(self, schema: JSONObject) -> str:

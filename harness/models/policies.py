@@ -44,7 +44,10 @@ ARGS = ()
 FREE = True
 POLICY = True
 
-SPAN = re.compile(r'"([^"]+)"|“([^”]+)”|\'([^\']+)\'(?!\w)|\b([A-Z][\w&.-]*(?:[ -](?:of |the |de )?[A-Z0-9][\w&.-]*)*)')
+SPAN = re.compile(
+    r'"([^"]+)"|“([^”]{1,500})”|\'([^\']+)\'(?!\w)'
+    r"|\b([A-Z][\w&.-]*(?:[ -](?:of |the |de )?[A-Z0-9][\w&.-]*)*)"
+)
 NUMBER_PATTERN = re.compile(r"\d+(?:,\d{3})*(?:\.\d+)?")
 DATE = re.compile(r"\d{4}-\d{1,2}-\d{1,2}")
 MOST_CALLS = 1000

@@ -20,8 +20,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.console.text import printable
-from harness.data.files import ROW_GROUP_SIZE
 from harness.data.jsonio import replace_file, write_atomically
+from harness.data.parquet import ROW_GROUP_SIZE
 from harness.errors import UsageError
 from harness.extras import install_command
 from harness.models.api.chat import wire_tool
