@@ -1,6 +1,6 @@
 """The same episodes played by the harness, by other libraries and by bare loops, against one scripted endpoint.
 
-    python benchmarks/peers.py [--rounds 3] [--python NAME=PATH ...] [--page docs/peers.md] [--smoke]
+    python benchmarks/peers.py [--rounds 3] [--levels 1 16 128] [--python NAME=PATH ...] [--page FILE] [--smoke]
     tox -e peers
 
 Who plays: `harness eval`, with tools isolated in its sandbox; verifiers' ToolEnv of 0.1, verifiers of today and
@@ -235,12 +235,12 @@ class Measurement:
         self.figures = {player: Figures() for player in players}
         self.expected: set[str] = set()
 
-    def stages(self, rounds: int) -> Iterator[Callable[[], None]]:
+    def stages(self, rounds: int, levels: Sequence[int]) -> Iterator[Callable[[], None]]:
         """Everything in its order, piece by piece."""
         yield self.warm_up
         for _ in range(rounds):
-            yield from (partial(self.measure_cpu, level) for level in LEVELS)
-            yield from (partial(self.measure_span, level) for level in LEVELS[1:])
+            yield from (partial(self.measure_cpu, level) for level in levels)
+            yield from (partial(self.measure_span, level) for level in levels if level > 1)
         yield from (partial(self.measure_fault, fault) for fault in FAULTS)
 
     def play(self, player: Player, url: str, concurrency: int, times: int = 1, memory: bool = False) -> Costs:
@@ -360,6 +360,7 @@ def main() -> int:
     """Prints the tables; exits with 1 where players were told different things."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--levels", type=int, nargs="+", default=LEVELS, help="how many episodes at once (1 16 128)")
     parser.add_argument("--python", nargs="+", default=[], metavar="NAME=PATH", help="tool_env, verifiers, inspect")
     parser.add_argument("--players", nargs="+", metavar="WORD", help="only those with such a word in their name")
     parser.add_argument(
@@ -382,7 +383,7 @@ def main() -> int:
             ]
         else:
             measured = Measurement(players, Episodes(["ftrl_*"], SHARE, Path(folder) / "all"), few)
-            stages = measured.stages(args.rounds)
+            stages = measured.stages(args.rounds, args.levels)
         for stage in stages:
             stage()
             if args.page and measured.expected:

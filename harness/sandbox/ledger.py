@@ -88,23 +88,26 @@ class Account:
         self.bytes = 0
         self.why: str | None = None
         self._closed: str | None = None
-        self._seconds_then, self._bytes_then = 0.0, 0
-        self._seconds_end, self._bytes_end = limits.turn_seconds, limits.turn_bytes
+        self._seconds_then = 0.0
+        self._bytes_then = 0
+        self._seconds_end = limits.turn_seconds
+        self._bytes_end = limits.turn_bytes
 
     def open_turn(self) -> None:
         limits = self.limits
-        self._seconds_then, self._bytes_then = self.seconds, self.bytes
-        seconds, size = self.seconds + limits.turn_seconds, self.bytes + limits.turn_bytes
+        self._seconds_then = seconds = self.seconds
+        self._bytes_then = size = self.bytes
+        seconds += limits.turn_seconds
+        size += limits.turn_bytes
         self._seconds_end = seconds if seconds < limits.episode_seconds else limits.episode_seconds
         self._bytes_end = size if size < limits.episode_bytes else limits.episode_bytes
         if self.why is not None:
             self.why = self._met()
 
     def add(self, seconds: float, output: str = "") -> None:
-        self.seconds += seconds
-        if output:
-            self.bytes += len(output) if output.isascii() else len(output.encode("utf-8", "replace"))
-        if self.seconds >= self._seconds_end or self.bytes >= self._bytes_end:
+        self.seconds = used = self.seconds + seconds
+        self.bytes = size = self.bytes + (len(output) if output.isascii() else len(output.encode("utf-8", "replace")))
+        if used >= self._seconds_end or size >= self._bytes_end:
             self.why = self._met()
 
     def close(self, why: str) -> None:

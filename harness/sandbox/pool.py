@@ -353,17 +353,19 @@ class ToolSession:
         """A place for every result, filled where there is nothing to run; and what each worker has to do."""
         if self._sandbox._is_copy():
             raise SandboxError("a sandbox cannot be used from a forked copy of its process; make a new one there")
-        self._account.open_turn()
+        account = self._account
+        account.open_turn()
         results = [PENDING] * len(calls)
-        if len(calls) > (most := self._account.limits.turn_calls):
+        if len(calls) > (most := account.limits.turn_calls):
             calls = calls[: int(most)]
-            results[len(calls) :] = [ToolResult("refused", self._account.refuse_calls())] * (len(results) - len(calls))
+            results[len(calls) :] = [ToolResult("refused", account.refuse_calls())] * (len(results) - len(calls))
         turns: dict[int, Turn] = {}
         for place, (name, arguments) in enumerate(calls):
-            if name not in codes:
+            source = codes.get(name)
+            if source is None:
                 results[place] = ToolResult("unknown_tool", repr(name))
                 continue
-            code = _code(name, codes[name])
+            code = _code(name, source)
             try:
                 line = f"[{code.number},{_encode(arguments)}]"
             except (TypeError, ValueError, RecursionError) as error:
@@ -373,9 +375,10 @@ class ToolSession:
                 results[place] = ToolResult("raised", "the arguments are too long")
                 continue
             queue = _STATE if self.keeps_state else _SHARED if code.plain else code.number
-            if queue not in turns:
-                turns[queue] = Turn(results, self._account)
-            turns[queue].add(place, code, line)
+            turn = turns.get(queue)
+            if turn is None:
+                turn = turns[queue] = Turn(results, account)
+            turn.add(place, code, line)
         return results, turns
 
     def _worker_of(self, queue: int) -> WorkerProcess:

@@ -61,6 +61,8 @@ from harness.sandbox import launcher
 launcher.main(int(sys.argv[2]), options)
 """
 _LAST_STATUS = wire.WORN | wire.SPENT
+_REPLY_SIZE, _unpack_reply = wire.REPLY.size, wire.REPLY.unpack_from
+_clock = time.perf_counter
 _LIBRARIES = ("time_machine", "_time_machine", "pytz", "dateutil", "six", "tzdata")
 
 
@@ -351,26 +353,26 @@ class WorkerProcess:
         if channel is None:
             return [], "unsent"
         token, body = next(self._tokens), "\n".join(lines).encode("ascii")
-        start = self.asked = time.perf_counter()
+        start = self.asked = _clock()
         until = start + _BEGIN_SECONDS
         request = wire.REQUEST.pack(len(body), token, until) + body
-        chunk = yield Exchange(channel, request, self.is_quick and len(request) < _BRIEF_BYTES)
+        chunk = yield Exchange(channel, request, self._credit >= 0 and len(request) < _BRIEF_BYTES)
         if chunk is False:
             return [], "unsent"
-        self._learn(time.perf_counter() - start < _QUICK_SECONDS + _QUICK_SECONDS_EACH * expected)
+        self._learn(channel.seat, _clock() - start < _QUICK_SECONDS + _QUICK_SECONDS_EACH * expected)
         replies: list[WorkerReply] = []
         if chunk is None:
-            chunk = yield Receive(channel, max(0.0, until + _GRACE_SECONDS - time.perf_counter()))
+            chunk = yield Receive(channel, max(0.0, until + _GRACE_SECONDS - _clock()))
         if chunk is None:
             if not self._look_aside(channel, token, replies, expected):
                 return replies, "died"
             late(replies)
-            chunk = yield Receive(channel, max(0.0, until + self.call_timeout - time.perf_counter()))
+            chunk = yield Receive(channel, max(0.0, until + self.call_timeout - _clock()))
         if expected > 1 and not self._look_aside(channel, token, replies, expected):
             return replies, "died"
         new, rest, honest = self._parse(chunk or b"", token, len(replies))
         while chunk and honest and not new:  # one long reply
-            chunk = yield Receive(channel, max(0.0, until + self.call_timeout - time.perf_counter()))
+            chunk = yield Receive(channel, max(0.0, until + self.call_timeout - _clock()))
             rest += chunk or b""
             new, rest, honest = self._parse(rest, token, len(replies))
         replies += new[:1]
@@ -393,44 +395,43 @@ class WorkerProcess:
     def is_quick(self) -> bool:
         return self._credit >= 0
 
-    def _learn(self, quick: bool) -> None:
+    def _learn(self, seat: cores.SharedCore, quick: bool) -> None:
         """A worker that is quick is kept on the core of whoever asks, any other runs where there is room."""
-        channel = self._channel
-        assert channel is not None
-        self._credit = min(self._credit + 1, _CREDIT) if quick else max(self._credit - _PENALTY, -_PENALTY)
-        seat = channel.seat
-        if not self.is_quick:
+        if not quick:
+            self._credit = max(self._credit - _PENALTY, -_PENALTY)
+        elif self._credit < _CREDIT:
+            self._credit += 1
+        if self._credit < 0:
             if seat.core is not None:
-                self._place(channel, None)
-        elif (seat.core is None or seat.is_far) and time.perf_counter() - self._moved > _MOVE_SECONDS:
-            self._place(channel, cores.current_core())
+                self._place(seat, None)
+        elif (seat.core is None or seat.is_far) and _clock() - self._moved > _MOVE_SECONDS:
+            self._place(seat, cores.current_core())
 
-    def _place(self, channel: Channel, core: int | None) -> None:
+    def _place(self, seat: cores.SharedCore, core: int | None) -> None:
         assert self._forked_from is not None
-        channel.seat.move(core)
-        self._moved = time.perf_counter()
+        seat.move(core)
+        self._moved = _clock()
         with contextlib.suppress(OSError):
             self._forked_from.command("place", self._number, core=core)
 
     def _parse(self, data: bytes, token: bytes, place: int) -> tuple[list[WorkerReply], bytes, bool]:
         """The complete replies in `data` up to a worn or spent one, what is left over, and whether all was in order."""
         replies: list[WorkerReply] = []
-        start = 0
-        while len(data) - start >= wire.REPLY.size:
-            length, echoed, number, status, seconds = wire.REPLY.unpack_from(data, start)
-            if length > 4 * self._limit or echoed != token or number != place + len(replies) or status > _LAST_STATUS:
+        start, size, limit = 0, len(data), self._limit
+        while (begin := start + _REPLY_SIZE) <= size:
+            length, echoed, number, status, seconds = _unpack_reply(data, start)
+            if length > 4 * limit or echoed != token or number != place + len(replies) or status > _LAST_STATUS:
                 return replies, b"", False
-            begin = start + wire.REPLY.size
-            if len(data) - begin < length:
+            if (end := begin + length) > size:
                 break
             try:
-                text = data[begin : begin + length].decode()
+                text = data[begin:end].decode()
             except UnicodeDecodeError:
                 return replies, b"", False
-            if len(text) > self._limit:
+            if len(text) > limit:
                 return replies, b"", False
             replies.append((status, text, seconds if 0.0 <= seconds <= self.call_timeout else 0.0))
-            start = begin + length
+            start = end
             if status >= wire.WORN:
                 break
         return replies, data[start:], True

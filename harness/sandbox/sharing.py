@@ -139,14 +139,13 @@ class CallQueue:
         self._at_once = 0  # turns that are served as soon as they come
 
     async def run(self, turn: Turn) -> None:
-        """Until every job of `turn` is settled. A call that is being run when nobody waits any more is stopped.
+        """Until every job of `turn` is settled, or it has an error. A call that is being run when nobody waits any more
+        is stopped.
 
         The first to come starts the request.
         """
         if turn.account.seconds > SLOW_SECONDS:
             await run_async(self._shared.serve(turn))
-            if turn.error is not None:
-                raise turn.error
             return
         self._turns.append(turn)
         if not self._due and self._expecting is None:
@@ -156,8 +155,14 @@ class CallQueue:
             else:
                 await self._gather(turn)
             self._start()
-        if turn.unsettled:
-            await turn.wait(self.loop)
+        if turn.unsettled and turn.error is None:
+            turn.settled = self.loop.create_future()
+            try:
+                await turn.settled
+            except asyncio.CancelledError:
+                if turn.running is not None:
+                    turn.running.stop()
+                raise
 
     async def _gather(self, turn: Turn) -> None:
         """A round of the event loop, in which others may become ready. Where nobody does, the next few do not wait."""

@@ -67,32 +67,21 @@ class Turn:
         """Whether its episode's tools take so much time that others should not wait behind them."""
         return self.account.seconds > SLOW_SECONDS
 
-    async def wait(self, loop: asyncio.AbstractEventLoop) -> None:
-        if self.error is not None:
-            raise self.error
-        self.settled = loop.create_future()
-        try:
-            await self.settled
-        except asyncio.CancelledError:
-            if self.running is not None:
-                self.running.stop()
-            raise
-
     def add(self, place: int, code: ToolCode, line: str) -> None:
         self.waiting.append(ToolJob(self, place, code, line))
         self.unsettled += 1
 
     def settle(self, place: int, result: ToolResult, seconds: float = 0.0) -> None:
         """Where a limit was met before, the answer is that."""
-        account = self.account
+        account, settled = self.account, self.settled
         if account.why is None:
             self.results[place] = result
             account.add(seconds, result.output)
         else:
             self.results[place] = ToolResult("refused", account.why)
         self.unsettled -= 1
-        if not self.unsettled and self.settled is not None and not self.settled.done():
-            self.settled.set_result(None)
+        if settled is not None and not self.unsettled and not settled.done():
+            settled.set_result(None)
 
     def refuse_rest(self) -> bool:
         """A limit was met: what waits is not run."""
@@ -149,11 +138,12 @@ class Request:
 
     def read(self, replies: Sequence[WorkerReply]) -> None:
         """Settle what `replies`, the first ones of this request, say; some of them may have been read before."""
-        for status, text, seconds in replies[self.done : len(self.jobs)]:
-            job = self.jobs[self.done]
+        jobs = self.jobs
+        for status, text, seconds in replies[self.done : len(jobs)]:
+            turn, place, _, _, _ = jobs[self.done]
             self.done += 1
             self.seconds += seconds
-            job.turn.settle(job.place, ToolResult(_STATUS[status], text), seconds)
+            turn.settle(place, ToolResult(_STATUS[status], text), seconds)
 
 
 def take_jobs(turns: deque[Turn], most_calls: int) -> list[ToolJob]:
@@ -162,15 +152,16 @@ def take_jobs(turns: deque[Turn], most_calls: int) -> list[ToolJob]:
     size = 0
     while turns and len(taken) < most_calls:
         turn = turns.popleft()
-        if not turn.waiting or turn.over or (turn.account.why is not None and turn.refuse_rest()):
+        waiting = turn.waiting
+        if not waiting or turn.over or (turn.account.why is not None and turn.refuse_rest()):
             continue
-        job = turn.waiting[0]
+        job = waiting[0]
         size += len(job.line)
         if taken and (job.alone or size > MOST_BYTES):
             turns.appendleft(turn)
             break
-        taken.append(turn.waiting.popleft())
-        if turn.waiting:
+        taken.append(waiting.popleft())
+        if waiting:
             turns.append(turn)
         if job.alone:
             break
@@ -223,8 +214,11 @@ def serve_request(
 
 
 def _lines(worker: WorkerProcess, jobs: Sequence[ToolJob]) -> list[str]:
-    new = {job.code.number: job.code.line for job in jobs if job.code.number not in worker.codes}
-    worker.codes.update(new)
+    known = worker.codes
+    new = {job.code.number: job.code.line for job in jobs if job.code.number not in known}
+    if not new:
+        return [job.line for job in jobs]
+    known.update(new)
     return [*new.values(), *[job.line for job in jobs]]
 
 

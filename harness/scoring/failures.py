@@ -135,7 +135,10 @@ _NOTHING = frozenset(("", "none", "null", "no", "noerror", "noerrors", "ok", "na
 
 def plain_key(key: str) -> str:
     """A field's name without case and separators."""
-    return re.sub(r"[\W_]", "", key).lower()
+    return _SEPARATORS.sub("", key).lower()
+
+
+_SEPARATORS = re.compile(r"[\W_]")
 
 
 def reports_failure(value: Mapping[str, Any]) -> bool:
