@@ -142,7 +142,11 @@ def test_the_template_that_ships_has_tools_and_a_switch_and_keeps_turns(words, t
 SHAPES = {
     "type": "object",
     "properties": {
-        "who": {"type": "object", "description": "A person.", "properties": {"ref": {"type": "string", "pattern": "A+"}}},
+        "who": {
+            "type": "object",
+            "description": "A person.",
+            "properties": {"ref": {"type": "string", "pattern": "A+"}},
+        },
         "kinds": {"type": "array", "items": {"type": "string", "enum": ["one", "two"], "description": "A kind."}},
         "rows": {"type": "array", "items": {"type": "object", "properties": {"at": {"type": ["integer", "null"]}}}},
         "digit": {"type": "string", "enum": ["0", "1"], "default": "0", "description": "Layer. 0: old; 1: new."},
