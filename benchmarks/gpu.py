@@ -68,10 +68,10 @@ def main() -> int:
 def make_network(smoke: bool) -> Any:
     """A network of random weights."""
     torch.manual_seed(0)
-    config = Qwen3Config(**(TINY | FEW_HEADS if smoke else QWEN3 | HEADS), tie_word_embeddings=True)
-    network = Qwen3ForCausalLM(config).to(DEVICE)
-    network.generation_config = GenerationConfig(pad_token_id=0, do_sample=False)
-    return network.eval()
+    shape: dict[str, Any] = TINY | FEW_HEADS if smoke else QWEN3 | HEADS
+    network: Any = Qwen3ForCausalLM(Qwen3Config(**shape, tie_word_embeddings=True))
+    network.generation_config = GenerationConfig(pad_token_id=0, do_sample=False)  # type: ignore[no-untyped-call]
+    return network.to(DEVICE).eval()
 
 
 def make_prompts(rows: int, length: int, vocabulary: int) -> list[tuple[int, ...]]:
@@ -147,7 +147,8 @@ def make_batch(prompt: Sequence[int], said: Sequence[Sequence[int]]) -> Batch:
 def compute_loss(network: Any, batch: Batch, shares: bool) -> torch.Tensor:
     """Minus the mean log-probability of what was said."""
 
-    def score(labels: torch.Tensor, fused_lm_head: bool = True, **given: Any) -> torch.Tensor:
+    def score(labels: torch.Tensor, **given: Any) -> torch.Tensor:
+        given.pop("fused_lm_head", None)
         hidden = network.base_model(**given).last_hidden_state[:, :-1]
         wanted = labels[:, 1:] != -100
         logits = network.get_output_embeddings()(hidden[wanted]).float()
@@ -155,7 +156,7 @@ def compute_loss(network: Any, batch: Batch, shares: bool) -> torch.Tensor:
 
     with compute_in("bfloat16", DEVICE):
         shared = count_shared(batch) if shares else 0
-        found: torch.Tensor = run_tree(score, network, batch, shared) if shared else score(**batch, use_cache=False)
+        found: torch.Tensor = run_tree(score, network, batch, shared) if shared else score(**batch)
     return found
 
 
