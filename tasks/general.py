@@ -1,5 +1,5 @@
-"""general_*: what a model could do before it was trained on tools, and should still: MMLU, BBH, GSM8K, MATH, HumanEval
-and MBPP, as lm-eval has them for chat models.
+"""general_*: what a model could do before it was trained on tools, and should still: MMLU, BBH, GSM8K, MATH, HumanEval,
+MBPP and IFEval, as lm-eval has them for chat models.
 
 Prompts, extraction and metrics are lm-eval's (0.4.13; EleutherAI, MIT), the rest is a run like any other: compare two
 with `harness compare`. Needs the lm-eval extra; the two that run code also HF_ALLOW_CODE_EVAL=1. The data is not
@@ -50,6 +50,7 @@ gsm8k = partial(_tasks, BENCHMARKS["gsm8k"])
 math = partial(_tasks, BENCHMARKS["math"])
 humaneval = partial(_tasks, BENCHMARKS["humaneval"])
 mbpp = partial(_tasks, BENCHMARKS["mbpp"])
+ifeval = partial(_tasks, BENCHMARKS["ifeval"])
 
 
 def _environment(benchmark: Benchmark, load: LoadSuite, sample: Sample) -> Environment:

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+HUB = "HF_HUB_OFFLINE"
+"""The variable of Hugging Face's libraries; only where it is 0 is a data set without a local path fetched."""
+
 
 @dataclass(frozen=True)
 class Benchmark:
@@ -18,6 +21,8 @@ class Benchmark:
     folder       where below lm_eval/tasks its files are; pattern: the names of its parts
     headline     the metric, as `suite.score_reply` names it
     code         whether scoring runs what the model wrote
+    files        how the files of the split begin that is asked, in the hub's layout
+    needs        what lm-eval's code for it reads beside the documents, by the names of its libraries
     """
 
     name: str
@@ -28,6 +33,8 @@ class Benchmark:
     pattern: str
     headline: str
     code: bool = False
+    files: str = "test"
+    needs: tuple[str, ...] = ()
 
 
 MATCH, FLEXIBLE, PASSED = "exact_match", "exact_match_flexible_extract", "pass_at_1"
@@ -87,6 +94,17 @@ LISTED = (
         pattern="mbpp_instruct",
         headline=PASSED,
         code=True,
+    ),
+    Benchmark(
+        name="general_ifeval",
+        about="IFEval: instructions whose following can be checked, such as a length or a language",
+        data="ifeval",
+        hub="google/IFEval",
+        folder="ifeval",
+        pattern="ifeval",
+        headline="prompt_level_strict_acc",
+        files="ifeval_input_data",
+        needs=("langdetect", "nltk"),
     ),
 )
 BENCHMARKS = {benchmark.data: benchmark for benchmark in LISTED}

@@ -27,16 +27,14 @@ from harness.data.files import file_suffix, read_rows
 from harness.errors import HarnessError, MissingData, UsageError
 from harness.extras import install_command
 from harness.types import Gold, Sample, Scores, Trajectory
-from tasks.lmeval import code
-from tasks.lmeval.benchmarks import Benchmark
+from tasks.lmeval import code, language
+from tasks.lmeval.benchmarks import HUB, Benchmark
 from tasks.lmeval.replies import continuation, read_chat, stop_strings, write_chat
 
 log = logging.getLogger(__name__)
 
-HUB = "HF_HUB_OFFLINE"
-"""The variable of Hugging Face's libraries; only where it is 0 is a data set without a local path fetched."""
 SPLIT = "test"
-NO_OTHER_SPLIT = {"training_split": None, "validation_split": None, "fewshot_split": None}
+ONE_SPLIT = {"test_split": SPLIT, "training_split": None, "validation_split": None, "fewshot_split": None}
 """All benchmarks here are zero-shot or carry their own examples, so other splits need not be there."""
 
 
@@ -50,6 +48,8 @@ class Part:
     filters: Mapping[str, Any]
 
 
+POOLED = ("inst_level_strict_acc", "inst_level_loose_acc")
+"""Metrics of IFEval that are a list a document, whose mean is no mean of documents: left out."""
 Suite = Mapping[str, Part]
 LoadSuite = Callable[[], Suite]
 
@@ -74,6 +74,8 @@ def load_suite(benchmark: Benchmark, path: Path | None) -> Suite:
     """The parts of a benchmark, in order. Raises MissingData and UsageError, one sentence each."""
     check_benchmark(benchmark, path)
     _require(benchmark.name)
+    if benchmark.needs:
+        language.require(benchmark)
     from lm_eval import tasks as theirs
     from lm_eval.tasks import TaskManager
 
@@ -117,11 +119,11 @@ def _settings(benchmark: Benchmark, path: Path | None, config: Mapping[str, Any]
         datasets.disable_progress_bars()
         return {SPLIT: datasets.Dataset.from_list(_rows(benchmark, path, name, parts))}
 
-    return {"custom_dataset": read, **NO_OTHER_SPLIT}
+    return {"custom_dataset": read, **ONE_SPLIT}
 
 
 def _rows(benchmark: Benchmark, path: Path, name: str | None, parts: int) -> list[Any]:
-    """A part's rows: those of a file, or of all files named test* (shards) in the folder that the hub's layout has."""
+    """A part's rows: those of a file, or of all files of the split (shards) in the folder that the hub's layout has."""
     if path.is_file():
         if parts > 1:
             raise UsageError(f"{benchmark.name} has {parts} parts: --data {benchmark.data}=FOLDER, a folder for each.")
@@ -129,10 +131,11 @@ def _rows(benchmark: Benchmark, path: Path, name: str | None, parts: int) -> lis
     else:
         own = [path / name] if name else [path, *sorted(path.iterdir())]
         places = own if parts > 1 else [*own, path]
-        found = ([file for file in sorted(place.glob(f"{SPLIT}*")) if file_suffix(file)] for place in places)
+        found = ([file for file in sorted(place.glob(f"{benchmark.files}*")) if file_suffix(file)] for place in places)
         files = next(filter(None, found), [])
         if not files:
-            raise MissingData(f"{benchmark.name} looked for {benchmark.hub} at {places[0] / SPLIT}*, where nothing is.")
+            where = places[0] / benchmark.files
+            raise MissingData(f"{benchmark.name} looked for {benchmark.hub} at {where}*, where nothing is.")
     rows = [row for file in files for row in read_rows(file)]
     if not rows or not all(isinstance(row, dict) for row in rows):
         raise UsageError(f"{files[0]} must hold rows that are JSON objects.")
@@ -175,12 +178,13 @@ def _sample(part: Part, index: int, document: Mapping[str, Any], name: str) -> S
     prompt = chat_prompt(part.task, document)
     messages, begun = read_chat(prompt)
     decides = [part.name, str(part.task.VERSION), version("lm_eval"), jsonio.canonical_json(_plain(document)), prompt]
+    gold = gold_reply(part.task, document)
     return Sample(
         id=name,
         messages=messages,
         tools=(),
         codes={},
-        gold=Gold({}, (), message=gold_reply(part.task, document)),
+        gold=Gold({}, None if gold is None else (), message=gold),
         metadata={
             "data_source": f"lm-eval/{part.name}",
             "digest": jsonio.digest(decides),
@@ -204,8 +208,10 @@ def chat_prompt(task: Any, document: Mapping[str, Any]) -> str:
     return prompt
 
 
-def gold_reply(task: Any, document: Mapping[str, Any]) -> str:
-    """What a perfect chat model writes, for policy/oracle: the data set's own solution, where it has one."""
+def gold_reply(task: Any, document: Mapping[str, Any]) -> str | None:
+    """What a perfect chat model writes, for policy/oracle: the data set's own solution. IFEval has none."""
+    if "instruction_id_list" in document:
+        return None
     if "canonical_solution" in document:
         return f"```python\n{document['prompt']}{document['canonical_solution']}\n```"
     if "test_list" in document:
@@ -251,7 +257,12 @@ def score_reply(suite: Suite, sample: Sample, trajectory: Trajectory) -> Scores:
     except Exception as error:
         log.warning("lm-eval cannot score %s: %s: %s", sample.id, type(error).__name__, printable(str(error)))
         found = {label: dict.fromkeys(part.task.aggregation(), 0.0) for label in part.filters}
-    return {f"{metric}{label}": float(value) for label, results in found.items() for metric, value in results.items()}
+    return {
+        f"{metric}{label}": float(value)
+        for label, results in found.items()
+        for metric, value in results.items()
+        if metric not in POOLED
+    }
 
 
 def make_program(suite: Suite, sample: Sample, trajectory: Trajectory) -> str:

@@ -91,6 +91,37 @@ def mbpp(path: Path) -> Path:
     return path
 
 
+def ifeval(path: Path) -> Path:
+    """A folder as on the hub, with instructions for each kind of check: text, words, sentences, a language."""
+    asked: Sequence[tuple[str, Mapping[str, Any]]] = (
+        ("punctuation:no_comma", {}),
+        ("length_constraints:number_words", {"relation": "at least", "num_words": 6}),
+        ("length_constraints:number_sentences", {"relation": "less than", "num_sentences": 2}),
+        ("change_case:english_lowercase", {}),
+        ("language:response_language", {"language": "de"}),
+    )
+    rows = [
+        {
+            "key": n,
+            "prompt": f"Instruction {n}: {name}.",
+            "instruction_id_list": [name, asked[0][0]],
+            "kwargs": [kw, {}],
+        }
+        for n, (name, kw) in enumerate(asked)
+    ]
+    write(path / "ifeval_input_data.jsonl", rows)
+    return path
+
+
+def punkt(path: Path) -> Path:
+    """nltk's model of sentences as a folder for NLTK_DATA, which has learnt nothing."""
+    folder = path / "tokenizers" / "punkt_tab" / "english"
+    folder.mkdir(parents=True)
+    for name in ("collocations.tab", "sent_starters.txt", "abbrev_types.txt", "ortho_context.tab"):
+        (folder / name).write_text("")
+    return path
+
+
 def write(path: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
@@ -115,6 +146,13 @@ WAYS = (
     "<think>The answer is 1.</think>So \\boxed{{{right}}}",
 )
 LETTERS = ("{letter}", "{letter}\nBecause it is.", "The answer is {letter}.", "({letter})", "D")
+FOLLOWED = (
+    "It has none",
+    "*One two three four five, six seven*",
+    "One sentence here. And another one there.",
+    "all of this is written in small letters",
+    "Here\nDas ist ein kurzer Satz auf Deutsch über das Wetter von morgen",
+)
 PUZZLES = ("So the answer is (A).", "Yes. The answer is Yes.", "apple pear", "7\nQ: what is 8?", "no")
 
 
@@ -123,6 +161,8 @@ def answers(asked: Asked) -> Step:
     question = next(m["content"] for m in reversed(asked.messages) if m["role"] == "user")
     if code := re.search(r"\badd(\d+)\b", question):
         return text(CODE[int(code[1])].replace("{n}", code[1]))
+    if instruction := re.search(r"Instruction (\d+)", question):
+        return text(FOLLOWED[int(instruction[1])])
     if puzzle := re.search(r"Puzzle (\d+)", question):
         return text(PUZZLES[int(puzzle[1])])
     if which := re.search(r"Which is (\d)\?\nA\.", question):
