@@ -36,6 +36,7 @@ NOT_RUN = {
     r"^harness train ": "minutes to hours of training; run smaller by test_train_*.py",
     r"^harness build ": "minutes; run smaller by test_build.py",
     r"train\.jsonl|test-60\.jsonl|prefixes\.jsonl": "files that the command before makes",
+    r" --ray ": "Ray, in an environment of its own; run smaller by tests/real_ray",
     r"^harness view ": "serves until Ctrl-C; run by test_view_page.py",
     r"^harness lm-eval-path$": "seconds; run smaller by test_first_class.py",
     r"^harness validate 'demo_\*'|runs/floors": "many seconds; run smaller by test_validate.py and test_eval.py",

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from builders import record, write_records
+from builders import ROOT, record, write_records
 from commands import command, environment, episodes, harness
 from fakes.chat_server import ChatServer, calls, text
 
@@ -132,3 +133,16 @@ def test_a_build_has_the_same_bytes(cluster: Any, tmp_path: Path) -> None:
     words = ["validate", "--quiet", "--json", tmp_path / "alone.jsonl"]
     said = [harness(*words), harness(*words, "--ray", cluster.address)]
     assert said[0].stdout == said[1].stdout and json.loads(said[0].stdout)
+
+
+def test_the_benchmark_measures_one_process_beside_a_crew() -> None:
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "benchmarks" / "scaling.py"), "--smoke"],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "| a crew of 2" in done.stdout

@@ -14,7 +14,7 @@ class Near:
     """A handle of a pacemaker that is no actor."""
 
     def __init__(self, pacemaker):
-        for name in ("acquire", "release", "slow_down"):
+        for name in ("acquire", "slow_down"):
             setattr(self, name, SimpleNamespace(remote=self._start(getattr(pacemaker, name))))
 
     @staticmethod
@@ -32,14 +32,34 @@ async def waits(pace):
     return False
 
 
-def test_a_refusal_of_one_holds_back_the_other():
+async def told(*paces):
+    """One request of each, and the pacemaker's answers."""
+    for pace in paces:
+        await pace.acquire()
+    while any(pace._asking for pace in paces):
+        await asyncio.sleep(0)
+
+
+def test_a_refusal_of_one_holds_back_the_other_once_it_was_told():
     async def run():
         pacemaker = Near(Pacemaker())
         one, other = SharedPace(pacemaker), SharedPace(pacemaker)
-        assert not await waits(one) and not await waits(other)
+        await told(one, other)
         one.slow_down(None)
-        await asyncio.sleep(0)
+        assert await waits(one)
+        assert not await waits(other)
+        other._limited = True  # as the answer to this request will say, when its turn has come
         assert await waits(other)
+
+    asyncio.run(run())
+
+
+def test_the_pacemaker_says_that_it_limits():
+    async def run():
+        pacemaker = Pacemaker()
+        assert (await pacemaker.acquire(0.01, 0))[1] is False
+        await pacemaker.slow_down(None)
+        assert (await pacemaker.acquire(0.01, 0))[1] is True
 
     asyncio.run(run())
 
@@ -49,10 +69,9 @@ def test_what_one_got_accepted_the_other_hears_of():
         pacemaker = Near(Pacemaker())
         one, other = SharedPace(pacemaker), SharedPace(pacemaker)
         for _ in range(3):
-            await one.acquire()
+            await told(one)
             one.release()
-        await asyncio.sleep(0)
-        await other.acquire()
+        await told(one, other)
         assert other.accepted_count == 3
 
     asyncio.run(run())
