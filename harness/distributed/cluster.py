@@ -1,7 +1,8 @@
 """A Ray cluster for the time of one command: one that is there, or one that is started here and ends with the command.
 
-What is started here listens on 127.0.0.1, without a dashboard and without Ray's reports of usage. Ray takes whoever
-reaches its ports for a friend: a cluster of several machines belongs into a network of one's own (docs/scaling.md).
+Ray listens on every address of a machine and takes whoever reaches it for a friend. What is started here lets nobody
+in without a token, which its own processes have in their environment; it has no dashboard and reports no usage.
+A cluster of several machines belongs into a network of one's own (docs/scaling.md).
 
 Left out: ray:// addresses, by which a laptop drives a cluster that it is no part of; machines that join later.
 """
@@ -11,7 +12,9 @@ from __future__ import annotations
 import importlib
 import logging
 import os
+import secrets
 import socket
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -77,12 +80,14 @@ def connect(address: str, keys: Sequence[str] = ()) -> Iterator[Cluster]:
     """The cluster at an address, or one of this machine's cores (`local`). `keys`: variables that its processes get.
     Raises UsageError where Ray is not installed or the cluster not there, and for a variable that is not set."""
     sealed = seal_keys(keys, os.environ)
+    if address == LOCAL and "ray" not in sys.modules and "RAY_AUTH_MODE" not in os.environ:
+        os.environ.update({"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)})  # read at the import
     ray = import_ray()
     _check_address(address)
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
     try:
         if address == LOCAL:
-            ray.init(address=LOCAL, include_dashboard=False, _node_ip_address="127.0.0.1", **_own_cpus(), **quiet)
+            ray.init(address=LOCAL, include_dashboard=False, num_cpus=len(os.sched_getaffinity(0)), **quiet)
         else:
             ray.init(address=address, **quiet)
     except (ConnectionError, ValueError, RuntimeError) as error:
@@ -121,11 +126,6 @@ def import_ray() -> Any:
         return importlib.import_module("ray")
     except ImportError:
         raise UsageError(f"--ray needs the ray extra: {install_command('ray')}.") from None
-
-
-def _own_cpus() -> dict[str, int]:
-    """The cores that this process may use, which a container has fewer of than its machine."""
-    return {"num_cpus": len(os.sched_getaffinity(0))}
 
 
 def cause_of(error: Exception) -> Exception:

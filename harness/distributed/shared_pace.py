@@ -1,7 +1,8 @@
 """One limit of sending for all processes that ask one endpoint.
 
 A process of Ray's, beside the command, says when a request may be sent, as harness.models.api.rate_limit decides it for
-one process. Each request costs one round trip to it, about a millisecond within a machine.
+one process. Until an endpoint has refused a first request nothing limits, so nobody waits to be told so: a request is
+sent, and the answer to it tells its process whether to wait from now on.
 
 How many requests are under way is not counted here: the command hands out no more episodes than that, and a place that
 a lost machine held would never be given back.
@@ -24,19 +25,20 @@ class Pacemaker:
 
     def __init__(self) -> None:
         self._limiter: RateLimiter | None = None
+        self._limits = False
 
-    async def acquire(self, longest_wait: float) -> int:
-        """Waits until a request may be sent. How many ended well until now."""
+    async def acquire(self, longest_wait: float, released: int) -> tuple[int, bool]:
+        """Waits until a request may be sent; `released` of whoever asks ended well since it last asked. How many did of
+        all, and whether a request was ever refused."""
         if self._limiter is None:
             self._limiter = RateLimiter(UNCOUNTED, longest_wait=longest_wait)
-        await self._limiter.acquire()
-        return self._limiter.accepted_count
-
-    async def release(self) -> None:
-        if self._limiter is not None:
+        for _ in range(released):
             self._limiter.release()
+        await self._limiter.acquire()
+        return self._limiter.accepted_count, self._limits
 
     async def slow_down(self, retry_after: float | None) -> None:
+        self._limits = True
         if self._limiter is not None:
             self._limiter.slow_down(retry_after)
 
@@ -54,24 +56,27 @@ class SharedPace:
         self.accepted_count = 0
         self._pacemaker = pacemaker
         self._longest_wait = longest_wait
+        self._released = 0
+        self._limited = False
+        self._asking: set[asyncio.Task[None]] = set()
 
     async def acquire(self) -> None:
-        asked = asyncio.ensure_future(_wait_for(self._pacemaker.acquire.remote(self._longest_wait)))
-        try:
-            self.accepted_count = max(self.accepted_count, await asyncio.shield(asked))
-        except asyncio.CancelledError:
-            asked.add_done_callback(lambda _: self.release())
-            raise
+        asking = asyncio.create_task(self._ask())
+        self._asking.add(asking)
+        asking.add_done_callback(self._asking.discard)
+        if self._limited:
+            await asyncio.shield(asking)
 
     def release(self) -> None:
         self.accepted_count += 1
-        self._pacemaker.release.remote()
+        self._released += 1
 
     def slow_down(self, retry_after: float | None) -> None:
+        self._limited = True
         self._pacemaker.slow_down.remote(retry_after)
 
-
-async def _wait_for(answer: Any) -> int:
-    """Ray's answer: an object that can be awaited and is no coroutine."""
-    accepted: int = await answer
-    return accepted
+    async def _ask(self) -> None:
+        released, self._released = self._released, 0
+        accepted, limited = await self._pacemaker.acquire.remote(self._longest_wait, released)
+        self.accepted_count = max(self.accepted_count, accepted)
+        self._limited = self._limited or limited

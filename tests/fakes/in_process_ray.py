@@ -1,7 +1,7 @@
 """Ray as far as a crew needs it, within this process: actors are objects, their methods tasks of the event loop.
 
     cluster = fake_cluster(cores=2)
-    cluster.ray.lose_after(3)          # the actor that is asked for its fourth episode is gone, and all it plays with it
+    cluster.ray.lose_after(3)          # who is asked for the fourth episode is gone, and all it plays
 
 Left out: everything that makes Ray what it is. tests/real_ray has the real one.
 """
@@ -123,5 +123,5 @@ class FakeActor:
         return SimpleNamespace(remote=remote)
 
 
-def fake_cluster(cores: int = 2, keys: SealedKeys = SealedKeys()) -> Cluster:
-    return Cluster(FakeRay(cores), keys)
+def fake_cluster(cores: int = 2) -> Cluster:
+    return Cluster(FakeRay(cores), SealedKeys())

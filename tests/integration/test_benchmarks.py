@@ -9,7 +9,7 @@ import pytest
 FOLDER = Path(__file__).parents[2] / "benchmarks"
 PARTS = {"process_costs", "scripted_server"}
 """What scripts import."""
-ELSEWHERE = {"coverage", "sandbox", "long_runs", "hostile"}
+ELSEWHERE = {"coverage", "sandbox", "long_runs", "hostile", "scaling"}
 """Scripts with tests of their own."""
 
 SAYS = {

@@ -40,6 +40,7 @@ NOT_RUN = {
     r"--tool-faults": "seconds; run smaller by test_tool_faults.py",
     r"^harness serve --http ": "serves until Ctrl-C; run by test_serve_http.py",
     r"^harness reproduce .*(rehearse|--model)": "minutes of a network; run by benchmarks/rehearsal.py",
+    r" --ray ": "Ray, in an environment of its own; run smaller by tests/real_ray",
     r"^harness view ": "serves until Ctrl-C; run by test_view_page.py",
     r"^harness lm-eval-path$": "seconds; run smaller by test_first_class.py",
     r"^harness validate 'demo_\*'|runs/floors": "many seconds; run smaller by test_validate.py and test_eval.py",
