@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from itertools import count, islice
 from multiprocessing import get_context
 from pathlib import Path
@@ -24,9 +25,20 @@ from envbuilder.audit.corpus import CorpusAudit, Look, look_at
 from envbuilder.audit.environment import audit_environment
 from envbuilder.generation1.stages import procedural as first_procedural
 from envbuilder.plan import BuildPlan, BuildReport
-from envbuilder.records import DeployedToolset, JSONObject, Scenario, Stages, Toolset, environment_record, stage_to_json
+from envbuilder.records import (
+    TWINS,
+    DeployedToolset,
+    JSONObject,
+    Scenario,
+    Stages,
+    Toolset,
+    environment_record,
+    stage_to_json,
+)
 from envbuilder.spec import Spec
 from envbuilder.stages import procedural
+from envbuilder.when.proof import find_faults
+from envbuilder.when.twins import make_twins
 from harness.console.progress import ProgressBar
 from harness.data.disk import open_to_append
 from harness.data.files import read_rows, write_rows
@@ -55,13 +67,14 @@ STAGES = ("1-scenario", "2-documents", "3-integration", "4-scaling", "5-deployme
 @dataclass(frozen=True)
 class BuiltEnvironment:
     """An environment that passed: its record, what is compared with others, lines of JSON of what each stage made, if
-    that is wanted, and the checks that earlier attempts failed."""
+    that is wanted, the other twins of its world, if it has any, and the checks that earlier attempts failed."""
 
     spec: Spec
     record: JSONObject
     look: Look
-    stages: tuple[str, ...]
-    failed: tuple[str, ...]
+    stages: tuple[str, ...] = ()
+    others: tuple[JSONObject, ...] = ()
+    failed: tuple[str, ...] = ()
 
 
 # --- one environment, in a process of its own --------------------------------------------------------------------
@@ -80,27 +93,42 @@ def _start_worker() -> None:
 def build_environment_record(spec: Spec, keep: bool = False) -> BuiltEnvironment:
     """Runs the five stages and audits what came out; an attempt that fails is drawn again."""
     failed: Counter[str] = Counter()
+    make = _make_twins if spec.kind == TWINS else partial(_make_environment, keep=keep)
     for attempt in range(spec.attempt, MAX_ATTEMPTS):
-        drawn = replace(spec, attempt=attempt)
         try:
-            stages = GENERATORS[drawn.generation](drawn)
+            made, faults = make(replace(spec, attempt=attempt))
         except LookupError:
             failed["nothing fits"] += 1
             continue
-        record = environment_record(stages[-1], spec.split)
-        try:
-            sample = sample_from_record(record, spec.index, record["id"])
         except UsageError:
             failed["record"] += 1
             continue
-        if not (faults := _faults(sample)):
-            kept = tuple(_stage_line(spec.index, stage) for stage in stages) if keep else ()
-            return BuiltEnvironment(drawn, record, look_at(sample), kept, tuple(failed.elements()))
+        if not faults:
+            return replace(made, failed=tuple(failed.elements()))
         failed.update(faults)
     raise HarnessError(
         f"{MAX_ATTEMPTS} attempts at environment {spec.index} ({spec.kind}) failed: {dict(failed)}; this is a fault of "
         "the generator."
     )
+
+
+def _make_environment(spec: Spec, keep: bool) -> tuple[BuiltEnvironment, set[str]]:
+    """An environment and the fatal checks that it fails."""
+    stages = GENERATORS[spec.generation](spec)
+    record = environment_record(stages[-1], spec.split)
+    sample = sample_from_record(record, spec.index, record["id"])
+    kept = tuple(_stage_line(spec.index, stage) for stage in stages) if keep else ()
+    return BuiltEnvironment(spec, record, look_at(sample), kept), _faults(sample)
+
+
+def _make_twins(spec: Spec) -> tuple[BuiltEnvironment, set[str]]:
+    """The twins of a world, the first in front, and what is wrong with them."""
+    assert _sandbox is not None
+    twins = make_twins(spec)
+    first, *others = (twin.record for twin in twins)
+    look = look_at(sample_from_record(first, spec.index, first["id"]))
+    with _sandbox.episode() as tools:
+        return BuiltEnvironment(spec, first, look, others=tuple(others)), find_faults(twins, tools)
 
 
 def _faults(sample: Sample) -> set[str]:
@@ -154,16 +182,20 @@ def build_file(
         _make_pool(workers or os.cpu_count() or 1, keep_stages is not None, cluster) as pool,
     ):
         there = progress.resume(lines)
+        first, begun = divmod(len(there), plan.twins)
         for index, record in enumerate(there):
-            corpus.add(sample_from_record(record, index, record["id"]))
+            if index % plan.twins == 0 and index < first * plan.twins:
+                corpus.add(sample_from_record(record, index, record["id"]))
             report.built[record["data_source"]] += 1
         if keep_stages is not None:
             _cut(keep_stages, len(there))
-        for made in pool.in_order(plan, len(there), corpus, report):
+        for made in pool.in_order(plan, first, corpus, report):
             if keep_stages is not None:
                 _keep(keep_stages, made)
-            lines.append(made.record)
-            report.built[made.record["data_source"]] += 1
+            for record in (made.record, *made.others)[begun:]:
+                lines.append(record)
+                report.built[record["data_source"]] += 1
+            begun = 0
             report.refused.update(made.failed)
             watch(report.refused)
         write_rows(out, progress.rows())
@@ -182,7 +214,7 @@ def build_file_in_sight(
 ) -> BuildReport:
     """`build_file` with a progress bar that counts what was refused."""
     with ProgressBar("environment", quiet) as progress:
-        progress.begin("build", plan.n)
+        progress.begin("build", plan.worlds)
 
         def watch(refused: Counter[str]) -> None:
             progress.advance(note=f"refused {refused.total()}")
@@ -235,8 +267,8 @@ class _Pool:
         self, plan: BuildPlan, first: int, corpus: CorpusAudit, report: BuildReport
     ) -> Iterator[BuiltEnvironment]:
         waiting: list[Future[BuiltEnvironment]] = []
-        coming = iter(range(first, plan.n))
-        for index in range(first, plan.n):
+        coming = iter(range(first, plan.worlds))
+        for index in range(first, plan.worlds):
             while len(waiting) < self._ahead and (following := next(coming, None)) is not None:
                 waiting.append(self._submit(plan.spec(following)))
             made = waiting.pop(0).result()

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
-from envbuilder.records import QuestionKind, Split
+from envbuilder.records import TWINS, QuestionKind, Split
 from envbuilder.spec import GENERATION, Generation, Levels, NamePolicy, Preset, Spec, preset_of
+from harness.scoring.decisions import SITUATIONS
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,15 @@ class BuildPlan:
     split: Split
     names: NamePolicy = "disjoint"
     generation: Generation = GENERATION
+
+    @property
+    def twins(self) -> int:
+        """How many environments a world has."""
+        return len(SITUATIONS) if self.kinds == (TWINS,) else 1
+
+    @property
+    def worlds(self) -> int:
+        return self.n // self.twins
 
     def spec(self, index: int, attempt: int = 0) -> Spec:
         return Spec(

@@ -13,11 +13,13 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-QuestionKind = Literal["single_hop", "parallel_single_hop", "multi_hop", "parallel_multi_hop"]
+QuestionKind = Literal["single_hop", "parallel_single_hop", "multi_hop", "parallel_multi_hop", "when"]
 Split = Literal["train", "validation", "test"]
 JSONObject = dict[str, Any]
 
 QUESTION_KINDS: tuple[QuestionKind, ...] = ("single_hop", "parallel_single_hop", "multi_hop", "parallel_multi_hop")
+TWINS: QuestionKind = "when"
+"""Twins that ask when to call a tool (envbuilder.when): no scenario of the paper, and built alone."""
 
 QUESTION_PROMPT = """\
 The facts you need are only in the tools: answer by calling them, and do not rely on memory. When a call fails, read \

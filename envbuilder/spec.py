@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, fields, replace
 from random import Random
 from typing import Literal, get_args
 
-from envbuilder.records import QUESTION_KINDS, QuestionKind, Split
+from envbuilder.records import QUESTION_KINDS, TWINS, QuestionKind, Split
 
 NamePolicy = Literal["disjoint", "shared"]
 Preset = Literal["micro", "easy", "paper", "hard"]
@@ -97,7 +97,7 @@ class Spec:
     generation: Generation = GENERATION
 
     def __post_init__(self) -> None:
-        known = self.kind in QUESTION_KINDS and self.preset in PRESETS and self.generation in GENERATIONS
+        known = self.kind in (*QUESTION_KINDS, TWINS) and self.preset in PRESETS and self.generation in GENERATIONS
         if not known or self.index < 0 or self.attempt < 0:
             raise ValueError(f"no such environment: {self}")
 

@@ -12,10 +12,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-Place = Literal["table", "compare", "modes", "report", "rules", "validate", "log", "exam", "curves"]
+Place = Literal["table", "own", "compare", "modes", "report", "rules", "validate", "log", "exam", "curves"]
 """Where a metric is shown, besides where it is a task's headline:
 
 table     the tables of `eval`, `table` and reports
+own       under its heading, in such tables of a benchmark with a headline of its own
 compare   `harness compare`
 modes     what `eval --reasoning both` says below its table
 report    a report's differences between runs
@@ -45,7 +46,8 @@ class Metric:
 
     `common`: any episode has it, whatever its task; tables of a benchmark's own metrics have it last or not at all.
     `rare`: tables show it only where a run has it.
-    `legend` is said below tables that show it.
+    `legend` is said below tables that show it. `pooled`: the scores of episodes of which it is the mean, over all those
+    of a group that have them, not over its tasks.
     """
 
     name: str
@@ -59,10 +61,45 @@ class Metric:
     lenient: str = ""
     rare: bool = False
     legend: str = ""
+    pooled: tuple[str, ...] = ()
 
 
+ABSTENTION = ("abstention_precision", "abstention_recall")
+"""Of an episode: whether an abstention was right, and whether one that was due was made."""
 ROWS = (
     Metric("success", "success", ("log",)),
+    Metric(
+        "decision_accuracy",
+        "decision",
+        ("compare", "log", "exam", "curves"),
+        title="decision accuracy",
+        legend="decision accuracy: the first action is right, a call where one is needed and none where not",
+    ),
+    Metric(
+        "abstention_precision",
+        "abstention P",
+        ("own", "log"),
+        pooled=("abstention_precision",),
+        legend="abstention P, R, F1: saying that something cannot be answered, where that is so",
+    ),
+    Metric("abstention_recall", "R", ("own", "log"), pooled=("abstention_recall",)),
+    Metric("abstention_f1", "F1", ("own",), pooled=ABSTENTION),
+    Metric(
+        "needless_calls",
+        "needless",
+        ("own", "compare", "log"),
+        digits=2,
+        bounds=None,
+        more_is_better=False,
+        legend="needless: calls an episode that the question did not need",
+    ),
+    Metric(
+        "decision_f1",
+        "acts F1",
+        ("own", "compare", "log"),
+        title="F1 of acts",
+        legend="acts F1: of needed calls and answers among those made, 0 after a wrong decision",
+    ),
     Metric(
         HEADLINE,
         "F1",

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from harness.checks import has_checks, read_first_row, task_with_checks
 from harness.data.files import file_stem
 from harness.data.records import read_samples
 from harness.environment import ToolEnvironment
-from harness.scoring import score
+from harness.scoring import decisions, score
 from harness.types import Sample, Task
 
 
@@ -43,6 +45,14 @@ def file_task(path: Path) -> Task:
     row = read_first_row(path)
     if has_checks(row):
         return task_with_checks(path, stateful=row.get("state") is not None)
-    return environment_task(
+    make = decision_task if str(row.get("data_source")).startswith(f"{decisions.FAMILY}/") else environment_task
+    return make(
         file_stem(path), lambda: read_samples(path), description="environment records from a file", source=str(path)
     )
+
+
+def decision_task(name: str, load: Callable[[], Sequence[Sample]], floor: float = 0.0, **about: Any) -> Task:
+    """An environment task of twins that ask when to call a tool (docs/decisions.md). `floor`: what never calling gets;
+    `about` is as in environment_task."""
+    task = environment_task(name, load, **about)
+    return replace(task, score=decisions.score, headline=decisions.HEADLINE, floor=floor)

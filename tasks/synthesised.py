@@ -41,6 +41,8 @@ class BundledSet:
     generation: int
     sha256: str
     """Of the file as it is bundled, whose code was parsed when it was made."""
+    scenario: str = ""
+    """Where it is not all four of the paper."""
 
     @property
     def path(self) -> Path:
@@ -50,7 +52,8 @@ class BundledSet:
     def options(self) -> tuple[str, ...]:
         """All of them but --n and --out."""
         other = ("--generation", str(self.generation)) if self.generation != GENERATION else ()
-        return ("--level", self.level, "--split", "test", "--seed", str(SEED), *other)
+        first = ("--scenario", self.scenario) if self.scenario else ()
+        return (*first, "--level", self.level, "--split", "test", "--seed", str(SEED), *other)
 
 
 BUILDS = (

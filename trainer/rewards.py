@@ -12,12 +12,16 @@ episode_f1  strict Solve-F1 of an episode, a bonus for the right answer, a cost 
             regime's default.
 episode_success
             success of an episode by its task's own rule, such as the checks of its rows, and the same cost.
+decision_f1, autotir
+            for twins that ask when to call a tool (docs/decisions.md): the metric decision_f1, and the reward of
+            AutoTIR (arXiv 2507.21836) with whether to call as the kind of action.
 
 Left out: advantages, baselines and return-to-go, which are the trainer's.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -31,6 +35,7 @@ from harness.metrics import ANSWERS, HEADLINE
 from harness.registry import find_entry_points, load_entry_point, suggest_names
 from harness.scoring import paper, strict
 from harness.scoring.answer import answer_scores
+from harness.scoring.normalise import tokens
 from harness.types import CallRecord, Gold, Message, Sample, Trajectory, Usage, Verdict
 from trainer.tool_runner import map_concurrently, run_turn
 
@@ -39,6 +44,8 @@ SILENT, FAILED_CALL, ALL_SOLVED = -0.5, -0.3, 0.5
 """A turn without calls: it is empty; it tried to call and failed; it is wrong, but nothing was left to call for."""
 USELESS_COST = 0.2
 ANSWER_BONUS = 0.3
+WRONG_KIND, FORMED = -0.1, 0.1
+"""AutoTIR's: an action of the wrong kind; an answer in the right form that is wrong."""
 MALFORMED_COST, MALFORMED_MOST = 0.1, 0.3
 """What a malformed call costs an episode, and the most that all of them cost."""
 
@@ -265,6 +272,24 @@ def episode_success(sample: Sample, trajectory: Trajectory, verdict: Verdict) ->
     return (verdict.scores["success"] or 0.0) - _malformed(verdict)
 
 
+def decision_f1(sample: Sample, trajectory: Trajectory, verdict: Verdict) -> float:
+    """The metric of this name: F1 of needed calls and answers among those made, 0 where the first action is of the
+    wrong kind."""
+    return verdict.scores["decision_f1"] or 0.0
+
+
+def autotir(sample: Sample, trajectory: Trajectory, verdict: Verdict) -> float:
+    """-0.1 where the first action is of the wrong kind; 0 for a fault of form: a malformed call, no answer line; 0.1
+    for a wrong answer; else the F1 of the answer's tokens, where that is more."""
+    if not verdict.scores["decision_accuracy"]:
+        return WRONG_KIND
+    if verdict.answer_read is None or verdict.scores["malformed_call_rate"]:
+        return 0.0
+    said, wanted = Counter(tokens(verdict.answer_read)), Counter(tokens(sample.gold.answer or ""))
+    shared = (said & wanted).total()
+    return max(FORMED, 2 * shared / (said.total() + wanted.total())) if shared else FORMED
+
+
 def _malformed(verdict: Verdict) -> float:
     """What malformed calls cost."""
     calls = round((verdict.scores.get("malformed_call_rate") or 0.0) * (verdict.scores.get("calls") or 0.0))
@@ -286,6 +311,8 @@ REWARDS: Mapping[str, Reward] = MappingProxyType(
         "mended_f1": Reward("step", mended_f1, context=True, options=("useless_cost",)),
         "episode_f1": Reward("episode", episode_f1, options=("answer_bonus",), metric=HEADLINE),
         "episode_success": Reward("episode", episode_success, metric="success"),
+        "decision_f1": Reward("episode", decision_f1, metric="decision_f1"),
+        "autotir": Reward("episode", autotir, metric="decision_accuracy"),
     }
 )
 DEFAULTS: Mapping[str, str] = MappingProxyType({"step": "mended_f1", "episode": "episode_f1"})

@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 
 from envbuilder.plan import BuildPlan, BuildReport
-from envbuilder.records import QUESTION_KINDS
+from envbuilder.records import QUESTION_KINDS, TWINS, QuestionKind
 from envbuilder.spec import GENERATION, GENERATIONS, PRESETS, STRATEGIES, Levels, preset_of
 from harness.commands.options import add_ray_option, at_least, parse_headers, parse_pairs
 from harness.console.text import printable
 from harness.data.files import SUFFIXES, file_suffix
 from harness.errors import UsageError
+from harness.scoring.decisions import SITUATIONS
 
 HELP = "build environments: five stages, each one validated before it is written"
 PROCEDURAL = "procedural"
@@ -28,8 +30,14 @@ RESERVED_SEED = 20250811
 def configure(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--generator", default=PROCEDURAL, metavar="procedural|MODEL", help="what writes them (default procedural)")
-    kinds = [*QUESTION_KINDS, "all"]
-    add("--scenario", nargs="+", choices=kinds, default=["all"], help="which kinds, in turn (default all)")
+    kinds = [*QUESTION_KINDS, "all", TWINS]
+    add(
+        "--scenario",
+        nargs="+",
+        choices=kinds,
+        default=["all"],
+        help="which kinds, in turn (default all, the four of the paper); when: twins that ask when to call, alone",
+    )
     add("--n", type=at_least(1), required=True, metavar="N", help="environments in all")
     add("--level", choices=list(PRESETS), default="paper", help="how large and hard (default paper)")
     add(
@@ -96,6 +104,8 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(
             "--ray builds with the procedural generator, on all the cores that Ray has: leave the rest out."
         )
+    if TWINS in args.scenario:
+        _check_twins(args)
     plan = _plan(args)
     try:
         report = _procedural(plan, args) if args.generator == PROCEDURAL else _modelled(plan, args)
@@ -104,6 +114,18 @@ def run(args: argparse.Namespace) -> int:
         raise
     print(printable(_described(report, args)))
     return 0 if sum(report.built.values()) == args.n else 1
+
+
+def _check_twins(args: argparse.Namespace) -> None:
+    """Raises UsageError where twins are asked for in a way in which they are not made."""
+    if len(args.scenario) > 1:
+        raise UsageError(f"--scenario {TWINS} is built alone: name no other kind beside it.")
+    if args.generator != PROCEDURAL or args.generation != GENERATION or args.keep_stages is not None:
+        raise UsageError(
+            f"--scenario {TWINS} is made by the procedural generator of generation {GENERATION}, and keeps no stages."
+        )
+    if args.n % len(SITUATIONS):
+        raise UsageError(f"--n {args.n}: a world of --scenario {TWINS} has {len(SITUATIONS)} twins; give a multiple.")
 
 
 def _plan(args: argparse.Namespace) -> BuildPlan:
@@ -115,7 +137,7 @@ def _plan(args: argparse.Namespace) -> BuildPlan:
             raise UsageError(f"--scale takes one of {', '.join(known)} and a level from 0 to 3, not {name}={text}.")
         levels[name] = int(text)
     return BuildPlan(
-        kinds=tuple(kind for kind in QUESTION_KINDS if kind in args.scenario or "all" in args.scenario),
+        kinds=_kinds(args.scenario),
         n=args.n,
         preset=args.level,
         levels=Levels(**levels),
@@ -124,6 +146,12 @@ def _plan(args: argparse.Namespace) -> BuildPlan:
         names=args.names,
         generation=args.generation,
     )
+
+
+def _kinds(scenarios: Sequence[str]) -> tuple[QuestionKind, ...]:
+    if TWINS in scenarios:
+        return (TWINS,)
+    return tuple(kind for kind in QUESTION_KINDS if kind in scenarios or "all" in scenarios)
 
 
 def _procedural(plan: BuildPlan, args: argparse.Namespace) -> BuildReport:

@@ -9,7 +9,7 @@ Why: the schema that a model sees, the gold call and the code are then three vie
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from random import Random
 from typing import Any
@@ -107,6 +107,20 @@ def is_yearly(field: str) -> bool:
 def field_of(field: str) -> Fact | Lure:
     """What a field of a look-up holds: a fact, or something that only sounds like one."""
     return lure_of(field) if "!" in field else FACTS[field]
+
+
+def filed_text(field: str) -> str:
+    """What a schema says of a field."""
+    held = field_of(field)
+    value = held.value
+    unit = f" ({value.unit})" if value is not None and value.unit else ""
+    yearly = " (yearly)" if is_yearly(field) else ""
+    return held.filed.rstrip(".") + unit + yearly
+
+
+def told_fields(codes: Mapping[str, str]) -> str:
+    """What a schema says of fields, each by its code."""
+    return "; ".join(f"{code}: {lowered(filed_text(field))}" for field, code in codes.items())
 
 
 class DocumentWriter:
@@ -262,11 +276,10 @@ class DocumentWriter:
             field: self._field_code(place, field, provider) for place, field in enumerate(facts["fields"])
         }
         if len(facts["fields"]) > 1:
-            told = "; ".join(f"{code}: {_lowered(self._filed(field))}" for field, code in facts["codes"].items())
             schema: JSONObject = {
                 "type": "string",
                 "enum": [*facts["codes"].values()],
-                "description": f"{self.choice(tool_texts.FIELDS)}{told}.",
+                "description": f"{self.choice(tool_texts.FIELDS)}{told_fields(facts['codes'])}.",
             }
             yield {"name": self.choice(tool_texts.FIELD_NAMES), "role": "field", "schema": schema, "required": True}
         if facts["years"]:
@@ -274,14 +287,6 @@ class DocumentWriter:
             yield {"name": self.choice(tool_texts.YEAR_NAMES), "role": "year", "schema": schema, "required": False}
         for axis, codes in facts["axes"].items():
             yield self._axis(AXES[axis], codes)
-
-    def _filed(self, field: str) -> str:
-        """What the schema says of a field."""
-        held = field_of(field)
-        value = held.value
-        unit = f" ({value.unit})" if value is not None and value.unit else ""
-        yearly = " (yearly)" if is_yearly(field) else ""
-        return held.filed.rstrip(".") + unit + yearly
 
     def _field_code(self, place: int, field: str, provider: JSONObject) -> str:
         return f"F{place + 1:02d}" if provider["digits"] else field_of(field).key
@@ -390,7 +395,7 @@ class DocumentWriter:
                 return self._list_description(facts, office)
         opening = [_capital(with_articles(self.choice(tool_texts.OPENINGS).format(**texts)))]
         if len(facts["fields"]) == 1:
-            opening = [f"{self._filed(facts['fields'][0])} ({office})."]
+            opening = [f"{filed_text(facts['fields'][0])} ({office})."]
         opening += [AXES[axis].values[place].whole for axis, place in facts["whole"].items()]
         if "span" in facts:
             opening.append("Holds the years {} to {} only.".format(*facts["span"]))
@@ -401,9 +406,9 @@ class DocumentWriter:
         unit = f" in {listing.measure.unit}" if listing.measure.unit else ""
         marks = ", ".join(f"{mark.code} {mark.filed}" for mark in listing.marks)
         columns = (
-            f"{listing.label_key}: {_lowered(listing.label_filed.rstrip('.'))}; "
-            f"{listing.measure_key}: {_lowered(listing.measure_filed.rstrip('.'))}{'' if facts['mixed'] else unit}; "
-            f"{listing.mark_key}: {_lowered(listing.mark_filed.rstrip('.'))} ({marks})"
+            f"{listing.label_key}: {lowered(listing.label_filed.rstrip('.'))}; "
+            f"{listing.measure_key}: {lowered(listing.measure_filed.rstrip('.'))}{'' if facts['mixed'] else unit}; "
+            f"{listing.mark_key}: {lowered(listing.mark_filed.rstrip('.'))} ({marks})"
         )
         columns += "; uom: unit of the row" if facts["mixed"] else ""
         opening = self.choice(tool_texts.LIST_OPENINGS).format(filed=listing.filed, office=office)
@@ -460,6 +465,6 @@ def _capital(text: str) -> str:
     return text[0].upper() + text[1:]
 
 
-def _lowered(text: str) -> str:
+def lowered(text: str) -> str:
     """A text as it goes on after a colon; abbreviations keep their capitals."""
     return text[0].lower() + text[1:] if text[1:2].islower() or text[1:2] == " " else text

@@ -50,7 +50,8 @@ def scale_toolset(toolset: Toolset, spec: Spec) -> Toolset:
     facts = toolset.scenario.facts
     random = Random(f"{facts['source']}|scaling")
     world = World(random, facts["world"])
-    scaler = _Scaler(random, world, DocumentWriter(random, world, facts), spec, facts["steps"])
+    writer = DocumentWriter(random, world, facts)
+    scaler = _Scaler(random, world, writer, spec, facts["steps"], facts.get("reserved", ()))
     for document in toolset.documents:
         scaler.add_gold(document)
     count = _distractors(spec, len(scaler.documents))
@@ -72,15 +73,22 @@ class _Scaler:
     """Applies the strategies to one document after the other, in one world."""
 
     def __init__(
-        self, random: Random, world: World, writer: DocumentWriter, spec: Spec, steps: Sequence[JSONObject]
+        self,
+        random: Random,
+        world: World,
+        writer: DocumentWriter,
+        spec: Spec,
+        steps: Sequence[JSONObject],
+        reserved: Sequence[str],
     ) -> None:
+        """`reserved`: facts that no tool may hold besides those that are asked."""
         self._random = random
         self._world = world
         self.writer = writer
         self._levels = spec.effective_levels
         self._among = spec.size.kinds
         self._steps = steps
-        self._served = {step["fact"] for step in steps if step["do"] == "fact"}
+        self._served = {step["fact"] for step in steps if step["do"] == "fact"} | {*reserved}
         self._listed = {step["list"] for step in steps if step["do"] == "page"}
         self._asked = sorted({self._kind_of(step) for step in steps if "thing" in step})
         self._fields: dict[str, list[str]] = {}

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from tabulate import tabulate
 
 from harness.data.schema import MetricJSON, Summary, SummaryEntry
-from harness.metrics import HEADLINE, Metric, find_metric, shown_in
+from harness.metrics import HEADLINE, METRICS, Metric, find_metric, shown_in
 from harness.runs import averages
 from harness.runs.results import EpisodeResult
 from harness.runs.summary import PASS_METRIC, heeded_reasoning
@@ -180,6 +180,7 @@ def format_legend(summaries: Sequence[Summary]) -> str:
         columns = [_legend(summaries, common=False), *([OWN_LEGEND] if own else [])]
     else:
         columns = [OWN_LEGEND, _legend(summaries, common=True)]
+    columns += [_wrapped(f"{text}.") for text in _own_legends(summaries)]
     if any(averages.is_average(_headline(entry)) for summary in summaries for entry in summary["groups"].values()):
         columns.append(AVERAGES)
     unheeded = any(heeded_reasoning(summary) is False for summary in summaries)
@@ -197,6 +198,13 @@ def _legend(summaries: Sequence[Summary], common: bool) -> str:
     rows = [row for row in shown_in("table") if (row.common or not common) and (not row.rare or row.name in found)]
     said = [row.legend for row in rows if row.legend]
     return textwrap.fill("; ".join([*said, *COUNTS]), LEGEND_WIDTH)
+
+
+def _own_legends(summaries: Sequence[Summary]) -> list[str]:
+    """What is said of metrics that only some benchmarks have, where one of these has them."""
+    there = {name for summary in summaries for entry in summary["tasks"].values() for name in entry["metrics"]}
+    said = [row.legend for row in METRICS.values() if row.legend and row.name in there and "table" not in row.shown]
+    return ["; ".join(said)] if said else []
 
 
 def headline_floors(summaries: Sequence[Summary]) -> dict[str, float]:
@@ -233,9 +241,14 @@ def _own_values(entry: SummaryEntry) -> dict[str, Shown]:
     ]
     return {
         **leading,
-        **{name.replace("_", " "): _shown(metrics, name) for name in others},
+        **{_own_heading(name): _shown(metrics, name) for name in others},
         **{row.heading: _shown(metrics, row.name) for row in _columns(entry) if row.common},
     }
+
+
+def _own_heading(name: str) -> str:
+    row = find_metric(name)
+    return row.heading if "own" in row.shown else name.replace("_", " ")
 
 
 def _columns(entry: SummaryEntry) -> list[Metric]:

@@ -26,14 +26,14 @@ from harness.data.schema import (
     UserSummary,
     Version,
 )
-from harness.metrics import bounds_of
+from harness.metrics import FRACTION, bounds_of, find_metric
 from harness.runs.averages import column_tasks, metric_observations, table_entry, task_weights
 from harness.runs.directory import RUN_SCHEMA
 from harness.runs.identity import version_of
 from harness.runs.prices import Price
 from harness.runs.record import usage_to_json
 from harness.runs.results import EpisodeResult, result_of
-from harness.stats import estimate_mean, pass_at, pass_hat
+from harness.stats import Estimate, estimate_mean, pass_at, pass_hat
 from harness.tool_faults import ToolFaults
 from harness.types import Usage
 
@@ -112,17 +112,25 @@ def _entry(manifest: Manifest, names: Sequence[str], by_task: Mapping[str, Seque
         "headline": manifest["tasks"][names[0]]["headline"],
         **_version(manifest, names),
         **_floor(manifest, names, weights),
-        "metrics": {
-            metric: estimate_mean(
-                [metric_observations(manifest["tasks"][name]["clusters"], by_task[name], metric) for name in names],
-                bounds=_bounds(metric, results),
-                weights=weights,
-            ).to_json()
-            for metric in metrics
-        }
-        | passes,
+        "metrics": {metric: _estimate(manifest, names, by_task, metric).to_json() for metric in metrics} | passes,
         "outcomes": dict(sorted(Counter(result.outcome for result in results).items())),
     }
+
+
+def _estimate(
+    manifest: Manifest, names: Sequence[str], by_task: Mapping[str, Sequence[EpisodeResult]], metric: str
+) -> Estimate:
+    """The macro mean of a metric over tasks; of a pooled one, the mean over their episodes."""
+    results = [result for name in names for result in by_task[name]]
+    pooled = find_metric(metric).pooled
+    strata = [
+        metric_observations(manifest["tasks"][name]["clusters"], by_task[name], part)
+        for name in names
+        for part in pooled or (metric,)
+    ]
+    if pooled:
+        return estimate_mean([[one for stratum in strata for one in stratum]], bounds=FRACTION)
+    return estimate_mean(strata, bounds=_bounds(metric, results), weights=task_weights(manifest, names))
 
 
 def _bounds(metric: str, results: Sequence[EpisodeResult]) -> tuple[float, float] | None:

@@ -260,7 +260,9 @@ def test_a_task_without_solve_f1_needs_another_reward():
 
 def test_rewards_by_name():
     assert reward("paper_f1").function is paper_f1
-    assert {name for name, found in REWARDS.items() if found.kind == "episode"} == {"episode_f1", "episode_success"}
+    assert {name for name, found in REWARDS.items() if found.kind == "episode"} == {
+        *("episode_f1", "episode_success", "decision_f1", "autotir"),
+    }
     assert {kind: REWARDS[name].kind for kind, name in DEFAULTS.items()} == {"step": "step", "episode": "episode"}
 
 

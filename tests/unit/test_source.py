@@ -20,7 +20,7 @@ from harness.data.records import read_samples
 from harness.errors import UsageError
 from harness.registry import all_versions
 from harness.sandbox import Sandbox, SandboxConfig
-from tasks import synthesised, written
+from tasks import synthesised, when, written
 
 SYNTAX = """
 import json as j
@@ -73,13 +73,16 @@ def test_listing_parses_nothing(parsed, capsys):
 
 def test_a_size_that_is_told_is_the_size():
     told = [task for task in all_versions({}) if task.size is not None]
-    assert {task.group for task in told} == {"demo", "ftrl", "micro", "step_ftrl", "step_micro", "written"}
+    assert {task.group for task in told} == {"demo", "ftrl", "micro", "step_ftrl", "step_micro", "when", "written"}
     assert [task.name for task in told if len(task.load()) != task.size] == []
 
 
 @pytest.mark.parametrize(
     ("path", "known"),
-    [*((bundled.path, bundled.sha256) for bundled in synthesised.BUILDS), (written.PATH, written.SHA256)],
+    [
+        *((bundled.path, bundled.sha256) for bundled in (*synthesised.BUILDS, when.BUNDLED)),
+        (written.PATH, written.SHA256),
+    ],
     ids=lambda value: value.name if isinstance(value, Path) else "",
 )
 def test_bundled_code_is_not_parsed_again(path, known, parsed):
