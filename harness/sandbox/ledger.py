@@ -95,10 +95,8 @@ class Account:
 
     def open_turn(self) -> None:
         limits = self.limits
-        self._seconds_then = seconds = self.seconds
-        self._bytes_then = size = self.bytes
-        seconds += limits.turn_seconds
-        size += limits.turn_bytes
+        self._seconds_then, self._bytes_then = self.seconds, self.bytes
+        seconds, size = self.seconds + limits.turn_seconds, self.bytes + limits.turn_bytes
         self._seconds_end = seconds if seconds < limits.episode_seconds else limits.episode_seconds
         self._bytes_end = size if size < limits.episode_bytes else limits.episode_bytes
         if self.why is not None:
