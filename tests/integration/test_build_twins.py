@@ -56,8 +56,9 @@ def test_a_run_says_what_it_measures_and_is_scored_anew_from_its_records(tmp_pat
     assert played.returncode == 0, played.stderr
     assert "decision accuracy: the first action is right" in played.stdout
     assert "when 0.400, when_no_tool 1.000, when_tool_gone 1.000" in " ".join(played.stdout.split())
-    row = next(line for line in played.stdout.splitlines() if line.startswith("policy/silent"))
-    assert row.split()[1:4] == ["when", "200", "0.400"]
+    rows = [line.split() for line in played.stdout.splitlines() if line.startswith("policy/silent")]
+    assert [row[1] for row in rows[:5]] == [f"when_{situation}" for situation in SITUATIONS]
+    assert rows[5][1:6] == ["mean", "of", "when", "200", "0.400"]
     done = harness("rescore", tmp_path / "run")
     assert "200 episodes rescored" in done.stdout and "; 0 changed" in done.stdout
 
