@@ -93,12 +93,14 @@ def bag(texts: Sequence[str], split: Callable[[str], Iterator[str]]) -> csr_matr
     counts = [Counter(split(text)) for text in texts]
     seen = Counter(word for count in counts for word in count)
     place = {word: number for number, word in enumerate(word for word, n in seen.items() if n >= RARE)}
-    rows, columns, values = [], [], []
+    rows: list[int] = []
+    columns: list[int] = []
+    values: list[float] = []
     for number, count in enumerate(counts):
         kept = {place[word]: np.log1p(n) for word, n in count.items() if word in place}
         length = np.sqrt(sum(value * value for value in kept.values())) or 1.0
         rows += [number] * len(kept)
-        columns += kept
+        columns += kept.keys()
         values += [value / length for value in kept.values()]
     return csr_matrix((values, (rows, columns)), shape=(len(texts), len(place)))
 
@@ -179,7 +181,8 @@ def learn(table: csr_matrix | Array, due: Array, penalty: float) -> Array:
         slope = np.append(table.T @ error + penalty * weights[:-1] / len(due), error.sum())
         return value + penalty * float(weights[:-1] @ weights[:-1]) / (2 * len(due)), slope
 
-    return minimize(loss, np.zeros(table.shape[1] + 1), jac=True, method="L-BFGS-B", options={"maxiter": 200}).x
+    found = minimize(loss, np.zeros(table.shape[1] + 1), jac=True, method="L-BFGS-B", options={"maxiter": 200})
+    return np.asarray(found.x, dtype=np.float64)
 
 
 def judge(table: csr_matrix | Array, due: Array, fold: Array) -> float:
