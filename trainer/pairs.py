@@ -129,7 +129,9 @@ class PairedRuns:
 
     def _origin(self, attempt: Attempt) -> JSONObject:
         name = self.runs[attempt.run].path.name
-        return {"run": name, "epoch": attempt.result.epoch, "right": attempt.right, "calls": attempt.calls}
+        result = attempt.result
+        played = {"run": name, "epoch": result.epoch, "outcome": result.outcome}
+        return {**played, "right": attempt.right, "calls": attempt.calls}
 
 
 def _row(sample: Sample, chosen: Record, rejected: Record) -> JSONObject:

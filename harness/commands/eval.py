@@ -94,13 +94,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     _add_endpoint_options(add)
     add("--quiet", action="store_true", help="no progress bar, and no lines in a log")
     _add_tool_options(parser.add_argument_group("limits on tools", "a call beyond one is answered as refused"))
-    parser.add_argument(
-        "--tool-faults",
-        type=parse_tool_faults,
-        metavar="P[:KIND]",
-        help="each call of a tool fails with probability P, seeded: by timeout, 500, 429, malformed, truncated or "
-        "permission, or a mix (docs/tool-faults.md)",
-    )
+    _add_faults_option(add)
     _add_user_options(parser.add_argument_group("simulated user", "the other side of a conversation, as in taubench_*"))
 
 
@@ -156,6 +150,16 @@ def _add_tool_options(group: argparse._ArgumentGroup) -> None:
         type=at_least(2),
         metavar="N",
         help="open files for these processes (half of what ulimit -n allows)",
+    )
+
+
+def _add_faults_option(add: Callable[..., object]) -> None:
+    add(
+        "--tool-faults",
+        type=parse_tool_faults,
+        metavar="P[:KIND]",
+        help="each call of a tool fails with probability P, seeded: by timeout, 500, 429, malformed, truncated or "
+        "permission, or a mix (docs/tool-faults.md)",
     )
 
 

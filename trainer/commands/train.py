@@ -3,6 +3,7 @@
 --regime episode: whole episodes, rewarded at their end. --regime step: turn by turn. Both are judged by
 the evaluation's own verifier. --regime sft: supervised warm-up of a small network on what a demonstrator with
 documented flaws plays; a new network is made where no --model is given, any chat model that hf/ plays can be.
+--regime dpo: the model plays each environment several times and learns which of its attempts to prefer.
 
     harness train --recipe tiny --model bundled/tiny-base --out trained
 
@@ -21,15 +22,19 @@ from harness.errors import UsageError
 from trainer.rl.algorithms import join_algorithm_names
 
 HELP = "train a model on environments, by a recipe"
-REGIMES = ("step", "episode", "sft")
-SAID = ("algorithm", "reward")
+REGIMES = ("step", "episode", "sft", "dpo")
+SAID = ("algorithm", "reward", "loops")
 """Options that are values of a recipe."""
 MODEL_ARGS = ("chat_template", "format")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("--regime", choices=REGIMES, help="what is rewarded: turns, whole episodes, or (sft) demonstrations imitated")
+    add(
+        "--regime",
+        choices=REGIMES,
+        help="what is rewarded: turns, whole episodes; or (sft) demonstrations imitated, (dpo) own attempts preferred",
+    )
     add("--recipe", metavar="R", help="a recipe's name, or a path to a TOML file")
     add(
         "--model",
@@ -46,6 +51,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     add("--algorithm", metavar="A", help=join_algorithm_names())
     add("--reward", metavar="R", help="the reward's name (default: mended_f1 a step, episode_f1 an episode)")
+    add("--loops", metavar="N", help="of dpo: play, pair and train N times, until validation is no better (1)")
     add("--out", type=Path, required=True, metavar="DIR", help="the run directory; DIR/model is the result")
     add_data_option(parser)
     add("--model-arg", nargs="+", action="extend", default=[], metavar="K=V", help="chat_template=FILE, format=NAME")

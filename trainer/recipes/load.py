@@ -16,6 +16,7 @@ from typing import Any
 from harness.data.tables import read_toml
 from harness.errors import UsageError
 from harness.registry import suggest_names
+from trainer.dpo.settings import DPORecipe
 from trainer.rl.settings import REWARD_OPTIONS, RLRecipe
 from trainer.sft.settings import SFTRecipe
 
@@ -23,7 +24,13 @@ FOLDER = Path(__file__).parent
 SUFFIX = ".toml"
 
 
-KINDS: Mapping[str, type[SFTRecipe] | type[RLRecipe]] = {"sft": SFTRecipe, "step": RLRecipe, "episode": RLRecipe}
+Recipe = SFTRecipe | RLRecipe | DPORecipe
+KINDS: Mapping[str, type[SFTRecipe] | type[RLRecipe] | type[DPORecipe]] = {
+    "sft": SFTRecipe,
+    "step": RLRecipe,
+    "episode": RLRecipe,
+    "dpo": DPORecipe,
+}
 """What the recipes of each regime are."""
 WORDS = {"int": "a whole number", "float": "a number", "str": "a text", "bool": "true or false"}
 SWITCH = {"true": True, "false": False}
@@ -34,13 +41,13 @@ def names() -> list[str]:
     return sorted(path.stem for path in FOLDER.glob(f"*{SUFFIX}"))
 
 
-def recipe_to_toml(recipe: SFTRecipe | RLRecipe) -> str:
+def recipe_to_toml(recipe: Recipe) -> str:
     """A recipe as the TOML file that gives it again."""
     said = {name: value for name, value in asdict(recipe).items() if value is not None}
     return "".join(f"{name} = {json.dumps(value)}\n" for name, value in said.items())
 
 
-def load_recipe(name: str | None, changes: Mapping[str, str], regime: str | None = None) -> SFTRecipe | RLRecipe:
+def load_recipe(name: str | None, changes: Mapping[str, str], regime: str | None = None) -> Recipe:
     """The recipe of a name or path, with `changes` (--set) applied; without a name, the regime's defaults.
 
     Raises UsageError for anything wrong in either, and for a recipe of another regime than `regime`.

@@ -24,7 +24,15 @@ from harness.types import JSONObject
 from trainer import bundled
 from trainer.analysis.weights import open_weights
 from trainer.distributed import is_distributed, is_main_process, wait_for_everyone
-from trainer.recipes.load import is_said, load_recipe, recipe_to_toml
+from trainer.dpo.settings import DPORecipe
+from trainer.dpo.train import (
+    check_dpo_model,
+    describe_dpo_result,
+    identify_dpo_run,
+    read_dpo_result,
+    train_dpo,
+)
+from trainer.recipes.load import Recipe, is_said, load_recipe, recipe_to_toml
 from trainer.rl.data import check_tasks
 from trainer.rl.run import check_model, describe_result, identify_rl_run, read_rl_result, train_rl
 from trainer.rl.settings import RLRecipe
@@ -80,6 +88,8 @@ def train_by_recipe(request: TrainingRequest) -> str:
     set_library_defaults()
     if isinstance(recipe, SFTRecipe):
         return imitate_demonstrations(request, recipe, start)
+    if isinstance(recipe, DPORecipe):
+        return prefer_attempts(request, recipe, start)
     return maximise_reward(request, recipe, start)
 
 
@@ -112,10 +122,21 @@ def maximise_reward(request: TrainingRequest, recipe: RLRecipe, start: InitialWe
     return describe_result(result, out) if is_main_process() else ""
 
 
+def prefer_attempts(request: TrainingRequest, recipe: DPORecipe, start: InitialWeights) -> str:
+    """The regime dpo; returns what a person is told at the end."""
+    if is_distributed():
+        raise UsageError("--regime dpo trains in one process; start it without a launcher.")
+    if start.path is None or start.name is None:
+        raise UsageError("--model is missing: a model directory or bundled/NAME to go on from.")
+    local = check_dpo_model(recipe, start.name, start.path)
+    out, tasks, data = request.out, request.tasks, request.data
+    with hold_run(request, identify_dpo_run(recipe, start.name, start.path, tasks), recipe) as watch:
+        result = read_dpo_result(out) or train_dpo(recipe, local, tasks, data, out, request.command, watch)
+    return describe_dpo_result(result, out)
+
+
 @contextmanager
-def hold_run(
-    request: TrainingRequest, identity: JSONObject, recipe: SFTRecipe | RLRecipe
-) -> Iterator[ProgressCallback]:
+def hold_run(request: TrainingRequest, identity: JSONObject, recipe: Recipe) -> Iterator[ProgressCallback]:
     """Around a run: its directory is claimed, and whoever interrupts it is told how to go on."""
     leads = is_main_process()
     find = partial(find_run, request.out, identity, request.resume)
@@ -149,7 +170,7 @@ def find_initial_weights(model: str | None, args: Mapping[str, str]) -> InitialW
     return InitialWeights(path, model)
 
 
-def refuse_default_rate(request: TrainingRequest, recipe: SFTRecipe | RLRecipe, start: InitialWeights) -> None:
+def refuse_default_rate(request: TrainingRequest, recipe: Recipe, start: InitialWeights) -> None:
     """Raises UsageError where nobody said a learning rate for a model that is large: the default is for small ones."""
     if start.path is None or is_said("learning_rate", request.recipe, request.changes):
         return

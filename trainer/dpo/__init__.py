@@ -1,0 +1,1 @@
+"""The regime dpo: preferences between a model's own attempts."""
