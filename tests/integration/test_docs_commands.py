@@ -22,6 +22,7 @@ RUN = (
     "harness report runs/first --out report.html",
     "harness analyze bundled/tiny-base bundled/tiny-trained",
     "harness export inspect demo_multi_hop --out demo",
+    "harness export verifiers demo_multi_hop --out demo-verifiers",
 )
 """Run here, in a folder where runs/first holds one episode of two of its policies."""
 PLAYED = ("--tasks", "ftrl_single_hop", "--samples", "g2-paper-20250811-test-single_hop-0", "--out", "runs/first")
