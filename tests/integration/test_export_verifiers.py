@@ -16,6 +16,7 @@ from commands import environment, harness, one_sentence
 from fakes.chat_server import ChatServer, calls, error, text
 from recorded_episodes import record_file
 
+from harness import cli
 from harness.data.records import fingerprint, read_samples
 
 LATER = bool(find_spec("verifiers")) and bool(find_spec("verifiers.v1.taskset")) and not find_spec("verifiers.envs")
@@ -26,9 +27,7 @@ needs_load = pytest.mark.skipif(LATER or not find_spec("verifiers"), reason="nee
 
 
 def exported(source, out):
-    done = harness("export", "verifiers", source, "--out", out)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    assert cli.main(["export", "verifiers", str(source), "--out", str(out)]) == 0
 
 
 def replayed(records):
@@ -104,9 +103,10 @@ def of_result(result):
 # --- what is written -----------------------------------------------------------------------------------------------
 
 
-def test_the_package_holds_the_set_and_a_project(tmp_path):
+def test_the_package_holds_the_set_and_a_project(tmp_path, capsys):
     source = builders.write_records(tmp_path / "my towns-2.jsonl", [builders.record(), builders.record(id="more")])
-    said = exported(source, tmp_path / "out")
+    exported(source, tmp_path / "out")
+    said = capsys.readouterr().out
     assert said.startswith("2 environments for verifiers: pip install -e ")
     assert "vf-eval harness-my-towns-2 --model MODEL" in said
     project = tomllib.loads((tmp_path / "out" / "pyproject.toml").read_text())["project"]
@@ -116,13 +116,13 @@ def test_the_package_holds_the_set_and_a_project(tmp_path):
     compile((module / "__init__.py").read_text(), "__init__.py", "exec")
 
 
-def test_a_file_that_was_changed_is_kept(tmp_path):
+def test_a_file_that_was_changed_is_kept(tmp_path, capsys):
     for _ in range(2):
         exported("demo_multi_hop", tmp_path)
     file = tmp_path / "harness_demo_multi_hop" / "__init__.py"
     file.write_text(file.read_text() + "# mine\n")
-    again = harness("export", "verifiers", "demo_multi_hop", "--out", tmp_path)
-    assert "holds something else" in one_sentence(again) and file.read_text().endswith("# mine\n")
+    assert cli.main(["export", "verifiers", "demo_multi_hop", "--out", str(tmp_path)]) == 2
+    assert "holds something else" in capsys.readouterr().err and file.read_text().endswith("# mine\n")
 
 
 def test_bad_input_is_one_sentence_and_writes_nothing(tmp_path):
