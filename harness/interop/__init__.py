@@ -1,5 +1,6 @@
-"""Environments where people already are: an exported task of inspect_ai, and an MCP server. docs/interoperability.md
+"""Environments where people already are: inspect_ai, verifiers, Gymnasium, HTTP, MCP. docs/interoperability.md
 
-`live` is what both are made of: an episode in which somebody else speaks. Only inspect_task imports inspect_ai, only
-mcp_server imports mcp. The other way, `functions` makes tools of plain Python functions.
+`live` is what all are made of: an episode in which somebody else speaks; `turns` adds a reward for each turn. Only
+inspect_task imports inspect_ai, only mcp_server imports mcp, only verifiers_env and verifiers_taskset import verifiers.
+The other way, `functions` makes tools of plain Python functions.
 """

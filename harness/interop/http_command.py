@@ -40,14 +40,17 @@ def serve_tasks(
     served: ServedTasks, address: Address, bounds: Bounds, token_file: Path | None, sandbox: Literal["jail", "weak"]
 ) -> int:
     """Serves until Ctrl-C or a polite kill; returns the exit status. Raises UsageError where there is no token to be
-    had, or no port."""
+    had, or no port, and SandboxError where tools cannot be run."""
     token, chosen = find_token(token_file)
 
     def ready(port: int) -> None:
         host = f"[{address.host}]" if ":" in address.host else address.host
         print(f"http://{host}:{port}", flush=True)
         count = sum(map(len, served.samples.values()))
-        print(f"{count:,} samples of {len(served.tasks)} tasks, until Ctrl-C.", file=sys.stderr)
+        print(
+            printable(f"{count:,} samples of {', '.join(served.tasks)} (sandbox: {mode}), until Ctrl-C."),
+            file=sys.stderr,
+        )
         if not is_loopback(address.host):
             print(
                 "Others on the network can read what is sent, the token too: put a proxy with TLS in front.",
@@ -57,6 +60,7 @@ def serve_tasks(
             print(f"Token, shown this once: {token}", file=sys.stderr)
 
     with Sandbox(SandboxConfig(mode=sandbox)) as jail:
+        mode = jail.layers["mode"]  # starts it, so that one that cannot run is said now
         ended = asyncio.run(http_server.serve(Sessions(served, jail, bounds), token, address.host, address.port, ready))
     return INTERRUPTED if ended == signal.SIGINT else 0
 

@@ -38,10 +38,9 @@ from harness.data import jsonio, records
 from harness.data.arguments import read_arguments
 from harness.data.schema import Record
 from harness.errors import ModelFailure
-from harness.interop.inspect_files import SEPARATOR
+from harness.interop.exported import environments, task_of
 from harness.interop.live import LiveRollout, shared_sandbox, state_of, untimed_limits
 from harness.metrics import HEADLINE, shown_in
-from harness.registry import select_tasks
 from harness.rollout import Episode
 from harness.runs.record import to_record, to_trajectory
 from harness.scoring.answer import final_text
@@ -51,10 +50,8 @@ from harness.types import (
     Reasoning,
     Reply,
     RunKey,
-    Sample,
     Sampling,
     Scores,
-    Task,
     Tool,
     ToolCall,
     Trajectory,
@@ -68,19 +65,6 @@ FINISH = {"max_tokens": "length"}
 
 
 # --- the set -----------------------------------------------------------------------------------------------------
-
-
-@cache
-def task_of(path: str) -> Task:
-    """The task of an exported file, or of PATH::NAME that of a Python file. Raises UsageError where there is none."""
-    file, _, name = path.partition(SEPARATOR)
-    return next(task for task in select_tasks([file], {}) if not name or task.name == name)
-
-
-@cache
-def environments(path: str) -> dict[str, Sample]:
-    """The samples of an exported task by id. Raises UsageError where it cannot be used."""
-    return {sample.id: sample for sample in task_of(path).load()}
 
 
 @cache

@@ -23,6 +23,7 @@ RUN = (
     "harness analyze bundled/tiny-base bundled/tiny-trained",
     "harness export inspect demo_multi_hop --out demo",
     "harness reproduce table2 --row qwen3-8b-grpo --data ftrl=FTRL --dry-run",
+    "harness export verifiers demo_multi_hop --out demo-verifiers",
 )
 """Run here, in a folder where runs/first holds one episode of two of its policies."""
 PLAYED = ("--tasks", "ftrl_single_hop", "--samples", "g2-paper-20250811-test-single_hop-0", "--out", "runs/first")

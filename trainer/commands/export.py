@@ -1,7 +1,8 @@
-"""Export for other tools: training prompts for verl, a set of environments for inspect_ai.
+"""Export for other tools: training prompts for verl, a set of environments for inspect_ai or for verifiers.
 
 `harness export verl` writes what verl 0.9 needs to train with the paper's settings (docs/verl.md), `harness export
-inspect` a task file that inspect_ai plays (docs/interoperability.md).
+inspect` a task file that inspect_ai plays, `harness export verifiers` a package that vf-eval and prime-rl load
+(docs/interoperability.md).
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from harness.console.text import printable
 from harness.errors import UsageError
 from trainer.rl.algorithms import ALGORITHMS
 
-HELP = "training prompts for verl, or environments for inspect_ai"
+HELP = "training prompts for verl, or environments for inspect_ai or verifiers"
 MODEL = "Qwen/Qwen3-8B"
 VERL = """\
 Training prompts for verl 0.9: DIR gets train.parquet, reward.py, agent_loop.yaml and launch.sh.
@@ -29,13 +30,20 @@ A set of environments for inspect_ai: DIR gets task.py, which is small and made 
 The tools run in the harness's sandbox, and the rollout and the verifier are the harness's: it must be installed beside
 inspect_ai. docs/interoperability.md
 """
+VERIFIERS = """\
+A set of environments for verifiers: DIR gets a package that vf-eval and prime-rl load by its name.
+
+Whole episodes: the tools run in the harness's sandbox, and the rollout and the verifier are the harness's, which must
+be installed beside verifiers. docs/interoperability.md
+"""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     kinds = parser.add_subparsers(metavar="KIND", required=True, title="for what")
     for name, text, options, export in (
         ("verl", VERL, configure_verl, export_verl),
-        ("inspect", INSPECT, configure_inspect, export_inspect),
+        ("inspect", INSPECT, configure_set, export_inspect),
+        ("verifiers", VERIFIERS, configure_set, export_verifiers),
     ):
         kind = kinds.add_parser(
             name,
@@ -79,20 +87,38 @@ def export_verl(args: argparse.Namespace) -> int:
     return 0
 
 
-def configure_inspect(parser: argparse.ArgumentParser) -> None:
+def configure_set(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("set", metavar="FILE|TASK", help="a file of environment records, or a task's name")
     add_data_option(parser)
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the two files go")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the files go")
 
 
 def export_inspect(args: argparse.Namespace) -> int:
     """Raises UsageError for a set that cannot be exported; then nothing is written."""
     from harness.interop.inspect_files import select_one_task, write_export
 
-    if args.out.exists() and not args.out.is_dir():
-        raise UsageError(f"--out names {args.out}, which is a file; name a folder.")
+    refuse_file(args.out)
     task, samples = select_one_task(args.set, parse_data_paths(args.data))
     write_export(args.out, task, samples, args.set)
     command = f"cd {shlex.quote(str(args.out))} && inspect eval task.py --model MODEL"
     print(printable(f"{len(samples):,} environments for inspect_ai: {command}"))
     return 0
+
+
+def export_verifiers(args: argparse.Namespace) -> int:
+    """Raises UsageError for a set that cannot be exported; then nothing is written."""
+    from harness.interop.inspect_files import select_one_task
+    from harness.interop.verifiers_files import write_package
+
+    refuse_file(args.out)
+    task, samples = select_one_task(args.set, parse_data_paths(args.data))
+    name = write_package(args.out, task, samples, args.set)
+    command = f"pip install -e {shlex.quote(str(args.out))} && vf-eval {name} --model MODEL"
+    print(printable(f"{len(samples):,} environments for verifiers: {command}"))
+    return 0
+
+
+def refuse_file(out: Path) -> None:
+    """Raises UsageError where a folder cannot be made."""
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"--out names {out}, which is a file; name a folder.")
