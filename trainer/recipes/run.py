@@ -182,9 +182,9 @@ def refuse_default_rate(request: TrainingRequest, recipe: Recipe, start: Initial
         )
 
 
-def refuse_missing_layers(recipe: SFTRecipe | RLRecipe, start: InitialWeights) -> None:
+def refuse_missing_layers(recipe: SFTRecipe | RLRecipe | DPORecipe, start: InitialWeights) -> None:
     """Raises UsageError where the model has none of the layers that are to be trained."""
-    if not recipe.train_layers:
+    if isinstance(recipe, DPORecipe) or not recipe.train_layers:
         return
     if start.path is None:
         raise UsageError("train_layers needs a --model to go on from: a new network is trained whole.")
