@@ -17,7 +17,7 @@ from aiohttp import web
 
 import harness
 from harness.data.arguments import replace_surrogates
-from harness.errors import UsageError
+from harness.errors import HarnessError, UsageError
 from harness.interop.mcp_session import ADDRESS, QUESTION, McpSession, question, spoken
 from harness.interop.sessions import Session, Sessions
 from harness.types import JSONObject, Tool
@@ -66,8 +66,10 @@ class McpDoor:
         session = self.sessions.open()
         try:
             offered = await session.offer_tools(asked.get("task"), asked.get("sample"))
-        except UsageError as error:
+        except HarnessError as error:
             await self.sessions.close(session)
+            if not isinstance(error, UsageError):
+                raise
             raise Refused(BAD_PARAMS, str(error), 400) from None
         version = params_of(message).get("protocolVersion")
         said: JSONObject = {

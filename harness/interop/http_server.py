@@ -179,6 +179,7 @@ class OpenEnvDoor:
                 return
             if said.type not in (WSMsgType.TEXT, WSMsgType.BINARY):
                 return
+            session.touch()
             try:
                 answer = await heard(session, parse_object(text_of(said.data)))
             except HarnessError as error:

@@ -94,6 +94,10 @@ class Session:
         self._held = ExitStack()
         self._told: Sequence[JSONObject] = ()
 
+    def touch(self) -> None:
+        """Its client is there."""
+        self.used = time.monotonic()
+
     async def reset(self, task: object = None, sample: object = None, seed: object = None) -> JSONObject:
         """Begins an episode. Raises UsageError for a sample that there is not."""
         chosen = self._served.choose(task, sample, seed)
@@ -113,7 +117,7 @@ class Session:
     async def call(self, tool: str, arguments: object) -> tuple[str, bool]:
         """What a call gives by MCP, and whether it is an error's text. Raises UsageError where no tools are offered."""
         async with self.lock:
-            self.used = time.monotonic()
+            self.touch()
             if self.mcp is None:
                 raise UsageError("This session is not one of MCP.")
             return await self.mcp.call(tool, arguments)
@@ -128,7 +132,7 @@ class Session:
 
     def state(self) -> JSONObject:
         """Where it stands, without a word of what was said."""
-        self.used = time.monotonic()
+        self.touch()
         if self._episode is None:
             return {"episode_id": self.id, "step_count": 0}
         played = {"task": self._episode.task.name, "sample": self._episode.sample.id}
@@ -148,7 +152,7 @@ class Session:
         return self._episode
 
     def _said(self, episode: TurnEpisode, new: Sequence[Message], reward: float | None) -> JSONObject:
-        self.used = time.monotonic()
+        self.touch()
         observation: JSONObject = {"task": episode.task.name, "sample": episode.sample.id, "turn": episode.turn}
         observation["messages"] = [message_to_json(message) for message in new]
         if (tools := [wire_tool(tool) for tool in episode.tools]) != self._told:

@@ -3,6 +3,9 @@
 gymnasium is no part of the dev extra: `tox -e gym` has it, elsewhere these are skipped.
 """
 
+from contextlib import closing
+from functools import partial
+
 import builders
 import pytest
 
@@ -95,6 +98,19 @@ def test_many_environments_are_one_vector(towns):
     _, earned, *_ = envs.step({name: (said,) * 3 for name, said in CALL.items()})
     assert list(earned) == [1.0, 1.0, 1.0]
     envs.close()
+
+
+def test_environments_in_processes_of_their_own_have_sandboxes_of_their_own(towns):
+    """Also where this process has used its own already. Texts have no size that shared memory could be cut to."""
+    make = partial(TaskEnv, towns, "towns")
+    with closing(make()) as here:
+        here.reset()
+        assert here.step(CALL)[1] == 1.0
+        envs = gymnasium.vector.AsyncVectorEnv([make, make], shared_memory=False, context="spawn")
+        envs.reset(seed=0)
+        _, earned, *_ = envs.step({name: (said,) * 2 for name, said in CALL.items()})
+        assert list(earned) == [1.0, 1.0]
+        envs.close()
 
 
 @pytest.mark.slow

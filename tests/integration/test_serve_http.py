@@ -407,7 +407,9 @@ def test_the_command_serves_until_it_is_told_to_stop(towns, tmp_path):
     rest, errors = process.communicate(timeout=60)
     assert process.returncode == 0, errors
     assert url.startswith("http://127.0.0.1:") and rest == ""
-    assert errors == "64 samples of towns (sandbox: jail), until Ctrl-C.\n"  # nothing asked, no token
+    assert (
+        errors == "64 samples of towns (sandbox: jail), until Ctrl-C.\n"
+    )  # and nothing of what was asked, nor the token
 
 
 def test_bad_input_of_the_command_is_one_sentence(towns):
