@@ -29,11 +29,11 @@ def find_faults(twins: Sequence[Twin], episode: ToolRunner, budget: int = BUDGET
     where tools cannot be run."""
     samples = [sample_from_record(twin.record, 0, twin.record["id"]) for twin in twins]
     pairs = list(zip(twins, samples, strict=True))
-    found = {fault for twin, sample in pairs for fault in _told(twin, sample)}
+    found = {fault for twin, sample in pairs for fault in find_readable_faults(twin, sample)}
     return found or {fault for twin, sample in pairs for fault in _played(twin, sample, episode, budget)}
 
 
-def _told(twin: Twin, sample: Sample) -> Iterator[str]:
+def find_readable_faults(twin: Twin, sample: Sample) -> Iterator[str]:
     """Faults that can be read: an answer that no call may reach stands in no tool, and in the note where it should."""
     prompt = sample.messages[0].content
     if not all(value in prompt for value in twin.noted):

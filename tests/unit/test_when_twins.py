@@ -11,7 +11,7 @@ from builders import ROOT
 
 from envbuilder.records import TWINS
 from envbuilder.spec import Spec
-from envbuilder.when.proof import _told, find_faults
+from envbuilder.when.proof import find_faults, find_readable_faults
 from envbuilder.when.twins import make_twins, worked_out
 from harness.data.files import read_rows
 from harness.data.records import sample_from_record
@@ -158,7 +158,11 @@ def test_the_bundled_twins_come_from_their_seed():
         for attempt in range(50):
             twins = make_twins(Spec(TWINS, index, SEED, "test", preset="easy", attempt=attempt))
             samples = [sample_from_record(twin.record, 0, "", parse=False) for twin in twins]
-            if not any(fault for twin, sample in zip(twins, samples, strict=True) for fault in _told(twin, sample)):
+            if not any(
+                fault
+                for twin, sample in zip(twins, samples, strict=True)
+                for fault in find_readable_faults(twin, sample)
+            ):
                 break
         rebuilt += [twin.record for twin in twins]
     assert rebuilt == list(read_rows(when.BUNDLED.path))
