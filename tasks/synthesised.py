@@ -9,7 +9,8 @@ are what the commands of BUILDS give (their decompressed bytes; a test builds th
     harness build --n 200 --level micro --split test --seed 20250811 --generation 1 --out micro@1.jsonl.xz
 
 Another file and its line in BUILDS are another version: the highest is what a name means, and the ones before are
-NAME@N, so that runs of them can be read, scored anew and compared among themselves.
+NAME@N, so that runs of them can be read, scored anew and compared among themselves. `python -m tasks.look_at_sources`
+follows, so that nobody who plays them has to look at their tools.
 """
 
 from __future__ import annotations
