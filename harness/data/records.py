@@ -31,8 +31,9 @@ TEXTS = ("world", "data_source", "split")
 JSON_FIELDS = (*REQUIRED, *TEXTS, "gold_calls", "sub_questions", "checks", "state", "calls", "sub_answers")
 DEEPEST = 100
 """Levels of lists and objects in a field: tools have 10, a call with arguments 66. What handles them later recurses."""
-LENGTH_OF_ITEM, VALUES_OF_ITEM = 400, 20
-"""Characters of a sub-answer, values of a parameter's schema: on average, where there are as many as may be."""
+LENGTH_OF_ITEM, LENGTH_OF_TOOL, VALUES_OF_ITEM = 400, 800, 20
+"""Characters of a sub-answer and of a tool, values of a parameter's schema: on average, where there are as many as may
+be."""
 ROLES = ("system", "user", "assistant", "tool")
 KINDS = {dict: "object", list: "array", (dict, list): "object or array"}
 Reader = Callable[[Any, int, str], Sample]
@@ -156,6 +157,8 @@ def _message(value: Any, where: str) -> Message:
 
 def _tools(values: list[Any], where: str) -> tuple[Tool, ...]:
     refuse_too_many(values, "tools", where)
+    if len(json.dumps(values)) > (most := LENGTH_OF_TOOL * read_limits().items):
+        raise UsageError(f"{where} has tools of more than {most:,} characters; {raise_by('items')}.")
     tools: dict[str, Tool] = {}
     for tool in (_tool(value, where) for value in values):
         if tools.setdefault(tool.name, tool) is not tool:

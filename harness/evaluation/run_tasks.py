@@ -96,7 +96,7 @@ def _find_played(run: RunDirectory, versions: Sequence[Task]) -> tuple[Task, dic
     played = run.manifest["tasks"][name]["clusters"]
     for task in versions:
         samples = [sample for sample in task.load() if sample.id in played]
-        if fingerprint(samples) == run.manifest["identity"]["tasks"].get(name):
+        if len(samples) == len(played) and fingerprint(samples) == run.manifest["identity"]["tasks"].get(name):
             return task, {sample.id: sample for sample in samples}
     raise UsageError(f"The data of {name} is not what {run.path} was played on.")
 

@@ -33,6 +33,12 @@ IN_MEMORY = 16_000_000
 """Bytes of an unpacked run that are kept in memory where records are read here and there; more go to a file."""
 
 
+def _has_samples_of(earlier: Manifest, manifest: Manifest) -> bool:
+    """Whether two manifests of one identity, which has digests of samples only, name the same samples."""
+    named = [{name: task["clusters"].keys() for name, task in one["tasks"].items()} for one in (earlier, manifest)]
+    return named[0] == named[1]
+
+
 def record_order(record: Record) -> EpisodeOrder:
     """The order in which records are counted: task, sample, epoch."""
     return record["task"], record["sample"], record["epoch"]
@@ -88,6 +94,10 @@ class RunDirectory:
             if differing:
                 raise UsageError(
                     f"{path} holds another run ({describe_differences(differing)}); name another directory with --out."
+                )
+            if not _has_samples_of(earlier.manifest, manifest):
+                raise UsageError(
+                    f"{path / 'manifest.json'} is damaged: its samples are not those that it was made for."
                 )
             if not resume:
                 raise UsageError(f"{path} holds this run already; go on with it by --resume, or name another --out.")

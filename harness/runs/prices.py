@@ -12,12 +12,12 @@ shipped: they change, and a wrong one is worse than none. A model without a pric
 from __future__ import annotations
 
 import fnmatch
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from harness.data.jsonio import LARGEST
 from harness.data.schema import PriceJSON
 from harness.data.tables import read_toml
 from harness.errors import UsageError
@@ -82,7 +82,7 @@ def _price(entry: Any, where: str) -> Price:
 
 
 def _number(value: Any, where: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < LARGEST:
         raise UsageError(f"{where} must be a number of dollars, 0 or more.")
     return float(value)
 

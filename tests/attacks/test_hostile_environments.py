@@ -19,9 +19,11 @@ from harness.data.records import sample_from_record
 from harness.data.schema_values import RandomValues, plain_value
 from harness.errors import LONGEST, HarnessError, UsageError
 from harness.models.policies import MOST_CALLS, POLICIES, find_spans
+from harness.runs.prices import price_of
 from harness.task import file_task
 from harness.types import ModelRequest, Sampling, Tool
 from trainer.prefixes import prefix_from_record
+from trainer.recipes.load import load_recipe
 
 VALUES = [
     None,
@@ -100,6 +102,7 @@ def test_a_field_of_any_type_is_read_or_refused(tmp_path, at):
         ("gold calls", record(gold_calls=[{"name": "population", "arguments": {}}] * 6)),
         ("sub-questions", record(sub_questions=[{}] * 6)),
         ("characters", record(unsolved_set={"population": ["long " * 500]})),
+        ("characters", record(tools=[tool("population", {"p": {"description": "long " * 1000}})])),
         ("values", record(tools=[tool("population", {"p": {"enum": list(range(200))}})])),
         ("checks", record(checks=[{"type": "final_answer", "value": "7"}] * 6)),
     ],
@@ -164,3 +167,14 @@ def test_json_that_is_printed_moves_no_cursor(tmp_path, capsys):
     assert not set(told) & set("\x9b\u202e") and "\x9b2J\u202e" in json.dumps(json.loads(told), ensure_ascii=False)
     assert json.loads(printable_json({name: [1, "é"]})) == {name.replace("\ud800", "?"): [1, "é"]}
     assert printable_json(Tool("f", "é", {}).description) == '"é"'
+
+
+def test_a_number_beyond_all_floats_is_refused_by_recipes_and_prices(tmp_path):
+    path = tmp_path / "numbers.toml"
+    for line in ("learning_rate", "steps"):
+        path.write_text(f'regime = "sft"\n{line} = {10**400}\n')
+        with pytest.raises(UsageError, match=f"{line} = "):
+            load_recipe(str(path), {})
+    path.write_text(f'["openai/m"]\ninput = {10**400}\noutput = 1\n')
+    with pytest.raises(UsageError, match="must be a number of dollars"):
+        price_of("openai/m", path, {})

@@ -260,3 +260,27 @@ def test_room_is_made_without_going_through_a_link(tmp_path):
     remove_folder(tmp_path / ".model")
     assert not (tmp_path / ".model").is_symlink()
     assert (tmp_path / "theirs" / "kept").read_text() == "mine"
+
+
+# --- what the tasks do not have ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["sample", "task"])
+def test_an_episode_of_what_the_tasks_do_not_have_is_one_sentence(run, tmp_path, kind):
+    """A run's identity has a digest of its samples: what else its manifest names was never played."""
+    data = write_records(tmp_path / "towns.jsonl", [record(id="s1")])
+    out = tmp_path / "run"
+    collect = ("collect", "--model", "policy/shotgun", "--tasks", data, "--out", out, "--quiet")
+    assert run(*collect)[0] == 0
+    tasks = json.loads((out / "manifest.json").read_text())["tasks"]
+    towns = {**tasks["towns"], "clusters": {"s1": "shire", "s9": "shire"}}
+    change(out, tasks={"towns": towns} if kind == "sample" else {**tasks, "s9": tasks["towns"]})
+    (out / "summary.json").unlink()
+    [line] = (out / "samples.jsonl").read_text().splitlines()
+    with (out / "samples.jsonl").open("a") as file:
+        file.write(json.dumps({**json.loads(line), kind: "s9", "key": "0" * 16}) + "\n")
+    for words in ((*collect, "--resume"), ("rescore", out)):
+        status, said = run(*words)
+        assert status == 2 and said.count("\n") == 1, said
+    status, said = run("report", out, "--out", tmp_path / "report.html")
+    assert status == 0 and "Without gold" in said, said

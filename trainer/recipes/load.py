@@ -13,6 +13,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
+from harness.data.jsonio import is_number
 from harness.data.tables import read_toml
 from harness.errors import UsageError
 from harness.registry import suggest_names
@@ -109,8 +110,8 @@ def _checked(types: Mapping[str, str], key: str, value: Any, where: str) -> Any:
     if key not in types:
         raise UsageError(f"{where} knows no {key!r}.{suggest_names(key, types)}")
     kind = types[key]
-    if kind == "float" and type(value) is int:
+    if kind == "float" and type(value) is int and is_number(value):
         return float(value)
-    if type(value).__name__ != kind:
+    if type(value).__name__ != kind or (kind == "int" and not is_number(value)):
         raise UsageError(f"{where} gives {key} = {str(value)[:60]!r}, which is not {WORDS[kind]}.")
     return value
