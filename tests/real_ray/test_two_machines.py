@@ -6,8 +6,10 @@ Runs only where Ray is installed: tox -e ray.
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -122,6 +124,23 @@ def test_a_key_is_used_on_every_machine_and_stands_in_no_log(named: bool, cluste
     files = [path for path in cluster.logs.rglob("*") if path.is_file()]
     assert any(path.name == "runtime_env_agent.log" for path in files)
     assert not [path for path in files if DECOY.encode() in path.read_bytes()]
+
+
+def test_a_local_ray_inherits_a_key_and_keeps_it_out_of_its_logs(tmp_path: Path) -> None:
+    path = write_records(tmp_path / "towns.jsonl", [record(id=f"towns-{n}", world=f"shire-{n}") for n in range(4)])
+    folder = Path(tempfile.mkdtemp(prefix="hr", dir="/tmp"))  # a socket's path must be short
+    try:
+        with ChatServer(lambda asked: text("Answer: 45210")) as server:
+            words = ["eval", "--quiet", "--model", "m", "--tasks", path, "--out", tmp_path / "run", "--ray"]
+            env = {"OPENAI_API_KEY": DECOY, "OPENAI_BASE_URL": server.url, "RAY_TMPDIR": str(folder)}
+            done = harness(*words, **env)
+            sent = {asked.headers.get("authorization") for asked in server.requests}
+        assert (done.returncode, sent) == (0, {f"Bearer {DECOY}"}), done.stderr
+        files = [path.read_bytes() for path in folder.rglob("*") if path.is_file()]
+        assert files
+        assert not [one for one in files if DECOY.encode() in one]
+    finally:
+        shutil.rmtree(folder)
 
 
 def test_a_build_has_the_same_bytes(cluster: Any, tmp_path: Path) -> None:
