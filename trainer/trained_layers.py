@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from harness.errors import UsageError
-from trainer.analysis.changes import place_tensor
+from trainer.tensor_places import place_tensor
 
 THIRDS = ("lower", "middle", "upper")
 SPAN = re.compile(r"(\d{1,4})-(\d{1,4})")

@@ -11,10 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.errors import UsageError
-from trainer.analysis.changes import TensorChange, group_changes, measure_change, pair_tensors, place_tensor
+from trainer.analysis.changes import TensorChange, group_changes, measure_change, pair_tensors
 from trainer.analysis.heatmap import draw_heatmap
 from trainer.analysis.report import shorten_modules
 from trainer.analysis.weights import Weights, open_weights
+from trainer.tensor_places import place_tensor
 
 LAYERS = 4
 MODULES = {

@@ -24,7 +24,6 @@ from trainer import bundled
 from trainer.analysis.changes import (
     TensorChange,
     TensorPair,
-    TensorPlace,
     WeightAnalysis,
     cell_to_json,
     group_changes,
@@ -34,6 +33,7 @@ from trainer.analysis.changes import (
 )
 from trainer.analysis.heatmap import draw_heatmap
 from trainer.analysis.weights import open_weights
+from trainer.tensor_places import TensorPlace
 
 if TYPE_CHECKING:
     from trainer.analysis.text_loss import TextLoss
