@@ -1,8 +1,4 @@
-"""Where a tensor of a network belongs, read from the name that the model's own files give it.
-
-Fused modules (`qkv_proj`, `gate_up_proj`) and other families need no table: the first number in a name is the layer,
-what follows is the module, further numbers (experts) are counted together.
-"""
+"""Where in a network a tensor belongs, read from its name: stack, layer, module, and what kind of part that is."""
 
 from __future__ import annotations
 
