@@ -5,16 +5,15 @@ verl is no part of the dev extra: its tests here are skipped without it. docs/ve
 
 import asyncio
 import json
-import os
 import runpy
-import subprocess
 from pathlib import Path
 
 import builders
 import pyarrow.parquet
 import pytest
-from commands import environment, harness, one_sentence
+from commands import harness, one_sentence
 from fakes.tiny_model import CALL, random_model
+from verl_exports import launched, overrides
 
 from harness.environment import ToolEnvironment
 from harness.errors import UsageError
@@ -60,20 +59,6 @@ def exported(tmp_path_factory, prompts):
 
 def rows(folder):
     return pyarrow.parquet.read_table(folder / "train.parquet").to_pylist()
-
-
-def launched(folder, tmp_path, *arguments):
-    """What launch.sh calls, played with a python3 that writes its arguments down."""
-    (tmp_path / "python3").write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
-    (tmp_path / "python3").chmod(0o755)
-    path = f"{tmp_path}:{os.environ['PATH']}"
-    return subprocess.check_output(
-        [folder / "launch.sh", *arguments], env=environment(PATH=path), text=True
-    ).splitlines()
-
-
-def overrides(folder, tmp_path, *arguments):
-    return launched(folder, tmp_path, *arguments)[2:]
 
 
 # --- what is written -----------------------------------------------------------------------------------------------

@@ -18,11 +18,13 @@ from trainer.rl.algorithms import ALGORITHMS
 
 HELP = "training prompts for verl, or environments for inspect_ai or verifiers"
 MODEL = "Qwen/Qwen3-8B"
+REWARDS = {"step": "paper_f1", "episode": "episode_f1"}
+"""What each regime maximises where nothing is said."""
 VERL = """\
 Training prompts for verl 0.9: DIR gets train.parquet, reward.py, agent_loop.yaml and launch.sh.
 
-The prompts are files that `harness collect` wrote, or environments, whose first prompts they are then. Test
-environments are refused. docs/verl.md
+The prompts are files that `harness collect` wrote, or environments, whose first prompts they are then. With --regime
+episode whole episodes of environments are played and rewarded. Test environments are refused. docs/verl.md
 """
 INSPECT = """\
 A set of environments for inspect_ai: DIR gets task.py, which is small and made to be read, and environments.jsonl.
@@ -68,7 +70,8 @@ def configure_verl(parser: argparse.ArgumentParser) -> None:
     add("--model", default=MODEL, metavar="M", help=f"what verl trains, a path or a name (default: {MODEL})")
     exported = [name for name, algorithm in ALGORITHMS.items() if algorithm.verl]
     add("--algorithm", choices=exported, default="grpo", help="(default: grpo)")
-    add("--reward", default="paper_f1", metavar="R", help="a step reward (default: paper_f1, the paper's)")
+    add("--regime", choices=list(REWARDS), default="step", help="single turns, or whole episodes (default: step)")
+    add("--reward", metavar="R", help="a reward of the regime (default: paper_f1, the paper's; episode_f1)")
     add(
         "--reasoning",
         choices=["off", "on", "default"],
@@ -82,7 +85,8 @@ def export_verl(args: argparse.Namespace) -> int:
     from trainer.verl.prompts import find_reasoning
 
     mode = find_reasoning(args.tasks, args.reasoning)
-    export = Export(args.model, args.algorithm, args.reward, {"off": False, "on": True}.get(mode))
+    reward = args.reward or REWARDS[args.regime]
+    export = Export(args.model, args.algorithm, reward, {"off": False, "on": True}.get(mode), regime=args.regime)
     export_prompts(args.out, args.tasks, parse_data_paths(args.data), export)
     return 0
 

@@ -148,44 +148,54 @@ class NetworkGenerator:
         return None
 
 
-class Actor(BatchModel):
-    """Answers up to `width` episodes at once with the network as it is now; see harness.batching.BatchModel."""
+class EpisodeBook:
+    """The tokens of live episodes: what is asked next of a model, and what it said.
 
-    def __init__(self, local: ModelTokenizer, network: Any, width: int, dtype: str = "float32") -> None:
-        self.name = local.folder.name
-        self.fingerprint: JSONObject = {"backend": "training"}
-        self.width = width
+    `longest`: tokens that an episode may have after its prompt; None: as many as the context holds.
+    """
+
+    def __init__(self, local: ModelTokenizer, longest: int | None = None) -> None:
         self._local = local
-        self._generate = NetworkGenerator(local, network, dtype, width, kept=width)
+        self._longest = longest
         self._turns = Turns(local)
         self._episode_tokens: dict[Key, EpisodeTokens] = {}
-
-    def batch(self, requests: Sequence[ModelRequest]) -> list[Reply | ModelFailure]:
-        """One answer a request, in their order, of rows generated together."""
-        rows = [self._row(request) for request in requests]
-        asked = [row for row in rows if isinstance(row, PromptRow)]
-        generated = iter(self._generate(asked))
-        return [row if isinstance(row, ModelFailure) else self._said(row, next(generated)) for row in rows]
 
     def pop_tokens(self, key: Key) -> EpisodeTokens:
         """The tokens of an episode that has ended; they are forgotten here. Raises KeyError where nothing was asked."""
         return self._episode_tokens.pop(key)
 
-    def _row(self, request: ModelRequest) -> PromptRow | ModelFailure:
+    def ask(self, request: ModelRequest) -> PromptRow | ModelFailure:
+        """The row that a request continues: the episode's tokens, and what the template put behind them."""
         try:
             begin = self._begin if request.turn == 0 else self._go_on
             episode_tokens, prompt, more, rewritten = begin(request)
         except ModelFailure as failure:
             return failure
         ids = (*episode_tokens.prompt, *episode_tokens.ids, *more)
-        context = self._local.folder.context
+        context = self._bound(episode_tokens)
         room = request.sampling.max_tokens if context is None else min(request.sampling.max_tokens, context - len(ids))
         if room < 1:  # what does not fit is not added either: nothing longer than the context is trained on
             text = f"the episode has {len(ids)} tokens, and the model's context {context}"
-            return ModelFailure(f"{self.name}: {text}", outcome="token_limit", stop=OUT_OF_CONTEXT)
+            name = self._local.folder.name
+            return ModelFailure(f"{name}: {text}", outcome="token_limit", stop=OUT_OF_CONTEXT)
         episode_tokens.add(more, NOT_GENERATED)
         episode_tokens.rewritten += rewritten
         return PromptRow(request, prompt, ids, room)
+
+    def answer(self, row: PromptRow, generated: Sequence[int]) -> Reply:
+        """The reply that generated tokens are, which are kept."""
+        request = row.request
+        ids, _, ended = cut_at_turn_end(self._local, generated[: row.max_new_tokens])
+        episode_tokens = self._episode_tokens[request.task, request.sample.id, request.epoch]
+        episode_tokens.add(ids, request.turn)
+        episode_tokens.ended = ended
+        return to_reply(self._local, row, generated)
+
+    def _bound(self, episode_tokens: EpisodeTokens) -> int | None:
+        """Tokens that an episode may have with its prompt."""
+        bounds = [self._local.folder.context]
+        bounds += [] if self._longest is None else [len(episode_tokens.prompt) + self._longest]
+        return min((bound for bound in bounds if bound is not None), default=None)
 
     def _begin(self, request: ModelRequest) -> tuple[EpisodeTokens, Prompt, list[int], bool]:
         prompt = self._local.prompter.prompt(request)
@@ -205,13 +215,27 @@ class Actor(BatchModel):
         ids = [token for token, of in zip(episode_tokens.ids, episode_tokens.turns, strict=True) if of == turn]
         return self._local.decode(ids[:-1] if episode_tokens.ended else ids)
 
-    def _said(self, row: PromptRow, generated: Sequence[int]) -> Reply:
-        request = row.request
-        ids, _, ended = cut_at_turn_end(self._local, generated[: row.max_new_tokens])
-        episode_tokens = self._episode_tokens[request.task, request.sample.id, request.epoch]
-        episode_tokens.add(ids, request.turn)
-        episode_tokens.ended = ended
-        return to_reply(self._local, row, generated)
+
+class Actor(BatchModel):
+    """Answers up to `width` episodes at once with the network as it is now; see harness.batching.BatchModel."""
+
+    def __init__(self, local: ModelTokenizer, network: Any, width: int, dtype: str = "float32") -> None:
+        self.name = local.folder.name
+        self.fingerprint: JSONObject = {"backend": "training"}
+        self.width = width
+        self._generate = NetworkGenerator(local, network, dtype, width, kept=width)
+        self._book = EpisodeBook(local)
+
+    def batch(self, requests: Sequence[ModelRequest]) -> list[Reply | ModelFailure]:
+        """One answer a request, in their order, of rows generated together."""
+        rows = list(map(self._book.ask, requests))
+        asked = [row for row in rows if isinstance(row, PromptRow)]
+        generated = iter(self._generate(asked))
+        return [row if isinstance(row, ModelFailure) else self._book.answer(row, next(generated)) for row in rows]
+
+    def pop_tokens(self, key: Key) -> EpisodeTokens:
+        """The tokens of an episode that has ended; they are forgotten here. Raises KeyError where nothing was asked."""
+        return self._book.pop_tokens(key)
 
 
 # --- between two turns -------------------------------------------------------------------------------------------

@@ -30,7 +30,7 @@ from harness.types import JSONObject, Message
 from trainer.prefixes import Prefix, prefix_to_record
 from trainer.rl.algorithms import ALGORITHMS
 from trainer.verl.prompts import read_training_prompts
-from trainer.verl.reward import step_reward
+from trainer.verl.reward import episode_reward, step_reward
 
 ESTIMATORS = {name: algorithm.verl for name, algorithm in ALGORITHMS.items() if algorithm.verl}
 """verl's names of those algorithms that it has."""
@@ -39,12 +39,21 @@ BATCH = 512
 PROMPT, RESPONSE, THINKING_RESPONSE = 16_384, 1_024, 8_192
 """Tokens."""
 ABILITY = "tool_use"
+EPISODE = 16_384
+"""Tokens of an episode after its prompt, what tools gave included."""
+TURNS = 20
 THINKING_KEY = "+data.apply_chat_template_kwargs.enable_thinking"
-LOOP = "prefix_turn"
+LOOPS = {"step": "prefix_turn", "episode": "whole_episode"}
+"""The agent loop of each regime."""
 HERE = "$here"
 MODEL = re.compile(r"[\w./~-]+")
 """What verl's command line takes without quotes of its own."""
 
+STEP_REWARD = {
+    "reward.custom_reward_function.path": f"'{HERE}/reward.py'",
+    "reward.custom_reward_function.name": "compute_score",
+}
+"""In the regime episode the agent loop says what an episode earned."""
 REWARD = '''"""The reward of this export: verl calls compute_score for every turn that it generates."""
 
 from trainer.verl.reward import scorer
@@ -53,10 +62,20 @@ from trainer.verl.reward import scorer
 # of reasoning. The paper_* rewards read neither.
 compute_score = scorer({name!r}, format="hermes", thinking=False)
 '''
-AGENT_LOOP = f"""\
-- name: {LOOP}
+AGENT_LOOPS = {
+    "step": """\
+- name: prefix_turn
   _target_: trainer.verl.rollout.PrefixTurn
-"""
+""",
+    "episode": """\
+- name: whole_episode
+  _target_: trainer.verl.episode.EpisodeLoop
+  max_turns: {turns}
+  max_tokens: {tokens}
+  thinking: "{thinking}"
+  reward: "{reward}"
+""",
+}
 LAUNCH = """\
 #!/usr/bin/env bash
 # Trains with verl 0.9 on the prompts beside this file, with the paper's settings. Arguments are handed on to verl and
@@ -69,7 +88,7 @@ exec python3 -m verl.trainer.main_ppo \\
 
 @dataclass(frozen=True, slots=True)
 class Export:
-    """What is trained and how: `model` is a path or a name that verl can load (MODEL), `reward` a step reward.
+    """What is trained and how: `model` is a path or a name that verl can load (MODEL), `reward` one of the regime's.
 
     thinking  whether the model thinks; None: its chat template is told nothing, as in a run of the mode default
     long      it thought there by itself, so its turns are as long as those with reasoning
@@ -80,6 +99,12 @@ class Export:
     reward: str = "paper_f1"
     thinking: bool | None = False
     long: bool = False
+    regime: str = "step"
+
+    @property
+    def turn_tokens(self) -> int:
+        """New tokens of a turn."""
+        return THINKING_RESPONSE if self.thinking or self.long else RESPONSE
 
 
 # --- data ----------------------------------------------------------------------------------------------------------
@@ -148,14 +173,13 @@ def settings(export: Export) -> dict[str, str]:
         "data.val_max_samples": str(BATCH),
         "data.train_batch_size": str(BATCH),
         "data.max_prompt_length": str(PROMPT),
-        "data.max_response_length": str(THINKING_RESPONSE if export.thinking or export.long else RESPONSE),
+        "data.max_response_length": str(export.turn_tokens if export.regime == "step" else EPISODE),
         "data.filter_overlong_prompts": "True",
         "data.truncation": "error",
         "data.custom_cls.path": "pkg://trainer.verl.rollout",
         "data.custom_cls.name": "PrefixDataset",
         **({} if export.thinking is None else {THINKING_KEY: str(export.thinking)}),
-        "reward.custom_reward_function.path": f"'{HERE}/reward.py'",
-        "reward.custom_reward_function.name": "compute_score",
+        **(STEP_REWARD if export.regime == "step" else {}),
         "actor_rollout_ref.model.path": export.model,
         "actor_rollout_ref.model.use_remove_padding": "True",
         "actor_rollout_ref.model.enable_gradient_checkpointing": "True",
@@ -174,7 +198,7 @@ def settings(export: Export) -> dict[str, str]:
         f"{rollout}.name": "vllm",
         f"{rollout}.n": "16",
         f"{rollout}.temperature": "0.7",
-        f"{rollout}.agent.default_agent_loop": LOOP,
+        f"{rollout}.agent.default_agent_loop": LOOPS[export.regime],
         f"{rollout}.agent.agent_loop_config_path": f"'{HERE}/agent_loop.yaml'",
         "trainer.total_epochs": "1",
         "trainer.val_before_train": "False",
@@ -200,6 +224,14 @@ def launch(export: Export) -> str:
     return LAUNCH + "".join(lines) + '    "$@"\n'
 
 
+def agent_loop(export: Export) -> str:
+    """The file that names the regime's agent loop, and says how it plays."""
+    thinking = {None: "default", True: "on", False: "off"}[export.thinking]
+    return AGENT_LOOPS[export.regime].format(
+        turns=TURNS, tokens=export.turn_tokens, thinking=thinking, reward=export.reward
+    )
+
+
 def _word(override: str) -> str:
     """A word of the script. Only HERE is left to the shell, in words that are ours."""
     return f'"{override}"' if HERE in override else shlex.quote(override)
@@ -213,12 +245,17 @@ def export_prompts(folder: Path, patterns: Sequence[str], data: Mapping[str, Pat
 
     Raises UsageError for prompts, a reward or a model that cannot be exported; then nothing is written.
     """
-    step_reward(export.reward)
+    (step_reward if export.regime == "step" else episode_reward)(export.reward)
     if not MODEL.fullmatch(export.model):
         raise UsageError(f"--model {export.model!r} has characters that verl's command line does not take as they are.")
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"--out names {folder}, which is a file; name a folder.")
     prefixes = read_training_prompts(patterns, data)
+    if export.regime == "episode" and (later := [prefix for prefix in prefixes if prefix.turn]):
+        raise UsageError(
+            f"--regime episode begins with environments, and {later[0].id} is the middle of an episode: name the file "
+            "of environments that it was collected from."
+        )
     thought = any(message.reasoning for prefix in prefixes for message in prefix.messages)
     export = replace(export, long=export.thinking is None and thought)
     write_export(folder, prefixes, export)
@@ -232,10 +269,11 @@ def export_prompts(folder: Path, patterns: Sequence[str], data: Mapping[str, Pat
 
 
 def write_export(folder: Path, prefixes: Sequence[Prefix], export: Export) -> None:
-    """Writes the four files. Raises UsageError where pyarrow is missing."""
+    """Writes the files; reward.py where turns are rewarded. Raises UsageError where pyarrow is missing."""
     folder.mkdir(parents=True, exist_ok=True)
     write_data(folder / "train.parquet", prefixes)
-    write_atomically(folder / "reward.py", REWARD.format(name=export.reward))
-    write_atomically(folder / "agent_loop.yaml", AGENT_LOOP)
+    if export.regime == "step":
+        write_atomically(folder / "reward.py", REWARD.format(name=export.reward))
+    write_atomically(folder / "agent_loop.yaml", agent_loop(export))
     write_atomically(folder / "launch.sh", launch(export))
     (folder / "launch.sh").chmod(0o755)

@@ -42,10 +42,18 @@ def scorer(name: str, format: str = "hermes", thinking: bool = False) -> Score:
 
 
 def step_reward(name: str) -> Reward:
-    """A reward by name. Raises UsageError where it judges whole episodes, which verl does not play here."""
+    """A reward of single turns by name. Raises UsageError where it judges whole episodes."""
     found = reward(name)
     if found.kind != "step":
         raise UsageError(f"The reward {name!r} judges whole episodes; verl trains single turns: name a step reward.")
+    return found
+
+
+def episode_reward(name: str) -> Reward:
+    """A reward of whole episodes by name. Raises UsageError where it judges single turns."""
+    found = reward(name)
+    if found.kind != "episode":
+        raise UsageError(f"The reward {name!r} judges single turns; --regime episode wants an episode's, episode_f1.")
     return found
 
 
