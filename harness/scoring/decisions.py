@@ -48,6 +48,23 @@ AT_ONCE = 2
 """Look-ups of a missing record that may share a turn: one for each of the two things asked."""
 
 
+def is_twin(row: Any) -> bool:
+    """Whether a row of a file says that it is a twin, of whatever situation."""
+    return isinstance(row, dict) and str(row.get("data_source")).startswith(f"{FAMILY}/")
+
+
+def find_twin_fault(sample: Sample) -> str | None:
+    """Why a sample cannot be scored as a twin, in words that follow its name; None where it can."""
+    family, _, name = str(sample.metadata.get("data_source")).partition("/")
+    if family != FAMILY or name not in SITUATIONS:
+        return f"is no twin: its data_source is none of {', '.join(f'{FAMILY}/{one}' for one in SITUATIONS)}"
+    if sample.gold.answer is None:
+        return "has no answer"
+    if SITUATIONS[name].looks and not any(any(_texts(call.arguments)) for call in sample.gold.calls or ()):
+        return "has no gold call that looks for the missing record"
+    return None
+
+
 def situation_of(sample: Sample) -> Situation:
     """Raises KeyError for a sample that is no twin."""
     return SITUATIONS[str(sample.metadata["data_source"]).removeprefix(f"{FAMILY}/")]
@@ -103,8 +120,7 @@ def _count_useful(
 
 def _looks_up(sample: Sample, record: CallRecord) -> bool:
     """Whether a call asks the tool that should know about the thing, and learns that it has no record."""
-    gold = (sample.gold.calls or ())[0]
-    subject = next(_texts(gold.arguments))
+    gold, subject = next((call, text) for call in sample.gold.calls or () for text in _texts(call.arguments))
     return record.call.name == gold.name and finds_no_record(record) and subject in _texts(record.call.arguments)
 
 

@@ -74,11 +74,15 @@ def script(index):
     )[index % 6]
 
 
+UNPLAYED = {"key": "", "stop": "", "outcome": "ok", "calls": [], "scores": {}, "usage": {}, "timing": {}, "error": None}
+"""What a record has besides what was said."""
+
+
 def recording(path, task, indices):
     records = []
     for index in indices:
-        prompt = town(index)["messages"][0]
-        records.append({"task": task, "sample": f"towns-{index}", "epoch": 0, "messages": [prompt, *script(index)]})
+        said = {"task": task, "sample": f"towns-{index}", "epoch": 0}
+        records.append({**UNPLAYED, **said, "messages": [town(index)["messages"][0], *script(index)]})
     return builders.write_records(path, records)
 
 

@@ -5,15 +5,17 @@ import re
 from dataclasses import replace
 
 import pytest
-from builders import ROOT
+from builders import ROOT, record, write_records
 from result_runs import write_run
 
+from harness.errors import UsageError
 from harness.metrics import METRICS
 from harness.models.policies import Policy
 from harness.rollout import Episode, play_episode
 from harness.runs.directory import RunDirectory
 from harness.sandbox import Sandbox, SandboxConfig
 from harness.scoring.decisions import ABSTENTION, SITUATIONS, score
+from harness.task import file_task
 from harness.types import CallRecord, Message, Sample, ToolCall, Trajectory, Usage
 from tasks import when
 from trainer.rewards import REWARDS
@@ -202,3 +204,19 @@ def test_a_malformed_call_is_a_fault_of_form(twins) -> None:
     bad = CallRecord(0, ToolCall("id", "x", None, "{", "not JSON"), "malformed", "not JSON")
     played = episode(bad, final=f"Answer: {sample.gold.answer}")
     assert REWARDS["autotir"].episode(sample, played, score(sample, played)) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"data_source": "when/never"}, "is no twin: its data_source is none of when/answerable, "),
+        ({"data_source": None}, "is no twin: "),
+        ({"answer": None}, "has no answer"),
+        ({"data_source": "when/missing_record", "gold_calls": None}, "has no gold call that looks for "),
+    ],
+)
+def test_a_file_with_a_row_that_cannot_be_scored_as_a_twin_is_one_sentence(tmp_path, changes, said) -> None:
+    row = record(data_source="when/no_tool", answer="12")
+    path = write_records(tmp_path / "twins.jsonl", [row, {**row, "id": "odd", **changes}])
+    with pytest.raises(UsageError, match=f"twins.jsonl: the environment .*{said}"):
+        file_task(path).load()
