@@ -48,6 +48,7 @@ from harness.distributed.executor import ClusterExecutor
 from harness.errors import HarnessError, UsageError
 from harness.runs.directory import RecordAppender
 from harness.sandbox import UNLIMITED, Sandbox, SandboxConfig
+from harness.sandbox.jail import die_with
 from harness.types import Sample
 
 MAX_ATTEMPTS = 50
@@ -80,6 +81,12 @@ class BuiltEnvironment:
 # --- one environment, in a process of its own --------------------------------------------------------------------
 
 _sandbox: Sandbox | None = None
+
+
+def _start_with(parent: int) -> None:
+    """Makes a process of a pool ready, which would otherwise outlive a command that is killed."""
+    die_with(parent)
+    _start_worker()
 
 
 def _start_worker() -> None:
@@ -224,9 +231,10 @@ def build_file_in_sight(
 
 def _make_pool(workers: int, keep: bool, cluster: Cluster | None) -> _Pool:
     if cluster is None:
-        return _Pool(ProcessPoolExecutor(workers, get_context("spawn"), _start_worker), workers, keep)
-    executor = ClusterExecutor(cluster, _start_worker)
-    return _Pool(executor, executor.width, keep)
+        executor = ProcessPoolExecutor(workers, get_context("spawn"), _start_with, (os.getpid(),))
+        return _Pool(executor, workers, keep)
+    spread = ClusterExecutor(cluster, _start_worker)
+    return _Pool(spread, spread.width, keep)
 
 
 class _Pool:

@@ -26,6 +26,7 @@ SAYS = {
     "startup": "harness --help",
     "train": "harness, step regime",
     "view": "24 episodes of a run in progress",
+    "when_shortcuts": "words of question, each with the forms of values in force",
 }
 
 

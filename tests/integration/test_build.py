@@ -123,8 +123,16 @@ def test_a_killed_build_ends_with_the_same_bytes(tmp_path):
         while not partial.exists() or partial.read_bytes().count(b"\n") <= wanted:
             assert process.poll() is None
             time.sleep(0.005)
+        makers = [pid for pid in children(process.pid) if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
+        assert makers
+        for _ in range(3000):  # of 10 ms
+            if not any(map(is_running, makers)):
+                break
+            time.sleep(0.01)
+        else:
+            raise AssertionError("processes of a killed build are still there")
     assert harness(*words, tmp_path / "torn.jsonl").returncode == 0
     assert (tmp_path / "torn.jsonl").read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
     assert {path.name: path.read_bytes() for path in (tmp_path / "stages").iterdir()} == stages
@@ -156,6 +164,14 @@ def test_a_second_build_of_a_file_and_a_process_that_dies_are_a_sentence_each(tm
     _, said = process.communicate(timeout=60)
     assert process.returncode == 2
     assert said.startswith("harness build: A process that makes environments was killed") and said.count("\n") == 1
+
+
+def is_running(pid):
+    """Whether a process is there and no zombie, which whoever adopts orphans may leave."""
+    try:
+        return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def children(pid):
