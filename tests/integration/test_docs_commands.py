@@ -38,6 +38,7 @@ NOT_RUN = {
     r"^harness train ": "minutes to hours of training; run smaller by test_train_*.py",
     r"^harness build ": "minutes; run smaller by test_build.py",
     r"train\.jsonl|test-60\.jsonl|prefixes\.jsonl|collected/many": "files that the command before makes",
+    r"runs/when\b": "a model of one's own; the same by test_decisions.py",
     r"--tool-faults": "seconds; run smaller by test_tool_faults.py",
     r"^harness serve --http ": "serves until Ctrl-C; run by test_serve_http.py",
     r"^harness reproduce .*(rehearse|--model)": "minutes of a network; run by benchmarks/rehearsal.py",
