@@ -158,8 +158,8 @@ def _add_faults_option(add: Callable[..., object]) -> None:
         "--tool-faults",
         type=parse_tool_faults,
         metavar="P[:KIND]",
-        help="each call of a tool fails with probability P, seeded: by timeout, 500, 429, malformed, truncated or "
-        "permission, or a mix (docs/tool-faults.md)",
+        help="each call of a tool fails with probability P, seeded: by KIND (timeout, 500, 429, malformed, truncated "
+        "or permission), or without it by any of them (docs/tool-faults.md)",
     )
 
 
