@@ -134,6 +134,12 @@ def test_bad_input_is_one_sentence(runs, words, said, capsys):
     assert not (runs / "bad.jsonl").exists()
 
 
+def test_no_attempt_is_right_from_a_value_that_is_no_number(runs, capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["pairs", str(runs / "oracle"), "--out", str(runs / "bad.jsonl"), "--least", "nan"])
+    assert "--least: must be a finite number, not nan" in capsys.readouterr().err
+
+
 def test_runs_that_do_not_belong_together_are_refused(runs, tmp_path):
     other = tmp_path / "other"
     shutil.copytree(runs / "oracle", other)
