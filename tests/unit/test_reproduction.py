@@ -246,6 +246,9 @@ def test_the_plan_is_a_script(folder, tmp_path):
     lines = describe_plan(request, plan_steps(request, missing), missing).splitlines()
     assert all(line.startswith(("#", "harness ")) for line in lines if line)
     assert [group for group in BENCHMARKS if group in missing] == ["taubench"]
+    assert not any("nothing to train on" in line for line in lines)
+    bare = replace(request, data={"ftrl": tmp_path})
+    assert "# There is nothing to train on at" in describe_plan(bare, plan_steps(bare, missing), missing)
 
 
 @pytest.mark.parametrize(
