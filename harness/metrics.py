@@ -179,7 +179,7 @@ ROWS = (
         more_is_better=False,
         common=True,
         rare=True,
-        legend="dead calls: calls of a tool after it had refused permission, an episode with such a tool",
+        legend="dead calls: calls of a tool after it had refused permission, in episodes where one did",
     ),
 )
 """In the order in which they are shown."""

@@ -117,7 +117,8 @@ def test_where_no_rule_fits_nothing_is_written(runs, capsys, tmp_path):
         "99",
     ]
     assert cli.main(words) == 1
-    assert "No environment gives a pair" in capsys.readouterr().out and not out.exists()
+    said = capsys.readouterr().out
+    assert "No environment gives a pair" in said and " 0 of " in said and not out.exists()
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,11 @@ def run(args: argparse.Namespace) -> int:
     found = read_paired_runs(args.run, rules, args.trust_code)
     choices = found.choose(rules)
     if not choices:
-        print("No environment gives a pair by these rules; no file was written.")
+        right = [attempt.right for attempts in found.attempts.values() for attempt in attempts]
+        print(
+            f"No environment gives a pair by these rules; no file was written. {sum(right):,} of {len(right):,} attempts "
+            f"at {len(found.attempts):,} environments are right; a pair needs a right one beside one that differs."
+        )
         return 1
     args.out.parent.mkdir(parents=True, exist_ok=True)
     write_rows(args.out, found.rows(choices))
