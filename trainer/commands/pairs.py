@@ -46,8 +46,8 @@ def run(args: argparse.Namespace) -> int:
     if not choices:
         right = [attempt.right for attempts in found.attempts.values() for attempt in attempts]
         print(
-            f"No environment gives a pair by these rules; no file was written. {sum(right):,} of {len(right):,} attempts "
-            f"at {len(found.attempts):,} environments are right; a pair needs a right one beside one that differs."
+            f"No environment gives a pair by these rules; no file was written. {sum(right):,} of {len(right):,} "
+            f"attempts at {len(found.attempts):,} environments are right; a pair needs a right one beside another."
         )
         return 1
     args.out.parent.mkdir(parents=True, exist_ok=True)
