@@ -260,6 +260,7 @@ def test_the_plan_is_a_script(folder, tmp_path):
         (("--row", "qwen3-8b-grpo", "--rehearse", "--trainer", "verl"), "are for --trainer harness"),
         (("--row", "qwen3-8b-grpo", "--dry-run", "--user-base-url", "http://x"), "needs --user-model"),
         (("--row", "qwen3-8b-grpo", "--dry-run", "--data", "ftrl2=x"), "which no task reads"),
+        (("--row", "qwen3-8b-grpo", "--dry-run", "--set", "step=3"), "--set knows no 'step'. Did you mean steps"),
     ],
 )
 def test_bad_input_is_one_sentence(words, says, tmp_path, monkeypatch, capsys):

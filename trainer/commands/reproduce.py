@@ -55,6 +55,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Raises UsageError before anything is run if the input is bad."""
+    from trainer.recipes.load import load_recipe
     from trainer.reproduction.plan import Reproduction, find_missing, find_nothing_to_train_on, plan_steps
     from trainer.reproduction.run import call_harness, describe_plan, reproduce
 
@@ -74,6 +75,7 @@ def run(args: argparse.Namespace) -> int:
         sizes=REHEARSAL if args.rehearse else PAPER,
         quiet=args.quiet,
     )
+    load_recipe(row.recipe, {"algorithm": row.algorithm, **request.sizes.train, **changes})  # days before it is used
     missing = find_missing(request)
     steps = plan_steps(request, missing)
     if args.dry_run:
