@@ -107,9 +107,12 @@ class TaskEnv(gymnasium.Env[Any, Any]):  # type: ignore[misc]
         self._held = ExitStack()
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        """Begins an episode. Raises UsageError for a sample that there is not."""
+        """Begins an episode. Raises UsageError for a sample that there is not, and for other options."""
         super().reset(seed=seed)
-        sample = self._choose((options or {}).get("sample"))
+        options = options or {}
+        if unknown := set(options) - {"sample"}:
+            raise UsageError(f"The options of reset have a sample, not {', '.join(sorted(map(repr, unknown)))}.")
+        sample = self._choose(options.get("sample"))
         self._held.close()
         jail = shared_sandbox(self.sandbox)
         tools = self._held.enter_context(jail.episode(state_of(self.task, sample, jail)))

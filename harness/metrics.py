@@ -95,10 +95,9 @@ ROWS = (
     ),
     Metric(
         "decision_f1",
-        "acts F1",
+        "decision F1",
         ("own", "compare", "log"),
-        title="F1 of acts",
-        legend="acts F1: of needed calls and answers among those made, 0 after a wrong decision",
+        legend="decision F1: of needed calls and answers among those made, 0 after a wrong decision",
     ),
     Metric(
         HEADLINE,
@@ -142,6 +141,7 @@ ROWS = (
         "efficiency",
         "efficiency",
         ("table", "compare"),
+        common=True,
         rare=True,
         legend="efficiency: sub-answers a call, in episodes with the right answer",
     ),
@@ -149,8 +149,9 @@ ROWS = (
         "necessity",
         "necessity",
         ("table", "compare"),
+        common=True,
         rare=True,
-        legend="necessity: calls without which another set of sub-answers is found, of all of an episode's",
+        legend="necessity: of an episode's calls, the share that cannot be left out without changing what is found",
     ),
     Metric(
         "recovery_rate",
@@ -167,7 +168,7 @@ ROWS = (
         more_is_better=False,
         common=True,
         rare=True,
-        legend="gave up: episodes with such faults that the model ended without all of those",
+        legend="gave up: of episodes with such faults, those that the model ended with one of these still open",
     ),
     Metric(
         "dead_tool_calls",
@@ -178,7 +179,7 @@ ROWS = (
         more_is_better=False,
         common=True,
         rare=True,
-        legend="dead calls: calls of a tool after it had refused permission, an episode with such a tool",
+        legend="dead calls: calls of a tool after it had refused permission, in episodes where one did",
     ),
 )
 """In the order in which they are shown."""

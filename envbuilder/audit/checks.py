@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from harness.scoring.decisions import HEADLINE as DECISIONS
+
 
 class Check(NamedTuple):
     """`fatal`: an environment with such a finding should not be used. `scope`: environment or set."""
@@ -67,6 +69,9 @@ FLOORS = {
     "keyword": 0.15,
 }
 """The highest mean strict F1 that a policy may get, in any scenario or in the one that is named."""
+OWN_FLOORS = {f"{policy}:{DECISIONS}": 1.0 for policy in FLOOR_POLICIES}
+"""The same of other headline metrics. Who always calls, or never, is right wherever that happens to be right, so first
+actions have no usual limit."""
 
 
 @dataclass(frozen=True, slots=True)

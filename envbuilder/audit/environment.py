@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
@@ -24,7 +24,7 @@ from harness.rollout import ToolRunner, take_turn
 from harness.scoring import paper, strict
 from harness.scoring.leaves import Leaf, all_leaves, leaf, leaves
 from harness.scoring.phrases import mentions
-from harness.types import CallRecord, GoldCall, JSONObject, Message, Sample, Tool, ToolCall
+from harness.types import CallRecord, JSONObject, Message, Sample, Tool, ToolCall
 
 __all__ = ["CHECKS", "Finding", "audit_environment"]
 
@@ -495,8 +495,3 @@ def _all_wrong(seen: ObservedEnvironment, probe: Probe, record: CallRecord) -> I
 def _short(text: Any, limit: int = 120) -> str:
     text = " ".join(str(text).split())
     return text if len(text) <= limit else f"{text[: limit - 3]}..."
-
-
-def with_gold_calls(sample: Sample, calls: Sequence[GoldCall]) -> Sample:
-    """The sample with other gold calls."""
-    return replace(sample, gold=replace(sample.gold, calls=tuple(calls)))

@@ -52,7 +52,7 @@ class OwnTaskAudit:
             said = f"{self.solvable} of {self.samples} samples of {self.task} are solved by their gold"
             short.append(f"{said} ({name}: {why}); --min-solvable is {limits.solvable:g}.")
         for policy, value in self.floors.items():
-            if value > (most := limits.floor(policy, self.task)):
+            if value > (most := limits.floor(policy, self.task, self.metric)):
                 short.append(
                     f"the {policy} policy gets {self.metric} {value:.3f} in {self.task}; at most {most:g} allowed."
                 )
@@ -148,7 +148,7 @@ def format_own_tasks(found: Sequence[OwnTaskAudit], limits: Thresholds) -> str:
             "task": one.task,
             "policy": policy,
             one.metric: f"{value:.3f}",
-            "allowed": f"{limits.floor(policy, one.task):g}",
+            "allowed": f"{limits.floor(policy, one.task, one.metric):g}",
         }
         for one in found
         for policy, value in one.floors.items()

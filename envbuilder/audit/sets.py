@@ -19,7 +19,7 @@ from typing import Any, Literal
 from envbuilder.audit.arguments import default_arguments
 from envbuilder.audit.checks import CHECKS, FLOOR_POLICIES, PROOF, Finding
 from envbuilder.audit.corpus import CorpusAudit
-from envbuilder.audit.environment import audit_environment, play_calls, with_gold_calls
+from envbuilder.audit.environment import audit_environment, play_calls
 from envbuilder.audit.search import search_arguments
 from harness.console.progress import ProgressBar
 from harness.distributed.cluster import Cluster
@@ -169,7 +169,9 @@ class Auditor:
             sum(one.arguments is not None for one in found.reached),
             False,
         )
-        return solved, with_gold_calls(sample, found.calls) if sample.gold.calls is None else sample
+        if sample.gold.calls is not None:
+            return solved, sample
+        return solved, replace(sample, gold=replace(sample.gold, calls=tuple(found.calls)))
 
 
 def _places(records: Sequence[Any], solves: Sequence[int | None]) -> set[tuple[str, int]]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from envbuilder.audit.checks import CHECKS, FLOOR_POLICIES, FLOORS, PROOF
+from envbuilder.audit.checks import CHECKS, FLOOR_POLICIES, FLOORS, OWN_FLOORS, PROOF
 from envbuilder.audit.sets import AuditReport
 from harness.errors import UsageError
 from harness.metrics import HEADLINE
@@ -18,7 +18,8 @@ Named = tuple[str, float]
 
 @dataclass(frozen=True)
 class Thresholds:
-    """What a set must keep to. `floors`: highest mean strict F1 by policy or policy:scenario; `allowed`: by check."""
+    """What a set must keep to. `floors`: highest mean strict F1, or what a task has instead, by policy, policy:scenario
+    or policy:metric; `allowed`: by check."""
 
     solvable: float
     reached: float | None
@@ -31,7 +32,7 @@ class Thresholds:
     ) -> Thresholds:
         """The usual ones but for those that are given; a policy without a scenario replaces all of its scenarios.
         Raises UsageError for a policy or check that does not exist."""
-        limits = dict(FLOORS)
+        limits = {**FLOORS, **OWN_FLOORS}
         for name, value in sorted(floors):
             policy, _, scenario = name.partition(":")
             _known(policy, FLOOR_POLICIES, "policy")
@@ -42,8 +43,10 @@ class Thresholds:
         shares |= {_known(name, shares, "check"): value for name, value in allowed}
         return cls(solvable, reached, limits, shares)
 
-    def floor(self, policy: str, scenario: str) -> float:
-        return self.floors.get(f"{policy}:{scenario}", self.floors[policy])
+    def floor(self, policy: str, scenario: str, metric: str = HEADLINE) -> float:
+        """Of a scenario, or of a task with its own headline metric."""
+        usual = self.floors.get(f"{policy}:{metric}", self.floors[policy])
+        return self.floors.get(f"{policy}:{scenario}", usual)
 
     def shortfalls(self, report: AuditReport) -> list[str]:
         """One sentence for each threshold that the report does not keep."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 from pathlib import Path
 
@@ -67,6 +67,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--keep-stages", type=Path, metavar="DIR", help="what each stage made of every environment")
     add("--workers", type=at_least(1), metavar="N", help="processes of the procedural generator (default: all cores)")
     add_ray_option(parser)
+    _add_model_options(add)
+    add("--quiet", action="store_true", help="no progress bar, and no lines in a log")
+
+
+def _add_model_options(add: Callable[..., object]) -> None:
+    """What a generator that is a model takes."""
     add("--topics", type=Path, metavar="FILE", help="a model's topics, one a line (default: a bundled list)")
     add(
         "--questions",
@@ -87,7 +93,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--base-url", metavar="URL", help="an OpenAI-compatible endpoint (also OPENAI_BASE_URL)")
     add("--model-arg", nargs="+", action="extend", default=[], metavar="K=V", help="options of the model's backend")
     add("--header", nargs="+", action="extend", default=[], metavar="NAME=VALUE", help="sent with every request")
-    add("--quiet", action="store_true", help="no progress bar, and no lines in a log")
 
 
 def run(args: argparse.Namespace) -> int:

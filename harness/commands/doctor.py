@@ -16,7 +16,12 @@ from harness.errors import SandboxError, UsageError
 from harness.extras import install_command
 
 HELP = "say what this machine can run, and what is missing"
-EXTRAS = {"pyarrow": ("data", "Parquet files"), "mcp": ("mcp", "harness serve")}
+EXTRAS = {
+    "pyarrow": ("data", "Parquet files"),
+    "mcp": ("mcp", "harness serve for an MCP client"),
+    "ray": ("ray", "many cores and machines by --ray"),
+    "gymnasium": ("gym", "samples as environments of Gymnasium"),
+}
 PROBE = "def probe(a, b):\n    return a + b\n"
 
 

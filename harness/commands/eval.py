@@ -52,6 +52,23 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="sampling temperature (eval 0, collect 1)",
     )
     _add_sampling_options(add)
+    _add_turn_options(add)
+    add("--concurrency", type=at_least(1), default=16, metavar="N", help="episodes at once (default 16)")
+    add("--seed", type=int, metavar="S", help="seeds subsets, policy/random and, where given, the provider's sampling")
+    _add_place_options(parser)
+    add("--sandbox", choices=["jail", "weak"], default="jail", help="weak: run tools even where isolation is missing")
+    add("--out", type=Path, metavar="DIR", help="run directory (default results/runs/TIME-MODEL)")
+    add("--resume", action="store_true", help="go on with the run in --out")
+    _add_spending_options(add)
+    add("--dry-run", action="store_true", help="estimate requests, tokens and cost; send nothing")
+    _add_endpoint_options(add)
+    add("--quiet", action="store_true", help="no progress bar, and no lines in a log")
+    _add_tool_options(parser.add_argument_group("limits on tools", "a call beyond one is answered as refused"))
+    _add_faults_option(add)
+    _add_user_options(parser.add_argument_group("simulated user", "the other side of a conversation, as in taubench_*"))
+
+
+def _add_turn_options(add: Callable[..., object]) -> None:
     add("--max-tokens", type=at_least(1), metavar="N", help="new tokens a turn (default 8,192)")
     add("--max-episode-tokens", type=at_least(1), metavar="N", help="output tokens an episode (default: no limit)")
     add("--max-episode-seconds", type=parse_positive, default=3600.0, metavar="S", help="an episode's time (3600)")
@@ -68,8 +85,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
         default="all",
         help="whose reasoning goes back to the model in later turns: no turn's, the last one's, every one's (default)",
     )
-    add("--concurrency", type=at_least(1), default=16, metavar="N", help="episodes at once (default 16)")
-    add("--seed", type=int, metavar="S", help="seeds subsets, policy/random and, where given, the provider's sampling")
+
+
+def _add_place_options(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
     add(
         "--max-wait",
         type=parse_positive,
@@ -86,16 +105,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="VARIABLE",
         help="variables that --ray sends along",
     )
-    add("--sandbox", choices=["jail", "weak"], default="jail", help="weak: run tools even where isolation is missing")
-    add("--out", type=Path, metavar="DIR", help="run directory (default results/runs/TIME-MODEL)")
-    add("--resume", action="store_true", help="go on with the run in --out")
-    _add_spending_options(add)
-    add("--dry-run", action="store_true", help="estimate requests, tokens and cost; send nothing")
-    _add_endpoint_options(add)
-    add("--quiet", action="store_true", help="no progress bar, and no lines in a log")
-    _add_tool_options(parser.add_argument_group("limits on tools", "a call beyond one is answered as refused"))
-    _add_faults_option(add)
-    _add_user_options(parser.add_argument_group("simulated user", "the other side of a conversation, as in taubench_*"))
 
 
 def _add_endpoint_options(add: Callable[..., object]) -> None:
@@ -158,8 +167,8 @@ def _add_faults_option(add: Callable[..., object]) -> None:
         "--tool-faults",
         type=parse_tool_faults,
         metavar="P[:KIND]",
-        help="each call of a tool fails with probability P, seeded: by timeout, 500, 429, malformed, truncated or "
-        "permission, or a mix (docs/tool-faults.md)",
+        help="each call of a tool fails with probability P, seeded: by KIND (timeout, 500, 429, malformed, truncated "
+        "or permission), or without it by any of them (docs/tool-faults.md)",
     )
 
 

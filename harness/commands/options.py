@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Sequence
+from math import isfinite
 from pathlib import Path
 
 from harness.data.limits import NAMES
@@ -25,6 +26,14 @@ def at_least(least: int) -> Callable[[str], int]:
         return value
 
     return parse
+
+
+def parse_number(text: str) -> float:
+    """An argparse type: a finite number."""
+    value = _number(text)
+    if not isfinite(value):
+        raise argparse.ArgumentTypeError(f"must be a finite number, not {text}")
+    return value
 
 
 def parse_positive(text: str) -> float:

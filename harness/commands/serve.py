@@ -11,6 +11,7 @@ token: HARNESS_TOKEN, the file of --token-file, or a new one that is shown on th
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 from harness.commands.options import add_data_option, at_least, parse_data_paths, parse_positive
@@ -21,6 +22,9 @@ from harness.extras import install_command
 HELP = "environments for other programs: an MCP server of one of them, or tasks over HTTP"
 MAX_TURNS = 100
 SESSIONS, IDLE = 64, 600.0
+HOST, CLIENT = "127.0.0.1", "client"
+OF_ONE, OF_HTTP = ("sample", "client", "out"), ("host", "port", "token_file", "sessions", "idle")
+"""Options that say nothing to the other way of serving."""
 ONE, HTTP = "one MCP client (the mcp extra)", "over HTTP"
 
 
@@ -42,20 +46,18 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def configure_one(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
     add("--sample", metavar="ID", help="which environment")
-    add("--client", default="client", metavar="NAME", help="who plays, for the record: the model is called mcp/NAME")
+    add("--client", metavar="NAME", help="who plays, for the record: the model is called mcp/NAME")
     add("--out", type=Path, metavar="DIR", help="write the episode as a run")
 
 
 def configure_http(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
     add("--http", action="store_true", help="serve all samples to many clients, until Ctrl-C")
-    add(
-        "--host", default="127.0.0.1", metavar="ADDRESS", help="where to listen (default: 127.0.0.1, this machine only)"
-    )
-    add("--port", type=at_least(0), default=0, metavar="N", help="the port (default: one that is free)")
+    add("--host", metavar="ADDRESS", help="where to listen (default: 127.0.0.1, this machine only)")
+    add("--port", type=at_least(0), metavar="N", help="the port (default: one that is free)")
     add("--token-file", type=Path, metavar="FILE", help="what clients must know; as well as HARNESS_TOKEN, never shown")
-    add("--sessions", type=at_least(1), default=SESSIONS, metavar="N", help=f"at once, at most (default: {SESSIONS})")
-    add("--idle", type=parse_positive, default=IDLE, metavar="S", help=f"seconds one may rest (default: {IDLE:g})")
+    add("--sessions", type=at_least(1), metavar="N", help=f"at once, at most (default: {SESSIONS})")
+    add("--idle", type=parse_positive, metavar="S", help=f"seconds one may rest (default: {IDLE:g})")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -67,13 +69,19 @@ def serve_http(args: argparse.Namespace) -> int:
     from harness.interop.http_command import Address, find_served, serve_tasks
     from harness.interop.sessions import Bounds
 
-    if args.sample is not None or args.out is not None:
-        raise UsageError("--http serves every sample and writes no run: leave out --sample and --out.")
-    if args.port > 65535:
-        raise UsageError(f"{args.port} is no port: 0 to 65535.")
+    if _said(args, OF_ONE):
+        raise UsageError("--http serves every sample and writes no run: leave out --sample, --client and --out.")
+    port = args.port or 0
+    if port > 65535:
+        raise UsageError(f"{port} is no port: 0 to 65535.")
     served = find_served(args.set, parse_data_paths(args.data))
-    bounds = Bounds(args.sessions, args.idle, args.max_turns)
-    return serve_tasks(served, Address(args.host, args.port), bounds, args.token_file, args.sandbox)
+    bounds = Bounds(args.sessions or SESSIONS, args.idle or IDLE, args.max_turns)
+    return serve_tasks(served, Address(args.host or HOST, port), bounds, args.token_file, args.sandbox)
+
+
+def _said(args: argparse.Namespace, names: Sequence[str]) -> list[str]:
+    """Those of the options that were given."""
+    return [f"--{name.replace('_', '-')}" for name in names if getattr(args, name) is not None]
 
 
 def serve_one(args: argparse.Namespace) -> int:
@@ -83,7 +91,10 @@ def serve_one(args: argparse.Namespace) -> int:
         raise UsageError(f"This command needs the mcp extra: {install_command('mcp')}.") from None
     if args.sample is None:
         raise UsageError("Name the environment to serve with --sample ID, or serve all of them with --http.")
-    if not args.client.strip() or args.client != printable(args.client):
+    if said := _said(args, OF_HTTP):
+        raise UsageError(f"{said[0]} is for many clients over HTTP: give --http too, or leave it out.")
+    client = CLIENT if args.client is None else args.client
+    if not client.strip() or client != printable(client):
         raise UsageError("--client takes a name without control characters.")
     plan = plan_episode(args.set, args.sample, parse_data_paths(args.data), args.max_turns or MAX_TURNS)
-    return serve_episode(plan, args.client, args.sandbox, args.out)
+    return serve_episode(plan, client, args.sandbox, args.out)

@@ -73,6 +73,8 @@ def play_plan(args: argparse.Namespace, plan: Plan) -> int:
     """Plays what was planned and reports. Returns the exit status."""
     if args.base_url is not None and not args.base_url.strip():
         raise UsageError("--base-url is empty: give the endpoint's URL, or leave the option out.")
+    if args.ray_keys and args.ray is None:
+        raise UsageError("--ray-keys sends variables to where --ray plays: give --ray too, or leave it out.")
     names = expand_names(args.model)
     args.concurrency = fit_concurrency(args.concurrency) if args.ray is None else args.concurrency
     redact = Redactor()

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from harness.console.tables import format_table
+from harness.console.tables import format_legend, format_table
 from harness.console.text import printable
 from harness.data.schema import Identity, Manifest, Record, Summary
 from harness.errors import UsageError
@@ -33,17 +33,21 @@ def no_more(task: Task, sample: Sample, trajectory: Trajectory, verdict: Verdict
 
 
 def rescore_runs(paths: Sequence[Path], trust_code: bool = False, economy: bool = False) -> None:
-    """Scores runs anew and prints each before and after; `economy`: with the metrics of harness.evaluation.economy.
+    """Scores runs anew and prints each before and after, and what their columns mean; `economy`: with the metrics of
+    harness.evaluation.economy.
 
     Raises UsageError for a directory that is no run or has no episodes, or whose task data is gone or changed.
     """
+    shown: list[Summary] = []
     with Sandbox() as sandbox:  # starts with the first tool
         for directory in [RunDirectory.open(path) for path in paths]:
             with lock_directory(directory.path):
-                _rescore(directory, trust_code, Economy(sandbox) if economy else no_more)
+                shown += _rescore(directory, trust_code, Economy(sandbox) if economy else no_more)
+    print(f"\n{printable(format_legend(shown))}")
 
 
-def _rescore(directory: RunDirectory, trust_code: bool, measure: Measure) -> None:
+def _rescore(directory: RunDirectory, trust_code: bool, measure: Measure) -> list[Summary]:
+    """The run's summaries before and after, as they are shown."""
     results = directory.read_results()
     before = summarise_results(directory.manifest, results)
     after, rescored = score_anew(directory, trust_code=trust_code, measure=measure)
@@ -62,6 +66,7 @@ def _rescore(directory: RunDirectory, trust_code: bool, measure: Measure) -> Non
         says += f" The run is not complete ({len(results)} of {directory.planned_episodes} episodes): "
         says += "finish it with --resume."
     print(f"\n{printable(says)}")
+    return shown
 
 
 def score_anew(

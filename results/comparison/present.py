@@ -178,13 +178,20 @@ def _between(interval: tuple[float, float], digits: str = ".3f") -> str:
 def _told(one: ComparedRun, letter: str, listed: int | None) -> Iterator[str]:
     """What the table does not say of a run: other settings, tasks that went the other way, episodes that flipped."""
     if one.differing:
-        parts = ", ".join(f"{name} {a} and {b}" for name, (a, b) in one.differing.items())
+        parts = ", ".join(f"{name} {_setting(a)} and {_setting(b)}" for name, (a, b) in one.differing.items())
         yield f"A and {letter} also differ in {parts}."
     for other in one.contrary:
         ends = other.difference.ci95
         shown = f"{other.difference.value:+.3f}" + ("" if ends is None else f" {_between(ends)}")
         yield f"Other sign than its group: {other.metric} in {other.task}, {letter} - A {shown}"
     yield from _flipped(one.flips, letter, listed)
+
+
+def _setting(value: object) -> object:
+    """A setting as people write it."""
+    if isinstance(value, list):
+        return "/".join(map(str, value))
+    return "none" if value is None else value
 
 
 def _flipped(found: Flips, letter: str, listed: int | None) -> Iterator[str]:

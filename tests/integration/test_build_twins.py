@@ -63,6 +63,18 @@ def test_a_run_says_what_it_measures_and_is_scored_anew_from_its_records(tmp_pat
     assert "200 episodes rescored" in done.stdout and "; 0 changed" in done.stdout
 
 
+def test_a_set_of_twins_passes_its_audit_and_a_limit_of_ones_own_holds(tmp_path):
+    out = tmp_path / "twins.jsonl"
+    done = harness("build", "--scenario", "when", "--n", 5, "--level", "micro", "--workers", 1, "--quiet", "--out", out)
+    assert done.returncode == 0, done.stderr
+    done = harness("validate", out, "--quiet")
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout
+    assert "twins: 5 samples, 5 solved by their gold" in done.stdout
+    done = harness("validate", out, "--quiet", "--max-floor", "silent=0")
+    assert done.returncode == 1
+    assert "the silent policy gets decision_accuracy 0.400 in twins; at most 0 allowed" in done.stdout
+
+
 @pytest.mark.slow
 def test_the_bundled_twins_are_what_their_command_writes(tmp_path):
     out = tmp_path / "again.jsonl"

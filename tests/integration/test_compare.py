@@ -180,6 +180,8 @@ def test_another_setting_is_told(tmp_path, compared):
     a = write_run(tmp_path / "a", one_task([0.1, 0.2]))
     b = write_run(tmp_path / "b", one_task([0.1, 0.3]), sampling={"max_tokens": 50})
     assert "A and B also differ in sampling.max_tokens 100 and 50." in compared(a, b)
+    c = write_run(tmp_path / "c", one_task([0.1, 0.3]), sampling={"max_tokens": None})
+    assert "A and B also differ in sampling.max_tokens 100 and none." in compared(a, c)
 
 
 # --- what is refused ---------------------------------------------------------------------------------------------

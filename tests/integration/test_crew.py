@@ -142,6 +142,7 @@ def test_what_may_hold_a_key_is_refused(words, said, rows, cluster, tmp_path, ca
         (["--ray", "ray://head:10001"], "run the command on a machine of the cluster"),
         (["--ray", "head"], "none of local, auto and HOST:PORT"),
         (["--ray", "127.0.0.1:1"], "nobody answers there"),
+        (["--ray-keys", "HOME"], "give --ray too, or leave it out"),
         (["--ray", "--ray-keys", "NO_SUCH_VARIABLE"], "names NO_SUCH_VARIABLE, which is not set here"),
         (["--ray"], "--ray needs the ray extra: pip install '.[ray]'"),
     ],

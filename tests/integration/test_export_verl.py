@@ -182,6 +182,7 @@ def test_another_reasoning_mode_than_the_runs_is_refused(tmp_path):
 def test_bad_input_is_one_sentence_and_writes_nothing(prompts, tmp_path):
     test_split = builders.write_records(tmp_path / "test.jsonl", [builders.record(split="test")])
     no_gold = builders.write_records(tmp_path / "no_gold.jsonl", [builders.record(unsolved_set={})])
+    plain = builders.write_records(tmp_path / "plain.jsonl", [builders.record()])
     torn = builders.write_records(tmp_path / "torn.jsonl", [{"messages": []}])
     for arguments, says in (
         (("--tasks", test_split), "is no training data, because its split is test"),
@@ -193,6 +194,7 @@ def test_bad_input_is_one_sentence_and_writes_nothing(prompts, tmp_path):
         (("--tasks", "nothing_*"), "No task matches"),
         (("--tasks", prompts, "--reward", "paper_f2"), "Did you mean paper_f1"),
         (("--tasks", prompts, "--reward", "episode_f1"), "judges whole episodes"),
+        (("--tasks", plain, "--regime", "episode", "--reward", "decision_f1"), "needs the metric decision_f1"),
         (("--tasks", prompts, "--model", "it's mine"), "characters that verl's command line does not take"),
     ):
         assert says in one_sentence(harness("export", "verl", *arguments, "--out", tmp_path / "out"))

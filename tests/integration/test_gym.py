@@ -87,6 +87,7 @@ def test_bad_use_is_one_sentence(towns, tmp_path):
         (lambda: TaskEnv("taubench_retail", data={"taubench": write_shop(tmp_path, CANCEL)}), "simulated user"),
         (lambda: TaskEnv(towns).step(CALL), "reset begins one"),
         (lambda: TaskEnv(towns).reset(options={"sample": "none"}), "has no sample 'none'"),
+        (lambda: TaskEnv(towns).reset(options={"id": "town-1"}), "have a sample, not 'id'"),
     ):
         with pytest.raises(UsageError, match=sentence):
             make()

@@ -117,7 +117,8 @@ def test_where_no_rule_fits_nothing_is_written(runs, capsys, tmp_path):
         "99",
     ]
     assert cli.main(words) == 1
-    assert "No environment gives a pair" in capsys.readouterr().out and not out.exists()
+    said = capsys.readouterr().out
+    assert "No environment gives a pair" in said and " 0 of " in said and not out.exists()
 
 
 @pytest.mark.parametrize(
@@ -132,6 +133,12 @@ def test_bad_input_is_one_sentence(runs, words, said, capsys):
     assert cli.main(["pairs", str(runs / "oracle"), "--out", str(runs / "bad.jsonl"), *words]) == 2
     assert said in capsys.readouterr().err
     assert not (runs / "bad.jsonl").exists()
+
+
+def test_no_attempt_is_right_from_a_value_that_is_no_number(runs, capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["pairs", str(runs / "oracle"), "--out", str(runs / "bad.jsonl"), "--least", "nan"])
+    assert "--least: must be a finite number, not nan" in capsys.readouterr().err
 
 
 def test_runs_that_do_not_belong_together_are_refused(runs, tmp_path):

@@ -128,6 +128,9 @@ def test_a_file_is_what_its_first_row_is(tmp_path):
     assert file_task(write_records(tmp_path / "c.jsonl", [record()])).headline == "solve_f1"
     with pytest.raises(MissingData):
         file_task(tmp_path / "gone.jsonl").load()
+    (tmp_path / "list.jsonl").write_text("[1]\n")
+    with pytest.raises(UsageError, match="record 1 is not a JSON object"):
+        file_task(tmp_path / "list.jsonl").load()
 
 
 @pytest.mark.parametrize(

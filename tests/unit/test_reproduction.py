@@ -246,6 +246,9 @@ def test_the_plan_is_a_script(folder, tmp_path):
     lines = describe_plan(request, plan_steps(request, missing), missing).splitlines()
     assert all(line.startswith(("#", "harness ")) for line in lines if line)
     assert [group for group in BENCHMARKS if group in missing] == ["taubench"]
+    assert not any("nothing to train on" in line for line in lines)
+    bare = replace(request, data={"ftrl": tmp_path})
+    assert "# There is nothing to train on at" in describe_plan(bare, plan_steps(bare, missing), missing)
 
 
 @pytest.mark.parametrize(
@@ -257,6 +260,7 @@ def test_the_plan_is_a_script(folder, tmp_path):
         (("--row", "qwen3-8b-grpo", "--rehearse", "--trainer", "verl"), "are for --trainer harness"),
         (("--row", "qwen3-8b-grpo", "--dry-run", "--user-base-url", "http://x"), "needs --user-model"),
         (("--row", "qwen3-8b-grpo", "--dry-run", "--data", "ftrl2=x"), "which no task reads"),
+        (("--row", "qwen3-8b-grpo", "--dry-run", "--set", "step=3"), "--set knows no 'step'. Did you mean steps"),
     ],
 )
 def test_bad_input_is_one_sentence(words, says, tmp_path, monkeypatch, capsys):

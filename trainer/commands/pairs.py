@@ -11,7 +11,7 @@ import argparse
 from collections import Counter
 from pathlib import Path
 
-from harness.commands.options import add_trust_option, parse_share
+from harness.commands.options import add_trust_option, parse_number, parse_share
 from harness.console.text import printable
 from harness.errors import UsageError
 
@@ -23,7 +23,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("run", type=Path, nargs="+", metavar="RUN", help="run directories of one model, played with --epochs K")
     add("--out", type=Path, required=True, metavar="FILE", help="where the pairs go: a .jsonl file")
     add("--metric", default="", metavar="NAME", help="what says that an attempt is right (default: the right answer)")
-    add("--least", type=float, default=1.0, metavar="X", help="from which value of it (default 1)")
+    add("--least", type=parse_number, default=1.0, metavar="X", help="from which value of it (default 1)")
     add("--easy", type=parse_share, default=0.7, metavar="SHARE", help="easy from this share of right attempts (0.7)")
     add("--hard", type=parse_share, default=0.4, metavar="SHARE", help="hard up to this share (0.4)")
     add("--random-positives", action="store_true", help="prefer any right attempt, as a control")
@@ -44,7 +44,11 @@ def run(args: argparse.Namespace) -> int:
     found = read_paired_runs(args.run, rules, args.trust_code)
     choices = found.choose(rules)
     if not choices:
-        print("No environment gives a pair by these rules; no file was written.")
+        right = [attempt.right for attempts in found.attempts.values() for attempt in attempts]
+        print(
+            f"No environment gives a pair by these rules; no file was written. {sum(right):,} of {len(right):,} "
+            f"attempts at {len(found.attempts):,} environments are right; a pair needs a right one beside another."
+        )
         return 1
     args.out.parent.mkdir(parents=True, exist_ok=True)
     write_rows(args.out, found.rows(choices))

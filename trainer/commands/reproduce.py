@@ -55,7 +55,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Raises UsageError before anything is run if the input is bad."""
-    from trainer.reproduction.plan import Reproduction, find_missing, plan_steps, train_file
+    from trainer.recipes.load import load_recipe
+    from trainer.reproduction.plan import Reproduction, find_missing, find_nothing_to_train_on, plan_steps
     from trainer.reproduction.run import call_harness, describe_plan, reproduce
 
     row: TrainedRow = ROWS[args.row]
@@ -74,15 +75,14 @@ def run(args: argparse.Namespace) -> int:
         sizes=REHEARSAL if args.rehearse else PAPER,
         quiet=args.quiet,
     )
+    load_recipe(row.recipe, {"algorithm": row.algorithm, **request.sizes.train, **changes})  # days before it is used
     missing = find_missing(request)
     steps = plan_steps(request, missing)
     if args.dry_run:
         print(printable(describe_plan(request, steps, missing)))
         return 0
-    if not train_file(request).is_file():
-        raise UsageError(
-            f"There is nothing to train on at {train_file(request)}; name the repository by --data ftrl=FOLDER."
-        )
+    if why := find_nothing_to_train_on(request):
+        raise UsageError(why)
     return reproduce(request, steps, missing, args.resume, call_harness)
 
 

@@ -19,12 +19,11 @@ from pathlib import Path
 from harness.commands.options import add_data_option, add_trust_option, parse_data_paths, parse_pairs
 from harness.console.text import printable
 from harness.errors import UsageError
+from trainer.recipes import OPTIONS
 from trainer.rl.algorithms import join_algorithm_names
 
 HELP = "train a model on environments, by a recipe"
 REGIMES = ("step", "episode", "sft", "dpo")
-SAID = ("algorithm", "reward", "loops")
-"""Options that are values of a recipe."""
 MODEL_ARGS = ("chat_template", "format")
 
 
@@ -65,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
     """Raises UsageError before anything is built if the input is bad."""
     from trainer.recipes.run import TrainingRequest, train_by_recipe
 
-    said = {name: value for name in SAID if (value := getattr(args, name)) is not None}
+    said = {name: value for name in OPTIONS if (value := getattr(args, name)) is not None}
     said |= read_model_args(args.model_arg)
     request = TrainingRequest(
         recipe=args.recipe,
@@ -96,7 +95,7 @@ def read_model_args(given: Sequence[str]) -> dict[str, str]:
 def repeat_command(args: argparse.Namespace) -> list[str]:
     """The command that gives this run again."""
     words = ["harness", "train"]
-    for name in ("regime", "recipe", "model", *SAID):
+    for name in ("regime", "recipe", "model", *OPTIONS):
         words += [f"--{name}", str(value)] if (value := getattr(args, name)) else []
     for name in ("tasks", "data", "model_arg", "set"):
         words += [f"--{name.replace('_', '-')}", *value] if (value := getattr(args, name)) else []

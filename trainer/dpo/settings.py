@@ -72,6 +72,7 @@ class DPORecipe:
         _require(self.thinking in ("off", "on"), "thinking", "off or on")
         _require(self.save_dtype in ("float32", "bfloat16", "float16"), "save_dtype", "float32, bfloat16 or float16")
         _require(0 <= self.hard < self.easy <= 1, "hard", "below easy, and both from 0 to 1")
+        _require(math.isfinite(self.least), "least", "a finite number")
         for name in ("learning_rate", "beta", "temperature"):
             _require(0 < getattr(self, name) < math.inf, name, "above 0")
 

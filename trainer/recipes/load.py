@@ -18,6 +18,7 @@ from harness.data.tables import read_toml
 from harness.errors import UsageError
 from harness.registry import suggest_names
 from trainer.dpo.settings import DPORecipe
+from trainer.recipes import OPTIONS
 from trainer.rl.settings import REWARD_OPTIONS, RLRecipe
 from trainer.sft.settings import SFTRecipe
 
@@ -65,8 +66,12 @@ def load_recipe(name: str | None, changes: Mapping[str, str], regime: str | None
     kind = KINDS[found]
     types = {field.name: str(field.type).removesuffix(" | None") for field in fields(kind)}
     values |= {key: _parsed(types, key, text) for key, text in changes.items()}
-    checked = {key: _checked(types, key, value, "--set" if key in changes else where) for key, value in values.items()}
-    return kind(**checked)
+    return kind(
+        **{
+            key: _checked(types, key, value, "--set" if key in changes else where, found)
+            for key, value in values.items()
+        }
+    )
 
 
 def is_said(key: str, name: str | None, changes: Mapping[str, str]) -> bool:
@@ -106,7 +111,9 @@ def _parsed(types: Mapping[str, str], key: str, text: str) -> Any:
         return text
 
 
-def _checked(types: Mapping[str, str], key: str, value: Any, where: str) -> Any:
+def _checked(types: Mapping[str, str], key: str, value: Any, where: str, regime: str) -> Any:
+    if key not in types and key in OPTIONS:
+        raise UsageError(f"--regime {regime} knows no {key!r}: leave it out.")
     if key not in types:
         raise UsageError(f"{where} knows no {key!r}.{suggest_names(key, types)}")
     kind = types[key]

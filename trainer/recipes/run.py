@@ -16,6 +16,7 @@ from pathlib import Path
 
 from harness.console.progress import ProgressBar
 from harness.errors import UsageError
+from harness.metrics import METRICS
 from harness.models.local.folder import check_folder
 from harness.models.local.packages import check_packages, set_library_defaults
 from harness.registry import suggest_names
@@ -128,6 +129,9 @@ def prefer_attempts(request: TrainingRequest, recipe: DPORecipe, start: InitialW
         raise UsageError("--regime dpo trains in one process; start it without a launcher.")
     if start.path is None or start.name is None:
         raise UsageError("--model is missing: a model directory or bundled/NAME to go on from.")
+    if recipe.metric not in ("", *METRICS) and not request.tasks:
+        hint = suggest_names(recipe.metric, METRICS)
+        raise UsageError(f"Built environments have no metric {recipe.metric[:60]!r} to tell what is right by.{hint}")
     local = check_dpo_model(recipe, start.name, start.path)
     out, tasks, data = request.out, request.tasks, request.data
     with hold_run(request, identify_dpo_run(recipe, start.name, start.path, tasks), recipe) as watch:

@@ -88,6 +88,14 @@ def train_file(request: Reproduction) -> Path:
     return raw_folder(request.data.get(REPOSITORY, Path("FTRL"))) / TRAIN
 
 
+def find_nothing_to_train_on(request: Reproduction) -> str:
+    """The sentence for a person whose training data is not there; nothing where it is."""
+    path = train_file(request)
+    if path.is_file():
+        return ""
+    return f"There is nothing to train on at {path}; name the repository by --data ftrl=FOLDER."
+
+
 def player(request: Reproduction, weights: str) -> str:
     """The name by which `harness eval` plays weights."""
     return weights if weights.startswith("bundled/") else f"{request.backend}/{weights}"

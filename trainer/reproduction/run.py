@@ -19,7 +19,7 @@ from harness.errors import UsageError
 from harness.models.local.vllm_process import DIES_WITH_PARENT
 from harness.runs.claims import claim_directory, is_free
 from harness.types import JSONObject
-from trainer.reproduction.plan import BENCHMARKS, Reproduction, Step
+from trainer.reproduction.plan import BENCHMARKS, Reproduction, Step, find_nothing_to_train_on
 from trainer.reproduction.table import make_table
 
 SCHEMA = 1
@@ -145,6 +145,7 @@ def describe_plan(request: Reproduction, steps: Sequence[Step], missing: Mapping
     row = request.row
     lines = [f"# {row.published}: {len(steps)} steps, then the table beside the published row"]
     lines += [f"# {BENCHMARKS[group]}: left out. {reason}" for group, reason in missing.items()]
+    lines += [f"# {why}"] if (why := find_nothing_to_train_on(request)) else []
     for number, step in enumerate(steps, start=1):
         command = [shlex.join(["harness", *step.words])] if step.words else step.by_hand
         lines += ["", f"# {number}. {step.title}", *command]

@@ -98,7 +98,7 @@ def check_data(
     check_environments(settings, [(prefix_task(prefix), prefix.sample) for prefix in given] or list(items.values()))
     if judged.metric:
         for task in tasks:
-            _require_metric(judged.metric, task, samples[task.name][0])
+            require_metric(judged.metric, task, samples[task.name][0])
     return CheckedData(judged, items, given)
 
 
@@ -125,7 +125,7 @@ def prepare_training(
     return TrainingSetup(settings, found.reward, found.items, found.given, validation, test)
 
 
-def _require_metric(metric: str, task: Task, sample: Sample) -> None:
+def require_metric(metric: str, task: Task, sample: Sample) -> None:
     """Raises UsageError where a task scores an episode, one in which nothing is said, without the reward's metric."""
     silent = Trajectory(tuple(sample.messages), (), 0, "ok", "no_tool_calls", Usage(), {})
     if metric not in task.score(sample, silent).scores:

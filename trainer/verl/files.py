@@ -26,9 +26,11 @@ from harness.errors import UsageError
 from harness.extras import install_command
 from harness.models.api.chat import wire_tool
 from harness.models.local.prompting import chat_messages, has_malformed_call
+from harness.task import environment_task
 from harness.types import JSONObject, Message
 from trainer.prefixes import Prefix, prefix_to_record
 from trainer.rl.algorithms import ALGORITHMS
+from trainer.rl.data import require_metric
 from trainer.verl.prompts import read_training_prompts
 from trainer.verl.reward import episode_reward, step_reward
 
@@ -245,7 +247,7 @@ def export_prompts(folder: Path, patterns: Sequence[str], data: Mapping[str, Pat
 
     Raises UsageError for prompts, a reward or a model that cannot be exported; then nothing is written.
     """
-    (step_reward if export.regime == "step" else episode_reward)(export.reward)
+    judged = (step_reward if export.regime == "step" else episode_reward)(export.reward)
     if not MODEL.fullmatch(export.model):
         raise UsageError(f"--model {export.model!r} has characters that verl's command line does not take as they are.")
     if folder.exists() and not folder.is_dir():
@@ -256,6 +258,9 @@ def export_prompts(folder: Path, patterns: Sequence[str], data: Mapping[str, Pat
             f"--regime episode begins with environments, and {later[0].id} is the middle of an episode: name the file "
             "of environments that it was collected from."
         )
+    if export.regime == "episode" and judged.metric:
+        for prefix in prefixes:
+            require_metric(judged.metric, environment_task(prefix.task, list), prefix.sample)
     thought = any(message.reasoning for prefix in prefixes for message in prefix.messages)
     export = replace(export, long=export.thinking is None and thought)
     write_export(folder, prefixes, export)
