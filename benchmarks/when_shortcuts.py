@@ -224,9 +224,7 @@ def main() -> int:
     parser.add_argument("file", nargs="*", type=Path)
     parser.add_argument("--folds", type=int, default=5)
     parser.add_argument("--most", type=int, default=15, help="so many predictors are shown (default 15)")
-    parser.add_argument(
-        "--smoke", action="store_true", help="40 environments, built here: seconds, no figure to quote"
-    )
+    parser.add_argument("--smoke", action="store_true", help="40 environments, built here: seconds, no figure to quote")
     args = parser.parse_args()
     records = [record for path in args.file for record in read_rows(path)]
     if args.smoke:
