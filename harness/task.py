@@ -54,5 +54,5 @@ def file_task(path: Path) -> Task:
 def decision_task(name: str, load: Callable[[], Sequence[Sample]], floor: float = 0.0, **about: Any) -> Task:
     """An environment task of twins that ask when to call a tool (docs/decisions.md). `floor`: what never calling gets;
     `about` is as in environment_task."""
-    task = environment_task(name, load, **about)
+    task = environment_task(name, lambda: [decisions.check_twin(sample) for sample in load()], **about)
     return replace(task, score=decisions.score, headline=decisions.HEADLINE, floor=floor)

@@ -12,10 +12,12 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
+from harness.errors import UsageError
 from harness.scoring import metrics
 from harness.scoring.answer import same_answer
 from harness.scoring.normalise import tokens
 from harness.scoring.phrases import parts
+from harness.scoring.strict import call_key
 from harness.types import CallRecord, Sample, Scores, Trajectory, Verdict
 
 FAMILY = "when"
@@ -53,6 +55,22 @@ def situation_of(sample: Sample) -> Situation:
     return SITUATIONS[str(sample.metadata["data_source"]).removeprefix(f"{FAMILY}/")]
 
 
+def check_twin(sample: Sample) -> Sample:
+    """The sample. Raises UsageError where its situation, its answer or the look-up that shows it is not there: it could
+    be played and not scored."""
+    situation = SITUATIONS.get(str(sample.metadata["data_source"]).removeprefix(f"{FAMILY}/"))
+    if situation is None:
+        raise UsageError(
+            f"{sample.id!r} stands among twins, whose data_source is {FAMILY}/ and {', '.join(SITUATIONS)}."
+        )
+    if not _read(sample.gold.answer):
+        raise UsageError(f"{sample.id!r} has no answer, without which no twin can be scored.")
+    calls = sample.gold.calls
+    if situation.looks and not (calls and any(_texts(calls[0].arguments))):
+        raise UsageError(f"{sample.id!r} has no gold call that names what is looked up.")
+    return sample
+
+
 def score(sample: Sample, trajectory: Trajectory) -> Verdict:
     """The verdict on one episode of a twin: see docs/decisions.md."""
     base, situation = metrics.score(sample, trajectory), situation_of(sample)
@@ -62,8 +80,9 @@ def score(sample: Sample, trajectory: Trajectory) -> Verdict:
     given, wanted = _read(base.answer_read), _read(sample.gold.answer)
     right = given == wanted or bool(base.scores["answer_accuracy"])
     matches = len(wanted) if right else sum(map(same_answer, given, wanted))
-    done = 2 * (useful + matches) / (max(situation.needed, useful) + len(wanted) + len(trajectory.calls) + len(given))
-    abstained = ABSTENTION in given
+    answers = len(wanted) if right else len(given)  # the right one may be written as one part: A and B
+    done = 2 * (useful + matches) / (max(situation.needed, useful) + len(wanted) + len(trajectory.calls) + answers)
+    abstained = _abstains(base.answer_read)
     scores: Scores = {
         "decision_accuracy": float(decided),
         "answer_accuracy": float(right),
@@ -98,7 +117,7 @@ def _count_useful(
         return sum(place is not None for place in solves)
     looks = [record for record in calls if _looks_up(sample, record)]
     first = [record for record in looks if record.turn == looks[0].turn]
-    return min(AT_ONCE, len({record.call.raw for record in first}))
+    return min(AT_ONCE, len({call_key(record.call) for record in first}))
 
 
 def _looks_up(sample: Sample, record: CallRecord) -> bool:
@@ -115,6 +134,12 @@ def _texts(value: Any) -> Iterator[str]:
             yield from _texts(inner)
     elif isinstance(value, str):
         yield " ".join(value.casefold().split()).removeprefix("the ")
+
+
+def _abstains(answer: str | None) -> bool:
+    """Whether an answer has the abstention in it, also beside other answers, and however `cannot` is written."""
+    said, sought = tokens(answer or ""), _ABSTAINED[1:]
+    return any(said[place : place + len(sought)] == sought for place in range(len(said)))
 
 
 def _read(answer: str | None) -> list[str]:

@@ -8,12 +8,14 @@ import pytest
 from builders import ROOT
 from result_runs import write_run
 
+from harness.errors import UsageError
 from harness.metrics import METRICS
 from harness.models.policies import Policy
 from harness.rollout import Episode, play_episode
 from harness.runs.directory import RunDirectory
 from harness.sandbox import Sandbox, SandboxConfig
 from harness.scoring.decisions import ABSTENTION, SITUATIONS, score
+from harness.task import decision_task
 from harness.types import CallRecord, Message, Sample, ToolCall, Trajectory, Usage
 from tasks import when
 from trainer.rewards import REWARDS
@@ -141,6 +143,53 @@ def test_what_an_answer_line_says(twins, situation, final, right, precision, rec
     assert (found["answer_accuracy"], found["abstention_precision"], found["abstention_recall"]) == (
         right, precision, recall,
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("form", ["{first} and {second}", "{first}, {second}", "{first}; {second}."])
+def test_no_way_to_write_the_answer_is_worth_more_than_all(twins, form) -> None:
+    first, second = twins["no_tool"].gold.answer.split(", ")
+    found = score(twins["no_tool"], episode(final=f"Answer: {form.format(first=first, second=second)}")).scores
+    assert (found["answer_accuracy"], found["decision_f1"]) == (1.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "{a} ({both})", "{both} ({a})", "{a} because {both}", "Can not be answered with these tools", "{both} or {a}",
+        "It " + "cannot be answered with these tools", "\uff23annot be answered with these tools, {both}",
+    ],
+)  # fmt: skip
+def test_an_abstention_beside_something_else_is_one_everywhere(twins, answer) -> None:
+    final = f"Answer: {answer.format(a=ABSTENTION, both=twins['no_tool'].gold.answer)}"
+    assert score(twins["tool_gone"], episode(final=final)).scores["abstention_recall"] == 1.0
+    assert score(twins["no_tool"], episode(final=final)).scores["abstention_precision"] == 0.0
+
+
+def test_a_look_up_that_is_only_spelt_otherwise_is_needless(twins) -> None:
+    sample = twins["missing_record"]
+    (gold,) = sample.gold.calls
+    spaced = ToolCall("id", gold.name, gold.arguments, json.dumps(gold.arguments, indent=1))
+    again = CallRecord(0, spaced, "ok", NO_RECORD)
+    assert needless(sample, call(gold.name, gold.arguments), again) == 1
+
+
+@pytest.mark.parametrize(
+    ("situation", "changed"),
+    [
+        ("missing_record", {"gold": {"calls": None}}),
+        ("missing_record", {"gold": {"calls": ()}}),
+        ("no_tool", {"gold": {"answer": None}}),
+        ("no_tool", {"gold": {"answer": " , "}}),
+        ("no_tool", {"metadata": {"data_source": "when/bogus"}}),
+        ("no_tool", {"metadata": {"data_source": "train/x"}}),
+    ],
+)
+def test_what_is_no_twin_is_refused_before_it_is_played(twins, situation, changed) -> None:
+    sample = twins[situation]
+    gold = replace(sample.gold, **changed.get("gold", {}))
+    other = replace(sample, gold=gold, metadata={**sample.metadata, **changed.get("metadata", {})})
+    with pytest.raises(UsageError, match=re.escape(repr(sample.id))):
+        decision_task("x", lambda: [sample, other]).load()
 
 
 def test_half_an_answer_is_half_of_the_acts(twins) -> None:
