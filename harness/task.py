@@ -45,7 +45,7 @@ def file_task(path: Path) -> Task:
     row = read_first_row(path)
     if has_checks(row):
         return task_with_checks(path, stateful=row.get("state") is not None)
-    make = decision_task if str(row.get("data_source")).startswith(f"{decisions.FAMILY}/") else environment_task
+    make = decision_task if decisions.is_twin(row) else environment_task
     return make(
         file_stem(path), lambda: read_samples(path), description="environment records from a file", source=str(path)
     )

@@ -50,6 +50,11 @@ AT_ONCE = 2
 """Look-ups of a missing record that may share a turn: one for each of the two things asked."""
 
 
+def is_twin(row: Any) -> bool:
+    """Whether a row of a file, which may be anything, says that it is a twin."""
+    return isinstance(row, dict) and str(row.get("data_source")).startswith(f"{FAMILY}/")
+
+
 def situation_of(sample: Sample) -> Situation:
     """Raises KeyError for a sample that is no twin."""
     return SITUATIONS[str(sample.metadata["data_source"]).removeprefix(f"{FAMILY}/")]

@@ -15,7 +15,7 @@ from harness.rollout import Episode, play_episode
 from harness.runs.directory import RunDirectory
 from harness.sandbox import Sandbox, SandboxConfig
 from harness.scoring.decisions import ABSTENTION, SITUATIONS, score
-from harness.task import decision_task
+from harness.task import decision_task, file_task
 from harness.types import CallRecord, Message, Sample, ToolCall, Trajectory, Usage
 from tasks import when
 from trainer.rewards import REWARDS
@@ -190,6 +190,14 @@ def test_what_is_no_twin_is_refused_before_it_is_played(twins, situation, change
     other = replace(sample, gold=gold, metadata={**sample.metadata, **changed.get("metadata", {})})
     with pytest.raises(UsageError, match=re.escape(repr(sample.id))):
         decision_task("x", lambda: [sample, other]).load()
+
+
+@pytest.mark.parametrize("line", ["", "null", "[]", "1", '""', '[{"data_source": "when/no_tool"}]'])
+def test_a_file_whose_first_row_is_no_record_is_refused_by_a_sentence(tmp_path, line) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text(f"{line}\n")
+    with pytest.raises(UsageError):
+        file_task(path).load()
 
 
 def test_half_an_answer_is_half_of_the_acts(twins) -> None:
