@@ -32,6 +32,7 @@ NOT_RUN = {
     r"--tasks 'demo_\*' --out runs/demo|compare runs/demo": "run by test_compare_docs.py",
     r"bundled/|runs/(trained|tiny)": "minutes of a network; the same by test_bundled.py with less",
     r"gpt-|openai/NAME|runs/(mini|mine)|--user-model": "an endpoint's key",
+    r"runs/when": "MODEL stands for one of one's own; policies are played by test_decisions.py",
     r"my-model|--client": "a server or client of one's own",
     r"hf/|vllm/|compare before after|--model PATH|\./Qwen3|trained/model": "a model's weights, mostly a GPU",
     r"--model M |table DIR": "data sets that are not shipped",
