@@ -60,8 +60,14 @@ def load_entry_points(group: str) -> dict[str, Any]:
     return found
 
 
+LONGEST_NAME = 200
+"""Characters of a name that others are compared with, which takes time with the square of them."""
+
+
 def suggest_names(name: str, known: Iterable[str]) -> str:
     """` Did you mean a, b?`, to follow a sentence, or nothing where no known name is close."""
+    if len(name) > LONGEST_NAME:
+        return ""
     close = difflib.get_close_matches(name, list(known), n=3, cutoff=0.5)
     return f" Did you mean {', '.join(close)}?" if close else ""
 

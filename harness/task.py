@@ -11,7 +11,6 @@ from harness.checks import has_checks, read_first_row, task_with_checks
 from harness.data.files import file_stem
 from harness.data.records import read_samples
 from harness.environment import ToolEnvironment
-from harness.errors import UsageError
 from harness.scoring import decisions, score
 from harness.types import Sample, Task
 
@@ -46,21 +45,14 @@ def file_task(path: Path) -> Task:
     row = read_first_row(path)
     if has_checks(row):
         return task_with_checks(path, stateful=row.get("state") is not None)
-    make, load = (decision_task, read_twins) if decisions.is_twin(row) else (environment_task, read_samples)
-    return make(file_stem(path), lambda: load(path), description="environment records from a file", source=str(path))
-
-
-def read_twins(path: Path) -> list[Sample]:
-    """The environments of a file of twins. Raises UsageError where one is none, or cannot be scored as one."""
-    samples = read_samples(path)
-    for sample in samples:
-        if fault := decisions.find_twin_fault(sample):
-            raise UsageError(f"{path}: the environment {sample.id!r} {fault}.")
-    return samples
+    make = decision_task if decisions.is_twin(row) else environment_task
+    return make(
+        file_stem(path), lambda: read_samples(path), description="environment records from a file", source=str(path)
+    )
 
 
 def decision_task(name: str, load: Callable[[], Sequence[Sample]], floor: float = 0.0, **about: Any) -> Task:
     """An environment task of twins that ask when to call a tool (docs/decisions.md). `floor`: what never calling gets;
     `about` is as in environment_task."""
-    task = environment_task(name, load, **about)
+    task = environment_task(name, lambda: [decisions.check_twin(sample) for sample in load()], **about)
     return replace(task, score=decisions.score, headline=decisions.HEADLINE, floor=floor)

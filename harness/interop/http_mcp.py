@@ -18,6 +18,7 @@ from aiohttp import web
 import harness
 from harness.data.arguments import replace_surrogates
 from harness.errors import HarnessError, UsageError
+from harness.interop.http_text import read_text
 from harness.interop.mcp_session import ADDRESS, QUESTION, McpSession, question, spoken
 from harness.interop.sessions import Session, Sessions
 from harness.types import JSONObject, Tool
@@ -45,7 +46,7 @@ class McpDoor:
         """One message. Raises HarnessError for a session that there is not, or that cannot be had."""
         name: object = None
         try:
-            message = read_message(await request.text())
+            message = read_message(await read_text(request))
             name = message.get("id")
             if "id" not in message or "method" not in message:
                 return web.Response(status=202)  # a notification, or an answer to what was never asked

@@ -14,16 +14,21 @@ import base64
 import binascii
 import hmac
 import json
+import logging
 import signal
+import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import urlsplit
 
 from aiohttp import WSMsgType, web
 
 import harness
+from harness.console.text import one_line
 from harness.errors import HarnessError, UsageError
 from harness.interop.http_mcp import McpDoor
+from harness.interop.http_text import PATIENCE, read_text
 from harness.interop.sessions import NoRoom, NoSession, Session, Sessions
 from harness.types import JSONObject
 
@@ -31,6 +36,8 @@ MAX_BODY = 4 * 2**20
 """Bytes of a request, which hold the longest arguments of a call several times."""
 ALIVE = 30.0
 """Seconds after which a silent connection is asked whether it is still there."""
+CONNECTIONS_OF_A_SESSION, SPARE_CONNECTIONS = 3, 64
+"""More connections are closed at once: each takes a file of this process, and tools need some too."""
 OPEN_TO_ALL = ("/health",)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 STATUS: dict[type[HarnessError], int] = {NoSession: 404, NoRoom: 503, UsageError: 422}
@@ -60,20 +67,44 @@ def make_app(sessions: Sessions, token: str) -> web.Application:
 
 
 def guard(token: str) -> Any:
-    """What every request passes: the token, and errors as sentences."""
+    """What every request passes: where it comes from, the token, and errors as sentences."""
 
     @web.middleware
     async def guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if not is_from_here(request.headers.get("Origin"), request.headers.get("Host", "")):
+            return web.json_response({"error": "Pages of other servers get nothing here."}, status=403)
         if request.path not in OPEN_TO_ALL and not is_allowed(request.headers.get("Authorization", ""), token):
             refused = {"WWW-Authenticate": "Bearer"}
             return web.json_response({"error": "This needs the server's token."}, status=401, headers=refused)
         try:
             return await handler(request)
-        except HarnessError as error:
-            status = next((code for kind, code in STATUS.items() if isinstance(error, kind)), 500)
-            return web.json_response({"error": str(error)}, status=status)
+        except (web.HTTPException, ConnectionError):
+            raise
+        except Exception as error:
+            said = as_sentence(error)
+            status = next((code for kind, code in STATUS.items() if isinstance(said, kind)), 500)
+            return web.json_response({"error": str(said)}, status=status)
 
     return guarded
+
+
+def as_sentence(error: Exception) -> HarnessError:
+    """What a client is told; of a mistake of ours, which ends no other session, the terminal is told more."""
+    if isinstance(error, HarnessError):
+        return error
+    if isinstance(error, RecursionError):
+        return UsageError("The message is nested too deeply.")
+    print(one_line(f"A request failed: {type(error).__name__}: {error}"), file=sys.stderr)
+    return HarnessError(f"The server failed: {type(error).__name__}.")
+
+
+def is_from_here(origin: str | None, host: str) -> bool:
+    """Whether a request is no page's of another server: a browser that was once told the token sends it by itself, for
+    whatever page it shows, and says which."""
+    try:
+        return origin is None or urlsplit(origin).netloc.lower() == host.lower()
+    except ValueError:
+        return False
 
 
 def is_allowed(header: str, token: str) -> bool:
@@ -92,7 +123,7 @@ def is_allowed(header: str, token: str) -> bool:
 
 async def read_object(request: web.Request) -> JSONObject:
     """A request's body; nothing is {}. Raises UsageError for what is no JSON object."""
-    return parse_object(await request.text() or "{}")
+    return parse_object(await read_text(request) or "{}")
 
 
 def parse_object(text: str) -> JSONObject:
@@ -182,8 +213,8 @@ class OpenEnvDoor:
             session.touch()
             try:
                 answer = await heard(session, parse_object(text_of(said.data)))
-            except HarnessError as error:
-                answer = as_error(error)
+            except Exception as error:
+                answer = as_error(as_sentence(error))
             if answer is None:
                 await wire.close()
                 return
@@ -250,21 +281,59 @@ SCHEMAS: JSONObject = {
 
 async def serve(sessions: Sessions, token: str, host: str, port: int, ready: Callable[[int], None]) -> int:
     """Serves until a signal comes, which it returns; `ready` is told the port. Raises UsageError where it is taken."""
-    runner = web.AppRunner(make_app(sessions, token), access_log=None, shutdown_timeout=1.0)
+    runner = make_runner(sessions, token)
     await runner.setup()
     watching = asyncio.create_task(sessions.watch())
     try:
         try:
-            await web.TCPSite(runner, host, port).start()
+            listening = await listen(runner, sessions.bounds.sessions, host, port)
         except OSError as error:
             raise UsageError(f"Port {port} of {host} cannot be had: {error.strerror}; name another.") from None
         with caught() as stopped:
-            ready(int(runner.addresses[0][1]))
-            return await stopped
+            ready(int(listening.sockets[0].getsockname()[1]))
+            try:
+                return await stopped
+            finally:
+                listening.close()
     finally:
         watching.cancel()
         await runner.cleanup()
         await sessions.close_all()
+
+
+def make_runner(sessions: Sessions, token: str) -> web.AppRunner:
+    """The server before it listens. aiohttp's own log is off: it would quote a header that is no HTTP, with the token
+    in it. Nothing is unpacked: a body of a kilobyte could be one of gigabytes, before anybody asked for the token."""
+    return web.AppRunner(
+        make_app(sessions, token),
+        access_log=None,
+        logger=SILENT,
+        shutdown_timeout=1.0,
+        keepalive_timeout=PATIENCE,
+        auto_decompress=False,
+    )
+
+
+async def listen(runner: web.AppRunner, sessions: int, host: str, port: int) -> asyncio.Server:
+    """Listens, and has no more connections than so many sessions need. Raises OSError."""
+    server, most = runner.server, CONNECTIONS_OF_A_SESSION * sessions + SPARE_CONNECTIONS
+    assert server is not None
+
+    def connect() -> asyncio.BaseProtocol:
+        return server() if len(server.connections) < most else Full()
+
+    return await asyncio.get_running_loop().create_server(connect, host, port, backlog=128)
+
+
+class Full(asyncio.Protocol):
+    """A connection that there is no room for."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        transport.close()
+
+
+SILENT = logging.getLogger("harness.serve")
+SILENT.disabled = True
 
 
 @contextmanager

@@ -12,24 +12,29 @@ from __future__ import annotations
 import asyncio
 import random
 import secrets
+import sys
 import time
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
+from harness.console.text import one_line, shorten_text
 from harness.data.messages import message_to_json
 from harness.errors import HarnessError, UsageError
 from harness.interop.live import state_of
 from harness.interop.mcp_session import McpSession
 from harness.interop.turns import TurnEpisode, limits_of, read_action
 from harness.models.api.chat import wire_tool
-from harness.registry import suggest_names
+from harness.registry import LONGEST_NAME, suggest_names
 from harness.sandbox import Sandbox
 from harness.types import JSONObject, Message, Sample, Task
 
 KEPT = 10_000
 """States of sessions that are closed."""
+CALLS = 10_000
+"""Calls of an action: each is answered, and while they are the other sessions wait."""
+NO_SESSION = "There is no such session, or it was closed."
 
 
 class NoSession(HarnessError):
@@ -77,7 +82,8 @@ class ServedTasks:
     @staticmethod
     def _known(name: object, known: Mapping[str, object], what: str) -> str:
         if not isinstance(name, str) or name not in known:
-            raise UsageError(f"There is no {what} {name!r}.{suggest_names(str(name), known)}")
+            shown = shorten_text(repr(name), LONGEST_NAME)
+            raise UsageError(f"There is no {what} {shown}.{suggest_names(str(name), known)}")
         return name
 
 
@@ -89,6 +95,7 @@ class Session:
         self.used = time.monotonic()
         self.lock = asyncio.Lock()
         self.mcp: McpSession | None = None
+        self.closed = False
         self._served, self._sandbox, self._max_turns = served, sandbox, max_turns
         self._episode: TurnEpisode | None = None
         self._held = ExitStack()
@@ -102,6 +109,7 @@ class Session:
         """Begins an episode. Raises UsageError for a sample that there is not."""
         chosen = self._served.choose(task, sample, seed)
         async with self.lock:
+            self._require(mcp=False)
             self._told = ()
             episode = await asyncio.to_thread(self._begin, *chosen)
             return self._said(episode, episode.prompt, None)
@@ -109,8 +117,10 @@ class Session:
     async def step(self, action: object) -> JSONObject:
         """Plays a turn. Raises UsageError for what is no action, and where no episode is being played."""
         async with self.lock:
+            self._require(mcp=False)
             if self._episode is None:
                 raise UsageError("There is no episode to step; reset begins one.")
+            refuse_many_calls(action)
             turn = await self._episode.play_async(read_action(action, self._episode.turn))
             return self._said(self._episode, turn.messages, turn.reward)
 
@@ -118,8 +128,8 @@ class Session:
         """What a call gives by MCP, and whether it is an error's text. Raises UsageError where no tools are offered."""
         async with self.lock:
             self.touch()
-            if self.mcp is None:
-                raise UsageError("This session is not one of MCP.")
+            self._require(mcp=True)
+            assert self.mcp is not None
             return await self.mcp.call(tool, arguments)
 
     async def offer_tools(self, task: object, sample: object) -> McpSession:
@@ -140,10 +150,21 @@ class Session:
 
     async def close(self) -> None:
         """Gives its tools back; a client of MCP that began an episode has left it."""
-        if self.mcp is not None:
-            await self.mcp.leave()
         async with self.lock:
-            self._held.close()
+            self.closed = True
+            try:
+                if self.mcp is not None:
+                    await self.mcp.leave()
+            finally:
+                self._held.close()
+
+    def _require(self, mcp: bool) -> None:
+        """Raises NoSession after the end, which may come while one waits for the turn before; UsageError where one
+        door's session is used by the other."""
+        if self.closed:
+            raise NoSession(NO_SESSION)
+        if (self.mcp is not None) is not mcp:
+            raise UsageError(f"This session is {'not one' if mcp else 'one'} of MCP.")
 
     def _begin(self, task: Task, sample: Sample) -> TurnEpisode:
         self._held.close()
@@ -159,6 +180,13 @@ class Session:
             observation["tools"] = self._told = tools
         ended = _ending(episode)
         return {"observation": {**observation, **ended}, "reward": reward, "done": bool(ended)}
+
+
+def refuse_many_calls(action: object) -> None:
+    """Raises UsageError for a turn that would hold up the others."""
+    calls = action.get("calls") if isinstance(action, Mapping) else None
+    if isinstance(calls, Sequence) and len(calls) > CALLS:
+        raise UsageError(f"An action has at most {CALLS:,} calls.")
 
 
 def _turns(episode: TurnEpisode) -> list[Message]:
@@ -203,7 +231,7 @@ class Sessions:
         """An open one by its id. Raises NoSession."""
         session = self._open.get(name) if isinstance(name, str) else None
         if session is None:
-            raise NoSession("There is no such session, or it was closed.")
+            raise NoSession(NO_SESSION)
         return session
 
     def state(self, name: object) -> JSONObject:
@@ -227,7 +255,10 @@ class Sessions:
         """Closes all, or those that did nothing since a time of the monotonic clock."""
         for session in list(self._open.values()):
             if idle_since is None or (session.used <= idle_since and not session.lock.locked()):
-                await self.close(session)
+                try:
+                    await self.close(session)
+                except Exception as error:  # the others have to be closed all the same
+                    print(one_line(f"A session was not closed well: {type(error).__name__}: {error}"), file=sys.stderr)
 
     async def watch(self) -> None:
         """Closes idle sessions for as long as it is awaited."""

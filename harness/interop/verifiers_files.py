@@ -6,6 +6,7 @@ begins with `harness_`, so that it is no other module's. Left out: publishing it
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -64,10 +65,15 @@ if not hasattr(verifiers, "load_environment"):  # a later one: it finds a taskse
 '''
 
 
+def name_module(name: str) -> str:
+    """A module for a task: no two underscores and none at the end, with which no project may be named after it."""
+    return re.sub("_+", "_", f"harness_{identifier(name)}".lower()).rstrip("_")
+
+
 def write_package(folder: Path, task: Task, samples: Sequence[Sample], pattern: str) -> str:
     """Writes the package and returns its project name. Raises UsageError where a file that was changed would be
     lost."""
-    module = f"harness_{identifier(task.name)}".lower()
+    module = name_module(task.name)
     project, whole = module.replace("_", "-"), is_set(task, samples)
     data = f'str(Path(__file__).with_name("{DATA}"))'
     if not whole:

@@ -12,10 +12,12 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
+from harness.errors import UsageError
 from harness.scoring import metrics
 from harness.scoring.answer import same_answer
 from harness.scoring.normalise import tokens
 from harness.scoring.phrases import parts
+from harness.scoring.strict import call_key
 from harness.types import CallRecord, Sample, Scores, Trajectory, Verdict
 
 FAMILY = "when"
@@ -49,25 +51,29 @@ AT_ONCE = 2
 
 
 def is_twin(row: Any) -> bool:
-    """Whether a row of a file says that it is a twin, of whatever situation."""
+    """Whether a row of a file, which may be anything, says that it is a twin."""
     return isinstance(row, dict) and str(row.get("data_source")).startswith(f"{FAMILY}/")
-
-
-def find_twin_fault(sample: Sample) -> str | None:
-    """Why a sample cannot be scored as a twin, in words that follow its name; None where it can."""
-    family, _, name = str(sample.metadata.get("data_source")).partition("/")
-    if family != FAMILY or name not in SITUATIONS:
-        return f"is no twin: its data_source is none of {', '.join(f'{FAMILY}/{one}' for one in SITUATIONS)}"
-    if sample.gold.answer is None:
-        return "has no answer"
-    if SITUATIONS[name].looks and not any(any(_texts(call.arguments)) for call in sample.gold.calls or ()):
-        return "has no gold call that looks for the missing record"
-    return None
 
 
 def situation_of(sample: Sample) -> Situation:
     """Raises KeyError for a sample that is no twin."""
     return SITUATIONS[str(sample.metadata["data_source"]).removeprefix(f"{FAMILY}/")]
+
+
+def check_twin(sample: Sample) -> Sample:
+    """The sample. Raises UsageError where its situation, its answer or the look-up that shows it is not there: it could
+    be played and not scored."""
+    situation = SITUATIONS.get(str(sample.metadata["data_source"]).removeprefix(f"{FAMILY}/"))
+    if situation is None:
+        raise UsageError(
+            f"{sample.id!r} stands among twins, whose data_source is {FAMILY}/ and {', '.join(SITUATIONS)}."
+        )
+    if not _read(sample.gold.answer):
+        raise UsageError(f"{sample.id!r} has no answer, without which no twin can be scored.")
+    calls = sample.gold.calls
+    if situation.looks and not (calls and any(_texts(calls[0].arguments))):
+        raise UsageError(f"{sample.id!r} has no gold call that names what is looked up.")
+    return sample
 
 
 def score(sample: Sample, trajectory: Trajectory) -> Verdict:
@@ -79,8 +85,9 @@ def score(sample: Sample, trajectory: Trajectory) -> Verdict:
     given, wanted = _read(base.answer_read), _read(sample.gold.answer)
     right = given == wanted or bool(base.scores["answer_accuracy"])
     matches = len(wanted) if right else sum(map(same_answer, given, wanted))
-    done = 2 * (useful + matches) / (max(situation.needed, useful) + len(wanted) + len(trajectory.calls) + len(given))
-    abstained = ABSTENTION in given
+    answers = len(wanted) if right else len(given)  # the right one may be written as one part: A and B
+    done = 2 * (useful + matches) / (max(situation.needed, useful) + len(wanted) + len(trajectory.calls) + answers)
+    abstained = _abstains(base.answer_read)
     scores: Scores = {
         "decision_accuracy": float(decided),
         "answer_accuracy": float(right),
@@ -115,12 +122,13 @@ def _count_useful(
         return sum(place is not None for place in solves)
     looks = [record for record in calls if _looks_up(sample, record)]
     first = [record for record in looks if record.turn == looks[0].turn]
-    return min(AT_ONCE, len({record.call.raw for record in first}))
+    return min(AT_ONCE, len({call_key(record.call) for record in first}))
 
 
 def _looks_up(sample: Sample, record: CallRecord) -> bool:
     """Whether a call asks the tool that should know about the thing, and learns that it has no record."""
-    gold, subject = next((call, text) for call in sample.gold.calls or () for text in _texts(call.arguments))
+    gold = (sample.gold.calls or ())[0]
+    subject = next(_texts(gold.arguments))
     return record.call.name == gold.name and finds_no_record(record) and subject in _texts(record.call.arguments)
 
 
@@ -131,6 +139,12 @@ def _texts(value: Any) -> Iterator[str]:
             yield from _texts(inner)
     elif isinstance(value, str):
         yield " ".join(value.casefold().split()).removeprefix("the ")
+
+
+def _abstains(answer: str | None) -> bool:
+    """Whether an answer has the abstention in it, also beside other answers, and however `cannot` is written."""
+    said, sought = tokens(answer or ""), _ABSTAINED[1:]
+    return any(said[place : place + len(sought)] == sought for place in range(len(said)))
 
 
 def _read(answer: str | None) -> list[str]:

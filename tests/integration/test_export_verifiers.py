@@ -4,6 +4,7 @@ verifiers is in no extra: `tox -e verifiers` has 0.1, `tox -e verifiers-v1` a la
 """
 
 import json
+import re
 import subprocess
 import sys
 import tomllib
@@ -18,6 +19,7 @@ from recorded_episodes import record_file
 
 from harness import cli
 from harness.data.records import fingerprint, read_samples
+from harness.interop.verifiers_files import name_module
 
 LATER = bool(find_spec("verifiers")) and bool(find_spec("verifiers.v1.taskset")) and not find_spec("verifiers.envs")
 needs_verifiers = pytest.mark.skipif(
@@ -114,6 +116,13 @@ def test_the_package_holds_the_set_and_a_project(tmp_path, capsys):
     module = tmp_path / "out" / "harness_my_towns_2"
     assert fingerprint(read_samples(module / "environments.jsonl")) == fingerprint(read_samples(source))
     compile((module / "__init__.py").read_text(), "__init__.py", "exec")
+
+
+@pytest.mark.parametrize("name", ["data (1)", "a__b", "...", '"""', "$(touch x)", "\u00e9", "class", "x]\n[y", "A-"])
+def test_any_name_of_a_file_gives_a_project_that_can_be_installed(name):
+    module = name_module(name)
+    assert re.fullmatch("harness(_[a-z0-9]+)*", module)
+    assert module.replace("_", "-").replace("-", "_") == module  # which is how vf-eval finds it
 
 
 def test_a_file_that_was_changed_is_kept(tmp_path, capsys):

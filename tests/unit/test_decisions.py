@@ -5,7 +5,7 @@ import re
 from dataclasses import replace
 
 import pytest
-from builders import ROOT, record, write_records
+from builders import ROOT
 from result_runs import write_run
 
 from harness.errors import UsageError
@@ -15,7 +15,7 @@ from harness.rollout import Episode, play_episode
 from harness.runs.directory import RunDirectory
 from harness.sandbox import Sandbox, SandboxConfig
 from harness.scoring.decisions import ABSTENTION, SITUATIONS, score
-from harness.task import file_task
+from harness.task import decision_task, file_task
 from harness.types import CallRecord, Message, Sample, ToolCall, Trajectory, Usage
 from tasks import when
 from trainer.rewards import REWARDS
@@ -145,6 +145,61 @@ def test_what_an_answer_line_says(twins, situation, final, right, precision, rec
     )  # fmt: skip
 
 
+@pytest.mark.parametrize("form", ["{first} and {second}", "{first}, {second}", "{first}; {second}."])
+def test_no_way_to_write_the_answer_is_worth_more_than_all(twins, form) -> None:
+    first, second = twins["no_tool"].gold.answer.split(", ")
+    found = score(twins["no_tool"], episode(final=f"Answer: {form.format(first=first, second=second)}")).scores
+    assert (found["answer_accuracy"], found["decision_f1"]) == (1.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "{a} ({both})", "{both} ({a})", "{a} because {both}", "Can not be answered with these tools", "{both} or {a}",
+        "It " + "cannot be answered with these tools", "\uff23annot be answered with these tools, {both}",
+    ],
+)  # fmt: skip
+def test_an_abstention_beside_something_else_is_one_everywhere(twins, answer) -> None:
+    final = f"Answer: {answer.format(a=ABSTENTION, both=twins['no_tool'].gold.answer)}"
+    assert score(twins["tool_gone"], episode(final=final)).scores["abstention_recall"] == 1.0
+    assert score(twins["no_tool"], episode(final=final)).scores["abstention_precision"] == 0.0
+
+
+def test_a_look_up_that_is_only_spelt_otherwise_is_needless(twins) -> None:
+    sample = twins["missing_record"]
+    (gold,) = sample.gold.calls
+    spaced = ToolCall("id", gold.name, gold.arguments, json.dumps(gold.arguments, indent=1))
+    again = CallRecord(0, spaced, "ok", NO_RECORD)
+    assert needless(sample, call(gold.name, gold.arguments), again) == 1
+
+
+@pytest.mark.parametrize(
+    ("situation", "changed"),
+    [
+        ("missing_record", {"gold": {"calls": None}}),
+        ("missing_record", {"gold": {"calls": ()}}),
+        ("no_tool", {"gold": {"answer": None}}),
+        ("no_tool", {"gold": {"answer": " , "}}),
+        ("no_tool", {"metadata": {"data_source": "when/bogus"}}),
+        ("no_tool", {"metadata": {"data_source": "train/x"}}),
+    ],
+)
+def test_what_is_no_twin_is_refused_before_it_is_played(twins, situation, changed) -> None:
+    sample = twins[situation]
+    gold = replace(sample.gold, **changed.get("gold", {}))
+    other = replace(sample, gold=gold, metadata={**sample.metadata, **changed.get("metadata", {})})
+    with pytest.raises(UsageError, match=re.escape(repr(sample.id))):
+        decision_task("x", lambda: [sample, other]).load()
+
+
+@pytest.mark.parametrize("line", ["", "null", "[]", "1", '""', '[{"data_source": "when/no_tool"}]'])
+def test_a_file_whose_first_row_is_no_record_is_refused_by_a_sentence(tmp_path, line) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text(f"{line}\n")
+    with pytest.raises(UsageError):
+        file_task(path).load()
+
+
 def test_half_an_answer_is_half_of_the_acts(twins) -> None:
     first, _ = twins["no_tool"].gold.answer.split(", ")
     assert score(twins["no_tool"], episode(final=f"Answer: {first}, wrong")).scores["decision_f1"] == 0.5
@@ -204,19 +259,3 @@ def test_a_malformed_call_is_a_fault_of_form(twins) -> None:
     bad = CallRecord(0, ToolCall("id", "x", None, "{", "not JSON"), "malformed", "not JSON")
     played = episode(bad, final=f"Answer: {sample.gold.answer}")
     assert REWARDS["autotir"].episode(sample, played, score(sample, played)) == 0.0
-
-
-@pytest.mark.parametrize(
-    ("changes", "said"),
-    [
-        ({"data_source": "when/never"}, "is no twin: its data_source is none of when/answerable, "),
-        ({"data_source": None}, "is no twin: "),
-        ({"answer": None}, "has no answer"),
-        ({"data_source": "when/missing_record", "gold_calls": None}, "has no gold call that looks for "),
-    ],
-)
-def test_a_file_with_a_row_that_cannot_be_scored_as_a_twin_is_one_sentence(tmp_path, changes, said) -> None:
-    row = record(data_source="when/no_tool", answer="12")
-    path = write_records(tmp_path / "twins.jsonl", [row, {**row, "id": "odd", **changes}])
-    with pytest.raises(UsageError, match=f"twins.jsonl: the environment .*{said}"):
-        file_task(path).load()
