@@ -220,7 +220,7 @@ def build_file_in_sight(
     cluster: Cluster | None = None,
 ) -> BuildReport:
     """`build_file` with a progress bar that counts what was refused."""
-    with ProgressBar("environment", quiet) as progress:
+    with ProgressBar("environment" if plan.worlds == plan.n else "world", quiet) as progress:
         progress.begin("build", plan.worlds)
 
         def watch(refused: Counter[str]) -> None:

@@ -123,5 +123,5 @@ def test_a_build_writes_lines_with_what_was_refused(monkeypatch, capsys, tmp_pat
 
     monkeypatch.setattr(progress, "EVERY", 0.02)
     monkeypatch.setattr(pipeline, "build_file", slowly)
-    pipeline.build_file_in_sight(SimpleNamespace(n=3), tmp_path, workers=1, keep_stages=None, quiet=False)
+    pipeline.build_file_in_sight(SimpleNamespace(n=3, worlds=3), tmp_path, workers=1, keep_stages=None, quiet=False)
     assert "build: 1 of 3 environments" in (said := capsys.readouterr().err) and "refused 2" in said
