@@ -17,32 +17,24 @@ import argparse
 import json
 import re
 import sys
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize
-from scipy.sparse import csr_matrix
-from scipy.special import expit
-from scipy.stats import rankdata
 from tabulate import tabulate
 
 from envbuilder.when.scenario import HEADINGS, SUPERSEDED
 from envbuilder.worlds.vocabulary import STOP_WORDS
 from harness.data.files import read_rows
 from harness.scoring.decisions import SITUATIONS
+from harness.stats.classifier import Array, Table, apply, auroc, bag, fold_clusters, learn, words
 
-Array = NDArray[np.float64]
 LIMIT = 0.60
 PENALTIES = (1e-2, 1e-1, 1.0)
 READS = "words of question, each with the forms of values in force"
-RARE = 3
-"""A word of fewer environments is not learnt."""
-WORD = re.compile(r"[a-z]+|\d+|[^\w\s]")
 HEADING = re.compile("|".join(map(re.escape, (heading.removesuffix("{}") for heading in HEADINGS))))
 _PROMPT = re.compile(r"(.*?)\nNote: (.*?)\nQuestion: (.*?)\n(End .*)", re.DOTALL)
 
@@ -79,30 +71,9 @@ def read_row(record: Mapping[str, Any]) -> Row:
 # --- predictors --------------------------------------------------------------------------------------------------
 
 
-def words(text: str) -> Iterator[str]:
-    return iter(WORD.findall(text.casefold()))
-
-
 def trigrams(text: str) -> Iterator[str]:
     text = text.casefold()
     return (text[place : place + 3] for place in range(len(text) - 2))
-
-
-def bag(texts: Sequence[str], split: Callable[[str], Iterator[str]]) -> csr_matrix:
-    """Texts by the logarithm of how often each word is there; rows have length 1."""
-    counts = [Counter(split(text)) for text in texts]
-    seen = Counter(word for count in counts for word in count)
-    place = {word: number for number, word in enumerate(word for word, n in seen.items() if n >= RARE)}
-    rows: list[int] = []
-    columns: list[int] = []
-    values: list[float] = []
-    for number, count in enumerate(counts):
-        kept = {place[word]: np.log1p(n) for word, n in count.items() if word in place}
-        length = np.sqrt(sum(value * value for value in kept.values())) or 1.0
-        rows += [number] * len(kept)
-        columns += kept.keys()
-        values += [value / length for value in kept.values()]
-    return csr_matrix((values, (rows, columns)), shape=(len(texts), len(place)))
 
 
 def pairs(row: Row) -> Iterator[str]:
@@ -164,28 +135,7 @@ def crossed(table: Array) -> Array:
 # --- judging -----------------------------------------------------------------------------------------------------
 
 
-def auroc(scores: Array, due: Array) -> float:
-    """The chance that an environment where a call is due has the higher score."""
-    ranks, n = rankdata(scores), due.sum()
-    return float((ranks[due == 1].sum() - n * (n + 1) / 2) / (n * (len(due) - n)))
-
-
-def learn(table: csr_matrix | Array, due: Array, penalty: float) -> Array:
-    """The weights of a logistic regression; the last is the constant."""
-    weight = np.where(due == 1, 0.5 / due.sum(), 0.5 / (1 - due).sum())
-
-    def loss(weights: Array) -> tuple[float, Array]:
-        score = table @ weights[:-1] + weights[-1]
-        error = weight * (expit(score) - due)
-        value = float(weight @ np.logaddexp(0, np.where(due == 1, -score, score)))
-        slope = np.append(table.T @ error + penalty * weights[:-1] / len(due), error.sum())
-        return value + penalty * float(weights[:-1] @ weights[:-1]) / (2 * len(due)), slope
-
-    found = minimize(loss, np.zeros(table.shape[1] + 1), jac=True, method="L-BFGS-B", options={"maxiter": 200})
-    return np.asarray(found.x, dtype=np.float64)
-
-
-def judge(table: csr_matrix | Array, due: Array, fold: Array) -> float:
+def judge(table: Table, due: Array, fold: NDArray[np.intp]) -> float:
     """The best mean AUROC on unseen worlds that one of the penalties gives."""
     found = []
     for penalty in PENALTIES:
@@ -193,7 +143,7 @@ def judge(table: csr_matrix | Array, due: Array, fold: Array) -> float:
         for number in range(int(fold.max()) + 1):
             held = fold == number
             weights = learn(table[~held], due[~held], penalty)
-            parts.append(auroc(table[held] @ weights[:-1], due[held]))
+            parts.append(auroc(apply(weights, table[held]), due[held]))
         found.append(float(np.mean(parts)))
     return max(found)
 
@@ -201,8 +151,7 @@ def judge(table: csr_matrix | Array, due: Array, fold: Array) -> float:
 def judge_rows(rows: Sequence[Row], folds: int) -> list[tuple[str, float]]:
     """Every predictor and its AUROC, the highest first."""
     due = np.array([float(row.due) for row in rows])
-    worlds = {world: number for number, world in enumerate(dict.fromkeys(row.world for row in rows))}
-    fold = np.array([worlds[row.world] % folds for row in rows])
+    fold = fold_clusters([row.world for row in rows], folds)
     found = []
     for part in rows[0].parts:
         texts = [row.parts[part] for row in rows]

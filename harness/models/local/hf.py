@@ -123,6 +123,11 @@ class HFModel(BatchModel):
         self._generate = generate
         self._size = width
 
+    @property
+    def local(self) -> ModelTokenizer:
+        """Its directory, tokenizer and template."""
+        return self._local
+
     def switch(self, reasoning: Reasoning) -> JSONObject:
         """What the chat template is told. Raises UsageError where it has no such switch."""
         return self.prompter.switch(reasoning)

@@ -1,0 +1,168 @@
+"""`harness probe`: what the hidden states of a real network tell before its first reply, and the file that says so."""
+
+import dataclasses
+import io
+import json
+from contextlib import redirect_stdout
+
+import numpy as np
+import pytest
+from builders import record, write_records
+from commands import harness, one_sentence
+
+from harness import cli
+from harness.data import records
+from harness.errors import UsageError
+from harness.models.local.hf import load_weights
+from harness.models.local.probe import read_last_states, read_probe
+from harness.registry import load_samples, select_tasks
+from harness.stats.classifier import auroc
+from harness.types import Reasoning, Sampling
+from trainer.analysis import probing
+
+pytest.importorskip("torch", reason="NO PROBE TEST RAN: they need the local extra")
+BASE = "bundled/tiny-base"
+DUE = {"answerable": "Here", "no_tool": "There"}
+
+
+def twins(worlds):
+    """Two samples a world, whose prompts differ in a word that says whether a call is due."""
+    return [
+        record(
+            id=f"{world}-{situation}",
+            world=f"world {world}",
+            data_source=f"when/{situation}",
+            messages=[{"role": "user", "content": f"{'so ' * (world % 4)}How many in Corrie, {world * 37}? {word}."}],
+        )
+        for world in range(worlds)
+        for situation, word in DUE.items()
+    ]
+
+
+@pytest.fixture(scope="module")
+def planted(tmp_path_factory):
+    """A file of twins, its probe as the command wrote it, and what it printed."""
+    folder = tmp_path_factory.mktemp("probe")
+    path = write_records(folder / "twins.jsonl", twins(10))
+    with redirect_stdout(io.StringIO()) as printed:
+        assert cli.main(["probe", BASE, "--tasks", str(path), "--out", str(folder / "probe.json"), "--quiet"]) == 0
+    return path, folder / "probe.json", printed.getvalue()
+
+
+@pytest.fixture(scope="module")
+def read(planted):
+    """The network, and of the planted samples what is asked, what it reads and what it holds."""
+    model = probing.find_network(BASE, {})
+    (task,) = select_tasks([str(planted[0])], {})
+    chosen = [(task, sample) for sample in load_samples([task])[task.name]]
+    rows = [probing.find_row(model, probing.first_request(task, sample, Reasoning())) for _, sample in chosen]
+    return model, probing.ask(chosen, seed=0), rows, probing.read_states(model, {}, rows, quiet=True)
+
+
+def test_a_planted_word_is_found_on_unseen_worlds(planted):
+    said = json.loads(planted[1].read_text())
+    assert said["auroc"]["chosen"]["value"] > 0.95
+    assert said["auroc"]["layers"][0]["value"] == 0.5  # the last token is the same everywhere
+    assert len(said["auroc"]["layers"]) == 5
+    assert said["auroc"]["predictors"]["words of the prompt"]["value"] > 0.95
+    assert (said["samples"], said["worlds"], said["folds"], said["seed"]) == (20, 10, 5, 0)
+
+
+def test_the_table_has_every_layer_and_predictor(planted):
+    lines = planted[2].splitlines()
+    assert [line.split("  ")[0] for line in lines[2:11]] == [
+        *(f"layer {number}" for number in range(5)),
+        "layer chosen without the fold",
+        "length of the prompt",
+        "words of the prompt",
+        "turn number (always the first)",
+    ]
+    assert lines[-1].endswith("probe.json")
+
+
+def test_the_file_reads_back_as_the_probe_that_was_learnt(planted, read):
+    model, question, _, states = read
+    probe = read_probe(planted[1])
+    scores = np.array([probe.score(one) for one in states])
+    assert auroc(scores, question.due) == 1.0
+    assert probe.fingerprint == model.fingerprint
+    said = json.loads(planted[1].read_text())
+    (task,) = select_tasks([str(planted[0])], {})
+    assert said["tasks"] == {"twins": records.fingerprint(load_samples([task])["twins"])}
+    again = probing.learn_probe(states, question.due, probe.layer, said["penalty"], model.fingerprint)
+    assert again.weights == pytest.approx(probe.weights, abs=1e-4)
+
+
+def test_labels_that_the_prompt_does_not_tell_are_not_found(read):
+    """In one of every two worlds of a fold the words mean the opposite."""
+    _, question, rows, states = read
+    swapped = question.due.copy()
+    for fold in range(probing.FOLDS):
+        half = np.flatnonzero(question.fold == fold)[:2]
+        swapped[half] = 1 - swapped[half]
+    findings, *_ = probing.judge(states[:, 3:4], rows, dataclasses.replace(question, due=swapped))
+    assert findings.chosen.value < 0.65
+    assert findings.predictors["words of the prompt"].value < 0.65
+
+
+def test_the_last_state_is_what_the_first_token_is_read_from(read):
+    model, _, rows, states = read
+    network = load_weights(model.local, "float32", "cpu")
+    reply = model(dataclasses.replace(rows[0].request, sampling=Sampling(max_tokens=1)))
+    first = network.lm_head(network.lm_head.weight.new_tensor(states[0, -1])).argmax()
+    assert int(first) == model.local.encode(reply.message.raw)[0]
+    assert (read_last_states(network, rows[0].ids) == states[0]).all()
+
+
+@pytest.mark.parametrize(
+    ("model", "tasks", "says"),
+    [
+        ("openai/gpt-5", "when_*", "openai/gpt-5 shows no hidden states: a probe needs hf/PATH or bundled/NAME."),
+        ("policy/oracle", "when_*", "policy/oracle shows no hidden states"),
+        ("bundled/*", "when_*", "One model is probed at a time, not 2"),
+        (BASE, "demo_multi_hop", "is no twin: its data_source is none of when/answerable"),
+        (BASE, "when_no_tool", "A call is due in none of these samples"),
+        (BASE, "when_answerable", "A call is due in all of these samples"),
+        (BASE, "nothing_*", "No task matches 'nothing_*'."),
+    ],
+)
+def test_what_cannot_be_probed_is_said(model, tasks, says):
+    with pytest.raises(UsageError) as error:
+        probing.probe_model(model, {}, [tasks], 0, Reasoning())
+    assert says in str(error.value)
+
+
+def test_few_worlds_long_prompts_and_reasoning_are_refused(tmp_path, read):
+    path = write_records(tmp_path / "few.jsonl", twins(4))
+    with pytest.raises(UsageError, match="4 worlds are too few"):
+        probing.probe_model(BASE, {}, [str(path)], 0, Reasoning())
+    with pytest.raises(UsageError, match="reasoning"):
+        probing.probe_model(BASE, {}, [str(path)], 0, Reasoning("on", effort="high"))
+    _, _, rows, _ = read
+    long = dataclasses.replace(rows[0].request.messages[0], content="word " * 5000)
+    with pytest.raises(UsageError, match=r"cannot be read: .* tokens, and the model's context 4096\.$"):
+        probing.find_row(read[0], dataclasses.replace(rows[0].request, messages=[long]))
+
+
+def test_bad_options_are_one_sentence_each(tmp_path, capsys):
+    assert "shows no hidden states" in one_sentence(harness("probe", "gpt-5", "--out", tmp_path / "a.json"))
+    for words, says in (
+        (["--out", tmp_path / "a.npz"], "is no .json file"),
+        (["--out", tmp_path / "none" / "a.json"], "there is no folder"),
+        (["--out", tmp_path / "a.json", "--reasoning", "both"], "two prompts for each sample"),
+        (["--out", tmp_path / "a.json", "--model-arg", "layer=3"], "--model-arg layer is unknown to bundled/tiny-base"),
+    ):
+        assert cli.main(["probe", BASE, *map(str, words)]) == 2
+        assert says in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "change", [{"schema": 2}, {"layer": -1}, {"scale": [0.0] * 128}, {"weights": [1.0]}, {"bias": "x"}, {"mean": None}]
+)
+def test_a_file_that_is_no_probe_is_refused(planted, tmp_path, change):
+    path = tmp_path / "probe.json"
+    path.write_text(json.dumps({**json.loads(planted[1].read_text()), **change}))
+    with pytest.raises(UsageError, match="is no probe"):
+        read_probe(path)
+    with pytest.raises(UsageError, match="cannot be read"):
+        read_probe(tmp_path / "none.json")

@@ -1,0 +1,276 @@
+"""Whether a network knows that a call is due before it speaks: a linear probe at every layer, on unseen worlds.
+
+The samples are twins (docs/decisions.md), whose situation says whether the first action is a call. Worlds are dealt
+into five folds; a row's score is by what was learnt on the other folds, with a penalty chosen within them. The layer
+with the highest AUROC is chosen knowing all of them, so another row has the layer that the other folds choose: that is
+what a reader who never saw the fold would get. Predictors that do not read stand beside it, by the same rule.
+
+Left out: any token but the last, and probes that are not linear.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tabulate import tabulate
+
+from harness.console.progress import ProgressBar
+from harness.console.tables import format_number
+from harness.data import records
+from harness.errors import ModelFailure, UsageError
+from harness.evaluation.plan import switch_of
+from harness.models import ModelOptions, expand_names, load_model, public_name
+from harness.models.local.hf import HFModel, is_out_of_memory, load_weights, resolve_device
+from harness.models.local.packages import first_line
+from harness.models.local.probe import Array, Probe, read_last_states
+from harness.models.local.rows import PromptRow, to_row
+from harness.registry import load_samples, select_tasks
+from harness.rollout import Episode, rollout
+from harness.scoring.decisions import find_twin_fault, situation_of
+from harness.stats import Estimate
+from harness.stats.classifier import (
+    Unseen,
+    bag,
+    compare_aurocs,
+    estimate_auroc,
+    fold_clusters,
+    learn,
+    learn_standardised,
+    score_unseen,
+    spread_of,
+    words,
+)
+from harness.types import JSONObject, ModelRequest, Reasoning, Sample, Task
+
+NETWORKS = ("hf", "bundled")
+FOLDS = 5
+PENALTIES = (1.0, 1e1, 1e2, 1e3, 1e4)
+"""Of standardised columns; of those that do equally well the first is taken, which says it most clearly."""
+WORD_PENALTIES = (1e-2, 1e-1, 1.0)
+"""Of bags of words, whose rows have length 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is to be told apart, without what tells it: of every row whether a call is due, its world and its fold."""
+
+    due: Array
+    worlds: Sequence[str]
+    fold: NDArray[np.intp]
+
+    def estimate(self, scores: Array) -> Estimate:
+        return estimate_auroc(scores, self.due, self.worlds, self.fold)
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """AUROC on unseen worlds: of each layer, of the layer chosen within the other folds, of each predictor that does
+    not read, and how much more the chosen layer has than the best of these."""
+
+    layers: Sequence[Estimate]
+    chosen: Estimate
+    predictors: Mapping[str, Estimate]
+    lead: Estimate
+
+    def to_json(self) -> JSONObject:
+        return {
+            "layers": [one.to_json() for one in self.layers],
+            "chosen": self.chosen.to_json(),
+            "predictors": {name: one.to_json() for name, one in self.predictors.items()},
+            "lead": self.lead.to_json(),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeReport:
+    """What was found, the probe of the best layer, and what both were made of."""
+
+    findings: Findings
+    probe: Probe
+    about: JSONObject
+
+    def write(self, path: Path) -> None:
+        self.probe.write(path, {**self.about, "auroc": self.findings.to_json()})
+
+    def format(self) -> str:
+        """The table, and what to hold against it."""
+        found = self.findings
+        rows = [(f"layer {number}", one) for number, one in enumerate(found.layers)]
+        rows += [("layer chosen without the fold", found.chosen), *found.predictors.items()]
+        table = tabulate(
+            [(name, format_number(one.value), format_interval(one)) for name, one in rows],
+            headers=["last hidden state before the first reply", "AUROC", "95 %"],
+            disable_numparse=True,
+        )
+        best = max(found.predictors, key=lambda name: found.predictors[name].value or 0)
+        counted = "{samples} samples, {worlds} worlds, {folds} folds by world".format_map(self.about)
+        lead = f"{format_number(found.lead.value)} {format_interval(found.lead)}"
+        return f"{table}\n\n{counted}; the chosen layer less {best}: {lead}"
+
+
+def format_interval(estimate: Estimate) -> str:
+    return "" if estimate.ci95 is None else "[{:.3f}, {:.3f}]".format(*estimate.ci95)
+
+
+# --- from a model ------------------------------------------------------------------------------------------------
+
+
+def probe_model(
+    name: str, args: Mapping[str, str], patterns: Sequence[str], seed: int, reasoning: Reasoning, quiet: bool = False
+) -> ProbeReport:
+    """Probes a network on twins. Raises UsageError for another model, for other samples, and for too few of them."""
+    model = find_network(name, args)
+    switch_of(model, reasoning)
+    tasks = select_tasks(patterns, {})
+    samples = load_samples(tasks)
+    chosen = [(task, sample) for task in tasks for sample in samples.get(task.name, ())]
+    question = ask(chosen, seed)
+    rows = [find_row(model, first_request(task, sample, reasoning)) for task, sample in chosen]
+    states = read_states(model, args, rows, quiet)
+    findings, layer, penalty = judge(states, rows, question)
+    about: JSONObject = {
+        "model": model.name,
+        "reasoning": reasoning.label,
+        "tasks": {task.name: records.fingerprint(samples[task.name]) for task in tasks if task.name in samples},
+        "target": "a call is due",
+        "samples": len(rows),
+        "worlds": len(set(question.worlds)),
+        "folds": FOLDS,
+        "seed": seed,
+        "penalty": penalty,
+    }
+    return ProbeReport(findings, learn_probe(states, question.due, layer, penalty, model.fingerprint), about)
+
+
+def find_network(name: str, args: Mapping[str, str]) -> HFModel:
+    """The model of that name, run here. Raises UsageError where its hidden states cannot be seen."""
+    names = expand_names([name])
+    if len(names) > 1:
+        raise UsageError(f"One model is probed at a time, not {len(names)}: {', '.join(names)}.")
+    if names[0].partition("/")[0] in NETWORKS:
+        model = load_model(names[0], ModelOptions(args, concurrency=1))
+        if isinstance(model, HFModel):
+            return model
+    raise UsageError(f"{public_name(names[0])} shows no hidden states: a probe needs hf/PATH or bundled/NAME.")
+
+
+def ask(chosen: Sequence[tuple[Task, Sample]], seed: int) -> Question:
+    """Whether a call is due in each sample. Raises UsageError where nothing says so, or where too few are of one kind
+    for it to be in every fold."""
+    for task, sample in chosen:
+        if fault := find_twin_fault(sample):
+            raise UsageError(f"{task.name}: the environment {sample.id!r} {fault}.")
+    due = np.array([float(situation_of(sample).due) for _, sample in chosen])
+    if len(kinds := set(due)) == 1:
+        of = "all" if 1.0 in kinds else "none"
+        raise UsageError(f"A call is due in {of} of these samples, so there is nothing to tell apart.")
+    worlds = [str(sample.metadata.get("world") or f"{task.name}/{sample.id}") for task, sample in chosen]
+    fold = fold_clusters(worlds, FOLDS, seed)
+    if any(len(set(due[fold == number])) < 2 for number in range(FOLDS)):
+        raise UsageError(
+            f"{len(set(worlds))} worlds are too few: each of the {FOLDS} folds needs samples where a call is due, and "
+            "where none is."
+        )
+    return Question(due, worlds, fold)
+
+
+def first_request(task: Task, sample: Sample, reasoning: Reasoning) -> ModelRequest:
+    """What a model is asked first in an episode. Raises UsageError where something else is done before."""
+    steps = rollout(Episode(sample, task=task.name, reasoning=reasoning), task.environment(sample))
+    wish = next(steps)
+    steps.close()
+    if not isinstance(wish, ModelRequest):
+        raise UsageError(f"{task.name} does something before the model speaks, which a probe does not play.")
+    return wish
+
+
+def find_row(model: HFModel, request: ModelRequest) -> PromptRow:
+    """The request as the network reads it. Raises UsageError where it cannot."""
+    row = to_row(model.local, request)
+    if isinstance(row, ModelFailure):
+        raise UsageError(f"{request.task}: {request.sample.id!r} cannot be read: {row}.")
+    return row
+
+
+def read_states(model: HFModel, args: Mapping[str, str], rows: Sequence[PromptRow], quiet: bool) -> Array:
+    """The last hidden states of shape (rows, layers + 1, size). Raises UsageError where memory runs out, and for
+    states that are no numbers."""
+    placed = resolve_device(model.name, args.get("dtype", "auto"), args.get("device", "auto"))
+    network = load_weights(model.local, *placed)
+    found = []
+    with ProgressBar(" prompts", quiet=quiet, leave=False) as progress:
+        progress.begin("", len(rows))
+        for row in rows:
+            found.append(_read(model.name, network, row))
+            progress.advance()
+    states = np.stack(found)
+    if not np.isfinite(states).all():
+        raise UsageError(f"{model.name}: its hidden states are not all finite; try --model-arg dtype=float32.")
+    return states
+
+
+def _read(name: str, network: Any, row: PromptRow) -> Array:
+    try:
+        return read_last_states(network, row.ids)
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        trouble = first_line(error)
+    raise UsageError(f"{name}: out of memory for a prompt of {len(row.ids)} tokens: {trouble}.")
+
+
+# --- judged ------------------------------------------------------------------------------------------------------
+
+
+def judge(states: Array, rows: Sequence[PromptRow], question: Question) -> tuple[Findings, int, float]:
+    """What the states of shape (rows, layers + 1, size) tell on unseen worlds, what the prompts tell without them, and
+    the best layer with its penalty."""
+    due, fold = question.due, question.fold
+    layers = [score_unseen(table, due, fold, PENALTIES, learn_standardised) for table in np.moveaxis(states, 1, 0)]
+    estimates = [question.estimate(layer.scores) for layer in layers]
+    chosen = choose_without(layers, fold)
+    scores = score_predictors([row.prompt.text for row in rows], [len(row.ids) for row in rows], question)
+    predictors = {name: question.estimate(one) for name, one in scores.items()}
+    best = max(scores, key=lambda name: predictors[name].value or 0)
+    lead = compare_aurocs(scores[best], chosen, due, question.worlds, fold)
+    findings = Findings(estimates, question.estimate(chosen), predictors, lead)
+    layer = max(range(len(layers)), key=lambda number: estimates[number].value or 0)
+    return findings, layer, layers[layer].penalty
+
+
+def choose_without(layers: Sequence[Unseen], fold: NDArray[np.intp]) -> Array:
+    """The scores of every fold by the layer that is best on the others."""
+    best = np.array([layer.inner for layer in layers]).argmax(0)
+    return np.array([layers[best[number]].scores[row] for row, number in enumerate(fold)])
+
+
+def score_predictors(texts: Sequence[str], lengths: Sequence[int], question: Question) -> dict[str, Array]:
+    """What needs no reading, by the same rule, of texts and their lengths in tokens. All are first turns: their number
+    tells nothing."""
+    counted = np.array(lengths, dtype=np.float64)[:, np.newaxis]
+    due, fold = question.due, question.fold
+    return {
+        "length of the prompt": score_unseen(counted, due, fold, PENALTIES, learn_standardised).scores,
+        "words of the prompt": score_unseen(bag(texts, words), due, fold, WORD_PENALTIES, learn).scores,
+        "turn number (always the first)": np.zeros(len(due)),
+    }
+
+
+def learn_probe(states: Array, due: Array, layer: int, penalty: float, fingerprint: Mapping[str, Any]) -> Probe:
+    """The probe of one layer, learnt on all rows."""
+    table = states[:, layer]
+    mean, scale = spread_of(table)
+    weights = learn((table - mean) / scale, due, penalty)
+    return Probe(
+        layer=layer,
+        mean=mean.tolist(),
+        scale=scale.tolist(),
+        weights=weights[:-1].tolist(),
+        bias=float(weights[-1]),
+        fingerprint=fingerprint,
+    )

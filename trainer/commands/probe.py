@@ -1,0 +1,59 @@
+"""Ask a network's hidden states whether a call is due: a linear probe at every layer, judged on unseen worlds.
+
+It reads the last hidden state before the model's first reply to each sample, of the very prompt that `harness eval`
+sends, and learns what docs/decisions.md says is right there: to call, or not to. Beside it stand predictors that read
+the same prompt without understanding it. FILE is a JSON object with the probe of the best layer. docs/decisions.md
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from harness.commands.options import parse_pairs, parse_reasoning
+from harness.console.text import printable
+from harness.errors import UsageError
+from harness.types import Reasoning
+
+HELP = "whether a network's hidden states tell that a call is due, layer by layer"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("model", metavar="MODEL", help="hf/PATH or bundled/NAME")
+    add(
+        "--tasks",
+        nargs="+",
+        action="extend",
+        metavar="GLOB",
+        help="tasks of twins (default 'when_*'), or a file of `harness build --scenario when`",
+    )
+    add("--out", type=Path, required=True, metavar="FILE", help="where the probe goes: a .json file")
+    add("--seed", type=int, default=0, metavar="S", help="which worlds are judged together (default 0)")
+    add(
+        "--reasoning",
+        type=parse_reasoning,
+        default=(Reasoning(),),
+        metavar="MODE",
+        help="off, on, low, medium, high or budget:N, as the prompt is to say it",
+    )
+    add("--model-arg", nargs="+", action="extend", default=[], metavar="K=V", help="options of the model's backend")
+    add("--quiet", action="store_true", help="no progress bar, and no lines in a log")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Raises UsageError for a model that shows no hidden states, and for samples that are no twins."""
+    from trainer.analysis.probing import probe_model
+
+    if args.out.suffix != ".json":
+        raise UsageError(f"--out {args.out} is no .json file; name one.")
+    if not args.out.parent.is_dir():
+        raise UsageError(f"--out names {args.out}, but there is no folder {args.out.parent}.")
+    if len(args.reasoning) > 1:
+        raise UsageError("--reasoning both is two prompts for each sample; probe with off or on.")
+    model_args = parse_pairs(args.model_arg, "--model-arg")
+    tasks = args.tasks or ["when_*"]
+    report = probe_model(args.model, model_args, tasks, args.seed, args.reasoning[0], args.quiet)
+    report.write(args.out)
+    print(printable(f"{report.format()}\n\nThe probe of layer {report.probe.layer}: {args.out}"))
+    return 0
