@@ -4,7 +4,7 @@ What is counted is what this product's trainings keep: float32 weights under the
 moments, the bfloat16 copy that autocast makes of every matrix, a reference in the precision that TRL loads it in, what
 a micro-batch leaves for its backward pass, keys and values of the episodes that are played. docs/training.md has the
 table. Left out: what libraries, kernels and the allocator take, tiles of the loss, masks, the copies of the parallel
-wrappers; a fifth more is a fair reserve.
+wrappers.
 """
 
 from __future__ import annotations

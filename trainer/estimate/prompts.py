@@ -14,7 +14,6 @@ from harness.errors import UsageError
 from harness.registry import load_samples, select_tasks
 from harness.task import file_task
 from harness.types import ModelRequest, Reasoning, Sample, Sampling, Task
-from trainer.dpo.settings import DPORecipe
 from trainer.estimate.lengths import EpisodeLength, Lengths, cut_anywhere, measure_episode, measure_turn
 from trainer.estimate.lengths import summarise_lengths as summarise
 from trainer.estimate.model import EstimatedModel
@@ -51,12 +50,12 @@ def find_prompts(
         if patterns:
             return _given_prompts(recipe, patterns, data)
         return _built_prompts(recipe, recipe.data_seed, reasoning_of(recipe))
-    reasoning = Reasoning("on" if recipe.thinking in ("on", 1.0) else "off")
-    if isinstance(recipe, DPORecipe):
-        if patterns:
-            return _task_prompts(select_tasks(patterns, data), reasoning)
-        return _built_prompts(recipe, recipe.data_seed, reasoning)
-    return _demonstrated_prompts(recipe, reasoning, trust_code)
+    if isinstance(recipe, SFTRecipe):
+        return _demonstrated_prompts(recipe, trust_code)
+    reasoning = Reasoning("on" if recipe.thinking == "on" else "off")
+    if patterns:
+        return _task_prompts(select_tasks(patterns, data), reasoning)
+    return _built_prompts(recipe, recipe.data_seed, reasoning)
 
 
 def _given_prompts(recipe: RLRecipe, patterns: Sequence[str], data: Mapping[str, Path]) -> Prompts:
@@ -77,7 +76,8 @@ def _task_prompts(tasks: Sequence[Task], reasoning: Reasoning) -> Prompts:
     return Prompts([first_request(task, sample, reasoning) for task, sample in spread(found)], len(found))
 
 
-def _demonstrated_prompts(recipe: SFTRecipe, reasoning: Reasoning, trust_code: bool) -> Prompts:
+def _demonstrated_prompts(recipe: SFTRecipe, trust_code: bool) -> Prompts:
+    reasoning = Reasoning()  # the template is not asked to think or not to: it may have no switch
     if recipe.trajectories:
         _, found = read_successes(Path(recipe.trajectories), lambda sample, trajectory: sample, trust_code)
     elif recipe.train_file:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from tabulate import tabulate
 
 from harness.errors import UsageError
+from trainer.dpo.settings import DPORecipe
 from trainer.estimate.lengths import CHARACTERS_A_TOKEN, Lengths
 from trainer.estimate.memory import (
     BOTH,
@@ -22,14 +23,26 @@ from trainer.estimate.memory import (
     sum_phase,
 )
 from trainer.estimate.model import EstimatedModel
-from trainer.estimate.step import Recipe, count_operations, count_tokens, describe_use, find_batch, most_answered
+from trainer.estimate.step import (
+    Recipe,
+    count_operations,
+    count_tokens,
+    describe_use,
+    find_batch,
+    find_least_batch,
+    most_answered,
+)
 from trainer.rl.settings import RLRecipe
+from trainer.sft.settings import SFTRecipe
 
 RANK = 16
 """Of the adapters that are advised."""
 SHARDS = (2, 4, 8, 16, 32, 64)
 GB, MB = 1e9, 1e6
-RESERVE = "Libraries, kernels and the allocator come on top: a fifth more is a fair reserve."
+FIXED = ("master weights", "frozen weights", "adapters", "gradients", "Adam's two moments", "reference model")
+"""Parts that are the same whatever the batch."""
+RESERVE = 1.2
+"""How much more than what is counted a GPU must have: for libraries, kernels and what the allocator cannot use."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +61,11 @@ class Estimate:
     def use(self) -> MemoryUse:
         return describe_use(self.recipe)
 
-    def parts(self, shards: int = 1) -> list[MemoryPart]:
-        """Memory by part on each of `shards` GPUs that share the weights, or on one of the processes."""
+    def parts(self, shards: int = 1, least: bool = False) -> list[MemoryPart]:
+        """Memory by part on each of `shards` GPUs that share the weights, or on one of the processes; `least`: where
+        one sequence is learnt from or played at a time."""
         batch = find_batch(self.recipe, self.lengths, self.model.context, max(shards, self.processes), shards)
+        batch = find_least_batch(self.recipe, self.lengths, self.model.context) if least else batch
         return estimate_memory(self.model.shape, self.use, batch, shards)
 
 
@@ -65,7 +80,7 @@ def _tell_model(one: Estimate) -> str:
     told = f"{trained:,} in adapters" if one.use.lora_rank else f"{trained:,} of them"
     return (
         f"{one.model.name}: {shape.parameters:,} parameters ({shape.kind}, {shape.layers} layers of {shape.hidden}); "
-        f"trained in the regime {one.recipe.regime}: {told}."
+        f"the regime {one.recipe.regime} trains {told}."
     )
 
 
@@ -77,7 +92,7 @@ def _show_memory(one: Estimate) -> str:
     columns = {"one GPU" if one.processes == 1 else f"each of {one.processes}, whole": whole}
     if one.processes > 1:
         columns["in shards"] = one.parts(one.processes)
-    unit, word = (GB, "GB") if find_peak(whole) >= GB else (MB, "MB")
+    unit, word = (GB, "GB") if whole[0].bytes >= GB else (MB, "MB")
     names = [part.name for part in whole]
     names += [part.name for parts in columns.values() for part in parts if part.name not in names]
     rows = [
@@ -98,49 +113,59 @@ def _phases(parts: Sequence[MemoryPart]) -> Sequence[str]:
 
 def tell_fit(one: Estimate) -> str:
     """Whether it fits on one GPU, and if not, what would."""
-    parts = one.parts()
-    if (peak := find_peak(parts)) <= GPU:
-        return f"{_size(peak)} at most, so it fits on a GPU of {_size(GPU)}. {RESERVE}"
-    held = {part.name.partition(",")[0]: part.bytes for part in parts if ", float32" in part.name}
+    most, least = find_peak(one.parts()), find_peak(one.parts(least=True))
+    if _fits(most):
+        return f"{_size(most)} at most, and a fifth as a reserve, fit on a GPU of {_size(GPU)}."
+    if _fits(least):
+        halved = "where memory runs out, pieces are halved" if isinstance(one.recipe, RLRecipe) else "set micro_batch=1"
+        return (
+            f"{_size(most)} at most, and a fifth as a reserve, do not fit on a GPU of {_size(GPU)}; one sequence at a "
+            f"time takes {_size(least)}, which does: {halved}."
+        )
+    held = {name: part.bytes for part in one.parts() if (name := part.name.partition(",")[0]) in FIXED}
     fixed = ", ".join(f"{name} {value / GB:,.0f}" for name, value in held.items())
-    ways = list(_find_ways(one))
-    would = (
-        f"What would: {'; or '.join(ways)}." if ways else "Nothing that a recipe can say would: take a smaller model."
-    )
+    would = "; or ".join(_find_ways(one)) or "nothing that a recipe can say; take a smaller model"
     return (
-        f"{_size(peak)} do not fit on a GPU of {_size(GPU)}: {fixed} are {_size(sum(held.values()))} whatever the "
-        f"batch. {would} {RESERVE}"
+        f"{_size(least)}, one sequence at a time, and a fifth as a reserve do not fit on a GPU of {_size(GPU)}: "
+        f"{fixed} are {_size(sum(held.values()))} whatever the batch. What would: {would}."
     )
+
+
+def _fits(peak: float) -> bool:
+    return RESERVE * peak <= GPU
 
 
 def _find_ways(one: Estimate) -> Iterator[str]:
-    """Changes after which a GPU holds it."""
-    recipe = one.recipe
-    if not isinstance(recipe, RLRecipe):
+    """Changes after which a GPU holds it, a sequence at a time: more GPUs or adapters; else with checkpointing."""
+    if isinstance(one.recipe, DPORecipe):
         return
-    smaller = replace(recipe, micro_batch=1, checkpointing=True)
-    for told, changed in (("", recipe), (" with micro_batch=1 checkpointing=true", smaller)):
-        found = list(_find_shards(replace(one, recipe=changed), told))
-        if not recipe.lora_rank:
-            adapted = replace(one, recipe=replace(changed, lora_rank=RANK, train_layers=""))
-            if (peak := find_peak(adapted.parts())) <= GPU:
-                found.append(f"lora_rank={RANK}{told} ({_size(peak)})")
-        elif told and (peak := find_peak(replace(one, recipe=changed).parts())) <= GPU:
-            found.append(f"{told.removeprefix(' with ')} ({_size(peak)})")
-        if found:
-            yield from found
-            return
+    found = list(_find_changes(one, one.recipe, ""))
+    yield from found or _find_changes(one, replace(one.recipe, checkpointing=True), "checkpointing=true")
 
 
-def _find_shards(one: Estimate, told: str) -> Iterator[str]:
+def _find_changes(one: Estimate, recipe: RLRecipe | SFTRecipe, told: str) -> Iterator[str]:
+    changed = replace(one, recipe=recipe)
+    beside = f" with {told}" if told else ""
+    if told and _fits(peak := find_peak(changed.parts(least=True))):
+        yield f"{told} ({_size(peak)})"
+    if isinstance(recipe, SFTRecipe):
+        return
+    yield from _find_shards(changed, beside)
+    if not recipe.lora_rank:
+        adapted = replace(one, recipe=replace(recipe, lora_rank=RANK, train_layers=""))
+        if _fits(peak := find_peak(adapted.parts(least=True))):
+            yield f"lora_rank={RANK}{beside} ({_size(peak)})"
+
+
+def _find_shards(one: Estimate, beside: str) -> Iterator[str]:
     """The fewest GPUs whose shards fit, if any."""
     for count in SHARDS:
         try:
-            peak = find_peak(one.parts(count))
+            peak = find_peak(one.parts(count, least=True))
         except UsageError:  # so many cannot share a step
             continue
-        if peak <= GPU:
-            yield f"shards over {count} GPUs (FSDP or ZeRO-3){told} ({_size(peak)} each)"
+        if _fits(peak):
+            yield f"shards over {count} GPUs (FSDP or ZeRO-3){beside} ({_size(peak)} each)"
             return
 
 
@@ -154,13 +179,9 @@ def _tell_shards(one: Estimate) -> list[str]:
 
 
 def _size(value: float) -> str:
-    return (
-        f"{value / GB:,.0f} GB"
-        if value >= 10 * GB
-        else f"{value / GB:.2g} GB"
-        if value >= GB
-        else f"{value / MB:,.0f} MB"
-    )
+    if value < GB:
+        return f"{value / MB:,.0f} MB"
+    return f"{value / GB:,.0f} GB" if value >= 10 * GB else f"{value / GB:.2g} GB"
 
 
 # --- a step ------------------------------------------------------------------------------------------------------

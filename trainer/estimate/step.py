@@ -110,6 +110,16 @@ def find_batch(recipe: Recipe, lengths: Lengths, context: int | None, processes:
     return Batch(_piece(recipe, prompt, answered, share, shards), played=playing * (prompt + answered))
 
 
+def find_least_batch(recipe: Recipe, lengths: Lengths, context: int | None) -> Batch:
+    """The same where memory is short: one sequence, the longest; pairs are not cut."""
+    if isinstance(recipe, SFTRecipe):
+        return Batch(lengths.longest, lengths.longest_said)
+    if isinstance(recipe, DPORecipe):
+        return find_batch(recipe, lengths, context)
+    whole = lengths.longest_prompt + round(most_answered(recipe, lengths, lengths.longest_prompt, context))
+    return Batch(whole, played=whole if recipe.vllm == "off" else 0)
+
+
 def _piece(recipe: RLRecipe, prompt: int, answered: int, share: int, shards: int) -> int:
     """Tokens of the largest piece of an update (trainer.rl.loss.plan_pieces, trainer.rl.shared_prompt)."""
     rows, room = min(recipe.micro_batch, share), recipe.micro_tokens or UNBOUNDED
