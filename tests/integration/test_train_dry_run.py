@@ -72,7 +72,7 @@ def test_demonstrations_are_measured_for_a_new_network(towns, capsys):
     [
         (
             {"--set": ["prompts=3", "samples=2"], "--processes": ["4"]},
-            "6 sequences an update cannot be shared by 4 pro",
+            "6 sequences an update cannot be shared",
         ),
         ({"--regime": ["dpo"], "--set": [], "--processes": ["2"]}, "dpo trains in one process; leave --processes out"),
         ({"--regime": ["sft"], "--set": []}, "sft takes its environments from the recipe"),
