@@ -31,7 +31,7 @@ from harness.models.local.probe import Array, Probe, read_last_states
 from harness.models.local.rows import PromptRow, to_row
 from harness.registry import load_samples, select_tasks
 from harness.rollout import Episode, rollout
-from harness.scoring.decisions import find_twin_fault, situation_of
+from harness.scoring.decisions import check_twin, situation_of
 from harness.stats import Estimate
 from harness.stats.classifier import (
     Unseen,
@@ -162,9 +162,8 @@ def find_network(name: str, args: Mapping[str, str]) -> HFModel:
 def ask(chosen: Sequence[tuple[Task, Sample]], seed: int) -> Question:
     """Whether a call is due in each sample. Raises UsageError where nothing says so, or where too few are of one kind
     for it to be in every fold."""
-    for task, sample in chosen:
-        if fault := find_twin_fault(sample):
-            raise UsageError(f"{task.name}: the environment {sample.id!r} {fault}.")
+    for _, sample in chosen:
+        check_twin(sample)
     due = np.array([float(situation_of(sample).due) for _, sample in chosen])
     if len(kinds := set(due)) == 1:
         of = "all" if 1.0 in kinds else "none"

@@ -7,6 +7,9 @@ documented flaws plays; a new network is made where no --model is given, any cha
 
     harness train --recipe tiny --model bundled/tiny-base --out trained
 
+--dry-run prints what that would take, memory a GPU by part, tokens and operations a step, and makes nothing: a model
+directory needs no more than its config.json for it.
+
 What is not said is the recipe's, or the regime's default. An interrupted run goes on with --resume.
 """
 
@@ -16,7 +19,14 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness.commands.options import add_data_option, add_trust_option, parse_data_paths, parse_pairs
+from harness.commands.options import (
+    add_data_option,
+    add_trust_option,
+    at_least,
+    parse_data_paths,
+    parse_pairs,
+    parse_positive,
+)
 from harness.console.text import printable
 from harness.errors import UsageError
 from trainer.recipes import OPTIONS
@@ -51,7 +61,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--algorithm", metavar="A", help=join_algorithm_names())
     add("--reward", metavar="R", help="the reward's name (default: mended_f1 a step, episode_f1 an episode)")
     add("--loops", metavar="N", help="of dpo: play, pair and train N times, until validation is no better (1)")
-    add("--out", type=Path, required=True, metavar="DIR", help="the run directory; DIR/model is the result")
+    add("--out", type=Path, metavar="DIR", help="the run directory; DIR/model is the result")
+    add(
+        "--dry-run", action="store_true", help="print memory, tokens and operations; train nothing, --out is not needed"
+    )
+    add("--processes", type=at_least(1), metavar="N", help="with --dry-run: how many a launcher would start, one a GPU")
+    add("--flops", type=parse_positive, metavar="F", help="with --dry-run: operations that a GPU makes in a second")
     add_data_option(parser)
     add("--model-arg", nargs="+", action="extend", default=[], metavar="K=V", help="chat_template=FILE, format=NAME")
     add("--set", nargs="+", action="extend", default=[], metavar="K=V", help="single values of the recipe")
@@ -64,6 +79,7 @@ def run(args: argparse.Namespace) -> int:
     """Raises UsageError before anything is built if the input is bad."""
     from trainer.recipes.run import TrainingRequest, train_by_recipe
 
+    check_options(args)
     said = {name: value for name in OPTIONS if (value := getattr(args, name)) is not None}
     said |= read_model_args(args.model_arg)
     request = TrainingRequest(
@@ -73,15 +89,31 @@ def run(args: argparse.Namespace) -> int:
         model=args.model,
         tasks=args.tasks,
         data=parse_data_paths(args.data),
-        out=args.out,
+        out=args.out or Path(),
         command=repeat_command(args),
         resume=args.resume,
         quiet=args.quiet,
         trust_code=args.trust_code,
     )
-    if told := train_by_recipe(request):
+    if args.dry_run:
+        from trainer.estimate.run import estimate_training
+
+        told = estimate_training(request, args.processes, args.flops)
+    else:
+        told = train_by_recipe(request)
+    if told:
         print(printable(told))
     return 0
+
+
+def check_options(args: argparse.Namespace) -> None:
+    """Raises UsageError for options that do not go together."""
+    if args.dry_run:
+        return
+    if args.out is None:
+        raise UsageError("--out is missing: name a run directory; only --dry-run goes without.")
+    if args.processes is not None or args.flops is not None:
+        raise UsageError("--processes and --flops are for --dry-run; a launcher starts several processes.")
 
 
 def read_model_args(given: Sequence[str]) -> dict[str, str]:

@@ -79,7 +79,11 @@ def identify_dpo_run(recipe: DPORecipe, name: str, path: Path, patterns: Sequenc
 def check_dpo_model(recipe: DPORecipe, name: str, path: Path) -> ModelTokenizer:
     """The model's tokenizer and a template that keeps earlier turns. Raises UsageError where there is none."""
     args = model_args(recipe.chat_template, recipe.format)
-    local = open_tokenizer(check_folder(name, path, args), args)
+    return fit_dpo_template(recipe, open_tokenizer(check_folder(name, path, args), args))
+
+
+def fit_dpo_template(recipe: DPORecipe, local: ModelTokenizer) -> ModelTokenizer:
+    """The model with a template that keeps earlier turns. Raises UsageError where there is none."""
     reasoning = Reasoning("on" if recipe.thinking == "on" else "off")
     local.prompter.switch(reasoning)
     return with_stable_template(local, reasoning)

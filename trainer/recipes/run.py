@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -96,12 +96,8 @@ def train_by_recipe(request: TrainingRequest) -> str:
 
 def imitate_demonstrations(request: TrainingRequest, recipe: SFTRecipe, start: InitialWeights) -> str:
     """The regime sft; returns what a person is told at the end."""
-    if is_distributed():
-        raise UsageError("--regime sft trains in one process; start it without a launcher.")
-    if request.tasks:
-        raise UsageError("--regime sft takes its environments from the recipe (train_file), not from --tasks.")
-    if request.recipe is None and start.path is None:
-        raise UsageError("--recipe is missing: a new network needs one, such as tiny-base.")
+    refuse_launcher(recipe)
+    check_sft_request(request, start)
     local = check_chat_model(recipe, start)
     out = request.out
     with hold_run(request, identify_sft_run(recipe, start), recipe) as watch:
@@ -113,28 +109,25 @@ def imitate_demonstrations(request: TrainingRequest, recipe: SFTRecipe, start: I
 
 def maximise_reward(request: TrainingRequest, recipe: RLRecipe, start: InitialWeights) -> str:
     """The regimes step and episode; returns what a person is told at the end, where this process leads."""
-    if start.path is None or start.name is None:
-        raise UsageError("--model is missing: a model directory or bundled/NAME to go on from.")
+    name, path = require_model(start)
     out, tasks, data = request.out, request.tasks, request.data
-    model = check_model(recipe, start.name, start.path)
+    model = check_model(recipe, name, path)
     check_tasks(recipe, tasks, data)
-    with hold_run(request, identify_rl_run(recipe, start.name, start.path, tasks), recipe) as watch:
+    with hold_run(request, identify_rl_run(recipe, name, path, tasks), recipe) as watch:
         result = read_rl_result(out) or train_rl(recipe, model, tasks, data, out, request.command, watch)
     return describe_result(result, out) if is_main_process() else ""
 
 
 def prefer_attempts(request: TrainingRequest, recipe: DPORecipe, start: InitialWeights) -> str:
     """The regime dpo; returns what a person is told at the end."""
-    if is_distributed():
-        raise UsageError("--regime dpo trains in one process; start it without a launcher.")
-    if start.path is None or start.name is None:
-        raise UsageError("--model is missing: a model directory or bundled/NAME to go on from.")
+    refuse_launcher(recipe)
+    name, path = require_model(start)
     if recipe.metric not in ("", *METRICS) and not request.tasks:
         hint = suggest_names(recipe.metric, METRICS)
         raise UsageError(f"Built environments have no metric {recipe.metric[:60]!r} to tell what is right by.{hint}")
-    local = check_dpo_model(recipe, start.name, start.path)
+    local = check_dpo_model(recipe, name, path)
     out, tasks, data = request.out, request.tasks, request.data
-    with hold_run(request, identify_dpo_run(recipe, start.name, start.path, tasks), recipe) as watch:
+    with hold_run(request, identify_dpo_run(recipe, name, path, tasks), recipe) as watch:
         result = read_dpo_result(out) or train_dpo(recipe, local, tasks, data, out, request.command, watch)
     return describe_dpo_result(result, out)
 
@@ -158,8 +151,31 @@ def hold_run(request: TrainingRequest, identity: JSONObject, recipe: Recipe) -> 
             raise
 
 
-def find_initial_weights(model: str | None, args: Mapping[str, str]) -> InitialWeights:
-    """Where the weights come from. Raises UsageError where there is no usable model."""
+def refuse_launcher(recipe: Recipe) -> None:
+    """Raises UsageError where a launcher started several processes of a regime that trains in one."""
+    if is_distributed():
+        raise UsageError(f"--regime {recipe.regime} trains in one process; start it without a launcher.")
+
+
+def check_sft_request(request: TrainingRequest, start: InitialWeights) -> None:
+    """Raises UsageError for what the regime sft does not take, and where it has nothing to begin with."""
+    if request.tasks:
+        raise UsageError("--regime sft takes its environments from the recipe (train_file), not from --tasks.")
+    if request.recipe is None and start.path is None:
+        raise UsageError("--recipe is missing: a new network needs one, such as tiny-base.")
+
+
+def require_model(start: InitialWeights) -> tuple[str, Path]:
+    """The model's name and path. Raises UsageError where none was named."""
+    if start.path is None or start.name is None:
+        raise UsageError("--model is missing: a model directory or bundled/NAME to go on from.")
+    return start.name, start.path
+
+
+def find_initial_weights(
+    model: str | None, args: Mapping[str, str], check: Callable[[str, Path, Mapping[str, str]], object] = check_folder
+) -> InitialWeights:
+    """Where the weights come from. Raises UsageError where there is no usable model, as `check` says."""
     if model is None:
         return InitialWeights()
     path = Path(model)
@@ -170,15 +186,18 @@ def find_initial_weights(model: str | None, args: Mapping[str, str]) -> InitialW
         path = bundled.model_path(name)
     elif not path.exists() and model.startswith(FOLDER):
         path = Path(model.removeprefix(FOLDER))
-    check_folder(f"--model {model}", path, args)
+    check(f"--model {model}", path, args)
     return InitialWeights(path, model)
 
 
-def refuse_default_rate(request: TrainingRequest, recipe: Recipe, start: InitialWeights) -> None:
-    """Raises UsageError where nobody said a learning rate for a model that is large: the default is for small ones."""
+def refuse_default_rate(
+    request: TrainingRequest, recipe: Recipe, start: InitialWeights, known: int | None = None
+) -> None:
+    """Raises UsageError where nobody said a learning rate for a model that is large: the default is for small ones.
+    `known`: how many parameters it has, where that need not be counted."""
     if start.path is None or is_said("learning_rate", request.recipe, request.changes):
         return
-    if (parameters := count_parameters(start.path)) > LARGE:
+    if (parameters := known or count_parameters(start.path)) > LARGE:
         raise UsageError(
             f"{start.name} has {parameters / 1e6:,.0f} million parameters, and the default learning_rate of "
             f"{recipe.learning_rate:g} is for networks below {LARGE / 1e6:.0f} million: name one, such as --set "
@@ -186,13 +205,15 @@ def refuse_default_rate(request: TrainingRequest, recipe: Recipe, start: Initial
         )
 
 
-def refuse_missing_layers(recipe: SFTRecipe | RLRecipe | DPORecipe, start: InitialWeights) -> None:
-    """Raises UsageError where the model has none of the layers that are to be trained."""
+def refuse_missing_layers(
+    recipe: SFTRecipe | RLRecipe | DPORecipe, start: InitialWeights, known: Iterable[str] | None = None
+) -> None:
+    """Raises UsageError where the model has none of the layers that are to be trained. `known`: its tensors' names."""
     if isinstance(recipe, DPORecipe) or not recipe.train_layers:
         return
     if start.path is None:
         raise UsageError("train_layers needs a --model to go on from: a new network is trained whole.")
-    find_trained(recipe.train_layers, read_sizes(start.path))
+    find_trained(recipe.train_layers, read_sizes(start.path) if known is None else known)
 
 
 def count_parameters(path: Path) -> int:

@@ -59,11 +59,21 @@ def identify_rl_run(settings: RLRecipe, name: str, path: Path, patterns: Sequenc
 
 def check_model(settings: RLRecipe, name: str, path: Path) -> ModelTokenizer:
     """The model's tokenizer and template, fit for the regime. Raises UsageError in one sentence where they are not."""
-    _check_vllm(settings)
+    check_vllm(settings)
     args = model_args(settings.chat_template, settings.format)
     model = open_tokenizer(check_folder(name, path, args), args)
+    refuse_file_reference(settings, path)
+    return fit_template(settings, model)
+
+
+def refuse_file_reference(settings: RLRecipe, path: Path) -> None:
+    """Raises UsageError where a reference would have to be read from a GGUF file."""
     if settings.kl and not settings.lora_rank and path.is_file():
         raise UsageError("kl compares with the weights at the beginning, which are read from a folder here: set kl=0.")
+
+
+def fit_template(settings: RLRecipe, model: ModelTokenizer) -> ModelTokenizer:
+    """The model with a template that the regime can train on. Raises UsageError where there is none."""
     if settings.thinking != "default":
         model.prompter.switch(reasoning_of(settings))
     if settings.regime == "episode" or settings.credit == "return":
@@ -71,14 +81,13 @@ def check_model(settings: RLRecipe, name: str, path: Path) -> ModelTokenizer:
     return model
 
 
-def _check_vllm(settings: RLRecipe) -> None:
-    import torch
-
+def check_vllm(settings: RLRecipe, plays: bool = True) -> None:
+    """Raises UsageError where vLLM cannot generate what the recipe asks; `plays`: it is to do so here and now."""
     if settings.vllm == "off":
         return
     if settings.regime != "step" or settings.prefixes != "given" or settings.credit != "turn":
         raise UsageError("vLLM generates single turns only: regime step with prefixes = given; else set vllm=off.")
-    if not torch.cuda.is_available():
+    if plays and device() == "cpu":
         raise UsageError(f"vllm = {settings.vllm} needs a GPU, and there is none here; set vllm=off.")
     if settings.vllm == "server" and not settings.vllm_server:
         raise UsageError("vllm = server needs the server's address in vllm_server.")

@@ -175,7 +175,11 @@ def check_chat_model(recipe: SFTRecipe, start: InitialWeights) -> ModelTokenizer
     if start.path is None or start.name is None:
         return None
     args = model_args(recipe.chat_template, recipe.format)
-    local = open_tokenizer(check_folder(start.name, start.path, args), args)
+    return fit_chat_model(recipe, open_tokenizer(check_folder(start.name, start.path, args), args), args)
+
+
+def fit_chat_model(recipe: SFTRecipe, local: ModelTokenizer, args: Mapping[str, str]) -> ModelTokenizer | None:
+    """The model, where demonstrations can be rendered for it, or None; as check_chat_model. Raises UsageError."""
     if local.prompter.template == network.CHAT_TEMPLATE and local.format.name == "hermes" and not args:
         return None
     SpokenTurns(local).check(recipe.thinking > 0 and not recipe.trajectories)
@@ -240,7 +244,7 @@ def _episodes(
 ) -> tuple[list[Sample], list[Written]]:
     """What is imitated, each episode as `write` gives it, and the environments that it is of."""
     if recipe.trajectories:
-        return _recorded(Path(recipe.trajectories), write, trust_code)
+        return read_successes(Path(recipe.trajectories), write, trust_code)
     return _demonstrated(recipe, out, watch, write)
 
 
@@ -260,7 +264,7 @@ def _demonstrated(
     return samples, texts
 
 
-def _recorded(
+def read_successes(
     path: Path, write: Callable[[Sample, Trajectory], Written], trust_code: bool
 ) -> tuple[list[Sample], list[Written]]:
     """The samples of a run and its successful episodes: every sub-answer solved, no call in vain, and the

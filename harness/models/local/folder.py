@@ -95,6 +95,13 @@ def check_folder(name: str, path: Path, args: Mapping[str, str], kinds: Sequence
     if path.is_file():
         served = ", or serve it with llama.cpp and name its --base-url" if path.suffix == ".gguf" else ""
         raise UsageError(f"{name}: {path} is a file; name the folder of config.json and *.safetensors{served}.")
+    config = check_config(name, path, kinds)
+    _check_weights(name, path)
+    return check_tokenizer_files(name, path, config, args)
+
+
+def check_config(name: str, path: Path, kinds: Sequence[str] = CAUSAL) -> JSONObject:
+    """The config.json of a directory. Raises UsageError where there is none, and for architectures not of `kinds`."""
     if not path.is_dir():
         raise UsageError(
             f"{name}: there is no directory {path}. Nothing is fetched from a hub: download the model, name its folder."
@@ -103,7 +110,11 @@ def check_folder(name: str, path: Path, args: Mapping[str, str], kinds: Sequence
         raise UsageError(f"{name}: {path} has no config.json, so it is no model that transformers could load.")
     config = _read_object(name, path / "config.json")
     _check_architecture(name, config, kinds)
-    _check_weights(name, path)
+    return config
+
+
+def check_tokenizer_files(name: str, path: Path, config: JSONObject, args: Mapping[str, str]) -> ModelFolder:
+    """A directory whose configuration was checked. Raises UsageError where it has no tokenizer or no template."""
     if not any((path / file).is_file() for file in TOKENIZERS):
         raise UsageError(f"{name}: {path} has no tokenizer (tokenizer.json or tokenizer.model).")
     given = args.get("chat_template")
