@@ -63,7 +63,7 @@ def situation_of(sample: Sample) -> Situation:
 def check_twin(sample: Sample) -> Sample:
     """The sample. Raises UsageError where its situation, its answer or the look-up that shows it is not there: it could
     be played and not scored."""
-    situation = SITUATIONS.get(str(sample.metadata["data_source"]).removeprefix(f"{FAMILY}/"))
+    situation = SITUATIONS.get(str(sample.metadata.get("data_source")).removeprefix(f"{FAMILY}/"))
     if situation is None:
         raise UsageError(
             f"{sample.id!r} stands among twins, whose data_source is {FAMILY}/ and {', '.join(SITUATIONS)}."

@@ -120,7 +120,7 @@ def test_the_last_state_is_what_the_first_token_is_read_from(read):
         ("openai/gpt-5", "when_*", "openai/gpt-5 shows no hidden states: a probe needs hf/PATH or bundled/NAME."),
         ("policy/oracle", "when_*", "policy/oracle shows no hidden states"),
         ("bundled/*", "when_*", "One model is probed at a time, not 2"),
-        (BASE, "demo_multi_hop", "is no twin: its data_source is none of when/answerable"),
+        (BASE, "demo_multi_hop", "stands among twins, whose data_source is when/"),
         (BASE, "when_no_tool", "A call is due in none of these samples"),
         (BASE, "when_answerable", "A call is due in all of these samples"),
         (BASE, "nothing_*", "No task matches 'nothing_*'."),
