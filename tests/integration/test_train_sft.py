@@ -155,7 +155,7 @@ def test_a_test_split_is_refused_as_training_data(tmp_path):
 def test_help_offers_the_regimes():
     done = harness("train", "--help")
     assert done.returncode == 0
-    assert "{step,episode,sft}" in done.stdout
+    assert "{step,episode,sft,dpo}" in done.stdout
 
 
 def test_without_the_extra_the_command_that_installs_it_is_named(monkeypatch, capsys, tmp_path):
