@@ -107,13 +107,8 @@ def test_episodes_are_answered_as_if_every_prompt_were_read_anew(
             prompts[draw.randrange(ROWS)] = draw.choices(words, k=draw.randint(1, 40))
 
 
-def test_the_next_turn_reads_only_what_is_new(
-    loaded: tuple[str, ModelTokenizer, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    kind, local, model = loaded
-    if kind == "mistral":
-        assert not kv_cache.has_token_cache(model)
-        return
+def count_read(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Grows by the tokens of each prompt that the network is given to read."""
     read: list[int] = []
     plain = kv_cache._read_prompts
 
@@ -122,6 +117,17 @@ def test_the_next_turn_reads_only_what_is_new(
         return plain(model, rows, pasts)
 
     monkeypatch.setattr(kv_cache, "_read_prompts", counted)
+    return read
+
+
+def test_the_next_turn_reads_only_what_is_new(
+    loaded: tuple[str, ModelTokenizer, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kind, local, model = loaded
+    if kind == "mistral":
+        assert not kv_cache.has_token_cache(model)
+        return
+    read = count_read(monkeypatch)
     memory = PrefixCache(2)
     first = [row(0, range(10, 40), 4), row(1, range(30, 50), 4)]
     new = hf.generate_rows(model, local, first, memory)
@@ -137,14 +143,7 @@ def test_samples_of_one_prompt_read_it_once(
     loaded: tuple[str, ModelTokenizer, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kind, local, model = loaded
-    read: list[int] = []
-    plain = kv_cache._read_prompts
-
-    def counted(model: Any, rows: Sequence[PromptRow], pasts: Sequence[CachedPrefix]) -> list[CachedPrefix]:
-        read.extend(len(one.ids) - 1 - len(past.ids) for one, past in zip(rows, pasts, strict=True))
-        return plain(model, rows, pasts)
-
-    monkeypatch.setattr(kv_cache, "_read_prompts", counted)
+    read = count_read(monkeypatch)
     memory = PrefixCache(ROWS)
     rows = [row(place, range(10, 40 if place < 4 else 30), 4) for place in range(ROWS)]
     new = hf.generate_rows(model, local, rows, memory)

@@ -36,7 +36,7 @@ def population(town):
 @pytest.fixture
 def cluster(tmp_path: Path) -> Iterator[Any]:
     """A head without cores, and two nodes with one each, so that every episode is played on one that can be lost."""
-    logs = {"temp_dir": f"/tmp/hr{tmp_path.parent.name[-8:]}"}
+    logs = {"temp_dir": f"{tempfile.gettempdir()}/hr{tmp_path.parent.name[-8:]}"}  # short, because sockets lie in it
     found = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False, **logs})
     found.nodes = [found.add_node(num_cpus=1), found.add_node(num_cpus=1)]
     found.wait_for_nodes()
