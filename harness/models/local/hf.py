@@ -280,7 +280,7 @@ def generate_rows(
     """
     import torch
 
-    from harness.models.local import kv_cache
+    from harness.models.local import attention, kv_cache
 
     longest = max(len(row.ids) for row in rows)
     padding = model.generation_config.pad_token_id
@@ -292,7 +292,7 @@ def generate_rows(
     taken_as = kv_cache.cache_argument(model)
     # Autocast keeps what it has cast only outside of inference mode: inside, every weight is cast for every token.
     quiet = torch.no_grad() if torch.is_autocast_enabled(model.device.type) else torch.inference_mode()
-    with quiet:
+    with quiet, attention.decoding_attention(model):
         cache = kv_cache.prefill_cache(model, rows, memory)
         while live:
             output = model.generate(
