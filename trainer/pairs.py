@@ -100,11 +100,16 @@ def choose_pairs(attempts: Sequence[Attempt], rules: PairRules) -> list[Choice]:
 
 @dataclass(frozen=True, slots=True)
 class PairedRuns:
-    """Runs of one model, and the attempts at each environment (task, sample) in all of them."""
+    """Runs, and the attempts at each environment (task, sample) in all of them."""
 
     runs: Sequence[RunDirectory]
     samples: Mapping[tuple[str, str], Sample]
     attempts: Mapping[tuple[str, str], Sequence[Attempt]]
+
+    @property
+    def models(self) -> list[str]:
+        """Whose attempts these are, in the order of the runs."""
+        return list(dict.fromkeys(str(run.manifest["identity"]["model"]) for run in self.runs))
 
     def choose(self, rules: PairRules) -> list[Choice]:
         return [choice for attempts in self.attempts.values() for choice in choose_pairs(attempts, rules)]

@@ -14,10 +14,12 @@ import json
 import re
 import secrets
 import sys
+import threading
 from contextlib import suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from socket import socket
 from socketserver import TCPServer
 from urllib.parse import parse_qs, urlsplit
 
@@ -28,6 +30,8 @@ from results.view.page import build_page
 
 HOST = "127.0.0.1"
 NUMBER = re.compile("[0-9]{1,9}")
+CONNECTIONS = 64
+"""At once; a browser has six. One more is closed unread: each has a thread for as long as its other side is silent."""
 HEADERS = {
     "Cache-Control": "no-store",
     "Cross-Origin-Resource-Policy": "same-origin",
@@ -67,11 +71,26 @@ class ViewServer(ThreadingHTTPServer):
         self.page = build_page()
         asked = "" if self.server_port == 80 else f":{self.server_port}"
         self.names = {f"{name}{asked}" for name in (HOST, "localhost")}
+        self._free = threading.BoundedSemaphore(CONNECTIONS)
 
     def server_bind(self) -> None:
         """Without the base class's question for the host's name, which may go to a name server."""
         TCPServer.server_bind(self)
         self.server_name, self.server_port = HOST, self.socket.getsockname()[1]
+
+    def process_request(self, request: socket, client_address: object) -> None:
+        """Begins a thread for a connection, while there are not too many."""
+        if self._free.acquire(blocking=False):
+            super().process_request(request, client_address)
+        else:
+            self.shutdown_request(request)
+
+    def process_request_thread(self, request: socket, client_address: object) -> None:
+        """A connection, in its thread."""
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._free.release()
 
     def handle_error(self, request: object, client_address: object) -> None:
         """A browser that leaves in the middle of an answer is nothing to tell of."""

@@ -84,6 +84,7 @@ def test_every_row_has_both_attempts_whole_and_says_why(runs, capsys):
     assert status == 0 and {row["reason"] for row in rows} == {"fewer_calls", "right_over_wrong"}
     said = capsys.readouterr().out
     assert f"{len(rows)}, from " in said and "of 8 environments" in said
+    assert "several models (policy/oracle, policy/retry)" in said
     episodes = {
         (name, record["sample"], record["epoch"]): record
         for name in ("oracle", "retry")

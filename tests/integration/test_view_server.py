@@ -17,6 +17,7 @@ from report_runs import towns, varied, write_run
 
 from harness.data.limits import reading_within
 from results.view.folder import LiveFolder
+from results.view import server
 from results.view.server import ViewServer
 
 
@@ -336,3 +337,21 @@ def test_a_port_is_a_number(port, tmp_path, capsys):
     with pytest.raises(SystemExit, match="2"):
         main(["view", str(tmp_path), f"--port={port}"])
     assert f"{port!r} is no port: 0 to 65535" in capsys.readouterr().err
+
+
+def test_connections_are_bounded_and_a_place_is_free_again(tmp_path, monkeypatch):
+    """Whoever opens many and says nothing takes no more threads than there are places."""
+    monkeypatch.setattr(server, "CONNECTIONS", 3)
+    with served(tmp_path) as view:
+        silent = [socket.create_connection(("127.0.0.1", view.port), timeout=10) for _ in range(3)]
+        with socket.create_connection(("127.0.0.1", view.port), timeout=10) as refused:
+            assert refused.recv(1) == b""
+        silent.pop().close()
+        while True:  # until its thread has seen that it is closed
+            try:
+                assert ask(view, "/runs")[0] == 200
+                break
+            except (http.client.HTTPException, ConnectionError):
+                pass
+        for one in silent:
+            one.close()

@@ -269,3 +269,13 @@ def test_bad_input_is_one_sentence(words, says, tmp_path, monkeypatch, capsys):
     said = capsys.readouterr()
     assert says in said.err and said.err.count("\n") == 1 and not said.out
     assert not list(tmp_path.iterdir())
+
+
+def test_without_any_column_nothing_is_trained(tmp_path, capsys):
+    every = ["test.jsonl", "ToolHop.jsonl", "tau-bench.jsonl", "RoTBench.jsonl"]
+    folder = write_repository(tmp_path / "FTRL", without=every, train=4)
+    words = ["--row", "qwen3-8b-grpo", "--rehearse", "--data", f"ftrl={folder}", "--out", str(tmp_path / "out")]
+    assert cli.main(["reproduce", "table2", *words]) == 2
+    said = capsys.readouterr().err
+    assert "No column of the table can be played, so nothing is trained: paper looked for" in said
+    assert not (tmp_path / "out").exists()

@@ -56,4 +56,7 @@ def run(args: argparse.Namespace) -> int:
     environments = len({(chosen.result.task, chosen.result.sample) for chosen, *_ in choices})
     print(printable(f"Pairs: {args.out}: {len(choices)}, from {environments} of {len(found.attempts)} environments"))
     print("\n".join(f"{counts[reason]:6}  {words}" for reason, words in REASONS.items()))
+    if len(found.models) > 1:
+        several = printable(", ".join(found.models))
+        print(f"These are attempts of several models ({several}): whichever is trained on them learns from others too.")
     return 0

@@ -56,7 +56,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Raises UsageError before anything is run if the input is bad."""
     from trainer.recipes.load import load_recipe
-    from trainer.reproduction.plan import Reproduction, find_missing, find_nothing_to_train_on, plan_steps
+    from trainer.reproduction.plan import BENCHMARKS, Reproduction, find_missing, find_nothing_to_train_on, plan_steps
     from trainer.reproduction.run import call_harness, describe_plan, reproduce
 
     row: TrainedRow = ROWS[args.row]
@@ -83,6 +83,8 @@ def run(args: argparse.Namespace) -> int:
         return 0
     if why := find_nothing_to_train_on(request):
         raise UsageError(why)
+    if len(missing) == len(BENCHMARKS):
+        raise UsageError(f"No column of the table can be played, so nothing is trained: {next(iter(missing.values()))}")
     return reproduce(request, steps, missing, args.resume, call_harness)
 
 
