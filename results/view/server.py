@@ -21,6 +21,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from socket import socket
 from socketserver import TCPServer
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from harness.console.text import printable
@@ -78,14 +79,14 @@ class ViewServer(ThreadingHTTPServer):
         TCPServer.server_bind(self)
         self.server_name, self.server_port = HOST, self.socket.getsockname()[1]
 
-    def process_request(self, request: socket, client_address: object) -> None:
+    def process_request(self, request: socket | tuple[bytes, socket], client_address: Any) -> None:
         """Begins a thread for a connection, while there are not too many."""
         if self._free.acquire(blocking=False):
             super().process_request(request, client_address)
         else:
             self.shutdown_request(request)
 
-    def process_request_thread(self, request: socket, client_address: object) -> None:
+    def process_request_thread(self, request: socket | tuple[bytes, socket], client_address: Any) -> None:
         """A connection, in its thread."""
         try:
             super().process_request_thread(request, client_address)

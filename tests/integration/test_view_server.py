@@ -16,8 +16,8 @@ from commands import command, environment, harness, one_sentence
 from report_runs import towns, varied, write_run
 
 from harness.data.limits import reading_within
-from results.view.folder import LiveFolder
 from results.view import server
+from results.view.folder import LiveFolder
 from results.view.server import ViewServer
 
 
