@@ -68,9 +68,26 @@ def attend(
         return found
     shared = key.shape[1]
     grouped = query.to(key.dtype).view(rows, shared, heads // shared, size)
-    scores = (grouped @ key.transpose(2, 3)).float() * (size**-0.5 if scaling is None else scaling)
+    scores = (grouped @ with_room(key).transpose(2, 3))[..., : key.shape[2]].float()
+    scores *= size**-0.5 if scaling is None else scaling
     if attention_mask is not None:
         seen = attention_mask.dtype == torch.bool
         scores = scores.masked_fill(~attention_mask, -torch.inf) if seen else scores + attention_mask
-    taken = scores.softmax(-1).to(value.dtype) @ value
+    room = with_room(value)
+    taken = torch.nn.functional.pad(scores.softmax(-1).to(value.dtype), (0, room.shape[2] - value.shape[2])) @ room
     return taken.view(rows, 1, heads, value.shape[-1]), None
+
+
+def with_room(states: torch.Tensor) -> torch.Tensor:
+    """States that are the beginning of a cache's larger tensor (kv_cache.PreallocatedLayer), as all of that tensor.
+
+    A product with a part of it copies the part first, which takes twice as long as the product. What stands in the room
+    are zeros, or states of before: finite, so that a weight of 0 takes nothing from them.
+    """
+    rows, heads, tokens, size = states.shape
+    length = states.stride(1) // size
+    whole = (heads * length * size, length * size, size, 1)
+    inside = states.storage_offset() + rows * whole[0] <= states.untyped_storage().size() // states.element_size()
+    if length <= tokens or states.stride() != whole or not inside:
+        return states
+    return states.as_strided((rows, heads, length, size), whole)

@@ -135,7 +135,7 @@ def _appended(held: torch.Tensor, more: torch.Tensor, room: torch.Tensor) -> tup
     """`held` and `more` as one tensor, and the larger tensor of which it is the beginning."""
     length, needed = held.shape[2], held.shape[2] + more.shape[2]
     if held.data_ptr() != room.data_ptr() or room.shape[2] < needed:
-        room = held.new_empty((*held.shape[:2], needed + PreallocatedLayer.SPARE, held.shape[3]))
+        room = held.new_zeros((*held.shape[:2], needed + PreallocatedLayer.SPARE, held.shape[3]))
         room[:, :, :length] = held
     room[:, :, length:needed] = more
     return room[:, :, :needed], room
