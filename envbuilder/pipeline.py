@@ -43,6 +43,7 @@ from harness.console.progress import ProgressBar
 from harness.data.disk import open_to_append
 from harness.data.files import read_rows, write_rows
 from harness.data.records import sample_from_record
+from harness.data.source import parse_source
 from harness.distributed.cluster import Cluster
 from harness.distributed.executor import ClusterExecutor
 from harness.errors import HarnessError, UsageError
@@ -123,6 +124,8 @@ def _make_environment(spec: Spec, keep: bool) -> tuple[BuiltEnvironment, set[str
     """An environment and the fatal checks that it fails."""
     stages = GENERATORS[spec.generation](spec)
     record = environment_record(stages[-1], spec.split)
+    for source in stages[-1].codes.values():
+        parse_source(source)  # which the audit will do, and reading the record is cheaper after it
     sample = sample_from_record(record, spec.index, record["id"])
     kept = tuple(_stage_line(spec.index, stage) for stage in stages) if keep else ()
     return BuiltEnvironment(spec, record, look_at(sample), kept), _faults(sample)

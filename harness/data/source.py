@@ -12,12 +12,16 @@ import symtable
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cached_property, lru_cache
+from functools import cached_property
+from threading import Lock
 
 KEPT = 64
 """Trees: those of a few environments, seven megabytes of tools as long as ours are."""
 LONGEST_KEPT = 20_000
 """Characters of a source whose tree is kept. So the trees never take more than about seventy megabytes."""
+
+_trees: dict[str, ParsedSource] = {}
+_lock = Lock()
 
 
 class ParsedSource:
@@ -50,12 +54,27 @@ class ParsedSource:
 def parse_source(source: str) -> ParsedSource:
     """A source, parsed unless it was among the last. Raises SyntaxError, ValueError, RecursionError or MemoryError for
     what is no Python."""
-    return _kept(source) if len(source) <= LONGEST_KEPT else ParsedSource(source)
+    if len(source) > LONGEST_KEPT:
+        return ParsedSource(source)
+    found = _find(source) or ParsedSource(source)
+    with _lock:
+        _trees.pop(source, None)
+        _trees[source] = found
+        if len(_trees) > KEPT:
+            del _trees[next(iter(_trees))]
+    return found
+
+
+def _find(source: str) -> ParsedSource | None:
+    """The tree of a source that was among the last."""
+    with _lock:
+        return _trees.get(source)
 
 
 def defines_function(source: str, name: str) -> bool:
     """Whether there is a function of that name, wherever it stands. Raises what parse_source does."""
-    return _declares(source, name) or parse_source(source).defines(name)
+    known = _find(source)
+    return known.defines(name) if known else _declares(source, name) or parse_source(source).defines(name)
 
 
 _UNNAMED = ("lambda", "genexpr", "listcomp", "setcomp", "dictcomp")
@@ -73,11 +92,6 @@ def _declares(source: str, name: str) -> bool:
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return False
     return any(one.get_name() == name and one.get_type() == "function" for one in found)
-
-
-@lru_cache(maxsize=KEPT)
-def _kept(source: str) -> ParsedSource:
-    return ParsedSource(source)
 
 
 def child_nodes(node: ast.AST) -> list[ast.AST]:
