@@ -23,6 +23,7 @@ from typing import Any
 
 from harness.batching import BatchModel
 from harness.console.progress import ProgressBar
+from harness.console.text import printable
 from harness.data import jsonio
 from harness.data.files import write_rows
 from harness.data.schema import Record
@@ -87,7 +88,7 @@ def play_branches(args: argparse.Namespace, plan: Plan, network: HFModel) -> int
     branched = restrict_plan(plan, branches)
     if branched.epochs != count:
         raise UsageError(f"{path} has {branched.epochs} branches an environment, not {count}; name another --out.")
-    return Evaluation(
+    evaluation = Evaluation(
         plan=branched,
         models=[BranchModel(network, branches, read_parents(run, branches))],
         reasonings=[reasoning],
@@ -96,15 +97,23 @@ def play_branches(args: argparse.Namespace, plan: Plan, network: HFModel) -> int
         quiet=args.quiet,
         concurrency=args.concurrency,
         sandbox=SandboxConfig(mode=args.sandbox, limits=tool_limits_of(args)),
-    ).run()
+    )
+    try:
+        return evaluation.run()
+    except KeyboardInterrupt:
+        print(
+            printable(f"These were branches: the command that goes on with them has --out {args.out}."), file=sys.stderr
+        )
+        raise
 
 
 def open_network(args: argparse.Namespace) -> HFModel:
     """The network that branches are drawn from. Raises UsageError for options that cannot branch."""
     if not args.temperature:
         raise UsageError("--branch entropy draws again, and at --temperature 0 nothing is drawn.")
-    if args.tool_faults is not None or args.ray is not None:
-        option = "--ray" if args.tool_faults is None else "--tool-faults"
+    faulty = args.tool_faults is not None and args.tool_faults.probability > 0
+    if faulty or args.ray is not None:
+        option = "--tool-faults" if faulty else "--ray"
         raise UsageError(f"--branch repeats the beginnings of episodes, which it does not do with {option}.")
     (name,) = expand_names(args.model)
     if name.partition("/")[0] in NETWORKS:

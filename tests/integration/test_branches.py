@@ -10,6 +10,7 @@ from commands import episodes
 from harness import cli
 from harness.data.messages import message_from_json
 from harness.errors import ModelFailure, UsageError
+from harness.evaluation.command import Evaluation
 from harness.models import ModelOptions, load_model
 from harness.models.local.hf import load_weights
 from harness.registry import load_samples, select_tasks
@@ -91,6 +92,23 @@ def test_branches_that_were_cut_short_go_on_as_they_would_have(collected, comman
         return sorted((row["sample"], row["epoch"], json.dumps(row["messages"]), row["notes"]) for row in rows)
 
     assert told(path.read_text().splitlines()) == told(whole)
+
+
+def test_an_interruption_says_how_the_branches_go_on(collected, command, capsys, monkeypatch):
+    def interrupted(evaluation):
+        if evaluation.out.name == branches.FOLDER:
+            raise KeyboardInterrupt
+        return 0
+
+    monkeypatch.setattr(Evaluation, "run", interrupted)
+    assert cli.main([*command, "--resume"]) == 130
+    assert capsys.readouterr().err.endswith(f"goes on with them has --out {collected}.\n")
+
+
+def test_a_run_that_is_not_complete_is_not_branched_off(collected, command, capsys, monkeypatch):
+    monkeypatch.setattr(Evaluation, "run", lambda evaluation: (evaluation.out / "summary.json").unlink() or 0)
+    assert cli.main([*command, "--resume"]) == 1
+    assert "not complete, so nothing was branched off" in capsys.readouterr().err
 
 
 def test_another_number_of_branches_is_refused(collected, command, capsys):
