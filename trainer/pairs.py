@@ -9,7 +9,7 @@ hard    the right one with the most calls is preferred to the wrong one with the
 
 What is neither gives no pair, nor does what is always wrong. The idea, and the thresholds, are Tool-Light's (arXiv
 2509.23285). A pair is a row in the form that TRL has for preferences: `prompt`, `chosen`, `rejected` and `tools`, with
-where both come from and the reason beside them. Left out: branching where a model hesitated, and judging by text.
+where both come from and the reason beside them. Left out: judging by text.
 """
 
 from __future__ import annotations

@@ -182,7 +182,9 @@ def test_a_stop_string_of_the_format_ends_a_row(learned: Path, monkeypatch: pyte
     network = model(learned)
     stopping = replace(network._local, format=Hermes(stop=("Corrie",)))
     monkeypatch.setattr(network, "_local", stopping)
-    monkeypatch.setattr(network, "_generate", hf.make_generate(stopping, "float32", "cpu", 8))
+    monkeypatch.setattr(
+        network, "_generate", hf.make_generate(stopping, lambda: hf.load_weights(stopping, "float32", "cpu"), 8)
+    )
     reply = network(first())
     assert reply.usage.output_tokens < 20
     assert reply.message.raw == '<tool_call>\n{"name": "population", "arguments": {"town": "'

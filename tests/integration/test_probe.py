@@ -8,7 +8,7 @@ from contextlib import redirect_stdout
 import numpy as np
 import pytest
 from builders import record, write_records
-from commands import harness, one_sentence
+from commands import episodes, harness, one_sentence
 
 from harness import cli
 from harness.data import records
@@ -77,6 +77,7 @@ def test_the_table_has_every_layer_and_predictor(planted):
         "words of the prompt",
         "turn number (always the first)",
     ]
+    assert lines[-3] == "thresholds at which 90% are right: none"  # of ten rows: too few
     assert lines[-1].endswith("probe.json")
 
 
@@ -91,6 +92,23 @@ def test_the_file_reads_back_as_the_probe_that_was_learnt(planted, read):
     assert said["tasks"] == {"twins": records.fingerprint(load_samples([task])["twins"])}
     again = probing.learn_probe(states, question.due, probe.layer, said["penalty"], model.fingerprint)
     assert again.weights == pytest.approx(probe.weights, abs=1e-4)
+
+
+def test_an_evaluation_with_the_probe_decides_as_it_says(planted, tmp_path, capsys):
+    asks = {"role": "system", "content": "End with a line `Answer: ...`."}
+    rows = [{**row, "messages": [asks, *row["messages"]]} for row in twins(3)]
+    path = write_records(tmp_path / "asked.jsonl", rows)
+    words = ["--tasks", path, "--max-tokens", "8", "--max-turns", "1", "--out", tmp_path / "run", "--quiet"]
+    command = ["eval", "--model", BASE, *map(str, words)]
+    gate = ["--model-arg", f"probe={planted[1]}", "probe_low=0", "probe_high=0"]
+    assert cli.main([*command, *gate]) == 0
+    said = {one["sample"]: (one["notes"][0].split(": ")[2], bool(one["calls"])) for one in episodes(tmp_path / "run")}
+    assert len(said) == 6
+    assert set(said.values()) == {("a call is begun", True), ("no call", False)}
+    assert cli.main([*command, *gate, "--resume"]) == 0
+    capsys.readouterr()
+    assert cli.main([*command, *gate[:-1], "probe_high=1", "--resume"]) == 2
+    assert "holds another run (model.probe_high: 0.0 there, 1.0 now)" in capsys.readouterr().err
 
 
 def test_labels_that_the_prompt_does_not_tell_are_not_found(read):

@@ -11,7 +11,7 @@ Left out: any token but the last, and probes that are not linear.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from harness.data import records
 from harness.errors import ModelFailure, UsageError
 from harness.evaluation.plan import switch_of
 from harness.models import ModelOptions, expand_names, load_model, public_name
+from harness.models.local import call_gate
 from harness.models.local.hf import HFModel, is_out_of_memory, load_weights, resolve_device
 from harness.models.local.packages import first_line
 from harness.models.local.probe import Array, Probe, read_last_states
@@ -53,6 +54,8 @@ PENALTIES = (1.0, 1e1, 1e2, 1e3, 1e4)
 """Of standardised columns; of those that do equally well the first is taken, which says it most clearly."""
 WORD_PENALTIES = (1e-2, 1e-1, 1.0)
 """Of bags of words, whose rows have length 1."""
+SURE, FEWEST = 0.9, 20
+"""What a threshold needs on unseen worlds: this share of right decisions beyond it, of at least so many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +113,14 @@ class ProbeReport:
         best = max(found.predictors, key=lambda name: found.predictors[name].value or 0)
         counted = "{samples} samples, {worlds} worlds, {folds} folds by world".format_map(self.about)
         lead = f"{format_number(found.lead.value)} {format_interval(found.lead)}"
-        return f"{table}\n\n{counted}; the chosen layer less {best}: {lead}"
+        return f"{table}\n\n{counted}; the chosen layer less {best}: {lead}\n{format_thresholds(self.probe)}"
+
+
+def format_thresholds(probe: Probe) -> str:
+    """Beyond which scores a call, or none, is nearly always right."""
+    sides = [(probe.high, "a call above"), (probe.low, "no call below")]
+    found = [f"{what} {value:.3f}" for value, what in sides if value is not None]
+    return f"thresholds at which {SURE:.0%} are right: {', '.join(found) or 'none'}"
 
 
 def format_interval(estimate: Estimate) -> str:
@@ -132,23 +142,30 @@ def probe_model(
     question = ask(chosen, seed)
     rows = [find_row(model, first_request(task, sample, reasoning)) for task, sample in chosen]
     states = read_states(model, args, rows, quiet)
-    findings, layer, penalty = judge(states, rows, question)
+    findings, layer, unseen = judge(states, rows, question)
+    probe = replace(
+        learn_probe(states, question.due, layer, unseen.penalty, model.fingerprint),
+        reasoning=reasoning.label,
+        low=find_low(unseen.scores, question.due),
+        high=find_high(unseen.scores, question.due),
+    )
     about: JSONObject = {
         "model": model.name,
-        "reasoning": reasoning.label,
         "tasks": {task.name: records.fingerprint(samples[task.name]) for task in tasks if task.name in samples},
         "target": "a call is due",
         "samples": len(rows),
         "worlds": len(set(question.worlds)),
         "folds": FOLDS,
         "seed": seed,
-        "penalty": penalty,
+        "penalty": unseen.penalty,
     }
-    return ProbeReport(findings, learn_probe(states, question.due, layer, penalty, model.fingerprint), about)
+    return ProbeReport(findings, probe, about)
 
 
 def find_network(name: str, args: Mapping[str, str]) -> HFModel:
     """The model of that name, run here. Raises UsageError where its hidden states cannot be seen."""
+    if given := [arg for arg in call_gate.ARGS if arg in args]:
+        raise UsageError(f"A probe is made of the network alone: leave --model-arg {given[0]} out.")
     names = expand_names([name])
     if len(names) > 1:
         raise UsageError(f"One model is probed at a time, not {len(names)}: {', '.join(names)}.")
@@ -226,9 +243,9 @@ def _read(name: str, network: Any, row: PromptRow) -> Array:
 # --- judged ------------------------------------------------------------------------------------------------------
 
 
-def judge(states: Array, rows: Sequence[PromptRow], question: Question) -> tuple[Findings, int, float]:
+def judge(states: Array, rows: Sequence[PromptRow], question: Question) -> tuple[Findings, int, Unseen]:
     """What the states of shape (rows, layers + 1, size) tell on unseen worlds, what the prompts tell without them, and
-    the best layer with its penalty."""
+    the best layer with its scores there and its penalty."""
     due, fold = question.due, question.fold
     layers = [score_unseen(table, due, fold, PENALTIES, learn_standardised) for table in np.moveaxis(states, 1, 0)]
     estimates = [question.estimate(layer.scores) for layer in layers]
@@ -239,13 +256,30 @@ def judge(states: Array, rows: Sequence[PromptRow], question: Question) -> tuple
     lead = compare_aurocs(scores[best], chosen, due, question.worlds, fold)
     findings = Findings(estimates, question.estimate(chosen), predictors, lead)
     layer = max(range(len(layers)), key=lambda number: estimates[number].value or 0)
-    return findings, layer, layers[layer].penalty
+    return findings, layer, layers[layer]
 
 
 def choose_without(layers: Sequence[Unseen], fold: NDArray[np.intp]) -> Array:
     """The scores of every fold by the layer that is best on the others."""
     best = np.array([layer.inner for layer in layers]).argmax(0)
     return np.array([layers[best[number]].scores[row] for row, number in enumerate(fold)])
+
+
+def find_high(scores: Array, due: Array) -> float | None:
+    """The lowest score of at least 0 above which a call is nearly always due, of scores on unseen worlds; None: there
+    is none. Nearly always: in at least SURE of at least FEWEST rows."""
+    order = np.argsort(-scores, kind="stable")
+    above, right = scores[order], np.cumsum(due[order])
+    counts = np.arange(1, len(above) + 1)
+    cuts = np.maximum((above + np.append(above[1:], 0.0)) / 2, 0.0)
+    fits = (counts >= FEWEST) & (right >= SURE * counts) & (cuts < above)
+    return float(cuts[fits].min()) if fits.any() else None
+
+
+def find_low(scores: Array, due: Array) -> float | None:
+    """The highest score of at most 0 below which a call is hardly ever due; see `find_high`."""
+    high = find_high(-scores, 1 - due)
+    return None if high is None else -high
 
 
 def score_predictors(texts: Sequence[str], lengths: Sequence[int], question: Question) -> dict[str, Array]:

@@ -18,7 +18,7 @@ from harness.models.local import hf
 from harness.registry import suggest_names
 from harness.types import Model
 
-ARGS = ("batch_size", "chat_template", "device", "dtype", "format")
+ARGS = hf.ARGS
 FOLDER = Path(__file__).parent
 NAMES = tuple(sorted(entry.parent.name for entry in FOLDER.glob("*/config.json")))
 SMOLLM2 = "smollm2-135m"

@@ -4,6 +4,8 @@ DIR is an ordinary run directory, as `harness eval` writes it, plus DIR/prefixes
 environment and every state that the model got into, with what is still unsolved there, one record each. The file is
 made of the run's stored episodes at the end, so --resume with other filters makes it anew without playing again.
 
+With --branch, a network plays further attempts in DIR/branches, which begin where an earlier one hesitated.
+
 The options are those of `harness eval`, for one model in one reasoning mode, at temperature 1 unless said otherwise.
 Test environments are refused.
 """
@@ -45,11 +47,18 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="SHARE",
         help="at least this share with nothing unsolved: others are left out, as --seed decides",
     )
+    add(
+        "--branch",
+        choices=["entropy"],
+        help="play further attempts from the turns whose first tokens had the highest entropy (hf/ and bundled/)",
+    )
+    add("--branches", type=at_least(1), metavar="N", help="further attempts an environment (default 1)")
 
 
 def run(args: argparse.Namespace) -> int:
     """Plays as `harness eval` does, then writes the prompts. Raises UsageError before anything is played."""
     from harness.evaluation.from_options import make_plan, play_plan
+    from trainer.branches import open_network, play_branches
     from trainer.collection import check_plan, has_episodes, require_one_model, write_prompts
     from trainer.prefixes import PrefixFilter
 
@@ -58,9 +67,12 @@ def run(args: argparse.Namespace) -> int:
     require_one_model(args.model)
     plan = make_plan(options)
     check_plan(plan, options.data)
+    network = None if args.branch is None else open_network(options)
     status = play_plan(options, plan)
     if args.dry_run or not has_episodes(args.out):
         return status
+    if network is not None:
+        status = max(status, play_branches(options, plan, network))
     filters = PrefixFilter(args.keep, args.max_prompt_characters, args.min_solved, args.seed or 0)
     return max(status, write_prompts(args.out, plan, args.rule, filters, args.format))
 
@@ -73,5 +85,7 @@ def check_options(args: argparse.Namespace) -> None:
         raise UsageError("--reasoning both is for comparisons; collect with off or on.")
     if args.keep == "unsolved" and args.min_solved:
         raise UsageError("--keep unsolved leaves nothing for --min-solved; leave one of them out.")
+    if args.branches and not args.branch:
+        raise UsageError("--branches is how many there are of --branch entropy; give that too.")
     if args.format == "parquet" and find_spec("pyarrow") is None:
         raise UsageError(f"--format parquet needs the data extra: {install_command('data')}.")

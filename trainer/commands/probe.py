@@ -2,7 +2,8 @@
 
 It reads the last hidden state before the model's first reply to each sample, of the very prompt that `harness eval`
 sends, and learns what docs/decisions.md says is right there: to call, or not to. Beside it stand predictors that read
-the same prompt without understanding it. FILE is a JSON object with the probe of the best layer. docs/decisions.md
+the same prompt without understanding it. FILE is a JSON object with the probe of the best layer and two thresholds;
+`harness eval --model-arg probe=FILE` lets it decide. docs/decisions.md
 """
 
 from __future__ import annotations

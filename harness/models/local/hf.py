@@ -17,6 +17,7 @@ Left out: several devices (use vllm/), a cap on reasoning tokens.
 
 from __future__ import annotations
 
+import functools
 import gc
 import logging
 import re
@@ -27,6 +28,7 @@ from typing import TYPE_CHECKING, Any
 from harness.batching import BatchModel
 from harness.errors import ModelFailure, UsageError
 from harness.models import ModelOptions
+from harness.models.local import call_gate
 from harness.models.local.folder import GGUF, check_folder
 from harness.models.local.options import batch_width, check_args
 from harness.models.local.packages import (
@@ -46,7 +48,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 HELP = "hf/PATH generates with transformers from a local directory (safetensors), or from one GGUF file"
-ARGS = ("batch_size", "chat_template", "device", "dtype", "format")
+ARGS = ("batch_size", "chat_template", "device", "dtype", "format", *call_gate.ARGS)
 PACKAGES = ("torch", "transformers", "safetensors")
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
@@ -56,6 +58,8 @@ PENALTIES = frozenset({"presence_penalty", "frequency_penalty", "repetition_pena
 
 Generate = Callable[[Sequence[PromptRow]], list[list[int]]]
 """Continues rows together: new token ids a row, in the same order; what follows a row's end is padding."""
+Decide = Callable[[PromptRow], PromptRow | ModelFailure]
+"""What is done to a row before it is continued."""
 
 
 def ready(environ: Mapping[str, str]) -> str | None:
@@ -82,14 +86,26 @@ def load_directory(name: str, path: str, options: ModelOptions) -> HFModel:
         raise UsageError(f"--model-arg device={device!r} is none of auto, cpu, cuda, cuda:N.")
     folder = check_folder(name, Path(path), options.args)
     check_packages(name, PACKAGES, "local")
-    return play_folder(open_tokenizer(folder, options.args), width, dtype, device)
+    local = open_tokenizer(folder, options.args)
+    return play_folder(local, width, dtype, device, call_gate.read_gate(local, options.args))
 
 
-def play_folder(local: ModelTokenizer, width: int, dtype: str = "auto", device: str = "auto") -> HFModel:
+def play_folder(
+    local: ModelTokenizer,
+    width: int,
+    dtype: str = "auto",
+    device: str = "auto",
+    gate: call_gate.CallGate | None = None,
+) -> HFModel:
     """The model of a directory whose tokenizer and template are there already, called as the directory is."""
     dtype, device = resolve_device(local.folder.name, dtype, device)
-    settings = {"dtype": dtype, "device": device.partition(":")[0]}
-    return HFModel(local.folder.name, local, width, settings, make_generate(local, dtype, device, width))
+    settings: dict[str, object] = {"dtype": dtype, "device": device.partition(":")[0]}
+    load = functools.cache(functools.partial(load_weights, local, dtype, device))
+    generate = make_generate(local, load, width)
+    if gate is None:
+        return HFModel(local.folder.name, local, width, settings, generate)
+    decide = functools.partial(gate.decide, local, load)
+    return HFModel(local.folder.name, local, width, settings | gate.identity, generate, decide)
 
 
 def resolve_device(name: str, dtype: str, device: str) -> tuple[str, str]:
@@ -112,7 +128,13 @@ class HFModel(BatchModel):
     """A network that answers up to `width` requests together."""
 
     def __init__(
-        self, name: str, local: ModelTokenizer, width: int, settings: Mapping[str, str], generate: Generate
+        self,
+        name: str,
+        local: ModelTokenizer,
+        width: int,
+        settings: Mapping[str, object],
+        generate: Generate,
+        decide: Decide | None = None,
     ) -> None:
         self.name = name
         self.width = width
@@ -121,6 +143,7 @@ class HFModel(BatchModel):
         self.prompter = local.prompter
         self._local = local
         self._generate = generate
+        self._decide = decide
         self._size = width
 
     @property
@@ -134,7 +157,7 @@ class HFModel(BatchModel):
 
     def batch(self, requests: Sequence[ModelRequest]) -> list[Reply | ModelFailure]:
         """One answer a request, in the same order. Raises UsageError where the weights cannot be loaded."""
-        answers: list[Reply | ModelFailure | PromptRow] = [to_row(self._local, request) for request in requests]
+        answers: list[Reply | ModelFailure | PromptRow] = [self._to_row(request) for request in requests]
         places = [place for place, row in enumerate(answers) if isinstance(row, PromptRow)]
         # Longest first: where memory runs out at all, it runs out at once.
         places.sort(key=lambda place: len(answers[place].ids), reverse=True)  # type: ignore[union-attr]
@@ -150,8 +173,22 @@ class HFModel(BatchModel):
 
     def close(self) -> None:
         """Lets go of the weights."""
-        self._generate = refuse_after_close
+        self._generate, self._decide = refuse_after_close, None
         gc.collect()
+
+    def _to_row(self, request: ModelRequest) -> PromptRow | ModelFailure:
+        """A request as token ids, and as a gate decides; one that it has no memory for is a failure."""
+        row = to_row(self._local, request)
+        if self._decide is None or isinstance(row, ModelFailure):
+            return row
+        try:
+            return self._decide(row)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            trouble = first_line(error)
+        release_memory()
+        return self._fail_without_memory(row, trouble)
 
     def _together(self, rows: Sequence[PromptRow]) -> list[Reply | ModelFailure] | None:
         """Answers of rows that are generated together; None: memory ran out, and the next try takes fewer."""
@@ -166,11 +203,14 @@ class HFModel(BatchModel):
         # Outside of the handler: until it ends, the error's frames hold the tensors that are to be freed.
         release_memory()
         if len(rows) == 1:
-            text = f"{self.name}: out of memory for a single prompt of {len(rows[0].ids)} tokens: {trouble}"
-            return [ModelFailure(text, outcome="infrastructure_error", stop="out_of_memory", usage=Usage(requests=1))]
+            return [self._fail_without_memory(rows[0], trouble)]
         self._size = len(rows) // 2
         log.warning("%s: out of memory with %d rows; from now on %d at once", self.name, len(rows), self._size)
         return None
+
+    def _fail_without_memory(self, row: PromptRow, trouble: str) -> ModelFailure:
+        text = f"{self.name}: out of memory for a single prompt of {len(row.ids)} tokens: {trouble}"
+        return ModelFailure(text, outcome="infrastructure_error", stop="out_of_memory", usage=Usage(requests=1))
 
 
 def is_out_of_memory(error: Exception) -> bool:
@@ -192,17 +232,18 @@ def release_memory() -> None:
 # --- the network -------------------------------------------------------------------------------------------------
 
 
-def make_generate(local: ModelTokenizer, dtype: str, device: str, width: int) -> Generate:
-    """What generates: loads the weights at its first use and keeps them, and what it has read of `width` episodes."""
+def make_generate(local: ModelTokenizer, load: Callable[[], Any], width: int) -> Generate:
+    """What generates, with the network that `load` gives at the first use; it keeps what it has read of `width`
+    episodes."""
     from harness.models.local import kv_cache  # it imports torch, which the base install lacks
 
-    loaded: list[Any] = []
+    kept: list[PrefixCache] = []
 
     def generate(rows: Sequence[PromptRow]) -> list[list[int]]:
-        if not loaded:
-            model = load_weights(local, dtype, device)
-            loaded.extend((model, kv_cache.PrefixCache(width if kv_cache.has_token_cache(model) else 0)))
-        model, memory = loaded
+        model = load()
+        if not kept:
+            kept.append(kv_cache.PrefixCache(width if kv_cache.has_token_cache(model) else 0))
+        (memory,) = kept
         try:
             return generate_rows(model, local, rows, memory)
         except Exception as error:
@@ -287,7 +328,7 @@ def generate_rows(
     ids = torch.tensor([[padding] * (longest - len(row.ids)) + list(row.ids) for row in rows], device=model.device)
     mask = torch.tensor([[0] * (longest - len(row.ids)) + [1] * len(row.ids) for row in rows], device=model.device)
     live, generated = list(range(len(rows))), [list[int]() for _ in rows]
-    noise = GumbelNoise(rows)
+    noise, ban = GumbelNoise(rows), call_gate.CallBan(local, rows)
     memory = memory or kv_cache.PrefixCache(0)
     taken_as = kv_cache.cache_argument(model)
     # Autocast keeps what it has cast only outside of inference mode: inside, every weight is cast for every token.
@@ -301,7 +342,7 @@ def generate_rows(
                 **{taken_as: cache},
                 max_new_tokens=max(rows[place].max_new_tokens for place in live) - (ids.shape[1] - longest),
                 use_cache=True,
-                logits_processor=[noise] if noise.any else [],
+                logits_processor=[one for one in (noise, ban) if one.any],
                 stopping_criteria=[
                     RowStoppingCriteria(local, [rows[place] for place in live], longest, cache is not None)
                 ],
@@ -319,6 +360,7 @@ def generate_rows(
             chosen = torch.tensor(left, device=model.device)
             cache.batch_select_indices(chosen)
             noise.select(left)
+            ban.select(left)
             live, ids = [live[index] for index in left], output.sequences[chosen]
             mask = torch.cat([mask[chosen], mask.new_ones(len(left), ids.shape[1] - mask.shape[1])], dim=1)
     return generated

@@ -39,7 +39,10 @@ def read_last_states(network: Any, ids: Sequence[int]) -> Array:
 @dataclass(frozen=True, slots=True)
 class Probe:
     """A linear probe: `weights` and `bias` on the state of `layer`, less its `mean`, in units of `scale`. Scores above
-    0 say yes. `fingerprint`: of the model it reads."""
+    0 say yes. `fingerprint` and `reasoning`: of the model it reads, and as what its prompts said.
+
+    `high` and `low`: above the one, and below the other, it was seldom wrong (None: it was nowhere seldom wrong).
+    """
 
     layer: int
     mean: Sequence[float]
@@ -47,6 +50,9 @@ class Probe:
     weights: Sequence[float]
     bias: float
     fingerprint: Mapping[str, Any]
+    reasoning: str = "default"
+    low: float | None = None
+    high: float | None = None
 
     def score(self, states: Array) -> float:
         """The score of what `read_last_states` gave."""
@@ -66,7 +72,7 @@ def read_probe(path: Path) -> Probe:
         raise UsageError(f"The probe {path} cannot be read: {error}.") from None
     if not isinstance(found, dict) or found.get("schema") != SCHEMA or not _is_probe(found):
         raise UsageError(f"{path} is no probe, as `harness probe` writes one.")
-    return Probe(**{name: found[name] for name in Probe.__slots__})
+    return Probe(**{name: found[name] for name in Probe.__slots__ if name in found})
 
 
 def _is_probe(found: Mapping[str, Any]) -> bool:
@@ -80,4 +86,6 @@ def _is_probe(found: Mapping[str, Any]) -> bool:
         and all(found["scale"])
         and jsonio.is_number(found.get("bias"))
         and isinstance(found.get("fingerprint"), dict)
+        and isinstance(found.get("reasoning", ""), str)
+        and all(found.get(name) is None or jsonio.is_number(found[name]) for name in ("low", "high"))
     )

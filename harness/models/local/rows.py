@@ -18,12 +18,19 @@ OUT_OF_CONTEXT: StopReason = "context_length"
 
 @dataclass(frozen=True, slots=True)
 class PromptRow:
-    """One prompt to continue: its token ids, how many new tokens it may have, and how they are drawn."""
+    """One prompt to continue: its token ids, how many new tokens it may have, and how they are drawn.
+
+    `begun`: the last of its ids are the reply's first. `silent`: the reply is kept from calling. `note`: what the
+    record is to say of the turn. All three are a gate's (harness/models/local/call_gate.py).
+    """
 
     request: ModelRequest
     prompt: Prompt
     ids: tuple[int, ...]
     max_new_tokens: int
+    begun: tuple[int, ...] = ()
+    silent: bool = False
+    note: str | None = None
 
     @property
     def seed(self) -> int:
@@ -48,11 +55,11 @@ def to_row(local: ModelTokenizer, request: ModelRequest) -> PromptRow | ModelFai
 
 def to_reply(local: ModelTokenizer, row: PromptRow, generated: Sequence[int]) -> Reply:
     """New token ids, also with padding behind their end, as a reply. A row that never ended was cut: "length"."""
-    ids, text, finished = cut_at_turn_end(local, generated[: row.max_new_tokens])
+    ids, text, finished = cut_at_turn_end(local, [*row.begun, *generated[: row.max_new_tokens]])
     tools = [tool.name for tool in row.request.tools]
     message = parse_reply(local.format, text, row.request.turn, thinking=row.prompt.thinking, tools=tools)
-    usage = Usage(len(row.ids), len(ids), reasoning_tokens(local, message), requests=1)
-    return Reply(replace(message, raw=text), usage, "stop" if finished else "length")
+    usage = Usage(len(row.ids), len(ids) - len(row.begun), reasoning_tokens(local, message), requests=1)
+    return Reply(replace(message, raw=text), usage, "stop" if finished else "length", note=row.note)
 
 
 def refuse_after_close(rows: Sequence[PromptRow]) -> list[list[int]]:

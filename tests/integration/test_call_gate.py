@@ -1,0 +1,318 @@
+"""--model-arg probe=FILE: the first turn of an episode, decided by a probe, on real networks."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from builders import sample
+from fakes import tiny_model
+
+from harness import cli
+from harness.errors import ModelFailure, UsageError
+from harness.formats import FORMATS
+from harness.models import ModelOptions
+from harness.models.local import call_gate, hf
+from harness.models.local.probe import Probe
+from harness.models.local.prompting import Prompt
+from harness.models.local.rows import PromptRow, to_reply, to_row
+from harness.types import Message, ModelRequest, Reply, Sampling, ToolCall
+from trainer.analysis.probing import FEWEST, find_high, find_low
+
+torch = pytest.importorskip("torch", reason="NO GATE TEST RAN: they need the local extra")
+SIZE = 64
+CALL = ToolCall("", "population", {"town": "Corrie"}, "")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with random weights."""
+    return tiny_model.random_model(tmp_path_factory.mktemp("gate") / "model", context=512)
+
+
+@pytest.fixture(scope="module")
+def plain(folder: Path) -> hf.HFModel:
+    """Its network without a gate."""
+    return model(folder)
+
+
+def model(folder: Path, **args: object) -> hf.HFModel:
+    options = ModelOptions(args={key: str(value) for key, value in args.items()}, concurrency=8)
+    return hf.load_directory("hf/tiny", str(folder), options)
+
+
+def write_probe(path: Path, plain: hf.HFModel, **changes: Any) -> Path:
+    """A file with a probe of a network, whose score is the same for all prompts unless `changes` say otherwise."""
+    probe = Probe(1, [0.0] * SIZE, [1.0] * SIZE, [0.0] * SIZE, 0.0, plain.fingerprint)
+    probe = replace(probe, **{name: value for name, value in changes.items() if name in asdict(probe)})
+    probe.write(path, {"model": "tiny"})
+    return path
+
+
+def ask(text: str = "How many in Corrie?", turn: int = 0, **sampling: Any) -> ModelRequest:
+    problem = sample()
+    drawn = Sampling(**{"max_tokens": 12, **sampling})
+    return ModelRequest([Message("user", text)], problem.tools, drawn, replace(problem, id=text), turn=turn)
+
+
+def row_of(local: hf.ModelTokenizer, request: ModelRequest | None = None) -> PromptRow:
+    row = to_row(local, request or ask(max_tokens=200))
+    assert isinstance(row, PromptRow)
+    return row
+
+
+# --- what is decided ---------------------------------------------------------------------------------------------
+
+
+def test_above_the_upper_a_call_is_begun_and_below_the_lower_none_is_made(plain, folder, tmp_path):
+    probe = write_probe(tmp_path / "probe.json", plain, bias=2.0)
+    begun = model(folder, probe=probe, probe_high=1)(ask())
+    assert begun.message.raw.startswith("<tool_call>")
+    assert begun.message.tool_calls
+    assert begun.note == "probe score 2.0000, above 1: a call is begun"
+    left = model(folder, probe=probe, probe_high=3)(ask())
+    assert replace(left, note=None) == plain(ask())
+    assert left.note == "probe score 2.0000: left to the model"
+    silent = model(folder, probe=probe, probe_low=3)(ask())
+    assert silent.message.tool_calls == ()
+    assert silent.note == "probe score 2.0000, below 3: no call"
+
+
+def test_what_was_begun_is_read_and_not_written(plain, folder, tmp_path):
+    probe = write_probe(tmp_path / "probe.json", plain, bias=2.0)
+    begun, free = model(folder, probe=probe, probe_high=1)(ask()), plain(ask())
+    tokens = begun.usage.input_tokens - free.usage.input_tokens
+    assert tokens >= 1
+    assert begun.usage.output_tokens == 12 - tokens
+    assert len(plain.local.encode(begun.message.raw)) <= 12
+
+
+def test_later_turns_and_prompts_without_tools_are_left(plain, folder, tmp_path):
+    gated = model(folder, probe=write_probe(tmp_path / "probe.json", plain, bias=2.0), probe_high=1)
+    for request in (ask(turn=1), replace(ask(), tools=())):
+        assert gated(request) == plain(request)
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_a_batch_decides_as_single_requests_do(plain, folder, tmp_path, temperature):
+    """A probe whose score is a value of the prompt's own state, so that one batch holds all three."""
+    requests = [ask(f"{'so ' * number}Corrie?", temperature=temperature, seed=1) for number in range(8)]
+    states = np.stack([call_gate.read_last_states(_network(plain), row_of(plain.local, one).ids) for one in requests])
+    column = int(states[:, 1].std(axis=0).argmax())
+    lower, upper = np.quantile(states[:, 1, column], [0.35, 0.65])
+    weights = [float(number == column) for number in range(SIZE)]
+    probe = write_probe(tmp_path / "probe.json", plain, weights=weights, low=lower, high=upper)
+    gated = model(folder, probe=probe)
+    together = gated.batch(requests)
+    assert together == [gated(request) for request in requests]
+    assert {note_of(reply).split(": ")[1] for reply in together} == {"a call is begun", "no call", "left to the model"}
+
+
+def _network(plain: hf.HFModel) -> Any:
+    return hf.load_weights(plain.local, "float32", "cpu")
+
+
+def note_of(reply: Reply | ModelFailure) -> str:
+    assert isinstance(reply, Reply)
+    return reply.note or ""
+
+
+def test_memory_that_runs_out_for_the_score_fails_that_episode_alone(plain, folder, tmp_path, monkeypatch):
+    gated = model(folder, probe=write_probe(tmp_path / "probe.json", plain, bias=2.0), probe_high=1)
+    requests = [ask("Corrie?"), ask("How many are there in Corrie, in this longer question?")]
+    read, most = call_gate.read_last_states, len(row_of(plain.local, requests[0]).ids)
+
+    def read_short(network: Any, ids: Any) -> Any:
+        if len(ids) > most:
+            raise RuntimeError("not enough memory: you tried to allocate")
+        return read(network, ids)
+
+    monkeypatch.setattr(call_gate, "read_last_states", read_short)
+    short, long = gated.batch(requests)
+    assert isinstance(short, Reply)
+    assert isinstance(long, ModelFailure)
+    assert (long.outcome, long.stop) == ("infrastructure_error", "out_of_memory")
+
+
+# --- in every format ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(params=sorted(FORMATS))
+def local(request: pytest.FixtureRequest, plain: hf.HFModel) -> hf.ModelTokenizer:
+    """The tokenizer, as a network of each format would have it."""
+    return replace(plain.local, format=FORMATS[request.param])
+
+
+def test_what_is_begun_goes_on_as_a_call(local):
+    row = row_of(local)
+    begun = call_gate.begin_call(local, row)
+    assert isinstance(begun, PromptRow)
+    text, said = local.format.render([CALL]), local.decode(begun.begun)
+    assert said
+    assert text.startswith(said)
+    assert CALL.name not in said
+    assert begun.ids == (*row.ids, *begun.begun)
+    reply = to_reply(local, begun, local.encode(text[len(said) :]))
+    assert [(call.name, call.arguments) for call in reply.message.tool_calls] == [(CALL.name, CALL.arguments)]
+
+
+def test_reasoning_that_the_prompt_opened_is_closed_first(local):
+    row = row_of(local)
+    thinking = replace(row, prompt=Prompt(f"{row.prompt.text}<think>\n", thinking=True))
+    begun = call_gate.begin_call(local, thinking)
+    assert isinstance(begun, PromptRow)
+    said = local.decode(begun.begun)
+    assert said.startswith("</think>\n\n")
+    rest = local.format.render([CALL])[len(said.removeprefix("</think>\n\n")) :]
+    assert to_reply(local, begun, local.encode(rest)).message.tool_calls[0].name == CALL.name
+
+
+@pytest.mark.parametrize("before", ["", "I will look it up.\n", "<think>Perhaps a call.</think>\n"])
+def test_a_network_that_wants_to_call_is_kept_from_it(local, before):
+    wanted = local.encode(before + local.format.render([CALL]))
+    row = replace(row_of(local), silent=True)
+    free = write(local, replace(row, silent=False), wanted)
+    assert free == wanted
+    assert to_reply(local, row, free).message.tool_calls
+    said = to_reply(local, row, kept := write(local, row, wanted))
+    assert said.message.tool_calls == ()
+    assert local.decode(kept).startswith(before)
+
+
+def write(local: hf.ModelTokenizer, row: PromptRow, wanted: list[int]) -> list[int]:
+    """What is written where each next token of `wanted` has the greatest score, and a full stop the next greatest."""
+    ban, written = call_gate.CallBan(local, [row]), list[int]()
+    for token in wanted:
+        scores = torch.zeros(1, len(local.tokenizer))
+        scores[0, local.encode(".")[0]], scores[0, token] = 1.0, 2.0
+        written.append(int(ban(torch.tensor([[*row.ids, *written]]), scores).argmax()))
+    return written
+
+
+def test_where_only_a_call_is_left_the_turn_ends(plain):
+    local, row = plain.local, replace(row_of(plain.local), silent=True)
+    scores = torch.full((1, len(local.tokenizer)), -math.inf)
+    scores[0, local.encode("<tool_call>")[0]] = 1.0
+    after = call_gate.CallBan(local, [row])(torch.tensor([row.ids]), scores)
+    assert int(after.argmax()) in local.end_token_ids
+
+
+def test_a_call_in_a_block_of_reasoning_is_no_call(plain):
+    wanted = plain.local.encode("<think>\n<tool_call>")
+    assert write(plain.local, replace(row_of(plain.local), silent=True), wanted) == wanted
+
+
+# --- identity, and what is refused --------------------------------------------------------------------------------
+
+
+def test_probe_and_thresholds_are_part_of_the_identity(plain, folder, tmp_path):
+    probe = write_probe(tmp_path / "probe.json", plain, low=-1.0, high=1.0)
+    gated = model(folder, probe=probe)
+    added = {key: value for key, value in gated.fingerprint.items() if key not in plain.fingerprint}
+    assert added == {"probe": added["probe"], "probe_low": -1.0, "probe_high": 1.0}
+    assert {key: gated.fingerprint[key] for key in plain.fingerprint} == plain.fingerprint
+    assert model(folder, probe=probe, probe_high=2).fingerprint["probe_high"] == 2.0
+    other = write_probe(tmp_path / "other.json", plain, low=-1.0, high=1.0, bias=0.5)
+    assert model(folder, probe=other).fingerprint["probe"] != added["probe"]
+
+
+def test_a_probe_of_the_same_weights_elsewhere_fits(plain, folder, tmp_path):
+    there = {**plain.fingerprint, "device": "cuda", "dtype": "bfloat16"}
+    assert model(folder, probe=write_probe(tmp_path / "probe.json", plain, high=1.0, fingerprint=there))
+
+
+@pytest.mark.parametrize(
+    ("changes", "args", "says"),
+    [
+        ({"fingerprint": {"backend": "hf", "sha256": "0"}}, {}, r"of another model than hf/tiny \(.*sha256.* differ\)"),
+        ({}, {}, "has no thresholds, because it told too little"),
+        ({"high": 1.0}, {"probe_low": 2}, "probe_low=2 is above probe_high=1"),
+        ({"high": 1.0}, {"probe_high": "inf"}, "probe_high='inf' is no number"),
+        ({"high": 1.0}, {"probe_low": "low"}, "probe_low='low' is no number"),
+        ({"high": "high"}, {}, "is no probe"),
+    ],
+)
+def test_what_decides_nothing_is_refused(plain, folder, tmp_path, changes, args, says):
+    probe = write_probe(tmp_path / "probe.json", plain, **changes)
+    with pytest.raises(UsageError, match=says):
+        model(folder, probe=probe, **args)
+
+
+def test_a_threshold_alone_is_refused(folder):
+    with pytest.raises(UsageError, match="probe_high is a threshold of a probe: name it with probe=FILE"):
+        model(folder, probe_high=1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"layer": 3}, "does not fit a network of 2 layers of size 64"),
+        ({"mean": [0.0], "scale": [1.0], "weights": [0.0]}, "does not fit a network of 2 layers of size 64"),
+        ({"reasoning": "off"}, "was made with reasoning off, and this run has default"),
+        ({"bias": math.nan}, "gives no number"),
+    ],
+)
+def test_what_does_not_fit_is_said_at_the_first_prompt(plain, folder, tmp_path, changes, says):
+    gate = call_gate.CallGate(Probe(1, [0.0] * SIZE, [1.0] * SIZE, [0.0] * SIZE, 0.0, {}), None, 1.0, tmp_path, "")
+    gate = replace(gate, probe=replace(gate.probe, **changes))
+    with pytest.raises(UsageError, match=says):
+        gate.decide(plain.local, lambda: _network(plain), row_of(plain.local))
+
+
+def test_no_room_for_a_call_is_a_token_limit(plain):
+    failure = call_gate.begin_call(plain.local, row_of(plain.local, ask(max_tokens=1)))
+    assert isinstance(failure, ModelFailure)
+    assert failure.outcome == "token_limit"
+
+
+def test_the_command_line_refuses_a_probe_of_another_model_in_one_sentence(plain, tmp_path, capsys):
+    probe = write_probe(tmp_path / "probe.json", plain, high=1.0)
+    words = ["--tasks", "micro_*", "--out", str(tmp_path / "run"), "--model-arg", f"probe={probe}"]
+    assert cli.main(["eval", "--model", "bundled/tiny-base", *words]) == 2
+    (sentence,) = capsys.readouterr().err.splitlines()
+    assert "was made of another model than bundled/tiny-base" in sentence
+    assert not (tmp_path / "run").exists()
+    words = ["--out", str(tmp_path / "again.json"), "--model-arg", f"probe={probe}"]
+    assert cli.main(["probe", "bundled/tiny-base", *words]) == 2
+    assert "leave --model-arg probe out" in capsys.readouterr().err
+
+
+# --- thresholds from scores on unseen worlds ---------------------------------------------------------------------
+
+
+def test_thresholds_are_where_nine_of_ten_are_right():
+    due = np.array([1.0] * 60 + [0.0] * 40)
+    apart = np.concatenate([np.linspace(3, 0.5, 60), np.linspace(-0.5, -3, 40)])
+    assert find_high(apart, due) == 0.0
+    assert find_low(apart, due) == 0.0
+    mixed = np.concatenate(
+        [np.linspace(4, 1, 30), np.tile([0.5, -0.5], 15), np.tile([0.4, -0.6], 5), np.linspace(-1, -4, 30)]
+    )
+    high, low = find_high(mixed, due), find_low(mixed, due)
+    assert high is not None
+    assert low is not None
+    assert (due[mixed > high] == 1).mean() >= 0.9
+    assert (due[mixed < low] == 0).mean() >= 0.9
+    assert (mixed > high).sum() >= FEWEST
+    assert low <= 0 <= high
+
+
+def test_scores_that_tell_nothing_have_no_thresholds():
+    due = np.tile([1.0, 0.0], 50)
+    assert find_high(np.linspace(1, -1, 100), due) is None
+    assert find_low(np.zeros(100), due) is None
+    assert find_high(np.linspace(2, 1, FEWEST - 1), np.ones(FEWEST - 1)) is None
+
+
+def test_a_probe_of_before_the_thresholds_reads_and_has_none(plain, folder, tmp_path):
+    path = write_probe(tmp_path / "probe.json", plain)
+    found = {
+        key: value for key, value in json.loads(path.read_text()).items() if key not in ("low", "high", "reasoning")
+    }
+    path.write_text(json.dumps(found))
+    assert model(folder, probe=path, probe_low=-2).fingerprint["probe_low"] == -2.0
