@@ -272,6 +272,13 @@ def test_two_processes_are_one_run(program, shards, model, alone, tmp_path):
     assert done.stdout.count("test environments, greedy") == 1
     results = [json.loads((out / "result.json").read_text()) for out in (alone, tmp_path / "two")]
     assert results[0]["test"] == results[1]["test"]
+    steps = [
+        [line for line in map(json.loads, (out / "metrics.jsonl").read_text().splitlines()) if "loss" in line]
+        for out in (alone, tmp_path / "two")
+    ]
+    assert max(abs(line["loss"]) for line in steps[0]) > 1e-3
+    for name in ("loss", "grad_norm", "reward"):
+        assert [line[name] for line in steps[1]] == pytest.approx([line[name] for line in steps[0]], abs=1e-4)
     weights = [load_file(out / "model" / "model.safetensors") for out in (alone, tmp_path / "two")]
     assert weights[0].keys() == weights[1].keys()
     for name, value in weights[0].items():

@@ -15,7 +15,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from builders import ROOT, record, sample, write_records
-from fakes import replayed_training, tiny_model
+from fakes import cpu_shards, replayed_training, tiny_model
 from transformers import AutoModelForCausalLM
 
 from harness.errors import HarnessError, MissingData, UsageError
@@ -506,8 +506,8 @@ def test_shards_that_are_none_are_refused(asked, enabled, changes, sentence, mon
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("algorithm", ["reinforce++"])
-def test_two_processes_are_one(algorithm, random_network, towns, tmp_path):
+@pytest.mark.parametrize(("algorithm", "shards"), [("reinforce++", {}), ("reinforce++", cpu_shards.SHARDS)])
+def test_two_processes_are_one(algorithm, shards, random_network, towns, tmp_path):
     one = replayed_training.train(random_network.folder.path, towns, tmp_path / "one", algorithm, 8)
     words = [random_network.folder.path, towns, tmp_path, algorithm, 4]
     with socket.socket() as free:
@@ -516,7 +516,7 @@ def test_two_processes_are_one(algorithm, random_network, towns, tmp_path):
     launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", str(port)]
     done = subprocess.run(
         [*launch, replayed_training.__file__, *map(str, words)],
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), **shards},
         capture_output=True,
         text=True,
         timeout=120,
