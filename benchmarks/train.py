@@ -157,13 +157,26 @@ def beside_trl(size: dict[str, str], rounds: int, out: Path) -> tuple[float, flo
         settings, [str(collected(out, min(60, settings.environments)))], {}, out / "step", lambda *told: None
     )
     source = TurnGenerator(setup, model, out / "step")
-    texts = [source.render_prompts()[int(place)] for place in order_prompts(source.dataset_rows(), settings)]
+    prefixes = [source.prefix_at(int(place)) for place in order_prompts(source.dataset_rows(), settings)]
+    texts = [render(model, prefix, setup.reasoning) for prefix in prefixes]
     found: dict[str, list[float]] = {"ours": [], "plain": []}
     for _ in range(rounds):
         trainer = make_trainer(setup, source, model, load_weights(model, "float32", "cpu"), out / "ours", [])
         found["ours"] += timed_steps(trainer)
         found["plain"] += timed_steps(plain_trl(make_grpo_config(settings, out / "plain"), model, texts))
     return statistics.median(found["ours"]), statistics.median(found["plain"])
+
+
+def render(model: Any, prefix: Any, reasoning: Any) -> str:
+    """A prefix as the network reads it."""
+    from harness.types import ModelRequest, Sampling
+
+    sample = prefix.sample
+    request = ModelRequest(
+        prefix.messages, sample.tools, Sampling(), sample, turn=prefix.turn, task=prefix.task, reasoning=reasoning
+    )
+    text: str = model.prompter.prompt(request).text
+    return text
 
 
 def collected(out: Path, count: int) -> Path:

@@ -7,9 +7,11 @@ process that fails ends the others: the launcher sees to that. One process alone
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
+
+from harness.errors import UsageError
 
 
 def is_distributed() -> bool:
@@ -26,6 +28,19 @@ def wait_for_everyone() -> None:
     """Until all processes are here."""
     if is_distributed():
         _state().wait_for_everyone()
+
+
+def asks_for_shards(environ: Mapping[str, str]) -> bool:
+    """Whether a launcher asks for a network in shards, as accelerate launch --use_fsdp does."""
+    return environ.get("ACCELERATE_USE_FSDP", "").lower() == "true"
+
+
+def refuse_other_shards(environ: Mapping[str, str]) -> None:
+    """Raises UsageError where a launcher asks for shards of another kind than FSDP 2."""
+    if environ.get("ACCELERATE_USE_DEEPSPEED", "").lower() == "true":
+        raise UsageError("DeepSpeed (ZeRO) is not supported: accelerate launch --use_fsdp --fsdp_version 2, or DDP.")
+    if asks_for_shards(environ) and environ.get("FSDP_VERSION", "1") != "2":
+        raise UsageError("Of FSDP the second version alone is supported: accelerate launch --fsdp_version 2.")
 
 
 @contextmanager

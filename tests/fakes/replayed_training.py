@@ -1,7 +1,7 @@
 """Three steps of training on eight sequences that are made up, the same whatever the processes and pieces.
 
 As a program, under accelerate's or torch's launcher: `replayed_training.py MODEL TASKS OUT ALGORITHM MICRO_BATCH`;
-the first process writes OUT/end.pt, the losses and the weights.
+the first process writes OUT/end.pt, the losses and the weights. Where the launcher asks for shards, it makes shards.
 """
 
 from __future__ import annotations
@@ -55,7 +55,13 @@ def train(
     network = load_weights(model, "float32", "cpu")
     trainer = make_trainer(setup, Replay(setup, model), model, network, out / "checkpoints", [])
     trainer.train()
-    return [line["loss"] for line in trainer.state.log_history if "loss" in line], network.state_dict()
+    losses = [line["loss"] for line in trainer.state.log_history if "loss" in line]
+    return losses, {name: whole(value) for name, value in network.state_dict().items()}
+
+
+def whole(value: Any) -> Any:
+    """A weight that may be in shards."""
+    return value.full_tensor() if hasattr(value, "full_tensor") else value
 
 
 if __name__ == "__main__":
@@ -65,6 +71,9 @@ if __name__ == "__main__":
 
     set_library_defaults()
     import torch
+    from cpu_shards import shard_on_cpu  # beside this file
+
+    shard_on_cpu()
 
     destination = Path(sys.argv[3])
     end = train(Path(sys.argv[1]), Path(sys.argv[2]), destination, sys.argv[4], int(sys.argv[5]))

@@ -12,9 +12,9 @@ import time
 
 import pytest
 import torch
-from builders import record, write_records
+from builders import ROOT, record, write_records
 from commands import command, environment, harness, one_sentence
-from fakes import tiny_model
+from fakes import cpu_shards, tiny_model
 from safetensors.torch import load_file
 
 from harness.errors import UsageError
@@ -200,7 +200,7 @@ def test_tasks_may_be_said_in_several_places(tmp_path):
         (["--model", "MODEL"], "--regime is missing"),
         (["--regime", "episode", "--model", "MODEL", "--tasks", "demo_*"], "demo_single_hop is no training data"),
         (["--regime", "step", "--model", "MODEL", "--set", "prefixes=given", "vllm=colocate"], "needs a GPU"),
-        (["--regime", "episode", "--model", "MODEL", "--set", "vllm=colocate"], "vLLM generates single turns only"),
+        (["--regime", "episode", "--model", "MODEL", "--set", "vllm=colocate"], "needs a GPU"),
     ],
 )
 def test_refusals_are_one_sentence(more, sentence, model, tmp_path):
@@ -208,6 +208,19 @@ def test_refusals_are_one_sentence(more, sentence, model, tmp_path):
         pytest.skip("there is a GPU here")
     given = [str(model) if word == "MODEL" else word for word in more]
     assert sentence in one_sentence(harness("train", "--out", tmp_path / "run", *given))
+
+
+@pytest.mark.parametrize(
+    ("asked", "sentence"),
+    [
+        ({"ACCELERATE_USE_DEEPSPEED": "true"}, "DeepSpeed (ZeRO) is not supported"),
+        ({"ACCELERATE_USE_FSDP": "true"}, "the second version alone"),
+    ],
+)
+def test_other_shards_are_one_sentence(asked, sentence, model, tmp_path):
+    done = harness("train", "--regime", "episode", "--model", model, "--out", tmp_path / "run", **asked)
+    assert sentence in one_sentence(done)
+    assert not (tmp_path / "run").exists()
 
 
 def test_no_template_is_one_sentence(model, tmp_path):
@@ -220,30 +233,54 @@ def test_no_template_is_one_sentence(model, tmp_path):
     assert "no chat template" in said
 
 
+SHARED = [*FEW, "temperature=2.0", "micro_batch=1", "validation=4", "validate_every=2", "test=4", "environments=6"]
+
+
+def shared_words(model):
+    return ["train", "--regime", "episode", "--algorithm", "rloo", "--model", model, "--set", *SHARED]
+
+
+@pytest.fixture(scope="module")
+def alone(model, tmp_path_factory):
+    """What one process gives."""
+    out = tmp_path_factory.mktemp("alone") / "one"
+    ran(*shared_words(model), "--out", out)
+    return out
+
+
 @pytest.mark.slow
-def test_two_processes_are_one_run(model, tmp_path):
-    """The leader claims, builds, validates and tests; the same seed gives what one process gives."""
-    sets = [*FEW, "temperature=2.0", "micro_batch=1", "validation=4", "validate_every=2", "test=4", "environments=6"]
-    asked = ["train", "--regime", "episode", "--algorithm", "rloo", "--model", model, "--set", *sets]
+@pytest.mark.parametrize(
+    ("program", "shards"), [(["-W", "error", "-m", "harness.cli"], {}), ([cpu_shards.__file__], cpu_shards.SHARDS)]
+)
+def test_two_processes_are_one_run(program, shards, model, alone, tmp_path):
+    """The leader claims, builds, validates and tests; the same seed gives what one process gives, by whole networks
+    and by shards."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", 2, "--master-port", port]
-    both = [*launcher, "--no-python", *command(), *asked, "--out", tmp_path / "two"]
+    both = [*launcher, "--no-python", sys.executable, *program, *shared_words(model), "--out", tmp_path / "two"]
     done = subprocess.run(
         [str(word) for word in both],
-        env=environment(OMP_NUM_THREADS="1"),
+        env=environment(OMP_NUM_THREADS="1", PYTHONPATH=str(ROOT), **shards),
         capture_output=True,
         text=True,
         timeout=300,
         check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    ran(*asked, "--out", tmp_path / "one")
     assert done.stdout.count("test environments, greedy") == 1
-    results = [json.loads((tmp_path / name / "result.json").read_text()) for name in ("one", "two")]
+    results = [json.loads((out / "result.json").read_text()) for out in (alone, tmp_path / "two")]
     assert results[0]["test"] == results[1]["test"]
-    weights = [load_file(tmp_path / name / "model" / "model.safetensors") for name in ("one", "two")]
+    steps = [
+        [line for line in map(json.loads, (out / "metrics.jsonl").read_text().splitlines()) if "loss" in line]
+        for out in (alone, tmp_path / "two")
+    ]
+    assert max(abs(line["loss"]) for line in steps[0]) > 1e-3
+    for name in ("loss", "grad_norm", "reward"):
+        assert [line[name] for line in steps[1]] == pytest.approx([line[name] for line in steps[0]], abs=1e-4)
+    weights = [load_file(out / "model" / "model.safetensors") for out in (alone, tmp_path / "two")]
+    assert weights[0].keys() == weights[1].keys()
     for name, value in weights[0].items():
         torch.testing.assert_close(weights[1][name], value, atol=1e-3, rtol=1e-3)
 

@@ -79,7 +79,7 @@ def test_demonstrations_are_measured_for_a_new_network(towns, capsys):
         ({"--tasks": ["demo_nothing"]}, "demo_nothing"),
         ({"--reward": ["no_such"]}, "no_such"),
         ({"--set": ["train_layers=7-9"]}, "the model has no such layers"),
-        ({"--set": ["vllm=colocate"]}, "vLLM generates single turns only"),
+        ({"--set": ["vllm=server"]}, "needs the server's address"),
         ({"--model": ["nowhere"]}, "there is no directory nowhere"),
     ],
 )

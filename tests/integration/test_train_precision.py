@@ -25,7 +25,7 @@ from harness.types import Gold, Limits, Message, ModelRequest, Reasoning, Sample
 from trainer import precision, run_directory
 from trainer.rewards import Reward
 from trainer.rl import actor
-from trainer.rl.actor import Actor, EpisodeRequest, RolloutSettings, play_episodes
+from trainer.rl.actor import Actor, EpisodeRequest, NetworkGenerator, RolloutSettings, play_episodes
 from trainer.rl.data import TrainingSetup, prepare_training
 from trainer.rl.settings import RLRecipe
 from trainer.rl.spread import choose_again, find_spread
@@ -168,7 +168,9 @@ SETTINGS = RolloutSettings(Sampling(1.0, 30, 3), Limits(max_turns=6), Reasoning(
 def play(model, towns, width=5):
     task = file_task(towns)
     requests = [EpisodeRequest(task, one, 0) for one in task.load()]
-    player = Actor(model, load_weights(model, "float32", "cpu"), width)
+    player = Actor(
+        model, NetworkGenerator(model, load_weights(model, "float32", "cpu"), "float32", width, kept=width), width
+    )
     with Sandbox(SandboxConfig(workers=1)) as sandbox:
         played = play_episodes(player, requests, SETTINGS, sandbox)
     return played, [player.pop_tokens(request.key) for request in requests]

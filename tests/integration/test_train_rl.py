@@ -15,7 +15,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from builders import ROOT, record, sample, write_records
-from fakes import replayed_training, tiny_model
+from fakes import cpu_shards, replayed_training, tiny_model
 from transformers import AutoModelForCausalLM
 
 from harness.errors import HarnessError, MissingData, UsageError
@@ -30,7 +30,16 @@ from harness.types import Limits, Message, Reasoning, RunKey, Sampling, Trajecto
 from harness.user import ScriptedUser
 from trainer import run_directory
 from trainer.rewards import REWARDS, Reward
-from trainer.rl.actor import Actor, EpisodeRequest, EpisodeTokens, RolloutSettings, play_episodes, with_stable_template
+from trainer.rl.actor import (
+    Actor,
+    Continuation,
+    EpisodeRequest,
+    EpisodeTokens,
+    NetworkGenerator,
+    RolloutSettings,
+    play_episodes,
+    with_stable_template,
+)
 from trainer.rl.batches import make_reward_tensors, select_rows, trim_padding
 from trainer.rl.data import (
     EvaluationSet,
@@ -41,9 +50,9 @@ from trainer.rl.data import (
     prepare_training,
 )
 from trainer.rl.generation import EpisodeGenerator, TurnGenerator
-from trainer.rl.loss import plan_pieces
+from trainer.rl.loss import plan_pieces, split_pieces
 from trainer.rl.settings import RLRecipe
-from trainer.rl.trl_trainer import check_sharding, make_server_reward, make_trainer, order_prompts, train_network
+from trainer.rl.trl_trainer import check_sharding, make_trainer, order_prompts, train_network
 from trainer.sft.network import CHAT_TEMPLATE
 
 pytestmark = [
@@ -185,7 +194,7 @@ ROLLOUT_SETTINGS = RolloutSettings(Sampling(1e-4, 40, 3), Limits(max_turns=4), R
 def play_tracked(model: ModelTokenizer, path: Path, player=play_episodes, rollout_settings=ROLLOUT_SETTINGS, count=3):
     task = file_task(path)
     requests = [EpisodeRequest(task, one, epoch) for one in task.load() for epoch in range(count)]
-    actor = Actor(model, weights(model), 5)
+    actor = Actor(model, NetworkGenerator(model, weights(model), "float32", 5, kept=5), 5)
     with Sandbox(SandboxConfig(workers=1)) as sandbox:
         played = player(actor, requests, rollout_settings, sandbox)
     return requests, played, [actor.pop_tokens(request.key) for request in requests]
@@ -295,7 +304,8 @@ def test_an_episodes_reward_is_the_evaluations(trained_network, towns, tmp_path)
     for name, one in zip(names, scored, strict=True):
         task, which = setup.items[name]
         request = EpisodeRequest(task, which, 0)
-        actor = Actor(trained_network, trainer.model.eval(), 1)
+        alone = NetworkGenerator(trained_network, trainer.model.eval(), "float32", 1, kept=1)
+        actor = Actor(trained_network, alone, 1)
         with Sandbox(SandboxConfig(workers=1)) as sandbox:
             (done,) = play_episodes(actor, [request], ROLLOUT_SETTINGS, sandbox)
         stored = to_trajectory(json.loads(json.dumps(to_record(key(request), done, task.score(which, done)))))
@@ -436,12 +446,16 @@ OPENS = "{%- if add_generation_prompt %}{{- '<think>\n' }}{%- endif %}"
         (CHAT_TEMPLATE + OPENS, f"Yes.\n</think>\n\n{tiny_model.CALL}", 1.0),
     ],
 )
-def test_a_call_within_reasoning_earns_nothing_where_vllm_generates(template, text, reward, towns, tmp_path):
+def test_a_call_within_reasoning_earns_nothing_where_an_engine_says_it(template, text, reward, towns, tmp_path):
     model = opened(tiny_model.random_model(tmp_path / "model", template))
     settings = {"regime": "step", "credit": "turn", "prefixes": "given", "reward": "strict_f1"}
     source = TurnGenerator(make_setup(towns, tmp_path, **settings), model, tmp_path)
-    judge = make_server_reward(source, model)
-    assert judge(source.render_prompts()[:1], [model.encode(text)], ["0"], trainer_state=None) == [reward]
+    said = Continuation(model.encode(text), [-0.5] * len(model.encode(text)))
+    player = SimpleNamespace(generator=lambda kept: nullcontext(lambda rows: [said] * len(rows)))
+    trainer = SimpleNamespace(player=player, places=lambda prompts: enumerate(prompts), sampling=Sampling)
+    (one,) = source.generate(["0"], trainer)
+    assert one.rewards == (reward,)
+    assert one.tokens.logprobs == [-0.5] * len(one.tokens.ids)
 
 
 def test_fresh_prefixes_have_their_share_of_solved_ones(trained_network, towns, tmp_path):
@@ -470,19 +484,30 @@ def test_eight_at_once_are_four_and_four(algorithm, more, random_network, towns,
     same(runs[8], runs[3])
 
 
+def test_pieces_are_split_until_there_are_enough():
+    assert split_pieces([[3, 1, 0, 2], [4]], 4) == [[3], [4], [0, 2], [1]]
+    assert split_pieces([[0], [1, 2]], 2) == [[0], [1, 2]]
+
+
 @pytest.mark.parametrize(
-    ("changes", "refused"), [({}, True), ({"validation": 10, "vllm": "server"}, True), ({"vllm": "server"}, False)]
+    ("asked", "enabled", "changes", "sentence"),
+    [
+        ("true", True, {"lora_rank": 4}, "Adapters are not trained in shards"),
+        ("true", False, {}, "no shards on a CPU"),
+        ("true", True, {}, None),
+        ("false", False, {"lora_rank": 4}, None),
+    ],
 )
-def test_a_network_in_shards_does_not_play(changes, refused):
-    settings = RLRecipe("step", **{"validation": 0, **changes})
-    trainer = SimpleNamespace(is_fsdp_enabled=True, setup=SimpleNamespace(settings=settings))
-    with pytest.raises(UsageError, match="Under FSDP") if refused else nullcontext():
+def test_shards_that_are_none_are_refused(asked, enabled, changes, sentence, monkeypatch):
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", asked)
+    trainer = SimpleNamespace(is_fsdp_enabled=enabled, setup=SimpleNamespace(settings=RLRecipe("step", **changes)))
+    with pytest.raises(UsageError, match=sentence) if sentence else nullcontext():
         check_sharding(trainer)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("algorithm", ["reinforce++"])
-def test_two_processes_are_one(algorithm, random_network, towns, tmp_path):
+@pytest.mark.parametrize(("algorithm", "shards"), [("reinforce++", {}), ("reinforce++", cpu_shards.SHARDS)])
+def test_two_processes_are_one(algorithm, shards, random_network, towns, tmp_path):
     one = replayed_training.train(random_network.folder.path, towns, tmp_path / "one", algorithm, 8)
     words = [random_network.folder.path, towns, tmp_path, algorithm, 4]
     with socket.socket() as free:
@@ -491,7 +516,7 @@ def test_two_processes_are_one(algorithm, random_network, towns, tmp_path):
     launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", str(port)]
     done = subprocess.run(
         [*launch, replayed_training.__file__, *map(str, words)],
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), **shards},
         capture_output=True,
         text=True,
         timeout=120,

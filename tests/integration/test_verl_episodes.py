@@ -94,13 +94,20 @@ def recorded(path):
     """Episodes as `harness train --regime episode` plays and rewards them: their tokens, and what they earned."""
     from transformers import AutoModelForCausalLM
 
-    from trainer.rl.actor import Actor, EpisodeRequest, RolloutSettings, play_episodes, with_stable_template
+    from trainer.rl.actor import (
+        Actor,
+        EpisodeRequest,
+        NetworkGenerator,
+        RolloutSettings,
+        play_episodes,
+        with_stable_template,
+    )
 
     local = with_stable_template(open_tokenizer(check_folder("tiny", TINY, {}), {}), Reasoning("off"))
     network = AutoModelForCausalLM.from_pretrained(TINY, dtype="float32").eval()
     task = file_task(path)
     requests = [EpisodeRequest(task, sample, 0) for sample in task.load()]
-    actor = Actor(local, network, 64)
+    actor = Actor(local, NetworkGenerator(local, network, "float32", 64, kept=64), 64)
     settings = RolloutSettings(Sampling(1.0, TOKENS, 3), Limits(TURNS), Reasoning("off"))
     with Sandbox() as sandbox:
         trajectories = play_episodes(actor, requests, settings, sandbox)

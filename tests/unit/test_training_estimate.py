@@ -145,6 +145,9 @@ def test_shards_divide_what_is_held_and_gather_a_layer():
     assert [parts[name] for name in ("master weights", "gradients", "Adam's two moments")] == [4, 4, 8]
     assert whole["compute copy"] == 15  # 2 bytes of 7.57e9: all matrices, without the table of embeddings
     assert parts["compute copy"] == 3  # 2 x (0.193e9 of a layer + 2 x 0.622e9 of embeddings and head)
+    assert "whole network that plays" not in {**whole, **parts}
+    plays = rounded(estimate_memory(EIGHT, use, Batch(0, played=1), 8))
+    assert (plays["whole network that plays"], plays["its compute copy"]) == (33, 15)
 
 
 def test_what_playing_needs_is_not_held_with_gradients():
@@ -270,7 +273,7 @@ def test_what_does_not_fit_is_told_with_what_would():
     recipe = RLRecipe("episode", kl=0.1, dtype="bfloat16", max_tokens=50, max_turns=2)
     told = tell_fit(estimate(EIGHT, recipe))
     assert "do not fit on a GPU of 80 GB: master weights 33, gradients 33, Adam's two moments 66, reference" in told
-    assert "What would: shards over 4 GPUs (FSDP or ZeRO-3) (" in told
+    assert "What would: shards over 16 GPUs (FSDP 2) (" in told
     assert "; or lora_rank=16 (" in told
     pairs = tell_fit(estimate(EIGHT, DPORecipe("dpo")))
     assert "What would: nothing that a recipe can say; take a smaller model." in pairs

@@ -86,6 +86,10 @@ def estimate_memory(shape: ModelShape, use: MemoryUse, batch: Batch, shards: int
         parts.append(MemoryPart(f"reference model, {use.reference}", size, optimiser))
     if copy := _compute_copy(shape, use, shards):
         parts.append(MemoryPart(f"compute copy, {use.compute}", copy))
+    if shards > 1 and batch.played:  # what is in shards does not play: a whole one does
+        parts.append(MemoryPart("whole network that plays, float32", 4 * shape.parameters))
+        if whole := _compute_copy(shape, use, 1):
+            parts.append(MemoryPart(f"its compute copy, {use.compute}", whole, (PLAYING,)))
     parts.append(MemoryPart("activations of a micro-batch", count_activations(shape, use, batch.learnt), (LEARNING,)))
     if batch.logits:
         wide = 12 if use.compute == "float32" else 14  # logits, their float32, softmax, and the gradient

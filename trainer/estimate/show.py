@@ -158,14 +158,16 @@ def _find_changes(one: Estimate, recipe: RLRecipe | SFTRecipe, told: str) -> Ite
 
 
 def _find_shards(one: Estimate, beside: str) -> Iterator[str]:
-    """The fewest GPUs whose shards fit, if any."""
+    """The fewest GPUs whose shards fit, if any; adapters are not trained in shards."""
+    if isinstance(one.recipe, RLRecipe) and one.recipe.lora_rank:
+        return
     for count in SHARDS:
         try:
             peak = find_peak(one.parts(count, least=True))
         except UsageError:  # so many cannot share a step
             continue
         if _fits(peak):
-            yield f"shards over {count} GPUs (FSDP or ZeRO-3){beside} ({_size(peak)} each)"
+            yield f"shards over {count} GPUs (FSDP 2){beside} ({_size(peak)} each)"
             return
 
 
@@ -174,7 +176,7 @@ def _tell_shards(one: Estimate) -> list[str]:
         return []
     return [
         "Whole is DDP, what torchrun and accelerate launch start: it divides the work, and its buckets take as much as "
-        "the gradients once more. In shards (FSDP, ZeRO-3) a network cannot play: that needs vllm and validation=0."
+        "the gradients once more. In shards is FSDP 2, beside which a whole network plays where vllm is off."
     ]
 
 

@@ -1,8 +1,9 @@
 """The network in training as a player of episodes: the exact tokens of every turn, and what stood between the turns.
 
-It speaks through the shared rollout (harness.rollout, harness.batching) and generates as hf/ does. What it adds are the
-tokens of each live episode: the prompt's ids, the ids that it sampled itself, and the ids of what the template and the
-tools put between, which no gradient is taken on. Sampled ids are never encoded again from their text.
+It speaks through the shared rollout (harness.rollout, harness.batching), and trainer.rl.players says who continues its
+rows. What it adds are the tokens of each live episode: the prompt's ids, the ids that were sampled, and the ids of what
+the template and the tools put between, which no gradient is taken on. Sampled ids are never encoded again from their
+text.
 
 What stands between two turns is read off the chat template: the conversation up to the turn, and the conversation with
 the tools' outputs, must begin alike. Where a template rewrites earlier turns, TRL's variant of it for training is used
@@ -16,13 +17,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from harness.batching import BatchModel, play_all
 from harness.errors import HarnessError, ModelFailure, UsageError
-from harness.models.local.hf import generate_rows, is_out_of_memory, release_memory
+from harness.models.local.hf import Generate, generate_rows, is_out_of_memory, release_memory
 from harness.models.local.prompting import Prompt
 from harness.models.local.rows import OUT_OF_CONTEXT, PromptRow, to_reply
 from harness.models.local.tokenizer import ModelTokenizer, cut_at_turn_end, make_renderer
@@ -60,6 +61,8 @@ class EpisodeTokens:
     """The tokens of an episode. `turns` has, for every token after the prompt, the turn that generated it or
     NOT_GENERATED.
 
+    logprobs   with what log-probability each of them was drawn, as its sampler says; 0 where it says nothing, and for
+               what was not generated; None where it could not tell
     ended      the last turn generated the token that ends it
     rewritten  turns that the template spells otherwise than they were generated
     thinking   the prompt opened a block of reasoning
@@ -68,13 +71,16 @@ class EpisodeTokens:
     prompt: list[int]
     ids: list[int] = field(default_factory=list)
     turns: list[int] = field(default_factory=list)
+    logprobs: list[float | None] = field(default_factory=list)
     ended: bool = False
     rewritten: int = 0
     thinking: bool = False
 
-    def add(self, ids: Sequence[int], turn: int) -> None:
+    def add(self, ids: Sequence[int], turn: int, logprobs: Sequence[float | None] = ()) -> None:
+        """Tokens of one turn; `logprobs` has one for each of `ids`, or more, which are of tokens that were cut off."""
         self.ids += ids
         self.turns += [turn] * len(ids)
+        self.logprobs += logprobs[: len(ids)] or [0.0] * len(ids)
 
     @property
     def loss_mask(self) -> list[int]:
@@ -104,6 +110,25 @@ class RolloutSettings:
     reasoning: Reasoning
 
 
+@dataclass(frozen=True, slots=True)
+class Continuation:
+    """New tokens of a row, what follows its end included, and with what log-probability each was drawn; () where the
+    sampler does not say."""
+
+    ids: Sequence[int]
+    logprobs: Sequence[float | None] = ()
+
+
+Continue = Callable[[Sequence[PromptRow]], list[Continuation]]
+"""Continues rows together, in the same order: the network itself, or an engine that has its weights
+(trainer.rl.players)."""
+
+
+def only_ids(continue_rows: Continue) -> Generate:
+    """The same for who asks for the tokens alone."""
+    return lambda rows: [list(one.ids) for one in continue_rows(rows)]
+
+
 class NetworkGenerator:
     """Continues rows with a network as it is now, in the precision that it is trained in.
 
@@ -121,13 +146,13 @@ class NetworkGenerator:
         self._memory = kv_cache.PrefixCache(kept if kv_cache.has_token_cache(network) else 0)
         self._size = width
 
-    def __call__(self, rows: Sequence[PromptRow]) -> list[list[int]]:
-        """New token ids a row, in the same order. Raises what the network raises, for a row alone."""
+    def __call__(self, rows: Sequence[PromptRow]) -> list[Continuation]:
+        """Raises what the network raises, for a row alone."""
         found: list[list[int]] = []
         while len(found) < len(rows):
             some = rows[len(found) : len(found) + self._size]
             found += self._together(some) or []
-        return found
+        return list(map(Continuation, found))
 
     def _together(self, rows: Sequence[PromptRow]) -> list[list[int]] | None:
         """None: memory ran out, and the next try needs less."""
@@ -182,12 +207,12 @@ class EpisodeBook:
         episode_tokens.rewritten += rewritten
         return PromptRow(request, prompt, ids, room)
 
-    def answer(self, row: PromptRow, generated: Sequence[int]) -> Reply:
+    def answer(self, row: PromptRow, generated: Sequence[int], logprobs: Sequence[float | None] = ()) -> Reply:
         """The reply that generated tokens are, which are kept."""
         request = row.request
         ids, _, ended = cut_at_turn_end(self._local, generated[: row.max_new_tokens])
         episode_tokens = self._episode_tokens[request.task, request.sample.id, request.epoch]
-        episode_tokens.add(ids, request.turn)
+        episode_tokens.add(ids, request.turn, logprobs)
         episode_tokens.ended = ended
         return to_reply(self._local, row, generated)
 
@@ -219,19 +244,22 @@ class EpisodeBook:
 class Actor(BatchModel):
     """Answers up to `width` episodes at once with the network as it is now; see harness.batching.BatchModel."""
 
-    def __init__(self, local: ModelTokenizer, network: Any, width: int, dtype: str = "float32") -> None:
+    def __init__(self, local: ModelTokenizer, continue_rows: Continue, width: int) -> None:
         self.name = local.folder.name
         self.fingerprint: JSONObject = {"backend": "training"}
         self.width = width
-        self._generate = NetworkGenerator(local, network, dtype, width, kept=width)
+        self._continue = continue_rows
         self._book = EpisodeBook(local)
 
     def batch(self, requests: Sequence[ModelRequest]) -> list[Reply | ModelFailure]:
         """One answer a request, in their order, of rows generated together."""
         rows = list(map(self._book.ask, requests))
         asked = [row for row in rows if isinstance(row, PromptRow)]
-        generated = iter(self._generate(asked))
-        return [row if isinstance(row, ModelFailure) else self._book.answer(row, next(generated)) for row in rows]
+        said = iter(self._continue(asked))
+        return [row if isinstance(row, ModelFailure) else self._answer(row, next(said)) for row in rows]
+
+    def _answer(self, row: PromptRow, said: Continuation) -> Reply:
+        return self._book.answer(row, said.ids, said.logprobs)
 
     def pop_tokens(self, key: Key) -> EpisodeTokens:
         """The tokens of an episode that has ended; they are forgotten here. Raises KeyError where nothing was asked."""

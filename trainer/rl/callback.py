@@ -14,16 +14,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from accelerate.utils import broadcast_object_list
+
 from harness.data import disk
 from harness.models.local.packages import import_quietly
 from harness.models.local.tokenizer import ModelTokenizer
 from trainer.precision import save_model
 from trainer.rewards import ANSWER_BONUS
-from trainer.rl.actor import NetworkGenerator
+from trainer.rl.actor import only_ids
 from trainer.rl.data import TrainingSetup
 from trainer.rl.generation import TrainerView, select_logged_metrics
+from trainer.rl.players import Player, gather_weights
 from trainer.rl.spread import SHARE
-from trainer.rl.validation import EPISODE_BATCH_SIZE, run_validation
+from trainer.rl.validation import EPISODE_BATCH_SIZE, EvaluationSet, run_validation
 from trainer.run_directory import ProgressCallback
 from trainer.tool_runner import shared_sandbox
 
@@ -81,28 +84,36 @@ class TrainingCallback(transformers.TrainerCallback):  # type: ignore[misc]
             self._watch(told, state.global_step, self._setup.settings.steps)
 
     def _validate(self, step: int) -> None:
+        """The leader plays; all processes hear of it, because weights in shards are saved by all."""
         trainer, evaluation_set = self.trainer, self._setup.validation
         if trainer is None or evaluation_set is None or step in self._validated:
             return
+        trainer.player.sync()
+        told: list[Any] = [None]
         if trainer.accelerator.is_main_process:
-            with trainer.unwrap_for_generation() as network:
-                folder = self._out / "validation" / f"{step:06d}"
-                size, dtype = EPISODE_BATCH_SIZE, self._setup.settings.dtype
-                generate = NetworkGenerator(self._model, network, dtype, size, kept=size)
-                scores = run_validation(evaluation_set, self._model, generate, step, shared_sandbox(), folder)
-            self._validated[step] = scores
-            found = {name: _short(value) for name, value in select_logged_metrics(scores).items()}
-            self._write({"step": step, "validation": found})
-            if self.best_validation is not None and self.best_validation[0] == step:
-                self.save_model(trainer)
+            told[0] = self._play_validation(trainer.player, evaluation_set, step)
+        self._validated[step] = broadcast_object_list(told)[0]
+        if self.best_validation is not None and self.best_validation[0] == step:
+            self.save_model(trainer)
         trainer.accelerator.wait_for_everyone()
+
+    def _play_validation(self, player: Player, evaluation_set: EvaluationSet, step: int) -> dict[str, float]:
+        folder, settings = self._out / "validation" / f"{step:06d}", {"step": str(step), **player.identity}
+        with player.generator(kept=EPISODE_BATCH_SIZE) as continue_rows:
+            generate = only_ids(continue_rows)
+            scores = run_validation(evaluation_set, self._model, generate, settings, shared_sandbox(), folder)
+        found = {name: _short(value) for name, value in select_logged_metrics(scores).items()}
+        self._write({"step": step, "validation": found})
+        return scores
 
     def save_model(self, trainer: TrainerView) -> None:
         """Writes the weights as they are to DIR/model, whole or not at all. Only the leading process writes; where
         weights are in shards (FSDP) all processes must come here."""
-        sharded = trainer.is_fsdp_enabled
-        weights = trainer.accelerator.get_state_dict(trainer.model_wrapped) if sharded else None
-        if trainer.accelerator.is_main_process:
+        leads, weights = trainer.accelerator.is_main_process, None
+        if trainer.is_fsdp_enabled:
+            whole = gather_weights(trainer.model_wrapped, trainer.accelerator.device)
+            weights = {name: value.cpu() for name, value in whole if leads}
+        if leads:
             network = trainer.accelerator.unwrap_model(trainer.model)
             folder, dtype = self._out / "model", self._setup.settings.save_dtype
             save_model(network, folder, dtype, self._model.save_tokenizer, weights)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from harness.errors import HarnessError
 from harness.models.local.hf import is_out_of_memory, release_memory
 from harness.models.local.kv_cache import has_token_cache
 from harness.models.local.packages import import_quietly
+from harness.models.local.tokenizer import ModelTokenizer
 from harness.types import Sampling
 from trainer.precision import checkpoint_bytes
 from trainer.rl.actor import NOT_GENERATED
@@ -26,7 +27,8 @@ from trainer.rl.algorithms import ALGORITHMS, compute_advantages, returns_to_go,
 from trainer.rl.batches import make_reward_tensors, select_rows, trim_padding
 from trainer.rl.data import TrainingSetup
 from trainer.rl.generation import EpisodeGenerator, ScoredCompletion, TurnGenerator
-from trainer.rl.loss import UpdateSize, compute_token_loss, plan_pieces, weigh_tokens
+from trainer.rl.loss import UpdateSize, compute_token_loss, plan_pieces, split_pieces, weigh_tokens
+from trainer.rl.players import copy_for_play, make_player
 from trainer.rl.shared_prompt import IGNORED, count_shared, plan_by_prompt, run_tree
 from trainer.rl.spread import SHARE, FlatGenerations, choose_again, find_spread
 from trainer.run_directory import require_space
@@ -48,7 +50,9 @@ def project_labelled_only() -> None:
 class EnvironmentTrainer(trl.GRPOTrainer):  # type: ignore[misc]
     """TRL's, with generation, advantages and updates of our own, and a stop at a loss that is no number."""
 
-    def __init__(self, setup: TrainingSetup, source: EpisodeGenerator | TurnGenerator, **more: Any) -> None:
+    def __init__(
+        self, setup: TrainingSetup, source: EpisodeGenerator | TurnGenerator, local: ModelTokenizer, **more: Any
+    ) -> None:
         self.setup = setup
         self.source = source
         self.scored: list[ScoredCompletion] = []
@@ -56,7 +60,9 @@ class EnvironmentTrainer(trl.GRPOTrainer):  # type: ignore[misc]
         self._said: torch.Tensor | None = None
         self._rows, self._tokens = setup.settings.micro_batch, setup.settings.micro_tokens
         project_labelled_only()
+        whole = copy_for_play(more["model"], setup.settings)
         super().__init__(**more)
+        self.player = make_player(self, local, whole)
 
     def sampling(self) -> Sampling:
         """How this generation is drawn: its seed is the recipe's and the step's."""
@@ -67,17 +73,6 @@ class EnvironmentTrainer(trl.GRPOTrainer):  # type: ignore[misc]
     def places(self, prompts: Sequence[str]) -> Iterator[tuple[int, str]]:
         """This process's prompts with their places among those of all processes."""
         return enumerate(prompts, self.accelerator.process_index * len(prompts))
-
-    @contextmanager
-    def unwrap_for_generation(self) -> Iterator[Any]:
-        """The network, unwrapped and set to generate."""
-        network = self.accelerator.unwrap_model(self.model_wrapped)
-        training = network.training
-        network.eval()
-        try:
-            yield network
-        finally:
-            network.train(training)
 
     def create_model_card(self, *given: Any, **more: Any) -> None:
         """None is written: run.json and recipe.toml say what a run is."""
@@ -92,6 +87,7 @@ class EnvironmentTrainer(trl.GRPOTrainer):  # type: ignore[misc]
         """Plays a sequence a prompt; `scored` is what they earned. Groups without spread are played again, of other
         prompts, as often as the recipe allows."""
         settings, drawn = self.setup.settings, 0
+        self.player.sync()
         self.scored = self.source.generate(prompts, self)
         used = {name for names in self._gather_objects(list(prompts)) for name in names}
         for attempt in range(settings.dynamic):
@@ -139,10 +135,7 @@ class EnvironmentTrainer(trl.GRPOTrainer):  # type: ignore[misc]
         if ALGORITHMS[settings.algorithm].ours or settings.credit == "return":
             output["advantages"] = self._advantages(output["completion_ids"].shape[1])
         everybody = self.accelerator.gather(output["advantages"].abs().reshape(len(inputs), -1).amax(1))
-        if self.scored:
-            spread = find_spread(self._rewards()[0], settings.samples)
-        else:  # a server generated
-            spread = [bool(one) for one in (everybody.reshape(-1, settings.samples) > LEARNT).any(1)]
+        spread = find_spread(self._rewards()[0], settings.samples)
         self._metrics["train"][SHARE].append(1 - sum(spread) / len(spread))
         rewards = self._metrics["train"]["reward"]
         learns, speaks = bool((everybody > LEARNT).any()), self.accelerator.is_main_process
@@ -184,8 +177,8 @@ class EnvironmentTrainer(trl.GRPOTrainer):  # type: ignore[misc]
             try:
                 return self._go_through(model, inputs)
             except Exception as error:
-                if not is_out_of_memory(error) or self._rows == 1:
-                    raise
+                if not is_out_of_memory(error) or self._rows == 1 or self.is_fsdp_enabled:
+                    raise  # in shards, the other processes wait for this one in the middle of a piece
             # Outside of the handler: until it ends, the error's frames hold the tensors that are to be freed.
             self._rows, self._tokens = max(1, self._rows // 2), self._tokens // 2
             log.warning("out of memory; from now on at most %d sequences at once", self._rows)
@@ -313,13 +306,17 @@ class EnvironmentTrainer(trl.GRPOTrainer):  # type: ignore[misc]
 
     def _shares(self, network: Any) -> bool:
         """Whether the samples of a prompt are learnt from behind one copy of it."""
-        whole = not (self.is_fsdp_enabled or self.is_deepspeed_enabled or self.setup.settings.checkpointing)
+        whole = not (self.is_fsdp_enabled or self.setup.settings.checkpointing)
         return whole and has_token_cache(network)
 
     def _plan(self, network: Any, ids: torch.Tensor, seen: torch.Tensor, width: int) -> list[list[int]]:
         """Which rows go through the network together, of prompts and `width` columns more."""
         lengths = seen.sum(1).tolist()
         rows = min(self._rows, len(lengths))
+        if self.is_fsdp_enabled:  # every piece is gathered for by all processes
+            pieces = plan_pieces(lengths, rows, self._tokens)
+            most = self.accelerator.gather(torch.tensor([len(pieces)], device=ids.device)).max()
+            return split_pieces(pieces, int(most))
         if not self._shares(network):
             return plan_pieces(lengths, rows, self._tokens)
         prompts = [
@@ -329,8 +326,6 @@ class EnvironmentTrainer(trl.GRPOTrainer):  # type: ignore[misc]
 
     def _generated(self, attention_mask: torch.Tensor, width: int) -> torch.Tensor:
         """(B, width): 1 for the tokens that the network said, of sequences that were just generated."""
-        if not self.scored:
-            return attention_mask[:, -width:]
         mask = torch.zeros_like(attention_mask[:, -width:])
         for row, one in enumerate(self.scored):
             mask[row, : len(one.tokens.ids)] = torch.tensor(one.tokens.loss_mask, device=mask.device)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -28,11 +27,12 @@ from trainer.rl.actor import (
     Actor,
     EpisodeRequest,
     EpisodeTokens,
-    NetworkGenerator,
     RolloutSettings,
+    only_ids,
     play_episodes,
 )
 from trainer.rl.data import TrainingSetup, first_request, max_prompt_tokens, select_fitting_prompts
+from trainer.rl.players import Player
 from trainer.rl.validation import EPISODE_BATCH_SIZE
 from trainer.tool_runner import shared_sandbox
 
@@ -45,12 +45,11 @@ class TrainerView(Protocol):
     model: Any
     model_wrapped: Any
     is_fsdp_enabled: bool
+    player: Player
 
     def places(self, prompts: Sequence[str]) -> Iterator[tuple[int, str]]: ...
 
     def sampling(self) -> Sampling: ...
-
-    def unwrap_for_generation(self) -> AbstractContextManager[Any]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,14 +86,13 @@ class EpisodeGenerator:
     ) -> list[ScoredCompletion]:
         """Plays one episode a prompt with the network as it is. Equal prompts are told apart by their places: the
         trainer's, where none are given."""
-        settings, setup = self._setup.settings, self._setup
+        setup, samples = self._setup, self._setup.settings.samples
         requests = [
-            EpisodeRequest(*setup.items[name], place % settings.samples)
-            for place, name in _placed(prompts, trainer, places)
+            EpisodeRequest(*setup.items[name], place % samples) for place, name in _placed(prompts, trainer, places)
         ]
         rollout_settings = RolloutSettings(trainer.sampling(), setup.limits, setup.reasoning)
-        with trainer.unwrap_for_generation() as network:
-            actor = Actor(self._model, network, EPISODE_BATCH_SIZE, settings.dtype)
+        with trainer.player.generator(kept=EPISODE_BATCH_SIZE) as continue_rows:
+            actor = Actor(self._model, continue_rows, EPISODE_BATCH_SIZE)
             played = play_episodes(actor, requests, rollout_settings, shared_sandbox())
         return self._scored(actor, requests, played)
 
@@ -160,10 +158,6 @@ class TurnGenerator:
         """The prompts of the data set: places in the pool. A pass goes through fresh prefixes once."""
         return [str(place) for place in range(len(self._pool) or self._size)]
 
-    def render_prompts(self) -> list[str]:
-        """The prompts rendered, for a server that generates."""
-        return [self._model.prompter.prompt(self._request(prefix, 0)).text for prefix in self._pool]
-
     def generate(
         self, prompts: Sequence[str], trainer: TrainerView, places: Sequence[int] | None = None
     ) -> list[ScoredCompletion]:
@@ -180,12 +174,12 @@ class TurnGenerator:
             for (place, name), prefix in zip(_placed(prompts, trainer, places), prefixes, strict=True)
         ]
         rows = [row for request in requests if isinstance(row := to_row(self._model, request), PromptRow)]
-        with trainer.unwrap_for_generation() as network:
-            generated = self._generator(network, kept=0)(rows)
+        with trainer.player.generator(kept=0) as continue_rows:
+            generated = continue_rows(rows)
         sequences = []
-        for row, ids in zip(rows, generated, strict=True):
+        for row, said in zip(rows, generated, strict=True):
             episode_tokens = EpisodeTokens(list(row.ids), thinking=row.prompt.thinking)
-            episode_tokens.add(cut_at_turn_end(self._model, ids[: row.max_new_tokens])[0], 0)
+            episode_tokens.add(cut_at_turn_end(self._model, said.ids[: row.max_new_tokens])[0], 0, said.logprobs)
             sequences.append(episode_tokens)
         return self.score_turns(prefixes, sequences)
 
@@ -206,9 +200,6 @@ class TurnGenerator:
     def prefix_at(self, place: int) -> Prefix:
         """A given prefix by its place."""
         return self._pool[place]
-
-    def _generator(self, network: Any, kept: int) -> NetworkGenerator:
-        return NetworkGenerator(self._model, network, self._setup.settings.dtype, EPISODE_BATCH_SIZE, kept)
 
     def _request(self, prefix: Prefix, epoch: int) -> ModelRequest:
         return ModelRequest(
@@ -241,9 +232,8 @@ class TurnGenerator:
         names = draw.sample(sorted(setup.items), min(settings.players, len(setup.items)))
         requests = [EpisodeRequest(*setup.items[name], 0) for name in names]
         rollout_settings = RolloutSettings(trainer.sampling(), setup.limits, setup.reasoning)
-        with trainer.unwrap_for_generation() as network:
-            generate = self._generator(network, kept=EPISODE_BATCH_SIZE)
-            player = HFModel("collecting", self._model, EPISODE_BATCH_SIZE, {}, generate)
+        with trainer.player.generator(kept=EPISODE_BATCH_SIZE) as continue_rows:
+            player = HFModel("collecting", self._model, EPISODE_BATCH_SIZE, {}, only_ids(continue_rows))
             played = play_episodes(player, requests, rollout_settings, shared_sandbox())
         states = [
             prefix

@@ -85,3 +85,14 @@ def plan_pieces(lengths: Sequence[int], rows: int, tokens: int) -> list[list[int
             longest = lengths[place]
         pieces[-1].append(place)
     return pieces
+
+
+def split_pieces(pieces: Sequence[Sequence[int]], count: int) -> list[list[int]]:
+    """The same in `count` pieces or more, for processes that must go through equally many."""
+    found = [list(piece) for piece in pieces]
+    while len(found) < count:
+        largest = max(found, key=len)
+        half = len(largest) // 2
+        found.append(largest[half:])
+        del largest[half:]
+    return found

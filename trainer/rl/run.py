@@ -19,9 +19,10 @@ from harness.data import jsonio
 from harness.errors import UsageError
 from harness.models.local.folder import check_folder, folder_digest
 from harness.models.local.hf import load_weights
+from harness.models.local.packages import find_missing_packages
 from harness.models.local.tokenizer import ModelTokenizer, open_tokenizer
 from harness.types import JSONObject
-from trainer.distributed import is_main_process, main_process_first
+from trainer.distributed import is_main_process, main_process_first, refuse_other_shards
 from trainer.precision import report_slow_bfloat16
 from trainer.rl.actor import with_stable_template
 from trainer.rl.data import TrainingSetup, prepare_training, reasoning_of
@@ -60,6 +61,7 @@ def identify_rl_run(settings: RLRecipe, name: str, path: Path, patterns: Sequenc
 def check_model(settings: RLRecipe, name: str, path: Path) -> ModelTokenizer:
     """The model's tokenizer and template, fit for the regime. Raises UsageError in one sentence where they are not."""
     check_vllm(settings)
+    refuse_other_shards(os.environ)
     args = model_args(settings.chat_template, settings.format)
     model = open_tokenizer(check_folder(name, path, args), args)
     refuse_file_reference(settings, path)
@@ -67,7 +69,9 @@ def check_model(settings: RLRecipe, name: str, path: Path) -> ModelTokenizer:
 
 
 def refuse_file_reference(settings: RLRecipe, path: Path) -> None:
-    """Raises UsageError where a reference would have to be read from a GGUF file."""
+    """Raises UsageError where a reference, or vLLM's weights, would have to be read from a GGUF file."""
+    if settings.vllm == "colocate" and path.is_file():
+        raise UsageError("vLLM reads the weights at the beginning from a folder here: set vllm=off.")
     if settings.kl and not settings.lora_rank and path.is_file():
         raise UsageError("kl compares with the weights at the beginning, which are read from a folder here: set kl=0.")
 
@@ -85,10 +89,10 @@ def check_vllm(settings: RLRecipe, plays: bool = True) -> None:
     """Raises UsageError where vLLM cannot generate what the recipe asks; `plays`: it is to do so here and now."""
     if settings.vllm == "off":
         return
-    if settings.regime != "step" or settings.prefixes != "given" or settings.credit != "turn":
-        raise UsageError("vLLM generates single turns only: regime step with prefixes = given; else set vllm=off.")
     if plays and device() == "cpu":
         raise UsageError(f"vllm = {settings.vllm} needs a GPU, and there is none here; set vllm=off.")
+    if plays and (missing := find_missing_packages(("vllm",), "vllm")):
+        raise UsageError(f"vllm = {settings.vllm}: {missing}")
     if settings.vllm == "server" and not settings.vllm_server:
         raise UsageError("vllm = server needs the server's address in vllm_server.")
 

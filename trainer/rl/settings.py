@@ -68,7 +68,7 @@ class RLRecipe:
     refresh          steps between fresh prefixes (with credit = turn, as the next two)
     players          episodes that fresh prefixes are cut from
     solved           least share of prefixes with nothing unsolved
-    vllm             off, colocate or server: who generates, where there is a GPU (TRL's settings of these names)
+    vllm             off, colocate or server: who plays, where there is a GPU (TRL's settings of these names)
     vllm_server      the address of a server
     vllm_memory      share of the GPU's memory that a colocated vLLM takes
     validate_every, save_every, keep    steps between validations and checkpoints, and checkpoints that are kept
@@ -182,7 +182,6 @@ class RLRecipe:
         )
         require_value(is_layer_choice(self.train_layers), "train_layers", MEANT)
         require_value(not (self.train_layers and self.lora_rank), "train_layers", "empty where there is a lora_rank")
-        require_value(not self.dynamic or self.vllm == "off", "dynamic", "0 where vLLM generates")
         require_value(0 <= self.solved < 1, "solved", "from 0 to below 1")
         require_value(0 < self.vllm_memory < 1, "vllm_memory", "between 0 and 1")
         require_value(

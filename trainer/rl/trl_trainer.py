@@ -10,11 +10,10 @@
     DIR/test/{before,after}/    the run directories of the test at the end
 
 The trainer is TRL's; what is replaced is who generates, which draws the same samples whatever the
-batch (trainer.rl.generation), and what the advantages are (trainer.rl.algorithms). Several processes share a step
-(accelerate's DDP); the result is that of one.
+batch (trainer.rl.generation, trainer.rl.players), and what the advantages are (trainer.rl.algorithms). Several
+processes share a step (accelerate's DDP, or FSDP 2 with the weights in shards); the result is that of one.
 
-Left out: FSDP where the network itself plays or is validated, because its processes would have to say equally many
-words; a learning rate that differs by layer.
+Left out: ZeRO, FSDP 1, adapters in shards, a learning rate that differs by layer.
 """
 
 from __future__ import annotations
@@ -30,12 +29,11 @@ from typing import Any
 import torch
 from datasets import Dataset
 
-from harness.errors import UsageError
-from harness.models.local.packages import import_quietly
-from harness.models.local.prompting import OPEN_REASONING
+from harness.errors import HarnessError, UsageError
+from harness.models.local.packages import first_line, import_quietly
 from harness.models.local.tokenizer import ModelTokenizer
+from trainer.distributed import asks_for_shards
 from trainer.precision import checkpoint_bytes
-from trainer.rl.actor import EpisodeTokens
 from trainer.rl.callback import TrainingCallback
 from trainer.rl.data import TrainingSetup
 from trainer.rl.environment_trainer import EnvironmentTrainer
@@ -97,41 +95,39 @@ def make_trainer(
 ) -> EnvironmentTrainer:
     """The trainer on what a setup has, with prompts from `source`."""
     settings = setup.settings
-    vllm = settings.vllm != "off"
     os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
     rows = source.dataset_rows()
     if len(rows) < settings.prompts:
         raise UsageError(f"A generation takes {settings.prompts} prompts, and there are {len(rows)}; lower prompts.")
     order = order_prompts(rows, settings)
-    texts = (
-        [source.render_prompts()[int(place)] for place in order]
-        if vllm and isinstance(source, TurnGenerator)
-        else order
-    )
-    trainer = EnvironmentTrainer(
-        setup,
-        source,
-        model=network,
-        reward_funcs=[earned if not vllm else make_server_reward(source, model)],
-        args=make_grpo_config(settings, folder),
-        train_dataset=Dataset.from_dict({"prompt": texts, "place": order}),
-        processing_class=model.tokenizer,
-        peft_config=adapters(settings),
-        callbacks=list(callbacks),
-        rollout_func=None if vllm else rollout,
-    )
+    try:
+        trainer = EnvironmentTrainer(
+            setup,
+            source,
+            model,
+            model=network,
+            reward_funcs=[earned],
+            args=make_grpo_config(settings, folder),
+            train_dataset=Dataset.from_dict({"prompt": order, "place": order}),
+            processing_class=model.tokenizer,
+            peft_config=adapters(settings),
+            callbacks=list(callbacks),
+            rollout_func=rollout,
+        )
+    except Exception as error:
+        if settings.vllm == "off" or isinstance(error, HarnessError):
+            raise
+        raise UsageError(f"Training with vllm = {settings.vllm} cannot begin: {first_line(error)}.") from error
     trainer.remove_callback(transformers.PrinterCallback)
     return trainer
 
 
 def check_sharding(trainer: EnvironmentTrainer) -> None:
-    """Raises UsageError where a sharded network would have to play."""
-    settings = trainer.setup.settings
-    if trainer.is_fsdp_enabled and (settings.vllm == "off" or settings.validation):
-        raise UsageError(
-            "Under FSDP no process has the whole network, so it cannot play: set vllm=colocate (or server) and "
-            "validation=0, or launch with DDP."
-        )
+    """Raises UsageError where a launcher asked for shards and there are none, and for adapters in shards."""
+    if trainer.is_fsdp_enabled and trainer.setup.settings.lora_rank:
+        raise UsageError("Adapters are not trained in shards: set lora_rank=0, or launch without FSDP.")
+    if asks_for_shards(os.environ) and not trainer.is_fsdp_enabled:
+        raise UsageError("accelerate makes no shards on a CPU or of one process: launch without FSDP.")
 
 
 def order_prompts(rows: Sequence[str], settings: RLRecipe) -> list[str]:
@@ -153,10 +149,11 @@ def rollout(prompts: list[str], trainer: EnvironmentTrainer) -> dict[str, Any]:
     trainer.generate(prompts)
     padding = trainer.processing_class.pad_token_id
     ids = [one.tokens.ids or [padding] for one in trainer.scored]
+    logprobs = [one.tokens.logprobs or [0.0] for one in trainer.scored] if trainer.use_vllm else None
     return {
         "prompt_ids": [one.tokens.prompt for one in trainer.scored],
         "completion_ids": ids,
-        "logprobs": None,
+        "logprobs": logprobs,  # what TRL corrects the sampler's rounding by
         "env_mask": [one.tokens.loss_mask or [0] for one in trainer.scored],
         "earned": [one.total for one in trainer.scored],
         "scores": [dict(one.scores) for one in trainer.scored],
@@ -171,25 +168,6 @@ def earned(
         values = [one[name] for one in scores if name in one]
         more["log_metric"](name, sum(values) / len(values))
     return list(earned)
-
-
-def make_server_reward(source: EpisodeGenerator | TurnGenerator, model: ModelTokenizer) -> Any:
-    """TRL's reward function where a server generated the turns."""
-
-    def judge(
-        prompts: Sequence[str], completion_ids: Sequence[Sequence[int]], place: Sequence[str], **more: Any
-    ) -> list[float | None]:
-        assert isinstance(source, TurnGenerator)
-        sequences = []
-        for text, ids in zip(prompts, completion_ids, strict=True):
-            episode_tokens = EpisodeTokens(model.encode(text), thinking=OPEN_REASONING.search(text) is not None)
-            episode_tokens.add(list(ids), 0)
-            sequences.append(episode_tokens)
-        scored = source.score_turns([source.prefix_at(int(name)) for name in place], sequences)
-        return [one.total for one in scored]
-
-    judge.__name__ = "earned"
-    return judge
 
 
 def make_grpo_config(settings: RLRecipe, folder: Path) -> Any:

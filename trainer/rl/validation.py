@@ -8,7 +8,7 @@ models.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,16 +54,21 @@ class EvaluationSet:
 
 
 def run_validation(
-    evaluation_set: EvaluationSet, local: ModelTokenizer, generate: Generate, step: int, sandbox: Sandbox, out: Path
+    evaluation_set: EvaluationSet,
+    local: ModelTokenizer,
+    generate: Generate,
+    settings: Mapping[str, str],
+    sandbox: Sandbox,
+    out: Path,
 ) -> dict[str, float]:
     """Plays the environments with a network as it is; `out` becomes the run directory, whatever was there before.
+    `settings` tell the network from itself at another time: the step, and who played.
 
     Returns the means of the metrics that the episodes have.
     """
     if out.exists():
         shutil.rmtree(out)
-    name = f"{local.folder.name}@{step}"
-    settings = {"step": str(step)}
+    name = f"{local.folder.name}@{settings['step']}"
     model = HFModel(name, local, EPISODE_BATCH_SIZE, settings, generate)
     return means(evaluate(evaluation_set.plan(), Player(model, sandbox), out))
 

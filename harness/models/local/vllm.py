@@ -165,8 +165,9 @@ def start_engine(local: ModelTokenizer, settings: JSONObject, redact: Redactor) 
         raise UsageError(f"{local.folder.name}: vLLM's engine does not start: {said(error, redact)}.") from None
 
 
-def decoding(local: ModelTokenizer, row: PromptRow) -> Any:
-    """How one row is drawn: greedy at temperature 0, else by a seed of its own."""
+def decoding(local: ModelTokenizer, row: PromptRow, logprobs: int | None = None) -> Any:
+    """How one row is drawn: greedy at temperature 0, else by a seed of its own. `logprobs` 0: the log-probability of
+    each token comes with it."""
     from vllm import SamplingParams
 
     sampling = row.request.sampling
@@ -177,5 +178,6 @@ def decoding(local: ModelTokenizer, row: PromptRow) -> Any:
         stop=list(local.format.stop),
         stop_token_ids=list(local.end_token_ids),
         skip_special_tokens=False,
+        logprobs=logprobs,
         **sampling.options,
     )
