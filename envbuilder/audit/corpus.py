@@ -36,7 +36,8 @@ NAME = re.compile(rf"""["']([A-Z][\w'’.-]*(?: (?:{_PARTICLE}|[A-Z0-9][\w'’.-
 COMMON = frozenset(
     (
         *COMMON_NAMES,
-        *("Error", "Unknown", "Missing", "Invalid", "True", "False", "None", "Yes", "No", "UTC", "MWh"),
+        *("Error", "Unknown", "Missing", "Invalid", "True", "False", "None", "Yes", "No", "UTC"),
+        *("Bq", "Gt", "GWh", "Hz", "Mha", "Mkm", "Mt", "MWh", "Nm", "Pa", "Wh"),
     )
 )
 MASK = (1 << 64) - 1

@@ -10,6 +10,7 @@ import pytest
 from builders import COUNTER, sample
 
 from envbuilder.audit.corpus import CorpusAudit, bare_question, entity_names, look_at
+from envbuilder.worlds.catalogue import ENTITY_KINDS
 from harness.types import Message, Sample
 
 QUESTION = (
@@ -83,6 +84,16 @@ def test_names_are_compared_between_splits_where_they_are_said_to_be_disjoint(na
     made = [one(n, code=code, split=split) for n, code, split in zip((1, 2), codes, ("train", "test"), strict=True)]
     assert found(*made, names=names) == checks
     assert entity_names(made[0]) == {"Hedda Flint"}
+
+
+def test_no_unit_of_a_domain_is_a_name():
+    facts = [fact for kind in ENTITY_KINDS.values() for fact in kind.facts]
+    values = [each.value for fact in facts for each in (fact, *fact.lures) if each.value is not None]
+    units = {value.unit for value in values} | {
+        each.measure.unit for kind in ENTITY_KINDS.values() for each in kind.lists
+    }
+    assert "Mkm" in units
+    assert entity_names(one(1, code=f"{COUNTER}\nUNITS = {sorted(units)}\n")) == set()
 
 
 def test_the_file_stands_for_a_split_that_is_not_named():
