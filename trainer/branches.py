@@ -17,14 +17,14 @@ import argparse
 import sys
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, astuple, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from harness.batching import BatchModel
 from harness.console.progress import ProgressBar
 from harness.console.text import printable
-from harness.data import jsonio
+from harness.data import disk, jsonio
 from harness.data.files import write_rows
 from harness.data.schema import Record
 from harness.errors import ModelFailure, UsageError
@@ -43,8 +43,12 @@ NETWORKS = ("hf", "bundled")
 FILE, FOLDER = "branches.jsonl", "branches"
 LEAST, MOST = 10, 50
 """Of a turn's first tokens, whose mean entropy says how much it hesitated; shorter turns do not count."""
+KINDS = [str, str, int, int, int, float, int]
+"""What the values of a branch are, in their order."""
 FIRST_EPOCH = 1_000_000
 """What a branch's draws count its epochs from, so that none is drawn as an ordinary episode is."""
+Said = Mapping[tuple[str, str, int], Sequence[Message]]
+"""The messages of episodes, by task, sample and epoch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +74,7 @@ class Branch:
 def play_branches(args: argparse.Namespace, plan: Plan, network: HFModel) -> int:
     """Plays the branches of the run in `args.out`, whose plan this is, and reports. Returns the exit status.
 
-    Raises UsageError where branches of another number were chosen there before.
+    Raises UsageError where branches of another number, or of another run, stand there.
     """
     run, path = RunDirectory.open(args.out), args.out / FILE
     if not run.summary_path.exists():
@@ -88,9 +92,11 @@ def play_branches(args: argparse.Namespace, plan: Plan, network: HFModel) -> int
     branched = restrict_plan(plan, branches)
     if branched.epochs != count:
         raise UsageError(f"{path} has {branched.epochs} branches an environment, not {count}; name another --out.")
+    said = read_parents(run, branches)
+    check_branches(path, branches, plan, said, count)
     evaluation = Evaluation(
         plan=branched,
-        models=[BranchModel(network, branches, read_parents(run, branches))],
+        models=[BranchModel(network, branches, said)],
         reasonings=[reasoning],
         out=args.out / FOLDER,
         resume=args.resume,
@@ -163,8 +169,7 @@ def measure_turns(
 ) -> Iterator[Branch]:
     """How much the network hesitated at each turn of an episode that is long enough."""
     messages = to_trajectory(record).messages
-    spoken = [place for place, message in enumerate(messages) if message.role == "assistant"]
-    for turn, place in enumerate(place for place in spoken if place >= len(sample.messages)):
+    for turn, place in enumerate(find_turns(messages, len(sample.messages))):
         ids = model.local.encode(messages[place].raw or "")[:MOST]
         request = ModelRequest(messages[:place], sample.tools, Sampling(), sample, turn=turn, reasoning=reasoning)
         row = to_row(model.local, request)
@@ -196,9 +201,29 @@ def mean_entropy(name: str, network: Any, read: Sequence[int], written: Sequence
 def read_branches(path: Path) -> list[Branch]:
     """Those of a file that was written here. Raises UsageError for another."""
     try:
-        return [Branch(**jsonio.parse_json(line)) for line in path.read_text(encoding="utf-8").splitlines()]
+        with disk.open_file(path, links=False) as file:
+            found = [Branch(**jsonio.parse_json(line)) for line in disk.read_lines(file, path)]
     except (OSError, ValueError, TypeError) as error:
         raise UsageError(f"{path} is no file of branches: {error}.") from None
+    for number, one in enumerate(found, start=1):
+        if [type(value) for value in astuple(one)] != KINDS or not jsonio.is_number(one.entropy):
+            raise UsageError(f"{path} is no file of branches: line {number} has a value of another kind.")
+    return found
+
+
+def check_branches(path: Path, branches: Sequence[Branch], plan: Plan, said: Said, count: int) -> None:
+    """Raises UsageError where a branch leaves no turn of the run, and where an environment has not one of each epoch.
+    Such branches would be episodes from the beginning, or none."""
+    prompts = {(task, sample.id): len(sample.messages) for task, chosen in plan.samples.items() for sample in chosen}
+    epochs = defaultdict[tuple[str, str], list[int]](list)
+    for number, one in enumerate(branches, start=1):
+        epochs[one.task, one.sample].append(one.epoch)
+        prompt = prompts.get((one.task, one.sample), 0)
+        messages = said.get((one.task, one.sample, one.parent_epoch), ())
+        if not 0 <= one.turn < len(find_turns(messages, prompt)):
+            raise UsageError(f"{path} was not made of this run: line {number} leaves a turn that nobody took.")
+    if any(sorted(found) != list(range(count)) for found in epochs.values()):
+        raise UsageError(f"{path} was not made of this run: an environment has not one branch of each epoch.")
 
 
 # --- played ------------------------------------------------------------------------------------------------------
@@ -210,9 +235,7 @@ class BranchModel(BatchModel):
     `said` are the messages of the episodes that are left, by task, sample and epoch.
     """
 
-    def __init__(
-        self, network: HFModel, branches: Sequence[Branch], said: Mapping[tuple[str, str, int], Sequence[Message]]
-    ) -> None:
+    def __init__(self, network: HFModel, branches: Sequence[Branch], said: Said) -> None:
         self.name, self.width = network.name, network.width
         self.sampling_options = network.sampling_options
         digest = jsonio.digest([asdict(branch) for branch in branches])
@@ -265,12 +288,16 @@ class BranchModel(BatchModel):
 
 def split_at_turn(messages: Sequence[Message], prompt: int, turn: int) -> tuple[Sequence[Message], Message]:
     """What stands before a model's turn behind a prompt of so many messages, and what it said."""
-    spoken = [place for place, message in enumerate(messages) if place >= prompt and message.role == "assistant"]
-    place = spoken[turn]
+    place = find_turns(messages, prompt)[turn]
     return messages[:place], messages[place]
 
 
-def read_parents(run: RunDirectory, branches: Sequence[Branch]) -> dict[tuple[str, str, int], Sequence[Message]]:
+def find_turns(messages: Sequence[Message], prompt: int) -> list[int]:
+    """Where a model's turns stand behind a prompt of so many messages."""
+    return [place for place, message in enumerate(messages) if place >= prompt and message.role == "assistant"]
+
+
+def read_parents(run: RunDirectory, branches: Sequence[Branch]) -> Said:
     """The messages of the episodes that these branches leave."""
     wanted = {(one.task, one.sample, one.parent_epoch) for one in branches}
     results = [one for one in run.read_results() if (one.task, one.sample, one.epoch) in wanted]

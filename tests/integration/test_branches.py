@@ -2,12 +2,14 @@
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 from commands import episodes
 
 from harness import cli
+from harness.data import files
 from harness.data.messages import message_from_json
 from harness.errors import ModelFailure, UsageError
 from harness.evaluation.command import Evaluation
@@ -114,6 +116,40 @@ def test_a_run_that_is_not_complete_is_not_branched_off(collected, command, caps
 def test_another_number_of_branches_is_refused(collected, command, capsys):
     assert cli.main([*command, "--resume", "--branches", "1"]) == 2
     assert "has 3 branches an environment, not 1" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"turn": 99}, "line 1 leaves a turn that nobody took"),
+        ({"turn": -1}, "line 1 leaves a turn that nobody took"),
+        ({"task": "other"}, "line 1 leaves a turn that nobody took"),
+        ({"epoch": 1}, "an environment has not one branch of each epoch"),
+        ({"turn": "0"}, "line 1 has a value of another kind"),
+        ({"entropy": float("nan")}, "line 1 has a value of another kind"),
+    ],
+)
+def test_branches_of_another_run_are_refused_before_any_is_played(collected, command, tmp_path, capsys, changes, says):
+    out = tmp_path / "run"
+    shutil.copytree(collected, out, ignore=shutil.ignore_patterns(branches.FOLDER))
+    first, *others = (out / "branches.jsonl").read_text().splitlines()
+    (out / "branches.jsonl").write_text("\n".join([json.dumps({**json.loads(first), **changes}), *others]) + "\n")
+    assert cli.main([*command[:-1], str(out), "--resume"]) == 2
+    (sentence,) = capsys.readouterr().err.splitlines()
+    assert says in sentence
+    assert not (out / branches.FOLDER).exists()
+
+
+def test_a_link_in_the_place_of_the_branches_is_not_followed(collected, tmp_path):
+    (tmp_path / "branches.jsonl").symlink_to(collected / "branches.jsonl")
+    with pytest.raises(UsageError, match="is a link, which is not followed"):
+        read_branches(tmp_path / "branches.jsonl")
+
+
+def test_names_with_separators_of_lines_are_read_as_they_were_written(tmp_path):
+    one = Branch("t", "a\u2028b\x85c", 0, 0, 0, 1.0, 20)
+    files.write_rows(tmp_path / "branches.jsonl", [dataclasses.asdict(one)])
+    assert read_branches(tmp_path / "branches.jsonl") == [one]
 
 
 def test_pairs_reads_them_as_further_attempts(collected):
