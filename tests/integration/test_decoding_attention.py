@@ -53,6 +53,18 @@ def test_one_token_attends_as_in_whole_precision(mask: str, scaling: float | Non
     torch.testing.assert_close(found.float(), wanted, atol=0.02, rtol=0)  # 2 parts of 128: three roundings to 8 bits
 
 
+def test_large_keys_give_numbers_in_float16() -> None:
+    """Products that float16 has no number for, until they are scaled."""
+    query, key, value = states(dtype=torch.float16)
+    given = [query.sign() * 100, key.sign() * 60 + key, value]
+    given[1][:, :, 0] = 60.0 * query[:, :SHARED, 0].sign()  # all of one sign: 16 products of 6,000
+    assert (given[0][:, :SHARED] @ given[1].transpose(2, 3)).isinf().any()
+    found, _ = attend(MODULE, *given, None)
+    wanted, _ = sdpa_attention_forward(MODULE, *(one.float() for one in given), None)
+    assert found.isfinite().all()
+    torch.testing.assert_close(found.float()[:, :, 0], wanted[:, :, 0], atol=0.01, rtol=0)
+
+
 def test_all_else_is_left_to_torch() -> None:
     """Several tokens, whole precision, a bias: bit for bit what the kernel gives."""
     bias = torch.full((1, HEADS, 1, TOKENS), 0.5, dtype=torch.bfloat16)

@@ -67,9 +67,10 @@ def attend(
         )
         return found
     shared = key.shape[1]
-    grouped = query.to(key.dtype).view(rows, shared, heads // shared, size)
+    # Scaled before the product: what is above 65,504 is infinite in float16, and large keys get there unscaled.
+    scaled = (query * (size**-0.5 if scaling is None else scaling)).to(key.dtype)
+    grouped = scaled.view(rows, shared, heads // shared, size)
     scores = (grouped @ with_room(key).transpose(2, 3))[..., : key.shape[2]].float()
-    scores *= size**-0.5 if scaling is None else scaling
     if attention_mask is not None:
         seen = attention_mask.dtype == torch.bool
         scores = scores.masked_fill(~attention_mask, -torch.inf) if seen else scores + attention_mask
