@@ -235,12 +235,28 @@ def test_a_probe_of_the_same_weights_elsewhere_fits(plain, folder, tmp_path):
         ({"high": 1.0}, {"probe_high": "inf"}, "probe_high='inf' is no number"),
         ({"high": 1.0}, {"probe_low": "low"}, "probe_low='low' is no number"),
         ({"high": "high"}, {}, "is no probe"),
+        ({"high": 1.0, "layer": True}, {}, "is no probe"),
     ],
 )
 def test_what_decides_nothing_is_refused(plain, folder, tmp_path, changes, args, says):
     probe = write_probe(tmp_path / "probe.json", plain, **changes)
     with pytest.raises(UsageError, match=says):
         model(folder, probe=probe, **args)
+
+
+def test_the_digest_is_that_of_what_was_read(plain, folder, tmp_path, monkeypatch):
+    """Also of a file that is replaced at once."""
+    path = write_probe(tmp_path / "probe.json", plain, high=1.0)
+    wanted = model(folder, probe=path).fingerprint["probe"]
+    read = call_gate.read_probe
+
+    def read_and_replace(path: Path) -> Any:
+        found = read(path)
+        path.write_text("{}")
+        return found
+
+    monkeypatch.setattr(call_gate, "read_probe", read_and_replace)
+    assert model(folder, probe=path).fingerprint["probe"] == wanted
 
 
 def test_a_threshold_alone_is_refused(folder):
@@ -255,6 +271,7 @@ def test_a_threshold_alone_is_refused(folder):
         ({"mean": [0.0], "scale": [1.0], "weights": [0.0]}, "does not fit a network of 2 layers of size 64"),
         ({"reasoning": "off"}, "was made with reasoning off, and this run has default"),
         ({"bias": math.nan}, "gives no number"),
+        ({"mean": [-1.0] * SIZE, "scale": [5e-324] * SIZE, "weights": [1e99] * SIZE}, "gives no number"),
     ],
 )
 def test_what_does_not_fit_is_said_at_the_first_prompt(plain, folder, tmp_path, changes, says):

@@ -83,7 +83,7 @@ def test_the_table_has_every_layer_and_predictor(planted):
 
 def test_the_file_reads_back_as_the_probe_that_was_learnt(planted, read):
     model, question, _, states = read
-    probe = read_probe(planted[1])
+    probe, _ = read_probe(planted[1])
     scores = np.array([probe.score(one) for one in states])
     assert auroc(scores, question.due) == 1.0
     assert probe.fingerprint == model.fingerprint

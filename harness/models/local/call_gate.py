@@ -11,7 +11,6 @@ Left out: later turns, and sharing what was read for the score with what is read
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -77,7 +76,7 @@ class CallGate:
         if self.probe.layer >= len(states) or len(self.probe.mean) != states.shape[1]:
             layers, size = states.shape
             raise UsageError(f"The probe {self.path} does not fit a network of {layers - 1} layers of size {size}.")
-        if math.isnan(score := self.probe.score(states)):
+        if not math.isfinite(score := self.probe.score(states)):
             raise UsageError(f"The probe {self.path} gives no number; try --model-arg dtype=float32.")
         return score
 
@@ -90,7 +89,7 @@ def read_gate(local: ModelTokenizer, args: Mapping[str, str]) -> CallGate | None
             raise UsageError(f"--model-arg {stray[0]} is a threshold of a probe: name it with probe=FILE.")
         return None
     path = Path(args["probe"])
-    probe = read_probe(path)
+    probe, digest = read_probe(path)
     check_same_model(local, path, probe)
     low, high = read_threshold(args, "probe_low", probe.low), read_threshold(args, "probe_high", probe.high)
     if low is None and high is None:
@@ -99,7 +98,7 @@ def read_gate(local: ModelTokenizer, args: Mapping[str, str]) -> CallGate | None
         )
     if low is not None and high is not None and low > high:
         raise UsageError(f"--model-arg probe_low={low:g} is above probe_high={high:g}.")
-    return CallGate(probe, low, high, path, hashlib.sha256(path.read_bytes()).hexdigest()[:16])
+    return CallGate(probe, low, high, path, digest)
 
 
 def check_same_model(local: ModelTokenizer, path: Path, probe: Probe) -> None:

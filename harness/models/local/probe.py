@@ -5,6 +5,7 @@ Layer 0 is the embedding of the prompt's last token; the last layer is what the 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.data import jsonio
+from harness.data import disk, jsonio
 from harness.errors import UsageError
 
 Array = NDArray[np.float64]
@@ -56,30 +57,34 @@ class Probe:
 
     def score(self, states: Array) -> float:
         """The score of what `read_last_states` gave."""
-        mean, scale, weights = (np.array(getattr(self, name)) for name in VECTORS)
-        return float((states[self.layer] - mean) / scale @ weights + self.bias)
+        mean, scale, weights = (np.array(getattr(self, name), dtype=float) for name in VECTORS)
+        with np.errstate(all="ignore"):  # what is no number is the caller's to refuse
+            return float((states[self.layer] - mean) / scale @ weights + self.bias)
 
     def write(self, path: Path, about: Mapping[str, Any]) -> None:
         """Writes the probe, the whole file or none; `about` says how it was made, for a reader."""
         jsonio.write_json(path, {"schema": SCHEMA, **about, **asdict(self)})
 
 
-def read_probe(path: Path) -> Probe:
-    """The probe in a file. Raises UsageError for a file that is none."""
+def read_probe(path: Path) -> tuple[Probe, str]:
+    """The probe in a file, and the digest of the very bytes that it was read from. Raises UsageError for a file that is
+    none."""
     try:
-        found = jsonio.read_json(path, links=True)
+        content = disk.read_file(path, links=True)
+        found = jsonio.parse_json(content)
     except (OSError, ValueError) as error:
         raise UsageError(f"The probe {path} cannot be read: {error}.") from None
     if not isinstance(found, dict) or found.get("schema") != SCHEMA or not _is_probe(found):
         raise UsageError(f"{path} is no probe, as `harness probe` writes one.")
-    return Probe(**{name: found[name] for name in Probe.__slots__ if name in found})
+    probe = Probe(**{name: found[name] for name in Probe.__slots__ if name in found})
+    return probe, hashlib.sha256(content).hexdigest()[:16]
 
 
 def _is_probe(found: Mapping[str, Any]) -> bool:
     layer, vectors = found.get("layer"), [found.get(name) for name in VECTORS]
     lengths = {len(one) for one in vectors if isinstance(one, list) and all(map(jsonio.is_number, one))}
     return (
-        isinstance(layer, int)
+        type(layer) is int  # and not True, which numpy takes for a mask
         and layer >= 0
         and all(isinstance(one, list) for one in vectors)
         and len(lengths) == 1
