@@ -81,10 +81,14 @@ class ViewServer(ThreadingHTTPServer):
 
     def process_request(self, request: socket | tuple[bytes, socket], client_address: Any) -> None:
         """Begins a thread for a connection, while there are not too many."""
-        if self._free.acquire(blocking=False):
-            super().process_request(request, client_address)
-        else:
+        if not self._free.acquire(blocking=False):
             self.shutdown_request(request)
+            return
+        try:
+            super().process_request(request, client_address)
+        except Exception:  # no thread began, which would have freed the place
+            self._free.release()
+            raise
 
     def process_request_thread(self, request: socket | tuple[bytes, socket], client_address: Any) -> None:
         """A connection, in its thread."""

@@ -355,3 +355,17 @@ def test_connections_are_bounded_and_a_place_is_free_again(tmp_path, monkeypatch
                 pass
         for one in silent:
             one.close()
+
+
+def test_a_thread_that_does_not_begin_leaves_its_place_free(tmp_path, monkeypatch):
+    monkeypatch.setattr(server, "CONNECTIONS", 1)
+    with served(tmp_path) as view:
+        with monkeypatch.context() as patched:
+            patched.setattr(server.ThreadingHTTPServer, "process_request", refuse_to_begin)
+            with socket.create_connection(("127.0.0.1", view.port), timeout=10) as refused:
+                assert refused.recv(1) == b""
+        assert ask(view, "/runs")[0] == 200
+
+
+def refuse_to_begin(*given):
+    raise RuntimeError("can't start new thread")
