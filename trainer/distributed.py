@@ -35,12 +35,18 @@ def asks_for_shards(environ: Mapping[str, str]) -> bool:
     return environ.get("ACCELERATE_USE_FSDP", "").lower() == "true"
 
 
-def refuse_other_shards(environ: Mapping[str, str]) -> None:
-    """Raises UsageError where a launcher asks for shards of another kind than FSDP 2."""
+def refuse_other_shards(environ: Mapping[str, str], adapters: bool) -> None:
+    """Raises UsageError where a launcher asks for shards of another kind than FSDP 2, of adapters or of one process."""
     if environ.get("ACCELERATE_USE_DEEPSPEED", "").lower() == "true":
         raise UsageError("DeepSpeed (ZeRO) is not supported: accelerate launch --use_fsdp --fsdp_version 2, or DDP.")
-    if asks_for_shards(environ) and environ.get("FSDP_VERSION", "1") != "2":
+    if not asks_for_shards(environ):
+        return
+    if environ.get("FSDP_VERSION", "1") != "2":
         raise UsageError("Of FSDP the second version alone is supported: accelerate launch --fsdp_version 2.")
+    if adapters:
+        raise UsageError("Adapters are not trained in shards: set lora_rank=0, or launch without FSDP.")
+    if int(environ.get("WORLD_SIZE", "1")) == 1:
+        raise UsageError("There are no shards of one process: launch more of them (--num_processes), or without FSDP.")
 
 
 @contextmanager

@@ -215,10 +215,13 @@ def test_refusals_are_one_sentence(more, sentence, model, tmp_path):
     [
         ({"ACCELERATE_USE_DEEPSPEED": "true"}, "DeepSpeed (ZeRO) is not supported"),
         ({"ACCELERATE_USE_FSDP": "true"}, "the second version alone"),
+        ({"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2"}, "no shards of one process"),
+        ({"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2", "LORA": "4"}, "Adapters are not trained in shards"),
     ],
 )
 def test_other_shards_are_one_sentence(asked, sentence, model, tmp_path):
-    done = harness("train", "--regime", "episode", "--model", model, "--out", tmp_path / "run", **asked)
+    more = ["--set", f"lora_rank={asked['LORA']}"] if "LORA" in asked else []
+    done = harness("train", "--regime", "episode", "--model", model, "--out", tmp_path / "run", *more, **asked)
     assert sentence in one_sentence(done)
     assert not (tmp_path / "run").exists()
 

@@ -61,7 +61,7 @@ def identify_rl_run(settings: RLRecipe, name: str, path: Path, patterns: Sequenc
 def check_model(settings: RLRecipe, name: str, path: Path) -> ModelTokenizer:
     """The model's tokenizer and template, fit for the regime. Raises UsageError in one sentence where they are not."""
     check_vllm(settings)
-    refuse_other_shards(os.environ)
+    refuse_other_shards(os.environ, bool(settings.lora_rank))
     args = model_args(settings.chat_template, settings.format)
     model = open_tokenizer(check_folder(name, path, args), args)
     refuse_file_reference(settings, path)

@@ -123,11 +123,9 @@ def make_trainer(
 
 
 def check_sharding(trainer: EnvironmentTrainer) -> None:
-    """Raises UsageError where a launcher asked for shards and there are none, and for adapters in shards."""
-    if trainer.is_fsdp_enabled and trainer.setup.settings.lora_rank:
-        raise UsageError("Adapters are not trained in shards: set lora_rank=0, or launch without FSDP.")
+    """Raises UsageError where a launcher asked for shards and there are none."""
     if asks_for_shards(os.environ) and not trainer.is_fsdp_enabled:
-        raise UsageError("accelerate makes no shards on a CPU or of one process: launch without FSDP.")
+        raise UsageError("accelerate makes no shards on a CPU: launch without FSDP.")
 
 
 def order_prompts(rows: Sequence[str], settings: RLRecipe) -> list[str]:
