@@ -96,11 +96,12 @@ def test_an_engine_plays_with_the_weights_of_the_step(changes, engine, model, to
         assert '"engine": "vllm"' in json.dumps(manifest)
 
 
-def test_an_engine_that_failed_is_one_sentence(engine, model, towns, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("of", "method"), [(Client, "generate"), (Generation, "sync_weights")])
+def test_an_engine_that_failed_is_one_sentence(of, method, engine, model, towns, tmp_path, monkeypatch):
     def gone(*given, **more):
         raise ConnectionError("Connection refused\nand much more")
 
-    monkeypatch.setattr(Client, "generate", gone)
+    monkeypatch.setattr(of, method, gone)
     with pytest.raises(HarnessError, match=r"^vLLM failed: ConnectionError: Connection refused; go on .* --resume\.$"):
         trained(make_setup(towns, tmp_path), model, tmp_path)
 

@@ -87,7 +87,6 @@ class EnvironmentTrainer(trl.GRPOTrainer):  # type: ignore[misc]
         """Plays a sequence a prompt; `scored` is what they earned. Groups without spread are played again, of other
         prompts, as often as the recipe allows."""
         settings, drawn = self.setup.settings, 0
-        self.player.sync()
         self.scored = self.source.generate(prompts, self)
         used = {name for names in self._gather_objects(list(prompts)) for name in names}
         for attempt in range(settings.dynamic):
@@ -130,6 +129,7 @@ class EnvironmentTrainer(trl.GRPOTrainer):  # type: ignore[misc]
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         self._said = None
+        self.player.sync()  # before TRL would, which tells a failure by a traceback
         output: dict[str, Any] = super()._generate_and_score_completions(inputs)
         settings = self.setup.settings
         if ALGORITHMS[settings.algorithm].ours or settings.credit == "return":

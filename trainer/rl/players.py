@@ -140,10 +140,11 @@ class Engine:
             self._complete = partial(ask_server, client, local)
 
     def sync(self) -> None:
-        """TRL syncs before a rollout, once a step; a validation comes before that, and is not to sync it again."""
+        """TRL syncs before a rollout, once a step; what comes before that is not to sync it again."""
         trainer = self._trainer
         if trainer._last_loaded_step != trainer.state.global_step:
-            trainer.vllm_generation.sync_weights()
+            with as_one_sentence():
+                trainer.vllm_generation.sync_weights()
             trainer._last_loaded_step = trainer.state.global_step
         trainer.accelerator.wait_for_everyone()  # the leader alone sends a server its weights
 
@@ -153,12 +154,19 @@ class Engine:
         yield self._continue
 
     def _continue(self, rows: Sequence[PromptRow]) -> list[Continuation]:
-        try:
+        with as_one_sentence():
             return self._complete(rows) if rows else []
-        except Exception as error:
-            raise HarnessError(
-                f"vLLM failed: {first_line(error)}; go on from the last checkpoint with --resume."
-            ) from error
+
+
+@contextmanager
+def as_one_sentence() -> Iterator[None]:
+    """What goes wrong with vLLM, in a sentence that says how to go on."""
+    try:
+        yield
+    except Exception as error:
+        raise HarnessError(
+            f"vLLM failed: {first_line(error)}; go on from the last checkpoint with --resume."
+        ) from error
 
 
 def complete_here(llm: Any, local: ModelTokenizer, rows: Sequence[PromptRow]) -> list[Continuation]:
