@@ -28,7 +28,7 @@ OTHERWISE = ("position_bias", "softcap", "s_aux", "head_mask")
 @contextmanager
 def decoding_attention(model: Any) -> Iterator[None]:
     """While it lasts, a network that attends by torch's kernel on a CPU attends by `attend`."""
-    config = model.config
+    config = model.config.get_text_config(decoder=True)  # its own alone: what sees images goes on as it does
     if model.device.type != "cpu" or getattr(config, "_attn_implementation", None) != "sdpa":
         yield
         return
