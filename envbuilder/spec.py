@@ -6,12 +6,13 @@ strategies works; `levels` replaces only the latter. Nothing here draws at rando
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from random import Random
 from typing import Literal, get_args
 
 from envbuilder.records import QUESTION_KINDS, TWINS, QuestionKind, Split
+from harness.errors import UsageError
 
 NamePolicy = Literal["disjoint", "shared"]
 Preset = Literal["micro", "easy", "paper", "hard"]
@@ -63,6 +64,7 @@ class Levels:
 
 
 STRATEGIES = ("generalise", "parameters", "types", "distractors")
+MEANS = tuple(field_.name for field_ in fields(Levels))
 """The paper's four scaling strategies, the only ones of the first generation."""
 
 
@@ -231,6 +233,20 @@ def preset_of(name: str, generation: Generation) -> PresetDefinition:
     levels = replace(levels, generalise=0) if name == "micro" else levels
     kinds = FIRST_KINDS if preset.size.kinds else ()
     return replace(preset, size=replace(preset.size, rows=FIRST_ROWS[name], kinds=kinds), levels=levels)
+
+
+def scale_levels(name: str, generation: Generation, texts: Sequence[str]) -> Levels:
+    """A preset's levels with some means otherwise, each as MEANS=LEVEL. Raises UsageError for one that there is not."""
+    known = STRATEGIES if generation == 1 else MEANS
+    scaled: dict[str, int] = {}
+    for text in texts:
+        means, _, level = text.partition("=")
+        if means not in known or level not in map(str, range(MAX_LEVEL + 1)):
+            raise UsageError(f"scale takes one of {', '.join(known)} and a level from 0 to {MAX_LEVEL}, not {text}.")
+        if means in scaled:
+            raise UsageError(f"scale gives {means} twice.")
+        scaled[means] = int(level)
+    return replace(preset_of(name, generation).levels, **scaled)
 
 
 DISTRACTOR_SHARE = (0.0, 0.5, 1.0, 1.5)

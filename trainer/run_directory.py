@@ -16,7 +16,7 @@ from zipfile import is_zipfile
 from envbuilder.pipeline import build_file
 from envbuilder.plan import BuildPlan
 from envbuilder.records import QUESTION_KINDS
-from envbuilder.spec import preset_of
+from envbuilder.spec import scale_levels
 from harness.data import disk, jsonio
 from harness.errors import HarnessError, UsageError
 from harness.runs.claims import is_free
@@ -35,6 +35,9 @@ class RecipeOfBuilds(Protocol):
 
     @property
     def generation(self) -> int: ...
+
+    @property
+    def scale(self) -> str: ...
 
 
 # --- what it is --------------------------------------------------------------------------------------------------
@@ -92,9 +95,8 @@ def recipe_values(recipe: Any) -> JSONObject:
 def build_environments(
     path: Path, n: int, recipe: RecipeOfBuilds, seed: int, split: str, watch: Callable[[int, int], None]
 ) -> None:
-    """Builds `n` environments of a recipe's level and generation into a file; `watch` is told how many are done, and of
-    how many."""
-    levels = preset_of(recipe.level, recipe.generation).levels  # type: ignore[arg-type]
+    """Builds `n` environments as a recipe has them into a file; `watch` is told how many are done, and of how many."""
+    levels = scale_levels(recipe.level, recipe.generation, recipe.scale.split())  # type: ignore[arg-type]
     plan = BuildPlan(
         QUESTION_KINDS,
         n,

@@ -8,12 +8,11 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import fields
 from pathlib import Path
 
 from envbuilder.plan import BuildPlan, BuildReport
 from envbuilder.records import QUESTION_KINDS, TWINS, QuestionKind
-from envbuilder.spec import GENERATION, GENERATIONS, PRESETS, STRATEGIES, Levels, preset_of
+from envbuilder.spec import GENERATION, GENERATIONS, MEANS, PRESETS, scale_levels
 from harness.commands.options import add_ray_option, at_least, parse_headers, parse_pairs
 from harness.console.text import printable
 from harness.data.files import SUFFIXES, file_suffix
@@ -22,7 +21,6 @@ from harness.scoring.decisions import SITUATIONS
 
 HELP = "build environments: five stages, each one validated before it is written"
 PROCEDURAL = "procedural"
-MEANS = tuple(field.name for field in fields(Levels))
 RESERVED_SEED = 20250811
 """The seed of the test environments that ship with the package."""
 
@@ -134,18 +132,11 @@ def _check_twins(args: argparse.Namespace) -> None:
 
 
 def _plan(args: argparse.Namespace) -> BuildPlan:
-    preset = preset_of(args.level, args.generation)
-    levels = {name: getattr(preset.levels, name) for name in MEANS}
-    known = STRATEGIES if args.generation == 1 else MEANS
-    for name, text in parse_pairs(args.scale, "--scale").items():
-        if name not in known or text not in ("0", "1", "2", "3"):
-            raise UsageError(f"--scale takes one of {', '.join(known)} and a level from 0 to 3, not {name}={text}.")
-        levels[name] = int(text)
     return BuildPlan(
         kinds=_kinds(args.scenario),
         n=args.n,
         preset=args.level,
-        levels=Levels(**levels),
+        levels=scale_levels(args.level, args.generation, args.scale),
         seed=args.seed,
         split=args.split,
         names=args.names,

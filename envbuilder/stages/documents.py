@@ -19,7 +19,7 @@ from envbuilder.worlds import tool_texts
 from envbuilder.worlds.axes import AXES, Axis
 from envbuilder.worlds.catalogue import DOMAINS, ENTITY_KINDS, FACTS, LISTINGS, years_of
 from envbuilder.worlds.operations import CURRENCIES, OPERATIONS, UNITS
-from envbuilder.worlds.schema import Fact, Lure
+from envbuilder.worlds.schema import EntityKind, Fact, Lure
 from envbuilder.worlds.tables import World
 
 SHORTEST, LONGEST = 175, 270
@@ -382,24 +382,30 @@ class DocumentWriter:
         if facts["do"] == "operation":
             return str(self.choice(OPERATIONS[facts["operation"]].about))
         words = ENTITY_KINDS[facts["kind"]]
-        if self.terse:
-            return f"{_capital(words.filed_plural)}."
+        if facts["do"] == "look":
+            return self._told(self._look_opening(facts, words), words.about)
         office = self.provider(words.domain)["office"]
+        if facts["do"] == "list":
+            return self._list_description(facts, office)
+        openings = tool_texts.FINDER_OPENINGS if facts["do"] == "find" else tool_texts.MAPPER_OPENINGS
         texts = {"filed": words.filed, "filed_plural": words.filed_plural, "office": office}
-        match facts["do"]:
-            case "find":
-                return self._longer([self.choice(tool_texts.FINDER_OPENINGS).format(**texts)], ())
-            case "map":
-                return self._longer([self.choice(tool_texts.MAPPER_OPENINGS).format(**texts)], ())
-            case "list":
-                return self._list_description(facts, office)
-        opening = [_capital(with_articles(self.choice(tool_texts.OPENINGS).format(**texts)))]
-        if len(facts["fields"]) == 1:
-            opening = [f"{filed_text(facts['fields'][0])} ({office})."]
+        return self._told([self.choice(openings).format(**texts)], ())
+
+    def _look_opening(self, facts: JSONObject, words: EntityKind) -> list[str]:
+        """What a look-up holds, and of what. A field that is alone is no choice of a parameter, so it is said here."""
+        held = filed_text(facts["fields"][0]) if len(facts["fields"]) == 1 else ""
+        if self.terse:
+            opening = [f"{words.filed_plural}: {lowered(held)}." if held else f"{words.filed_plural}."]
+        else:
+            office = self.provider(words.domain)["office"]
+            texts = {"filed": words.filed, "filed_plural": words.filed_plural, "office": office}
+            opening = [with_articles(self.choice(tool_texts.OPENINGS).format(**texts))]
+            opening = [f"{held} ({office})."] if held else opening
+        opening[0] = _capital(opening[0])
         opening += [AXES[axis].values[place].whole for axis, place in facts["whole"].items()]
         if "span" in facts:
             opening.append("Holds the years {} to {} only.".format(*facts["span"]))
-        return self._longer(opening, words.about)
+        return opening
 
     def _list_description(self, facts: JSONObject, office: str) -> str:
         listing = LISTINGS[facts["list"]]
@@ -415,8 +421,10 @@ class DocumentWriter:
         again = f" Where {listing.label_key} recurs, only the highest rev counts." if facts["revised"] else ""
         return f"{opening} {columns}.{again} Batches of {facts['size']}."
 
-    def _longer(self, opening: Sequence[str], sentences: Sequence[str]) -> str:
-        """More sentences until the text is as long as one likes."""
+    def _told(self, opening: Sequence[str], sentences: Sequence[str]) -> str:
+        """An opening, and more sentences until the text is as long as one likes; terse, the opening alone."""
+        if self.terse:
+            return " ".join(opening)
         more = [*sentences]
         self._random.shuffle(more)
         tails = [*tool_texts.TAILS]

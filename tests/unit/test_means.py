@@ -6,7 +6,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import cache
 from typing import Any
 
@@ -67,6 +67,16 @@ def test_integration_makes_one_tool_of_documents_that_overlap() -> None:
         for facts in looks:
             assert sum(entry["role"] == "field" for entry in facts["parameters"]) == (len(facts["fields"]) > 1)
     assert merged > 5
+
+
+@pytest.mark.parametrize("level", [0, 3])
+@pytest.mark.parametrize("means", PAPER)
+def test_no_two_tools_read_alike_where_they_say_little(means: str, level: int) -> None:
+    levels = replace(PRESETS["micro"].levels, **{means: level})
+    for deployed in [built(spec) for spec in specs("micro", each=3, levels=levels)]:
+        told = [(document.description, document.parameters["properties"]) for document in deployed.toolset.documents]
+        texts = [json.dumps([about, [entry["description"] for entry in by.values()]]) for about, by in told]
+        assert len(set(texts)) == len(texts), texts
 
 
 # --- the paper's four --------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from harness.errors import UsageError
 from trainer import bundled
 from trainer.recipes.load import load_recipe, recipe_to_toml
 from trainer.rl.settings import RLRecipe
+from trainer.run_directory import build_environments
 from trainer.sft.settings import SFTRecipe
 
 
@@ -40,6 +41,17 @@ def test_a_recipe_holds_no_password():
     assert load_recipe("tiny", {"vllm_server": "http://host:8000"}).vllm_server == "http://host:8000"
 
 
+def test_environments_are_built_at_the_scale_of_their_recipe(tmp_path):
+    built = {}
+    for scale in ("", "generalise=0 options=0"):
+        path = tmp_path / f"{len(scale)}.jsonl"
+        recipe = load_recipe("smollm2-warm-up", {"scale": scale})
+        build_environments(path, 4, recipe, 1, "train", lambda done, of: None)
+        tools = [tool for line in path.read_text().splitlines() for tool in json.loads(json.loads(line)["tools"])]
+        built[scale] = {name for tool in tools for name in tool["function"]["parameters"]["properties"]}
+    assert "entry" in built[""] and "entry" not in built["generalise=0 options=0"]
+
+
 def test_a_whole_number_will_do_for_a_number(tmp_path):
     assert load("repeat = 1\n", tmp_path, skip_last="0") == SFTRecipe("sft", repeat=1.0, skip_last=0.0)
 
@@ -58,6 +70,8 @@ def test_a_whole_number_will_do_for_a_number(tmp_path):
         ("", {"repeat": "1.2"}, "repeat must be from 0 to 1"),
         ("", {"steps": "0"}, "steps must be at least 1"),
         ("", {"level": "huge"}, "micro, easy, paper or hard"),
+        ("", {"scale": "options=0 units=4"}, "not units=4"),
+        ("", {"scale": "units=1", "generation": "1"}, "not units=1"),
         ("", {"vocabulary": "100"}, "vocabulary must be at least 400"),
         ("", {"width": "64"}, "width must be more than"),
         ("regime = 'episode'\n", {}, "for --regime episode, not sft"),

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import pytest
 
-from envbuilder.spec import PRESETS, STRATEGIES, Levels, Spec, preset_of
+from envbuilder.spec import PRESETS, STRATEGIES, Levels, Spec, preset_of, scale_levels
+from harness.errors import UsageError
 
 
 @pytest.mark.parametrize(
@@ -53,3 +54,24 @@ def test_levels_replace_those_of_the_preset() -> None:
     levels = Levels(0, 0, 0, 0)
     assert Spec("single_hop", 0, 1, "train").effective_levels == PRESETS["paper"].levels
     assert Spec("single_hop", 0, 1, "train", levels=levels).effective_levels == levels
+
+
+def test_a_level_is_scaled_by_name() -> None:
+    scaled = scale_levels("micro", 2, ["generalise=0", "units=3"])
+    assert scaled == replace(PRESETS["micro"].levels, generalise=0, units=3)
+    assert scale_levels("micro", 1, []) == preset_of("micro", 1).levels
+
+
+@pytest.mark.parametrize(
+    ("texts", "generation", "said"),
+    [
+        (["size=1"], 2, "takes one of generalise, "),
+        (["units=4"], 2, "from 0 to 3, not units=4"),
+        (["units"], 2, "not units"),
+        (["units=1"], 1, "not units=1"),
+        (["types=1", "types=1"], 2, "types twice"),
+    ],
+)
+def test_a_scale_that_there_is_not_gets_one_sentence(texts: list[str], generation: Any, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        scale_levels("micro", generation, texts)

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar
 
+from envbuilder.spec import scale_levels
 from harness.errors import UsageError
 from trainer.pairs import PairRules
 
@@ -14,7 +15,7 @@ from trainer.pairs import PairRules
 class DPORecipe:
     """A recipe of the regime dpo. All seeds of training come from `seed`, all of data from `data_seed`.
 
-    data_seed, level, generation    of environments that are built, as in trainer.rl.settings.RLRecipe
+    data_seed, level, scale, generation    of environments that are built, as in trainer.rl.settings.RLRecipe
     environments     training environments that are built where no --tasks is given
     validation       environments of the validation split, which end the loops
     test             environments of the test split for the table at the end; 0: no table
@@ -30,7 +31,8 @@ class DPORecipe:
     chat_template, format    as in trainer.rl.settings
     """
 
-    LATER: ClassVar[frozenset[str]] = frozenset()
+    LATER: ClassVar = frozenset(("scale",))
+    """Values that recipes did not have from the beginning."""
 
     regime: str
     seed: int = 1
@@ -59,6 +61,7 @@ class DPORecipe:
     save_dtype: str = "float32"
     chat_template: str = ""
     format: str = ""
+    scale: str = ""
 
     def __post_init__(self) -> None:
         for name, least in (("environments", 1), ("validation", 1), ("test", 0), ("loops", 1), ("attempts", 2)):
@@ -69,6 +72,7 @@ class DPORecipe:
         _require(self.regime == "dpo", "regime", "dpo")
         _require(self.level in ("micro", "easy", "paper", "hard"), "level", "micro, easy, paper or hard")
         _require(self.generation in (1, 2), "generation", "1 or 2")
+        scale_levels(self.level, self.generation, self.scale.split())  # type: ignore[arg-type]
         _require(self.thinking in ("off", "on"), "thinking", "off or on")
         _require(self.save_dtype in ("float32", "bfloat16", "float16"), "save_dtype", "float32, bfloat16 or float16")
         _require(0 <= self.hard < self.easy <= 1, "hard", "below easy, and both from 0 to 1")

@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar
 
+from envbuilder.spec import scale_levels
 from harness.errors import UsageError
 from harness.redaction import userinfo
 from trainer.precision import COMPUTED, SAVED
@@ -31,7 +32,7 @@ class RLRecipe:
     answer_bonus     what the right answer adds to episode_f1; None: the reward's own
     useless_cost     what a turn costs whose calls solve nothing, in mended_f1; None: the reward's own
     data_seed        of the environments that are built: the same whatever `seed` is, so that runs can be compared
-    level, generation    of built environments (as in `harness build`)
+    level, scale, generation    of built environments (as in `harness build`)
     environments     training environments that are built where no --tasks is given
     validation       environments of the validation split that are built; 0: no validation, and the last weights count
     test             environments of the test split that are built for the table at the end; 0: no table
@@ -77,7 +78,17 @@ class RLRecipe:
     """
 
     LATER: ClassVar = frozenset(
-        ("save_dtype", "dual_clip", "dynamic", "max_flat", "chat_template", "format", "micro_tokens", "train_layers")
+        (
+            "save_dtype",
+            "dual_clip",
+            "dynamic",
+            "max_flat",
+            "chat_template",
+            "format",
+            "micro_tokens",
+            "train_layers",
+            "scale",
+        )
     )
     """Values that recipes did not have from the beginning."""
 
@@ -139,6 +150,7 @@ class RLRecipe:
     format: str = ""
     micro_tokens: int = 0
     train_layers: str = ""
+    scale: str = ""
 
     def __post_init__(self) -> None:
         if not self.credit:
@@ -160,6 +172,7 @@ class RLRecipe:
         }
         for name, allowed in choices.items():
             require_value(getattr(self, name) in allowed, name, f"one of {', '.join(map(str, allowed))}")
+        scale_levels(self.level, self.generation, self.scale.split())  # type: ignore[arg-type]
         least = 0 if self.regime == "step" and self.prefixes == "given" else 1
         require_value(self.steps >= least, "steps", f"at least {least}")
         for name in ("environments", "prompts", "updates", "micro_batch", "max_tokens", "max_turns"):

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar
 
+from envbuilder.spec import scale_levels
 from harness.errors import UsageError
 from trainer.precision import COMPUTED, SAVED
 from trainer.trained_layers import MEANT, is_layer_choice
@@ -15,7 +16,7 @@ from trainer.trained_layers import MEANT, is_layer_choice
 class SFTRecipe:
     """A supervised warm-up. All seeds come from `seed`.
 
-    environments     training environments that are built; `level` and `generation` as in `harness build`
+    environments     training environments that are built; `level`, `scale` and `generation` as in `harness build`
     train_file       a file of environment records to use instead of building; "" builds
     trajectories     a run directory whose successful episodes are imitated instead of the demonstrator ("" for none)
     draws            how many times each environment is demonstrated, every time with flaws drawn anew
@@ -36,7 +37,7 @@ class SFTRecipe:
     """
 
     LATER: ClassVar = frozenset(
-        ("dtype", "save_dtype", "micro_batch", "checkpointing", "chat_template", "format", "train_layers")
+        ("dtype", "save_dtype", "micro_batch", "checkpointing", "chat_template", "format", "train_layers", "scale")
     )
     """Values that recipes did not have from the beginning."""
 
@@ -71,6 +72,7 @@ class SFTRecipe:
     chat_template: str = ""
     format: str = ""
     train_layers: str = ""
+    scale: str = ""
 
     def __post_init__(self) -> None:
         for name in (
@@ -91,6 +93,7 @@ class SFTRecipe:
         _require(self.regime == "sft", "regime", "sft, the only one there is")
         _require(self.level in ("micro", "easy", "paper", "hard"), "level", "micro, easy, paper or hard")
         _require(self.generation in (1, 2), "generation", "1 or 2")
+        scale_levels(self.level, self.generation, self.scale.split())  # type: ignore[arg-type]
         _require(0 < self.learning_rate < math.inf, "learning_rate", "above 0")
         _require(0 <= self.weight_decay < math.inf, "weight_decay", "0 or more")
         _require(not (self.train_file and self.trajectories), "trajectories", "left out where there is a train_file")
