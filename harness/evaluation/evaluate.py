@@ -33,7 +33,7 @@ from harness.runs.results import EpisodeResult, counted_results, result_of
 from harness.runs.summary import summarise_results
 from harness.scoring.verdict import blame_task, score_trajectory
 from harness.stops import REFUSED_AT_THE_DOOR
-from harness.tool_faults import put_faults_before
+from harness.tool_faults.faulty_tools import put_faults_before
 from harness.types import (
     FAILED_OUTCOMES,
     JSONObject,

@@ -10,6 +10,7 @@ from trainer.recipes.load import load_recipe, recipe_to_toml
 from trainer.rl.settings import RLRecipe
 from trainer.run_directory import build_environments
 from trainer.sft.settings import SFTRecipe
+from trainer.sft.train import order
 
 
 def load(text, tmp_path, **changes):
@@ -92,3 +93,16 @@ def test_what_is_wrong_is_one_sentence(tmp_path, text, changes, says):
 def test_a_recipe_that_is_not_there(name, says):
     with pytest.raises(UsageError, match=says):
         load_recipe(name, {}, "sft")
+
+
+def test_a_step_of_the_warm_up_sees_episodes_of_every_length():
+    """Episodes of one length have as many calls: steps of one kind pull the network to and fro."""
+    rows = [{"input_ids": [0] * (100 + 100 * (number % 4) + number % 7)} for number in range(640)]
+    recipe = SFTRecipe("sft", steps=160, batch=8, micro_batch=2)
+    chosen = order(rows, recipe)
+    lengths = [len(rows[place]["input_ids"]) // 100 for place in chosen]
+    steps = [lengths[first : first + 8] for first in range(0, len(lengths), 8)]
+    assert sorted(chosen[:640]) == sorted(chosen[640:]) == list(range(640))
+    assert sum(len(set(step)) > 1 for step in steps) > 0.9 * len(steps)
+    at_once = [lengths[first : first + 2] for first in range(0, len(lengths), 2)]
+    assert sum(one == other for one, other in at_once) > 0.9 * len(at_once)

@@ -380,18 +380,21 @@ def _fit(
 def order(rows: Sequence[Mapping[str, Any]], recipe: SFTRecipe) -> list[int]:
     """Which rows the steps train on, batch after batch: all of them shuffled anew for every pass.
 
-    Rows of a batch are of similar length, because padding costs as much as text. The order is decided here and not by
-    the Trainer's sampler, whose grouping by length draws another order when a run is resumed within a pass.
+    Rows that go through the network at once are of similar length, because padding costs as much as text; a step's
+    pieces are drawn at random, because episodes of one length have as many calls, and steps of one kind each pull the
+    network to and fro between calling and answering. The order is decided here and not by the Trainer's sampler, whose
+    grouping by length draws another order when a run is resumed within a pass.
     """
     source, needed = random.Random(recipe.seed), recipe.steps * recipe.batch
+    piece = recipe.micro_batch or recipe.batch
     chosen: list[int] = []
     while len(chosen) < needed:
         shuffled = source.sample(range(len(rows)), len(rows))
         for at in range(0, len(rows), SORTED * recipe.batch):
             near = sorted(shuffled[at : at + SORTED * recipe.batch], key=lambda row: len(rows[row]["input_ids"]))
-            batches = [near[first : first + recipe.batch] for first in range(0, len(near), recipe.batch)]
-            source.shuffle(batches)
-            chosen += (row for batch in batches for row in batch)
+            pieces = [near[first : first + piece] for first in range(0, len(near), piece)]
+            source.shuffle(pieces)
+            chosen += (row for rows_at_once in pieces for row in rows_at_once)
     return chosen[:needed]
 
 

@@ -19,6 +19,7 @@ ENVIRONMENT = {
     "TRANSFORMERS_OFFLINE": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "TOKENIZERS_PARALLELISM": "false",
+    "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "128",
 }
 """Set where unset, before torch is imported: waiting threads that spin cost eight times the time on a busy machine, and
 nothing may reach a hub."""
