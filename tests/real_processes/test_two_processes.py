@@ -1,4 +1,4 @@
-"""Two processes train what one trains, in every regime and by every algorithm: with copies of the network, and in shards.
+"""Two processes train what one trains, in every regime and by every algorithm: copies of the network, and shards.
 
 Runs only where it is asked for, because it takes minutes: tox -e processes.
 """
@@ -39,7 +39,7 @@ SIZES = {
 """Small, yet with two updates a generation, a reference, a validation, and samples that differ within a group."""
 LOGGED = ("loss", "grad_norm", "kl", "entropy", "clip_ratio/region_mean")
 SAME = 2e-4
-"""How far a logged number may be off, of one or more: sums are taken in another order, and steps build on one another."""
+"""How far a logged number may be off, of one or more: sums are taken in another order, and steps build on steps."""
 
 
 def train(out: Path, mode: str, algorithm: str, processes: int = 1, shards: bool = False) -> list[dict[str, Any]]:

@@ -23,9 +23,8 @@ from harness.runs.faults import find_record_fault
 from harness.sandbox import Sandbox
 from harness.scoring.recovery import fault_scores
 from harness.tool_faults import ToolFaults, check_tools
-from harness.tool_faults.faulty_tools import put_faults_before
 from harness.tool_faults.draws import DEAD, KINDS
-from harness.tool_faults.faulty_tools import cut_output
+from harness.tool_faults.faulty_tools import cut_output, put_faults_before
 from harness.tool_faults.texts import read_fault
 from harness.types import ToolResult, Trajectory, Usage, Verdict
 
