@@ -37,6 +37,7 @@ from envbuilder.records import (
 )
 from envbuilder.spec import Spec
 from envbuilder.stages import procedural
+from envbuilder.stages.plan import has_plan
 from envbuilder.when.proof import find_faults
 from envbuilder.when.twins import make_twins
 from harness.console.progress import ProgressBar
@@ -52,6 +53,8 @@ from harness.sandbox import UNLIMITED, Sandbox, SandboxConfig
 from harness.sandbox.jail import die_with
 from harness.types import Sample
 
+LOOKED_AHEAD = 24
+"""Environments of a build about few kinds for which is seen beforehand whether there is a plan."""
 MAX_ATTEMPTS = 50
 """Tries for one environment: what fails its audit is drawn again. More would hide a broken generator."""
 
@@ -160,7 +163,7 @@ class PartialFile:
 
     def __init__(self, out: Path, plan: BuildPlan) -> None:
         self.path = out.with_name(f".{out.name}.partial")
-        self._plan = {"plan": asdict(plan) | {"kinds": list(plan.kinds)}}
+        self._plan = {"plan": asdict(plan) | {"kinds": list(plan.kinds), "about": list(plan.about)}}
 
     def resume(self, lines: RecordAppender) -> list[JSONObject]:
         """The environments that are there already. Raises UsageError where they belong to another build."""
@@ -175,6 +178,14 @@ class PartialFile:
         return islice(read_rows(self.path), 1, None)
 
 
+def _check_kinds(plan: BuildPlan) -> None:
+    """Raises UsageError where nothing can be asked about the kinds of a plan alone."""
+    for spec in map(plan.spec, range(min(plan.worlds, LOOKED_AHEAD))):
+        if not has_plan(spec):
+            about = " and ".join(plan.about)
+            raise UsageError(f"No {spec.kind} question of level {plan.preset} is found about {about} alone; name more.")
+
+
 def build_file(
     plan: BuildPlan,
     out: Path,
@@ -186,6 +197,8 @@ def build_file(
 ) -> BuildReport:
     """Builds `plan` into `out`, by processes here or those of a cluster. Raises UsageError for a file of another build,
     HarnessError for a broken generator."""
+    if plan.about:
+        _check_kinds(plan)
     progress, report, corpus = PartialFile(out, plan), BuildReport(), CorpusAudit()
     with (
         RecordAppender(progress.path, out) as lines,

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from envbuilder.records import TWINS, QuestionKind, Split
 from envbuilder.spec import GENERATION, Generation, Levels, NamePolicy, Preset, Spec, preset_of
+from harness.errors import UsageError
 from harness.scoring.decisions import SITUATIONS
 
 
@@ -22,6 +23,17 @@ class BuildPlan:
     split: Split
     names: NamePolicy = "disjoint"
     generation: Generation = GENERATION
+    about: tuple[str, ...] = ()
+    """Kinds of things; none means what the preset has."""
+
+    def __post_init__(self) -> None:
+        """Raises UsageError for kinds of things where none can be chosen."""
+        if self.about and self.kinds == (TWINS,):
+            raise UsageError("Twins choose their kinds of things themselves; leave --about out.")
+        if self.about and self.generation == 1:
+            raise UsageError(
+                "The first generation has kinds of things of its own: leave them out, or build the second."
+            )
 
     @property
     def twins(self) -> int:
@@ -43,6 +55,7 @@ class BuildPlan:
             levels=None if self.levels == preset_of(self.preset, self.generation).levels else self.levels,
             attempt=attempt,
             generation=self.generation,
+            about=self.about,
         )
 
 

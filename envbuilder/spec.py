@@ -73,7 +73,7 @@ class Size:
     """How large a scenario is: rows of a table, hops by kind, distractors by kind at level 2, and terse wording.
 
     With `tools` the distractors fill the toolset up to so many tools instead; with `kinds` the whole environment is
-    about these kinds of things (envbuilder/generation1/worlds).
+    about these kinds of things (envbuilder/worlds/domains).
     """
 
     rows: tuple[int, int]
@@ -86,7 +86,8 @@ class Size:
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """One environment. `levels` None means the preset's own; `attempt` is raised when an earlier one was rejected."""
+    """One environment. `levels` None and no `about` mean the preset's own; `attempt` is raised when an earlier one was
+    rejected."""
 
     kind: QuestionKind
     index: int
@@ -97,6 +98,7 @@ class Spec:
     levels: Levels | None = None
     attempt: int = 0
     generation: Generation = GENERATION
+    about: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         known = self.kind in (*QUESTION_KINDS, TWINS) and self.preset in PRESETS and self.generation in GENERATIONS
@@ -119,7 +121,7 @@ class Spec:
         """What all randomness of the environment is seeded with."""
         levels = "" if self.levels is None else self.levels.seed_text
         words = f"{self.seed}|{self.split}|{self.names}|{self.index}|{self.attempt}|{self.kind}|{self.preset}|{levels}"
-        return self._prefix + words
+        return self._prefix + words + (f"|{' '.join(self.about)}" if self.about else "")
 
     def spread_draw(self, what: str) -> float:
         """A number from 0 to 1, spread evenly over consecutive indices and the same for every attempt.
@@ -137,7 +139,8 @@ class Spec:
 
     @property
     def size(self) -> Size:
-        return preset_of(self.preset, self.generation).size
+        size = preset_of(self.preset, self.generation).size
+        return replace(size, kinds=self.about) if self.about else size
 
 
 @dataclass(frozen=True, slots=True)

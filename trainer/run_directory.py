@@ -17,6 +17,7 @@ from envbuilder.pipeline import build_file
 from envbuilder.plan import BuildPlan
 from envbuilder.records import QUESTION_KINDS
 from envbuilder.spec import scale_levels
+from envbuilder.worlds.catalogue import read_kinds
 from harness.data import disk, jsonio
 from harness.errors import HarnessError, UsageError
 from harness.runs.claims import is_free
@@ -38,6 +39,9 @@ class RecipeOfBuilds(Protocol):
 
     @property
     def scale(self) -> str: ...
+
+    @property
+    def about(self) -> str: ...
 
 
 # --- what it is --------------------------------------------------------------------------------------------------
@@ -105,6 +109,7 @@ def build_environments(
         seed,
         split,  # type: ignore[arg-type]
         generation=recipe.generation,  # type: ignore[arg-type]
+        about=read_kinds(recipe.about.split()),
     )
     done = 0
 

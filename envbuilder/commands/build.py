@@ -47,6 +47,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help=f"one of these otherwise than the level has it: {', '.join(MEANS)}",
     )
     add(
+        "--about",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="KIND",
+        help="kinds of things to ask about, and no others, such as school teacher (default: all that the level has)",
+    )
+    add(
         "--generation",
         type=int,
         choices=GENERATIONS,
@@ -107,6 +115,8 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(
             "--ray builds with the procedural generator, on all the cores that Ray has: leave the rest out."
         )
+    if args.about and args.generator != PROCEDURAL:
+        raise UsageError("--about is for the procedural generator; a model is told what to write about by --topics.")
     if TWINS in args.scenario:
         _check_twins(args)
     plan = _plan(args)
@@ -132,6 +142,8 @@ def _check_twins(args: argparse.Namespace) -> None:
 
 
 def _plan(args: argparse.Namespace) -> BuildPlan:
+    from envbuilder.worlds.catalogue import read_kinds
+
     return BuildPlan(
         kinds=_kinds(args.scenario),
         n=args.n,
@@ -141,6 +153,7 @@ def _plan(args: argparse.Namespace) -> BuildPlan:
         split=args.split,
         names=args.names,
         generation=args.generation,
+        about=read_kinds(args.about),
     )
 
 

@@ -22,6 +22,7 @@ from envbuilder.worlds.schema import Fact, Listing
 
 T = TypeVar("T")
 MANY = 300
+FEW = 40
 MOST_LINKS = 4
 """A question names at most so many links of one chain; longer ones are longer by look-ups and pages."""
 PAGES = (0, 1, 2, 3)
@@ -82,6 +83,16 @@ def draw_plan(random: Random, spec: Spec) -> ScenarioPlan:
             if is_sound(plan):
                 return plan
     raise LookupError(f"no plan fits {spec}")
+
+
+def has_plan(spec: Spec) -> bool:
+    """Whether some plan fits a spec, as far as a few draws tell: where kinds are few, no path may be long enough."""
+    planner = _Planner(Random(spec.seed_text), spec.size.kinds, spec.effective_levels)
+    for _ in range(FEW):
+        with suppress(LookupError):
+            if is_sound(planner.plan(spec)):
+                return True
+    return False
 
 
 def is_sound(plan: ScenarioPlan) -> bool:

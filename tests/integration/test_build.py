@@ -110,6 +110,31 @@ def test_a_strategy_can_be_set_by_itself(tmp_path):
     assert all(len(json.loads(row["tools"])) == len(json.loads(row["unsolved_set"])) for row in plain)
 
 
+def test_a_set_is_about_the_kinds_that_are_named(tmp_path):
+    rows = build(tmp_path / "a.jsonl", "--level", "micro", "--about", "club", "athlete", n=8)
+    asked = " ".join(row["messages"][0]["content"] for row in rows)
+    assert "club " in asked and "athlete " in asked
+    texts = {json.dumps(row["tools"]).casefold() for row in rows}
+    assert all("affiliate" in text or "competitor" in text for text in texts)
+    assert not any("establishment" in text or "undertaking" in text or "municipalit" in text for text in texts)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--level", "micro", "--about", "town"], "No multi_hop question of level micro is found about town alone"),
+        (["--about", "clubb"], "no kind of things 'clubb'. Did you mean club"),
+        (["--about", "club", "--generation", "1"], "first generation has kinds of things of its own"),
+        (["--about", "club", "--scenario", "when"], "Twins choose their kinds"),
+        (["--about", "club", "--generator", "openai/x"], "by --topics"),
+    ],
+)
+def test_kinds_that_cannot_be_are_one_sentence(tmp_path, words, said):
+    done = harness("build", "--n", 10, "--out", tmp_path / "a.jsonl", *words)
+    assert said in one_sentence(done)
+    assert [*tmp_path.iterdir()] == []
+
+
 @pytest.mark.slow
 def test_a_killed_build_ends_with_the_same_bytes(tmp_path):
     words = ("build", "--n", 300, "--seed", 5, "--level", "easy", "--keep-stages", tmp_path / "stages", "--out")

@@ -15,7 +15,7 @@ from trainer.pairs import PairRules
 class DPORecipe:
     """A recipe of the regime dpo. All seeds of training come from `seed`, all of data from `data_seed`.
 
-    data_seed, level, scale, generation    of environments that are built, as in trainer.rl.settings.RLRecipe
+    data_seed, level, scale, about, generation    of environments that are built, as in trainer.rl.settings.RLRecipe
     environments     training environments that are built where no --tasks is given
     validation       environments of the validation split, which end the loops
     test             environments of the test split for the table at the end; 0: no table
@@ -31,7 +31,12 @@ class DPORecipe:
     chat_template, format    as in trainer.rl.settings
     """
 
-    LATER: ClassVar = frozenset(("scale",))
+    LATER: ClassVar = frozenset(
+        (
+            "scale",
+            "about",
+        )
+    )
     """Values that recipes did not have from the beginning."""
 
     regime: str
@@ -62,6 +67,7 @@ class DPORecipe:
     chat_template: str = ""
     format: str = ""
     scale: str = ""
+    about: str = ""
 
     def __post_init__(self) -> None:
         for name, least in (("environments", 1), ("validation", 1), ("test", 0), ("loops", 1), ("attempts", 2)):

@@ -32,7 +32,7 @@ class RLRecipe:
     answer_bonus     what the right answer adds to episode_f1; None: the reward's own
     useless_cost     what a turn costs whose calls solve nothing, in mended_f1; None: the reward's own
     data_seed        of the environments that are built: the same whatever `seed` is, so that runs can be compared
-    level, scale, generation    of built environments (as in `harness build`)
+    level, scale, about, generation    of built environments (as in `harness build`)
     environments     training environments that are built where no --tasks is given
     validation       environments of the validation split that are built; 0: no validation, and the last weights count
     test             environments of the test split that are built for the table at the end; 0: no table
@@ -88,6 +88,7 @@ class RLRecipe:
             "micro_tokens",
             "train_layers",
             "scale",
+            "about",
         )
     )
     """Values that recipes did not have from the beginning."""
@@ -151,6 +152,7 @@ class RLRecipe:
     micro_tokens: int = 0
     train_layers: str = ""
     scale: str = ""
+    about: str = ""
 
     def __post_init__(self) -> None:
         if not self.credit:

@@ -16,7 +16,8 @@ from trainer.trained_layers import MEANT, is_layer_choice
 class SFTRecipe:
     """A supervised warm-up. All seeds come from `seed`.
 
-    environments     training environments that are built; `level`, `scale` and `generation` as in `harness build`
+    environments     training environments that are built
+    level, scale, about, generation    of them, as in `harness build`
     train_file       a file of environment records to use instead of building; "" builds
     trajectories     a run directory whose successful episodes are imitated instead of the demonstrator ("" for none)
     draws            how many times each environment is demonstrated, every time with flaws drawn anew
@@ -37,7 +38,17 @@ class SFTRecipe:
     """
 
     LATER: ClassVar = frozenset(
-        ("dtype", "save_dtype", "micro_batch", "checkpointing", "chat_template", "format", "train_layers", "scale")
+        (
+            "dtype",
+            "save_dtype",
+            "micro_batch",
+            "checkpointing",
+            "chat_template",
+            "format",
+            "train_layers",
+            "scale",
+            "about",
+        )
     )
     """Values that recipes did not have from the beginning."""
 
@@ -73,6 +84,7 @@ class SFTRecipe:
     format: str = ""
     train_layers: str = ""
     scale: str = ""
+    about: str = ""
 
     def __post_init__(self) -> None:
         for name in (
