@@ -33,11 +33,12 @@ MODES = {
     "given": ["--recipe", "tiny-step", "--set", "credit=turn", "prefixes=given"],
 }
 SIZES = {
-    "steps": 4, "updates": 2, "prompts": 4, "samples": 4, "environments": 16, "micro_batch": 4, "validation": 4,
-    "validate_every": 2, "save_every": 2, "test": 0, "kl": 0.1, "temperature": 2.0, "max_tokens": 48, "max_turns": 4,
+    "steps": 3, "prompts": 4, "samples": 4, "environments": 16, "micro_batch": 4, "validation": 4,
+    "validate_every": 2, "save_every": 3, "test": 0, "kl": 0.1, "temperature": 2.0, "max_tokens": 48, "max_turns": 4,
 }  # fmt: skip
-"""Small, yet with two updates a generation, a reference, a validation, and samples that differ within a group."""
-LOGGED = ("loss", "grad_norm", "kl", "entropy", "clip_ratio/region_mean")
+"""Small, yet with a reference, a validation, and samples that differ within a group. One update a generation: of
+several, each holds other episodes where there are more processes, as in TRL."""
+LOGGED = ("reward", "loss", "grad_norm", "kl", "entropy", "clip_ratio/region_mean")
 SAME = 2e-4
 """How far a logged number may be off, of one or more: sums are taken in another order, and steps build on steps."""
 
@@ -93,10 +94,9 @@ def test_two_processes_train_what_one_trains(
     assert sum("validation" in line for line in one) >= 2
     for first, second in zip(one, two, strict=True):
         assert second.get("validation") == first.get("validation")
-        assert second.get("reward") == pytest.approx(first.get("reward"), abs=SAME)
-        for name in LOGGED:
-            assert second.get(name) == pytest.approx(first.get(name), rel=SAME, abs=SAME), (first["step"], name)
-    assert any(abs(line["loss"]) > 1e-3 for line in one if "loss" in line)
+        for name in first.keys() & {*LOGGED}:
+            assert second[name] == pytest.approx(first[name], rel=SAME, abs=SAME), (first["step"], name)
+    assert any(line.get("grad_norm", 0) > 1e-2 for line in one)  # the loss of whitened advantages is about 0
     assert how_far(folder / "model", tmp_path / "run" / "model") < SAME
 
 
