@@ -8,8 +8,9 @@ import pytest
 from harness.data.records import read_samples
 from harness.errors import HarnessError
 from harness.sandbox import Sandbox, SandboxConfig
+from harness.types import GoldCall
 from tasks.synthesised import FOLDER
-from trainer.sft.demonstrator import Demonstrator, Flaws, play_demonstrations
+from trainer.sft.demonstrator import Demonstrator, Flaws, explain_call, play_demonstrations
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +51,27 @@ def test_draws_depend_on_seed_and_epoch_alone(samples):
     assert drawn == again
     parts = [drawn[at : at + len(samples)] for at in range(0, len(drawn), len(samples))]
     assert all(parts[0] != other for other in parts[1:])
+
+
+def test_a_thought_says_what_is_wanted_as_the_tools_say_it(sandbox):
+    samples = read_samples(FOLDER / "micro@2.jsonl.xz")[:20]
+    played = list(play_demonstrations(samples, Flaws(0, 0), 1, 1.0, sandbox, thoughts="meaning"))
+    assert [sample for sample, _ in played] == samples
+    for sample, trajectory in played:
+        told = json.dumps([[tool.description, tool.parameters] for tool in sample.tools], ensure_ascii=False)
+        thoughts = [message.reasoning for message in trajectory.messages if message.tool_calls]
+        assert len(thoughts) == len(sample.gold.calls)
+        for thought, call in zip(thoughts, sample.gold.calls, strict=True):
+            meaning, _, name = thought.rpartition(" -> ")
+            assert name == call.name
+            if "entry" in call.arguments:
+                assert f"{call.arguments['entry']}: {meaning[:12]}" in told
+
+
+def test_without_an_explanation_the_tools_own_words_are_thought():
+    tool = {"name": "population", "description": "People of a town.", "parameters": {"type": "object"}}
+    one = builders.sample(tools=[{"type": "function", "function": tool}])
+    assert explain_call(one, GoldCall("population", {"town": "Ahlen"}, None)) == "People of a town. -> population"
 
 
 def test_without_flaws_it_is_the_oracle(samples, sandbox):

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import product
@@ -46,17 +47,23 @@ class Flaws:
     skip_last: float = 0.7
 
 
+THOUGHTS = ("tool", "meaning")
+"""What is thought before a call: which tool it is, or what the tools say of that which is wanted, and then the tool."""
+
+
 class Demonstrator(Model):
     """A model that plays gold calls one a turn, with flaws. Where the request asks for reasoning it thinks a line.
 
     An episode's draws depend on `seed`, the task, the sample and the epoch alone.
     """
 
-    def __init__(self, flaws: Flaws, seed: int) -> None:
+    def __init__(self, flaws: Flaws, seed: int, thoughts: str = "tool") -> None:
         self.name = "demonstrator"
         self.fingerprint: JSONObject = {"backend": "demonstrator", "version": 1, "seed": seed, **asdict(flaws)}
+        self.fingerprint |= {} if thoughts == "tool" else {"thoughts": thoughts}
         self._flaws = flaws
         self._seed = seed
+        self._thoughts = thoughts
 
     def __call__(self, request: ModelRequest) -> Reply:
         """Raises HarnessError for a sample without gold calls."""
@@ -66,7 +73,8 @@ class Demonstrator(Model):
             call = calls[request.turn]
             raw = json.dumps(call.arguments, ensure_ascii=False)
             said = ToolCall(f"call_{request.turn}", call.name, call.arguments, raw)
-            return Reply(Message("assistant", reasoning=f"I call {call.name}." if thinks else None, tool_calls=(said,)))
+            thought = explain_call(request.sample, call) if self._thoughts == "meaning" else f"I call {call.name}."
+            return Reply(Message("assistant", reasoning=thought if thinks else None, tool_calls=(said,)))
         answer = _last_value(request.messages) if skipped else request.sample.gold.answer
         return Reply(Message("assistant", f"Answer: {answer}", reasoning="I answer." if thinks else None))
 
@@ -83,15 +91,40 @@ class Demonstrator(Model):
         return [calls[0], *calls] if repeats else calls, skipped
 
 
+def explain_call(sample: Sample, call: GoldCall) -> str:
+    """What the tools say of that which a call asks for, as they say it, and then the tool.
+
+    Whoever has found the tools' words for those of the question has but to look where they stand. An argument's own
+    explanation ("VALUE: what it is") says more than the tool's description.
+    """
+    tool = next(tool for tool in sample.tools if tool.name == call.name)
+    properties = tool.parameters.get("properties", {})
+    told = [
+        _explanation(properties.get(name, {}).get("description", ""), value) for name, value in call.arguments.items()
+    ]
+    return f"{' '.join(filter(None, told)) or tool.description} -> {call.name}"
+
+
+def _explanation(description: str, value: object) -> str:
+    found = re.search(rf"(?:^|[\s;]){re.escape(str(value))}: ([^;]+?)(?=;|\.\s|\.$|$)", description)
+    return found[1] if found else ""
+
+
 def play_demonstrations(
-    samples: Sequence[Sample], flaws: Flaws, seed: int, thinking: float, sandbox: Sandbox, draws: int = 1
+    samples: Sequence[Sample],
+    flaws: Flaws,
+    seed: int,
+    thinking: float,
+    sandbox: Sandbox,
+    draws: int = 1,
+    thoughts: str = "tool",
 ) -> Iterator[tuple[Sample, Trajectory]]:
     """One episode of every sample, in order, and that `draws` times over, each time with flaws drawn anew; a share of
     `thinking` (0 to 1) of the episodes with a line of reasoning a turn.
 
     Raises HarnessError where an episode does not end well: gold calls that fail are a fault of the environment.
     """
-    demonstrator = Demonstrator(flaws, seed)
+    demonstrator = Demonstrator(flaws, seed, thoughts)
     for epoch, sample in product(range(draws), samples):
         thinks = random.Random(f"{seed}:{sample.id}:{epoch}:thinking").random() < thinking
         episode = Episode(sample, epoch=epoch, reasoning=Reasoning(mode="on" if thinks else "off"))

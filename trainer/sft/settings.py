@@ -9,6 +9,7 @@ from typing import ClassVar
 from envbuilder.spec import scale_levels
 from harness.errors import UsageError
 from trainer.precision import COMPUTED, SAVED
+from trainer.sft.demonstrator import THOUGHTS
 from trainer.trained_layers import MEANT, is_layer_choice
 
 
@@ -24,6 +25,7 @@ class SFTRecipe:
     repeat           probability that an episode makes its first call twice
     skip_last        probability that an episode of two or more calls leaves the last one out
     thinking         share of episodes with a line of reasoning a turn
+    thoughts         what it says of a call: its tool, or what the tools say of that which is wanted and then its tool
     vocabulary       entries of the tokenizer
     width, inner, layers, heads, head    the network's size (trainer.sft.network.NetworkShape)
     steps            optimiser steps of `batch` episodes each
@@ -48,6 +50,7 @@ class SFTRecipe:
             "train_layers",
             "scale",
             "about",
+            "thoughts",
         )
     )
     """Values that recipes did not have from the beginning."""
@@ -85,6 +88,7 @@ class SFTRecipe:
     train_layers: str = ""
     scale: str = ""
     about: str = ""
+    thoughts: str = "tool"
 
     def __post_init__(self) -> None:
         for name in (
@@ -103,6 +107,7 @@ class SFTRecipe:
         for name in ("repeat", "skip_last", "thinking"):
             _require(0 <= getattr(self, name) <= 1, name, "from 0 to 1")
         _require(self.regime == "sft", "regime", "sft, the only one there is")
+        _require(self.thoughts in THOUGHTS, "thoughts", f"one of {', '.join(THOUGHTS)}")
         _require(self.level in ("micro", "easy", "paper", "hard"), "level", "micro, easy, paper or hard")
         _require(self.generation in (1, 2), "generation", "1 or 2")
         scale_levels(self.level, self.generation, self.scale.split())  # type: ignore[arg-type]

@@ -257,7 +257,7 @@ def _demonstrated(
     texts: list[Written] = []
     with Sandbox() as sandbox:
         for sample, trajectory in play_demonstrations(
-            samples, flaws, recipe.seed, recipe.thinking, sandbox, recipe.draws
+            samples, flaws, recipe.seed, recipe.thinking, sandbox, recipe.draws, recipe.thoughts
         ):
             texts.append(write(sample, trajectory))
             watch("play", len(texts), recipe.draws * len(samples))
