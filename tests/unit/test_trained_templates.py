@@ -159,7 +159,7 @@ SHAPES = {
     "required": ["who", "day"],
     "additionalProperties": False,
 }
-LINES = """look: Looks., additionalProperties false
+LINES = """Looks. -> look, additionalProperties false
 - who (object): A person.
   - ref? (string, pattern "A+")
 - kinds? (array of string one|two (A kind.))
