@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 from builders import ROOT
-from commands import environment
+from commands import environment, harness
 from fakes import cpu_shards
 
 from trainer.rl.algorithms import ALGORITHMS
@@ -43,7 +43,21 @@ SAME = 2e-4
 """How far a logged number may be off, of one or more: sums are taken in another order, and steps build on steps."""
 
 
-def train(out: Path, mode: str, algorithm: str, processes: int = 1, shards: bool = False) -> list[dict[str, Any]]:
+@pytest.fixture(scope="module")
+def prefixes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Prefixes of the network's own episodes."""
+    folder = tmp_path_factory.mktemp("prefixes")
+    words = ["--level", "micro", "--generation", 1, "--n", 16, "--quiet", "--out", folder / "train.jsonl"]
+    assert harness("build", *words).returncode == 0
+    words = ["--model", "bundled/tiny-base", "--tasks", folder / "train.jsonl", "--out", folder / "run", "--quiet"]
+    collected = harness("collect", *words)
+    assert collected.returncode == 0, collected.stderr
+    return folder / "run" / "prefixes.jsonl"
+
+
+def train(
+    out: Path, mode: str, algorithm: str, prefixes: Path, processes: int = 1, shards: bool = False
+) -> list[dict[str, Any]]:
     """Trains, and returns the lines of the run's metrics."""
     alone = [sys.executable]
     if processes > 1:
@@ -53,7 +67,8 @@ def train(out: Path, mode: str, algorithm: str, processes: int = 1, shards: bool
         alone += ["-m", "torch.distributed.run", "--nproc-per-node", str(processes), "--master-port", port]
     words = [
         *alone, cpu_shards.__file__, "train", *MODES[mode], "--model", "bundled/tiny-base", "--out", out, "--quiet",
-        "--algorithm", algorithm, "--set", *(f"{name}={value}" for name, value in SIZES.items()),
+        *(["--tasks", prefixes] if mode == "given" else []), "--algorithm", algorithm,
+        "--set", *(f"{name}={value}" for name, value in SIZES.items()),
     ]  # fmt: skip
     done = subprocess.run(
         [*map(str, words)],
@@ -69,14 +84,16 @@ def train(out: Path, mode: str, algorithm: str, processes: int = 1, shards: bool
 
 
 @pytest.fixture(scope="module")
-def alone(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], tuple[Path, list[dict[str, Any]]]]:
+def alone(
+    tmp_path_factory: pytest.TempPathFactory, prefixes: Path
+) -> Callable[[str, str], tuple[Path, list[dict[str, Any]]]]:
     """The run of one process, played once."""
     found: dict[tuple[str, str], tuple[Path, list[dict[str, Any]]]] = {}
 
     def run(mode: str, algorithm: str) -> tuple[Path, list[dict[str, Any]]]:
         if (mode, algorithm) not in found:
             out = tmp_path_factory.mktemp("alone") / "run"
-            found[mode, algorithm] = out, train(out, mode, algorithm)
+            found[mode, algorithm] = out, train(out, mode, algorithm, prefixes)
         return found[mode, algorithm]
 
     return run
@@ -86,10 +103,10 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], tupl
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 @pytest.mark.parametrize("mode", MODES)
 def test_two_processes_train_what_one_trains(
-    mode: str, algorithm: str, shards: bool, alone: Callable[[str, str], Any], tmp_path: Path
+    mode: str, algorithm: str, shards: bool, alone: Callable[[str, str], Any], prefixes: Path, tmp_path: Path
 ) -> None:
     folder, one = alone(mode, algorithm)
-    two = train(tmp_path / "run", mode, algorithm, 2, shards)
+    two = train(tmp_path / "run", mode, algorithm, prefixes, 2, shards)
     assert [line["step"] for line in two] == [line["step"] for line in one]
     assert sum("validation" in line for line in one) >= 2
     for first, second in zip(one, two, strict=True):
