@@ -163,7 +163,8 @@ class PartialFile:
 
     def __init__(self, out: Path, plan: BuildPlan) -> None:
         self.path = out.with_name(f".{out.name}.partial")
-        self._plan = {"plan": asdict(plan) | {"kinds": list(plan.kinds), "about": list(plan.about)}}
+        told = asdict(plan) | {"kinds": list(plan.kinds), "about": list(plan.about)}
+        self._plan = {"plan": {name: value for name, value in told.items() if value or name != "about"}}
 
     def resume(self, lines: RecordAppender) -> list[JSONObject]:
         """The environments that are there already. Raises UsageError where they belong to another build."""

@@ -74,6 +74,7 @@ def _describe_difference(there: Any, identity: JSONObject) -> str:
     if not isinstance(recipe, dict):
         return ""
     differing = [name for name, value in identity["recipe"].items() if recipe.get(name) != value]
+    differing = differing or [name for name in ("template", "order") if there.get(name) != identity.get(name)]
     return f" (another {', '.join(differing or ['model'])})"
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 from harness.errors import UsageError
 from harness.registry import suggest_names
+from harness.types import JSONObject
 
 FOLDER = Path(__file__).parent / "recipes"
 SUFFIX = ".jinja"
@@ -20,6 +22,11 @@ def model_args(chat_template: str, format: str) -> dict[str, str]:
     """A recipe's values as a model takes them (--model-arg). Raises UsageError for a template that there is not."""
     template = {"chat_template": str(find_template(chat_template))} if chat_template else {}
     return {**template, **({"format": format} if format else {})}
+
+
+def template_identity(name: str) -> JSONObject:
+    """What of a chat template makes a run this one: its text. Raises UsageError as find_template."""
+    return {"template": hashlib.sha256(find_template(name).read_bytes()).hexdigest()} if name else {}
 
 
 def find_template(name: str) -> Path:

@@ -19,12 +19,11 @@ from builders import ROOT
 from commands import environment, harness
 from fakes import cpu_shards
 
+pytest.importorskip("trl", reason="needs the train extra")
+
 from trainer.rl.algorithms import ALGORITHMS
 
 pytestmark = pytest.mark.skipif("HARNESS_PROCESSES" not in os.environ, reason="takes minutes: tox -e processes")
-
-torch = pytest.importorskip("torch")
-pytest.importorskip("trl")
 
 MODES = {
     "episode": ["--recipe", "tiny"],

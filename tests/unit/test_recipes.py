@@ -10,7 +10,7 @@ from trainer.recipes.load import load_recipe, recipe_to_toml
 from trainer.rl.settings import RLRecipe
 from trainer.run_directory import build_environments
 from trainer.sft.settings import SFTRecipe
-from trainer.sft.train import order
+from trainer.sft.train import InitialWeights, identify_sft_run, order
 
 
 def load(text, tmp_path, **changes):
@@ -73,6 +73,7 @@ def test_a_whole_number_will_do_for_a_number(tmp_path):
         ("", {"level": "huge"}, "micro, easy, paper or hard"),
         ("", {"scale": "options=0 units=4"}, "not units=4"),
         ("", {"scale": "units=1", "generation": "1"}, "not units=1"),
+        ("", {"about": "clubb"}, "no kind of things 'clubb'. Did you mean club"),
         ("", {"vocabulary": "100"}, "vocabulary must be at least 400"),
         ("", {"width": "64"}, "width must be more than"),
         ("regime = 'episode'\n", {}, "for --regime episode, not sft"),
@@ -106,3 +107,15 @@ def test_a_step_of_the_warm_up_sees_episodes_of_every_length():
     assert sum(len(set(step)) > 1 for step in steps) > 0.9 * len(steps)
     at_once = [lengths[first : first + 2] for first in range(0, len(lengths), 2)]
     assert sum(one == other for one, other in at_once) > 0.9 * len(at_once)
+
+
+def test_a_run_is_of_its_templates_text_and_of_its_order(tmp_path):
+    template = tmp_path / "mine.jinja"
+    recipe = SFTRecipe("sft", batch=8, micro_batch=2, chat_template=str(template))
+    told = []
+    for text in ("{{ a }}", "{{ b }}"):
+        template.write_text(text)
+        told.append(identify_sft_run(recipe, InitialWeights()))
+    assert told[0]["recipe"] == told[1]["recipe"] and told[0] != told[1]
+    assert told[0]["order"] == "pieces"
+    assert {"order", "template"}.isdisjoint(identify_sft_run(SFTRecipe("sft"), InitialWeights()))

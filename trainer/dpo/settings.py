@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from envbuilder.spec import scale_levels
+from envbuilder.worlds.catalogue import read_kinds
 from harness.errors import UsageError
 from trainer.pairs import PairRules
 
@@ -79,6 +80,7 @@ class DPORecipe:
         _require(self.level in ("micro", "easy", "paper", "hard"), "level", "micro, easy, paper or hard")
         _require(self.generation in (1, 2), "generation", "1 or 2")
         scale_levels(self.level, self.generation, self.scale.split())  # type: ignore[arg-type]
+        read_kinds(self.about.split())
         _require(self.thinking in ("off", "on"), "thinking", "off or on")
         _require(self.save_dtype in ("float32", "bfloat16", "float16"), "save_dtype", "float32, bfloat16 or float16")
         _require(0 <= self.hard < self.easy <= 1, "hard", "below easy, and both from 0 to 1")

@@ -53,7 +53,7 @@ from trainer.rl.validation import (
     run_test,
 )
 from trainer.run_directory import ProgressCallback, build_environments, read_result, recipe_values
-from trainer.templates import model_args
+from trainer.templates import model_args, template_identity
 from trainer.tool_runner import shared_sandbox
 
 SCHEMA = 1
@@ -73,7 +73,7 @@ def identify_dpo_run(recipe: DPORecipe, name: str, path: Path, patterns: Sequenc
         "model": name,
         "weights": weights,
         "tasks": list(patterns),
-    }
+    } | template_identity(recipe.chat_template)
 
 
 def check_dpo_model(recipe: DPORecipe, name: str, path: Path) -> ModelTokenizer:

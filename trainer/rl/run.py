@@ -36,7 +36,7 @@ from trainer.rl.validation import (
     run_test,
 )
 from trainer.run_directory import ProgressCallback, read_result, recipe_values
-from trainer.templates import model_args
+from trainer.templates import model_args, template_identity
 from trainer.tool_runner import shared_sandbox
 from trainer.trained_layers import freeze_others
 
@@ -55,7 +55,7 @@ def identify_rl_run(settings: RLRecipe, name: str, path: Path, patterns: Sequenc
         "model": name,
         "weights": folder_digest(path),
         "tasks": list(patterns),
-    }
+    } | template_identity(settings.chat_template)
 
 
 def check_model(settings: RLRecipe, name: str, path: Path) -> ModelTokenizer:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from envbuilder.spec import scale_levels
+from envbuilder.worlds.catalogue import read_kinds
 from harness.errors import UsageError
 from harness.redaction import userinfo
 from trainer.precision import COMPUTED, SAVED
@@ -175,6 +176,7 @@ class RLRecipe:
         for name, allowed in choices.items():
             require_value(getattr(self, name) in allowed, name, f"one of {', '.join(map(str, allowed))}")
         scale_levels(self.level, self.generation, self.scale.split())  # type: ignore[arg-type]
+        read_kinds(self.about.split())
         least = 0 if self.regime == "step" and self.prefixes == "given" else 1
         require_value(self.steps >= least, "steps", f"at least {least}")
         for name in ("environments", "prompts", "updates", "micro_batch", "max_tokens", "max_turns"):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from envbuilder.spec import scale_levels
+from envbuilder.worlds.catalogue import read_kinds
 from harness.errors import UsageError
 from trainer.precision import COMPUTED, SAVED
 from trainer.sft.demonstrator import THOUGHTS
@@ -111,6 +112,7 @@ class SFTRecipe:
         _require(self.level in ("micro", "easy", "paper", "hard"), "level", "micro, easy, paper or hard")
         _require(self.generation in (1, 2), "generation", "1 or 2")
         scale_levels(self.level, self.generation, self.scale.split())  # type: ignore[arg-type]
+        read_kinds(self.about.split())
         _require(0 < self.learning_rate < math.inf, "learning_rate", "above 0")
         _require(0 <= self.weight_decay < math.inf, "weight_decay", "0 or more")
         _require(not (self.train_file and self.trajectories), "trajectories", "left out where there is a train_file")

@@ -59,7 +59,7 @@ from trainer.sft import network
 from trainer.sft.demonstrator import Flaws, play_demonstrations
 from trainer.sft.settings import SFTRecipe
 from trainer.sft.spoken import SpokenTurns
-from trainer.templates import model_args
+from trainer.templates import model_args, template_identity
 from trainer.trained_layers import freeze_others
 
 if TYPE_CHECKING:
@@ -103,7 +103,9 @@ class SFTDataset:
 def identify_sft_run(recipe: SFTRecipe, start: InitialWeights) -> JSONObject:
     """What makes a run this one and no other."""
     weights = None if start.path is None else folder_digest(start.path)
-    return {"schema": SCHEMA, "recipe": recipe_values(recipe), "model": start.name, "weights": weights}
+    identity = {"schema": SCHEMA, "recipe": recipe_values(recipe), "model": start.name, "weights": weights}
+    order_of_rows = {"order": "pieces"} if 0 < recipe.micro_batch < recipe.batch else {}  # it was another one once
+    return identity | template_identity(recipe.chat_template) | order_of_rows
 
 
 def read_sft_manifest(out: Path) -> JSONObject | None:
