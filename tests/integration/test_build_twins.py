@@ -1,18 +1,18 @@
 """`harness build --scenario when` and runs of twins: begun builds go on, bad input is one sentence, records rescore."""
 
 import argparse
-import json
-from dataclasses import asdict
 
 import pytest
 from commands import harness
 
 from envbuilder.commands import build
+from envbuilder.pipeline import PartialFile
 from envbuilder.plan import BuildPlan
 from envbuilder.records import TWINS
 from envbuilder.spec import preset_of
 from harness.data.files import read_rows
 from harness.errors import UsageError
+from harness.runs.directory import RecordAppender
 from harness.scoring.decisions import SITUATIONS
 from tasks import when
 from tasks.synthesised import SEED, SIZE
@@ -26,11 +26,15 @@ def test_a_build_that_stopped_inside_a_world_ends_with_the_same_bytes(tmp_path):
     assert [row["data_source"] for row in rows] == 2 * [f"when/{situation}" for situation in SITUATIONS]
     assert len({row["world"] for row in rows}) == 2
     plan = BuildPlan((TWINS,), 10, "micro", preset_of("micro", 2).levels, 1, "train")
-    begun = [{"plan": asdict(plan)}, *rows[:7]]
-    (tmp_path / ".b.jsonl.partial").write_text("".join(f"{json.dumps(line)}\n" for line in begun), encoding="utf-8")
-    done = harness(*words, "--out", tmp_path / "b.jsonl")
+    out = tmp_path / "b.jsonl"
+    begun = PartialFile(out, plan)
+    with RecordAppender(begun.path, out) as lines:
+        begun.resume(lines)
+        for row in rows[:7]:
+            lines.append(row)
+    done = harness(*words, "--out", out)
     assert done.returncode == 0, done.stderr
-    assert (tmp_path / "b.jsonl").read_bytes() == (tmp_path / "a.jsonl").read_bytes()
+    assert out.read_bytes() == (tmp_path / "a.jsonl").read_bytes()
 
 
 @pytest.mark.parametrize(
