@@ -8,6 +8,10 @@ from commands import harness, one_sentence
 
 from harness.data.messages import message_to_json
 from harness.errors import UsageError
+from harness.evaluation.plan import Plan, Player
+from harness.models import ModelOptions, load_model
+from harness.registry import load_samples, select_tasks
+from harness.sandbox import Sandbox
 from harness.types import Message, Reasoning
 
 pytest.importorskip("trl")
@@ -19,6 +23,7 @@ from trainer.bundled import model_path
 from trainer.dpo.encode import encode_pairs
 from trainer.dpo.settings import DPORecipe
 from trainer.dpo.train import check_dpo_model, fit_pairs
+from trainer.rl.validation import play_watched
 from trainer.sft.network import IGNORE_INDEX
 
 OFF = Reasoning("off")
@@ -92,6 +97,18 @@ def test_a_few_steps_prefer_what_is_preferred(local, tmp_path):
     assert steps == [(step, 4) for step in (1, 2, 3, 4)] and len(lines) == 4
     assert lines[0]["rewards/margins"] == pytest.approx(0, abs=1e-5)  # the reference is the model itself
     assert lines[-1]["rewards/margins"] > 0.05 and log["metrics"]["loss"] < lines[0]["loss"]
+
+
+def test_what_is_played_is_counted_also_what_was_there(tmp_path):
+    tasks = select_tasks(["demo_single_hop"], {})
+    plan = Plan(tasks, load_samples(tasks), groups={}, epochs=2)
+    counted = [(played, plan.episodes) for played in range(1, plan.episodes + 1)]
+    with Sandbox() as sandbox:
+        player = Player(load_model("policy/oracle", ModelOptions()), sandbox)
+        for _ in ("played", "gone on with"):
+            seen = []
+            play_watched(plan, player, tmp_path / "run", lambda *at, seen=seen: seen.append(at))
+            assert seen == counted
 
 
 @pytest.mark.slow

@@ -28,7 +28,6 @@ from tabulate import tabulate
 from harness.data import jsonio
 from harness.data.files import read_rows, write_rows
 from harness.errors import HarnessError
-from harness.evaluation.evaluate import evaluate
 from harness.evaluation.plan import Player, plan_tasks, sources_of
 from harness.metrics import HEADLINE, find_metric
 from harness.models.local.folder import check_folder, folder_digest
@@ -50,6 +49,7 @@ from trainer.rl.validation import (
     load_trained,
     load_untrained,
     means,
+    play_watched,
     run_test,
 )
 from trainer.run_directory import ProgressCallback, build_environments, read_result, recipe_values
@@ -166,8 +166,8 @@ class _Loops:
             reasoning=self.reasoning,
             sources=sources_of(patterns, self.data),
         )
-        self.watch(f"play loop {loop}", 0, 1)
-        evaluate(plan, Player(load_untrained(self.model(loop - 1)), shared_sandbox()), folder / "run", resume=True)
+        player = Player(load_untrained(self.model(loop - 1)), shared_sandbox())
+        play_watched(plan, player, folder / "run", partial(self.watch, f"play loop {loop}"))
         found = read_paired_runs([folder / "run"], recipe.rules)
         if not (choices := found.choose(recipe.rules)):
             raise HarnessError("No environment gives a pair by these rules; other thresholds, or more attempts, may.")
@@ -195,8 +195,8 @@ class _Loops:
     def validate(self, loop: int) -> JSONObject:
         """What the model after a loop reaches, greedy, on the validation environments."""
         out = self.folder(loop) / "validation"
-        self.watch(f"validate loop {loop}", 0, 1)
-        run_test(self._set("validation"), load_untrained(self.model(loop)), shared_sandbox(), out)
+        watch = partial(self.watch, f"validate loop {loop}")
+        run_test(self._set("validation"), load_untrained(self.model(loop)), shared_sandbox(), out, watch)
         summary = jsonio.read_json(out / "summary.json", links=False)
         return {name: value for name, value in means(summary).items() if name in SHOWN}
 
@@ -216,7 +216,7 @@ class _Loops:
         folders = [self.out / "test" / name for name in ("before", "after")]
         trained = load_trained(f"hf/{self.out / 'model'}", self.out / "model")
         for folder, model in zip(folders, (load_untrained(self.local), trained), strict=True):
-            run_test(self._set("test"), model, shared_sandbox(), folder)
+            run_test(self._set("test"), model, shared_sandbox(), folder, partial(self.watch, f"test {folder.name}"))
         return compare_metrics(*folders)
 
     def _set(self, split: str) -> EvaluationSet:

@@ -11,6 +11,7 @@ import platform
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -152,10 +153,9 @@ def run_tests(
     if setup.test is None:
         return []
     trained = out / "model"
-    for done, run in enumerate(("before", "after")):
-        watch("test", done, 2)
+    for run in ("before", "after"):
         player = load_untrained(model) if run == "before" else load_trained(f"hf/{trained}", trained)
-        run_test(setup.test, player, shared_sandbox(), out / "test" / run)
+        run_test(setup.test, player, shared_sandbox(), out / "test" / run, partial(watch, f"test {run}"))
     return compare_metrics(out / "test" / "before", out / "test" / "after")
 
 

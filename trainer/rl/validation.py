@@ -8,8 +8,9 @@ models.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 from tabulate import tabulate
@@ -29,6 +30,8 @@ from harness.types import Limits, Reasoning, Sampling
 
 EPISODE_BATCH_SIZE = 128
 """Episodes that are played together."""
+
+Watch = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +82,16 @@ def means(summary: Summary) -> dict[str, float]:
     return {name: one["value"] for name, one in entry["metrics"].items() if one["value"] is not None}
 
 
-def run_test(evaluation_set: EvaluationSet, model: HFModel, sandbox: Sandbox, out: Path) -> None:
-    """Plays the environments with a model, as `harness eval` would; a run that is there is gone on with."""
-    evaluate(evaluation_set.plan(), Player(model, sandbox), out, resume=True)
+def run_test(evaluation_set: EvaluationSet, model: HFModel, sandbox: Sandbox, out: Path, watch: Watch) -> None:
+    """Plays the environments with a model, as `harness eval` would; a run that is there is gone on with. `watch` is
+    told how many episodes are played, and of how many."""
+    play_watched(evaluation_set.plan(), Player(model, sandbox), out, watch)
+
+
+def play_watched(plan: Plan, player: Player, out: Path, watch: Watch) -> Summary:
+    """Plays what is missing of a run, as run_test."""
+    played = count(1)
+    return evaluate(plan, player, out, resume=True, watch=lambda record: watch(next(played), plan.episodes))
 
 
 def load_trained(name: str, path: Path) -> HFModel:
