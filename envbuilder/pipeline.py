@@ -179,9 +179,9 @@ class PartialFile:
         return islice(read_rows(self.path), 1, None)
 
 
-def _check_kinds(plan: BuildPlan) -> None:
-    """Raises UsageError where nothing can be asked about the kinds of a plan alone."""
-    for spec in map(plan.spec, range(min(plan.worlds, LOOKED_AHEAD))):
+def check_kinds(plan: BuildPlan) -> None:
+    """Raises UsageError where nothing can be asked about the kinds of things that a plan names, alone."""
+    for spec in map(plan.spec, range(min(plan.worlds, LOOKED_AHEAD) if plan.about else 0)):
         if not has_plan(spec):
             about = " and ".join(plan.about)
             raise UsageError(f"No {spec.kind} question of level {plan.preset} is found about {about} alone; name more.")
@@ -198,8 +198,7 @@ def build_file(
 ) -> BuildReport:
     """Builds `plan` into `out`, by processes here or those of a cluster. Raises UsageError for a file of another build,
     HarnessError for a broken generator."""
-    if plan.about:
-        _check_kinds(plan)
+    check_kinds(plan)
     progress, report, corpus = PartialFile(out, plan), BuildReport(), CorpusAudit()
     with (
         RecordAppender(progress.path, out) as lines,

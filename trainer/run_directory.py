@@ -10,14 +10,9 @@ import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 from zipfile import is_zipfile
 
-from envbuilder.pipeline import build_file
-from envbuilder.plan import BuildPlan
-from envbuilder.records import QUESTION_KINDS
-from envbuilder.spec import scale_levels
-from envbuilder.worlds.catalogue import read_kinds
 from harness.data import disk, jsonio
 from harness.errors import HarnessError, UsageError
 from harness.runs.claims import is_free
@@ -26,22 +21,6 @@ from harness.types import JSONObject
 
 ProgressCallback = Callable[[str, int, int], None]
 """Told what is being done, how many steps of it are done, and of how many."""
-
-
-class RecipeOfBuilds(Protocol):
-    """What a recipe says of the environments that it builds."""
-
-    @property
-    def level(self) -> str: ...
-
-    @property
-    def generation(self) -> int: ...
-
-    @property
-    def scale(self) -> str: ...
-
-    @property
-    def about(self) -> str: ...
 
 
 # --- what it is --------------------------------------------------------------------------------------------------
@@ -95,31 +74,6 @@ def recipe_values(recipe: Any) -> JSONObject:
         if one.name in recipe.LATER and values[one.name] == one.default:
             del values[one.name]
     return values
-
-
-def build_environments(
-    path: Path, n: int, recipe: RecipeOfBuilds, seed: int, split: str, watch: Callable[[int, int], None]
-) -> None:
-    """Builds `n` environments as a recipe has them into a file; `watch` is told how many are done, and of how many."""
-    levels = scale_levels(recipe.level, recipe.generation, recipe.scale.split())  # type: ignore[arg-type]
-    plan = BuildPlan(
-        QUESTION_KINDS,
-        n,
-        recipe.level,  # type: ignore[arg-type]
-        levels,
-        seed,
-        split,  # type: ignore[arg-type]
-        generation=recipe.generation,  # type: ignore[arg-type]
-        about=read_kinds(recipe.about.split()),
-    )
-    done = 0
-
-    def count(refused: object) -> None:
-        nonlocal done
-        done += 1
-        watch(done, n)
-
-    build_file(plan, path, watch=count)
 
 
 ZIPPED = (".pt", ".pth")

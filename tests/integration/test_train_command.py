@@ -201,6 +201,7 @@ def test_tasks_may_be_said_in_several_places(tmp_path):
         (["--regime", "episode", "--model", "MODEL", "--tasks", "demo_*"], "demo_single_hop is no training data"),
         (["--regime", "step", "--model", "MODEL", "--set", "prefixes=given", "vllm=colocate"], "needs a GPU"),
         (["--regime", "episode", "--model", "MODEL", "--set", "vllm=colocate"], "needs a GPU"),
+        (["--regime", "dpo", "--model", "MODEL", "--set", "about=town"], "is found about town alone; name more"),
     ],
 )
 def test_refusals_are_one_sentence(more, sentence, model, tmp_path):
@@ -208,6 +209,7 @@ def test_refusals_are_one_sentence(more, sentence, model, tmp_path):
         pytest.skip("there is a GPU here")
     given = [str(model) if word == "MODEL" else word for word in more]
     assert sentence in one_sentence(harness("train", "--out", tmp_path / "run", *given))
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize(

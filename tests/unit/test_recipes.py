@@ -6,9 +6,9 @@ import pytest
 
 from harness.errors import UsageError
 from trainer import bundled
+from trainer.environments import build_environments
 from trainer.recipes.load import load_recipe, recipe_to_toml
 from trainer.rl.settings import RLRecipe
-from trainer.run_directory import build_environments
 from trainer.sft.settings import SFTRecipe
 from trainer.sft.train import InitialWeights, identify_sft_run, order
 

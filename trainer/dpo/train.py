@@ -38,6 +38,7 @@ from harness.registry import select_tasks
 from harness.types import JSONObject, Limits, Reasoning, Sampling
 from trainer.dpo.encode import encode_pairs
 from trainer.dpo.settings import DPORecipe
+from trainer.environments import build_environments
 from trainer.pairs import read_paired_runs
 from trainer.precision import save_model
 from trainer.rl.actor import with_stable_template
@@ -52,7 +53,7 @@ from trainer.rl.validation import (
     play_watched,
     run_test,
 )
-from trainer.run_directory import ProgressCallback, build_environments, read_result, recipe_values
+from trainer.run_directory import ProgressCallback, read_result, recipe_values
 from trainer.templates import model_args, template_identity
 from trainer.tool_runner import shared_sandbox
 

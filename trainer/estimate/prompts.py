@@ -14,13 +14,13 @@ from harness.errors import UsageError
 from harness.registry import load_samples, select_tasks
 from harness.task import file_task
 from harness.types import ModelRequest, Reasoning, Sample, Sampling, Task
+from trainer.environments import build_environments
 from trainer.estimate.lengths import EpisodeLength, Lengths, cut_anywhere, measure_episode, measure_turn
 from trainer.estimate.lengths import summarise_lengths as summarise
 from trainer.estimate.model import EstimatedModel
 from trainer.estimate.step import Recipe, is_single_turn
 from trainer.rl.data import check_data, check_tasks, first_request, reasoning_of, select_fitting_prompts
 from trainer.rl.settings import RLRecipe
-from trainer.run_directory import build_environments
 from trainer.sft.settings import SFTRecipe
 from trainer.sft.train import read_successes, training_samples
 

@@ -19,11 +19,12 @@ from harness.models.local.tokenizer import ModelTokenizer
 from harness.registry import load_samples, select_tasks
 from harness.task import file_task
 from harness.types import Limits, ModelRequest, Reasoning, Sample, Sampling, Task, Trajectory, Usage
+from trainer.environments import build_environments
 from trainer.prefixes import Prefix, SolveRule, read_prefixes, refuse_test_data
 from trainer.rewards import DEFAULTS, Reward, reward
 from trainer.rl.settings import REWARD_OPTIONS, RLRecipe
 from trainer.rl.validation import EvaluationSet
-from trainer.run_directory import ProgressCallback, build_environments
+from trainer.run_directory import ProgressCallback
 
 SPLIT_SEED_OFFSETS = {"train": 0, "validation": 1, "test": 2}
 """What is added to the recipe's data_seed for each split."""

@@ -44,11 +44,11 @@ from harness.runs.directory import RunDirectory
 from harness.runs.record import to_trajectory
 from harness.sandbox import Sandbox
 from harness.types import JSONObject, Sample, Trajectory
+from trainer.environments import build_environments
 from trainer.precision import report_slow_bfloat16, save_model
 from trainer.prefixes import refuse_test_data
 from trainer.run_directory import (
     ProgressCallback,
-    build_environments,
     checkpoint_step,
     find_last_checkpoint,
     read_result,
