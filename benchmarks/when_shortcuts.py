@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tabulate import tabulate
 
-from envbuilder.when.scenario import HEADINGS, SUPERSEDED
+from envbuilder.when.scenario import HEADINGS, STRUCK
 from envbuilder.worlds.vocabulary import STOP_WORDS
 from harness.data.files import read_rows
 from harness.scoring.decisions import SITUATIONS
@@ -41,7 +41,7 @@ _PROMPT = re.compile(r"(.*?)\nNote: (.*?)\nQuestion: (.*?)\n(End .*)", re.DOTALL
 
 @dataclass(frozen=True)
 class Row:
-    """An environment as a predictor sees it: texts by part, what the note has in force and what it has superseded, and
+    """An environment as a predictor sees it: texts by part, what the note has in force and what it has struck, and
     whether a call is due."""
 
     world: str
@@ -49,7 +49,7 @@ class Row:
     name: str
     parts: Mapping[str, str]
     held: Sequence[str]
-    superseded: Sequence[str]
+    struck: Sequence[str]
     tools: Sequence[Mapping[str, object]]
 
 
@@ -59,13 +59,13 @@ def read_row(record: Mapping[str, Any]) -> Row:
     note, question = found[2], found[3]
     name, told = HEADING.sub("", note, count=1).split(": ", maxsplit=1)
     facts = told.removesuffix(".").split("; ")
-    superseded = [fact for fact in facts if f", {SUPERSEDED}: " in fact]
+    struck = [fact for fact in facts if f", {STRUCK}: " in fact]
     parts = {"question": question, "note": note, "tools": record["tools"]}
     parts |= {"prompt": f"{note} {question}", "all": f"{note} {question} {record['tools']}"}
-    held = [fact for fact in facts if fact not in superseded]
+    held = [fact for fact in facts if fact not in struck]
     due = SITUATIONS[record["data_source"].partition("/")[2]].due
     tools = [tool["function"] for tool in json.loads(record["tools"])]
-    return Row(record["world"], due, name, parts, held, superseded, tools)
+    return Row(record["world"], due, name, parts, held, struck, tools)
 
 
 # --- predictors --------------------------------------------------------------------------------------------------
@@ -97,17 +97,17 @@ def stems(text: str) -> frozenset[str]:
 def counts_of(row: Row) -> dict[str, float]:
     """What can be counted of a prompt."""
     question, note, name = row.parts["question"], row.parts["note"], row.name
-    held, superseded = " ".join(row.held), " ".join(row.superseded)
+    held, struck = " ".join(row.held), " ".join(row.struck)
     described = [json.dumps(tool) for tool in row.tools]
     found: dict[str, float] = {f"length of {part}": len(text) for part, text in row.parts.items()}
     found |= {f"words of {part}": len(text.split()) for part, text in row.parts.items()}
-    found |= {"length of what is in force": len(held), "length of what is superseded": len(superseded)}
+    found |= {"length of what is in force": len(held), "length of what is struck": len(struck)}
     found |= {f"digits of {part}": sum(map(str.isdigit, text)) for part, text in row.parts.items()}
     found |= {"digits in force": sum(map(str.isdigit, held)), "place of name in question": question.find(name)}
     found |= {"first place in force": note.find("in force"), "last place in force": note.rfind("in force")}
     found |= {"tools": len(row.tools), "choices": row.parts["tools"].count("enum")}
     found |= {"longest tool": max(map(len, described)), "shortest tool": min(map(len, described))}
-    texts = {"question": question, "in force": held, "superseded": superseded, "note": note}
+    texts = {"question": question, "in force": held, "struck": struck, "note": note}
     texts["tools"] = row.parts["tools"]
     sets = {part: stems(text.replace(name, "")) for part, text in texts.items()}
     for part, one in sets.items():
@@ -115,7 +115,7 @@ def counts_of(row: Row) -> dict[str, float]:
             if part < beside:
                 found[f"stems of {part} in {beside}"] = len(one & two)
                 found[f"share of stems of {part} in {beside}"] = len(one & two) / max(1, len(one | two))
-    for part in ("question", "in force", "superseded"):
+    for part in ("question", "in force", "struck"):
         shared = sorted((len(sets[part] & stems(text)) for text in described), reverse=True)
         found[f"most stems of {part} in a tool"] = shared[0]
         found[f"lead of that tool ({part})"] = shared[0] - shared[1] if len(shared) > 1 else shared[0]

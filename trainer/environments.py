@@ -32,7 +32,7 @@ class RecipeOfBuilds(Protocol):
     def about(self) -> str: ...
 
 
-def check_environments(recipe: RecipeOfBuilds) -> None:
+def check_recipe_kinds(recipe: RecipeOfBuilds) -> None:
     """Raises UsageError where nothing can be asked about the kinds of things that a recipe names."""
     check_kinds(_plan(recipe, recipe.environments, 0, "train"))
 

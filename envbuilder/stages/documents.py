@@ -387,9 +387,11 @@ class DocumentWriter:
         office = self.provider(words.domain)["office"]
         if facts["do"] == "list":
             return self._list_description(facts, office)
-        openings = tool_texts.FINDER_OPENINGS if facts["do"] == "find" else tool_texts.MAPPER_OPENINGS
+        finds = facts["do"] == "find"
+        openings = tool_texts.FINDER_OPENINGS if finds else tool_texts.MAPPER_OPENINGS
+        tails = [tail for tail in tool_texts.TAILS if finds or "title" not in tail]  # references have none
         texts = {"filed": words.filed, "filed_plural": words.filed_plural, "office": office}
-        return self._told([self.choice(openings).format(**texts)], ())
+        return self._told([self.choice(openings).format(**texts)], (), tails)
 
     def _look_opening(self, facts: JSONObject, words: EntityKind) -> list[str]:
         """What a look-up holds, and of what. A field that is alone is no choice of a parameter, so it is said here."""
@@ -421,13 +423,13 @@ class DocumentWriter:
         again = f" Where {listing.label_key} recurs, only the highest rev counts." if facts["revised"] else ""
         return f"{opening} {columns}.{again} Batches of {facts['size']}."
 
-    def _told(self, opening: Sequence[str], sentences: Sequence[str]) -> str:
+    def _told(self, opening: Sequence[str], sentences: Sequence[str], tails: Sequence[str] = tool_texts.TAILS) -> str:
         """An opening, and more sentences until the text is as long as one likes; terse, the opening alone."""
         if self.terse:
             return " ".join(opening)
         more = [*sentences]
         self._random.shuffle(more)
-        tails = [*tool_texts.TAILS]
+        tails = [*tails]
         self._random.shuffle(tails)
         text = " ".join(opening)
         wanted = SHORTEST + self._random.random() * (LONGEST - SHORTEST)

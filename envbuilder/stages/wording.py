@@ -31,6 +31,12 @@ PLAIN = 3
 """How many formulations of a list a terse question is drawn from."""
 TAIL = 14
 """Characters that may follow a longer subject in a question."""
+NESTED_TAIL = 1
+"""Characters that may follow a subject with a clause of its own: its verb and that of the question would meet."""
+_BEFORE_NOUN = re.compile(
+    r"\b(?:of|to|by|at|in|on|for|from|with|behind|under|into|over|about|and|or|than|against) \{\}"
+)
+"""Where "that" cannot be read as the beginning of a clause."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,9 +105,9 @@ class Wording:
         return f"{question} {used}"
 
     def phrase(self, link: Link, subject: str, nested: bool = False) -> str:
-        """A noun phrase for what a link leads to; about a long subject one that ends with it, where there is one."""
+        """A noun phrase for what a link leads to; one that ends with a long or `nested` subject, where there is one."""
         options = _with_clear_year(link.fact.phrases, nested)
-        if _is_long(subject):
+        if nested or _is_long(subject):
             options = tuple(option for option in options if option.endswith("{}")) or options
         chosen = self._phrases.get(link.fact.id)  # one quantity has one name in a question
         if chosen not in options:
@@ -153,7 +159,8 @@ class Wording:
         if isinstance(chain.end, ListEnd):
             return self._of_list(chain.end, subject)
         long, nested = _is_long(subject), _is_nested(chain, subject)
-        asks = [ask for ask in _with_clear_year(chain.end.fact.asks, nested) if not long or _tail(ask) <= TAIL]
+        most = NESTED_TAIL if nested else TAIL if long else 1_000
+        asks = [ask for ask in _with_clear_year(chain.end.fact.asks, nested) if _tail(ask) <= most]
         framed = chain.end.fact.target is None and not self._terse and self._random.random() < 0.2
         if not asks or framed:
             text = self.choice(frames.FRAMES).replace("{}", self.phrase(chain.end, subject, nested))
@@ -209,9 +216,7 @@ class Wording:
         predicate = more.replace("{year}", str(end.year))
         asked = _capital(self.choice(frames.WHICH).format(*subjects, more=predicate))
         named = frames.BY_PERSON if ENTITY_KINDS[end.fact.kind].is_person else frames.BY_NAME
-        linked = any(chain.links for chain in chains)  # else the names are in the question
-        name = [self.choice(named)] if linked else []
-        return self._whole(chains[0], [*sentences, self._with_said(asked, end.said, 2), *name])
+        return self._whole(chains[0], [*sentences, self._with_said(asked, end.said, 2), self.choice(named)])
 
     def _subjects(self, chains: Sequence[Chain]) -> tuple[list[str], list[str]]:
         """What the last things of chains are called in one question, and the sentences that lead there."""
@@ -262,8 +267,9 @@ def _paired(phrases: Sequence[str]) -> list[str]:
 
 
 def _filled(template: str, link: Link, subject: str) -> str:
-    text = template.replace("{year}", str(link.year)).replace("{}", subject)
-    return text.replace("that that ", "that this ").replace(" for for ", " for ")
+    if subject.startswith("that ") and not template.startswith("{}") and not _BEFORE_NOUN.search(template):
+        subject = f"this {subject.removeprefix('that ')}"  # "the college that judge went to" begins like a clause
+    return template.replace("{year}", str(link.year)).replace("{}", subject).replace(" for for ", " for ")
 
 
 def _is_long(subject: str) -> bool:

@@ -25,10 +25,12 @@ from envbuilder.worlds.schema import EntityKind, Fact
 from envbuilder.worlds.tables import World, variant_of
 from envbuilder.worlds.vocabulary import content_words, shared_stems
 
-HEADINGS = ("On file for {}", "Copied out for {}", "From the entry on {}", "Kept on {}", "Noted down for {}")
+HEADINGS = ("On file for {}", "Copied out for {}", "From the entry on {}", "Written down about {}", "Noted down for {}")
 """How a paragraph of a note begins."""
 SUPERSEDED = "superseded"
-"""The variant of a value that holds no more; no tool has it."""
+"""The variant of a value that does not hold; no tool has it."""
+STRUCK = "entered in error"
+"""What a note says of such a value."""
 OTHERS_NUMBERED = 0.6
 """Share of other kinds whose tools take references, where any do."""
 Pair = tuple[str, str]

@@ -26,15 +26,15 @@ from envbuilder.stages.documents import filed_text, lowered, schema_of, told_fie
 from envbuilder.stages.integration import integrate_documents
 from envbuilder.stages.lookup_code import literal
 from envbuilder.stages.scaling import scale_toolset
-from envbuilder.when.scenario import SUPERSEDED, Pair, cast_of, draw_scenario, told_value
+from envbuilder.when.scenario import STRUCK, Pair, cast_of, draw_scenario, told_value
 from envbuilder.worlds.axes import AXES
 from envbuilder.worlds.catalogue import FACTS
 from envbuilder.worlds.tables import World, is_date
 from harness.scoring.decisions import ABSTENTION, FAMILY, SITUATIONS
 
 PROMPT = """\
-What you are asked may stand in the note, may have to be looked up with the tools, or may be in neither. What is \
-superseded in the note no longer holds. Call a tool where it is needed and only there, and do not rely on memory. When \
+What you are asked may stand in the note, may have to be looked up with the tools, or may be in neither. What \
+was entered in error does not hold. Call a tool where it is needed and only there, and do not rely on memory. When \
 a call fails, read its message. What a tool has no \
 record of, under the full name or the reference that it wants, is not there.
 Note: {note}
@@ -160,7 +160,7 @@ class _Maker:
         axes = {} if FACTS[fact].target else self._cast.axes
         states = [AXES[axis].values[place].filed for axis, place in axes.items()]
         named = lowered(filed_text(fact)) + (f" ({', '.join(states)})" if states else "")
-        return f"{named}, {'in force' if in_force else SUPERSEDED}: {self._value(fact, in_force)}"
+        return f"{named}, {'in force' if in_force else STRUCK}: {self._value(fact, in_force)}"
 
     def _value(self, fact: str, in_force: bool) -> str:
         """A value as the note has it."""

@@ -39,7 +39,7 @@ FIRST = (
     "First of all, think of {}.",
     "In front of me is a note on {}.",
     "On my list is {}.",
-    "For a friend, I am following {}.",
+    "For a friend, I am looking into {}.",
     "My grandmother often spoke of {}.",
     "Our teacher brought up {}.",
     "Last night we discussed {}.",
@@ -74,7 +74,7 @@ ALSO = (
     "And take {}.",
     "Then there is {}.",
     "Besides, there is {}.",
-    "On the other side is {}.",
+    "On the other hand, there is {}.",
     "The second thing to consider is {}.",
     "In addition, consider {}.",
 )
@@ -99,16 +99,16 @@ FRAMES = (
     "Do you know {}?",
     "Can you tell me {}?",
     "Would you tell me {}?",
-    "May I ask for {}?",
-    "What is {}?",
+    "Would you know {}?",
+    "Please tell me {}.",
     "Could you look up {}?",
     "Can you find out {}?",
     "Is there a way to find out {}?",
-    "Could I have {}, please?",
-    "I wonder, what is {}?",
+    "Could you find {} for me, please?",
+    "I wonder if you could tell me {}.",
     "Would you please find {}?",
-    "Can I ask you for {}?",
-    "Help me out: what is {}?",
+    "Any chance you could tell me {}?",
+    "Help me out: can you name {}?",
 )
 BOTH = (
     "{0} And {1}",
@@ -166,14 +166,14 @@ TOTAL = (
     "Of the {rows} {of}, consider only those that {mark}: {total}?",
     "Of the {rows} {of}, take those that {mark}: {total}?",
     "Among the {rows} {of} some {mark}; of these alone, {total}?",
-    "Leave out all the {rows} {of} but those that {mark}: {total}?",
+    "Count in only those of the {rows} {of} that {mark}: {total}?",
 )
 SHARE = (
-    "Taking all the {rows} {of} together, what percentage of the {amount} is due to those that {mark}? Two "
+    "Taking all the {rows} {of} together, what percentage of the {amount} is accounted for by those that {mark}? Two "
     "decimals, please.",
-    "Of the {amount} of all the {rows} {of}, what percentage comes from those that {mark}? Two decimals, please.",
-    "Add up the {amount} of all the {rows} {of}. What percentage of that goes back to those that {mark}? Two "
-    "decimals, please.",
+    "Over all the {rows} {of}, what percentage of the {amount} belongs to those that {mark}? Two decimals, please.",
+    "Look at all the {rows} {of}. What percentage of the {amount} in all belongs to those that {mark}? Two decimals, "
+    "please.",
 )
 MOST = (
     "Of the {rows} {of}, take only those that {mark}. Which was the {most}? Name {called}.",

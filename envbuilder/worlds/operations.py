@@ -243,7 +243,7 @@ OPERATIONS: Mapping[str, Operation] = {
             "sum",
             "aggregate_series|accumulate|reduce_plus",
             "Accumulates a series of figures (a + b + ...). Rounded to two decimals.",
-            "What {is} the total of {0} and {1}?|How much {is} {0} plus {1}?|"
+            "What {is} the total of {0} and {1}?|How much do {0} and {1} make together?|"
             "Put together, what do {0} and {1} come to?|Add {0} and {1}: what comes out?",
             lambda *values: round_figure(sum(values)),
             "sum(numbers)",

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from harness.scoring.asked import read_as_asked
 from harness.scoring.final_message import Reading, read_final
 from harness.scoring.fold import fold
 from harness.scoring.leaves import leaf
@@ -28,9 +29,11 @@ def answer_scores(sample: Sample, trajectory: Trajectory) -> Scores:
         return {}
     text = final_text(trajectory)
     reading = None if text is None else read_final(text)
+    question = "\n".join(message.content for message in sample.messages if message.role == "user")
+    readings = [reading, reading._replace(text=read_as_asked(reading.text, gold, question))] if reading else []
     if asks_for_answer_line(sample):
-        return {"answer_accuracy": float(bool(reading and reading.is_marked and same_answer(reading.text, gold)))}
-    return {"answer_accuracy_lenient": float(bool(reading and _gives(reading, gold)))}
+        return {"answer_accuracy": float(any(one.is_marked and same_answer(one.text, gold) for one in readings))}
+    return {"answer_accuracy_lenient": float(any(_gives(one, gold) for one in readings))}
 
 
 def answer_read(sample: Sample, trajectory: Trajectory) -> str | None:
@@ -78,6 +81,8 @@ _NO_UNIT = re.compile(
     r"\b(?:or|and|not|maybe|perhaps|possibly|to|if|but|at|than|plus|minus|wrong|false|more|less|hundred|dozen|"
     r"bce?|below|above|under|over|fewer|minimum|maximum|min\.|max|squared|cubed|likely|though|uncertain)\b"
 )
+_POWER = re.compile(r"[cdkm]?m[23]")
+"""Squares and cubes of metres: m2, cm3."""
 _OPEN_END = re.compile(r"\d\s*\+\W*$|^[^\w<>≤≥]*[<>≤≥]\s*=?\s*[$€£]?[-\d]")
 _NOT_ANOTHER = re.compile(
     r"(?:,\s+not|\s*\(not)\s+(?!sure|certain|known|confirmed|verified|found|listed|clear)[^,;()]+?\)?(?=[.!]?$)"
@@ -220,7 +225,7 @@ def _letters(content: Tokens) -> str:
 
 def _is_unit(text: str, rest: Tokens) -> bool:
     """Whether what follows a number only says of what: 173 camps, 70 USD, but not 173 % and not 173 or so."""
-    words = all(token.isalpha() for token in rest) and "%" not in rest
+    words = all(token.isalpha() or _POWER.fullmatch(token) for token in rest) and "%" not in rest
     return words and len(rest) <= 3 and not _NO_UNIT.search(text.lower())
 
 

@@ -258,3 +258,40 @@ def test_an_episode_that_ended_otherwise_has_no_final_message(last: Message | No
 
 def test_many_lines_are_read_in_linear_time() -> None:
     assert scores("\n" * 100_000 + " " * 100_000 + "* " * 100_000, "Rome") == {"answer_accuracy": 0.0}
+
+
+PERCENTAGE = f"What percentage of the dishes is cold? Two decimals, please. {ASKS}"
+PER_CENT = f"How many per cent of A is B? {ASKS}"
+OLDER = f"Which was seen earlier, the comet Helonda or the comet of Asten Vale? Just the name, please. {ASKS}"
+PERSON = f"Skipper Isnica Fairington or skipper Alda Roe: which of them sailed later? {ASKS}"
+PUBLISHER = f"Which is older, Helonda or the publisher of Helonda? {ASKS}"
+
+
+@pytest.mark.parametrize(
+    ("prompt", "final", "gold", "right"),
+    [
+        (PERCENTAGE, "28.39%", "28.39", 1.0),
+        (PERCENTAGE, "28.39 %.", "28.39", 1.0),
+        (PERCENTAGE, "about 28.39 per cent", "28.39", 1.0),
+        (PERCENTAGE, "28.4%", "28.39", 0.0),
+        (PERCENTAGE, "0.2839", "28.39", 0.0),
+        (PERCENTAGE, "28.39 ‰", "28.39", 0.0),
+        (PER_CENT, "12 %", "12", 1.0),
+        (f"How many camps? {ASKS}", "173 %", "173", 0.0),
+        (OLDER, "the comet Helonda", "Helonda", 1.0),
+        (OLDER, "comet Helonda", "Helonda", 1.0),
+        (OLDER, "the planet Helonda", "Helonda", 0.0),
+        (OLDER, "the comet Helonda or the comet of Asten Vale", "Helonda", 0.0),
+        (PERSON, "skipper Isnica Fairington", "Isnica Fairington", 1.0),
+        (PERSON, "Skipper Isnica Fairington", "Isnica Fairington", 1.0),
+        (PERSON, "skipper Alda Roe", "Isnica Fairington", 0.0),
+        (PUBLISHER, "the publisher of Helonda", "Helonda", 0.0),
+        (f"How large is the field? {ASKS}", "4,870 sq m", "4870", 1.0),
+        (f"How much water? {ASKS}", "1056 m3", "1056", 1.0),
+    ],
+)
+def test_an_answer_may_repeat_what_the_question_says_of_it(prompt, final, gold, right):
+    assert scores(f"Answer: {final}", gold, prompt) == {"answer_accuracy": right}
+    if right:
+        plain = prompt.replace("Answer:", "answer")
+        assert scores(f"Answer: {final}", gold, plain) == {"answer_accuracy_lenient": right}

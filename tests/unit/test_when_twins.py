@@ -60,7 +60,7 @@ def test_notes_tell_the_same_six_facts_and_differ_in_which_pair_is_in_force(twin
         ]
         for twin in twins.values()
     ]
-    named = [[re.sub(", (in force|superseded)$", "", fact) for fact in note] for note in facts]
+    named = [[re.sub(", (in force|entered in error)$", "", fact) for fact in note] for note in facts]
     assert all(len(note) == 6 and note == named[0] for note in named)
     in_force = [{fact for fact in note if fact.endswith(", in force")} for note in facts]
     assert [len(held) for held in in_force] == [2] * 5

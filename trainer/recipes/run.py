@@ -33,7 +33,7 @@ from trainer.dpo.train import (
     read_dpo_result,
     train_dpo,
 )
-from trainer.environments import check_environments
+from trainer.environments import check_recipe_kinds
 from trainer.recipes.load import Recipe, is_said, load_recipe, recipe_to_toml
 from trainer.rl.data import check_tasks
 from trainer.rl.run import check_model, describe_result, identify_rl_run, read_rl_result, train_rl
@@ -86,7 +86,7 @@ def train_by_recipe(request: TrainingRequest) -> str:
     start = find_initial_weights(request.model, model_args(recipe.chat_template, recipe.format))
     refuse_default_rate(request, recipe, start)
     refuse_missing_layers(recipe, start)
-    check_environments(recipe)
+    check_recipe_kinds(recipe)
     check_packages("training", ("torch", "transformers", "trl", "datasets", "accelerate"), "train")
     set_library_defaults()
     if isinstance(recipe, SFTRecipe):
