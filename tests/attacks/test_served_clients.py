@@ -13,7 +13,7 @@ import pytest
 from harness.errors import UsageError
 from harness.interop.http_command import find_served
 from harness.interop.http_server import is_from_here, listen, make_runner
-from harness.interop.sessions import CALLS, Bounds, NoSession, ServedTasks, Sessions, refuse_many_calls
+from harness.interop.sessions import CALLS, Bounds, NoRoom, NoSession, ServedTasks, Sessions, refuse_many_calls
 from harness.registry import suggest_names
 from harness.sandbox import Sandbox
 
@@ -157,6 +157,31 @@ def test_nothing_is_begun_in_a_session_that_was_closed_meanwhile(towns, jail):
             await closing
             found = await asyncio.gather(*late, return_exceptions=True)
             assert [type(one) for one in found] == [NoSession] * 3
+
+    asyncio.run(play())
+
+
+def test_a_session_keeps_its_place_and_its_state_until_it_is_closed(towns, jail):
+    async def play():
+        async with listening(towns, jail, sessions=1) as (_, sessions):
+            session = sessions.open()
+            await session.reset()
+            for cancelled in (True, False):
+                await session.lock.acquire()  # as a turn does that is being played
+                closing = [asyncio.create_task(sessions.close(session)) for _ in range(2)]
+                await asyncio.sleep(0)
+                with pytest.raises(NoRoom):
+                    sessions.open()
+                with pytest.raises(NoSession):
+                    sessions.find(session.id)
+                assert sessions.state(session.id)["sample"] == "corrie"
+                if cancelled:
+                    closing[0].cancel()
+                    await asyncio.wait(closing)
+                session.lock.release()
+            await asyncio.gather(*closing)
+            assert len(sessions) == 0 and sessions.state(session.id)["sample"] == "corrie"
+            sessions.open()
 
     asyncio.run(play())
 
