@@ -18,7 +18,7 @@ from aiohttp import web
 
 import harness
 from harness.data.arguments import replace_surrogates
-from harness.errors import HarnessError, UsageError
+from harness.errors import UsageError
 from harness.interop.http_text import read_text
 from harness.interop.mcp_session import ADDRESS, QUESTION, McpSession, question, spoken
 from harness.interop.sessions import Session, Sessions
@@ -69,7 +69,7 @@ class McpDoor:
         session = self.sessions.open()
         try:
             offered = await session.offer_tools(asked.get("task"), asked.get("sample"))
-        except HarnessError as error:
+        except Exception as error:
             await self.sessions.close(session)
             if not isinstance(error, UsageError):
                 raise

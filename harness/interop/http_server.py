@@ -165,7 +165,7 @@ class OpenEnvDoor:
         session = self.sessions.open() if name is None else self.sessions.find(name)
         try:
             begun = await begin(session, asked)
-        except HarnessError:
+        except Exception:
             if name is None:
                 await self.sessions.close(session)
             raise

@@ -38,9 +38,14 @@ YEARS = 1e9
 
 def untimed_limits(max_turns: int) -> Limits:
     """The limits of an episode whose time somebody else keeps. Raises UsageError for what is no number of turns."""
-    if not isinstance(max_turns, Integral) or max_turns < 1:
+    if not is_count(max_turns):
         raise UsageError(f"An episode has a whole number of turns, at least 1, and not {max_turns!r}.")
     return Limits(max_turns=max_turns, max_episode_seconds=YEARS)
+
+
+def is_count(value: object) -> bool:
+    """Whether a value is a whole number of at least 1, numpy's included."""
+    return isinstance(value, Integral) and int(value) >= 1
 
 
 def has_own_user(task: Task) -> bool:

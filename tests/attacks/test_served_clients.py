@@ -215,10 +215,13 @@ def test_one_session_that_breaks_when_it_closes_leaves_the_others_to_be_closed(t
 
 def test_a_mistake_of_ours_is_a_sentence_without_a_traceback(towns, jail, capfd, monkeypatch):
     async def play():
-        async with listening(towns, jail) as (port, _):
+        async with listening(towns, jail) as (port, sessions):
             monkeypatch.setattr(ServedTasks, "choose", lambda *_: 1 / 0)
-            status, said = await sent(port, BEARER)
-            assert (status.split()[1], json.loads(said)) == ("500", {"error": "The server failed: ZeroDivisionError."})
+            for path, body in (("/reset", b""), ("/mcp", b'{"id": 1, "method": "initialize"}')):
+                status, said = await sent(port, BEARER, path=path, body=body)
+                found = status.split()[1], json.loads(said)
+                assert found == ("500", {"error": "The server failed: ZeroDivisionError."})
+            assert len(sessions) == 0
 
     asyncio.run(play())
-    assert capfd.readouterr().err == "A request failed: ZeroDivisionError: division by zero\n"
+    assert capfd.readouterr().err == "A request failed: ZeroDivisionError: division by zero\n" * 2

@@ -12,7 +12,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from harness.data.disk import open_file
 from harness.data.jsonio import digest
 from harness.data.records import fingerprint
 from harness.errors import MissingData
@@ -95,7 +94,7 @@ def digest_data(request: Reproduction, missing: Mapping[str, str]) -> dict[str, 
         samples = load_samples(select_tasks([f"{group}_*"], request.data))
         found[group] = digest({name: fingerprint(listed) for name, listed in samples.items()})
     if (path := train_file(request)).is_file():
-        with open_file(path, links=True) as file:
+        with path.open("rb") as file:
             found["train"] = hashlib.file_digest(file, "sha256").hexdigest()[:16]
     return found
 
