@@ -28,9 +28,17 @@ from harness.errors import UsageError
 from harness.formats import get_format, parse_reply, plain_messages
 from harness.interop.live import shared_sandbox, state_of
 from harness.interop.mcp_session import spoken
-from harness.interop.turns import EpisodeReward, TurnEpisode, check_playable, limits_of, read_action
+from harness.interop.turns import (
+    EpisodeReward,
+    TurnEpisode,
+    check_playable,
+    limits_of,
+    read_action,
+    require_metric,
+)
 from harness.models.api.chat import wire_tool
 from harness.registry import select_tasks
+from harness.sandbox import SandboxConfig
 from harness.types import JSONObject, Message, Sample, Task
 
 SHOWN = 100_000_000
@@ -100,11 +108,15 @@ class TaskEnv(gymnasium.Env[Any, Any]):  # type: ignore[misc]
         if not self.samples:
             raise UsageError(f"{self.task.name} has no sample {sample!r}.")
         self.format = None if format is None else get_format(format)
-        self.reward, self.max_turns, self.sandbox = reward, max_turns, sandbox
+        self.reward, self.max_turns, self.sandbox = reward, max_turns, SandboxConfig(mode=sandbox).mode
+        self._limits = limits_of(self.task, max_turns)
+        if reward is not None and not callable(reward):
+            require_metric(reward, self.task, next(iter(self.samples.values())))
         self.observation_space = observation_space() if format is None else AnyText(SHOWN)
         self.action_space = action_space() if format is None else AnyText(MAX_ARGUMENTS_CHARS)
         self.episode: TurnEpisode | None = None
         self._held = ExitStack()
+        self._told = 0
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Begins an episode. Raises UsageError for a sample that there is not, and for other options."""
@@ -116,7 +128,8 @@ class TaskEnv(gymnasium.Env[Any, Any]):  # type: ignore[misc]
         self._held.close()
         jail = shared_sandbox(self.sandbox)
         tools = self._held.enter_context(jail.episode(state_of(self.task, sample, jail)))
-        self.episode = TurnEpisode(self.task, sample, tools, limits_of(self.task, self.max_turns), self.reward)
+        self.episode = TurnEpisode(self.task, sample, tools, self._limits, self.reward)
+        self._told = 0
         return self._observed(self.episode, self.episode.prompt)
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
@@ -132,10 +145,10 @@ class TaskEnv(gymnasium.Env[Any, Any]):  # type: ignore[misc]
         self._held.close()
         self.episode = None
 
-    def _choose(self, sample: str | None) -> Sample:
+    def _choose(self, sample: object) -> Sample:
         if sample is None:
             return list(self.samples.values())[int(self.np_random.integers(len(self.samples)))]
-        if sample not in self.samples:
+        if not isinstance(sample, str) or sample not in self.samples:
             raise UsageError(f"{self.task.name} has no sample {sample!r}.")
         return self.samples[sample]
 
@@ -155,9 +168,11 @@ class TaskEnv(gymnasium.Env[Any, Any]):  # type: ignore[misc]
             info["scores"] = dict(episode.verdict.scores)
         if self.format is not None:
             plain = plain_messages(episode.messages, episode.tools, self.format)
-            spoken = [message.role == "assistant" for message in plain] if episode.turn else [False]
-            last = max((index for index, ours in enumerate(spoken) if ours), default=-1)
-            return "\n\n".join(message.content for message in plain[last + 1 :]), info
+            since, self._told = episode.turn - self._told, episode.turn
+            own = [place for place, message in enumerate(plain) if since and message.role == "assistant"]
+            first = next(iter(own[-since:]), -1)
+            unseen = [message for place, message in enumerate(plain) if place > first and place not in own]
+            return "\n\n".join(message.content for message in unseen), info
         tools = json.dumps([wire_tool(tool) for tool in episode.tools], ensure_ascii=False)
         return {"messages": tuple(map(shown, new)), "tools": tools}, info
 

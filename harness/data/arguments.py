@@ -67,7 +67,7 @@ def is_deeper_than(value: object, limit: int) -> bool:
         level = [
             child
             for item in level
-            for child in (item.values() if isinstance(item, dict) else item if isinstance(item, list) else ())
+            for child in (item.values() if isinstance(item, dict) else item if isinstance(item, list | tuple) else ())
         ]
     return bool(level)
 

@@ -10,6 +10,7 @@ clients fall back to this one.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,7 +18,7 @@ from aiohttp import web
 
 import harness
 from harness.data.arguments import replace_surrogates
-from harness.errors import HarnessError, UsageError
+from harness.errors import UsageError
 from harness.interop.http_text import read_text
 from harness.interop.mcp_session import ADDRESS, QUESTION, McpSession, question, spoken
 from harness.interop.sessions import Session, Sessions
@@ -47,13 +48,14 @@ class McpDoor:
         name: object = None
         try:
             message = read_message(await read_text(request))
-            name = message.get("id")
+            name = read_id(message)
             if "id" not in message or "method" not in message:
                 return web.Response(status=202)  # a notification, or an answer to what was never asked
+            params = params_of(message)
             if message["method"] == "initialize":
-                return await self._begin(request, message)
+                return await self._begin(request, name, params)
             session = self._session_of(request)
-            return result(name, await self._ask(session, message["method"], params_of(message)))
+            return result(name, await self._ask(session, message["method"], params))
         except Refused as error:
             return refusal(name, error)
 
@@ -62,24 +64,24 @@ class McpDoor:
         await self.sessions.close(self.sessions.find(request.headers.get(HEADER)))
         return web.Response(status=204)
 
-    async def _begin(self, request: web.Request, message: JSONObject) -> web.Response:
+    async def _begin(self, request: web.Request, name: object, params: JSONObject) -> web.Response:
         asked = request.query
         session = self.sessions.open()
         try:
             offered = await session.offer_tools(asked.get("task"), asked.get("sample"))
-        except HarnessError as error:
+        except Exception as error:
             await self.sessions.close(session)
             if not isinstance(error, UsageError):
                 raise
             raise Refused(BAD_PARAMS, str(error), 400) from None
-        version = params_of(message).get("protocolVersion")
+        version = params.get("protocolVersion")
         said: JSONObject = {
             "protocolVersion": version if version in VERSIONS else VERSIONS[0],
             "capabilities": {"tools": {}, "prompts": {}, "resources": {}},
             "serverInfo": {"name": "harness", "version": harness.__version__},
             "instructions": offered.instructions,
         }
-        return result(message["id"], said, {HEADER: session.id})
+        return result(name, said, {HEADER: session.id})
 
     def _session_of(self, request: web.Request) -> Session:
         if HEADER not in request.headers:
@@ -91,7 +93,9 @@ class McpDoor:
         if offered is None:
             raise Refused(BAD_REQUEST, "This session is not one of MCP.")
         if method == "tools/call":
-            text, failed = await session.call(str(params.get("name")), params.get("arguments"))
+            if not isinstance(tool := params.get("name"), str):
+                raise Refused(BAD_PARAMS, "The name of a tool is a text.")
+            text, failed = await session.call(tool, params.get("arguments"))
             return {"content": [{"type": "text", "text": replace_surrogates(text)}], "isError": failed}
         return described(offered, method, params)
 
@@ -137,9 +141,24 @@ def read_message(text: str) -> JSONObject:
     return message
 
 
+def read_id(message: JSONObject) -> str | float | None:
+    """What an answer repeats. Raises Refused for what cannot be."""
+    name = message.get("id")
+    if name is None or (isinstance(name, str | int | float) and not isinstance(name, bool) and is_finite(name)):
+        return name
+    raise Refused(BAD_REQUEST, "The id of a message is a text, a finite number or null.", 400)
+
+
+def is_finite(name: str | float) -> bool:
+    return not isinstance(name, float) or math.isfinite(name)
+
+
 def params_of(message: JSONObject) -> JSONObject:
+    """Raises Refused."""
     params = message.get("params")
-    return params if isinstance(params, dict) else {}
+    if params is not None and not isinstance(params, dict):
+        raise Refused(BAD_PARAMS, "The params of a message are an object.")
+    return params or {}
 
 
 def result(name: Any, said: JSONObject, headers: Mapping[str, str] | None = None) -> web.Response:

@@ -165,7 +165,7 @@ class OpenEnvDoor:
         session = self.sessions.open() if name is None else self.sessions.find(name)
         try:
             begun = await begin(session, asked)
-        except HarnessError:
+        except Exception:
             if name is None:
                 await self.sessions.close(session)
             raise
@@ -280,7 +280,8 @@ SCHEMAS: JSONObject = {
 
 
 async def serve(sessions: Sessions, token: str, host: str, port: int, ready: Callable[[int], None]) -> int:
-    """Serves until a signal comes, which it returns; `ready` is told the port. Raises UsageError where it is taken."""
+    """Serves until a signal comes, which it returns; `ready` is told the port. Raises UsageError where it cannot be
+    had."""
     runner = make_runner(sessions, token)
     await runner.setup()
     watching = asyncio.create_task(sessions.watch())
@@ -289,6 +290,8 @@ async def serve(sessions: Sessions, token: str, host: str, port: int, ready: Cal
             listening = await listen(runner, sessions.bounds.sessions, host, port)
         except OSError as error:
             raise UsageError(f"Port {port} of {host} cannot be had: {error.strerror}; name another.") from None
+        except UnicodeError:
+            raise UsageError(f"{host!r} is no name that a host can have; name another with --host.") from None
         with caught() as stopped:
             ready(int(listening.sockets[0].getsockname()[1]))
             try:

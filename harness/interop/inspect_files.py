@@ -13,9 +13,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from harness import checks
-from harness.data.disk import read_file
+from harness.data.exports import Content, write_files
 from harness.data.files import write_rows
-from harness.data.jsonio import parse_json, write_atomically
+from harness.data.jsonio import parse_json
 from harness.data.messages import message_to_json
 from harness.errors import UsageError
 from harness.interop.live import has_own_user, is_plain_episode
@@ -79,17 +79,12 @@ def is_set(task: Task, samples: Sequence[Sample]) -> bool:
 
 
 def write_export(folder: Path, task: Task, samples: Sequence[Sample], pattern: str) -> None:
-    """Writes the data, then the task file that reads it; of a task of a Python file only the latter. Raises UsageError
-    where another task file would be lost: it is made to be changed."""
+    """Writes the data and the task file that reads it; of a task of a Python file only the latter. Raises UsageError
+    where another file would be lost: the task file is made to be changed, and the data may be what is exported."""
     whole = is_set(task, samples)
     data = BESIDE if whole else repr(f"{Path(pattern).resolve()}{SEPARATOR}{task.name}")
-    file, text = folder / "task.py", TASK_FILE.format(name=identifier(task.name), data=data)
-    if file.exists() and read_file(file, links=True) != text.encode():
-        raise UsageError(f"{file} holds something else; remove it, or name another folder with --out.")
-    folder.mkdir(parents=True, exist_ok=True)
-    if whole:
-        write_rows(folder / DATA, map(to_record, samples))
-    write_atomically(file, text)
+    files: dict[str, Content] = {DATA: lambda path: write_rows(path, map(to_record, samples))} if whole else {}
+    write_files(folder, files | {"task.py": TASK_FILE.format(name=identifier(task.name), data=data)})
 
 
 def identifier(name: str) -> str:

@@ -10,10 +10,11 @@ import atexit
 import os
 from collections.abc import Callable, Generator, Sequence
 from functools import cache
+from numbers import Integral
 from typing import Any, Literal
 
 from harness.environment import ToolEnvironment
-from harness.errors import HarnessError, ModelFailure, SandboxError
+from harness.errors import HarnessError, ModelFailure, SandboxError, UsageError
 from harness.rollout import Episode, ToolRunner, Wish, rollout, run_wish, run_wish_async
 from harness.sandbox import Sandbox, SandboxConfig
 from harness.types import (
@@ -36,8 +37,15 @@ YEARS = 1e9
 
 
 def untimed_limits(max_turns: int) -> Limits:
-    """The limits of an episode whose time somebody else keeps."""
+    """The limits of an episode whose time somebody else keeps. Raises UsageError for what is no number of turns."""
+    if not is_count(max_turns):
+        raise UsageError(f"An episode has a whole number of turns, at least 1, and not {max_turns!r}.")
     return Limits(max_turns=max_turns, max_episode_seconds=YEARS)
+
+
+def is_count(value: object) -> bool:
+    """Whether a value is a whole number of at least 1, numpy's included."""
+    return isinstance(value, Integral) and int(value) >= 1
 
 
 def has_own_user(task: Task) -> bool:

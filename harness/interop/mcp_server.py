@@ -6,6 +6,7 @@ Left out: HTTP, which harness.interop.http_mcp has for many sessions.
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import socket
@@ -21,7 +22,7 @@ from mcp.server.stdio import stdio_server
 from mcp.shared.exceptions import MCPError
 
 import harness
-from harness.data.arguments import replace_surrogates
+from harness.data.arguments import ESCAPED_SURROGATE, replace_surrogates
 from harness.interop.live import LiveRollout
 from harness.interop.mcp_session import ADDRESS, QUESTION, McpSession, question, spoken
 from harness.rollout import Episode, ToolRunner
@@ -100,10 +101,27 @@ async def serve(
     session = McpSession(live, sample, ended)
     server = server_of(session)
     with line_in() as (lines, hang_up), caught(hang_up) as signals:
-        async with stdio_server(stdin=anyio.wrap_file(lines)) as (read, write):
+        async with stdio_server(stdin=WholeLines(lines)) as (read, write):
             await server.run(read, write, server.create_initialization_options())
         await session.leave()
     return signals[0] if signals else None
+
+
+class WholeLines(anyio.AsyncFile[str]):
+    """Lines of JSON without halves of surrogate pairs, for which the package would refuse a whole message."""
+
+    async def readline(self) -> str:
+        return replace_escaped(await super().readline())
+
+
+def replace_escaped(line: str) -> str:
+    """The line with every half of a pair that it spells replaced; what is no JSON is left as it is."""
+    if not ESCAPED_SURROGATE.search(line):
+        return line
+    try:
+        return replace_surrogates(json.dumps(json.loads(line), ensure_ascii=False)) + "\n"
+    except (ValueError, RecursionError):
+        return line
 
 
 @contextmanager

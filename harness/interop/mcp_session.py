@@ -57,7 +57,7 @@ class McpSession:
             if name == self.submit.name:
                 return await self._answer(arguments)
             known, raw, error = read_arguments(arguments)
-            call = ToolCall(f"call_{self._turns}", name, known, raw, error)
+            call = ToolCall(f"call_{self._turns}", replace_surrogates(name), known, raw, error)
             results = await self._say(Reply(Message("assistant", tool_calls=(call,))))
             ok = bool(results) and results[0].status in ("ok", "truncated")
             return self._live.messages[-1].content, not ok

@@ -95,7 +95,7 @@ class Session:
         self.used = time.monotonic()
         self.lock = asyncio.Lock()
         self.mcp: McpSession | None = None
-        self.closed = False
+        self.closing = self.closed = False
         self._served, self._sandbox, self._max_turns = served, sandbox, max_turns
         self._episode: TurnEpisode | None = None
         self._held = ExitStack()
@@ -229,6 +229,12 @@ class Sessions:
 
     def find(self, name: object) -> Session:
         """An open one by its id. Raises NoSession."""
+        session = self._known(name)
+        if session.closing:
+            raise NoSession(NO_SESSION)
+        return session
+
+    def _known(self, name: object) -> Session:
         session = self._open.get(name) if isinstance(name, str) else None
         if session is None:
             raise NoSession(NO_SESSION)
@@ -238,18 +244,25 @@ class Sessions:
         """Of one that is open, or was. Raises NoSession."""
         if isinstance(name, str) and name in self._closed:
             return self._closed[name]
-        return self.find(name).state()
+        return self._known(name).state()
 
     async def close(self, session: Session) -> None:
-        """Closes a session, once."""
-        if self._open.pop(session.id, None) is None:
+        """Closes a session, once; until its tools are given back it counts among those that may be open."""
+        if session.closing or session.id not in self._open:
             return
+        session.closing = True
         try:
             await session.close()
         finally:
-            self._closed[session.id] = session.state()
-            while len(self._closed) > KEPT:
-                self._closed.popitem(last=False)
+            session.closing = False
+            if session.closed:  # and not cancelled while a turn was played
+                self._forget(session)
+
+    def _forget(self, session: Session) -> None:
+        del self._open[session.id]
+        self._closed[session.id] = session.state()
+        while len(self._closed) > KEPT:
+            self._closed.popitem(last=False)
 
     async def close_all(self, idle_since: float | None = None) -> None:
         """Closes all, or those that did nothing since a time of the monotonic clock."""

@@ -85,6 +85,7 @@ class TurnEpisode:
         self.live = LiveRollout(Episode(sample, limits=limits, task=task.name), self._environment, tools)
         self.prompt = tuple(self.live.messages)
         self._seen = len(self.prompt)
+        self._own: set[int] = set()
 
     @property
     def tools(self) -> Sequence[Any]:
@@ -118,7 +119,7 @@ class TurnEpisode:
         if self.trajectory is not None:
             raise UsageError(OVER)
         self.turn += 1
-        self._seen += 1  # the player knows what it says
+        self._own.add(len(self.messages))  # where the message will stand: the player knows what it says
 
     def judge(self) -> Verdict | None:
         """The verdict of an episode that is over, however it ended."""
@@ -133,9 +134,8 @@ class TurnEpisode:
         return Turn(self._unseen(), gain, terminated=ok, truncated=over and not ok)
 
     def _unseen(self) -> tuple[Message, ...]:
-        new = tuple(self.messages[self._seen :])
-        self._seen += len(new)
-        return new
+        first, self._seen = self._seen, len(self.messages)
+        return tuple(self.messages[place] for place in range(first, self._seen) if place not in self._own)
 
     def _value(self) -> float:
         """What the episode is worth by now."""
@@ -167,8 +167,15 @@ def metric_reward(metric: str) -> EpisodeReward:
 
 
 def limits_of(task: Task, max_turns: int | None = None) -> Limits:
-    """As many turns as `harness eval` gives, where `max_turns` says nothing."""
-    return untimed_limits(max_turns or task.max_turns or Limits().max_turns)
+    """As many turns as `harness eval` gives, where `max_turns` says nothing. Raises UsageError where it is no such
+    number."""
+    return untimed_limits(task.max_turns or Limits().max_turns if max_turns is None else max_turns)
+
+
+def require_metric(metric: str, task: Task, sample: Sample) -> None:
+    """Raises UsageError where the task scores an episode, one in which nothing is said, without a metric."""
+    silent = Trajectory(tuple(sample.messages), (), 0, "ok", "no_tool_calls", Usage(), {})
+    metric_reward(metric)(sample, silent, score_trajectory(task, sample, silent))
 
 
 def check_playable(task: Task) -> None:
@@ -198,11 +205,15 @@ def read_action(action: object, turn: int) -> Message:
 
 
 def _read_call(call: object, turn: int, index: int) -> ToolCall:
-    """Arguments may be malformed, which is the model's doing and answered by the episode."""
+    """Arguments may be malformed, which is the model's doing and answered by the episode. Raises UsageError for a call
+    that is none, or whose arguments hold what no model could write."""
     if not isinstance(call, Mapping) or not isinstance(call.get("name"), str) or set(call) - {"name", "arguments"}:
         raise UsageError('Every call of an action is {"name": NAME, "arguments": OBJECT}.')
     given = call.get("arguments")
-    arguments, raw, error = read_arguments(dict(given) if isinstance(given, Mapping) else given)
+    try:
+        arguments, raw, error = read_arguments(dict(given) if isinstance(given, Mapping) else given)
+    except (TypeError, ValueError, RecursionError) as found:
+        raise UsageError(f"The arguments of a call of an action are JSON, and these are not: {found}.") from None
     return ToolCall(make_call_id(turn, index), replace_surrogates(call["name"]), arguments, raw, error)
 
 

@@ -10,10 +10,8 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness.data.disk import read_file
+from harness.data.exports import Content, write_files
 from harness.data.files import write_rows
-from harness.data.jsonio import write_atomically
-from harness.errors import UsageError
 from harness.interop.inspect_files import DATA, SEPARATOR, identifier, is_set, to_record
 from harness.types import Sample, Task
 
@@ -67,27 +65,22 @@ if not hasattr(verifiers, "load_environment"):  # a later one: it finds a taskse
 
 def name_module(name: str) -> str:
     """A module for a task: no two underscores and none at the end, with which no project may be named after it."""
-    return re.sub("_+", "_", f"harness_{identifier(name)}".lower()).rstrip("_")
+    spelt = identifier(name).strip("_") or "task"
+    return re.sub("_+", "_", f"harness_{spelt}".lower())
 
 
 def write_package(folder: Path, task: Task, samples: Sequence[Sample], pattern: str) -> str:
-    """Writes the package and returns its project name. Raises UsageError where a file that was changed would be
-    lost."""
+    """Writes the package and returns its project name. Raises UsageError where another file would be lost."""
     module = name_module(task.name)
     project, whole = module.replace("_", "-"), is_set(task, samples)
     data = f'str(Path(__file__).with_name("{DATA}"))'
     if not whole:
         data = repr(f"{Path(pattern).resolve()}{SEPARATOR}{task.name}")
-    texts = {
-        folder / "pyproject.toml": PROJECT.format(project=project, module=module, name=identifier(task.name)),
-        folder / module / "__init__.py": MODULE.format(project=project, name=identifier(task.name), data=data),
+    files: dict[str, Content] = {
+        "pyproject.toml": PROJECT.format(project=project, module=module, name=identifier(task.name)),
+        f"{module}/__init__.py": MODULE.format(project=project, name=identifier(task.name), data=data),
     }
-    for file, text in texts.items():
-        if file.exists() and read_file(file, links=True) != text.encode():
-            raise UsageError(f"{file} holds something else; remove it, or name another folder with --out.")
-    (folder / module).mkdir(parents=True, exist_ok=True)
     if whole:
-        write_rows(folder / module / DATA, map(to_record, samples))
-    for file, text in texts.items():
-        write_atomically(file, text)
+        files[f"{module}/{DATA}"] = lambda path: write_rows(path, map(to_record, samples))
+    write_files(folder, files)
     return project

@@ -143,13 +143,13 @@ class RunDirectory:
         UsageError where it cannot be opened."""
         if (path := self.episodes_path()) is None:
             return BytesIO()
-        with _readable(path):
+        with readable(path):
             return disk.open_unpacked(path, links=False, expansion=EXPANSION_OF_RUNS)
 
     def is_torn(self) -> bool:
         """Whether the last line of an episode has no end."""
         last = b""
-        with self.open_samples() as file, _readable(self.samples_path):
+        with self.open_samples() as file, readable(self.samples_path):
             while block := file.read(1 << 20):
                 last = block[-1:]
         return last != b"\n"
@@ -173,12 +173,12 @@ class RunDirectory:
         with self.open_samples() as stream, tempfile.SpooledTemporaryFile(IN_MEMORY) as unpacked:
             file: IO[bytes] = stream
             if not stream.seekable():  # what is unpacked on the way
-                with _readable(self.packed_path):
+                with readable(self.packed_path):
                     shutil.copyfileobj(stream, unpacked)
                 file = unpacked
 
             def read(result: EpisodeResult) -> Record:
-                with _readable(self.path):
+                with readable(self.path):
                     file.seek(result.place)
                     line = file.readline(read_limits().line + 1)
                 try:
@@ -198,7 +198,7 @@ class RunDirectory:
         path, place = self.episodes_path() or self.samples_path, 0
         keys: dict[EpisodeOrder, str] = {}
         metrics: set[str] = set()
-        with self.open_samples() as file, _readable(path):
+        with self.open_samples() as file, readable(path):
             for number, line in enumerate(disk.read_lines(file, path), start=1):
                 if not line.endswith(b"\n"):
                     break  # torn
@@ -266,12 +266,12 @@ class RunDirectory:
 
 
 @contextmanager
-def _readable(path: Path) -> Iterator[None]:
+def readable(path: Path) -> Iterator[None]:
     """Raises UsageError where a file of episodes cannot be read."""
     try:
         yield
     except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}.") from None
+        raise UsageError(f"{path} cannot be read: {error.strerror or error}.") from None
     except disk.UNPACKING as error:
         raise UsageError(disk.describe_unpacking(path, error)) from None
 

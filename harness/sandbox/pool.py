@@ -23,7 +23,7 @@ from types import TracebackType
 from typing import Any, Literal
 
 from harness.data.bundled_sources import is_bundled
-from harness.errors import SandboxError
+from harness.errors import SandboxError, UsageError
 from harness.sandbox import screen, wire
 from harness.sandbox.ledger import Account, ToolLimits
 from harness.sandbox.own import OwnProcesses
@@ -65,7 +65,7 @@ _LIMITS = ToolLimits()
 
 @dataclass(frozen=True, slots=True)
 class SandboxConfig:
-    """How tools are run.
+    """How tools are run. Raises UsageError for a mode that there is not.
 
     mode           "jail" refuses to start where a kernel layer is missing; "weak" runs with the layers there are
     workers        processes that plain tools share; one more is started where slow calls hold all of them
@@ -83,6 +83,10 @@ class SandboxConfig:
     output_chars: int = 100_000
     limits: ToolLimits = _LIMITS
     fixed_addresses: bool = True
+
+    def __post_init__(self) -> None:
+        if self.mode not in ("jail", "weak"):
+            raise UsageError(f"A sandbox is 'jail' or 'weak', not {self.mode!r}.")
 
 
 class Sandbox:

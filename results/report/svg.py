@@ -6,6 +6,7 @@ No style attribute is used, because the page's Content-Security-Policy forbids t
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -73,9 +74,9 @@ def drawing(height: float, content: str, says: str, width: float = PLOT_WIDTH) -
 
 def tick_values(low: float, high: float, about: int = 5) -> list[float]:
     """Round numbers between two values: steps of 1, 2 or 5 times a power of ten."""
-    if high <= low:
-        return [low]
     raw = (high - low) / about
+    if raw < sys.float_info.min:
+        return [low]
     power = 10.0 ** math.floor(math.log10(raw))
     step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= raw * 0.999)
     first = math.ceil(low / step - 1e-9)

@@ -13,7 +13,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from harness.errors import UsageError
 from harness.runs.folders import find_runs_below
 from results.view.live import LiveRun
 
@@ -49,7 +48,7 @@ class LiveFolder:
         for path in [self.root] if alone else find_runs_below(self.root):
             if path not in known:
                 run = LiveRun(path, self.root)
-                _guarded(run, run.read_summary)
+                run.attempt(run.read_summary)
                 self.runs.append(run)
         self._wait_before("find", began)
 
@@ -65,18 +64,18 @@ class LiveFolder:
             run.reconsider()
         asked = self._asked
         others = [run for run in self.runs if run is not asked and not (run.problem or run.is_finished)]
-        more = [_guarded(run, partial(run.read_on, SHARE / len(others))) for run in others]
-        return bool(asked and not asked.problem and _guarded(asked, partial(asked.read_on, SHARE))) or any(more)
+        more = [run.attempt(partial(run.read_on, SHARE / len(others))) for run in others]
+        return bool(asked and not asked.problem and asked.attempt(partial(asked.read_on, SHARE))) or any(more)
 
     def think_round(self) -> bool:
         """Brings means up to date, and finds the gold of the run that is looked at. Never more at once."""
         asked = self._asked
         if asked is not None and asked.samples is None and not asked.problem:
-            _guarded(asked, asked.find_gold)
+            asked.attempt(asked.find_gold)
         if time.monotonic() >= self._later["summarise"]:
             began = time.monotonic()
             for run in [run for run in self.runs if not run.problem]:
-                _guarded(run, run.summarise)
+                run.attempt(run.summarise)
             self._wait_before("summarise", began)
         return False
 
@@ -102,17 +101,6 @@ class LiveFolder:
     def read_transcript(self, number: int, episode: int) -> dict[str, Any]:
         """Raises IndexError where there is none, UsageError where it cannot be read."""
         return self.runs[number].read_transcript(episode)
-
-
-def _guarded(run: LiveRun, work: Callable[[], object]) -> bool:
-    """What cannot be read becomes the run's problem, in a sentence, and it is left alone."""
-    try:
-        return bool(work())
-    except UsageError as error:
-        run.refuse(str(error))
-    except OSError as error:
-        run.refuse(f"{run.path} cannot be read: {error.strerror}.")
-    return False
 
 
 def _repeat(work: Callable[[], bool]) -> None:

@@ -10,11 +10,12 @@ transcript has its cause, as in the report.
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from harness.data.disk import read_lines
 from harness.data.jsonio import is_number
@@ -23,7 +24,7 @@ from harness.errors import UsageError
 from harness.evaluation.run_tasks import sources_of
 from harness.metrics import HEADLINE, find_metric
 from harness.registry import TASK_FILE_SUFFIX, is_path, split_patterns
-from harness.runs.directory import RunDirectory
+from harness.runs.directory import RunDirectory, readable
 from harness.runs.results import EpisodeResult, counted_results, result_of
 from harness.runs.summary import summarise_results
 from harness.types import FAILED_OUTCOMES, Sample
@@ -35,6 +36,7 @@ from results.report.overview import list_names, top_entries
 FILES = ("manifest.json", "samples.jsonl", "samples.jsonl.xz", "summary.json")
 Score = tuple[str, str, float | None, Any]
 """Of a task or group: its name, its headline metric's heading, value and interval."""
+T = TypeVar("T")
 Stamp = tuple[int, int, int]
 NOTHING: Stamp = (0, 0, 0)
 
@@ -80,20 +82,22 @@ class LiveRun:
         if path is None:
             return False
         node, size, _ = _stamp(path)
-        if node != self._file[0] or size < self._file[1]:
+        if (node, size) == self._file:
+            return False
+        packed = path == self.directory.packed_path  # read at once: nothing is appended there
+        if packed or node != self._file[0] or size < self._file[1]:
             again = bool(self.rows)
             self._start_over()
             self.generation += again  # last: whoever is told of it is told of new rows
-        elif size == self._file[1]:
-            return False
-        until = time.monotonic() + (seconds if path == self.directory.samples_path else 3600.0)
+        until = math.inf if packed else time.monotonic() + seconds
         more = self._read_until(until, path)
         self._file = (node, self._place if more else size)
         return more
 
     def _read_until(self, until: float, path: Path) -> bool:
-        with self.directory.open_samples() as file:
-            file.seek(self._place)
+        with self.directory.open_samples() as file, readable(path):
+            if self._place:
+                file.seek(self._place)
             for line in read_lines(file, path, first=len(self.rows) + 1):
                 if not line.endswith(b"\n"):
                     break
@@ -118,9 +122,17 @@ class LiveRun:
         headline = str(self.directory.manifest["tasks"][record["task"]].get("headline", HEADLINE))
         return ["unexplained", "fell short"] if is_failed(record, headline) else None
 
-    def refuse(self, problem: str) -> None:
-        """Leaves it alone until one of its files changes."""
+    def attempt(self, work: Callable[[], T]) -> T | None:
+        """What work gives. What cannot be read becomes the run's problem, in a sentence, and it is left alone until one
+        of its files changes."""
+        try:
+            return work()
+        except UsageError as error:
+            problem = str(error)
+        except OSError as error:
+            problem = f"{self.path} cannot be read: {error.strerror or error}."
         self.problem, self._refused = problem, self._stamps()
+        return None
 
     def reconsider(self) -> None:
         """Takes back a problem whose files have changed since."""
@@ -190,9 +202,9 @@ class LiveRun:
         self.open()
         try:
             odd = find_odd_source(self.directory)
-        except UsageError as error:
-            odd = str(error)
-        found, remarks = ({}, [f"Without gold: {odd}"]) if odd else find_samples(self.directory)
+            found, remarks = ({}, [f"Without gold: {odd}"]) if odd else find_samples(self.directory)
+        except (UsageError, OSError) as error:
+            found, remarks = {}, [f"Without gold: {error}"]
         self.samples, self.without_gold = found, " ".join(remarks)
 
     # --- what is told --------------------------------------------------------------------------------------------
@@ -210,7 +222,7 @@ class LiveRun:
         if not self._opened:
             return {"name": self.name, "problem": self.problem, "created": "", "finished": True}
         manifest, done, failed = self.directory.manifest, *self._counts()
-        path = self.directory.episodes_path() if not self.problem else None
+        written = None if self.problem else self.attempt(self._last_written)
         return {
             "name": self.name,
             "problem": self.problem,
@@ -224,8 +236,13 @@ class LiveRun:
             "failed": failed,
             "scores": self.scores,
             "finished": self.is_finished,
-            "idle": round(time.time() - path.stat().st_mtime) if path else None,
+            "idle": None if written is None else round(time.time() - written),
         }
+
+    def _last_written(self) -> float | None:
+        """When an episode was. Raises UsageError where they are missing, OSError where they have just gone."""
+        path = self.directory.episodes_path()
+        return None if path is None else path.stat().st_mtime
 
     def _counts(self) -> tuple[int, int]:
         """Episodes that are done, and that ended in an error of the model or the infrastructure."""

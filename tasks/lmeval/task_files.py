@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from harness.data import jsonio
+from harness.data.exports import write_files
 from harness.errors import UsageError
 from harness.metrics import find_metric
 from harness.registry import all_tasks, groups_of, is_path, select_tasks, split_patterns
@@ -21,9 +22,13 @@ NEW_TOKENS = 1024
 
 
 def write_task_files(data: Mapping[str, Path], out: Path | None = None, patterns: Sequence[str] = ()) -> Path:
-    """Writes the files, into a directory named by their content where none is given; returns it."""
+    """Writes the files, into a directory of the cache named by their content where none is given; returns it. Raises
+    UsageError where a file in the one that is given would be lost."""
     found = make_task_files(data, patterns)
-    folder = out or _cache() / "harness" / "lm-eval" / jsonio.digest(found)
+    if out is not None:
+        write_files(out, found)
+        return out.resolve()
+    folder = _cache() / "harness" / "lm-eval" / jsonio.digest(found)
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in found.items():
         jsonio.write_atomically(folder / name, text)

@@ -13,7 +13,7 @@ import pytest
 from harness.errors import UsageError
 from harness.interop.http_command import find_served
 from harness.interop.http_server import is_from_here, listen, make_runner
-from harness.interop.sessions import CALLS, Bounds, NoSession, ServedTasks, Sessions, refuse_many_calls
+from harness.interop.sessions import CALLS, Bounds, NoRoom, NoSession, ServedTasks, Sessions, refuse_many_calls
 from harness.registry import suggest_names
 from harness.sandbox import Sandbox
 
@@ -161,6 +161,31 @@ def test_nothing_is_begun_in_a_session_that_was_closed_meanwhile(towns, jail):
     asyncio.run(play())
 
 
+def test_a_session_keeps_its_place_and_its_state_until_it_is_closed(towns, jail):
+    async def play():
+        async with listening(towns, jail, sessions=1) as (_, sessions):
+            session = sessions.open()
+            await session.reset()
+            for cancelled in (True, False):
+                await session.lock.acquire()  # as a turn does that is being played
+                closing = [asyncio.create_task(sessions.close(session)) for _ in range(2)]
+                await asyncio.sleep(0)
+                with pytest.raises(NoRoom):
+                    sessions.open()
+                with pytest.raises(NoSession):
+                    sessions.find(session.id)
+                assert sessions.state(session.id)["sample"] == "corrie"
+                if cancelled:
+                    closing[0].cancel()
+                    await asyncio.wait(closing)
+                session.lock.release()
+            await asyncio.gather(*closing)
+            assert len(sessions) == 0 and sessions.state(session.id)["sample"] == "corrie"
+            sessions.open()
+
+    asyncio.run(play())
+
+
 def test_neither_door_opens_the_sessions_of_the_other(towns, jail):
     async def play():
         async with listening(towns, jail) as (port, _):
@@ -190,10 +215,13 @@ def test_one_session_that_breaks_when_it_closes_leaves_the_others_to_be_closed(t
 
 def test_a_mistake_of_ours_is_a_sentence_without_a_traceback(towns, jail, capfd, monkeypatch):
     async def play():
-        async with listening(towns, jail) as (port, _):
+        async with listening(towns, jail) as (port, sessions):
             monkeypatch.setattr(ServedTasks, "choose", lambda *_: 1 / 0)
-            status, said = await sent(port, BEARER)
-            assert (status.split()[1], json.loads(said)) == ("500", {"error": "The server failed: ZeroDivisionError."})
+            for path, body in (("/reset", b""), ("/mcp", b'{"id": 1, "method": "initialize"}')):
+                status, said = await sent(port, BEARER, path=path, body=body)
+                found = status.split()[1], json.loads(said)
+                assert found == ("500", {"error": "The server failed: ZeroDivisionError."})
+            assert len(sessions) == 0
 
     asyncio.run(play())
-    assert capfd.readouterr().err == "A request failed: ZeroDivisionError: division by zero\n"
+    assert capfd.readouterr().err == "A request failed: ZeroDivisionError: division by zero\n" * 2

@@ -118,17 +118,21 @@ def test_the_package_holds_the_set_and_a_project(tmp_path, capsys):
     compile((module / "__init__.py").read_text(), "__init__.py", "exec")
 
 
-@pytest.mark.parametrize("name", ["data (1)", "a__b", "...", '"""', "$(touch x)", "\u00e9", "class", "x]\n[y", "A-"])
+NAMES = ("data (1)", "a__b", "...", "\u65e5\u672c", "_", '"""', "$(touch x)", "\u00e9", "class", "x]\n[y", "A-")
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_any_name_of_a_file_gives_a_project_that_can_be_installed(name):
     module = name_module(name)
-    assert re.fullmatch("harness(_[a-z0-9]+)*", module)
+    assert re.fullmatch("harness(_[a-z0-9]+)+", module)
     assert module.replace("_", "-").replace("-", "_") == module  # which is how vf-eval finds it
 
 
-def test_a_file_that_was_changed_is_kept(tmp_path, capsys):
+@pytest.mark.parametrize("name", ["__init__.py", "environments.jsonl"])
+def test_a_file_that_was_changed_is_kept(tmp_path, capsys, name):
     for _ in range(2):
         exported("demo_multi_hop", tmp_path)
-    file = tmp_path / "harness_demo_multi_hop" / "__init__.py"
+    file = tmp_path / "harness_demo_multi_hop" / name
     file.write_text(file.read_text() + "# mine\n")
     assert cli.main(["export", "verifiers", "demo_multi_hop", "--out", str(tmp_path)]) == 2
     assert "holds something else" in capsys.readouterr().err and file.read_text().endswith("# mine\n")

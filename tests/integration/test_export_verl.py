@@ -20,6 +20,7 @@ from harness.errors import UsageError
 from harness.types import CallRecord, Trajectory, Usage
 from trainer.prefixes import cut_prefixes, prefix_to_record, read_prefixes
 from trainer.rewards import reward
+from trainer.verl.files import Export, write_export
 from trainer.verl.reward import scorer
 
 RIGHT = builders.call("population", {"town": "Corrie"})
@@ -199,6 +200,18 @@ def test_bad_input_is_one_sentence_and_writes_nothing(prompts, tmp_path):
     ):
         assert says in one_sentence(harness("export", "verl", *arguments, "--out", tmp_path / "out"))
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", ["train.parquet", "reward.py", "agent_loop.yaml", "launch.sh"])
+def test_no_file_of_anybody_is_replaced(name, prompts, tmp_path):
+    prefixes = read_prefixes(prompts)
+    write_export(tmp_path, prefixes, Export("m"))
+    write_export(tmp_path, prefixes, Export("m"))
+    (tmp_path / name).write_text("mine")
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(UsageError, match=f"{name} holds something else"):
+        write_export(tmp_path, prefixes[:1] if name == "train.parquet" else prefixes, Export("m"))
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 def test_an_episode_reward_is_no_step_reward():

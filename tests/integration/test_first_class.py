@@ -179,3 +179,7 @@ def test_only_what_is_named_is_written(run, tmp_path):
     )
     assert status == 0 and said.out.strip() == str(tmp_path / "x")
     assert sorted(path.name for path in (tmp_path / "x").iterdir()) == ["demo_single_hop.yaml", "ticket_office.yaml"]
+    (tmp_path / "x" / "demo_single_hop.yaml").write_text("mine: true")
+    status, said = run("lm-eval-path", "demo_single_hop", "--out", tmp_path / "x")
+    assert status == 2 and "demo_single_hop.yaml holds something else" in said.err
+    assert (tmp_path / "x" / "demo_single_hop.yaml").read_text() == "mine: true"

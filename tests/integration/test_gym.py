@@ -19,6 +19,7 @@ from small_shop import CANCEL, write_shop
 from harness.errors import UsageError
 from harness.formats import FORMATS
 from harness.gym import TaskEnv
+from harness.interop.live import LEFT
 from harness.interop.turns import action_of
 from trainer.rewards import reward
 
@@ -70,6 +71,26 @@ def test_texts_are_read_in_the_format_that_was_named(towns, format):
     env.close()
 
 
+@pytest.mark.parametrize("format", [None, "hermes"])
+def test_an_interrupted_step_is_told_in_the_next(towns, format, monkeypatch):
+    env = TaskEnv(towns, "towns", format=format)
+    action = CALL if format is None else FORMATS[format].render([builders.call("population", CORRIE)])
+    env.reset()
+    run = env.episode.live._tools.run
+
+    def interrupt(codes, calls):
+        monkeypatch.setattr(env.episode.live._tools, "run", run)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(env.episode.live._tools, "run", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        env.step(action)
+    observation = str(env.step(action)[0])
+    assert 0 <= observation.find(LEFT) < observation.find("45210")
+    assert "assistant" not in observation and "<tool_call>" not in observation
+    env.close()
+
+
 def test_seeds_draw_the_sample_and_options_name_it(towns):
     env = TaskEnv(towns)
     drawn = [env.reset(seed=seed)[1]["sample"] for seed in range(8)]
@@ -88,6 +109,11 @@ def test_bad_use_is_one_sentence(towns, tmp_path):
         (lambda: TaskEnv(towns).step(CALL), "reset begins one"),
         (lambda: TaskEnv(towns).reset(options={"sample": "none"}), "has no sample 'none'"),
         (lambda: TaskEnv(towns).reset(options={"id": "town-1"}), "have a sample, not 'id'"),
+        (lambda: TaskEnv(towns).reset(options={"sample": []}), r"has no sample \[\]"),
+        (lambda: TaskEnv(towns, sandbox="Jail"), "'jail' or 'weak', not 'Jail'"),
+        (lambda: TaskEnv(towns, max_turns=-1), "whole number of turns"),
+        (lambda: TaskEnv(towns, max_turns=float("nan")), "whole number of turns"),
+        (lambda: TaskEnv(towns, reward="f1"), "no metric 'f1'; it has solve_precision"),
     ):
         with pytest.raises(UsageError, match=sentence):
             make()

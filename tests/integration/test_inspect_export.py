@@ -15,6 +15,7 @@ from commands import environment, harness, one_sentence, summary
 from commands import episodes as lines_of
 from small_shop import CANCEL, write_shop
 
+from harness import cli
 from harness.data.records import fingerprint, read_samples
 from harness.registry import load_samples, select_tasks
 
@@ -124,6 +125,14 @@ def test_a_task_file_that_was_changed_is_kept(tmp_path):
     file.write_text(file.read_text() + "# mine\n")
     assert "task.py holds something else" in one_sentence(harness("export", "inspect", "demo_multi_hop", "--out", out))
     assert file.read_text().endswith("# mine\n")
+
+
+def test_an_export_over_its_own_input_loses_nothing(tmp_path, capsys):
+    source = builders.write_records(tmp_path / "environments.jsonl", [builders.record(note="mine")])
+    before = source.read_bytes()
+    assert cli.main(["export", "inspect", str(source), "--out", str(tmp_path)]) == 2
+    assert "environments.jsonl holds something else; move it away" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["environments.jsonl"] and source.read_bytes() == before
 
 
 def test_the_data_is_the_set(exported):

@@ -226,14 +226,18 @@ def test_what_is_no_message_harms_nobody(towns, tmp_path):
     deep = "[" * 5000
     nan = CALL.replace('"Corrie"', "NaN").replace('"id":2', '"id":4')
     process.stdin.write(f"no json\n{deep}\n\x00\n{nan}" + CALL.replace('"id":2', '"id":5'))
+    half = CALL.replace('"id":2', '"id":6').replace('"population"', '"submit_answer"')
+    process.stdin.write(half.replace('"town":"Corrie"', r'"answer":"45210 \ud800"'))
     process.stdin.flush()
     answers = [process.stdout.readline()]
-    while '"id":5' not in answers[-1]:
+    while '"id":6' not in answers[-1]:
         answers.append(process.stdout.readline())
-    assert "45210" in answers[-1]
+    assert "45210" in answers[-2] and "The answer was taken" in answers[-1]
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 0 and "Traceback" not in errors, errors
-    assert {call["status"] for call in episodes(tmp_path / "run")[0]["calls"]} <= {"ok", "malformed"}
+    [record] = episodes(tmp_path / "run")
+    assert {call["status"] for call in record["calls"]} <= {"ok", "malformed"}
+    assert record["messages"][-1]["content"] == "Answer: 45210 \ufffd"
 
 
 def test_bad_input_is_one_sentence_and_nothing_is_served(towns, tmp_path):

@@ -17,7 +17,7 @@ from recorded_episodes import record_episodes, said
 from harness.errors import UsageError
 from harness.interop import http_command
 from harness.interop.http_command import find_served, find_token, is_loopback
-from harness.interop.http_server import MAX_BODY, is_allowed, make_app
+from harness.interop.http_server import MAX_BODY, is_allowed, make_app, serve
 from harness.interop.sessions import Bounds, Sessions
 from harness.interop.turns import action_of
 from harness.sandbox import Sandbox
@@ -372,9 +372,21 @@ def test_what_mcp_is_told_that_it_did_not_ask_well(towns, jail):
         assert await sent(400, -32602, "/mcp?sample=nowhere", id=1, method="initialize")
         assert await sent(202, None, method="notifications/initialized")
         assert await sent(404, None, headers={"Mcp-Session-Id": "none"}, id=1, method="ping")
+        deep = "[" * 900 + "]" * 900
+        for odd in (deep, "NaN", "1e999", "true", "{}"):
+            async with client.post("/mcp", data=f'{{"id": {odd}, "method": "initialize"}}') as answer:
+                said = await answer.json()
+                assert (answer.status, said["id"], said["error"]["code"]) == (400, None, -32600)
+        assert await sent(200, -32602, id=1, method="initialize", params=[1])
         async with client.post("/mcp", data=b"[1]") as answer:
             assert answer.status == 400
         assert len(sessions) == 0
+        async with client.post("/mcp", json={"id": 1.5, "method": "initialize"}) as answer:
+            begun, headers = await answer.json(), {"Mcp-Session-Id": answer.headers["Mcp-Session-Id"]}
+        assert begun["id"] == 1.5
+        for params in ([1], {}, {"name": None}, {"name": ["population"]}):
+            assert await sent(200, -32602, headers=headers, id=None, method="tools/call", params=params)
+        assert sessions.state(headers["Mcp-Session-Id"])["step_count"] == 0
         name = (await posted(client, "/reset"))["observation"]["episode_id"]
         assert await sent(200, -32600, headers={"Mcp-Session-Id": name}, id=1, method="tools/list")
         async with client.get("/mcp") as answer:
@@ -420,6 +432,13 @@ def test_bad_input_of_the_command_is_one_sentence(towns):
         assert sentence in one_sentence(harness("serve", "--http", *arguments))
     taken = harness("serve", "--http", towns, "--host", "192.0.2.1", HARNESS_TOKEN=TOKEN)
     assert "cannot be had" in one_sentence(taken) and TOKEN not in taken.stderr
+
+
+@pytest.mark.parametrize("host", ["a..b", "a" * 70 + ".b"])
+def test_what_is_no_name_of_a_host_is_one_sentence(towns, jail, host):
+    sessions = Sessions(find_served(towns, {}), jail, Bounds())
+    with pytest.raises(UsageError, match="is no name that a host can have"):
+        asyncio.run(serve(sessions, TOKEN, host, 0, print))
 
 
 def test_a_token_file_is_read_and_never_repeated(tmp_path):

@@ -16,6 +16,7 @@ from commands import command, environment, harness, one_sentence
 from report_runs import towns, varied, write_run
 
 from harness.data.limits import reading_within
+from harness.runs.directory import pack_records
 from results.view import server
 from results.view.folder import LiveFolder
 from results.view.server import ViewServer
@@ -302,6 +303,48 @@ def test_a_damaged_manifest_is_a_sentence_beside_the_others(run):
         lines = {line["name"]: line for line in told(view, "/runs")["runs"]}
         assert lines["one"]["problem"] == "" and lines["one"]["done"] == 6
         assert "manifest.json cannot be read" in lines["two"]["problem"]
+
+
+@pytest.mark.parametrize("seen_before", [True, False])
+def test_a_run_that_lost_its_episodes_is_a_sentence_beside_the_others(run, tmp_path, seen_before):
+    data = towns(tmp_path / "data")
+    lost = write_run(run.parent / "two", data, varied(data)) / "samples.jsonl"
+    kept = lost.rename(tmp_path / "kept") if not seen_before else None
+    with served(run.parent) as view:
+        if seen_before:
+            assert [line["problem"] for line in told(view, "/runs")["runs"]] == ["", ""]
+            kept = lost.rename(tmp_path / "kept")
+        found = {line["name"]: line["problem"] for line in told(view, "/runs")["runs"]}
+        assert found["one"] == "" and "is cut: it has a summary but no episodes" in found["two"]
+        kept.rename(lost)
+        view.turn()
+        assert [line["problem"] for line in told(view, "/runs")["runs"]] == ["", ""]
+
+
+@pytest.mark.parametrize("ended", [True, False])
+def test_a_packed_run_is_shown(run, ended):
+    if not ended:
+        (run / "summary.json").unlink()
+    samples = run / "samples.jsonl"
+    content = samples.read_bytes()
+    with served(run.parent) as view:
+        before = read_rows(view)
+        (run / "samples.jsonl.xz").write_bytes(pack_records(content))
+        samples.unlink()
+        assert read_rows(view) == before and len(before) == 6
+        assert told(view, "/transcript?run=0&episode=1")["gold"] == "998"
+        (run / "samples.jsonl.xz").write_bytes(pack_records(content)[:-20])
+        read_rows(view)
+        assert "samples.jsonl.xz cannot be decompressed" in told(view, "/runs")["runs"][0]["problem"]
+
+
+def test_data_at_a_path_that_is_too_long_is_gold_that_is_not_found(run, tmp_path):
+    change_manifest(run, lambda manifest: manifest["sources"].update(tasks=[f"{tmp_path}/{'a' * 300}.jsonl"]))
+    with served(run) as view:
+        assert len(read_rows(view)) == 6
+        assert told(view, "/runs")["runs"][0]["problem"] == ""
+        (note,) = told(view, "/transcript?run=0&episode=1")["notes"]
+        assert note.startswith("Without gold: ") and "File name too long" in note
 
 
 def test_it_listens_on_this_machine_only_and_ends_with_ctrl_c(run):

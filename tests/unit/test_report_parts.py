@@ -7,12 +7,14 @@ import itertools
 import json
 import math
 import re
+import sys
 from html import unescape
 
 import pytest
 from report_runs import ASK, SIZED, chain_sample, play, record_of, towns, varied, write_run
 
 from harness.errors import UsageError
+from harness.runs.folders import find_runs_below
 from results.causes import diagnose, sub_answers
 from results.commands import report as command
 from results.comparison.changes import measure_changes
@@ -234,6 +236,24 @@ def test_a_training_directory_has_curves(tmp_path, run):
     assert build_page(read_report([run], [tmp_path]), "t").count("<h3>Training: ") == 2
     with pytest.raises(UsageError, match="no metrics"):
         read_report([run], [run])
+
+
+def test_numbers_that_cannot_be_drawn_are_left_out(tmp_path, run):
+    lines = [{"step": 0, "reward": -1e308}, {"step": 1, "reward": 1e308}, {"step": 10**400, "reward": 0.2}]
+    lines += [{"step": 0.0, "loss": 1e99}, {"step": 5e-324, "loss": -1e99}, {"step": 2, "loss": 10**400}]
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert read_curves(tmp_path).trained == {"loss": ((0.0, 1e99), (5e-324, -1e99))}
+    assert build_page(read_report([run], [tmp_path]), "t").count("<h3>Training: ") == 1
+
+
+def test_a_run_is_found_beside_folders_in_one_another_beyond_any_recursion(tmp_path, run):
+    (tmp_path / "/".join(["a"] * 400)).mkdir(parents=True)
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(350)
+    try:
+        assert find_runs_below(tmp_path) == [run]
+    finally:
+        sys.setrecursionlimit(limit)
 
 
 def test_the_index_points_at_the_blocks(run):

@@ -1,6 +1,7 @@
 """harness reproduce: the plan of every row, and going on from wherever it stopped; no network is played here."""
 
 import json
+import shlex
 import shutil
 import tomllib
 from dataclasses import replace
@@ -238,6 +239,49 @@ def test_another_reproduction_is_refused(folder, tmp_path):
         played(asked(folder, tmp_path / "out", "qwen3-14b-grpo"), Harness(), resume=True)
     with pytest.raises(UsageError, match="something else"):
         played(asked(folder, folder), Harness())
+
+
+@pytest.mark.parametrize("file", ["train.jsonl", "ToolHop.jsonl"])
+def test_other_data_or_another_user_is_another_reproduction(tmp_path, file):
+    folder = write_repository(tmp_path / "FTRL", train=4)
+    request = asked(folder, tmp_path / "out")
+    assert played(request, Harness()) == 0
+    with pytest.raises(UsageError, match="another user"):
+        played(replace(request, user=["--user-model", "policy/other"]), Harness(), resume=True)
+    path = folder / RAW / file
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(lines[1:]))
+    with pytest.raises(UsageError, match="another data"):
+        played(request, Harness(), resume=True)
+    path.write_text("".join(lines))
+    moved = folder.rename(tmp_path / "moved")
+    assert played(replace(request, data={"ftrl": moved}), Harness(), resume=True) == 0
+
+
+def test_one_that_was_begun_before_its_data_and_user_were_kept_goes_on_and_keeps_them(folder, tmp_path):
+    request, path = asked(folder, tmp_path / "out", user=()), tmp_path / "out" / "reproduction.json"
+    assert played(request, Harness()) == 0
+    whole = json.loads(path.read_text())
+    path.write_text(json.dumps({name: value for name, value in whole.items() if name not in ("data", "user")}))
+    named = replace(request, user=["--user-model", "policy/scripted", "--user-base-url", "http://localhost"])
+    assert played(named, Harness(), resume=True) == 0
+    kept = json.loads(path.read_text())
+    assert kept["user"] == {"--user-model": "policy/scripted"}
+    assert {name: kept["data"][name] for name in whole["data"]} == whole["data"] and "taubench" in kept["data"]
+
+
+def test_commands_for_a_person_are_words_of_a_shell(folder, tmp_path):
+    out = tmp_path / "my runs; $(touch pwned)"
+    request = asked(folder, out, trainer="verl", sizes=replace(REHEARSAL, train={}))
+    missing = {"toolhop": "it is not\n$(touch pwned)"}
+    script = describe_plan(request, plan_steps(request, missing), missing)
+    commands = [shlex.split(line) for line in script.splitlines() if line and not line.startswith("#")]
+    assert {words[0] for words in commands} == {
+        "harness",
+        "python",
+        *(f"{out}/round-{number}/export/launch.sh" for number in (1, 2, 3)),
+    }
+    assert f"{out}/round-1/train/model" in [words[-1] for words in commands if words[0] == "python"]
 
 
 def test_the_plan_is_a_script(folder, tmp_path):

@@ -8,6 +8,7 @@ import pytest
 from builders import call, says
 
 from harness.errors import UsageError
+from harness.interop.live import LEFT, shared_sandbox
 from harness.interop.turns import (
     OVER,
     KeepingEnvironment,
@@ -16,6 +17,7 @@ from harness.interop.turns import (
     check_playable,
     limits_of,
     read_action,
+    require_metric,
 )
 from harness.scoring import score
 from harness.task import environment_task
@@ -72,6 +74,28 @@ def test_an_episode_that_runs_out_of_turns_is_truncated_and_keeps_what_it_earned
     assert turn.messages[0].content == '{"inhabitants": 45210}'
 
 
+class Interrupted(Tools):
+    """The first time somebody presses Ctrl-C."""
+
+    pressed = False
+
+    def run(self, codes, calls):
+        if not self.pressed:
+            self.pressed = True
+            raise KeyboardInterrupt
+        return super().run(codes, calls)
+
+
+def test_what_became_of_an_interrupted_turn_is_told_after_the_next():
+    episode = TurnEpisode(TASK, builders.sample(), Interrupted(), limits_of(TASK))
+    with pytest.raises(KeyboardInterrupt):
+        episode.play(says("", call("population", CORRIE)))
+    turn = episode.play(says("", call("population", CORRIE, 1)))
+    assert [(said.role, said.tool_call_id) for said in turn.messages] == [("tool", "call_0"), ("tool", "call_1")]
+    assert LEFT in turn.messages[0].content and "45210" in turn.messages[1].content
+    assert episode.play(says("Answer: 45210")).messages == ()
+
+
 def test_async_play_is_the_same():
     episode = begun()
     assert asyncio.run(episode.play_async(says("", call("population", CORRIE)))).reward == 1.0
@@ -90,6 +114,9 @@ def test_a_metric_that_is_not_there_is_named_with_those_that_are():
     with pytest.raises(UsageError, match="no metric 'f1'; it has solve_precision"):
         begun(reward="f1").play(says(""))
     assert begun(reward="answer_accuracy").play(says("Answer: 45210")).reward == 1.0
+    require_metric("answer_accuracy", TASK, builders.sample())
+    with pytest.raises(UsageError, match="no metric 'f1'; it has solve_precision"):
+        require_metric("f1", TASK, builders.sample())
 
 
 def test_a_task_with_a_simulated_user_is_refused():
@@ -101,6 +128,15 @@ def test_limits_are_those_of_eval():
     assert limits_of(TASK).max_turns == 20
     assert limits_of(replace(TASK, max_turns=7)).max_turns == 7
     assert limits_of(replace(TASK, max_turns=7), 3).max_turns == 3
+    for turns in (0, -1, float("nan"), 2.5, "3"):
+        with pytest.raises(UsageError, match="whole number of turns"):
+            limits_of(TASK, turns)
+
+
+@pytest.mark.parametrize("mode", ["Jail", "none", None, ""])
+def test_a_sandbox_of_no_known_mode_is_refused(mode):
+    with pytest.raises(UsageError, match="'jail' or 'weak', not"):
+        shared_sandbox(mode)
 
 
 def test_actions_are_read_as_models_write_them():
@@ -121,6 +157,26 @@ def test_actions_are_read_as_models_write_them():
 def test_what_is_no_action_is_refused_in_a_sentence(action):
     with pytest.raises(UsageError, match=r"action .*\.$"):
         read_action(action, 0)
+
+
+def nested(levels):
+    value = ()
+    for _ in range(levels):
+        value = (value,)
+    return value
+
+
+@pytest.mark.parametrize(
+    "value", [object(), {1, 2}, b"x", {(1, 2): 3}, 10**5000], ids=lambda value: type(value).__name__
+)
+def test_arguments_that_are_no_json_are_refused_in_a_sentence(value):
+    with pytest.raises(UsageError, match="are JSON, and these are not: "):
+        read_action({"calls": [{"name": "a", "arguments": {"x": [value]}}]}, 0)
+
+
+def test_arguments_nested_too_deeply_are_malformed_whatever_nests_them():
+    action = {"calls": [{"name": "a", "arguments": {"x": nested(5000)}}]}
+    assert read_action(action, 0).tool_calls[0].parse_error == "nested too deeply"
 
 
 def test_the_reward_is_the_verdicts():

@@ -6,10 +6,14 @@ left. With --trainer verl a round ends in commands for a cluster, which a person
 
 from __future__ import annotations
 
+import hashlib
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from harness.data.jsonio import digest
+from harness.data.records import fingerprint
 from harness.errors import MissingData
 from harness.registry import load_samples, select_tasks
 from tasks.released import REPOSITORY, TRAIN, raw_folder
@@ -81,6 +85,18 @@ def find_missing(request: Reproduction) -> dict[str, str]:
     if not request.user:
         reasons.setdefault("taubench", "tau-bench's customer is played by a model: name one with --user-model.")
     return reasons
+
+
+def digest_data(request: Reproduction, missing: Mapping[str, str]) -> dict[str, str]:
+    """What there is to train on, and to play in each group of tasks that is not missing: a digest of each."""
+    found = {}
+    for group in (group for group in BENCHMARKS if group not in missing):
+        samples = load_samples(select_tasks([f"{group}_*"], request.data))
+        found[group] = digest({name: fingerprint(listed) for name, listed in samples.items()})
+    if (path := train_file(request)).is_file():
+        with path.open("rb") as file:
+            found["train"] = hashlib.file_digest(file, "sha256").hexdigest()[:16]
+    return found
 
 
 def train_file(request: Reproduction) -> Path:
@@ -161,8 +177,9 @@ def _export(request: Reproduction, number: int, weights: str, prompts: Path) -> 
     out, model = _folder(request, number) / "export", trained_weights(request, number)
     words = ["export", "verl", "--tasks", str(prompts), "--algorithm", request.row.algorithm, "--model", weights]
     yield Step(f"round {number}: export", [*words, "--out", str(out)], out / "launch.sh")
-    merge = f"python -m verl.model_merger merge --backend fsdp --local_dir {out}/checkpoints/global_step_N/actor"
-    by_hand = (f"{out}/launch.sh", f"{merge} --target_dir {model}")
+    merge = ["python", "-m", "verl.model_merger", "merge", "--backend", "fsdp"]
+    merge += ["--local_dir", f"{out}/checkpoints/global_step_N/actor", "--target_dir", model]
+    by_hand = (shlex.quote(f"{out}/launch.sh"), shlex.join(merge))
     yield Step(f"round {number}: train with verl", (), Path(model, "config.json"), by_hand=by_hand)
 
 

@@ -13,17 +13,19 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from harness.console.text import printable
+from harness.console.text import one_line, printable
 from harness.data import jsonio
 from harness.errors import UsageError
 from harness.models.local.vllm_process import DIES_WITH_PARENT
 from harness.runs.claims import claim_directory, is_free
 from harness.types import JSONObject
-from trainer.reproduction.plan import BENCHMARKS, Reproduction, Step, find_nothing_to_train_on
+from trainer.reproduction.plan import BENCHMARKS, Reproduction, Step, digest_data, find_nothing_to_train_on
 from trainer.reproduction.table import make_table
 
 SCHEMA = 1
 IDENTITY, TABLE = "reproduction.json", "table.txt"
+LATER = ("data", "user")
+"""Parts of an identity by name: what was missing may come, as where they were not kept when it was begun."""
 Call = Callable[[Sequence[str]], int]
 """Runs `harness` with some words, and gives its exit status."""
 
@@ -33,14 +35,10 @@ def reproduce(
 ) -> int:
     """Everything that is left. Returns 1 where something is left to do, or failed; raises UsageError for a directory
     that holds anything else."""
-    identity = identify(request)
+    identity = identify(request, missing)
     path = request.out / IDENTITY
-
-    def begin() -> JSONObject:
-        jsonio.write_json(path, identity)
-        return identity
-
-    with claim_directory(request.out, lambda: find(path, identity, resume), begin):
+    with claim_directory(request.out, lambda: find(path, identity, resume), lambda: identity) as whole:
+        jsonio.write_json(path, whole)
         status = 0
         for number, step in enumerate(steps, start=1):
             if not is_over(step):
@@ -54,8 +52,8 @@ def reproduce(
     return status
 
 
-def identify(request: Reproduction) -> JSONObject:
-    """What makes a reproduction this one and no other; each step's own directory knows its data and model."""
+def identify(request: Reproduction, missing: Mapping[str, str]) -> JSONObject:
+    """What makes a reproduction this one and no other. The parts of LATER may be missing at first."""
     return {
         "schema": SCHEMA,
         "row": request.row.name,
@@ -66,11 +64,13 @@ def identify(request: Reproduction) -> JSONObject:
         "collect": list(request.sizes.collect),
         "evaluate": list(request.sizes.evaluate),
         "train": dict(request.sizes.train),
+        "data": digest_data(request, missing),
+        "user": dict(zip(request.user[:1], request.user[1:2], strict=True)),
     }
 
 
 def find(path: Path, identity: JSONObject, resume: bool) -> JSONObject | None:
-    """The reproduction that is there to go on with; None where it can begin."""
+    """The reproduction that is there to go on with, and what came to it; None where it can begin."""
     if not path.is_file():
         if not is_free(path.parent, IDENTITY):
             raise UsageError(f"--out {path.parent} holds something else than a reproduction; name another directory.")
@@ -79,14 +79,21 @@ def find(path: Path, identity: JSONObject, resume: bool) -> JSONObject | None:
         there = jsonio.read_json(path, links=False)
     except (OSError, ValueError):
         there = None
-    if there != identity:
-        differing = [name for name in identity if not isinstance(there, dict) or there.get(name) != identity[name]]
+    differing = [name for name in identity if not isinstance(there, dict) or _differs(name, there, identity)]
+    if differing:
         raise UsageError(
             f"--out {path.parent} holds another reproduction (another {', '.join(differing)}); name another directory."
         )
     if not resume:
         raise UsageError(f"--out {path.parent} holds this reproduction already; go on with it by --resume.")
-    return identity
+    return identity | {name: {**there.get(name, {}), **identity[name]} for name in LATER}
+
+
+def _differs(name: str, there: JSONObject, identity: JSONObject) -> bool:
+    if name not in LATER:
+        return bool(there.get(name) != identity[name])
+    known = there.get(name, {})
+    return not isinstance(known, dict) or any(known.get(part, now) != now for part, now in identity[name].items())
 
 
 # --- one step ----------------------------------------------------------------------------------------------------
@@ -144,8 +151,8 @@ def describe_plan(request: Reproduction, steps: Sequence[Step], missing: Mapping
     """The plan as a shell script of the commands."""
     row = request.row
     lines = [f"# {row.published}: {len(steps)} steps, then the table beside the published row"]
-    lines += [f"# {BENCHMARKS[group]}: left out. {reason}" for group, reason in missing.items()]
-    lines += [f"# {why}"] if (why := find_nothing_to_train_on(request)) else []
+    lines += [one_line(f"# {BENCHMARKS[group]}: left out. {reason}") for group, reason in missing.items()]
+    lines += [one_line(f"# {why}")] if (why := find_nothing_to_train_on(request)) else []
     for number, step in enumerate(steps, start=1):
         command = [shlex.join(["harness", *step.words])] if step.words else step.by_hand
         lines += ["", f"# {number}. {step.title}", *command]

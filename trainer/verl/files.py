@@ -20,7 +20,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.console.text import printable
-from harness.data.jsonio import replace_file, write_atomically
+from harness.data.exports import Content, write_files
+from harness.data.jsonio import replace_file
 from harness.data.parquet import ROW_GROUP_SIZE
 from harness.errors import UsageError
 from harness.extras import install_command
@@ -274,11 +275,14 @@ def export_prompts(folder: Path, patterns: Sequence[str], data: Mapping[str, Pat
 
 
 def write_export(folder: Path, prefixes: Sequence[Prefix], export: Export) -> None:
-    """Writes the files; reward.py where turns are rewarded. Raises UsageError where pyarrow is missing."""
-    folder.mkdir(parents=True, exist_ok=True)
-    write_data(folder / "train.parquet", prefixes)
-    if export.regime == "step":
-        write_atomically(folder / "reward.py", REWARD.format(name=export.reward))
-    write_atomically(folder / "agent_loop.yaml", agent_loop(export))
-    write_atomically(folder / "launch.sh", launch(export))
+    """Writes the files; reward.py where turns are rewarded. Raises UsageError where pyarrow is missing, and where
+    another file would be lost."""
+    reward: dict[str, Content] = {"reward.py": REWARD.format(name=export.reward)} if export.regime == "step" else {}
+    files: dict[str, Content] = {
+        "train.parquet": lambda path: write_data(path, prefixes),
+        **reward,
+        "agent_loop.yaml": agent_loop(export),
+        "launch.sh": launch(export),
+    }
+    write_files(folder, files)
     (folder / "launch.sh").chmod(0o755)
