@@ -18,6 +18,7 @@ from harness.console.progress import ProgressBar
 from harness.errors import UsageError
 from harness.metrics import METRICS
 from harness.models.local.folder import check_folder
+from harness.models.local.hf import check_weights
 from harness.models.local.packages import check_packages, set_library_defaults
 from harness.registry import suggest_names
 from harness.runs.claims import claim_directory
@@ -89,6 +90,8 @@ def train_by_recipe(request: TrainingRequest) -> str:
     check_environments(recipe)
     check_packages("training", ("torch", "transformers", "trl", "datasets", "accelerate"), "train")
     set_library_defaults()
+    if start.path is not None and start.name is not None:
+        check_weights(check_folder(start.name, start.path, model_args(recipe.chat_template, recipe.format)))
     if isinstance(recipe, SFTRecipe):
         return imitate_demonstrations(request, recipe, start)
     if isinstance(recipe, DPORecipe):

@@ -137,7 +137,7 @@ def train_sft(
         samples, texts = _episodes(recipe, out, watch, _render, trust_code)
         tokenizer = _tokenizer(recipe, start, out, texts)
         data = SFTDataset([network.encode_episode(tokenizer, text) for text in texts], len(texts), fingerprint(samples))
-        model: Any = _model(recipe, start, tokenizer)
+        model = _model(recipe, start, tokenizer)
         write_tokenizer: Callable[[Path], object] = tokenizer.save_pretrained
     else:
         samples, played = _episodes(recipe, out, watch, SpokenTurns(local).encode_episode, trust_code)
@@ -309,17 +309,11 @@ def _tokenizer(recipe: SFTRecipe, start: InitialWeights, out: Path, texts: Seque
     return cast("PreTrainedTokenizerFast", AutoTokenizer.from_pretrained(path, local_files_only=True))
 
 
-def _model(recipe: SFTRecipe, start: InitialWeights, tokenizer: PreTrainedTokenizerFast) -> PreTrainedModel:
-    import torch
-    from transformers import AutoModelForCausalLM
-
-    if start.path is None:
+def _model(recipe: SFTRecipe, start: InitialWeights, tokenizer: PreTrainedTokenizerFast) -> Any:
+    if start.path is None or start.name is None:
         shape = network.NetworkShape(recipe.width, recipe.inner, recipe.layers, recipe.heads, recipe.head)
         return network.new_model(shape, tokenizer, recipe.seed)
-    model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
-        start.path, dtype=torch.float32, local_files_only=True, use_safetensors=True
-    )
-    return model
+    return load_weights(open_tokenizer(check_folder(start.name, start.path, {}), {}), "float32", "cpu")
 
 
 # --- training ----------------------------------------------------------------------------------------------------
