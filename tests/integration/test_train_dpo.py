@@ -7,7 +7,7 @@ from builders import call, record, says
 from commands import harness, one_sentence
 
 from harness.data.messages import message_to_json
-from harness.errors import UsageError
+from harness.errors import HarnessError, UsageError
 from harness.evaluation.plan import Plan, Player
 from harness.models import ModelOptions, load_model
 from harness.registry import load_samples, select_tasks
@@ -97,6 +97,13 @@ def test_a_few_steps_prefer_what_is_preferred(local, tmp_path):
     assert steps == [(step, 4) for step in (1, 2, 3, 4)] and len(lines) == 4
     assert lines[0]["rewards/margins"] == pytest.approx(0, abs=1e-5)  # the reference is the model itself
     assert lines[-1]["rewards/margins"] > 0.05 and log["metrics"]["loss"] < lines[0]["loss"]
+
+
+def test_a_gradient_that_is_no_number_stops_the_run(local, tmp_path):
+    recipe = DPORecipe("dpo", steps=3, batch=1, learning_rate=1e20, warmup=0)
+    network = load_weights(local, "float32", "cpu")
+    with pytest.raises(HarnessError, match=r"of step 2 is nan, so training has stopped; lower learning_rate"):
+        fit_pairs(recipe, network, local, encode_pairs([pair()], local, OFF), tmp_path, lambda *at: None)
 
 
 def test_what_is_played_is_counted_also_what_was_there(tmp_path):

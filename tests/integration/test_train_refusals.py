@@ -3,13 +3,14 @@
 import shutil
 
 import pytest
+import torch
 from builders import record, write_records
 from safetensors.torch import load_file, save_file
 
 from harness import cli
+from harness.errors import HarnessError
 from trainer import bundled
-
-FEW = ["steps=1", "batch=2", "log_every=1"]
+from trainer.precision import save_model
 
 
 @pytest.fixture
@@ -51,3 +52,19 @@ def test_damaged_weights_are_refused(regime, damage, says, base, tmp_path, capsy
     damage(base / "model.safetensors")
     words = ("--regime", regime, "--model", base, "--set", "learning_rate=1e-4")
     assert says in refused(capsys, tmp_path / "out", *words)
+
+
+def test_numbers_that_are_none_are_no_result(towns, tmp_path, capsys):
+    out, few = tmp_path / "out", ("steps=3", "batch=2", "log_every=1", "warmup=0")
+    words = ["train", "--regime", "sft", "--model", "bundled/tiny-base", "--quiet", "--out", str(out), "--set", *few]
+    assert cli.main([*words, f"train_file={towns}", "learning_rate=1e20"]) == 2
+    assert "of step 2 is nan, so training has stopped; lower learning_rate" in capsys.readouterr().err
+    assert "NaN" not in (out / "metrics.jsonl").read_text() and not (out / "model").exists()
+
+
+def test_weights_that_are_no_numbers_are_not_saved(tmp_path):
+    network = torch.nn.Linear(1, 1)
+    network.weight.data.fill_(1e6)
+    with pytest.raises(HarnessError, match=r"weight has no numbers in float16 any more.*learning_rate"):
+        save_model(network, tmp_path / "model", "float16", lambda folder: None)
+    assert not (tmp_path / "model").exists()

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from harness.models.local.packages import import_quietly
+from trainer.finite import ADVICE, require_finite
 from trainer.sft.network import IGNORE_INDEX
 
 trl: Any = import_quietly("trl")
@@ -26,6 +27,16 @@ class EpisodePairTrainer(trl.DPOTrainer):  # type: ignore[misc]
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
             return super().compute_loss(*args, **given)
+
+    def training_step(self, *given: Any, **more: Any) -> Any:
+        loss = super().training_step(*given, **more)
+        require_finite("loss", loss.item(), self.state.global_step + 1, ADVICE)
+        return loss
+
+    def _get_grad_norm(self, *given: Any, **more: Any) -> Any:
+        norm = super()._get_grad_norm(*given, **more)
+        require_finite("gradient", norm, self.state.global_step + 1, ADVICE)
+        return norm
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,12 +15,12 @@ from typing import Any
 import torch
 
 from harness.data import jsonio
-from harness.errors import HarnessError
 from harness.models.local.hf import is_out_of_memory, release_memory
 from harness.models.local.kv_cache import has_token_cache
 from harness.models.local.packages import import_quietly
 from harness.models.local.tokenizer import ModelTokenizer
 from harness.types import Sampling
+from trainer.finite import require_finite
 from trainer.precision import checkpoint_bytes
 from trainer.rl.actor import NOT_GENERATED
 from trainer.rl.algorithms import ALGORITHMS, compute_advantages, returns_to_go, select_process_rows, spread_over_tokens
@@ -35,6 +35,7 @@ from trainer.run_directory import require_space
 
 log = logging.getLogger(__name__)
 trl: Any = import_quietly("trl")
+ADVICE = "lower learning_rate or raise kl and train anew, or go on from the last checkpoint with --resume"
 LEARNT = 1e-3
 """An advantage above this is no rounding."""
 
@@ -158,12 +159,13 @@ class EnvironmentTrainer(trl.GRPOTrainer):  # type: ignore[misc]
 
     def training_step(self, *given: Any, **more: Any) -> Any:
         loss = super().training_step(*given, **more)
-        if not torch.isfinite(loss):
-            raise HarnessError(
-                f"The loss of step {self.state.global_step + 1} is {loss.item()}, so training has stopped; lower "
-                "learning_rate or raise kl and train anew, or go on from the last checkpoint with --resume."
-            )
+        require_finite("loss", loss.item(), self.state.global_step + 1, ADVICE)
         return loss
+
+    def _get_grad_norm(self, *given: Any, **more: Any) -> Any:
+        norm = super()._get_grad_norm(*given, **more)
+        require_finite("gradient", norm, self.state.global_step + 1, ADVICE)
+        return norm
 
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None

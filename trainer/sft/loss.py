@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from harness.models.local.packages import import_quietly
+from trainer.finite import ADVICE, require_finite
 from trainer.precision import compute_in
 from trainer.sft.network import IGNORE_INDEX
 
@@ -61,3 +62,13 @@ class AssistantLossTrainer(trl.SFTTrainer):  # type: ignore[misc]
             found = compute_token_losses(model, inputs["input_ids"], inputs["labels"])
         self._metrics["train"]["mean_token_accuracy"].append(found.likeliest.float().mean().item())
         return found.losses.sum() / num_items_in_batch
+
+    def training_step(self, *given: Any, **more: Any) -> Any:
+        loss = super().training_step(*given, **more)
+        require_finite("loss", loss.item(), self.state.global_step + 1, ADVICE)
+        return loss
+
+    def _get_grad_norm(self, *given: Any, **more: Any) -> Any:
+        norm = super()._get_grad_norm(*given, **more)
+        require_finite("gradient", norm, self.state.global_step + 1, ADVICE)
+        return norm
