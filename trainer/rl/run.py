@@ -120,12 +120,12 @@ def train_rl(
     best = callback.best_validation
     result: JSONObject = {
         "schema": SCHEMA,
-        "recipe": recipe_values(settings),
+        "recipe": recipe_values(setup.settings),
         "seed": settings.seed,
         "from": model.folder.name,
         "command": list(command),
         "parameters": sum(weights.numel() for weights in network.parameters()),
-        "best_step": settings.steps if best is None else best[0],
+        "best_step": setup.settings.steps if best is None else best[0],
         "versions": {"harness": harness.__version__, "python": platform.python_version(), "platform": sys.platform}
         | {package: version(package) for package in PACKAGES},
     }
