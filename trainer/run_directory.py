@@ -39,12 +39,18 @@ def find_run(out: Path, identity: JSONObject, resume: bool) -> JSONObject | None
         there = jsonio.read_json(out / "run.json", links=False)
     except (OSError, ValueError):
         there = None
-    if there != identity:
+    if there != _known_to(there, identity):
         another = _describe_difference(there, identity)
         raise UsageError(f"--out {out} holds another training run{another}; name another directory.")
     if not resume:
         raise UsageError(f"--out {out} holds this training run already; go on with it by --resume, or name another.")
     return identity
+
+
+def _known_to(there: Any, identity: JSONObject) -> JSONObject:
+    """An identity without what runs did not have from the beginning, as a run.json of then has it."""
+    named = isinstance(there, dict) and "data" in there
+    return identity if named else {name: value for name, value in identity.items() if name != "data"}
 
 
 def _describe_difference(there: Any, identity: JSONObject) -> str:
@@ -53,7 +59,8 @@ def _describe_difference(there: Any, identity: JSONObject) -> str:
     if not isinstance(recipe, dict):
         return ""
     differing = [name for name, value in identity["recipe"].items() if recipe.get(name) != value]
-    differing = differing or [name for name in ("template", "order") if there.get(name) != identity.get(name)]
+    parts = ("template", "order", "tasks", "data")
+    differing = differing or [name for name in parts if there.get(name) != identity.get(name)][:1]
     return f" (another {', '.join(differing or ['model'])})"
 
 

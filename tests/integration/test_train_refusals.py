@@ -1,5 +1,6 @@
 """What `harness train` refuses before its directory is claimed, and what stops it: one sentence, never a result."""
 
+import json
 import shutil
 
 import pytest
@@ -11,6 +12,7 @@ from harness import cli
 from harness.errors import HarnessError
 from trainer import bundled
 from trainer.precision import save_model
+from trainer.recipes import run
 
 
 @pytest.fixture
@@ -68,3 +70,52 @@ def test_weights_that_are_no_numbers_are_not_saved(tmp_path):
     with pytest.raises(HarnessError, match=r"weight has no numbers in float16 any more.*learning_rate"):
         save_model(network, tmp_path / "model", "float16", lambda folder: None)
     assert not (tmp_path / "model").exists()
+
+
+HELD_OUT = {"split": "test"}
+TINY = ("--model", "bundled/tiny-base", "--set")
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("sft", *TINY, "train_file=DIR/nowhere.jsonl"), "nowhere.jsonl"),
+        (("sft", *TINY, "train_file=DIR/torn.jsonl"), "torn.jsonl, record 2"),
+        (("sft", *TINY, "train_file=DIR/held.jsonl"), "of the test split, which nothing is trained on"),
+        (("sft", *TINY, "trajectories=DIR"), "is no run directory"),
+        (("dpo", *TINY, "batch=2", "--tasks", "nomatch_*"), "No task matches 'nomatch_*'"),
+        (("dpo", *TINY, "batch=2", "--tasks", "DIR/held.jsonl"), "held is no training data"),
+        (("episode", *TINY, "prompts=3", "--tasks", "DIR/towns.jsonl"), "takes 3 prompts, and there are 2"),
+        (("episode", *TINY, "prompts=3", "environments=2"), "takes 3 prompts, and there are 2"),
+        (("episode", *TINY, "prompts=2", "max_prompt=9", "--tasks", "DIR/towns.jsonl"), "tokens and may have 9"),
+        (("step", *TINY, "prompts=2", "prefixes=given", "max_prompt=9", "--tasks", "DIR/towns.jsonl"), "may have 9"),
+        (("step", *TINY, "prompts=3", "prefixes=given", "--tasks", "DIR/towns.jsonl"), "there are 2; lower prompts"),
+    ],
+)
+def test_data_that_cannot_be_trained_on_are_refused(words, says, towns, tmp_path, capsys):
+    write_records(tmp_path / "held.jsonl", [record(**HELD_OUT)])
+    (tmp_path / "torn.jsonl").write_text(towns.read_text()[:-20])
+    named = [word.replace("DIR", str(tmp_path)) for word in words]
+    assert says in refused(capsys, tmp_path / "out", "--regime", *named)
+    assert cli.main(["train", "--dry-run", "--regime", *named]) == 2
+    assert says in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("regime", ["sft", "episode", "step", "dpo"])
+def test_a_run_is_of_what_its_files_held(regime, towns, tmp_path, capsys, monkeypatch):
+    def interrupt(*given):
+        raise KeyboardInterrupt
+
+    for name in ("train_sft", "train_rl", "train_dpo"):
+        monkeypatch.setattr(run, name, interrupt)
+    out, given = tmp_path / "out", {"sft": [f"train_file={towns}"]}.get(regime, ["--tasks", str(towns)])
+    sets = {"episode": ["prompts=2"], "step": ["prompts=2", "prefixes=given"]}.get(regime, ["batch=2"])
+    words = ["train", "--regime", regime, "--quiet", "--out", str(out), *TINY, *sets, *given]
+    assert cli.main(words) == cli.main([*words, "--resume"]) == 130
+    write_records(towns, [record(id=f"town-{number}", split="train", answer="7") for number in range(2)])
+    capsys.readouterr()
+    assert cli.main([*words, "--resume"]) == 2
+    assert "holds another training run (another data)" in capsys.readouterr().err
+    before = {name: value for name, value in json.loads((out / "run.json").read_text()).items() if name != "data"}
+    (out / "run.json").write_text(json.dumps(before))  # as earlier versions wrote it
+    assert cli.main([*words, "--resume"]) == 130

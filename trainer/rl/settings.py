@@ -226,6 +226,11 @@ class RLRecipe:
         return self.reward.startswith("paper_")
 
     @property
+    def cuts_prompts(self) -> bool:
+        """Whether prompts are cut from the network's own episodes, as many as are needed."""
+        return self.regime == "step" and self.credit == "turn" and self.prefixes == "fresh"
+
+    @property
     def sequences_per_generation(self) -> int:
         """Sequences a generation, on all processes together."""
         return self.prompts * self.samples

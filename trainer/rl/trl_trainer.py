@@ -35,7 +35,7 @@ from harness.models.local.tokenizer import ModelTokenizer
 from trainer.distributed import asks_for_shards
 from trainer.precision import checkpoint_bytes
 from trainer.rl.callback import TrainingCallback
-from trainer.rl.data import TrainingSetup
+from trainer.rl.data import TrainingSetup, require_prompts
 from trainer.rl.environment_trainer import EnvironmentTrainer
 from trainer.rl.generation import EpisodeGenerator, TurnGenerator
 from trainer.rl.settings import RLRecipe
@@ -97,8 +97,7 @@ def make_trainer(
     settings = setup.settings
     os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
     rows = source.dataset_rows()
-    if len(rows) < settings.prompts:
-        raise UsageError(f"A generation takes {settings.prompts} prompts, and there are {len(rows)}; lower prompts.")
+    require_prompts(settings, len(rows))
     order = order_prompts(rows, settings)
     try:
         trainer = EnvironmentTrainer(

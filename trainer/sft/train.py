@@ -32,6 +32,7 @@ from tabulate import tabulate
 
 import harness
 from harness.data import disk, jsonio
+from harness.data.messages import message_to_json
 from harness.data.records import fingerprint, read_samples
 from harness.errors import UsageError
 from harness.evaluation.run_tasks import load_run_tasks
@@ -264,6 +265,22 @@ def _demonstrated(
             texts.append(write(sample, trajectory))
             watch("play", len(texts), recipe.draws * len(samples))
     return samples, texts
+
+
+def identify_named_data(recipe: SFTRecipe, trust_code: bool) -> JSONObject:
+    """What of the data that a recipe names makes a run this one: their digest.
+
+    Raises UsageError where they cannot be used."""
+    if recipe.train_file:
+        return {"data": fingerprint(training_samples(recipe, Path(), lambda *told: None))}
+    if recipe.trajectories:
+        samples, said = read_successes(Path(recipe.trajectories), _said, trust_code)
+        return {"data": jsonio.digest([fingerprint(samples), said])}
+    return {}
+
+
+def _said(sample: Sample, trajectory: Trajectory) -> list[Any]:
+    return [sample.id, *map(message_to_json, trajectory.messages)]
 
 
 def read_successes(
