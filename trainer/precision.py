@@ -17,11 +17,12 @@ from typing import Any
 
 from harness.data import disk, jsonio
 from harness.errors import HarnessError
-from trainer.finite import ADVICE
 from trainer.run_directory import require_space
 
 COMPUTED = ("float32", "bfloat16")
 SAVED = ("float32", "bfloat16", "float16")
+ADVICE = "lower learning_rate and train anew"
+"""Where weights are no numbers any more."""
 
 
 def compute_in(dtype: str, device: str) -> AbstractContextManager[Any]:

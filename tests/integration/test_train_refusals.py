@@ -64,6 +64,18 @@ def test_numbers_that_are_none_are_no_result(towns, tmp_path, capsys):
     assert "NaN" not in (out / "metrics.jsonl").read_text() and not (out / "model").exists()
 
 
+def test_a_checkpoint_that_cannot_be_loaded_is_one_sentence(towns, tmp_path, capsys):
+    out, few = tmp_path / "out", ("steps=2", "batch=2", "save_every=1", f"train_file={towns}")
+    words = ["train", "--regime", "sft", "--model", "bundled/tiny-base", "--quiet", "--out", str(out), "--set", *few]
+    assert cli.main(words) == 0
+    shutil.rmtree(out / "model")
+    torch.save({"nothing": 1}, out / "checkpoints" / "checkpoint-2" / "optimizer.pt")
+    capsys.readouterr()
+    assert cli.main([*words, "--resume"]) == 2
+    said = capsys.readouterr().err
+    assert "checkpoint-2 cannot be loaded" in said and "; delete " in said and said.count("\n") == 1
+
+
 def test_weights_that_are_no_numbers_are_not_saved(tmp_path):
     network = torch.nn.Linear(1, 1)
     network.weight.data.fill_(1e6)

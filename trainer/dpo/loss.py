@@ -10,13 +10,13 @@ from typing import Any
 import torch
 
 from harness.models.local.packages import import_quietly
-from trainer.finite import ADVICE, require_finite
+from trainer.guards import GuardedTrainer
 from trainer.sft.network import IGNORE_INDEX
 
 trl: Any = import_quietly("trl")
 
 
-class EpisodePairTrainer(trl.DPOTrainer):  # type: ignore[misc]
+class EpisodePairTrainer(GuardedTrainer, trl.DPOTrainer):  # type: ignore[misc]
     """TRL's own preparation goes through templates, and takes everything after the prompt for the model's words."""
 
     def _prepare_dataset(self, dataset: Any, *_: Any) -> Any:
@@ -27,16 +27,6 @@ class EpisodePairTrainer(trl.DPOTrainer):  # type: ignore[misc]
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
             return super().compute_loss(*args, **given)
-
-    def training_step(self, *given: Any, **more: Any) -> Any:
-        loss = super().training_step(*given, **more)
-        require_finite("loss", loss.item(), self.state.global_step + 1, ADVICE)
-        return loss
-
-    def _get_grad_norm(self, *given: Any, **more: Any) -> Any:
-        norm = super()._get_grad_norm(*given, **more)
-        require_finite("gradient", norm, self.state.global_step + 1, ADVICE)
-        return norm
 
 
 @dataclass(frozen=True, slots=True)

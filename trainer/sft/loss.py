@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from harness.models.local.packages import import_quietly
-from trainer.finite import ADVICE, require_finite
+from trainer.guards import GuardedTrainer
 from trainer.precision import compute_in
 from trainer.sft.network import IGNORE_INDEX
 
@@ -49,7 +49,7 @@ def compute_token_losses(model: Any, ids: torch.Tensor, labels: torch.Tensor) ->
     return TokenLosses(rows, losses, logits.argmax(dim=1) == wanted)
 
 
-class AssistantLossTrainer(trl.SFTTrainer):  # type: ignore[misc]
+class AssistantLossTrainer(GuardedTrainer, trl.SFTTrainer):  # type: ignore[misc]
     """TRL's trainer with that as its loss: the mean over all said tokens of a step. `computed`: in which precision."""
 
     computed = "float32"
@@ -62,13 +62,3 @@ class AssistantLossTrainer(trl.SFTTrainer):  # type: ignore[misc]
             found = compute_token_losses(model, inputs["input_ids"], inputs["labels"])
         self._metrics["train"]["mean_token_accuracy"].append(found.likeliest.float().mean().item())
         return found.losses.sum() / num_items_in_batch
-
-    def training_step(self, *given: Any, **more: Any) -> Any:
-        loss = super().training_step(*given, **more)
-        require_finite("loss", loss.item(), self.state.global_step + 1, ADVICE)
-        return loss
-
-    def _get_grad_norm(self, *given: Any, **more: Any) -> Any:
-        norm = super()._get_grad_norm(*given, **more)
-        require_finite("gradient", norm, self.state.global_step + 1, ADVICE)
-        return norm
