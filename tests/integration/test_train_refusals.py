@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from importlib.util import find_spec
 
 import pytest
 import torch
@@ -10,9 +11,11 @@ from safetensors.torch import load_file, save_file
 
 from harness import cli
 from harness.errors import HarnessError
+from harness.models.local import packages
 from trainer import bundled
 from trainer.precision import save_model
 from trainer.recipes import run
+from trainer.rl import run as rl_run
 
 
 @pytest.fixture
@@ -54,6 +57,22 @@ def test_damaged_weights_are_refused(regime, damage, says, base, tmp_path, capsy
     damage(base / "model.safetensors")
     words = ("--regime", regime, "--model", base, "--set", "learning_rate=1e-4")
     assert says in refused(capsys, tmp_path / "out", *words)
+
+
+@pytest.mark.parametrize("values", [["tensorboard=true"], ["wandb=true"], ["lora_rank=2"]])
+def test_a_package_that_a_recipe_alone_asks_for_is_missed_at_once(values, towns, tmp_path, capsys, monkeypatch):
+    absent = ("tensorboard", "wandb", "peft")
+    for module in (packages, rl_run):
+        monkeypatch.setattr(module, "find_spec", lambda name: None if name in absent else find_spec(name))
+    words = ("--regime", "episode", "--model", "bundled/tiny-base", "--tasks", towns, "--set", "prompts=2", *values)
+    said = refused(capsys, tmp_path / "out", *words)
+    assert values[0].partition("=")[0] in said and "pip install" in said
+
+
+@pytest.mark.parametrize("size", ["width=100000000", "layers=1000000000", "inner=1000000000000"])
+def test_a_network_that_cannot_be_held_is_refused(size, tmp_path, capsys):
+    said = refused(capsys, tmp_path / "out", "--recipe", "tiny-base", "--set", size)
+    assert "GB of memory; lower width" in said
 
 
 def test_numbers_that_are_none_are_no_result(towns, tmp_path, capsys):

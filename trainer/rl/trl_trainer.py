@@ -216,13 +216,9 @@ def make_grpo_config(settings: RLRecipe, folder: Path) -> Any:
 
 
 def adapters(settings: RLRecipe) -> Any:
-    """LoRA's configuration; None where all weights are trained. Raises UsageError where peft is missing."""
+    """LoRA's configuration; None where all weights are trained."""
     if not settings.lora_rank:
         return None
-    try:
-        from peft import LoraConfig
-    except ImportError:
-        raise UsageError("lora_rank needs peft: pip install peft.") from None
-    return LoraConfig(
+    return import_quietly("peft").LoraConfig(
         r=settings.lora_rank, lora_alpha=settings.lora_alpha, target_modules="all-linear", task_type="CAUSAL_LM"
     )

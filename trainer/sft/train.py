@@ -173,9 +173,11 @@ def train_sft(
 def check_chat_model(recipe: SFTRecipe, start: InitialWeights) -> ModelTokenizer | None:
     """What opens a chat model, of any family that hf/ plays; None for a new network, and for those that were made here.
 
-    Raises UsageError, before anything is built, where demonstrations cannot be rendered for it.
+    Raises UsageError, before anything is built, where demonstrations cannot be rendered for it, and for a new network
+    that this machine has no memory for.
     """
     if start.path is None or start.name is None:
+        network.require_memory(_shape(recipe))
         return None
     args = model_args(recipe.chat_template, recipe.format)
     return fit_chat_model(recipe, open_tokenizer(check_folder(start.name, start.path, args), args), args)
@@ -326,10 +328,13 @@ def _tokenizer(recipe: SFTRecipe, start: InitialWeights, out: Path, texts: Seque
     return cast("PreTrainedTokenizerFast", AutoTokenizer.from_pretrained(path, local_files_only=True))
 
 
+def _shape(recipe: SFTRecipe) -> network.NetworkShape:
+    return network.NetworkShape(recipe.width, recipe.inner, recipe.layers, recipe.heads, recipe.head)
+
+
 def _model(recipe: SFTRecipe, start: InitialWeights, tokenizer: PreTrainedTokenizerFast) -> Any:
     if start.path is None or start.name is None:
-        shape = network.NetworkShape(recipe.width, recipe.inner, recipe.layers, recipe.heads, recipe.head)
-        return network.new_model(shape, tokenizer, recipe.seed)
+        return network.new_model(_shape(recipe), tokenizer, recipe.seed)
     return load_weights(open_tokenizer(check_folder(start.name, start.path, {}), {}), "float32", "cpu")
 
 
