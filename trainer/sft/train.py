@@ -45,6 +45,7 @@ from harness.runs.directory import RunDirectory
 from harness.runs.record import to_trajectory
 from harness.sandbox import Sandbox
 from harness.types import JSONObject, Sample, Trajectory
+from results.runs import report_incomplete
 from trainer.environments import build_environments
 from trainer.precision import report_slow_bfloat16, save_model
 from trainer.prefixes import refuse_test_data
@@ -249,7 +250,7 @@ def _episodes(
 ) -> tuple[list[Sample], list[Written]]:
     """What is imitated, each episode as `write` gives it, and the environments that it is of."""
     if recipe.trajectories:
-        return read_successes(Path(recipe.trajectories), write, trust_code)
+        return read_successes(Path(recipe.trajectories), write, trust_code, quiet=True)
     return _demonstrated(recipe, out, watch, write)
 
 
@@ -286,10 +287,11 @@ def _said(sample: Sample, trajectory: Trajectory) -> list[Any]:
 
 
 def read_successes(
-    path: Path, write: Callable[[Sample, Trajectory], Written], trust_code: bool
+    path: Path, write: Callable[[Sample, Trajectory], Written], trust_code: bool, quiet: bool = False
 ) -> tuple[list[Sample], list[Written]]:
     """The samples of a run and its successful episodes: every sub-answer solved, no call in vain, and the
-    right answer. Imitating one's own is rejection sampling, a better model's is distillation.
+    right answer. Imitating one's own is rejection sampling, a better model's is distillation. A run that lacks
+    episodes is told on stderr, but for `quiet`.
 
     Raises UsageError for test data, and where no episode succeeded.
     """
@@ -299,9 +301,12 @@ def read_successes(
         [task for task, _ in tasks.values()], {n: list(found.values()) for n, (_, found) in tasks.items()}, {}
     )
     samples = {(name, sample.id): sample for name, (_, found) in tasks.items() for sample in found.values()}
+    results = directory.read_results()
+    if not quiet:
+        report_incomplete(directory, len(results))
     texts = [
         write(samples[record["task"], record["sample"]], to_trajectory(record))
-        for record in directory.stream_records(one for one in directory.read_results() if succeeded(one.scores))
+        for record in directory.stream_records(one for one in results if succeeded(one.scores))
     ]
     if not texts:
         raise UsageError(f"{path} has no successful episode to imitate; collect more, or train on the reward.")
