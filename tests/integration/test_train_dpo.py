@@ -143,7 +143,7 @@ def test_a_loop_plays_pairs_trains_and_keeps_the_best(tmp_path):
         (("--set", "attempts=1"), "attempts must be at least 2"),
         (("--set", "least=nan"), "least must be a finite number"),
         (("--set", "metric=solve_f2"), "no metric 'solve_f2' to tell what is right by. Did you mean solve_f1"),
-        (("--loops", "x"), "is not a whole number"),
+        (("--loops", "x"), "--loops: 'x' is not a whole number"),
         (("--reward", "episode_f1"), "--regime dpo knows no 'reward': leave it out"),
     ],
 )

@@ -88,6 +88,12 @@ def test_what_is_wrong_is_one_sentence(tmp_path, text, changes, says):
     assert "\n" not in str(caught.value)
 
 
+def test_a_regime_that_is_none_is_named(tmp_path):
+    (tmp_path / "mine.toml").write_text("regime = 5\n")
+    with pytest.raises(UsageError, match=r"mine\.toml gives regime = '5', which is none of sft, step"):
+        load_recipe(str(tmp_path / "mine.toml"), {})
+
+
 @pytest.mark.parametrize(
     ("name", "says"),
     [("tiny-bse", "Did you mean tiny-base"), ("nowhere/x.toml", "no recipe at nowhere/x.toml")],
