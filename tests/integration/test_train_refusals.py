@@ -69,6 +69,12 @@ def test_a_package_that_a_recipe_alone_asks_for_is_missed_at_once(values, towns,
     assert values[0].partition("=")[0] in said and "pip install" in said
 
 
+def test_processes_that_cannot_share_an_update_are_refused(towns, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    words = ("--regime", "episode", "--model", "bundled/tiny-base", "--tasks", towns, "--set", "prompts=2")
+    assert "16 sequences an update cannot be shared by 3" in refused(capsys, tmp_path / "out", *words)
+
+
 @pytest.mark.parametrize("size", ["width=100000000", "layers=1000000000", "inner=1000000000000"])
 def test_a_network_that_cannot_be_held_is_refused(size, tmp_path, capsys):
     said = refused(capsys, tmp_path / "out", "--recipe", "tiny-base", "--set", size)

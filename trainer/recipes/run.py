@@ -93,8 +93,6 @@ def train_by_recipe(request: TrainingRequest) -> str:
     check_environments(recipe)
     check_packages("training", ("torch", "transformers", "trl", "datasets", "accelerate"), "train")
     set_library_defaults()
-    if start.path is not None and start.name is not None:
-        check_weights(check_folder(start.name, start.path, model_args(recipe.chat_template, recipe.format)))
     if isinstance(recipe, SFTRecipe):
         return imitate_demonstrations(request, recipe, start)
     if isinstance(recipe, DPORecipe):
@@ -109,7 +107,7 @@ def imitate_demonstrations(request: TrainingRequest, recipe: SFTRecipe, start: I
     local = check_chat_model(recipe, start)
     named = identify_named_data(recipe, request.trust_code)
     out = request.out
-    with hold_run(request, identify_sft_run(recipe, start) | named, recipe) as watch:
+    with hold_run(request, identify_sft_run(recipe, start) | named, recipe, start) as watch:
         manifest = read_sft_manifest(out) or train_sft(
             recipe, start, local, out, request.command, watch, request.trust_code
         )
@@ -122,10 +120,10 @@ def maximise_reward(request: TrainingRequest, recipe: RLRecipe, start: InitialWe
     out, tasks, data = request.out, request.tasks, request.data
     model = check_model(recipe, name, path)
     found = check_tasks(recipe, tasks, data)
-    if found and not (out / "run.json").exists():  # a run that has begun was checked then
+    if found and not has_begun(request):
         check_prompts(recipe, model, found)
     identity = identify_rl_run(recipe, name, path, tasks) | (found.identity if found else {})
-    with hold_run(request, identity, recipe) as watch:
+    with hold_run(request, identity, recipe, start) as watch:
         result = read_rl_result(out) or train_rl(recipe, model, tasks, data, out, request.command, watch)
     return describe_result(result, out) if is_main_process() else ""
 
@@ -142,14 +140,21 @@ def prefer_attempts(request: TrainingRequest, recipe: DPORecipe, start: InitialW
     identity = identify_dpo_run(recipe, name, path, tasks)
     if tasks:
         identity["data"] = fingerprint([sample for _, sample in read_dpo_tasks(tasks, data)])
-    with hold_run(request, identity, recipe) as watch:
+    with hold_run(request, identity, recipe, start) as watch:
         result = read_dpo_result(out) or train_dpo(recipe, local, tasks, data, out, request.command, watch)
     return describe_dpo_result(result, out)
 
 
 @contextmanager
-def hold_run(request: TrainingRequest, identity: JSONObject, recipe: Recipe) -> Iterator[ProgressCallback]:
-    """Around a run: its directory is claimed, and whoever interrupts it is told how to go on."""
+def hold_run(
+    request: TrainingRequest, identity: JSONObject, recipe: Recipe, start: InitialWeights
+) -> Iterator[ProgressCallback]:
+    """Around a run: its directory is claimed, and whoever interrupts it is told how to go on.
+
+    Raises UsageError, before that, for weights that cannot be loaded.
+    """
+    if start.path is not None and start.name is not None and not has_begun(request):
+        check_weights(check_folder(start.name, start.path, model_args(recipe.chat_template, recipe.format)))
     leads = is_main_process()
     find = partial(find_run, request.out, identity, request.resume)
     begin = partial(begin_run, request.out, identity, recipe_to_toml(recipe))
@@ -164,6 +169,11 @@ def hold_run(request: TrainingRequest, identity: JSONObject, recipe: Recipe) -> 
                 file=sys.stderr,
             )
             raise
+
+
+def has_begun(request: TrainingRequest) -> bool:
+    """Whether --out holds a run, which was checked when it began."""
+    return (request.out / "run.json").exists()
 
 
 def refuse_launcher(recipe: Recipe) -> None:

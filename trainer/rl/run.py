@@ -64,6 +64,7 @@ def check_model(settings: RLRecipe, name: str, path: Path) -> ModelTokenizer:
     """The model's tokenizer and template, fit for the regime. Raises UsageError in one sentence where they are not."""
     check_vllm(settings)
     check_extras(settings)
+    settings.share_of_update(int(os.environ.get("WORLD_SIZE", "1")))
     refuse_other_shards(os.environ, bool(settings.lora_rank))
     args = model_args(settings.chat_template, settings.format)
     model = open_tokenizer(check_folder(name, path, args), args)
