@@ -85,6 +85,12 @@ def read_run(path: Path, unfinished: bool = False) -> Run:
     return name_run(directory, results, summary, [remark] if remark else [])
 
 
+def report_incomplete(directory: RunDirectory, episodes: int) -> None:
+    """Says on stderr where a run has fewer episodes than it was planned with."""
+    said = _incomplete(directory.path, _stored(directory, True), episodes, directory.planned_episodes)
+    _say([said] if said else [])
+
+
 def _stored(directory: RunDirectory, unfinished: bool) -> Summary | str:
     """What summary.json holds, or a sentence why that cannot be said."""
     try:

@@ -29,6 +29,7 @@ from harness.models.api.chat import wire_tool
 from harness.runs.directory import RunDirectory
 from harness.runs.results import EpisodeResult
 from harness.types import JSONObject, Sample
+from results.runs import report_incomplete
 from trainer.prefixes import refuse_test_data
 
 Reason = Literal["fewer_calls", "right_over_wrong", "longest_right"]
@@ -155,8 +156,12 @@ def _row(sample: Sample, chosen: Record, rejected: Record) -> JSONObject:
 def read_paired_runs(paths: Sequence[Path], rules: PairRules, trust_code: bool = False) -> PairedRuns:
     """The runs' attempts, those left out that an error of the infrastructure ended or that said nothing.
 
-    Raises UsageError for test data, for runs whose tools failed by different plans, and where nothing was played twice.
+    Raises UsageError for test data, for runs whose tools failed by different plans, for one that is given twice, and
+    where nothing was played twice.
     """
+    for path in paths:
+        if sum(path.resolve() == other.resolve() for other in paths) > 1:
+            raise UsageError(f"{path} is given twice, and each of its attempts would count twice; name it once.")
     runs = [RunDirectory.open(path) for path in paths]
     if len({json.dumps(run.manifest["identity"].get("tool_faults")) for run in runs}) > 1:
         raise UsageError("The tools of these runs did not fail alike (tool_faults): their episodes are no pairs.")
@@ -165,7 +170,9 @@ def read_paired_runs(paths: Sequence[Path], rules: PairRules, trust_code: bool =
     for place, run in enumerate(runs):
         samples |= _training_samples(run, samples, trust_code)
         is_right = _judge(run, rules)
-        for result in run.read_results():
+        results = run.read_results()
+        report_incomplete(run, len(results))
+        for result in results:
             if result.outcome != "infrastructure_error" and result.spoke:
                 attempts[result.task, result.sample].append(Attempt(place, result, is_right(result)))
     if not any(len(found) > 1 for found in attempts.values()):

@@ -16,10 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from harness.data import disk, jsonio
+from harness.errors import HarnessError
 from trainer.run_directory import require_space
 
 COMPUTED = ("float32", "bfloat16")
 SAVED = ("float32", "bfloat16", "float16")
+ADVICE = "lower learning_rate and train anew"
+"""Where weights are no numbers any more."""
 
 
 def compute_in(dtype: str, device: str) -> AbstractContextManager[Any]:
@@ -57,14 +60,18 @@ def save_model(
     weights: Mapping[str, Any] | None = None,
 ) -> None:
     """A model directory, whole or not at all: the network's weights in `dtype`, adapters merged in, or `weights` where
-    they were gathered. `write_rest` adds the tokenizer and what else belongs there."""
+    they were gathered. `write_rest` adds the tokenizer and what else belongs there.
+
+    Raises HarnessError for weights that are no numbers, which those beyond a `dtype` become."""
     partial = folder.with_name(f".{folder.name}")
     disk.remove_folder(partial)
     require_space(folder.parent, checkpoint_bytes(network))
     if hasattr(network, "merge_adapter"):
         network = merge_adapters(network)
-    state = network.state_dict() if weights is None else weights
-    network.save_pretrained(partial, state_dict=round_weights(state, dtype))
+    state = round_weights(network.state_dict() if weights is None else weights, dtype)
+    if spoilt := [name for name, value in state.items() if not value.isfinite().all()]:
+        raise HarnessError(f"{spoilt[0]} has no numbers in {dtype} any more, so nothing was saved; {ADVICE}.")
+    network.save_pretrained(partial, state_dict=state)
     _write_dtype(partial / "config.json", dtype)
     write_rest(partial)
     for file in partial.iterdir():

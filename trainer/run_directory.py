@@ -5,16 +5,20 @@ All of it is what the same command goes on from.
 
 from __future__ import annotations
 
+import importlib
 import json
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
-from zipfile import is_zipfile
+from zipfile import ZipFile
 
 from harness.data import disk, jsonio
 from harness.errors import HarnessError, UsageError
+from harness.models.local.hf import is_out_of_memory
+from harness.models.local.packages import first_line
 from harness.runs.claims import is_free
 from harness.runs.directory import read_json_object
 from harness.types import JSONObject
@@ -39,12 +43,18 @@ def find_run(out: Path, identity: JSONObject, resume: bool) -> JSONObject | None
         there = jsonio.read_json(out / "run.json", links=False)
     except (OSError, ValueError):
         there = None
-    if there != identity:
+    if there != _known_to(there, identity):
         another = _describe_difference(there, identity)
         raise UsageError(f"--out {out} holds another training run{another}; name another directory.")
     if not resume:
         raise UsageError(f"--out {out} holds this training run already; go on with it by --resume, or name another.")
     return identity
+
+
+def _known_to(there: Any, identity: JSONObject) -> JSONObject:
+    """An identity without what runs did not have from the beginning, as a run.json of then has it."""
+    named = isinstance(there, dict) and "data" in there
+    return identity if named else {name: value for name, value in identity.items() if name != "data"}
 
 
 def _describe_difference(there: Any, identity: JSONObject) -> str:
@@ -53,7 +63,8 @@ def _describe_difference(there: Any, identity: JSONObject) -> str:
     if not isinstance(recipe, dict):
         return ""
     differing = [name for name, value in identity["recipe"].items() if recipe.get(name) != value]
-    differing = differing or [name for name in ("template", "order") if there.get(name) != identity.get(name)]
+    parts = ("template", "order", "tasks", "data")
+    differing = differing or [name for name in parts if there.get(name) != identity.get(name)][:1]
     return f" (another {', '.join(differing or ['model'])})"
 
 
@@ -77,7 +88,14 @@ def recipe_values(recipe: Any) -> JSONObject:
 
 
 ZIPPED = (".pt", ".pth")
-"""Files of a checkpoint that torch writes as zip archives, whose directory is at the end."""
+"""Files of a checkpoint that torch writes as zip archives, with checksums."""
+PARTS = {
+    "weights": ("*.safetensors", "pytorch_model_fsdp*"),
+    "optimizer": ("optimizer*",),
+    "schedule": ("scheduler.pt",),
+    "random states": ("rng_state*.pth",),
+}
+"""What of a checkpoint a training would go on without, and be another one; in shards they are folders."""
 
 # --- what it goes on from ----------------------------------------------------------------------------------------
 
@@ -85,28 +103,65 @@ ZIPPED = (".pt", ".pth")
 def find_last_checkpoint(checkpoints: Path) -> Path | None:
     """The last checkpoint that was written to its end: trainer_state.json is what the Trainer writes last.
 
-    Those without it are deleted. Raises HarnessError where another part of the last one was cut short.
+    Those without it are deleted. Raises HarnessError where a part of the last one is damaged or missing.
     """
     found = [path for path in checkpoints.glob("checkpoint-*") if path.name[11:].isdigit()]
     for path in sorted(found, key=checkpoint_step, reverse=True):
         try:
-            jsonio.read_json(path / "trainer_state.json", links=False)
+            state = jsonio.read_json(path / "trainer_state.json", links=False)
         except (OSError, ValueError, UsageError):
             shutil.rmtree(path)
         else:
-            _check_parts(path)
+            _check_parts(path, state)
             return path
     return None
 
 
-def _check_parts(checkpoint: Path) -> None:
-    """Raises HarnessError for a file that was cut short, as a full disk or a lost machine leaves them."""
+def _check_parts(checkpoint: Path, state: Any) -> None:
+    """Raises HarnessError for a file that is missing or was cut short, as a full disk or a lost machine leaves them."""
+    if not isinstance(state, dict) or state.get("global_step") != checkpoint_step(checkpoint):
+        raise _damaged(checkpoint / "trainer_state.json", checkpoint)
     for file in sorted(checkpoint.iterdir()):
-        if file.suffix in ZIPPED and not is_zipfile(file):
-            raise HarnessError(
-                f"{file} is damaged, so nothing can go on from it; delete {checkpoint}, and --resume goes on from the "
-                "checkpoint before it, or from the beginning."
-            )
+        if not _is_whole(file):
+            raise _damaged(file, checkpoint)
+    for part, names in PARTS.items():
+        if not any(found for name in names for found in checkpoint.glob(name)):
+            raise _damaged(checkpoint, checkpoint, f"has no {part}")
+
+
+def _is_whole(file: Path) -> bool:
+    """Whether an archive of torch holds what its checksums say, and safetensors all that their header does."""
+    try:
+        if file.suffix in ZIPPED:
+            with ZipFile(file) as parts:
+                return parts.testzip() is None
+        if file.suffix == ".safetensors":
+            importlib.import_module("safetensors").safe_open(file, "numpy")
+        if file.name.endswith(".index.json"):
+            shards = jsonio.read_json(file, links=False)["weight_map"].values()
+            return all((file.parent / shard).is_file() for shard in set(shards))
+    except Exception:  # whatever is wrong with a file: each library has exceptions of its own
+        return False
+    return True
+
+
+@contextmanager
+def told_as_damage(checkpoint: str | None) -> Iterator[None]:
+    """Around what loads a checkpoint. Raises HarnessError where it cannot."""
+    try:
+        yield
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
+        path = Path(checkpoint or "")
+        raise _damaged(path, path, f"cannot be loaded ({first_line(error)})") from error
+
+
+def _damaged(file: Path, checkpoint: Path, how: str = "is damaged") -> HarnessError:
+    return HarnessError(
+        f"{file} {how}, so nothing can go on from it; delete {checkpoint}, and --resume goes on from the checkpoint "
+        "before it, or from the beginning."
+    )
 
 
 def checkpoint_step(checkpoint: Path) -> int:

@@ -12,6 +12,8 @@ from harness.errors import UsageError
 from harness.runs.directory import RunDirectory
 from harness.runs.results import result_of
 from trainer.pairs import Attempt, PairRules, choose_pairs, read_paired_runs
+from trainer.sft.settings import SFTRecipe
+from trainer.sft.train import identify_named_data
 
 
 def attempt(number, calls, right):
@@ -134,6 +136,32 @@ def test_bad_input_is_one_sentence(runs, words, said, capsys):
     assert cli.main(["pairs", str(runs / "oracle"), "--out", str(runs / "bad.jsonl"), *words]) == 2
     assert said in capsys.readouterr().err
     assert not (runs / "bad.jsonl").exists()
+
+
+def test_a_run_is_not_written_into_and_counts_once(runs, capsys):
+    run = runs / "oracle"
+    before = (run / "samples.jsonl").read_bytes()
+    for out in (run / "samples.jsonl", run / "pairs.jsonl"):
+        assert cli.main(["pairs", str(run), "--out", str(out)]) == 2
+        assert f"would write into {run}, which is read" in capsys.readouterr().err
+    assert (run / "samples.jsonl").read_bytes() == before
+    assert cli.main(["pairs", str(run), str(runs / "retry" / ".." / "oracle"), "--out", str(runs / "bad.jsonl")]) == 2
+    assert "is given twice" in capsys.readouterr().err
+    (runs / "folder.jsonl").mkdir()
+    assert cli.main(["pairs", str(run), "--out", str(runs / "folder.jsonl")]) == 2
+    assert "which is a folder" in capsys.readouterr().err
+
+
+def test_a_run_that_lacks_episodes_is_told(runs, tmp_path, capsys):
+    cut = tmp_path / "cut"
+    shutil.copytree(runs / "retry", cut)
+    text = (cut / "samples.jsonl").read_text()
+    (cut / "samples.jsonl").write_text(text[:-20])
+    read_paired_runs([cut], PairRules())
+    recipe = SFTRecipe("sft", trajectories=str(cut))
+    identify_named_data(recipe, trust_code=False)
+    line = f"{cut} is cut: 31 of its 32 episodes are there; what is shown counts these alone.\n"
+    assert capsys.readouterr().err == 2 * line
 
 
 def test_no_attempt_is_right_from_a_value_that_is_no_number(runs, capsys):

@@ -3,6 +3,7 @@
 import dataclasses
 import io
 import json
+import shutil
 from contextlib import redirect_stdout
 
 import numpy as np
@@ -19,6 +20,7 @@ from harness.registry import load_samples, select_tasks
 from harness.stats.classifier import auroc
 from harness.types import Reasoning, Sampling
 from trainer.analysis import probing
+from trainer.bundled import model_path
 
 pytest.importorskip("torch", reason="NO PROBE TEST RAN: they need the local extra")
 BASE = "bundled/tiny-base"
@@ -163,15 +165,21 @@ def test_few_worlds_long_prompts_and_reasoning_are_refused(tmp_path, read):
 
 
 def test_bad_options_are_one_sentence_each(tmp_path, capsys):
+    (folder := tmp_path / "folder.json").mkdir()
     assert "shows no hidden states" in one_sentence(harness("probe", "gpt-5", "--out", tmp_path / "a.json"))
     for words, says in (
         (["--out", tmp_path / "a.npz"], "is no .json file"),
         (["--out", tmp_path / "none" / "a.json"], "there is no folder"),
+        (["--out", folder], "which is a folder"),
+        (["--out", tmp_path / "twins.json", "--tasks", tmp_path / "twins.json"], "which is read"),
         (["--out", tmp_path / "a.json", "--reasoning", "both"], "two prompts for each sample"),
         (["--out", tmp_path / "a.json", "--model-arg", "layer=3"], "--model-arg layer is unknown to bundled/tiny-base"),
     ):
         assert cli.main(["probe", BASE, *map(str, words)]) == 2
         assert says in capsys.readouterr().err
+    shutil.copy(model_path("tiny-base") / "config.json", tmp_path)
+    assert cli.main(["probe", f"hf/{tmp_path}", "--out", str(tmp_path / "config.json")]) == 2
+    assert "which is read" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

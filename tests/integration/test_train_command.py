@@ -19,7 +19,8 @@ from safetensors.torch import load_file
 
 from harness.errors import UsageError
 from trainer.commands import train
-from trainer.recipes.load import load_recipe, names, recipe_to_toml
+from trainer.recipes import names
+from trainer.recipes.load import load_recipe, recipe_to_toml
 from trainer.rl.loss import compute_token_loss
 from trainer.rl.run import identify_rl_run
 from trainer.rl.settings import RLRecipe

@@ -7,7 +7,7 @@ from builders import call, record, says
 from commands import harness, one_sentence
 
 from harness.data.messages import message_to_json
-from harness.errors import UsageError
+from harness.errors import HarnessError, UsageError
 from harness.evaluation.plan import Plan, Player
 from harness.models import ModelOptions, load_model
 from harness.registry import load_samples, select_tasks
@@ -99,6 +99,13 @@ def test_a_few_steps_prefer_what_is_preferred(local, tmp_path):
     assert lines[-1]["rewards/margins"] > 0.05 and log["metrics"]["loss"] < lines[0]["loss"]
 
 
+def test_a_gradient_that_is_no_number_stops_the_run(local, tmp_path):
+    recipe = DPORecipe("dpo", steps=3, batch=1, learning_rate=1e20, warmup=0)
+    network = load_weights(local, "float32", "cpu")
+    with pytest.raises(HarnessError, match=r"of step 2 is nan, so training has stopped; lower learning_rate"):
+        fit_pairs(recipe, network, local, encode_pairs([pair()], local, OFF), tmp_path, lambda *at: None)
+
+
 def test_what_is_played_is_counted_also_what_was_there(tmp_path):
     tasks = select_tasks(["demo_single_hop"], {})
     plan = Plan(tasks, load_samples(tasks), groups={}, epochs=2)
@@ -136,7 +143,7 @@ def test_a_loop_plays_pairs_trains_and_keeps_the_best(tmp_path):
         (("--set", "attempts=1"), "attempts must be at least 2"),
         (("--set", "least=nan"), "least must be a finite number"),
         (("--set", "metric=solve_f2"), "no metric 'solve_f2' to tell what is right by. Did you mean solve_f1"),
-        (("--loops", "x"), "is not a whole number"),
+        (("--loops", "x"), "--loops: 'x' is not a whole number"),
         (("--reward", "episode_f1"), "--regime dpo knows no 'reward': leave it out"),
     ],
 )

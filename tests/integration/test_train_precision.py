@@ -11,6 +11,7 @@ import pytest
 import torch
 from builders import record, write_records
 from fakes import tiny_model
+from fakes.checkpoints import write_checkpoint
 from safetensors.torch import load_file
 
 from harness.errors import HarnessError
@@ -210,14 +211,32 @@ def test_an_update_that_needs_too_much_memory_is_made_in_smaller_pieces(model, t
         torch.testing.assert_close(halved[name], value, atol=1e-5, rtol=1e-3)
 
 
-def test_a_torn_part_of_a_checkpoint_is_one_sentence(tmp_path):
-    folder = tmp_path / "checkpoint-5"
-    folder.mkdir()
-    (folder / "trainer_state.json").write_text("{}")
-    torch.save({"a": torch.ones(1000)}, folder / "optimizer.pt")
+def flip(file):
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 255
+    file.write_bytes(data)
+
+
+@pytest.mark.parametrize(
+    ("damage", "name", "says"),
+    [
+        (lambda file: file.write_bytes(file.read_bytes()[:2000]), "optimizer.pt", r"optimizer\.pt is damaged"),
+        (flip, "optimizer.pt", r"optimizer\.pt is damaged"),
+        (
+            lambda file: file.write_bytes(file.read_bytes()[:2000]),
+            "model.safetensors",
+            r"model\.safetensors is damaged",
+        ),
+        (lambda file: file.write_text("{}"), "trainer_state.json", r"trainer_state\.json is damaged"),
+        (lambda file: file.unlink(), "model.safetensors", "checkpoint-5 has no weights"),
+        (lambda file: file.unlink(), "optimizer.pt", "checkpoint-5 has no optimizer"),
+    ],
+)
+def test_a_damaged_part_of_a_checkpoint_is_one_sentence(damage, name, says, tmp_path):
+    folder = write_checkpoint(tmp_path, 5)
     assert run_directory.find_last_checkpoint(tmp_path) == folder
-    (folder / "optimizer.pt").write_bytes((folder / "optimizer.pt").read_bytes()[:2000])
-    with pytest.raises(HarnessError, match=r"optimizer\.pt is damaged.*delete .*checkpoint-5") as caught:
+    damage(folder / name)
+    with pytest.raises(HarnessError, match=f"{says}.*delete .*checkpoint-5") as caught:
         run_directory.find_last_checkpoint(tmp_path)
     assert "\n" not in str(caught.value)
 

@@ -16,6 +16,7 @@ import pytest
 import torch
 from builders import ROOT, record, sample, write_records
 from fakes import cpu_shards, replayed_training, tiny_model
+from fakes.checkpoints import write_checkpoint
 from transformers import AutoModelForCausalLM
 
 from harness.errors import HarnessError, MissingData, UsageError
@@ -696,7 +697,8 @@ def test_pieces_keep_to_rows_and_tokens(rows, tokens, pieces):
 
 
 def test_torn_checkpoints_are_no_checkpoints(tmp_path):
-    for step, text in ((5, "{}"), (10, '{"torn'), (15, None)):
+    write_checkpoint(tmp_path, 5)
+    for step, text in ((10, '{"torn'), (15, None)):
         folder = tmp_path / f"checkpoint-{step}"
         folder.mkdir()
         if text is not None:

@@ -156,6 +156,7 @@ def test_help_offers_the_regimes():
     done = harness("train", "--help")
     assert done.returncode == 0
     assert "{step,episode,sft,dpo}" in done.stdout
+    assert "tiny,tiny-base,tiny-step" in "".join(done.stdout.split())
 
 
 def test_without_the_extra_the_command_that_installs_it_is_named(monkeypatch, capsys, tmp_path):

@@ -1,12 +1,16 @@
 """The result of a finished training run: taken as it is, or one sentence where something has damaged it."""
 
 import json
+from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
+import torch
 
 from harness.errors import UsageError
-from trainer.rl import run
+from trainer.rl import run, trl_trainer
 from trainer.rl.run import read_rl_result
+from trainer.rl.settings import RLRecipe
 from trainer.sft import train
 from trainer.sft.train import read_sft_manifest
 
@@ -35,3 +39,17 @@ def test_a_torn_result_is_one_sentence(tmp_path, read, place, text):
     with pytest.raises(UsageError, match=place) as refused:
         read(tmp_path)
     assert "\n" not in str(refused.value)
+
+
+def test_a_pass_through_given_prompts_tells_how_many_steps_it_had(tmp_path, monkeypatch):
+    """steps=0 is one pass, and the result names its steps."""
+    settings = RLRecipe("step", prefixes="given", steps=0, validation=0, test=0)
+    setup = SimpleNamespace(settings=replace(settings, steps=7), test=None)
+    network, callback = torch.nn.Linear(1, 1), SimpleNamespace(best_validation=None, cpu_time=0.0)
+    monkeypatch.setattr(run, "prepare_training", lambda *given: setup)
+    monkeypatch.setattr(run, "load_weights", lambda *given: network)
+    monkeypatch.setattr(trl_trainer, "train_network", lambda *given: callback)
+    (tmp_path / "model").mkdir()
+    model = SimpleNamespace(folder=SimpleNamespace(name="m"))
+    result = run.train_rl(settings, model, [], {}, tmp_path, [], lambda *told: None)
+    assert "best at step 7 of 7" in run.describe_result(result, tmp_path)

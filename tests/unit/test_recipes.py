@@ -67,7 +67,8 @@ def test_a_whole_number_will_do_for_a_number(tmp_path):
         ("steps = true\n", {}, "not a whole number"),
         ("learning_rate = 'fast'\n", {}, "not a number"),
         ("level = 3\n", {}, "not a text"),
-        ("", {"learning_rate": "nan"}, "learning_rate must be above 0"),
+        ("", {"learning_rate": "nan"}, "learning_rate must be a finite number above 0"),
+        ("", {"learning_rate": "inf"}, "learning_rate must be a finite number above 0"),
         ("", {"repeat": "1.2"}, "repeat must be from 0 to 1"),
         ("", {"steps": "0"}, "steps must be at least 1"),
         ("", {"level": "huge"}, "micro, easy, paper or hard"),
@@ -87,6 +88,12 @@ def test_what_is_wrong_is_one_sentence(tmp_path, text, changes, says):
     assert "\n" not in str(caught.value)
 
 
+def test_a_regime_that_is_none_is_named(tmp_path):
+    (tmp_path / "mine.toml").write_text("regime = 5\n")
+    with pytest.raises(UsageError, match=r"mine\.toml gives regime = '5', which is none of sft, step"):
+        load_recipe(str(tmp_path / "mine.toml"), {})
+
+
 @pytest.mark.parametrize(
     ("name", "says"),
     [("tiny-bse", "Did you mean tiny-base"), ("nowhere/x.toml", "no recipe at nowhere/x.toml")],
@@ -94,6 +101,26 @@ def test_what_is_wrong_is_one_sentence(tmp_path, text, changes, says):
 def test_a_recipe_that_is_not_there(name, says):
     with pytest.raises(UsageError, match=says):
         load_recipe(name, {}, "sft")
+
+
+@pytest.mark.parametrize("regime", ["sft", "episode", "dpo"])
+@pytest.mark.parametrize("seed", ["-1", str(2**32)])
+def test_a_seed_is_one_that_everything_can_draw_by(regime, seed):
+    for name in ("seed",) if regime == "sft" else ("seed", "data_seed"):
+        with pytest.raises(UsageError, match=f"recipe's {name} must be from 0 to 4294967295"):
+            load_recipe(None, {name: seed}, regime)
+
+
+def test_an_adapter_of_no_weight_trains_nothing():
+    with pytest.raises(UsageError, match="lora_alpha must be at least 1"):
+        load_recipe(None, {"lora_rank": "2", "lora_alpha": "0"}, "episode")
+
+
+def test_environments_are_built_by_the_largest_seed(tmp_path):
+    """Those of a test split are of data_seed + 2."""
+    recipe = load_recipe(None, {}, "episode")
+    build_environments(tmp_path / "built.jsonl", 1, recipe, 2**32 + 1, "test", lambda done, of: None)
+    assert (tmp_path / "built.jsonl").read_text().count("\n") == 1
 
 
 def test_a_step_of_the_warm_up_sees_episodes_of_every_length():

@@ -34,11 +34,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Raises UsageError where the two cannot be compared or FILE cannot be written."""
     from trainer.analysis.report import analyze_models
+    from trainer.outputs import check_output, list_model_files
 
     if args.out is not None and args.out.suffix not in ENDINGS:
         raise UsageError(f"--out must end in {', '.join(ENDINGS)}; {args.out} does not.")
     if args.out is not None and not args.out.parent.is_dir():
         raise UsageError(f"--out names {args.out}, but there is no folder {args.out.parent}.")
+    if args.out is not None:
+        read = [file for model in (args.base, args.trained) for file in list_model_files(Path(model))]
+        check_output(args.out, [*read, *([args.text] if args.text else [])])
     report = analyze_models(args.base, args.trained, args.text)
     if args.out is not None:
         report.write(args.out)

@@ -34,12 +34,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Raises UsageError for runs that give no pairs by what they are; returns 1 where the rules find none in them."""
     from harness.data.files import write_rows
+    from trainer.outputs import check_output
     from trainer.pairs import REASONS, PairRules, read_paired_runs
 
     if args.hard >= args.easy:
         raise UsageError("--hard must be below --easy: no environment is both.")
     if args.out.suffix != ".jsonl":
         raise UsageError(f"--out {args.out} is no .jsonl file; name one.")
+    check_output(args.out, args.run)
     rules = PairRules(args.metric, args.least, args.easy, args.hard, args.random_positives, args.seed)
     found = read_paired_runs(args.run, rules, args.trust_code)
     choices = found.choose(rules)

@@ -45,15 +45,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Raises UsageError for a model that shows no hidden states, and for samples that are no twins."""
     from trainer.analysis.probing import probe_model
+    from trainer.outputs import check_output, list_model_files
 
     if args.out.suffix != ".json":
         raise UsageError(f"--out {args.out} is no .json file; name one.")
     if not args.out.parent.is_dir():
         raise UsageError(f"--out names {args.out}, but there is no folder {args.out.parent}.")
+    tasks = args.tasks or ["when_*"]
+    check_output(args.out, [*map(Path, tasks), *list_model_files(Path(args.model.removeprefix("hf/")))])
     if len(args.reasoning) > 1:
         raise UsageError("--reasoning both is two prompts for each sample; probe with off or on.")
     model_args = parse_pairs(args.model_arg, "--model-arg")
-    tasks = args.tasks or ["when_*"]
     report = probe_model(args.model, model_args, tasks, args.seed, args.reasoning[0], args.quiet)
     report.write(args.out)
     print(printable(f"{report.format()}\n\nThe probe of layer {report.probe.layer}: {args.out}"))

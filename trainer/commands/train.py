@@ -29,7 +29,7 @@ from harness.commands.options import (
 )
 from harness.console.text import printable
 from harness.errors import UsageError
-from trainer.recipes import OPTIONS
+from trainer.recipes import OPTIONS, names
 from trainer.rl.algorithms import join_algorithm_names
 
 HELP = "train a model on environments, by a recipe"
@@ -44,7 +44,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         choices=REGIMES,
         help="what is rewarded: turns, whole episodes; or (sft) demonstrations imitated, (dpo) own attempts preferred",
     )
-    add("--recipe", metavar="R", help="a recipe's name, or a path to a TOML file")
+    add("--recipe", metavar="R", help=f"a path to a TOML file, or a recipe's name: {', '.join(names())}")
     add(
         "--model",
         metavar="M",
@@ -60,7 +60,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     add("--algorithm", metavar="A", help=join_algorithm_names())
     add("--reward", metavar="R", help="the reward's name (default: mended_f1 a step, episode_f1 an episode)")
-    add("--loops", metavar="N", help="of dpo: play, pair and train N times, until validation is no better (1)")
+    add(
+        "--loops",
+        type=at_least(1),
+        metavar="N",
+        help="of dpo: play, pair and train N times, until validation is no better (default 1)",
+    )
     add("--out", type=Path, metavar="DIR", help="the run directory; DIR/model is the result")
     add(
         "--dry-run", action="store_true", help="print memory, tokens and operations; train nothing, --out is not needed"
@@ -80,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
     from trainer.recipes.run import TrainingRequest, train_by_recipe
 
     check_options(args)
-    said = {name: value for name in OPTIONS if (value := getattr(args, name)) is not None}
+    said = {name: str(value) for name in OPTIONS if (value := getattr(args, name)) is not None}
     said |= read_model_args(args.model_arg)
     request = TrainingRequest(
         recipe=args.recipe,

@@ -10,12 +10,13 @@ from typing import Any
 import torch
 
 from harness.models.local.packages import import_quietly
+from trainer.guards import GuardedTrainer
 from trainer.sft.network import IGNORE_INDEX
 
 trl: Any = import_quietly("trl")
 
 
-class EpisodePairTrainer(trl.DPOTrainer):  # type: ignore[misc]
+class EpisodePairTrainer(GuardedTrainer, trl.DPOTrainer):  # type: ignore[misc]
     """TRL's own preparation goes through templates, and takes everything after the prompt for the model's words."""
 
     def _prepare_dataset(self, dataset: Any, *_: Any) -> Any:

@@ -8,8 +8,8 @@ from typing import ClassVar
 
 from envbuilder.spec import scale_levels
 from envbuilder.worlds.catalogue import read_kinds
-from harness.errors import UsageError
 from trainer.pairs import PairRules
+from trainer.values import require_seeds, require_value
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,27 +72,25 @@ class DPORecipe:
 
     def __post_init__(self) -> None:
         for name, least in (("environments", 1), ("validation", 1), ("test", 0), ("loops", 1), ("attempts", 2)):
-            _require(getattr(self, name) >= least, name, f"at least {least}")
+            require_value(getattr(self, name) >= least, name, f"at least {least}")
         for name in ("steps", "batch", "max_tokens", "max_turns"):
-            _require(getattr(self, name) >= 1, name, "at least 1")
-        _require(self.warmup >= 0, "warmup", "0 or more")
-        _require(self.regime == "dpo", "regime", "dpo")
-        _require(self.level in ("micro", "easy", "paper", "hard"), "level", "micro, easy, paper or hard")
-        _require(self.generation in (1, 2), "generation", "1 or 2")
+            require_value(getattr(self, name) >= 1, name, "at least 1")
+        require_seeds(seed=self.seed, data_seed=self.data_seed)
+        require_value(self.warmup >= 0, "warmup", "0 or more")
+        require_value(self.regime == "dpo", "regime", "dpo")
+        require_value(self.level in ("micro", "easy", "paper", "hard"), "level", "micro, easy, paper or hard")
+        require_value(self.generation in (1, 2), "generation", "1 or 2")
         scale_levels(self.level, self.generation, self.scale.split())  # type: ignore[arg-type]
         read_kinds(self.about.split())
-        _require(self.thinking in ("off", "on"), "thinking", "off or on")
-        _require(self.save_dtype in ("float32", "bfloat16", "float16"), "save_dtype", "float32, bfloat16 or float16")
-        _require(0 <= self.hard < self.easy <= 1, "hard", "below easy, and both from 0 to 1")
-        _require(math.isfinite(self.least), "least", "a finite number")
+        require_value(self.thinking in ("off", "on"), "thinking", "off or on")
+        require_value(
+            self.save_dtype in ("float32", "bfloat16", "float16"), "save_dtype", "float32, bfloat16 or float16"
+        )
+        require_value(0 <= self.hard < self.easy <= 1, "hard", "below easy, and both from 0 to 1")
+        require_value(math.isfinite(self.least), "least", "a finite number")
         for name in ("learning_rate", "beta", "temperature"):
-            _require(0 < getattr(self, name) < math.inf, name, "above 0")
+            require_value(0 < getattr(self, name) < math.inf, name, "a finite number above 0")
 
     @property
     def rules(self) -> PairRules:
         return PairRules(self.metric, self.least, self.easy, self.hard, self.random_positives, self.seed)
-
-
-def _require(fits: bool, name: str, what: str) -> None:
-    if not fits:
-        raise UsageError(f"The recipe's {name} must be {what}.")

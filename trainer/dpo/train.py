@@ -34,13 +34,14 @@ from harness.models.local.folder import check_folder, folder_digest
 from harness.models.local.hf import load_weights
 from harness.models.local.packages import import_quietly
 from harness.models.local.tokenizer import ModelTokenizer, open_tokenizer
-from harness.registry import select_tasks
-from harness.types import JSONObject, Limits, Reasoning, Sampling
+from harness.registry import load_samples, select_tasks
+from harness.types import JSONObject, Limits, Reasoning, Sample, Sampling, Task
 from trainer.dpo.encode import encode_pairs
 from trainer.dpo.settings import DPORecipe
 from trainer.environments import build_environments
 from trainer.pairs import read_paired_runs
 from trainer.precision import save_model
+from trainer.prefixes import refuse_test_data
 from trainer.rl.actor import with_stable_template
 from trainer.rl.validation import (
     EvaluationSet,
@@ -88,6 +89,15 @@ def fit_dpo_template(recipe: DPORecipe, local: ModelTokenizer) -> ModelTokenizer
     reasoning = Reasoning("on" if recipe.thinking == "on" else "off")
     local.prompter.switch(reasoning)
     return with_stable_template(local, reasoning)
+
+
+def read_dpo_tasks(patterns: Sequence[str], data: Mapping[str, Path]) -> list[tuple[Task, Sample]]:
+    """The environments of --tasks. Raises UsageError for test data, and where there are none."""
+    tasks = select_tasks(patterns, data)
+    samples = load_samples(tasks)
+    tasks = [task for task in tasks if task.name in samples]
+    refuse_test_data(tasks, samples, data)
+    return [(task, sample) for task in tasks for sample in samples[task.name]]
 
 
 def read_dpo_result(out: Path) -> JSONObject | None:

@@ -11,15 +11,22 @@ from typing import TypeVar
 
 from harness.data.records import read_samples
 from harness.errors import UsageError
-from harness.registry import load_samples, select_tasks
 from harness.task import file_task
-from harness.types import ModelRequest, Reasoning, Sample, Sampling, Task
+from harness.types import ModelRequest, Reasoning, Sample, Task
+from trainer.dpo.train import read_dpo_tasks
 from trainer.environments import build_environments
 from trainer.estimate.lengths import EpisodeLength, Lengths, cut_anywhere, measure_episode, measure_turn
 from trainer.estimate.lengths import summarise_lengths as summarise
 from trainer.estimate.model import EstimatedModel
 from trainer.estimate.step import Recipe, is_single_turn
-from trainer.rl.data import check_data, check_tasks, first_request, reasoning_of, select_fitting_prompts
+from trainer.rl.data import (
+    CheckedData,
+    check_tasks,
+    first_request,
+    prefix_request,
+    reasoning_of,
+    select_fitting_prompts,
+)
 from trainer.rl.settings import RLRecipe
 from trainer.sft.settings import SFTRecipe
 from trainer.sft.train import read_successes, training_samples
@@ -46,34 +53,25 @@ def find_prompts(
 ) -> Prompts:
     """What a recipe would train on. Raises UsageError for what cannot be trained on."""
     if isinstance(recipe, RLRecipe):
-        check_tasks(recipe, patterns, data)
-        if patterns:
-            return _given_prompts(recipe, patterns, data)
+        if found := check_tasks(recipe, patterns, data):
+            return _checked_prompts(found, reasoning_of(recipe))
         return _built_prompts(recipe, recipe.data_seed, reasoning_of(recipe))
     if isinstance(recipe, SFTRecipe):
         return _demonstrated_prompts(recipe, trust_code)
     reasoning = Reasoning("on" if recipe.thinking == "on" else "off")
     if patterns:
-        return _task_prompts(select_tasks(patterns, data), reasoning)
+        return _item_prompts(read_dpo_tasks(patterns, data), reasoning)
     return _built_prompts(recipe, recipe.data_seed, reasoning)
 
 
-def _given_prompts(recipe: RLRecipe, patterns: Sequence[str], data: Mapping[str, Path]) -> Prompts:
-    tasks, reasoning = select_tasks(patterns, data), reasoning_of(recipe)
-    given = check_data(recipe, tasks, patterns, data).given
-    if not given:
-        return _task_prompts(tasks, reasoning)
-    requests = [
-        ModelRequest(one.messages, one.sample.tools, Sampling(), one.sample, 0, one.turn, one.task, reasoning)
-        for one in spread(given)
-    ]
-    return Prompts(requests, len(given))
+def _checked_prompts(found: CheckedData, reasoning: Reasoning) -> Prompts:
+    if not found.given:
+        return _item_prompts(list(found.items.values()), reasoning)
+    return Prompts([prefix_request(one, reasoning) for one in spread(found.given)], len(found.given))
 
 
-def _task_prompts(tasks: Sequence[Task], reasoning: Reasoning) -> Prompts:
-    samples = load_samples(tasks)
-    found = [(task, sample) for task in tasks for sample in samples.get(task.name, ())]
-    return Prompts([first_request(task, sample, reasoning) for task, sample in spread(found)], len(found))
+def _item_prompts(items: Sequence[tuple[Task, Sample]], reasoning: Reasoning) -> Prompts:
+    return Prompts([first_request(task, sample, reasoning) for task, sample in spread(items)], len(items))
 
 
 def _demonstrated_prompts(recipe: SFTRecipe, trust_code: bool) -> Prompts:

@@ -18,13 +18,9 @@ from harness.data.tables import read_toml
 from harness.errors import UsageError
 from harness.registry import suggest_names
 from trainer.dpo.settings import DPORecipe
-from trainer.recipes import OPTIONS
+from trainer.recipes import FOLDER, OPTIONS, SUFFIX, names
 from trainer.rl.settings import REWARD_OPTIONS, RLRecipe
 from trainer.sft.settings import SFTRecipe
-
-FOLDER = Path(__file__).parent
-SUFFIX = ".toml"
-
 
 Recipe = SFTRecipe | RLRecipe | DPORecipe
 KINDS: Mapping[str, type[SFTRecipe] | type[RLRecipe] | type[DPORecipe]] = {
@@ -36,11 +32,6 @@ KINDS: Mapping[str, type[SFTRecipe] | type[RLRecipe] | type[DPORecipe]] = {
 """What the recipes of each regime are."""
 WORDS = {"int": "a whole number", "float": "a number", "str": "a text", "bool": "true or false"}
 SWITCH = {"true": True, "false": False}
-
-
-def names() -> list[str]:
-    """The recipes that ship with the package."""
-    return sorted(path.stem for path in FOLDER.glob(f"*{SUFFIX}"))
 
 
 def recipe_to_toml(recipe: Recipe) -> str:
@@ -59,8 +50,10 @@ def load_recipe(name: str | None, changes: Mapping[str, str], regime: str | None
     found = values.setdefault("regime", regime)
     if regime not in (None, found):
         raise UsageError(f"{where} is one for --regime {str(found)[:60]}, not {regime}.")
-    if not isinstance(found, str) or found not in KINDS:
+    if found is None:
         raise UsageError(f"--regime is missing: one of {', '.join(KINDS)}, or a recipe that names one.")
+    if not isinstance(found, str) or found not in KINDS:
+        raise UsageError(f"{where} gives regime = {str(found)[:60]!r}, which is none of {', '.join(KINDS)}.")
     if changes.get("reward", values.get("reward")) != values.get("reward"):
         values = {key: value for key, value in values.items() if key not in REWARD_OPTIONS}  # they were the other's
     kind = KINDS[found]

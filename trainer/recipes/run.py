@@ -15,9 +15,11 @@ from functools import partial
 from pathlib import Path
 
 from harness.console.progress import ProgressBar
+from harness.data.records import fingerprint
 from harness.errors import UsageError
 from harness.metrics import METRICS
 from harness.models.local.folder import check_folder
+from harness.models.local.hf import check_weights
 from harness.models.local.packages import check_packages, set_library_defaults
 from harness.registry import suggest_names
 from harness.runs.claims import claim_directory
@@ -31,11 +33,12 @@ from trainer.dpo.train import (
     describe_dpo_result,
     identify_dpo_run,
     read_dpo_result,
+    read_dpo_tasks,
     train_dpo,
 )
 from trainer.environments import check_recipe_kinds
 from trainer.recipes.load import Recipe, is_said, load_recipe, recipe_to_toml
-from trainer.rl.data import check_tasks
+from trainer.rl.data import check_prompts, check_tasks
 from trainer.rl.run import check_model, describe_result, identify_rl_run, read_rl_result, train_rl
 from trainer.rl.settings import RLRecipe
 from trainer.run_directory import ProgressCallback, begin_run, find_run
@@ -44,6 +47,7 @@ from trainer.sft.train import (
     InitialWeights,
     check_chat_model,
     describe_manifest,
+    identify_named_data,
     identify_sft_run,
     read_sft_manifest,
     train_sft,
@@ -101,8 +105,9 @@ def imitate_demonstrations(request: TrainingRequest, recipe: SFTRecipe, start: I
     refuse_launcher(recipe)
     check_sft_request(request, start)
     local = check_chat_model(recipe, start)
+    named = identify_named_data(recipe, request.trust_code)
     out = request.out
-    with hold_run(request, identify_sft_run(recipe, start), recipe) as watch:
+    with hold_run(request, identify_sft_run(recipe, start) | named, recipe, start) as watch:
         manifest = read_sft_manifest(out) or train_sft(
             recipe, start, local, out, request.command, watch, request.trust_code
         )
@@ -114,8 +119,11 @@ def maximise_reward(request: TrainingRequest, recipe: RLRecipe, start: InitialWe
     name, path = require_model(start)
     out, tasks, data = request.out, request.tasks, request.data
     model = check_model(recipe, name, path)
-    check_tasks(recipe, tasks, data)
-    with hold_run(request, identify_rl_run(recipe, name, path, tasks), recipe) as watch:
+    found = check_tasks(recipe, tasks, data)
+    if found and not has_begun(request):
+        check_prompts(recipe, model, found)
+    identity = identify_rl_run(recipe, name, path, tasks) | (found.identity if found else {})
+    with hold_run(request, identity, recipe, start) as watch:
         result = read_rl_result(out) or train_rl(recipe, model, tasks, data, out, request.command, watch)
     return describe_result(result, out) if is_main_process() else ""
 
@@ -129,14 +137,24 @@ def prefer_attempts(request: TrainingRequest, recipe: DPORecipe, start: InitialW
         raise UsageError(f"Built environments have no metric {recipe.metric[:60]!r} to tell what is right by.{hint}")
     local = check_dpo_model(recipe, name, path)
     out, tasks, data = request.out, request.tasks, request.data
-    with hold_run(request, identify_dpo_run(recipe, name, path, tasks), recipe) as watch:
+    identity = identify_dpo_run(recipe, name, path, tasks)
+    if tasks:
+        identity["data"] = fingerprint([sample for _, sample in read_dpo_tasks(tasks, data)])
+    with hold_run(request, identity, recipe, start) as watch:
         result = read_dpo_result(out) or train_dpo(recipe, local, tasks, data, out, request.command, watch)
     return describe_dpo_result(result, out)
 
 
 @contextmanager
-def hold_run(request: TrainingRequest, identity: JSONObject, recipe: Recipe) -> Iterator[ProgressCallback]:
-    """Around a run: its directory is claimed, and whoever interrupts it is told how to go on."""
+def hold_run(
+    request: TrainingRequest, identity: JSONObject, recipe: Recipe, start: InitialWeights
+) -> Iterator[ProgressCallback]:
+    """Around a run: its directory is claimed, and whoever interrupts it is told how to go on.
+
+    Raises UsageError, before that, for weights that cannot be loaded.
+    """
+    if start.path is not None and start.name is not None and not has_begun(request):
+        check_weights(check_folder(start.name, start.path, model_args(recipe.chat_template, recipe.format)))
     leads = is_main_process()
     find = partial(find_run, request.out, identity, request.resume)
     begin = partial(begin_run, request.out, identity, recipe_to_toml(recipe))
@@ -151,6 +169,11 @@ def hold_run(request: TrainingRequest, identity: JSONObject, recipe: Recipe) -> 
                 file=sys.stderr,
             )
             raise
+
+
+def has_begun(request: TrainingRequest) -> bool:
+    """Whether --out holds a run, which was checked when it began."""
+    return (request.out / "run.json").exists()
 
 
 def refuse_launcher(recipe: Recipe) -> None:

@@ -11,16 +11,17 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from harness.data.records import read_samples
+from harness.data import jsonio
+from harness.data.records import fingerprint, read_samples
 from harness.environment import ToolEnvironment
 from harness.errors import UsageError
 from harness.metrics import HEADLINE
 from harness.models.local.tokenizer import ModelTokenizer
 from harness.registry import load_samples, select_tasks
 from harness.task import file_task
-from harness.types import Limits, ModelRequest, Reasoning, Sample, Sampling, Task, Trajectory, Usage
+from harness.types import JSONObject, Limits, ModelRequest, Reasoning, Sample, Sampling, Task, Trajectory, Usage
 from trainer.environments import build_environments
-from trainer.prefixes import Prefix, SolveRule, read_prefixes, refuse_test_data
+from trainer.prefixes import Prefix, SolveRule, prefix_to_record, read_prefixes, refuse_test_data
 from trainer.rewards import DEFAULTS, Reward, reward
 from trainer.rl.settings import REWARD_OPTIONS, RLRecipe
 from trainer.rl.validation import EvaluationSet
@@ -85,6 +86,12 @@ class CheckedData:
     items: Mapping[str, tuple[Task, Sample]]
     given: Sequence[Prefix]
 
+    @property
+    def identity(self) -> JSONObject:
+        """What of the data makes a run this one: their digest."""
+        environments = fingerprint([sample for _, sample in self.items.values()])
+        return {"data": jsonio.digest([environments, *map(prefix_to_record, self.given)])}
+
 
 def check_data(
     settings: RLRecipe, tasks: Sequence[Task], patterns: Sequence[str], data: Mapping[str, Path]
@@ -103,12 +110,34 @@ def check_data(
     return CheckedData(judged, items, given)
 
 
-def check_tasks(settings: RLRecipe, patterns: Sequence[str], data: Mapping[str, Path]) -> None:
-    """Raises UsageError, before anything is built or written, for whatever prepare_training would refuse."""
+def check_tasks(settings: RLRecipe, patterns: Sequence[str], data: Mapping[str, Path]) -> CheckedData | None:
+    """What is trained on; None where it is built. Raises UsageError, before anything is built or written, for whatever
+    prepare_training would refuse."""
     if patterns:
-        check_data(settings, select_tasks(patterns, data), patterns, data)
+        found = check_data(settings, select_tasks(patterns, data), patterns, data)
+        require_prompts(settings, len(found.given or found.items))
+        return found
+    named_reward(settings)
+    require_prompts(settings, settings.environments)
+    return None
+
+
+def check_prompts(settings: RLRecipe, local: ModelTokenizer, found: CheckedData) -> None:
+    """Raises UsageError where the model cannot read a prompt that the recipe refuses to drop, or reads too few."""
+    reasoning = reasoning_of(settings)
+    if found.given:
+        requests = {str(place): prefix_request(one, reasoning) for place, one in enumerate(found.given)}
+    elif not settings.cuts_prompts:
+        requests = {name: first_request(*item, reasoning) for name, item in found.items.items()}
     else:
-        named_reward(settings)
+        return
+    require_prompts(settings, len(select_fitting_prompts(local, settings, requests)))
+
+
+def require_prompts(settings: RLRecipe, there: int) -> None:
+    """Raises UsageError where a generation takes more prompts than there are."""
+    if there < settings.prompts and not settings.cuts_prompts:
+        raise UsageError(f"A generation takes {settings.prompts} prompts, and there are {there}; lower prompts.")
 
 
 def prepare_training(
@@ -197,6 +226,12 @@ def max_prompt_tokens(local: ModelTokenizer, settings: RLRecipe) -> int:
     context = local.folder.context
     room = settings.max_prompt or 10**9
     return room if context is None else min(room, context - settings.max_tokens)
+
+
+def prefix_request(prefix: Prefix, reasoning: Reasoning, epoch: int = 0) -> ModelRequest:
+    """What the model is asked behind a prefix."""
+    sample, turn = prefix.sample, prefix.turn
+    return ModelRequest(prefix.messages, sample.tools, Sampling(), sample, epoch, turn, prefix.task, reasoning)
 
 
 def first_request(task: Task, sample: Sample, reasoning: Reasoning) -> ModelRequest:

@@ -15,12 +15,12 @@ from typing import Any
 import torch
 
 from harness.data import jsonio
-from harness.errors import HarnessError
 from harness.models.local.hf import is_out_of_memory, release_memory
 from harness.models.local.kv_cache import has_token_cache
 from harness.models.local.packages import import_quietly
 from harness.models.local.tokenizer import ModelTokenizer
 from harness.types import Sampling
+from trainer.guards import GuardedTrainer
 from trainer.precision import checkpoint_bytes
 from trainer.rl.actor import NOT_GENERATED
 from trainer.rl.algorithms import ALGORITHMS, compute_advantages, returns_to_go, select_process_rows, spread_over_tokens
@@ -47,8 +47,10 @@ def project_labelled_only() -> None:
         utils._use_triton = lambda device: True
 
 
-class EnvironmentTrainer(trl.GRPOTrainer):  # type: ignore[misc]
+class EnvironmentTrainer(GuardedTrainer, trl.GRPOTrainer):  # type: ignore[misc]
     """TRL's, with generation, advantages and updates of our own, and a stop at a loss that is no number."""
+
+    advice = "lower learning_rate or raise kl and train anew, or go on from the last checkpoint with --resume"
 
     def __init__(
         self, setup: TrainingSetup, source: EpisodeGenerator | TurnGenerator, local: ModelTokenizer, **more: Any
@@ -155,15 +157,6 @@ class EnvironmentTrainer(trl.GRPOTrainer):  # type: ignore[misc]
         return spread_over_tokens(ours, turns.to(ours.device))
 
     # --- updates -------------------------------------------------------------------------------------------------
-
-    def training_step(self, *given: Any, **more: Any) -> Any:
-        loss = super().training_step(*given, **more)
-        if not torch.isfinite(loss):
-            raise HarnessError(
-                f"The loss of step {self.state.global_step + 1} is {loss.item()}, so training has stopped; lower "
-                "learning_rate or raise kl and train anew, or go on from the last checkpoint with --resume."
-            )
-        return loss
 
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None

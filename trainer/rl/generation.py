@@ -20,7 +20,7 @@ from harness.models.local.hf import HFModel
 from harness.models.local.rows import PromptRow, to_row
 from harness.models.local.tokenizer import ModelTokenizer, cut_at_turn_end
 from harness.scoring.verdict import score_trajectory
-from harness.types import ModelRequest, Sampling, Trajectory
+from harness.types import Sampling, Trajectory
 from trainer.prefixes import Prefix, cut_prefixes, drop_duplicates, prefix_to_record, read_prefixes
 from trainer.rewards import Turn
 from trainer.rl.actor import (
@@ -31,7 +31,13 @@ from trainer.rl.actor import (
     only_ids,
     play_episodes,
 )
-from trainer.rl.data import TrainingSetup, first_request, max_prompt_tokens, select_fitting_prompts
+from trainer.rl.data import (
+    TrainingSetup,
+    first_request,
+    max_prompt_tokens,
+    prefix_request,
+    select_fitting_prompts,
+)
 from trainer.rl.players import Player
 from trainer.rl.validation import EPISODE_BATCH_SIZE
 from trainer.tool_runner import shared_sandbox
@@ -150,7 +156,7 @@ class TurnGenerator:
         self._made = -1
         self._pool: list[Prefix] = []
         if setup.prefixes:
-            requests = {str(place): self._request(one, 0) for place, one in enumerate(setup.prefixes)}
+            requests = {str(place): prefix_request(one, setup.reasoning) for place, one in enumerate(setup.prefixes)}
             kept = select_fitting_prompts(model, setup.settings, requests)
             self._pool = [setup.prefixes[int(place)] for place in kept]
 
@@ -168,7 +174,7 @@ class TurnGenerator:
         prefixes = [self._pool[int(name) % len(self._pool)] for name in prompts]
         requests = [
             replace(
-                self._request(prefix, place % settings.samples + int(name) * settings.samples),
+                prefix_request(prefix, self._setup.reasoning, place % settings.samples + int(name) * settings.samples),
                 sampling=trainer.sampling(),
             )
             for (place, name), prefix in zip(_placed(prompts, trainer, places), prefixes, strict=True)
@@ -200,18 +206,6 @@ class TurnGenerator:
     def prefix_at(self, place: int) -> Prefix:
         """A given prefix by its place."""
         return self._pool[place]
-
-    def _request(self, prefix: Prefix, epoch: int) -> ModelRequest:
-        return ModelRequest(
-            prefix.messages,
-            prefix.sample.tools,
-            Sampling(),
-            prefix.sample,
-            epoch,
-            prefix.turn,
-            prefix.task,
-            self._setup.reasoning,
-        )
 
     def _refresh(self, trainer: TrainerView) -> None:
         """Fresh prefixes where it is time for them; those of a run that is gone on with are read."""
@@ -249,7 +243,7 @@ class TurnGenerator:
         return settings.refresh // settings.updates * settings.prompts
 
     def _fits(self, prefix: Prefix) -> bool:
-        text = self._model.prompter.prompt(self._request(prefix, 0)).text
+        text = self._model.prompter.prompt(prefix_request(prefix, self._setup.reasoning)).text
         return len(self._model.encode(text)) <= max_prompt_tokens(self._model, self._setup.settings)
 
 

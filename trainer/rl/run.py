@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 
 import harness
@@ -20,7 +21,7 @@ from harness.data import jsonio
 from harness.errors import UsageError
 from harness.models.local.folder import check_folder, folder_digest
 from harness.models.local.hf import load_weights
-from harness.models.local.packages import find_missing_packages
+from harness.models.local.packages import check_packages, find_missing_packages
 from harness.models.local.tokenizer import ModelTokenizer, open_tokenizer
 from harness.types import JSONObject
 from trainer.distributed import is_main_process, main_process_first, refuse_other_shards
@@ -62,11 +63,22 @@ def identify_rl_run(settings: RLRecipe, name: str, path: Path, patterns: Sequenc
 def check_model(settings: RLRecipe, name: str, path: Path) -> ModelTokenizer:
     """The model's tokenizer and template, fit for the regime. Raises UsageError in one sentence where they are not."""
     check_vllm(settings)
+    check_extras(settings)
+    settings.share_of_update(int(os.environ.get("WORLD_SIZE", "1")))
     refuse_other_shards(os.environ, bool(settings.lora_rank))
     args = model_args(settings.chat_template, settings.format)
     model = open_tokenizer(check_folder(name, path, args), args)
     refuse_file_reference(settings, path)
     return fit_template(settings, model)
+
+
+def check_extras(settings: RLRecipe) -> None:
+    """Raises UsageError where a package is missing that this recipe alone asks for."""
+    if settings.lora_rank:
+        check_packages("lora_rank", ("peft",), "lora")
+    for name in ("tensorboard", "wandb"):
+        if getattr(settings, name) and find_spec(name) is None:
+            raise UsageError(f"{name} = true needs {name}, which is not installed: pip install {name}.")
 
 
 def refuse_file_reference(settings: RLRecipe, path: Path) -> None:
@@ -120,12 +132,12 @@ def train_rl(
     best = callback.best_validation
     result: JSONObject = {
         "schema": SCHEMA,
-        "recipe": recipe_values(settings),
+        "recipe": recipe_values(setup.settings),
         "seed": settings.seed,
         "from": model.folder.name,
         "command": list(command),
         "parameters": sum(weights.numel() for weights in network.parameters()),
-        "best_step": settings.steps if best is None else best[0],
+        "best_step": setup.settings.steps if best is None else best[0],
         "versions": {"harness": harness.__version__, "python": platform.python_version(), "platform": sys.platform}
         | {package: version(package) for package in PACKAGES},
     }

@@ -17,6 +17,7 @@ from harness.redaction import userinfo
 from trainer.precision import COMPUTED, SAVED
 from trainer.rl.algorithms import ALGORITHMS
 from trainer.trained_layers import MEANT, is_layer_choice
+from trainer.values import require_seeds, require_value
 
 REGIMES = ("step", "episode")
 
@@ -179,19 +180,20 @@ class RLRecipe:
         read_kinds(self.about.split())
         least = 0 if self.regime == "step" and self.prefixes == "given" else 1
         require_value(self.steps >= least, "steps", f"at least {least}")
-        for name in ("environments", "prompts", "updates", "micro_batch", "max_tokens", "max_turns"):
+        require_seeds(seed=self.seed, data_seed=self.data_seed)
+        for name in ("environments", "prompts", "updates", "micro_batch", "max_tokens", "max_turns", "lora_alpha"):
             require_value(getattr(self, name) >= 1, name, "at least 1")
         for name in ("refresh", "players", "validate_every", "save_every", "keep"):
             require_value(getattr(self, name) >= 1, name, "at least 1")
         for name in ("validation", "test", "warmup", "max_prompt", "lora_rank", "dynamic", "max_flat", "micro_tokens"):
             require_value(getattr(self, name) >= 0, name, "0 or more")
         for name in ("kl", "entropy", "weight_decay", "clip_high", "dual_clip"):
-            require_value(0 <= getattr(self, name) < math.inf, name, "0 or more")
+            require_value(0 <= getattr(self, name) < math.inf, name, "a finite number, 0 or more")
         for name in REWARD_OPTIONS:
             value = getattr(self, name)
-            require_value(value is None or 0 <= value < math.inf, name, "0 or more")
+            require_value(value is None or 0 <= value < math.inf, name, "a finite number, 0 or more")
         for name in ("learning_rate", "temperature", "clip", "max_grad_norm"):
-            require_value(0 < getattr(self, name) < math.inf, name, "above 0")
+            require_value(0 < getattr(self, name) < math.inf, name, "a finite number above 0")
         require_value(
             not self.dual_clip or self.dual_clip > 1 + (self.clip_high or self.clip),
             "dual_clip",
@@ -224,6 +226,11 @@ class RLRecipe:
         return self.reward.startswith("paper_")
 
     @property
+    def cuts_prompts(self) -> bool:
+        """Whether prompts are cut from the network's own episodes, as many as are needed."""
+        return self.regime == "step" and self.credit == "turn" and self.prefixes == "fresh"
+
+    @property
     def sequences_per_generation(self) -> int:
         """Sequences a generation, on all processes together."""
         return self.prompts * self.samples
@@ -240,9 +247,3 @@ class RLRecipe:
                 f"{processes} processes."
             )
         return share
-
-
-def require_value(fits: bool, name: str, what: str) -> None:
-    """Raises UsageError in a recipe's words."""
-    if not fits:
-        raise UsageError(f"The recipe's {name} must be {what}.")

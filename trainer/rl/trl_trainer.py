@@ -35,7 +35,7 @@ from harness.models.local.tokenizer import ModelTokenizer
 from trainer.distributed import asks_for_shards
 from trainer.precision import checkpoint_bytes
 from trainer.rl.callback import TrainingCallback
-from trainer.rl.data import TrainingSetup
+from trainer.rl.data import TrainingSetup, require_prompts
 from trainer.rl.environment_trainer import EnvironmentTrainer
 from trainer.rl.generation import EpisodeGenerator, TurnGenerator
 from trainer.rl.settings import RLRecipe
@@ -97,8 +97,7 @@ def make_trainer(
     settings = setup.settings
     os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
     rows = source.dataset_rows()
-    if len(rows) < settings.prompts:
-        raise UsageError(f"A generation takes {settings.prompts} prompts, and there are {len(rows)}; lower prompts.")
+    require_prompts(settings, len(rows))
     order = order_prompts(rows, settings)
     try:
         trainer = EnvironmentTrainer(
@@ -217,13 +216,9 @@ def make_grpo_config(settings: RLRecipe, folder: Path) -> Any:
 
 
 def adapters(settings: RLRecipe) -> Any:
-    """LoRA's configuration; None where all weights are trained. Raises UsageError where peft is missing."""
+    """LoRA's configuration; None where all weights are trained."""
     if not settings.lora_rank:
         return None
-    try:
-        from peft import LoraConfig
-    except ImportError:
-        raise UsageError("lora_rank needs peft: pip install peft.") from None
-    return LoraConfig(
+    return import_quietly("peft").LoraConfig(
         r=settings.lora_rank, lora_alpha=settings.lora_alpha, target_modules="all-linear", task_type="CAUSAL_LM"
     )

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from harness.models.local.packages import import_quietly
+from trainer.guards import GuardedTrainer
 from trainer.precision import compute_in
 from trainer.sft.network import IGNORE_INDEX
 
@@ -48,7 +49,7 @@ def compute_token_losses(model: Any, ids: torch.Tensor, labels: torch.Tensor) ->
     return TokenLosses(rows, losses, logits.argmax(dim=1) == wanted)
 
 
-class AssistantLossTrainer(trl.SFTTrainer):  # type: ignore[misc]
+class AssistantLossTrainer(GuardedTrainer, trl.SFTTrainer):  # type: ignore[misc]
     """TRL's trainer with that as its loss: the mean over all said tokens of a step. `computed`: in which precision."""
 
     computed = "float32"

@@ -14,12 +14,14 @@ Left out: byte-pair dropout, a system prompt of the network's own.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from envbuilder.records import QUESTION_PROMPT
+from harness.errors import UsageError
 from harness.models.api.chat import wire_tool
 from harness.types import JSONObject, Message, Tool, Trajectory
 
@@ -147,6 +149,12 @@ class NetworkShape:
     heads: int = 2
     head: int = 64
 
+    @property
+    def least_parameters(self) -> int:
+        """Numbers in its layers' matrices, and in the one that `new_model` draws directions from."""
+        projections = self.head * (2 * self.heads + 2 * max(1, self.heads // 2))
+        return self.layers * self.width * (projections + 3 * self.inner) + self.width**2
+
 
 # --- text --------------------------------------------------------------------------------------------------------
 
@@ -246,6 +254,16 @@ def encode_episode(tokenizer: PreTrainedTokenizerFast, text: str) -> dict[str, l
 
 
 # --- weights -----------------------------------------------------------------------------------------------------
+
+
+def require_memory(shape: NetworkShape) -> None:
+    """Raises UsageError for a network whose float32 numbers alone are more than this machine's memory."""
+    there, wanted = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"), 4 * shape.least_parameters
+    if wanted > there:
+        raise UsageError(
+            f"A network of this size takes {wanted / 1e9:,.0f} GB, and this machine has {there / 1e9:,.0f} GB of "
+            "memory; lower width, inner, layers, heads or head."
+        )
 
 
 def new_model(shape: NetworkShape, tokenizer: PreTrainedTokenizerFast, seed: int) -> PreTrainedModel:

@@ -8,10 +8,10 @@ from typing import ClassVar
 
 from envbuilder.spec import scale_levels
 from envbuilder.worlds.catalogue import read_kinds
-from harness.errors import UsageError
 from trainer.precision import COMPUTED, SAVED
 from trainer.sft.demonstrator import THOUGHTS
 from trainer.trained_layers import MEANT, is_layer_choice
+from trainer.values import require_seeds, require_value
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,32 +104,30 @@ class SFTRecipe:
             "batch",
             "save_every",
         ):
-            _require(getattr(self, name) >= 1, name, "at least 1")
+            require_value(getattr(self, name) >= 1, name, "at least 1")
+        require_seeds(seed=self.seed)
         for name in ("repeat", "skip_last", "thinking"):
-            _require(0 <= getattr(self, name) <= 1, name, "from 0 to 1")
-        _require(self.regime == "sft", "regime", "sft, the only one there is")
-        _require(self.thoughts in THOUGHTS, "thoughts", f"one of {', '.join(THOUGHTS)}")
-        _require(self.level in ("micro", "easy", "paper", "hard"), "level", "micro, easy, paper or hard")
-        _require(self.generation in (1, 2), "generation", "1 or 2")
+            require_value(0 <= getattr(self, name) <= 1, name, "from 0 to 1")
+        require_value(self.regime == "sft", "regime", "sft, the only one there is")
+        require_value(self.thoughts in THOUGHTS, "thoughts", f"one of {', '.join(THOUGHTS)}")
+        require_value(self.level in ("micro", "easy", "paper", "hard"), "level", "micro, easy, paper or hard")
+        require_value(self.generation in (1, 2), "generation", "1 or 2")
         scale_levels(self.level, self.generation, self.scale.split())  # type: ignore[arg-type]
         read_kinds(self.about.split())
-        _require(0 < self.learning_rate < math.inf, "learning_rate", "above 0")
-        _require(0 <= self.weight_decay < math.inf, "weight_decay", "0 or more")
-        _require(not (self.train_file and self.trajectories), "trajectories", "left out where there is a train_file")
-        _require(self.dtype in COMPUTED, "dtype", f"one of {', '.join(COMPUTED)}")
-        _require(self.save_dtype in SAVED, "save_dtype", f"one of {', '.join(SAVED)}")
+        require_value(0 < self.learning_rate < math.inf, "learning_rate", "a finite number above 0")
+        require_value(0 <= self.weight_decay < math.inf, "weight_decay", "a finite number, 0 or more")
+        require_value(
+            not (self.train_file and self.trajectories), "trajectories", "left out where there is a train_file"
+        )
+        require_value(self.dtype in COMPUTED, "dtype", f"one of {', '.join(COMPUTED)}")
+        require_value(self.save_dtype in SAVED, "save_dtype", f"one of {', '.join(SAVED)}")
         divides = self.micro_batch >= 0 and (not self.micro_batch or self.batch % self.micro_batch == 0)
-        _require(divides, "micro_batch", "0, or a divisor of batch")
-        _require(is_layer_choice(self.train_layers), "train_layers", MEANT)
-        _require(self.warmup >= 0, "warmup", "0 or more")
-        _require(self.log_every >= 1, "log_every", "at least 1")
-        _require(self.vocabulary >= 400, "vocabulary", "at least 400, for bytes and scaffolding")
-        _require(self.layers >= 2, "layers", "at least 2")
-        _require(self.head >= 32 and self.head % 2 == 0, "head", "even and at least 32")
-        _require(self.heads >= 2 and self.heads % 2 == 0, "heads", "even and at least 2")
-        _require(self.width > 3 * self.head // 2, "width", "more than one and a half times head")
-
-
-def _require(fits: bool, name: str, what: str) -> None:
-    if not fits:
-        raise UsageError(f"The recipe's {name} must be {what}.")
+        require_value(divides, "micro_batch", "0, or a divisor of batch")
+        require_value(is_layer_choice(self.train_layers), "train_layers", MEANT)
+        require_value(self.warmup >= 0, "warmup", "0 or more")
+        require_value(self.log_every >= 1, "log_every", "at least 1")
+        require_value(self.vocabulary >= 400, "vocabulary", "at least 400, for bytes and scaffolding")
+        require_value(self.layers >= 2, "layers", "at least 2")
+        require_value(self.head >= 32 and self.head % 2 == 0, "head", "even and at least 32")
+        require_value(self.heads >= 2 and self.heads % 2 == 0, "heads", "even and at least 2")
+        require_value(self.width > 3 * self.head // 2, "width", "more than one and a half times head")

@@ -32,6 +32,7 @@ from tabulate import tabulate
 
 import harness
 from harness.data import disk, jsonio
+from harness.data.messages import message_to_json
 from harness.data.records import fingerprint, read_samples
 from harness.errors import UsageError
 from harness.evaluation.run_tasks import load_run_tasks
@@ -44,6 +45,7 @@ from harness.runs.directory import RunDirectory
 from harness.runs.record import to_trajectory
 from harness.sandbox import Sandbox
 from harness.types import JSONObject, Sample, Trajectory
+from results.runs import report_incomplete
 from trainer.environments import build_environments
 from trainer.precision import report_slow_bfloat16, save_model
 from trainer.prefixes import refuse_test_data
@@ -137,7 +139,7 @@ def train_sft(
         samples, texts = _episodes(recipe, out, watch, _render, trust_code)
         tokenizer = _tokenizer(recipe, start, out, texts)
         data = SFTDataset([network.encode_episode(tokenizer, text) for text in texts], len(texts), fingerprint(samples))
-        model: Any = _model(recipe, start, tokenizer)
+        model = _model(recipe, start, tokenizer)
         write_tokenizer: Callable[[Path], object] = tokenizer.save_pretrained
     else:
         samples, played = _episodes(recipe, out, watch, SpokenTurns(local).encode_episode, trust_code)
@@ -172,9 +174,11 @@ def train_sft(
 def check_chat_model(recipe: SFTRecipe, start: InitialWeights) -> ModelTokenizer | None:
     """What opens a chat model, of any family that hf/ plays; None for a new network, and for those that were made here.
 
-    Raises UsageError, before anything is built, where demonstrations cannot be rendered for it.
+    Raises UsageError, before anything is built, where demonstrations cannot be rendered for it, and for a new network
+    that this machine has no memory for.
     """
     if start.path is None or start.name is None:
+        network.require_memory(_shape(recipe))
         return None
     args = model_args(recipe.chat_template, recipe.format)
     return fit_chat_model(recipe, open_tokenizer(check_folder(start.name, start.path, args), args), args)
@@ -246,7 +250,7 @@ def _episodes(
 ) -> tuple[list[Sample], list[Written]]:
     """What is imitated, each episode as `write` gives it, and the environments that it is of."""
     if recipe.trajectories:
-        return read_successes(Path(recipe.trajectories), write, trust_code)
+        return read_successes(Path(recipe.trajectories), write, trust_code, quiet=True)
     return _demonstrated(recipe, out, watch, write)
 
 
@@ -266,11 +270,28 @@ def _demonstrated(
     return samples, texts
 
 
+def identify_named_data(recipe: SFTRecipe, trust_code: bool) -> JSONObject:
+    """What of the data that a recipe names makes a run this one: their digest.
+
+    Raises UsageError where they cannot be used."""
+    if recipe.train_file:
+        return {"data": fingerprint(training_samples(recipe, Path(), lambda *told: None))}
+    if recipe.trajectories:
+        samples, said = read_successes(Path(recipe.trajectories), _said, trust_code)
+        return {"data": jsonio.digest([fingerprint(samples), said])}
+    return {}
+
+
+def _said(sample: Sample, trajectory: Trajectory) -> list[Any]:
+    return [sample.id, *map(message_to_json, trajectory.messages)]
+
+
 def read_successes(
-    path: Path, write: Callable[[Sample, Trajectory], Written], trust_code: bool
+    path: Path, write: Callable[[Sample, Trajectory], Written], trust_code: bool, quiet: bool = False
 ) -> tuple[list[Sample], list[Written]]:
     """The samples of a run and its successful episodes: every sub-answer solved, no call in vain, and the
-    right answer. Imitating one's own is rejection sampling, a better model's is distillation.
+    right answer. Imitating one's own is rejection sampling, a better model's is distillation. A run that lacks
+    episodes is told on stderr, but for `quiet`.
 
     Raises UsageError for test data, and where no episode succeeded.
     """
@@ -280,9 +301,12 @@ def read_successes(
         [task for task, _ in tasks.values()], {n: list(found.values()) for n, (_, found) in tasks.items()}, {}
     )
     samples = {(name, sample.id): sample for name, (_, found) in tasks.items() for sample in found.values()}
+    results = directory.read_results()
+    if not quiet:
+        report_incomplete(directory, len(results))
     texts = [
         write(samples[record["task"], record["sample"]], to_trajectory(record))
-        for record in directory.stream_records(one for one in directory.read_results() if succeeded(one.scores))
+        for record in directory.stream_records(one for one in results if succeeded(one.scores))
     ]
     if not texts:
         raise UsageError(f"{path} has no successful episode to imitate; collect more, or train on the reward.")
@@ -309,17 +333,14 @@ def _tokenizer(recipe: SFTRecipe, start: InitialWeights, out: Path, texts: Seque
     return cast("PreTrainedTokenizerFast", AutoTokenizer.from_pretrained(path, local_files_only=True))
 
 
-def _model(recipe: SFTRecipe, start: InitialWeights, tokenizer: PreTrainedTokenizerFast) -> PreTrainedModel:
-    import torch
-    from transformers import AutoModelForCausalLM
+def _shape(recipe: SFTRecipe) -> network.NetworkShape:
+    return network.NetworkShape(recipe.width, recipe.inner, recipe.layers, recipe.heads, recipe.head)
 
-    if start.path is None:
-        shape = network.NetworkShape(recipe.width, recipe.inner, recipe.layers, recipe.heads, recipe.head)
-        return network.new_model(shape, tokenizer, recipe.seed)
-    model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
-        start.path, dtype=torch.float32, local_files_only=True, use_safetensors=True
-    )
-    return model
+
+def _model(recipe: SFTRecipe, start: InitialWeights, tokenizer: PreTrainedTokenizerFast) -> Any:
+    if start.path is None or start.name is None:
+        return network.new_model(_shape(recipe), tokenizer, recipe.seed)
+    return load_weights(open_tokenizer(check_folder(start.name, start.path, {}), {}), "float32", "cpu")
 
 
 # --- training ----------------------------------------------------------------------------------------------------

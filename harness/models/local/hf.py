@@ -29,7 +29,7 @@ from harness.batching import BatchModel
 from harness.errors import ModelFailure, UsageError
 from harness.models import ModelOptions
 from harness.models.local import call_gate
-from harness.models.local.folder import GGUF, check_folder
+from harness.models.local.folder import GGUF, ModelFolder, check_folder
 from harness.models.local.options import batch_width, check_args
 from harness.models.local.packages import (
     check_packages,
@@ -263,21 +263,9 @@ def load_weights(local: ModelTokenizer, dtype: str, device: str) -> Any:
     import torch
 
     transformers = import_quietly("transformers")
-    transformers.utils.logging.disable_progress_bar()
     if local.folder.path.suffix == GGUF:  # which has a progress bar of its own
         import_quietly("transformers.modeling_gguf_pytorch_utils").tqdm = lambda tensors, **more: tensors
-    try:
-        model, found = transformers.AutoModelForCausalLM.from_pretrained(
-            **local.folder.source,
-            output_loading_info=True,
-            ignore_mismatched_sizes=True,  # told below, in one sentence
-            dtype=dtype if dtype == "auto" else getattr(torch, dtype),
-            local_files_only=True,
-            trust_remote_code=False,
-            use_safetensors=True,
-        )
-    except Exception as error:
-        raise UsageError(f"{local.folder.name}: its weights cannot be loaded: {first_line(error)}.") from None
+    model, found = _read_network(local.folder, dtype=dtype if dtype == "auto" else getattr(torch, dtype))
     check_fit(local.folder.name, found)
     if local.folder.path.suffix == GGUF:
         forget_quantisation(model)
@@ -288,6 +276,32 @@ def load_weights(local: ModelTokenizer, dtype: str, device: str) -> Any:
     ends = list(local.end_token_ids) or None
     model.generation_config = transformers.GenerationConfig(eos_token_id=ends, pad_token_id=padding, do_sample=False)
     return model.eval()
+
+
+def check_weights(folder: ModelFolder) -> None:
+    """Raises UsageError where load_weights would, as far as the headers of safetensors tell; nothing else is read."""
+    if folder.path.suffix != GGUF:
+        _, found = _read_network(folder, device_map="meta")
+        check_fit(folder.name, {**found, "unexpected_keys": ()})  # of which load_weights warns
+
+
+def _read_network(folder: ModelFolder, **more: Any) -> tuple[Any, Mapping[str, Any]]:
+    """The network and transformers' account of its loading. Raises UsageError where it cannot be read."""
+    transformers = import_quietly("transformers")
+    transformers.utils.logging.disable_progress_bar()
+    try:
+        model, found = transformers.AutoModelForCausalLM.from_pretrained(
+            **folder.source,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # told by check_fit, in one sentence
+            local_files_only=True,
+            trust_remote_code=False,
+            use_safetensors=True,
+            **more,
+        )
+    except Exception as error:
+        raise UsageError(f"{folder.name}: its weights cannot be loaded: {first_line(error)}.") from None
+    return model, found
 
 
 def forget_quantisation(model: Any) -> None:
