@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -459,3 +461,28 @@ def test_the_batch_size_is_the_width(nonsense: Path) -> None:
 
 def test_this_machine_is_ready() -> None:
     assert hf.ready({}) is None
+
+
+RELEASE = """
+from harness.models.local.hf import release_memory
+
+def resident():
+    with open("/proc/self/status") as status:
+        return next(int(line.split()[1]) for line in status if line.startswith("VmRSS")) // 1024
+
+release_memory()
+before = resident()
+blocks = [bytes(60_000 + 16 * (i % 100)) for i in range(4000)]
+held = blocks[-1]
+del blocks
+kept = resident()
+release_memory()
+print(before, kept, resident())
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="no /proc here")
+def test_memory_that_the_heap_keeps_is_given_back():
+    done = subprocess.run([sys.executable, "-c", RELEASE], capture_output=True, text=True, check=True)
+    before, kept, after = map(int, done.stdout.split())
+    assert kept > before + 100 and after < before + 50

@@ -38,7 +38,7 @@ from harness.errors import UsageError
 from harness.evaluation.run_tasks import load_run_tasks
 from harness.metrics import ANSWERS, HEADLINE
 from harness.models.local.folder import check_folder, folder_digest
-from harness.models.local.hf import load_weights
+from harness.models.local.hf import load_weights, release_memory
 from harness.models.local.packages import import_quietly
 from harness.models.local.tokenizer import ModelTokenizer, open_tokenizer
 from harness.runs.directory import RunDirectory
@@ -384,6 +384,9 @@ def _fit(
 
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             watch("train", state.global_step, recipe.steps)
+
+        def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            release_memory()
 
     set_seed(recipe.seed)
     trainer = AssistantLossTrainer(
