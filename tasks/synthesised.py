@@ -58,7 +58,7 @@ class BundledSet:
 
 
 BUILDS = (
-    BundledSet("ftrl", 2, "paper", 2, "90e4953d2ab48fe2e9cc4e852a3ab633cba275a061396eb447ce2009b6c13cc7"),
+    BundledSet("ftrl", 2, "paper", 2, "23a41c0315d1c09d0fcfd225791e4b76371506134e92416f771c52f7bde4bc56"),
     BundledSet("micro", 2, "micro", 2, "3a1f779b6220b578ba05ade75c12fa3ea7247f242cbe46c2a0e2b1e6c444105f"),
     BundledSet("ftrl", 1, "paper", 1, "b7ca77310b24d12aa40651934b4a4564c1718c9a552331d826f8af18398bceb9"),
     BundledSet("micro", 1, "micro", 1, "40f1075804879a49c2a13f2a2351839577a94cae0ffcc0ff8d4dc21fba125294"),

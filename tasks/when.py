@@ -20,7 +20,7 @@ from harness.types import Sample, Task
 from tasks.synthesised import SIZE, BundledSet
 
 BUNDLED = BundledSet(
-    FAMILY, 1, "easy", 2, "ca3ec319e364cb7e792c1d980e945875a8efc6b84c503fd8a1765ab0eb3d90f3", scenario="when"
+    FAMILY, 1, "easy", 2, "27d846dd0293381f84ac0ab0e9720d7271f3d08e44d0bd4dba82573aab381e7b", scenario="when"
 )
 BUNDLED_WORLDS = SIZE // len(SITUATIONS)
 ABOUT = {
