@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from harness.cli import main
+from harness.console.text import printable
 from harness.errors import UsageError
 from harness.evaluation.evaluate import evaluate
 from harness.evaluation.plan import Plan, Player
@@ -76,7 +77,7 @@ def run(sound, played, tmp_path, capsys):
             played(path)
             return 0
         except UsageError as error:
-            print(f"harness eval: {error}", file=sys.stderr)
+            print(printable(f"harness eval: {error}"), file=sys.stderr)
             return 2
 
     def viewed(path):
