@@ -16,27 +16,9 @@ _ARTICLE = re.compile(r"^(?:the|an?)\s+", re.IGNORECASE)
 _FRAME = " \t.!*_`\"'"
 MOST = 3
 """Words of a noun beside a name."""
-_LINKS = frozenset(
-    (
-        *("a", "an", "the", "and", "or", "nor", "not", "no", "both", "either", "neither", "but", "if", "than", "as"),
-        *("of", "by", "for", "from", "in", "at", "to", "with", "on", "near", "under", "over", "behind", "beside"),
-        *(
-            "that",
-            "who",
-            "whom",
-            "whose",
-            "which",
-            "what",
-            "where",
-            "when",
-            "before",
-            "after",
-            "is",
-            "are",
-            "was",
-            "were",
-        ),
-    )
+_LINK = re.compile(
+    r"\b(?:an?|the|and|or|nor|not|no|both|either|neither|but|if|than|as|of|by|for|from|in|at|to|with|on|near|under|over|"
+    r"behind|beside|that|who|whom|whose|which|what|where|when|before|after|is|are|was|were)\b"
 )
 """What makes another thing of a name: the publisher of Helonda."""
 
@@ -49,11 +31,17 @@ def read_as_asked(text: str, gold: str, question: str) -> str:
 
 
 def _is_named(text: str, gold: str, question: str) -> bool:
-    """Whether a text is the gold name and words for its kind, as they stand in the question."""
+    """Whether a text is the gold name and words for its kind, as they stand in the question wherever the name does."""
     said = _ARTICLE.sub("", text.strip(_FRAME), count=1)
-    before, found, after = said.partition(gold)
-    words = f"{before} {after}".split()
-    if not found or not 1 <= len(words) <= MOST or not re.search(rf"\b{re.escape(said)}\b", question, re.IGNORECASE):
-        return False
-    words = [words[0].lower() if before else words[0], *words[1:]]
-    return all(word.isalpha() and word.islower() and word not in _LINKS for word in words)
+    before, found, after = f" {said} ".partition(f" {gold} ")
+    words = f"{before[:2].lower()}{before[2:]} {after}".split()
+    return (
+        bool(found)
+        and 1 <= len(words) <= MOST
+        and all(word.isalpha() and word.islower() and not _LINK.fullmatch(word) for word in words)
+        and _count(said, question) == _count(gold, question) > 0
+    )
+
+
+def _count(words: str, question: str) -> int:
+    return len(re.findall(rf"(?<!\w){re.escape(words)}(?!\w)", question, re.IGNORECASE))
