@@ -47,10 +47,6 @@ ASKS = (
     ("second", "count", "total", "total", "share", "share"),
 )
 """By level of lists: what is asked of the rows with a mark."""
-UNIT_NAMES = {
-    "t": "tonnes", "kg": "kilograms", "km": "kilometres", "m": "metres", "cm": "centimetres", "l": "litres",
-    "min": "minutes", "h": "hours", "MB": "megabytes", "kW": "kilowatts",
-}  # fmt: skip
 
 
 def decompose_scenario(spec: Spec) -> Scenario:
@@ -226,9 +222,9 @@ class _Play:
             }  # fmt: skip
             question = f"What is on page {page + 1} of the {listing.rows[0]} {listing.of[0]}?"
             before = self._step(step, question.replace("{}", self._name(thing)), format_answer(labels), before)
-        return self._of_rows(listing, rows, pages, mixed)
+        return self._of_rows(listing, rows, pages)
 
-    def _of_rows(self, listing: Listing, rows: Sequence[JSONObject], pages: int, mixed: bool) -> tuple[ListEnd, str]:
+    def _of_rows(self, listing: Listing, rows: Sequence[JSONObject], pages: int) -> tuple[ListEnd, str]:
         """What is asked of the rows, and the answer. Raises LookupError where no mark has rows enough."""
         counted = counted_rows(rows, listing.measure.unit)
         ask = self._one(ASKS[self._levels.lists])
@@ -238,8 +234,7 @@ class _Play:
             raise LookupError("no mark has rows enough")
         mark = self._one(marks)
         chosen = sorted((row for row in counted if row["mark"] == mark.code), key=lambda row: -row["measure"])
-        unit = UNIT_NAMES[listing.measure.unit] if mixed else ""
-        return ListEnd(listing, ask, self._one(mark.said), unit), self._of_chosen(ask, chosen, counted)
+        return ListEnd(listing, ask, self._one(mark.said)), self._of_chosen(ask, chosen, counted)
 
     def _of_chosen(self, ask: str, chosen: Sequence[JSONObject], counted: Sequence[JSONObject]) -> str:
         """The answer to what is asked of the chosen rows. Raises LookupError where it is hard to round."""

@@ -50,15 +50,11 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class ListEnd:
-    """What is asked of a thing's list: of the rows with a mark, their number, their sum or share, the one with most.
-
-    `unit` is what the answer is to be given in, where rows have several.
-    """
+    """What is asked of a thing's list: of the rows with a mark, their number, their sum or share, the one with most."""
 
     listing: Listing
     ask: str
     mark: str
-    unit: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,13 +91,16 @@ class Wording:
         """One direct question about a thing that is called by a few words."""
         return self._with_said(_filled(self.choice(link.fact.asks), link, subject), link.said)
 
-    def _with_said(self, question: str, said: Sequence[str], count: int = 1) -> str:
-        """A question and a sentence on what is said of its options; of `count` ends together."""
+    def _with_said(self, question: str, said: Sequence[str], count: int = 1, apart: bool = False) -> str:
+        """A question and a sentence on what is said of its options: of `count` ends together, or, `apart`, of this
+        question of several alone."""
         if not said:
             return question
-        used = self.choice(frames.USE).replace("{}", " for ".join(said))
+        used = self.choice(frames.USE).replace("{}", " and ".join(said))
         if count > 1:
             used = f"In {'both' if count == 2 else 'all'} cases, {_lowered(used)}"
+        elif apart:
+            used = f"{frames.APART} {_lowered(used)}"
         return f"{question} {used}"
 
     def phrase(self, link: Link, subject: str, nested: bool = False) -> str:
@@ -154,8 +153,8 @@ class Wording:
         self._used.add(noun)
         return f"that {noun}"
 
-    def end(self, chain: Chain, subject: str) -> str:
-        """The question about a chain's last thing."""
+    def end(self, chain: Chain, subject: str, apart: bool = False) -> str:
+        """The question about a chain's last thing; `apart`: what is said of its options holds for no other question."""
         if isinstance(chain.end, ListEnd):
             return self._of_list(chain.end, subject)
         long, nested = _is_long(subject), _is_nested(chain, subject)
@@ -164,8 +163,9 @@ class Wording:
         framed = chain.end.fact.target is None and not self._terse and self._random.random() < 0.2
         if not asks or framed:
             text = self.choice(frames.FRAMES).replace("{}", self.phrase(chain.end, subject, nested))
-            return self._with_said(text, chain.end.said)
-        return self._with_said(_filled(self.choice(asks), chain.end, subject), chain.end.said)
+        else:
+            text = _filled(self.choice(asks), chain.end, subject)
+        return self._with_said(text, chain.end.said, apart=apart)
 
     def _of_list(self, end: ListEnd, subject: str) -> str:
         listing = end.listing
@@ -178,7 +178,7 @@ class Wording:
             most=most,
             called=listing.called,
             amount=listing.amount,
-            total=listing.total if not end.unit or end.unit in listing.total else f"{listing.total}, in {end.unit}",
+            total=listing.total_asked,
         )
 
     # --- whole questions -----------------------------------------------------------------------------------------
@@ -200,9 +200,10 @@ class Wording:
     def both(self, chains: Sequence[Chain]) -> str:
         """Independent questions, answered in one list."""
         asked = []
+        apart = len({chain.end.said if isinstance(chain.end, Link) else () for chain in chains}) > 1
         for chain, first in zip(chains, (frames.FIRST, frames.SECOND, frames.THIRD), strict=False):
             sentences, subject = self.lead(chain, first)
-            asked.append(" ".join([*sentences, self.end(chain, subject)]))
+            asked.append(" ".join([*sentences, self.end(chain, subject, apart)]))
         related = len({ENTITY_KINDS[chain.kind].domain for chain in chains}) == 1
         plain = len(chains) == 2 and not any(chain.links for chain in chains)
         text = self.choice(frames.BOTH).format(asked[0], _lowered(asked[1]), asked[1]) if plain else " ".join(asked)
@@ -214,8 +215,10 @@ class Wording:
         assert isinstance(end, Link)
         subjects, sentences = self._subjects(chains)
         predicate = more.replace("{year}", str(end.year))
-        asked = _capital(self.choice(frames.WHICH).format(*subjects, more=predicate))
-        named = frames.BY_PERSON if ENTITY_KINDS[end.fact.kind].is_person else frames.BY_NAME
+        is_person = ENTITY_KINDS[end.fact.kind].is_person
+        template = self.choice(frames.WHICH).replace("hich {more}", "ho {more}" if is_person else "hich {more}")
+        asked = _capital(template.format(*subjects, more=predicate))
+        named = frames.BY_PERSON if is_person else frames.BY_NAME
         return self._whole(chains[0], [*sentences, self._with_said(asked, end.said, 2), self.choice(named)])
 
     def _subjects(self, chains: Sequence[Chain]) -> tuple[list[str], list[str]]:
@@ -240,7 +243,7 @@ class Wording:
         said = ends[0].said if all(end.said == ends[0].said for end in ends) else ()
         phrases = [
             self.phrase(end, subject, _is_nested(chain, subject))
-            + (f" ({' for '.join(end.said)})" if end.said and not said else "")
+            + (f" ({' and '.join(end.said)})" if end.said and not said else "")
             for chain, end, subject in zip(chains, ends, subjects, strict=True)
         ]
         return sentences, phrases, said

@@ -74,7 +74,7 @@ ALSO = (
     "And take {}.",
     "Then there is {}.",
     "Besides, there is {}.",
-    "On the other hand, there is {}.",
+    "Next to it, consider {}.",
     "The second thing to consider is {}.",
     "In addition, consider {}.",
 )
@@ -84,14 +84,14 @@ SECOND = (
     "Separately, take {}.",
     "Apart from that, take {}.",
     "Here is my other question, about {}.",
-    "Something else, about {}.",
+    "Something else interests me: {}.",
     "Now to a different matter: {}.",
 )
 THIRD = (
     "Thirdly, take {}.",
     "For the third part, take {}.",
     "Lastly, take {}.",
-    "One more thing, about {}.",
+    "One more thing interests me: {}.",
     "The last question concerns {}.",
 )
 FRAMES = (
@@ -104,11 +104,11 @@ FRAMES = (
     "Could you look up {}?",
     "Can you find out {}?",
     "Is there a way to find out {}?",
-    "Could you find {} for me, please?",
+    "Could you kindly tell me {}?",
     "I wonder, could you tell me {}?",
     "Would you please find {}?",
     "Any chance you could tell me {}?",
-    "Help me out: can you name {}?",
+    "Help me out: could you tell me {}?",
 )
 BOTH = (
     "{0} And {1}",
@@ -136,18 +136,18 @@ WHICH = (
     "Of these two, {0} and {1}, which {more}?",
     "Between {0} and {1}, which one {more}?",
     "Compare {0} with {1}: which {more}?",
-    "{0} against {1}: which {more}?",
+    "Take {0} and {1}: which {more}?",
     "If you put {0} beside {1}, which {more}?",
 )
 BY_NAME = ("Please answer with its name.", "The name is enough.", "Just the name, please.", "Name it, please.")
 BY_PERSON = ("Please answer with the full name.", "The full name is enough.", "Just the full name, please.")
-ROUNDED = "Two decimals, please."
+ROUNDED = "Round it to two decimals."
 USE = (
     "Use {}.",
     "Go by {}.",
     "I need {}.",
     "Take {}.",
-    "I mean {}.",
+    "What I want is {}.",
     "Please rely on {}.",
     "What counts for me is {}.",
     "I'm after {}.",
@@ -155,25 +155,27 @@ USE = (
     "Only {} will do.",
     "Base the answer on {}.",
 )
+APART = "For this one,"
 COUNT = (
     "How many of the {rows} {of} {mark}?",
     "Of the {rows} {of}, how many {mark}?",
-    "Going through the {rows} {of}, how many {mark}?",
+    "Take the {rows} {of}: how many {mark}?",
     "Could you count those of the {rows} {of} that {mark}?",
-    "Among the {rows} {of}, how many are there that {mark}?",
+    "Among the {rows} {of}, how many {mark}?",
 )
 TOTAL = (
     "Of the {rows} {of}, consider only those that {mark}: {total}?",
     "Of the {rows} {of}, take those that {mark}: {total}?",
-    "Among the {rows} {of} some {mark}; of these alone, {total}?",
-    "Count in only those of the {rows} {of} that {mark}: {total}?",
+    "Consider just those of the {rows} {of} that {mark}: {total}?",
+    "Take only those of the {rows} {of} that {mark}: {total}?",
 )
 SHARE = (
-    "Taking all the {rows} {of} together, what percentage of the {amount} is accounted for by those that {mark}? Two "
-    "decimals, please.",
-    "Over all the {rows} {of}, what percentage of the {amount} belongs to those that {mark}? Two decimals, please.",
-    "Look at all the {rows} {of}. What percentage of the {amount} in all belongs to those that {mark}? Two decimals, "
-    "please.",
+    "Take all the {rows} {of} together: what percentage of their {amount} is accounted for by those that {mark}? "
+    "Round it to two decimals.",
+    "Over all the {rows} {of}, what percentage of their {amount} do those that {mark} account for? Round it to two "
+    "decimals.",
+    "Look at all the {rows} {of}. What percentage of their {amount} do those that {mark} account for? Round it to two "
+    "decimals.",
 )
 MOST = (
     "Of the {rows} {of}, take only those that {mark}. Which was the {most}? Name {called}.",
@@ -188,7 +190,7 @@ CONTEXTS = (
     "The library is closed, so I am asking you.",
     "For once I want to be sure.",
     "A colleague needs this before lunch.",
-    "Everyone gives me another answer.",
+    "Everyone gives me a different answer.",
     "Somebody will ask me about this tomorrow.",
     "Before I print the page, one check.",
     "Online I found nothing that I trust.",

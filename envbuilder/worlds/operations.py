@@ -286,7 +286,7 @@ OPERATIONS: Mapping[str, Operation] = {
             "Length of an interval in units of 24 hours; its opening date is not counted.",
             "How many days lie between {0} and {1}?|How many days passed between {0} and {1}?|"
             "Counted in days, how far apart are {0} and {1}?|"
-            "From {0} to {1}, whichever came first, how many days went by?",
+            "Between {0} and {1}, how many days went by?",
             _elapsed,
             "    outcome = abs((end - start).days)\n",
         ),

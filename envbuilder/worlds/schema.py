@@ -9,7 +9,6 @@ docs/domains.md explains every key with an example.
 
 from __future__ import annotations
 
-import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -95,7 +94,8 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """Rows that belong to a thing, each with a label (in a question: `called`), a measure and a mark."""
+    """Rows that belong to a thing, each with a label (in a question: `called`), a measure (of all rows together: its
+    `amount`) and a mark."""
 
     kind: str
     key: str
@@ -111,6 +111,7 @@ class Listing:
     measure: Value
     measure_filed: str
     total: str
+    amount: str
     most: str
     least: str
     mark_key: str
@@ -118,14 +119,10 @@ class Listing:
     marks: tuple[Mark, ...]
 
     @property
-    def amount(self) -> str:
-        """What a question calls the measures of several rows together."""
-        counted = _COUNTED.match(self.total)
-        if counted and counted[1] not in ("kilometres", "minutes"):
-            return counted[1]
-        if "space" in self.total:
-            return "space"
-        return "money" if "money" in self.total else _AMOUNTS.get(self.measure.unit, "total")
+    def total_asked(self) -> str:
+        """What a question of a total asks, with the unit that its answer is in."""
+        unit = UNIT_NAMES.get(self.measure.unit, "")
+        return self.total if not unit or unit in self.total else f"{self.total}, in {unit}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,17 +148,12 @@ class EntityKind:
         return self.names == PERSON_NAMES
 
 
-_COUNTED = re.compile(r"how many ([a-z]+)")
-_AMOUNTS = {
-    **dict.fromkeys(("t", "kg", "g", "Mt"), "weight"),
-    **dict.fromkeys(("km", "m", "cm", "mm"), "distance"),
-    **dict.fromkeys(("min", "s", "h"), "time"),
-    **dict.fromkeys(("ha", "sq m", "sq cm"), "space"),
-    "MB": "size",
-    "kW": "power",
-    **dict.fromkeys(("l", "l/min"), "amount"),
-    "florins": "money",
-}
+UNIT_NAMES: Mapping[str, str] = {
+    "t": "tonnes", "Mt": "megatonnes", "kg": "kilograms", "km": "kilometres", "m": "metres", "cm": "centimetres",
+    "ha": "hectares", "sq m": "square metres", "sq cm": "square centimetres", "l": "litres",
+    "l/min": "litres a minute", "h": "hours", "min": "minutes", "s": "seconds", "MB": "megabytes", "kW": "kilowatts",
+}  # fmt: skip
+"""What people call the units of lists, by abbreviation."""
 PERSON_NAMES = "{first} {last}"
 YEARS = (1956, 1994)
 """Of which years there are figures, where a domain does not say otherwise."""
@@ -261,6 +253,7 @@ def _listing(kind: str, row: Mapping[str, Any]) -> Listing:
         measure=measure,
         measure_filed=row["measure"][2],
         total=row["total"],
+        amount=row["amount"],
         most=row["most"],
         least=row["least"],
         mark_key=row["mark"][0],

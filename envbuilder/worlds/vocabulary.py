@@ -62,7 +62,7 @@ def find_giveaways(domain: Domain) -> Iterator[str]:
 
 def _of_listing(kind: EntityKind, listing: Listing, around: frozenset[str]) -> Iterator[str]:
     where = f"{kind.id}.{listing.key}"
-    said = content_words(*listing.rows, *listing.of, listing.total, listing.most, listing.least)
+    said = content_words(*listing.rows, *listing.of, listing.total_asked, listing.amount, listing.most, listing.least)
     keys = (listing.key, listing.label_key, listing.measure_key, listing.mark_key)
     texts = (listing.filed, listing.label_filed, listing.measure_filed, listing.mark_filed, *listing.tools)
     yield from _told(where, said, around | content_words(*keys, *texts))
