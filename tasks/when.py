@@ -20,7 +20,7 @@ from harness.types import Sample, Task
 from tasks.synthesised import SIZE, BundledSet
 
 BUNDLED = BundledSet(
-    FAMILY, 1, "easy", 2, "27d846dd0293381f84ac0ab0e9720d7271f3d08e44d0bd4dba82573aab381e7b", scenario="when"
+    FAMILY, 1, "easy", 2, "f541b2ab183cdf2f6d6f1536a1c26f200bfa59c164f9aa10fc875fbaaddf3d15", scenario="when"
 )
 BUNDLED_WORLDS = SIZE // len(SITUATIONS)
 ABOUT = {
