@@ -259,6 +259,7 @@ def fit_pairs(
 
     import_quietly("transformers")
     from trainer.dpo.loss import EpisodePairTrainer, PairCollator  # imports torch and TRL
+    from trainer.heap import HeapCallback
 
     class Progress(TrainerCallback):
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
@@ -273,7 +274,7 @@ def fit_pairs(
         data_collator=PairCollator(local.tokenizer.pad_token_id or 0),
         train_dataset=Dataset.from_list(list(pairs)),
         processing_class=local.tokenizer,
-        callbacks=[Progress()],
+        callbacks=[Progress(), HeapCallback()],
     )
     trainer.remove_callback(PrinterCallback)
     trainer.train()

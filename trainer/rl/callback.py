@@ -17,7 +17,6 @@ from typing import Any
 from accelerate.utils import broadcast_object_list
 
 from harness.data import disk
-from harness.models.local.hf import release_memory
 from harness.models.local.packages import import_quietly
 from harness.models.local.tokenizer import ModelTokenizer
 from trainer.precision import save_model
@@ -74,9 +73,6 @@ class TrainingCallback(transformers.TrainerCallback):  # type: ignore[misc]
         step = state.global_step
         if step % self._setup.settings.validate_every == 0 or step == self._setup.settings.steps:
             self._validate(step)
-
-    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        release_memory()
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
         if logs and "loss" in logs and state.is_world_process_zero:

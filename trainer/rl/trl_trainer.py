@@ -33,6 +33,7 @@ from harness.errors import HarnessError, UsageError
 from harness.models.local.packages import first_line, import_quietly
 from harness.models.local.tokenizer import ModelTokenizer
 from trainer.distributed import asks_for_shards
+from trainer.heap import HeapCallback
 from trainer.precision import checkpoint_bytes
 from trainer.rl.callback import TrainingCallback
 from trainer.rl.data import TrainingSetup, require_prompts
@@ -110,7 +111,7 @@ def make_trainer(
             train_dataset=Dataset.from_dict({"prompt": order, "place": order}),
             processing_class=model.tokenizer,
             peft_config=adapters(settings),
-            callbacks=list(callbacks),
+            callbacks=[*callbacks, HeapCallback()],
             rollout_func=rollout,
         )
     except Exception as error:

@@ -38,7 +38,7 @@ from harness.errors import UsageError
 from harness.evaluation.run_tasks import load_run_tasks
 from harness.metrics import ANSWERS, HEADLINE
 from harness.models.local.folder import check_folder, folder_digest
-from harness.models.local.hf import load_weights, release_memory
+from harness.models.local.hf import load_weights
 from harness.models.local.packages import import_quietly
 from harness.models.local.tokenizer import ModelTokenizer, open_tokenizer
 from harness.runs.directory import RunDirectory
@@ -359,6 +359,7 @@ def _fit(
     from transformers import PrinterCallback, TrainerCallback, set_seed
 
     import_quietly("transformers")
+    from trainer.heap import HeapCallback
     from trainer.sft.loss import AssistantLossTrainer  # imports torch and TRL
 
     checkpoints, lines = out / "checkpoints", out / "metrics.jsonl"
@@ -385,16 +386,13 @@ def _fit(
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             watch("train", state.global_step, recipe.steps)
 
-        def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            release_memory()
-
     set_seed(recipe.seed)
     trainer = AssistantLossTrainer(
         model=model,
         args=_settings(recipe, checkpoints),
         train_dataset=Dataset.from_list(data.rows).select(order(data.rows, recipe)),
         processing_class=tokenizer,
-        callbacks=[Metrics()],
+        callbacks=[Metrics(), HeapCallback()],
     )
     trainer.computed = recipe.dtype
     trainer.remove_callback(PrinterCallback)

@@ -60,11 +60,11 @@ def render_within_limits(name: str, render: Callable[[], str]) -> str:
 
 def _watch(thread: threading.Thread) -> str | None:
     """Waits for a thread, or stops it: then why, in words."""
-    seconds, memory, began = read_limits().template, _memory(), time.monotonic()
+    seconds, memory, began = read_limits().template, resident_memory(), time.monotonic()
     while thread.is_alive():
         if time.monotonic() - began > seconds:
             return _stop(thread, f"takes more than {seconds} seconds for a prompt; {raise_by('template')}")
-        if _memory() - memory > GROWTH:
+        if resident_memory() - memory > GROWTH:
             return _stop(thread, f"takes more than {GROWTH >> 20:,} MB for a prompt")
         thread.join(LOOK)
     return None
@@ -78,7 +78,7 @@ def _stop(thread: threading.Thread, why: str) -> str:
     return why
 
 
-def _memory() -> int:
+def resident_memory() -> int:
     """Bytes that this process has in memory; 0 where the system does not say."""
     try:
         return int(Path("/proc/self/statm").read_bytes().split()[1]) * PAGE
