@@ -22,7 +22,7 @@ from harness.evaluation.evaluate import PlayedRun, find_unlike, note_learnt, pla
 from harness.evaluation.first_reply import MAX_WAIT
 from harness.evaluation.manifest import make_manifest
 from harness.evaluation.plan import Plan, Player, switch_of
-from harness.evaluation.versions import name_manifest, name_summary
+from harness.evaluation.versions import name_manifest, name_summary, name_tasks
 from harness.metrics import shown_in
 from harness.models import is_free
 from harness.redaction import Redactor
@@ -156,8 +156,9 @@ class Evaluation:
             note_learnt(played.directory, model, run.plan.reasoning, over=True)
 
     def _report(self, runs: Sequence[_PlannedRun], played: Sequence[PlayedRun], planned: int) -> int:
-        shown = [name_summary(one.summary, one.directory.manifest) for one in played]
-        groups = [name_manifest(one.directory.manifest)["groups"] for one in played]
+        named = [(one, one.directory.manifest, name_tasks(one.directory.manifest)) for one in played]
+        shown = [name_summary(one.summary, manifest, names) for one, manifest, names in named]
+        groups = [name_manifest(manifest, names)["groups"] for _, manifest, names in named]
         print(printable(format_table(shown, groups, by_task=len(runs) == 1)))
         print(printable(f"\n{format_legend(shown)}\n"))
         for run, one in zip(runs, played, strict=True):

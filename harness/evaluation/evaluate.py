@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import takewhile
 from pathlib import Path
 from typing import cast
@@ -21,6 +22,7 @@ from harness.evaluation.cost import estimate_run
 from harness.evaluation.first_reply import FirstReply
 from harness.evaluation.manifest import make_manifest
 from harness.evaluation.plan import Plan, Player
+from harness.evaluation.scoring_thread import giving_way, off_the_loop
 from harness.evaluation.spending import SpendingGate
 from harness.models import is_free
 from harness.models.api.lessons import ALWAYS_SENT
@@ -51,9 +53,6 @@ from harness.types import (
 PlannedEpisode = tuple[Task, Sample, RunKey]
 
 log = logging.getLogger(__name__)
-
-LONG_TEXT = 200_000
-"""Characters of calls and outputs, which take some tenths of a second to score."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +166,8 @@ class _Playing:
                 self.spent.append(_cost(self.player, result.usage, result.user_usage or Usage()))
                 self.watch(record)
 
-            asyncio.run(_play_pending(pending, self.player, keep, accepted, gate))
+            with giving_way(self.player.others_wait):
+                asyncio.run(_play_pending(pending, self.player, keep, accepted, gate))
 
     def _find_unlike(self) -> list[PlannedEpisode]:
         identity = self.run.manifest["identity"]
@@ -305,14 +305,8 @@ async def play_record(task: Task, sample: Sample, key: RunKey, player: Player, m
     """One episode, as its line in samples.jsonl, free of what the player keeps secret. Raises HarnessError where the
     task's own code fails."""
     trajectory = await _play(task, sample, key, player, model)
-    return await _off_the_loop(trajectory, lambda: _recorded(task, sample, key, trajectory, player.redact))
-
-
-async def _off_the_loop(trajectory: Trajectory, make: Callable[[], Record]) -> Record:
-    """What is made of an episode; of one with much text in a thread, so that the others go on meanwhile."""
-    if sum(len(call.output) + len(call.call.raw) for call in trajectory.calls) < LONG_TEXT:
-        return make()
-    return await asyncio.to_thread(make)
+    make = partial(_recorded, task, sample, key, trajectory, player.redact)
+    return await off_the_loop(trajectory, make, player.others_wait)
 
 
 def _recorded(task: Task, sample: Sample, key: RunKey, trajectory: Trajectory, redact: Redactor) -> Record:

@@ -76,6 +76,11 @@ class Player:
     faults: ToolFaults | None = None
     """What stands in front of the tools; None: nothing fails on purpose."""
 
+    @property
+    def others_wait(self) -> bool:
+        """Whether episodes wait for an endpoint while another is scored."""
+        return self.model.remote and self.concurrency > 1
+
     def user_of(self, task: Task) -> SimulatedUser | None:
         """Who is the other side in this task; None where it simulates nobody."""
         if task.scripted_user is None:

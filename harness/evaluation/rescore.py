@@ -12,7 +12,7 @@ from harness.data.schema import Identity, Manifest, Record, Summary
 from harness.errors import UsageError
 from harness.evaluation.economy import Economy
 from harness.evaluation.run_tasks import load_run_tasks
-from harness.evaluation.versions import name_manifest, name_summary
+from harness.evaluation.versions import name_manifest, name_summary, name_tasks
 from harness.runs.claims import lock_directory
 from harness.runs.directory import RunDirectory
 from harness.runs.record import to_trajectory, with_verdict
@@ -57,8 +57,9 @@ def _rescore(directory: RunDirectory, trust_code: bool, measure: Measure) -> lis
         {**before, "model": f"{before['model']} before"},
         {**after, "model": f"{after['model']} after"},
     ]
-    shown = [name_summary(summary, directory.manifest) for summary in labelled]
-    print(printable(format_table(shown, [name_manifest(directory.manifest)["groups"]] * 2, by_task=False)))
+    names = name_tasks(directory.manifest)
+    shown = [name_summary(summary, directory.manifest, names) for summary in labelled]
+    print(printable(format_table(shown, [name_manifest(directory.manifest, names)["groups"]] * 2, by_task=False)))
     says = (
         f"{directory.path}: {len(results)} episodes rescored with verifier version {strict.VERSION}; {changed} changed."
     )

@@ -102,5 +102,6 @@ def name_run(
 ) -> Run:
     """What was read of a directory, by the names that keep versions of a task apart (harness.evaluation.versions)."""
     manifest = directory.manifest
-    shown = name_results(results, manifest), name_summary(summary, manifest)
-    return Run(directory, name_manifest(manifest), *shown, remarks)
+    names = name_tasks(manifest)
+    shown = name_results(results, names), name_summary(summary, manifest, names)
+    return Run(directory, name_manifest(manifest, names), *shown, remarks)

@@ -30,9 +30,9 @@ def name_tasks(manifest: Manifest) -> Names:
     }
 
 
-def name_manifest(manifest: Manifest) -> Manifest:
-    """The manifest with the names that are shown."""
-    if not (tasks := name_tasks(manifest)):
+def name_manifest(manifest: Manifest, tasks: Names) -> Manifest:
+    """The manifest with the names that are shown: `tasks`, as `name_tasks` gives them."""
+    if not tasks:
         return manifest
     groups = _name_groups(manifest, tasks)
     identity = dict[str, Any](manifest["identity"])
@@ -51,17 +51,17 @@ def name_manifest(manifest: Manifest) -> Manifest:
     return cast(Manifest, named)
 
 
-def name_summary(summary: Summary, manifest: Manifest) -> Summary:
+def name_summary(summary: Summary, manifest: Manifest, tasks: Names) -> Summary:
     """The summary with the names that are shown; `manifest` is the run's own."""
-    if not (tasks := name_tasks(manifest)):
+    if not tasks:
         return summary
     groups = _renamed(summary["groups"], _name_groups(manifest, tasks))
     return {**summary, "tasks": _renamed(summary["tasks"], tasks), "groups": groups}
 
 
-def name_results(results: Sequence[EpisodeResult], manifest: Manifest) -> Sequence[EpisodeResult]:
-    """The results with the names that are shown; `manifest` is the run's own."""
-    if not (tasks := name_tasks(manifest)):
+def name_results(results: Sequence[EpisodeResult], tasks: Names) -> Sequence[EpisodeResult]:
+    """The results with the names that are shown."""
+    if not tasks:
         return results
     return [replace(one, order=(tasks.get(one.task, one.task), *one.order[1:])) for one in results]
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from types import MappingProxyType
 from typing import Any
 
 from harness.errors import UsageError
 from harness.scoring import metrics
 from harness.scoring.answer import same_answer
-from harness.scoring.normalise import tokens
+from harness.scoring.normalise import Tokens, tokens
 from harness.scoring.phrases import parts
 from harness.scoring.strict import call_key
 from harness.types import CallRecord, Sample, Scores, Trajectory, Verdict
@@ -143,14 +144,16 @@ def _texts(value: Any) -> Iterator[str]:
 
 def _abstains(answer: str | None) -> bool:
     """Whether an answer has the abstention in it, also beside other answers, and however `cannot` is written."""
-    said, sought = tokens(answer or ""), _ABSTAINED[1:]
+    said, sought = tokens(answer or ""), _abstention()[1:]
     return any(said[place : place + len(sought)] == sought for place in range(len(said)))
 
 
 def _read(answer: str | None) -> list[str]:
     """The parts of an answer, each abstention as the prompt has it; once where there is nothing else."""
-    found = [ABSTENTION if tokens(part) == _ABSTAINED else part for part in parts(answer or "") if tokens(part)]
+    found = [ABSTENTION if tokens(part) == _abstention() else part for part in parts(answer or "") if tokens(part)]
     return found[:1] if {*found} == {ABSTENTION} else found
 
 
-_ABSTAINED = tokens(ABSTENTION)
+@cache
+def _abstention() -> Tokens:
+    return tokens(ABSTENTION)

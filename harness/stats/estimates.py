@@ -14,6 +14,7 @@ import operator
 from collections import defaultdict
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import astuple, dataclass
+from functools import lru_cache
 from itertools import chain
 
 from harness.data.schema import MetricJSON
@@ -206,9 +207,15 @@ def _freedom(variances: Sequence[float], freedoms: Sequence[int]) -> float:
 
 
 def _limits(samples: Sequence[Sample], bounds: tuple[float, float]) -> tuple[float, float]:
+    return _limits_of(tuple(sample for sample in samples if sample.share), bounds)
+
+
+@lru_cache(1024)
+def _limits_of(samples: tuple[Sample, ...], bounds: tuple[float, float]) -> tuple[float, float]:
+    """Metrics of a run often have the same values, and a group those of its only task."""
     from harness.stats.intervals import find_limits, table_of
 
-    low, high = find_limits(table_of([astuple(sample) for sample in samples if sample.share]), bounds)
+    low, high = find_limits(table_of([astuple(sample) for sample in samples]), bounds)
     return float(low[0]), float(high[0])
 
 

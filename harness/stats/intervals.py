@@ -78,13 +78,14 @@ def table_of(samples: Sequence[Sequence[float]]) -> Samples:
 
 def find_limits(table: Samples, bounds: tuple[float, float]) -> tuple[Array, Array]:
     """The 95 % limits of the macro mean, which is the sum of share times mean, of each run."""
-    low, high = (_limit(table, bounds, end) for end in bounds)
+    known = table.unseen, table.seen(bounds)
+    low, high = (_limit(table, bounds, end, *known) for end in bounds)
     return low, high
 
 
-def _limit(table: Samples, bounds: tuple[float, float], end: float) -> Array:
-    """The limit on the side of `end`, one of `bounds`."""
-    unseen, distance = table.unseen, end - table.mean
+def _limit(table: Samples, bounds: tuple[float, float], end: float, unseen: Array, seen: Array) -> Array:
+    """The limit on the side of `end`, one of `bounds`, by what is not seen of samples and seen of the macro mean."""
+    distance = end - table.mean
     squared = _squared_weights(table, unseen, distance)
     n = 1 / squared.sum(0)  # as many values of the same weight are as good
     # The unseen cluster is one of the sample where it moves the mean most, and of others as far as they weigh as much.
@@ -94,7 +95,6 @@ def _limit(table: Samples, bounds: tuple[float, float], end: float) -> Array:
     spread = part**2 * unseen * size * distance**2 / ((size + unseen) ** 2 * (size + unseen + 1))
     worst = np.abs(shift).argmax(0)[np.newaxis]
     unseen, shift, spread = (np.take_along_axis(each, worst, 0)[0] for each in (unseen, shift, spread))
-    seen = table.seen(bounds)
     seen = np.where(table.known, seen * n * (n - 1) / ((n + unseen) * (n + unseen + 1)), seen)
     return _beta_quantile((table.share * table.mean).sum(0) + shift, seen + spread, bounds, end)
 
