@@ -356,8 +356,10 @@ def listed(codes: Iterable[Any]) -> str:
 
 def literal(value: Any) -> str:
     """A value as source, in double quotes."""
+    if isinstance(value, str):
+        return f'"{value}"'
     if isinstance(value, list):
         return "[" + ", ".join(map(literal, value)) + "]"
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{literal(key)}: {literal(item)}" for key, item in value.items()) + "}"
-    return f'"{value}"' if isinstance(value, str) else repr(value)
+        return "{" + ", ".join([f"{literal(key)}: {literal(item)}" for key, item in value.items()]) + "}"
+    return repr(value)
