@@ -70,7 +70,7 @@ def compare(python: str, n: int, level: str, rounds: int, folder: Path) -> list[
 
 def parts(n: int, level: str) -> list[list[object]]:
     """CPU ms an environment by part, all in this process but the sandbox."""
-    from envbuilder import pipeline
+    from envbuilder import making
     from envbuilder.audit.corpus import CorpusAudit, look_at
     from envbuilder.plan import BuildPlan
     from envbuilder.records import QUESTION_KINDS, environment_record
@@ -78,16 +78,16 @@ def parts(n: int, level: str) -> list[list[object]]:
     from harness.data.records import sample_from_record
 
     plan = BuildPlan(QUESTION_KINDS, n, level, preset_of(level, 2).levels, 1, "train")  # type: ignore[arg-type]
-    pipeline._start_worker()
-    pipeline.build_environment_record(plan.spec(n))
+    making.start_worker()
+    making.build_environment_record(plan.spec(n))
     spent, corpus = dict.fromkeys(("generate", "read", "audit", "parent"), 0.0), CorpusAudit()
     for index in range(n):
         marks = [time.process_time()]
-        record = environment_record(pipeline.GENERATORS[2](plan.spec(index))[-1], plan.split)
+        record = environment_record(making.generator_of(2)(plan.spec(index))[-1], plan.split)
         marks.append(time.process_time())
         sample = sample_from_record(record, index, record["id"])
         marks.append(time.process_time())
-        pipeline._faults(sample)
+        making._faults(sample)
         handed = pickle.dumps((record, look_at(sample)))
         marks.append(time.process_time())
         record, look = pickle.loads(handed)
@@ -96,8 +96,8 @@ def parts(n: int, level: str) -> list[list[object]]:
         marks.append(time.process_time())
         for name, begin, end in zip(spent, marks, marks[1:], strict=False):
             spent[name] += end - begin
-    assert pipeline._sandbox is not None
-    pipeline._sandbox.close()
+    assert making._sandbox is not None
+    making._sandbox.close()
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     spent["tools, in the sandbox (its start too)"] = usage.ru_utime + usage.ru_stime
     return [[name, seconds / n * 1000] for name, seconds in spent.items()]

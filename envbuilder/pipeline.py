@@ -7,152 +7,57 @@ A build that was interrupted goes on there, and ends with the same bytes as an u
 
 from __future__ import annotations
 
-import gc
-import json
 import os
 import signal
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import asdict, dataclass, replace
-from functools import partial
+from dataclasses import asdict
 from itertools import count, islice
 from multiprocessing import get_context
 from pathlib import Path
 
-from envbuilder.audit.corpus import CorpusAudit, Look, look_at
-from envbuilder.audit.environment import audit_environment
-from envbuilder.generation1.stages import procedural as first_procedural
-from envbuilder.plan import BuildPlan, BuildReport
-from envbuilder.records import (
-    TWINS,
-    DeployedToolset,
-    JSONObject,
-    Scenario,
-    Stages,
-    Toolset,
-    environment_record,
-    stage_to_json,
-)
+from envbuilder.audit.corpus import CorpusAudit
+from envbuilder.plan import BuildPlan, BuildReport, BuiltEnvironment
+from envbuilder.records import JSONObject
 from envbuilder.spec import Spec
-from envbuilder.stages import procedural
-from envbuilder.stages.plan import has_plan
-from envbuilder.when.proof import find_faults
-from envbuilder.when.twins import make_twins
 from harness.console.progress import ProgressBar
 from harness.data.disk import open_to_append
 from harness.data.files import read_rows, write_rows
 from harness.data.records import sample_from_record
-from harness.data.source import parse_source
 from harness.distributed.cluster import Cluster
 from harness.distributed.executor import ClusterExecutor
 from harness.errors import HarnessError, UsageError
 from harness.runs.directory import RecordAppender
-from harness.sandbox import UNLIMITED, Sandbox, SandboxConfig
-from harness.sandbox.jail import die_with
-from harness.types import Sample
 
 LOOKED_AHEAD = 24
 """Environments of a build about few kinds for which is seen beforehand whether there is a plan."""
-MAX_ATTEMPTS = 50
-"""Tries for one environment: what fails its audit is drawn again. More would hide a broken generator."""
-
-YOUNG = 100_000
-"""New objects before a process that makes environments looks for garbage: an environment is thousands of them, in trees
-and texts that refer to nothing that refers back to them."""
-
-GENERATORS: Mapping[int, Callable[[Spec], Stages]] = {
-    1: first_procedural.run_stages,
-    2: procedural.run_stages,
-}
 STAGES = ("1-scenario", "2-documents", "3-integration", "4-scaling", "5-deployment")
 
 
-@dataclass(frozen=True)
-class BuiltEnvironment:
-    """An environment that passed: its record, what is compared with others, lines of JSON of what each stage made, if
-    that is wanted, the other twins of its world, if it has any, and the checks that earlier attempts failed."""
-
-    spec: Spec
-    record: JSONObject
-    look: Look
-    stages: tuple[str, ...] = ()
-    others: tuple[JSONObject, ...] = ()
-    failed: tuple[str, ...] = ()
-
-
-# --- one environment, in a process of its own --------------------------------------------------------------------
-
-_sandbox: Sandbox | None = None
+# --- in a process of its own -----------------------------------------------------------------------------------------
 
 
 def _start_with(parent: int) -> None:
     """Makes a process of a pool ready, which would otherwise outlive a command that is killed."""
+    from harness.sandbox.jail import die_with
+
     die_with(parent)
     _start_worker()
 
 
 def _start_worker() -> None:
-    global _sandbox
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process of a terminal; the parent's is enough
-    _sandbox = Sandbox(SandboxConfig(workers=1, limits=UNLIMITED))
-    gc.freeze()  # what is imported stays
-    gc.set_threshold(YOUNG)
+    from envbuilder.making import start_worker
+
+    start_worker()
 
 
-def build_environment_record(spec: Spec, keep: bool = False) -> BuiltEnvironment:
-    """Runs the five stages and audits what came out; an attempt that fails is drawn again."""
-    failed: Counter[str] = Counter()
-    make = _make_twins if spec.kind == TWINS else partial(_make_environment, keep=keep)
-    for attempt in range(spec.attempt, MAX_ATTEMPTS):
-        try:
-            made, faults = make(replace(spec, attempt=attempt))
-        except LookupError:
-            failed["nothing fits"] += 1
-            continue
-        except UsageError:
-            failed["record"] += 1
-            continue
-        if not faults:
-            return replace(made, failed=tuple(failed.elements()))
-        failed.update(faults)
-    raise HarnessError(
-        f"{MAX_ATTEMPTS} attempts at environment {spec.index} ({spec.kind}) failed: {dict(failed)}; this is a fault of "
-        "the generator."
-    )
+def _make(spec: Spec, keep: bool) -> BuiltEnvironment:
+    """An environment, in a process that was made ready."""
+    from envbuilder.making import build_environment_record
 
-
-def _make_environment(spec: Spec, keep: bool) -> tuple[BuiltEnvironment, set[str]]:
-    """An environment and the fatal checks that it fails."""
-    stages = GENERATORS[spec.generation](spec)
-    record = environment_record(stages[-1], spec.split)
-    for source in stages[-1].codes.values():
-        parse_source(source)  # which the audit will do, and reading the record is cheaper after it
-    sample = sample_from_record(record, spec.index, record["id"])
-    kept = tuple(_stage_line(spec.index, stage) for stage in stages) if keep else ()
-    return BuiltEnvironment(spec, record, look_at(sample), kept), _faults(sample)
-
-
-def _make_twins(spec: Spec) -> tuple[BuiltEnvironment, set[str]]:
-    """The twins of a world, the first in front, and what is wrong with them."""
-    assert _sandbox is not None
-    twins = make_twins(spec)
-    first, *others = (twin.record for twin in twins)
-    look = look_at(sample_from_record(first, spec.index, first["id"]))
-    with _sandbox.episode() as tools:
-        return BuiltEnvironment(spec, first, look, others=tuple(others)), find_faults(twins, tools)
-
-
-def _faults(sample: Sample) -> set[str]:
-    """The fatal checks that an environment fails."""
-    assert _sandbox is not None
-    with _sandbox.episode() as tools:
-        return {finding.check for finding in audit_environment(sample, tools) if finding.fatal}
-
-
-def _stage_line(index: int, stage: Scenario | Toolset | DeployedToolset) -> str:
-    return json.dumps({"index": index, **stage_to_json(stage)}, ensure_ascii=False) + "\n"
+    return build_environment_record(spec, keep)
 
 
 # --- a whole build -----------------------------------------------------------------------------------------------
@@ -181,7 +86,11 @@ class PartialFile:
 
 def check_kinds(plan: BuildPlan) -> None:
     """Raises UsageError where nothing can be asked about the kinds of things that a plan names, alone."""
-    for spec in map(plan.spec, range(min(plan.worlds, LOOKED_AHEAD) if plan.about else 0)):
+    if not plan.about:
+        return
+    from envbuilder.stages.plan import has_plan
+
+    for spec in map(plan.spec, range(min(plan.worlds, LOOKED_AHEAD))):
         if not has_plan(spec):
             about = " and ".join(plan.about)
             raise UsageError(f"No {spec.kind} question of level {plan.preset} is found about {about} alone; name more.")
@@ -271,7 +180,7 @@ class _Pool:
         """Has one made. A process that this starts never sees Ctrl-C, not even while it imports; ours sees it after."""
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
-            return self._executor.submit(build_environment_record, spec, self._keep)
+            return self._executor.submit(_make, spec, self._keep)
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from envbuilder.records import TWINS, QuestionKind, Split
+from envbuilder.records import TWINS, JSONObject, QuestionKind, Split
 from envbuilder.spec import GENERATION, Generation, Levels, NamePolicy, Preset, Spec, preset_of
 from harness.errors import UsageError
 from harness.scoring.decisions import SITUATIONS
+
+if TYPE_CHECKING:
+    from envbuilder.audit.corpus import Look
 
 
 @dataclass(frozen=True)
@@ -66,3 +70,16 @@ class BuildReport:
     built: Counter[str] = field(default_factory=Counter)
     refused: Counter[str] = field(default_factory=Counter)
     text: str = ""
+
+
+@dataclass(frozen=True)
+class BuiltEnvironment:
+    """An environment that passed: its record, what is compared with others, lines of JSON of what each stage made, if
+    that is wanted, the other twins of its world, if it has any, and the checks that earlier attempts failed."""
+
+    spec: Spec
+    record: JSONObject
+    look: Look
+    stages: tuple[str, ...] = ()
+    others: tuple[JSONObject, ...] = ()
+    failed: tuple[str, ...] = ()

@@ -19,6 +19,11 @@ TELLING = re.compile(
     r"\b(now|utcnow|today|time|time_ns|ctime|localtime|gmtime|monotonic|perf_counter|strftime|random|secrets|uuid\w*"
     r"|urandom|open|eval|exec|compile|input|breakpoint|__\w+__|import)\b"
 )
+STEMS = (
+    *("now", "today", "time", "monotonic", "perf_counter", "random", "secrets", "uuid", "open", "eval", "exec"),
+    *("compile", "input", "breakpoint", "__", "import"),
+)
+"""Every telling word has one of these in it, and most sources have none."""
 CLOCK_METHODS = frozenset(("now", "utcnow", "today"))
 CLOCK_CALLS = frozenset(
     f"time.{name}"
@@ -46,10 +51,15 @@ Remark = tuple[str, str]
 @lru_cache(maxsize=1 << 12)
 def find_code_faults(source: str) -> tuple[Remark, ...]:
     """What the source does that a tool should not: (clock | random | unsafe | own_worker, what)."""
-    found = list(dict.fromkeys(_seen(parse_source(source).nodes))) if TELLING.search(source) else []
+    found = list(dict.fromkeys(_seen(parse_source(source).nodes))) if is_telling(source) else []
     if not any(check == "unsafe" for check, _ in found) and not screen.is_plain_source(source):
         found.append(("own_worker", "not known to be harmless"))
     return tuple(found)
+
+
+def is_telling(source: str) -> bool:
+    """Whether a source has a word of the clock, of chance or of reaching out."""
+    return any(stem in source for stem in STEMS) and TELLING.search(source) is not None
 
 
 def _seen(nodes: Sequence[ast.AST]) -> Iterator[Remark]:

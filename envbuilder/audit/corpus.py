@@ -18,8 +18,8 @@ from typing import Literal, NamedTuple
 
 from envbuilder.audit.checks import Finding, make_finding
 from envbuilder.worlds.names import COMMON_NAMES
+from harness.data.messages import question_of
 from harness.data.schema_values import declared_parameters, enum_values
-from harness.models.policies import question_of
 from harness.types import Sample
 
 NEAR = 0.8

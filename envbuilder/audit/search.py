@@ -19,6 +19,7 @@ from typing import Any
 from envbuilder.audit.arguments import default_arguments, iter_scalars
 from envbuilder.audit.environment import STOPPED_STATUSES, play_calls, solves_answer, states_answer
 from envbuilder.audit.literals import ANY_ARGUMENT, ArgumentHints, read_hints
+from harness.data.messages import question_of
 from harness.data.schema_values import (
     declared_parameters,
     enum_values,
@@ -26,7 +27,7 @@ from harness.data.schema_values import (
     resolve_schema,
     schema_type,
 )
-from harness.models.policies import NUMBER_PATTERN, find_spans, question_of
+from harness.models.policies import NUMBER_PATTERN, find_spans
 from harness.rollout import ToolRunner
 from harness.scoring import paper, strict
 from harness.types import CallRecord, GoldCall, JSONObject, Sample, Tool

@@ -142,8 +142,6 @@ def _check_twins(args: argparse.Namespace) -> None:
 
 
 def _plan(args: argparse.Namespace) -> BuildPlan:
-    from envbuilder.worlds.catalogue import read_kinds
-
     return BuildPlan(
         kinds=_kinds(args.scenario),
         n=args.n,
@@ -153,8 +151,16 @@ def _plan(args: argparse.Namespace) -> BuildPlan:
         split=args.split,
         names=args.names,
         generation=args.generation,
-        about=read_kinds(args.about),
+        about=_about(args.about),
     )
+
+
+def _about(names: Sequence[str]) -> tuple[str, ...]:
+    if not names:
+        return ()
+    from envbuilder.worlds.catalogue import read_kinds
+
+    return read_kinds(names)
 
 
 def _kinds(scenarios: Sequence[str]) -> tuple[QuestionKind, ...]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from random import Random
 from typing import Any
 
@@ -99,11 +100,13 @@ def lure_of(field: str) -> Lure:
     return FACTS[fact].lures[int(number.removesuffix("y"))]
 
 
+@cache
 def is_yearly(field: str) -> bool:
     """Whether a field has a figure for every year."""
     return field.endswith("y") if "!" in field else FACTS[field].yearly
 
 
+@cache
 def field_of(field: str) -> Fact | Lure:
     """What a field of a look-up holds: a fact, or something that only sounds like one."""
     return lure_of(field) if "!" in field else FACTS[field]

@@ -61,6 +61,8 @@ class LookUpCode:
         self._tidy = self._free(_TIDY, taken)
         self._options = [entry for entry in facts["parameters"] if entry["role"].startswith("option")]
         self._yearly = [field for field in facts["fields"] if is_yearly(field)]
+        self._axes: dict[str, dict[str, list[str]]] = _by_sort(facts["axes"])
+        self._whole: dict[str, dict[str, int]] = _by_sort(facts["whole"])
 
     def _free(self, names: Sequence[str], taken: set[str]) -> str:
         free = [name for name in names if name not in taken]
@@ -116,12 +118,10 @@ class LookUpCode:
         if isinstance(held, Fact) and held.target is not None:
             other = self._world.things[self._world.value(key, held)]
             return [other["name"], other["ids"][0]] if held.target in self._given else other["name"]
-        sort = "yearly" if is_yearly(field) else "plain"
-        axes = {axis: codes for axis, codes in self._facts["axes"].items() if AXES[axis].applies == sort}
-        whole = {axis: place for axis, place in self._facts["whole"].items() if AXES[axis].applies == sort}
-        if sort == "yearly":
+        if is_yearly(field):
+            axes, whole = self._axes["yearly"], self._whole["yearly"]
             return {year: self._by_axes(key, field, year, axes, whole) for year in self._facts["years"]}
-        return self._by_axes(key, field, None, axes, whole)
+        return self._by_axes(key, field, None, self._axes["plain"], self._whole["plain"])
 
     def _by_axes(
         self, key: str, field: str, year: int | None, axes: dict[str, list[str]], chosen: dict[str, int]
@@ -240,7 +240,7 @@ class LookUpCode:
         return under(self._only(self._yearly), lines)
 
     def _of_axes(self, sort: str, fields: Sequence[str]) -> list[str]:
-        axes = {axis: codes for axis, codes in self._facts["axes"].items() if AXES[axis].applies == sort}
+        axes = self._axes[sort]
         if not axes or not fields:
             return []
         lines: list[str] = []
@@ -322,6 +322,14 @@ class LookUpCode:
         return lines
 
 
+def _by_sort(said: JSONObject) -> dict[str, JSONObject]:
+    """What is said of axes, apart for those of figures of a year and those of other values."""
+    return {
+        sort: {axis: value for axis, value in said.items() if AXES[axis].applies == sort}
+        for sort in ("yearly", "plain")
+    }
+
+
 def names_by_role(facts: JSONObject) -> dict[str, str]:
     return {entry["role"]: entry["name"] for entry in facts["parameters"]}
 
@@ -356,8 +364,10 @@ def listed(codes: Iterable[Any]) -> str:
 
 def literal(value: Any) -> str:
     """A value as source, in double quotes."""
+    if isinstance(value, str):
+        return f'"{value}"'
     if isinstance(value, list):
         return "[" + ", ".join(map(literal, value)) + "]"
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{literal(key)}: {literal(item)}" for key, item in value.items()) + "}"
-    return f'"{value}"' if isinstance(value, str) else repr(value)
+        return "{" + ", ".join([f"{literal(key)}: {literal(item)}" for key, item in value.items()]) + "}"
+    return repr(value)

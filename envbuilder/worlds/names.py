@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from random import Random
 
 SPLITS = ("train", "validation", "test")
@@ -140,12 +140,17 @@ class Namer:
             return _joined(self._choice(starts), self._choice(ends))
         if part in _LISTS:
             return self._choice(_LISTS[part])
-        if part.startswith("d") and part[1:].isdigit():
-            low = 10 ** (int(part[1:]) - 1)
+        if low := _lowest(part):
             return str(low + int(self._random.random() * 9 * low))
         if part.strip("L") == "":
-            return "".join(_LETTERS[int(self._random.random() * len(_LETTERS))] for _ in part)
+            return "".join([_LETTERS[int(self._random.random() * len(_LETTERS))] for _ in part])
         raise ValueError(f"no part of a name is called {part!r}")
+
+
+@cache
+def _lowest(part: str) -> int:
+    """The lowest number of so many digits as "d4" says; 0 for any other part."""
+    return int(10 ** (int(part[1:]) - 1)) if part.startswith("d") and part[1:].isdigit() else 0
 
 
 def _joined(start: str, end: str) -> str:

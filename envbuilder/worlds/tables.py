@@ -53,6 +53,7 @@ class World:
         self.forms: list[str] = list(facts["forms"])
         self.others: dict[str, list[str]] = {kind: list(names) for kind, names in facts["others"].items()}
         self._fixed: dict[str, None] = dict.fromkeys(facts["fixed"])
+        self._levels: dict[str, Value] = {}  # what figures near a level look like
         self._complete: set[str] = set()
         others = [name for names in self.others.values() for name in names]
         names = [*(thing["name"] for thing in self.things.values()), *others]
@@ -217,10 +218,14 @@ class World:
         assert fact.value is not None
         if not fact.value.is_number:
             return self._draw(fact.value) if strict else self._other(fact.value)
-        level = self.values.setdefault(cell_key(key, fact.id, "level"), self._random.random())
-        low, high = fact.value.low, fact.value.high
-        middle = low + (0.15 + 0.7 * level) * (high - low)
-        own = Value(fact.value.type, max(low, middle * (1 - NEAR)), min(high, middle * (1 + NEAR)), fact.value.unit)
+        cell = cell_key(key, fact.id, "level")
+        level = self.values.setdefault(cell, self._random.random())
+        if cell not in self._levels:
+            low, high = fact.value.low, fact.value.high
+            middle = low + (0.15 + 0.7 * level) * (high - low)
+            span = max(low, middle * (1 - NEAR)), min(high, middle * (1 + NEAR))
+            self._levels[cell] = Value(fact.value.type, *span, fact.value.unit)
+        own = self._levels[cell]
         return self._draw(own) if strict else self._other(own)
 
     def _named(self, choice: str) -> str:
@@ -286,7 +291,7 @@ def cell_key(key: str, column: str, variant: str) -> str:
 
 def variant_of(year: int | None, axes: dict[str, int]) -> str:
     """What distinguishes a figure of a thing from its other figures."""
-    options = ",".join(f"{axis}={axes[axis]}" for axis in sorted(axes))
+    options = ",".join([f"{axis}={axes[axis]}" for axis in sorted(axes)]) if axes else ""
     return f"{'' if year is None else year};{options}" if year is not None or axes else ""
 
 

@@ -1,4 +1,7 @@
-"""Messages in the chat-completions format, to JSON and back; a malformed call also carries its parse_error."""
+"""Messages in the chat-completions format, to JSON and back, and the question that they ask.
+
+A malformed call also carries its parse_error.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from typing import Any, cast
 
 from harness.data import jsonio
 from harness.data.schema import MessageJSON, ToolCallJSON
-from harness.types import JSONObject, Message, ToolCall
+from harness.types import JSONObject, Message, Sample, ToolCall
 
 
 def message_to_json(message: Message) -> MessageJSON:
@@ -54,3 +57,9 @@ def _tool_call_from_json(value: ToolCallJSON) -> ToolCall:
     arguments: Any = None if parse_error is not None else jsonio.parse_json(raw) if raw.strip() else {}
     call = ToolCall(value["id"], function["name"], cast("JSONObject | None", arguments), raw, parse_error)
     return replace(call, echo=value["echo"]) if value.get("echo") else call
+
+
+def question_of(sample: Sample) -> str:
+    """What is asked: the last user message, after its last `Question:` where it has one."""
+    text = next((message.content for message in reversed(sample.messages) if message.role == "user"), "")
+    return text.rpartition("Question:")[2].strip()

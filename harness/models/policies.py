@@ -22,6 +22,7 @@ from dataclasses import replace
 from itertools import islice
 from typing import Any
 
+from harness.data.messages import question_of
 from harness.data.schema_values import (
     RandomValues,
     declared_parameters,
@@ -228,12 +229,6 @@ def _halves(answer: str) -> tuple[str, str]:
         middle = len(words) // 2
         return " ".join(words[:middle]), " ".join(words[middle:])
     return answer[: len(answer) // 2], answer[len(answer) // 2 :]
-
-
-def question_of(sample: Sample) -> str:
-    """What is asked: the last user message, after its last `Question:` where it has one."""
-    text = next((message.content for message in reversed(sample.messages) if message.role == "user"), "")
-    return text.rpartition("Question:")[2].strip()
 
 
 def find_spans(text: str) -> list[str]:

@@ -277,6 +277,16 @@ class _Look:
                 raise _NotPlain
         self.all(node.elts, own)
 
+    def see_Dict(self, node: ast.Dict, own: frozenset[str]) -> None:
+        self.all(node.keys, own)
+        self.all(node.values, own)
+
+    def see_Tuple(self, node: ast.Tuple | ast.List, own: frozenset[str]) -> None:
+        """Tables of facts, most of whose items are constants."""
+        self.all(node.elts, own)
+
+    see_List = see_Tuple
+
     def see_AnnAssign(self, node: ast.AnnAssign, own: frozenset[str]) -> None:
         self.annotation(node.annotation, own)
         self.all([node.target, node.value], own)

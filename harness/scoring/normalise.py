@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, lru_cache
 from typing import NamedTuple
 
 from harness.scoring.fold import Folded, fold, marks
@@ -32,6 +32,8 @@ Tokens = tuple[str, ...]
 Spans = tuple[tuple[int, int], ...]
 
 ARTICLES = frozenset(("a", "an", "the"))
+SHORT = 160
+"""Characters of a text that is kept when it was read: keys, names, units and errors come again and again."""
 
 
 class Text(NamedTuple):
@@ -57,8 +59,9 @@ _ORDINAL = r"\d\d?(?:st|nd|rd|th)?"
 
 
 @cache
-def _scanner(dates: bool, ascii_only: bool) -> re.Pattern[str]:
-    """One pattern for a token, tried left to right: date, clock, number, word. ASCII text needs no table of marks."""
+def _scanner(dates: bool, ascii_only: bool, digits: bool = True) -> re.Pattern[str]:
+    """One pattern for a token, tried left to right: date, clock, number, word. ASCII text needs no table of marks, and
+    text without `digits` nothing that has one."""
     letter = r"\w" if ascii_only else rf"[\w{marks()}]"
     alone = r"[^\W\d_]" if ascii_only else rf"[{_UNSPACED}][{marks()}]*"
     iso = rf"\d{{4}}(?:-{_OF_YEAR}-|/{_OF_YEAR}/|\.{_OF_YEAR}\.){_DAY}(?:t(?=\d\d?:\d\d)|(?!{letter}|\.\d))"
@@ -77,14 +80,19 @@ def _scanner(dates: bool, ascii_only: bool) -> re.Pattern[str]:
       | \d\d?\s?(?:[ap]m(?!{letter})|[ap]\.m\.) | \d\d?\s+o'?clock(?!{letter})"""
     # What a word goes on with: letter-hyphen-digits (covid-19), and a point between digits (gpt-4.5).
     more = rf"(?:(?:(?<!\d)-(?!{iso})|(?<=\d)\.)(?=\d){letter}+)*"
+    whole = rf"{letter}+{more if digits else ''}"
+    word = rf"""
+        (?P<sign>   (?:us|au?|ca?|hk|nz)?[$]|[€£¥₹₩₽₺₪%‰°])
+      | (?P<initials> (?<!{letter})(?:[^\W\d_]\.\s?){{2,}}(?:[^\W\d_](?!{letter}))?)
+      | (?P<word>   {alone + "|" if not ascii_only else ""}{letter}+?(?=[{_UNSPACED}])|{whole})"""
+    if not digits:
+        return re.compile(word, re.VERBOSE)
     token = rf"""
         (?P<clock>  (?:{clock_})(?!{letter}))
       | (?P<code>   \+\d[\d()]*(?:[ -]\(?\d+\)?){{2,8}}(?!{letter}) | \d{{3}}\ \d{{4}}(?!\d|[.,]\d) )
       | (?P<number> (?:(?<![\w)\]}}%-])-(?!{date_ if dates else "$."}))?{_NUMBER}(?:e[+-]\d+(?!{letter}))?
                     (?P<range>{_RANGE})?(?P<tail>{letter}*{more}))
-      | (?P<sign>   (?:us|au?|ca?|hk|nz)?[$]|[€£¥₹₩₽₺₪%‰°])
-      | (?P<initials> (?<!{letter})(?:[^\W\d_]\.\s?){{2,}}(?:[^\W\d_](?!{letter}))?)
-      | (?P<word>   {alone + "|" if not ascii_only else ""}{letter}+?(?=[{_UNSPACED}])|{letter}+{more})"""
+      | {word}"""
     return re.compile(rf"(?P<date>{date_})|{token}" if dates else token, re.VERBOSE)
 
 
@@ -107,14 +115,28 @@ _RANGE = r"(?:(?:-|\ -\ |[/:]|\.\.)\d+(?:[.,]\d+)*)+"
 
 def read(text: str) -> Text:
     """All tokens of `text`, in order, articles included, with their places."""
+    return _read_again(text) if len(text) <= SHORT else _read(text)
+
+
+def _read(text: str) -> Text:
     folded = fold(text)
     return _text(folded, list(_scan(folded)))
 
 
+_read_again = lru_cache(maxsize=1024)(_read)
+
+
 def _text(folded: Folded, found: list[_Token]) -> Text:
-    if any(token.text[0] in "#%°$€£¥₹₩₽₺₪" or token.text in SIGNS or token.text in WORD_VALUES for token in found):
+    texts = tuple([token.text for token in found])
+    if not (_SPOKEN.isdisjoint(texts) and _MEASURING.isdisjoint([text[0] for text in texts])):
         found = list(_measured(folded, found))
-    return Text(folded, tuple(token.text for token in found), tuple((token.start, token.end) for token in found))
+        texts = tuple([token.text for token in found])
+    return Text(folded, texts, tuple([(token.start, token.end) for token in found]))
+
+
+_SPOKEN = frozenset((*SIGNS, *WORD_VALUES))
+_MEASURING = frozenset("#%°$€£¥₹₩₽₺₪")
+"""Tokens, and how tokens begin, that change what stands beside them."""
 
 
 def read_apart(text: str) -> tuple[Text, Tokens]:
@@ -160,9 +182,10 @@ def is_year(token: str) -> bool:
 
 def _scan(folded: Folded, dates: bool = True, start: int = 0, end: int | None = None) -> Iterator[_Token]:
     low = folded.low
-    codes = _files(low) if dates else []  # what looks like a date and is none stands in no file name
+    digits = _HAS_DIGIT.search(low) is not None
+    codes = _files(low) if dates and digits else []  # what looks like a date and is none stands in no file name
     end = len(low) if end is None else end
-    for match in _scanner(dates, low.isascii()).finditer(low, start, end):
+    for match in _scanner(dates, low.isascii(), digits).finditer(low, start, end):
         kind, text, place = match.lastgroup, match.group(), match.span()
         if kind == "word":
             yield _Token(text, *place)
@@ -180,6 +203,7 @@ def _scan(folded: Folded, dates: bool = True, start: int = 0, end: int | None = 
             yield _Token(text, *place)
 
 
+_HAS_DIGIT = re.compile(r"\d")
 _FILE = re.compile(
     r"\.(?:pdf|csv|tsv|txt|json|xml|html?|png|jpe?g|gif|svg|xlsx?|docx?|zip|tar|gz|mp[34]|md|py|log)(?!\w)"
 )

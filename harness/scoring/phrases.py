@@ -87,9 +87,17 @@ def _found(leaves: Sequence[Leaf], answer: str, claimed: bool) -> bool:
         return True
     if any(_in_leaf(phrase, one, claimed) for phrase in whole for one in leaves):
         return True
-    if len(whole) and any(_joined_in(whole[0], one, claimed) or _lasts(whole[0], one) for one in leaves):
+    if whole and _found_otherwise(whole[0], leaves, claimed):
         return True
     return bool(split) and _parts_found(split, leaves, claimed)
+
+
+def _found_otherwise(phrase: Phrase, leaves: Sequence[Leaf], claimed: bool) -> bool:
+    """Whether a leaf has the phrase's words cut elsewhere, or the same length of time: most phrases have neither."""
+    letters, seconds = _letters_to_join(phrase), _seconds(phrase.tokens)
+    if letters and any(_joined_in(letters, one, claimed) for one in leaves):
+        return True
+    return seconds is not None and any(_lasts(phrase, seconds, one) for one in leaves)
 
 
 def _is_all(leaves: Sequence[Leaf], answer: str) -> bool:
@@ -333,11 +341,14 @@ def _continues(shown: str, first: int, last: int) -> bool:
     )
 
 
-def _joined_in(phrase: Phrase, one: Leaf, claimed: bool) -> bool:
-    """Whether the same letters stand there, with the words cut elsewhere: OHara, data base."""
+def _letters_to_join(phrase: Phrase) -> str:
+    """All letters of a phrase that has nothing else; empty for any other, and for a short one."""
     letters = "".join(phrase.tokens)
-    if len(letters) < _SHORTEST_JOINED or not letters.isalpha() or phrase.with_articles:
-        return False
+    return letters if len(letters) >= _SHORTEST_JOINED and letters.isalpha() and not phrase.with_articles else ""
+
+
+def _joined_in(letters: str, one: Leaf, claimed: bool) -> bool:
+    """Whether the same letters stand there, with the words cut elsewhere: OHara, data base."""
     if letters not in "".join(one.tokens):
         return False
     text, starts, ends = _letters(one)
@@ -367,10 +378,9 @@ def _letters(one: Leaf) -> tuple[str, dict[int, int], dict[int, int]]:
     return "".join(text), starts, ends
 
 
-def _lasts(phrase: Phrase, one: Leaf) -> bool:
+def _lasts(phrase: Phrase, seconds: int, one: Leaf) -> bool:
     """Whether both are one length of time: 3 hours 20 min and 200 minutes."""
-    wanted = _seconds(phrase.tokens)
-    return wanted is not None and (len(phrase.tokens) > 2 or len(one.tokens) > 2) and wanted == _seconds(one.tokens)
+    return (len(phrase.tokens) > 2 or len(one.tokens) > 2) and seconds == _seconds(one.tokens)
 
 
 def _seconds(tokens: Tokens) -> int | None:

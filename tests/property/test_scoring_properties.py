@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import re
 from collections.abc import Callable
 from datetime import date
 from typing import Any
@@ -10,8 +11,9 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from harness.scoring import score
+from harness.scoring.fold import fold
 from harness.scoring.leaves import leaves
-from harness.scoring.normalise import tokens
+from harness.scoring.normalise import _scanner, tokens
 from harness.scoring.phrases import parts
 from harness.scoring.strict import is_error, reject_reasons, solves, states
 from harness.types import CallRecord, CallStatus, Gold, Message, Sample, ToolCall, Trajectory, Usage
@@ -427,3 +429,38 @@ def test_matching_is_what_brute_force_finds(wanted: list[set[int]]) -> None:
         for index, wish in enumerate(wanted)
     ]
     assert solves(calls, {"f": ANSWERS}) == brute_force(wanted)
+
+
+# --- reading: a text without digits needs no pattern of what has them ---------------------------------------------
+
+PIECES = (
+    "a.",
+    "b. ",
+    "may",
+    "US$",
+    "$",
+    "%",
+    "°",
+    "-",
+    "'",
+    " ",
+    "\n",
+    "three",
+    "km",
+    "é",
+    "ß",
+    "ท",
+    "日",
+    "・",
+    "_",
+    "o'clock",
+)
+
+
+@given(st.lists(st.one_of(st.sampled_from(PIECES), st.characters()), max_size=12).map("".join))
+@runs(400)
+def test_a_text_without_digits_is_scanned_alike_by_both_patterns(text):
+    low = fold(text).low
+    assume(not re.search(r"\d", low))
+    full, short = (_scanner(True, low.isascii(), digits).finditer(low) for digits in (True, False))
+    assert [(one.lastgroup, one.span()) for one in full] == [(one.lastgroup, one.span()) for one in short]

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from envbuilder import pipeline
+from envbuilder import making
 from envbuilder.spec import Spec
 from harness import cli
 from harness.data import source
@@ -55,9 +55,9 @@ def parsed(monkeypatch):
 
 def test_a_build_parses_every_source_once(monkeypatch, parsed):
     with Sandbox(SandboxConfig(workers=1)) as sandbox:
-        monkeypatch.setattr(pipeline, "_sandbox", sandbox)
+        monkeypatch.setattr(making, "_sandbox", sandbox)
         specs = [Spec("multi_hop", index, seed=90_210, split="train", preset="easy") for index in range(3)]
-        built = [pipeline.build_environment_record(spec) for spec in specs]
+        built = [making.build_environment_record(spec) for spec in specs]
     sources = [code for made in built for code in json.loads(made.record["codes"]).values()]
     assert not any(made.failed for made in built)
     assert parsed == Counter(set(sources))

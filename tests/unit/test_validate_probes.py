@@ -12,7 +12,7 @@ import pytest
 from builders import ROOT
 
 from envbuilder.audit.arguments import Sentinels, make_wrong_value
-from envbuilder.audit.code import find_code_faults
+from envbuilder.audit.code import STEMS, TELLING, find_code_faults, is_telling
 from envbuilder.audit.environment import CHECKS, audit_environment
 from harness.data.records import sample_from_record
 from harness.sandbox import Sandbox, SandboxConfig
@@ -404,3 +404,10 @@ def test_two_wrong_dates_do_not_keep_their_distance():
 )
 def test_what_code_gives_away(source, checks):
     assert {check for check, _ in find_code_faults(source)} == checks
+
+
+def test_every_telling_word_has_a_stem():
+    words = TELLING.pattern.removeprefix(r"\b(").removesuffix(r")\b").split("|")
+    assert len(words) > len(STEMS)
+    for word in words:
+        assert is_telling(re.sub(r"\\w[*+]", "a", word))
