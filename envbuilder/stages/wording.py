@@ -96,12 +96,13 @@ class Wording:
         question of several alone."""
         if not said:
             return question
-        used = self.choice(frames.USE).replace("{}", " and ".join(said))
+        state, *periods = said
+        used = self.choice(frames.USE).replace("{}", state)
         if count > 1:
             used = f"In {'both' if count == 2 else 'all'} cases, {_lowered(used)}"
         elif apart:
             used = f"{frames.APART} {_lowered(used)}"
-        return f"{question} {used}"
+        return " ".join([question, used, *(frames.PERIOD.replace("{}", period) for period in periods)])
 
     def phrase(self, link: Link, subject: str, nested: bool = False) -> str:
         """A noun phrase for what a link leads to; one that ends with a long or `nested` subject, where there is one."""
@@ -243,7 +244,7 @@ class Wording:
         said = ends[0].said if all(end.said == ends[0].said for end in ends) else ()
         phrases = [
             self.phrase(end, subject, _is_nested(chain, subject))
-            + (f" ({' and '.join(end.said)})" if end.said and not said else "")
+            + (f" ({'; '.join(end.said)})" if end.said and not said else "")
             for chain, end, subject in zip(chains, ends, subjects, strict=True)
         ]
         return sentences, phrases, said

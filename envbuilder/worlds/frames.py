@@ -33,9 +33,7 @@ FIRST = (
     "Let's start with {}.",
     "Think of {}.",
     "I have in mind {}.",
-    "What I have to go on is {}.",
     "The thing I know is {}.",
-    "At the beginning stands {}.",
     "First of all, think of {}.",
     "In front of me is a note on {}.",
     "On my list is {}.",
@@ -96,10 +94,10 @@ THIRD = (
 )
 FRAMES = (
     "Could you tell me {}?",
-    "Do you know {}?",
+    "Could you find out {}?",
     "Can you tell me {}?",
     "Would you tell me {}?",
-    "Would you know {}?",
+    "Would you find out {}?",
     "Will you tell me {}?",
     "Could you look up {}?",
     "Can you find out {}?",
@@ -156,26 +154,27 @@ USE = (
     "Base the answer on {}.",
 )
 APART = "For this one,"
+PERIOD = "Count {}."
 COUNT = (
     "How many of the {rows} {of} {mark}?",
     "Of the {rows} {of}, how many {mark}?",
     "Take the {rows} {of}: how many {mark}?",
-    "Could you count those of the {rows} {of} that {mark}?",
+    "Of the {rows} {of}, could you count those that {mark}?",
     "Among the {rows} {of}, how many {mark}?",
 )
 TOTAL = (
     "Of the {rows} {of}, consider only those that {mark}: {total}?",
     "Of the {rows} {of}, take those that {mark}: {total}?",
-    "Consider just those of the {rows} {of} that {mark}: {total}?",
-    "Take only those of the {rows} {of} that {mark}: {total}?",
+    "Of the {rows} {of}, look only at those that {mark}: {total}?",
+    "Of the {rows} {of}, take only those that {mark}: {total}?",
 )
 SHARE = (
     "Take all the {rows} {of} together: what percentage of their {amount} is accounted for by those that {mark}? "
     "Round it to two decimals.",
-    "Over all the {rows} {of}, what percentage of their {amount} do those that {mark} account for? Round it to two "
-    "decimals.",
-    "Look at all the {rows} {of}. What percentage of their {amount} do those that {mark} account for? Round it to two "
-    "decimals.",
+    "Over all the {rows} {of}, what percentage of their {amount} is accounted for by those that {mark}? Round it to "
+    "two decimals.",
+    "Look at all the {rows} {of}. What percentage of their {amount} is accounted for by those that {mark}? Round it to "
+    "two decimals.",
 )
 MOST = (
     "Of the {rows} {of}, take only those that {mark}. Which was the {most}? Name {called}.",
