@@ -58,8 +58,8 @@ class BundledSet:
 
 
 BUILDS = (
-    BundledSet("ftrl", 2, "paper", 2, "40285dc2131b57af69a8178ebd6ee967bd5926cac07911daf2d19fc76f53abc9"),
-    BundledSet("micro", 2, "micro", 2, "bd66db06c18728f193ce2f19f603d073cb59d6959d74bd215605221d9fd57618"),
+    BundledSet("ftrl", 2, "paper", 2, "668bca309a8d1218d03b91faa8aa764a6ad23fd7ad89a30a79c2ebe55f7f17ff"),
+    BundledSet("micro", 2, "micro", 2, "d4a7536ae345f04d5712d49f902bd6f3f73698bd9c0e8c7c56ecc7157e4fed16"),
     BundledSet("ftrl", 1, "paper", 1, "b7ca77310b24d12aa40651934b4a4564c1718c9a552331d826f8af18398bceb9"),
     BundledSet("micro", 1, "micro", 1, "40f1075804879a49c2a13f2a2351839577a94cae0ffcc0ff8d4dc21fba125294"),
 )

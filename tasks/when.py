@@ -20,7 +20,7 @@ from harness.types import Sample, Task
 from tasks.synthesised import SIZE, BundledSet
 
 BUNDLED = BundledSet(
-    FAMILY, 1, "easy", 2, "f541b2ab183cdf2f6d6f1536a1c26f200bfa59c164f9aa10fc875fbaaddf3d15", scenario="when"
+    FAMILY, 1, "easy", 2, "3b737f8cdbbd2239904c0104fc50f4b0a9448cf6127c8375a346a402f36850ae", scenario="when"
 )
 BUNDLED_WORLDS = SIZE // len(SITUATIONS)
 ABOUT = {
