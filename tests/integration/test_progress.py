@@ -2,6 +2,7 @@
 
 import os
 import pty
+import re
 import subprocess
 import termios
 import threading
@@ -106,14 +107,14 @@ def test_a_log_gets_a_line_also_where_nothing_moves(monkeypatch, capsys, quiet):
 @pytest.mark.parametrize(
     "words",
     [
-        ("eval", "--model", "policy/silent", "--tasks", "demo_single_hop", "--limit", "1", "--out"),
-        ("validate", "demo_single_hop", "--limit", "1", "--no-floors"),
+        ("eval", "--model", "policy/oracle", "--tasks", "demo_*", "--out"),
+        ("validate", "demo_single_hop", "--no-floors"),
     ],
 )
 def test_long_commands_write_lines(monkeypatch, capsys, tmp_path, words):
-    monkeypatch.setattr(progress, "EVERY", 0.01)
+    monkeypatch.setattr(progress, "EVERY", 0.002)
     assert cli.main([*words, *([str(tmp_path / "run")] if words[-1] == "--out" else [])]) == 0
-    assert " of 1 " in capsys.readouterr().err
+    assert re.search(r" of \d+ ", capsys.readouterr().err)
 
 
 def test_a_build_writes_lines_with_what_was_refused(monkeypatch, capsys, tmp_path):

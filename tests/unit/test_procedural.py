@@ -453,7 +453,7 @@ def test_micro_is_small() -> None:
     for spec in specs("micro", each=12):
         deployed = built(spec)
         assert len(deployed.toolset.documents) == 4
-        assert len(deployed.toolset.scenario.question) < 260
+        assert len(deployed.toolset.scenario.question) < 300
         for document in deployed.toolset.documents:
             assert document.facts.get("kind", "town") in PRESETS["micro"].size.kinds
             assert len(document.parameters["properties"]) <= 5
