@@ -33,5 +33,5 @@ def test_the_common_readers():
 
 
 @pytest.mark.slow
-def test_every_reader():
-    check(list(READERS))
+def test_every_other_reader():
+    check([name for name in READERS if name not in COMMON])

@@ -253,11 +253,11 @@ def size(run):
 
 @pytest.mark.slow
 def test_kill_at_random_moments_then_resume(tmp_path):
-    epochs = 400  # more than twenty short lives can play
+    epochs = 160  # more than eight short lives can play
     run = ("eval", "--model", "policy/random", "--tasks", "demo_*", "--epochs", epochs, "--concurrency", 4)
     assert harness(*run, "--out", tmp_path / "whole").returncode == 0
     source = random.Random(5)
-    for _ in range(20):
+    for _ in range(8):
         before = size(tmp_path / "torn")
         process = subprocess.Popen(
             command(*run, "--out", tmp_path / "torn", "--resume"), env=environment(), stdout=subprocess.DEVNULL
