@@ -1,4 +1,4 @@
-"""Validated environments a second (goal: 50 on 2 cores), how that grows with their number, and how memory does.
+"""Validated environments a second (goal: 40 at level paper on 2 free cores), how that grows with their number, and how memory does.
 
     python benchmarks/build.py [--sizes 100 1000 10000] [--level paper] [--smoke]
     python benchmarks/build.py --parts [--level hard]
