@@ -1,4 +1,4 @@
-"""Validated environments a second (goal: 40 at level paper on 2 free cores), how that grows with their number, and how memory does.
+"""Validated environments a second (goal: 40 at level paper on 2 free cores), how that and memory grow with number.
 
     python benchmarks/build.py [--sizes 100 1000 10000] [--level paper] [--smoke]
     python benchmarks/build.py --parts [--level hard]
