@@ -4,6 +4,7 @@ verl is no part of the dev extra; where it is not installed only what is written
 """
 
 import asyncio
+import os
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -25,7 +26,8 @@ from trainer.bundled import model_path
 from trainer.prefixes import first_prefix, prefix_to_record
 from trainer.rewards import reward
 
-EPISODES = 40
+EPISODES = int(os.environ.get("HARNESS_TEST_EPISODES", 40))
+"""tox -e verl plays more."""
 TURNS, TOKENS = 6, 48
 TINY = model_path("tiny-base")
 

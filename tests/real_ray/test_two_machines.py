@@ -6,12 +6,12 @@ Runs only where Ray is installed: tox -e ray.
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -34,15 +34,25 @@ def population(town):
 
 
 @pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[Any]:
+def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """A head without cores, and two nodes with one each, so that every episode is played on one that can be lost."""
-    logs = {"temp_dir": f"{tempfile.gettempdir()}/hr{tmp_path.parent.name[-8:]}"}  # short, because sockets lie in it
-    found = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False, **logs})
-    found.nodes = [found.add_node(num_cpus=1), found.add_node(num_cpus=1)]
-    found.wait_for_nodes()
-    found.logs = Path(logs["temp_dir"])
-    yield found
-    found.shutdown()
+    with short_folder() as folder:
+        logs = folder / "ray"
+        logs.mkdir()  # Ray writes an address there before it makes the folder
+        monkeypatch.setenv("RAY_TMPDIR", str(folder))
+        found = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+        found.nodes = [found.add_node(num_cpus=1), found.add_node(num_cpus=1)]
+        found.wait_for_nodes()
+        found.logs = logs
+        yield found
+        found.shutdown()
+
+
+@contextmanager
+def short_folder() -> Iterator[Path]:
+    """One whose path leaves room for those of Ray's sockets."""
+    with tempfile.TemporaryDirectory(prefix="hr", dir="/tmp", ignore_cleanup_errors=True) as name:
+        yield Path(name)
 
 
 def counted(run: Path) -> dict[str, dict[str, Any]]:
@@ -128,8 +138,7 @@ def test_a_key_is_used_on_every_machine_and_stands_in_no_log(named: bool, cluste
 
 def test_a_local_ray_inherits_a_key_and_keeps_it_out_of_its_logs(tmp_path: Path) -> None:
     path = write_records(tmp_path / "towns.jsonl", [record(id=f"towns-{n}", world=f"shire-{n}") for n in range(4)])
-    folder = Path(tempfile.mkdtemp(prefix="hr", dir="/tmp"))  # a socket's path must be short
-    try:
+    with short_folder() as folder:
         with ChatServer(lambda asked: text("Answer: 45210")) as server:
             words = ["eval", "--quiet", "--model", "m", "--tasks", path, "--out", tmp_path / "run", "--ray"]
             env = {"OPENAI_API_KEY": DECOY, "OPENAI_BASE_URL": server.url, "RAY_TMPDIR": str(folder)}
@@ -139,8 +148,6 @@ def test_a_local_ray_inherits_a_key_and_keeps_it_out_of_its_logs(tmp_path: Path)
         files = [path.read_bytes() for path in folder.rglob("*") if path.is_file()]
         assert files
         assert not [one for one in files if DECOY.encode() in one]
-    finally:
-        shutil.rmtree(folder)
 
 
 def test_a_build_has_the_same_bytes(cluster: Any, tmp_path: Path) -> None:
