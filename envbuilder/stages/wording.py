@@ -26,6 +26,8 @@ _HEAD = re.compile(
     r"(?:the|an?) ((?:[a-z-]+ )*?[a-z-]+)"
     r"(?= (?:of|who|whom|whose|that|which|where|in|with|behind|at|on|for|from|to|by|under)\b)"
 )
+_REMARKS = tuple(remark.partition("{}")[0] for remark in frames.REMARKS)
+"""How a question begins that says already how somebody came to ask it."""
 _VAGUE = frozenset(("one", "thing", "place", "name", "part", "work"))
 PLAIN = 3
 """How many formulations of a list a terse question is drawn from."""
@@ -117,6 +119,10 @@ class Wording:
     def _can_nest(self, link: Link) -> bool:
         return any(option.endswith("{}") for option in link.fact.phrases)
 
+    def _closes(self, end: Link | ListEnd) -> bool:
+        """Whether what is asked can end with a subject that has a clause of its own: rows have clauses themselves."""
+        return isinstance(end, Link) and (self._terse or self._can_nest(end))
+
     def lead(self, chain: Chain, first: Sequence[str] = frames.FIRST, nested: bool = False) -> tuple[list[str], str]:
         """Sentences that lead to the last thing of a chain, and what the question calls it: a few words.
 
@@ -126,10 +132,13 @@ class Wording:
         if not links:
             return [], chain.ref
         sentences: list[str] = []
+        leads_on: tuple[str, ...] = frames.NEXT
         kept = nested or self._terse or self._random.random() < 0.35
-        subject, kept = chain.ref, kept and not isinstance(chain.end, ListEnd)  # rows have relative clauses themselves
+        subject, kept = chain.ref, kept and (nested or self._closes(chain.end))
         if _is_long(chain.ref):
-            sentences.append(self.choice(first).replace("{}", chain.ref))
+            opening = self.choice(first)
+            leads_on = frames.AFTER_REMARK if opening in frames.REMARKS else frames.NEXT
+            sentences.append(opening.replace("{}", chain.ref))
             said = ENTITY_KINDS[chain.kind].said
             subject = f"that {next((word for word in chain.ref.split() if word in said), said[0])}"
         while len(links) > kept:
@@ -138,21 +147,25 @@ class Wording:
                 told.append(links.pop(0))
             for link in told:
                 subject = self.phrase(link, subject)
-            sentences.append(self.choice(frames.NEXT if sentences else first).replace("{}", subject))
-            subject = self._called(subject, told[-1].fact.target or "")
+            opening = self.choice(leads_on if sentences else first)
+            leads_on = frames.AFTER_REMARK if opening in frames.REMARKS else frames.NEXT
+            sentences.append(opening.replace("{}", subject))
+            subject = self._called(subject, told[-1].fact.target or "", sentences)
         for link in links:
             subject = self.phrase(link, subject)
         return sentences, subject
 
-    def _called(self, phrase: str, kind: str) -> str:
-        """What a thing that was just led to is called: by the noun of the phrase, where it has not been used yet."""
+    def _called(self, phrase: str, kind: str, sentences: Sequence[str]) -> str:
+        """What a thing that was just led to is called: by the noun of the phrase, where it has not been used yet, and
+        with what stands before it there ("that first film") where another such thing was mentioned."""
         said, head = ENTITY_KINDS[kind].said, _HEAD.match(phrase)
         words = head[1].split() if head else [said[0]]
         noun = next((word for word in words if word in said), words[-1])
         if noun in self._used or noun in _VAGUE or noun.endswith("ed"):
             noun = said[0]
         self._used.add(noun)
-        return f"that {noun}"
+        mentions = re.findall(rf"\b{re.escape(noun)}\b", " ".join(sentences))
+        return f"that {' '.join(words) if words[-1] == noun and len(mentions) > 1 else noun}"
 
     def end(self, chain: Chain, subject: str, apart: bool = False) -> str:
         """The question about a chain's last thing; `apart`: what is said of its options holds for no other question."""
@@ -254,6 +267,9 @@ class Wording:
         text = " ".join(sentences)
         if self._terse or self._random.random() >= CONTEXTS or not related:
             return text
+        remark = next((remark for remark in _REMARKS if text.startswith(remark)), "")
+        if remark:  # one reason for asking is enough
+            text = self.choice(frames.STEPS[:6]).partition("{}")[0] + text.removeprefix(remark)
         contexts = (*DOMAINS[ENTITY_KINDS[chain.kind].domain].contexts, *frames.CONTEXTS)
         return f"{self.choice(contexts)} {text}"
 

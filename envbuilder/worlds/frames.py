@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-FIRST = (
+STEPS = (
     "Take {}.",
     "Start with {}.",
     "Begin with {}.",
@@ -13,13 +13,30 @@ FIRST = (
     "Picture {}.",
     "Look at {}.",
     "Suppose I start from {}.",
+    "Our starting point is {}.",
+    "Everything begins with {}.",
+    "Let's start with {}.",
+    "Think of {}.",
+    "First of all, think of {}.",
+    "As a first step, take {}.",
+    "Say we begin with {}.",
+    "You could start with {}.",
+    "The trail starts with {}.",
+    "It starts with {}.",
     "I'm thinking of {}.",
     "This is about {}.",
     "My question is about {}.",
     "I'm interested in {}.",
+    "I'm curious about {}.",
+    "I have in mind {}.",
+    "The thing I know is {}.",
+    "In front of me is a note on {}.",
+    "On my list is {}.",
+    "All I have noted is {}.",
+)
+REMARKS = (
     "I've been reading about {}.",
     "I've just read about {}.",
-    "I'm curious about {}.",
     "I came across {}.",
     "I stumbled on {}.",
     "Somebody mentioned {}.",
@@ -27,30 +44,24 @@ FIRST = (
     "My neighbour keeps talking about {}.",
     "We were talking about {}.",
     "Yesterday I heard of {}.",
-    "Our starting point is {}.",
-    "Everything begins with {}.",
     "You may have heard of {}.",
-    "Let's start with {}.",
-    "Think of {}.",
-    "I have in mind {}.",
-    "The thing I know is {}.",
-    "First of all, think of {}.",
-    "In front of me is a note on {}.",
-    "On my list is {}.",
     "For a friend, I am looking into {}.",
     "My grandmother often spoke of {}.",
     "Our teacher brought up {}.",
     "Last night we discussed {}.",
-    "As a first step, take {}.",
-    "Say we begin with {}.",
-    "You could start with {}.",
-    "The trail starts with {}.",
-    "All I have noted is {}.",
-    "It starts with {}.",
     "Our guide pointed out {}.",
     "Two days ago I read about {}.",
     "Somewhere I read about {}.",
 )
+FIRST = (*STEPS, *REMARKS)
+AFTER_REMARK = (
+    "My question concerns {}.",
+    "I'd like to ask about {}.",
+    "What I want to know concerns {}.",
+    "What interests me is {}.",
+    "I want to find out more about {}.",
+)
+"""What leads on after a remark: an order would not follow from it."""
 NEXT = (
     "Then take {}.",
     "Now take {}.",
@@ -169,7 +180,7 @@ TOTAL = (
     "Of the {rows} {of}, take only those that {mark}: {total}?",
 )
 SHARE = (
-    "Take all the {rows} {of} together: what percentage of their {amount} is accounted for by those that {mark}? "
+    "Consider all the {rows} {of}: what percentage of their {amount} is accounted for by those that {mark}? "
     "Round it to two decimals.",
     "Over all the {rows} {of}, what percentage of their {amount} is accounted for by those that {mark}? Round it to "
     "two decimals.",

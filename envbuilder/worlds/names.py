@@ -85,6 +85,8 @@ _SYLLABLES = {
     "town": (_TOWN_STARTS, _TOWN_ENDS),
     "stem": (_STEM_STARTS, _STEM_ENDS),
 }
+_UNFIT = frozenset(("Mormon", "Moronda", "Moronel", "Norman", "Pedo", "Roman", "Satan"))
+"""What syllables make that nobody should be called, or that means something else."""
 _LISTS = {"adjective": _ADJECTIVES, "noun": _NOUNS}
 _LETTERS = "ABCDEFGHKLMNPRSTVWXYZ"
 COMMON_NAMES = frozenset(
@@ -137,7 +139,9 @@ class Namer:
     def _part(self, part: str) -> str:
         if part in _SYLLABLES:
             starts, ends = _SYLLABLES[part]
-            return _joined(self._choice(starts), self._choice(ends))
+            while (word := _joined(self._choice(starts), self._choice(ends))) in _UNFIT:
+                pass
+            return word
         if part in _LISTS:
             return self._choice(_LISTS[part])
         if low := _lowest(part):

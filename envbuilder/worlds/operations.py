@@ -253,7 +253,7 @@ OPERATIONS: Mapping[str, Operation] = {
             "arith_mean|series_mean|centre_value",
             "Arithmetic mean of a series of figures. Rounded to two decimals.",
             "What {is} the average of {0} and {1}?|If I average {0} and {1}, what comes out?|"
-            "Halfway between {0} and {1}, which figure do I find?",
+            "Taking {0} and {1}, what {is} the average?",
             lambda *values: round_figure(sum(values) / len(values)),
             "sum(numbers) / len(numbers)",
         ),
@@ -264,7 +264,7 @@ OPERATIONS: Mapping[str, Operation] = {
             "By how much do {0} and {1} differ?|"
             "What {is} the gap between {0} and {1}?|"
             "Comparing {0} with {1}, how large is the difference?|"
-            "How far apart are {0} and {1}?|How wide {is} the gulf between {0} and {1}?",
+            "How far apart are {0} and {1}?|How big {is} the difference between {0} and {1}?",
             lambda first, second: round_figure(abs(first - second)),
             "    outcome = abs(left - right)\n",
         ),

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from functools import cache
+from random import Random
 from typing import Any
 
 import pytest
@@ -311,6 +312,21 @@ def test_a_third_of_the_questions_say_why_somebody_asks(scenarios: list[Any]) ->
     assert 0.15 < share < 0.4
 
 
+def test_a_question_says_once_why_somebody_asks(scenarios: list[Any]) -> None:
+    contexts = (*frames.CONTEXTS, *(text for domain in DOMAINS.values() for text in domain.contexts))
+    remarks = tuple(text.partition("{}")[0] for text in frames.REMARKS)
+    for scenario in scenarios:
+        told = next((text for text in contexts if scenario.question.startswith(text)), "")
+        assert not (told and scenario.question.removeprefix(told).strip().startswith(remarks)), scenario.question
+
+
+def test_another_film_makes_the_first_one_that_first_film() -> None:
+    words, told = Wording(Random(1), terse=False), ["Take the filmmaker who made a film about Ann Bell.", ""]
+    told[1] = "Then take the first film by that filmmaker."
+    assert words._called("the first film by that filmmaker", "film", told) == "that first film"
+    assert words._called("the novel behind that first film", "novel", [*told, "Then take the novel."]) == "that novel"
+
+
 def test_every_question_ends_as_a_question_or_says_how_to_answer(scenarios: list[Any]) -> None:
     for scenario in scenarios:
         assert "?" in scenario.question or "Please tell me only" in scenario.question
@@ -321,8 +337,8 @@ def test_no_noun_stands_for_two_things(monkeypatch: pytest.MonkeyPatch) -> None:
     called: list[str] = []
     call, lead = Wording._called, Wording.lead
 
-    def called_as(self: Wording, phrase: str, kind: str) -> str:
-        called.append(call(self, phrase, kind))
+    def called_as(self: Wording, *given: Any) -> str:
+        called.append(call(self, *given))
         return called[-1]
 
     def led(self: Wording, chain: Chain, *given: Any, **more: Any) -> tuple[list[str], str]:
