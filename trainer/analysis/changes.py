@@ -192,18 +192,19 @@ def measure_change(pair: TensorPair, step: int = SLICE) -> TensorChange:
         squared_base += float(numbers @ numbers)
         change = pair.change(first, count, numbers)
         squared_change += float(change @ change)
-        moved = change != 0
-        changed += int(moved.sum())
-        rounded += int((moved & (np.abs(change) <= half_step * np.exp2(_exponents(numbers + change)))).sum())
+        moved = np.flatnonzero(change)
+        changed += moved.size
+        if moved.size:
+            steps = np.ldexp(half_step, _exponents((numbers + change)[moved]))
+            rounded += int((np.abs(change[moved]) <= steps).sum())
     if not math.isfinite(squared_base + squared_change):
         raise UsageError(f"{pair.name!r} holds numbers that are not finite in one of the two models.")
     return TensorChange(pair.name, pair.base.size, squared_change, squared_base, changed, rounded)
 
 
-def _exponents(numbers: Numbers) -> Numbers:
+def _exponents(numbers: Numbers) -> Any:
     """Of the greatest powers of two that are not above the numbers' sizes; of 0 the least there is."""
-    found: Numbers = np.frexp(numbers)[1].astype(np.float64) - 1
-    return np.where(numbers == 0, -1074.0, found)
+    return np.where(numbers == 0, -1074, np.frexp(numbers)[1] - 1)
 
 
 # --- from changes to a table ---------------------------------------------------------------------------------------
