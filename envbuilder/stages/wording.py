@@ -255,9 +255,10 @@ class Wording:
         subjects, sentences = self._subjects(chains)
         ends = [chain.end for chain in chains if isinstance(chain.end, Link)]
         said = ends[0].said if all(end.said == ends[0].said for end in ends) else ()
+        alone = "" if all(end.said for end in ends) else f"{_lowered(frames.APART)} "
         phrases = [
             self.phrase(end, subject, _is_nested(chain, subject))
-            + (f" ({'; '.join(end.said)})" if end.said and not said else "")
+            + (f" ({alone}{'; '.join(end.said)})" if end.said and not said else "")
             for chain, end, subject in zip(chains, ends, subjects, strict=True)
         ]
         return sentences, phrases, said

@@ -83,7 +83,6 @@ ALSO = (
     "And take {}.",
     "Then there is {}.",
     "Besides, there is {}.",
-    "Next to it, consider {}.",
     "The second thing to consider is {}.",
     "In addition, consider {}.",
 )
@@ -170,7 +169,7 @@ COUNT = (
     "How many of the {rows} {of} {mark}?",
     "Of the {rows} {of}, how many {mark}?",
     "Take the {rows} {of}: how many {mark}?",
-    "Of the {rows} {of}, could you count those that {mark}?",
+    "Consider the {rows} {of}: how many {mark}?",
     "Among the {rows} {of}, how many {mark}?",
 )
 TOTAL = (
@@ -180,12 +179,12 @@ TOTAL = (
     "Of the {rows} {of}, take only those that {mark}: {total}?",
 )
 SHARE = (
-    "Consider all the {rows} {of}: what percentage of their {amount} is accounted for by those that {mark}? "
+    "Consider all the {rows} {of}: what percentage of their {amount} was accounted for by those that {mark}? "
     "Round it to two decimals.",
-    "Over all the {rows} {of}, what percentage of their {amount} is accounted for by those that {mark}? Round it to "
-    "two decimals.",
-    "Look at all the {rows} {of}. What percentage of their {amount} is accounted for by those that {mark}? Round it to "
-    "two decimals.",
+    "Across all the {rows} {of}, what percentage of their {amount} was accounted for by those that {mark}? "
+    "Round it to two decimals.",
+    "Look at all the {rows} {of}. What percentage of their {amount} was accounted for by those that {mark}? "
+    "Round it to two decimals.",
 )
 MOST = (
     "Of the {rows} {of}, take only those that {mark}. Which was the {most}? Name {called}.",

@@ -263,7 +263,7 @@ OPERATIONS: Mapping[str, Operation] = {
             "Absolute delta of two figures. Rounded to two decimals.",
             "By how much do {0} and {1} differ?|"
             "What {is} the gap between {0} and {1}?|"
-            "Comparing {0} with {1}, how large is the difference?|"
+            "If I compare {0} with {1}, how large is the difference?|"
             "How far apart are {0} and {1}?|How big {is} the difference between {0} and {1}?",
             lambda first, second: round_figure(abs(first - second)),
             "    outcome = abs(left - right)\n",
@@ -272,7 +272,7 @@ OPERATIONS: Mapping[str, Operation] = {
             "share",
             "ratio_pct|quotient_x100|rel_pct",
             "Quotient x / y times one hundred. Rounded to two decimals.",
-            "How many per cent of {1} is {0}?|What percentage of {1} is {0}?|"
+            "What percentage of {1} is {0}?|"
             "If {1} is a hundred per cent, how many per cent is {0}?|As a percentage of {1}, what is {0}?|"
             "Expressed in per cent of {1}, how big is {0}?",
             lambda first, second: round_figure(first / second * 100),
