@@ -58,8 +58,8 @@ class BundledSet:
 
 
 BUILDS = (
-    BundledSet("ftrl", 2, "paper", 2, "d7c8af16dec9ad66b5cb3de8cf99c57fef3f91a3d46487619d147ee9ebce13d3"),
-    BundledSet("micro", 2, "micro", 2, "4586f54df2aa95dc09657015acdc580d7b3f34003983f068c3ab967c7041f9b0"),
+    BundledSet("ftrl", 2, "paper", 2, "71d74ab0c6171e5de5983a2d744fc87e49f56c9f8a06065c5b44398f40e74747"),
+    BundledSet("micro", 2, "micro", 2, "e4660e1db0d5f14becb96b7746a94e5a6cbf5a6ee9cc762b934a40e6aeac2bbc"),
     BundledSet("ftrl", 1, "paper", 1, "b7ca77310b24d12aa40651934b4a4564c1718c9a552331d826f8af18398bceb9"),
     BundledSet("micro", 1, "micro", 1, "40f1075804879a49c2a13f2a2351839577a94cae0ffcc0ff8d4dc21fba125294"),
 )

@@ -101,10 +101,10 @@ class Wording:
         state, *periods = said
         used = self.choice(frames.USE).replace("{}", state)
         if count > 1:
-            used = f"In {'both' if count == 2 else 'all'} cases, {_lowered(used)}"
+            used = f"{self.choice(frames.TWO if count == 2 else frames.ALL)} {_lowered(used)}"
         elif apart:
-            used = f"{frames.APART} {_lowered(used)}"
-        return " ".join([question, used, *(frames.PERIOD.replace("{}", period) for period in periods)])
+            used = f"{self.choice(frames.APART)} {_lowered(used)}"
+        return " ".join([question, used, *(self.choice(frames.PERIOD).replace("{}", period) for period in periods)])
 
     def phrase(self, link: Link, subject: str, nested: bool = False) -> str:
         """A noun phrase for what a link leads to; one that ends with a long or `nested` subject, where there is one."""
@@ -255,7 +255,7 @@ class Wording:
         subjects, sentences = self._subjects(chains)
         ends = [chain.end for chain in chains if isinstance(chain.end, Link)]
         said = ends[0].said if all(end.said == ends[0].said for end in ends) else ()
-        alone = "" if all(end.said for end in ends) else f"{_lowered(frames.APART)} "
+        alone = "" if all(end.said for end in ends) else f"{_lowered(frames.APART[0])} "
         phrases = [
             self.phrase(end, subject, _is_nested(chain, subject))
             + (f" ({alone}{'; '.join(end.said)})" if end.said and not said else "")

@@ -60,6 +60,9 @@ AFTER_REMARK = (
     "What I want to know concerns {}.",
     "What interests me is {}.",
     "I want to find out more about {}.",
+    "It made me wonder about {}.",
+    "That got me thinking about {}.",
+    "Now I'm puzzling over {}.",
 )
 """What leads on after a remark: an order would not follow from it."""
 NEXT = (
@@ -77,6 +80,9 @@ NEXT = (
     "After that, look at {}.",
     "Now think of {}.",
     "The next step is {}.",
+    "Go on to {}.",
+    "Carry on with {}.",
+    "From here, follow me to {}.",
 )
 ALSO = (
     "Also take {}.",
@@ -116,6 +122,9 @@ FRAMES = (
     "I wonder, could you tell me {}?",
     "Would you please find {}?",
     "Any chance you could tell me {}?",
+    "Do let me know: could you find {}?",
+    "Mind telling me {}?",
+    "Please help: can you find {}?",
     "Help me out: could you tell me {}?",
 )
 BOTH = (
@@ -163,8 +172,10 @@ USE = (
     "Only {} will do.",
     "Base the answer on {}.",
 )
-APART = "For this one,"
-PERIOD = "Count {}."
+APART = ("For this one,", "In this case,", "Here,")
+TWO = ("In both cases,", "For both,", "Each time,")
+ALL = ("In all cases,", "For all of them,", "Each time,")
+PERIOD = ("Count {}.", "By the year I mean {}.", "A year here means {}.")
 COUNT = (
     "How many of the {rows} {of} {mark}?",
     "Of the {rows} {of}, how many {mark}?",
@@ -177,12 +188,14 @@ TOTAL = (
     "Of the {rows} {of}, take those that {mark}: {total}?",
     "Of the {rows} {of}, look only at those that {mark}: {total}?",
     "Of the {rows} {of}, take only those that {mark}: {total}?",
+    "Among the {rows} {of}, single out those that {mark}: {total}?",
+    "From the {rows} {of}, keep just those that {mark}: {total}?",
 )
 SHARE = (
     "Consider all the {rows} {of}: what percentage of their {amount} was accounted for by those that {mark}? "
     "Round it to two decimals.",
     "Across all the {rows} {of}, what percentage of their {amount} was accounted for by those that {mark}? "
-    "Round it to two decimals.",
+    "Two decimals will do.",
     "Look at all the {rows} {of}. What percentage of their {amount} was accounted for by those that {mark}? "
     "Round it to two decimals.",
 )
@@ -191,6 +204,8 @@ MOST = (
     "Of the {rows} {of}, consider those that {mark}. Which was the {most}? Name {called}.",
     "Among the {rows} {of}, look at those that {mark}. Which one was the {most}? Name {called}.",
     "From the {rows} {of}, pick those that {mark}. Which of these was the {most}? Name {called}.",
+    "Out of the {rows} {of}, select those that {mark}. Which of them was the {most}? Name {called}.",
+    "Suppose I list the {rows} {of} that {mark}. Which would be the {most}? Name {called}.",
 )
 CONTEXTS = (
     "Nobody at our table knew this.",
@@ -207,5 +222,19 @@ CONTEXTS = (
     "Sorry for the odd question.",
     "This has been bothering me all week.",
     "We argued about this on the train.",
+    "Over coffee somebody raised this.",
+    "Two magazines contradict each other here.",
+    "A crossword clue led me here.",
+    "An old diary hints at this.",
+    "It has completely slipped my mind.",
+    "Nothing in my scribbles helps.",
+    "Grandpa insists, and nobody dares to object.",
+    "While tidying the attic I came upon a riddle.",
+    "Tonight's trivia round depends on you.",
+    "This came up during a long car ride.",
+    "Between us, I have no clue.",
+    "I would rather ask twice than be wrong.",
+    "The editor keeps pestering me.",
+    "Surely there is a simple answer.",
 )
 """Why somebody asks, about anything."""
