@@ -22,8 +22,9 @@ def test_paper_matches_the_released_set_and_is_about_as_varied() -> None:
 
 
 def is_close(row: compare.Measurement) -> bool:
-    """Questions have .34 to .35 different words a word (three seeds of 200 environments), the released ones .36."""
-    return row.name == "type-token ratio of questions" and row.ours >= 0.94 * row.theirs
+    """Questions have .354, .359 and .364 different words a word (three seeds of 200 environments) and .371 as bundled;
+    the released ones .363."""
+    return row.name == "type-token ratio of questions" and row.ours >= 0.96 * row.theirs
 
 
 def test_the_comparison_prints_a_table_and_says_what_falls_short(
