@@ -82,7 +82,7 @@ NEXT = (
     "The next step is {}.",
     "Go on to {}.",
     "Carry on with {}.",
-    "From here, follow me to {}.",
+    "The path goes on to {}.",
 )
 ALSO = (
     "Also take {}.",
@@ -122,7 +122,7 @@ FRAMES = (
     "I wonder, could you tell me {}?",
     "Would you please find {}?",
     "Any chance you could tell me {}?",
-    "Do let me know: could you find {}?",
+    "When you have a minute, could you find {}?",
     "Mind telling me {}?",
     "Please help: can you find {}?",
     "Help me out: could you tell me {}?",
@@ -205,7 +205,6 @@ MOST = (
     "Among the {rows} {of}, look at those that {mark}. Which one was the {most}? Name {called}.",
     "From the {rows} {of}, pick those that {mark}. Which of these was the {most}? Name {called}.",
     "Out of the {rows} {of}, select those that {mark}. Which of them was the {most}? Name {called}.",
-    "Suppose I list the {rows} {of} that {mark}. Which would be the {most}? Name {called}.",
 )
 CONTEXTS = (
     "Nobody at our table knew this.",
@@ -228,13 +227,13 @@ CONTEXTS = (
     "An old diary hints at this.",
     "It has completely slipped my mind.",
     "Nothing in my scribbles helps.",
-    "Grandpa insists, and nobody dares to object.",
+    "Grandpa swears that he knows.",
     "While tidying the attic I came upon a riddle.",
     "Tonight's trivia round depends on you.",
     "This came up during a long car ride.",
     "Between us, I have no clue.",
     "I would rather ask twice than be wrong.",
     "The editor keeps pestering me.",
-    "Surely there is a simple answer.",
+    "I could not find the answer anywhere.",
 )
 """Why somebody asks, about anything."""

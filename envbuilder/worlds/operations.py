@@ -217,7 +217,7 @@ _EXCHANGE = Operation(
         "Parity service for florins: what an amount is worth abroad, rounded to two decimals."
     ),
     _split(
-        "In {unit}, what {is} {0}?|Converted into {unit}, what {is} {0}?|Paid in {unit}, what {is} {0}?|"
+        "In {unit}, what {is} {0}?|Converted into {unit}, what {is} {0}?|Expressed in {unit}, what {is} {0}?|"
         "I reckon in {unit}: what {is} {0}?"
     ),
     (
