@@ -19,12 +19,26 @@ from harness.data import disk, jsonio
 from harness.errors import HarnessError, UsageError
 from harness.models.local.hf import is_out_of_memory
 from harness.models.local.packages import first_line
+from harness.models.local.prompting import THINKING, has_variable
 from harness.runs.claims import is_free
 from harness.runs.directory import read_json_object
 from harness.types import JSONObject
 
 ProgressCallback = Callable[[str, int, int], None]
 """Told what is being done, how many steps of it are done, and of how many."""
+LONGEST_TEMPLATE = 1_000_000
+"""Characters of a chat template that are looked through."""
+
+
+def describe_model(out: Path, thinking: str = "") -> str:
+    """Where a run's model lies and how it is evaluated: in the mode of reasoning that it was trained in (`thinking`: on,
+    off; any other is none in particular), where its template has a switch."""
+    model, mode = out / "model", ""
+    template = model / "chat_template.jinja"
+    if thinking in ("on", "off") and template.is_file():
+        with template.open(encoding="utf-8", errors="replace") as file:
+            mode = f" --reasoning {thinking}" if has_variable(file.read(LONGEST_TEMPLATE), THINKING) else ""
+    return f"{model} is the model; `harness eval --model hf/{model}{mode}` evaluates it."
 
 
 # --- what it is --------------------------------------------------------------------------------------------------

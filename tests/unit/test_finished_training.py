@@ -11,6 +11,7 @@ from harness.errors import UsageError
 from trainer.rl import run, trl_trainer
 from trainer.rl.run import read_rl_result
 from trainer.rl.settings import RLRecipe
+from trainer.run_directory import describe_model
 from trainer.sft import train
 from trainer.sft.train import read_sft_manifest
 
@@ -39,6 +40,23 @@ def test_a_torn_result_is_one_sentence(tmp_path, read, place, text):
     with pytest.raises(UsageError, match=place) as refused:
         read(tmp_path)
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("template", "thinking", "mode"),
+    [
+        ("{% if enable_thinking %}<think>{% endif %}", "off", " --reasoning off"),
+        ("{% if enable_thinking %}<think>{% endif %}", "on", " --reasoning on"),
+        ("{% if enable_thinking %}<think>{% endif %}", "default", ""),
+        ("{# enable_thinking #}{{ messages }}", "off", ""),
+        (None, "off", ""),
+    ],
+)
+def test_the_model_is_to_be_evaluated_as_it_was_trained(tmp_path, template, thinking, mode):
+    (tmp_path / "model").mkdir()
+    if template is not None:
+        (tmp_path / "model" / "chat_template.jinja").write_text(template)
+    assert f"`harness eval --model hf/{tmp_path}/model{mode}`" in describe_model(tmp_path, thinking)
 
 
 def test_a_pass_through_given_prompts_tells_how_many_steps_it_had(tmp_path, monkeypatch):

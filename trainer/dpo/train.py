@@ -54,7 +54,7 @@ from trainer.rl.validation import (
     play_watched,
     run_test,
 )
-from trainer.run_directory import ProgressCallback, read_result, recipe_values
+from trainer.run_directory import ProgressCallback, describe_model, read_result, recipe_values
 from trainer.templates import model_args, template_identity
 from trainer.tool_runner import shared_sandbox
 
@@ -324,6 +324,6 @@ def describe_dpo_result(result: JSONObject, out: Path) -> str:
             tabulate(rows, headers="keys", disable_numparse=True),
             "",
             f"from {result['from']}, seed {recipe['seed']}; the best is loop {result['best_loop']}",
-            f"{out / 'model'} is the model; `harness eval --model hf/{out / 'model'}` evaluates it.",
+            describe_model(out, recipe.get("thinking", "")),
         ]
     )

@@ -37,7 +37,7 @@ from trainer.rl.validation import (
     load_untrained,
     run_test,
 )
-from trainer.run_directory import ProgressCallback, read_result, recipe_values
+from trainer.run_directory import ProgressCallback, describe_model, read_result, recipe_values
 from trainer.templates import model_args, template_identity
 from trainer.tool_runner import shared_sandbox
 from trainer.trained_layers import freeze_others
@@ -186,6 +186,6 @@ def describe_result(result: JSONObject, out: Path) -> str:
         f"from {result['from']}, {result['parameters']:,} parameters; {recipe['regime']} regime, "
         f"{recipe['algorithm']}, seed {recipe['seed']}; best at step {result['best_step']} of {recipe['steps']}; "
         f"{result['cpu_seconds']:.0f} CPU seconds",
-        f"{out / 'model'} is the model; `harness eval --model hf/{out / 'model'}` evaluates it.",
+        describe_model(out, recipe.get("thinking", "")),
     ]
     return "\n".join(lines)

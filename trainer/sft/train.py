@@ -52,6 +52,7 @@ from trainer.prefixes import refuse_test_data
 from trainer.run_directory import (
     ProgressCallback,
     checkpoint_step,
+    describe_model,
     find_last_checkpoint,
     read_result,
     recipe_values,
@@ -214,7 +215,7 @@ def describe_manifest(manifest: JSONObject, out: Path) -> str:
         *([("token accuracy", f"{metrics['token_accuracy']:.4f}")] if "token_accuracy" in metrics else []),
         ("seconds", f"{metrics['seconds']:.0f}"),
     ]
-    return f"{tabulate(rows)}\n\n{out / 'model'} is the model; `harness eval --model hf/{out / 'model'}` evaluates it."
+    return f"{tabulate(rows)}\n\n{describe_model(out)}"
 
 
 # --- data --------------------------------------------------------------------------------------------------------
