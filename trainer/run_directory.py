@@ -31,8 +31,8 @@ LONGEST_TEMPLATE = 1_000_000
 
 
 def describe_model(out: Path, thinking: str = "") -> str:
-    """Where a run's model lies and how it is evaluated: in the mode of reasoning that it was trained in (`thinking`: on,
-    off; any other is none in particular), where its template has a switch."""
+    """Where a run's model lies and how it is evaluated: in the mode of reasoning that it was trained in, where its
+    template has a switch. `thinking`: on, off; any other is none in particular."""
     model, mode = out / "model", ""
     template = model / "chat_template.jinja"
     if thinking in ("on", "off") and template.is_file():
