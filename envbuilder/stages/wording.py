@@ -132,13 +132,10 @@ class Wording:
         if not links:
             return [], chain.ref
         sentences: list[str] = []
-        leads_on: tuple[str, ...] = frames.NEXT
         kept = nested or self._terse or self._random.random() < 0.35
         subject, kept = chain.ref, kept and (nested or self._closes(chain.end))
         if _is_long(chain.ref):
-            opening = self.choice(first)
-            leads_on = frames.AFTER_REMARK if opening in frames.REMARKS else frames.NEXT
-            sentences.append(opening.replace("{}", chain.ref))
+            sentences.append(self._tell(chain.ref, sentences, first))
             said = ENTITY_KINDS[chain.kind].said
             subject = f"that {next((word for word in chain.ref.split() if word in said), said[0])}"
         while len(links) > kept:
@@ -147,13 +144,18 @@ class Wording:
                 told.append(links.pop(0))
             for link in told:
                 subject = self.phrase(link, subject)
-            opening = self.choice(leads_on if sentences else first)
-            leads_on = frames.AFTER_REMARK if opening in frames.REMARKS else frames.NEXT
-            sentences.append(opening.replace("{}", subject))
+            sentences.append(self._tell(subject, sentences, first))
             subject = self._called(subject, told[-1].fact.target or "", sentences)
         for link in links:
             subject = self.phrase(link, subject)
         return sentences, subject
+
+    def _tell(self, subject: str, sentences: Sequence[str], first: Sequence[str]) -> str:
+        """A sentence that leads to a subject, behind others that lead there; `first` are those that may begin."""
+        if not sentences:
+            return self.choice(first).replace("{}", subject)
+        leads_on = frames.AFTER_REMARK if sentences[-1].startswith(_REMARKS) else frames.NEXT
+        return self.choice(leads_on).replace("{}", subject)
 
     def _called(self, phrase: str, kind: str, sentences: Sequence[str]) -> str:
         """What a thing that was just led to is called: by the noun of the phrase, where it has not been used yet, and
