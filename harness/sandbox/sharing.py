@@ -18,7 +18,7 @@ from contextlib import suppress
 from typing import Generic, NamedTuple, TypeVar
 
 from harness.sandbox.ledger import SLOW_SECONDS
-from harness.sandbox.process import WorkerProcess, WorkerStop
+from harness.sandbox.process import Sent, WorkerProcess, WorkerStop
 from harness.sandbox.turns import MOST_CALLS, Request, Turn, give_back_jobs, serve_request, take_jobs
 from harness.sandbox.waiting import Operation, run_async, run_while_brief
 
@@ -43,6 +43,11 @@ class Pool(Generic[T]):
                 return self._idle.pop()
             self._waiting.append(Future())
             return Lease(self.give_back, self._waiting[-1])
+
+    def lend_idle(self) -> T | None:
+        """As `lend`, where nobody has to wait."""
+        with self._lock:
+            return self._idle.pop() if self._idle else None
 
     def give_back(self, thing: T) -> None:
         with self._lock:
@@ -147,14 +152,15 @@ class CallQueue:
         if turn.account.seconds > SLOW_SECONDS:
             await run_async(self._shared.serve(turn))
             return
-        self._turns.append(turn)
-        if not self._due and self._expecting is None:
-            self._due = True
-            if self._at_once:
-                self._at_once -= 1
-            else:
-                await self._gather(turn)
-            self._start()
+        if not self._ask_briefly(turn):
+            self._turns.append(turn)
+            if self._is_free:
+                self._due = True
+                if self._at_once:
+                    self._at_once -= 1
+                else:
+                    await self._gather(turn)
+                self._start()
         if turn.unsettled and turn.error is None:
             turn.settled = self.loop.create_future()
             try:
@@ -163,6 +169,37 @@ class CallQueue:
                 if turn.running is not None:
                     turn.running.stop()
                 raise
+
+    @property
+    def _is_free(self) -> bool:
+        return not self._due and self._expecting is None
+
+    def _ask_briefly(self, turn: Turn) -> bool:
+        """Most turns that come alone are one call of a tool that is known and quick: its answer is waited for here, in
+        less time than a request is made. False where `turn` is not like that, and nothing was done."""
+        job, waiting = turn.waiting[0], turn.waiting
+        if not self._at_once or self._turns or not self._is_free or len(waiting) > 1 or self._most < MOST_CALLS:
+            return False
+        worker = self._pool.lend_idle()
+        if worker is None:
+            return False
+        if turn.account.why is not None or not worker.may_be_brief(job.code.number, job.line):
+            self._pool.give_back(worker)
+            return False
+        self._at_once -= 1
+        request = Request([waiting.popleft()])
+        try:
+            reply, sent = worker.ask_briefly(job.line)
+        except BaseException:
+            worker.kill()
+            self._pool.give_back(worker)
+            raise
+        if reply is None:
+            self._begin(request, self._serve(request, worker, sent))
+        else:
+            self._pool.give_back(worker)
+            request.read((reply,))
+        return True
 
     async def _gather(self, turn: Turn) -> None:
         """A round of the event loop, in which others may become ready. Where nobody does, the next few do not wait."""
@@ -175,33 +212,37 @@ class CallQueue:
         self._at_once = _AT_ONCE if len(self._turns) == 1 else 0
 
     def _start_soon(self) -> None:
-        if self._turns and not self._due and self._expecting is None and not self.loop.is_closed():
+        if self._turns and self._is_free and not self.loop.is_closed():
             self._due = True
             self.loop.call_soon(self._start)
 
     def _start(self) -> None:
         self._due = False
         request = Request([])
-        steps = self._serve(request)
+        self._begin(request, self._serve(request))
+
+    def _begin(self, request: Request, steps: Operation[None]) -> None:
         wish = run_while_brief(steps)
         if wish is not None:
             request.task = self.loop.create_task(run_async(steps, wish))
 
-    def _serve(self, request: Request) -> Operation[None]:
-        """One request, as soon as there is a worker for it."""
+    def _serve(
+        self, request: Request, worker: WorkerProcess | None = None, sent: Sent | None = None
+    ) -> Operation[None]:
+        """One request, as soon as there is a worker for it. Where it was sent to one, the rest of it."""
         self._expecting = request
-        worker: WorkerProcess | None = None
         try:
-            lent = self._pool.lend()
-            worker = (yield lent) if isinstance(lent, Lease) else lent
-            if self._took_long:
-                self._set_slow_aside()
-            request.jobs = take_jobs(self._turns, self._most)
+            if worker is None:
+                lent = self._pool.lend()
+                worker = (yield lent) if isinstance(lent, Lease) else lent
+                if self._took_long:
+                    self._set_slow_aside()
+                request.jobs = take_jobs(self._turns, self._most)
             if not worker.is_quick:
                 self._stop_expecting(request)
             if request.jobs:
                 asked = len(request.jobs)
-                stop = yield from serve_request(worker, request, "shared", self._go_on_without)
+                stop = yield from serve_request(worker, request, "shared", self._go_on_without, sent)
                 self._adapt(request, asked, stop)
         except Exception as error:
             for job in request.left:

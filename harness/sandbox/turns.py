@@ -16,7 +16,7 @@ from typing import Literal, NamedTuple
 from harness.errors import SandboxError
 from harness.sandbox import wire
 from harness.sandbox.ledger import SLOW_SECONDS, Account
-from harness.sandbox.process import WorkerProcess, WorkerReply, WorkerStop
+from harness.sandbox.process import Sent, WorkerProcess, WorkerReply, WorkerStop
 from harness.sandbox.waiting import Blocking, Operation
 from harness.types import CallStatus, ToolResult
 
@@ -177,14 +177,19 @@ def give_back_jobs(turns: deque[Turn], jobs: Sequence[ToolJob]) -> None:
 
 
 def serve_request(
-    worker: WorkerProcess, request: Request, kind: WorkerKind, late: Callable[[Request], None] = lambda _: None
+    worker: WorkerProcess,
+    request: Request,
+    kind: WorkerKind,
+    late: Callable[[Request], None] = lambda _: None,
+    sent: Sent | None = None,
 ) -> Operation[WorkerStop]:
     """Ask `worker`, which is killed if that does not end well or is interrupted. At least one job is settled, or will
     be at the next try, in a fresh process. `late` is told when the answer is, and may take the jobs away that are
-    neither settled nor being run. A turn whose call was being run when something else killed the process fails."""
+    neither settled nor being run. A turn whose call was being run when something else killed the process fails.
+    `sent`: where the worker was asked before."""
     stop: WorkerStop = "died"
     try:
-        if request.jobs[0].alone or (len(worker.codes) > _CODES_PER_WORKER and kind != "state"):
+        if sent is None and (request.jobs[0].alone or (len(worker.codes) > _CODES_PER_WORKER and kind != "state")):
             worker.kill()
         fresh = not worker.alive
         if fresh:
@@ -194,7 +199,7 @@ def serve_request(
             request.read(replies)
             late(request)
 
-        replies, stop = yield from worker.ask(_lines(worker, request.jobs), len(request.jobs), is_late)
+        replies, stop = yield from worker.ask(_lines(worker, request.jobs), len(request.jobs), is_late, sent)
         if stop == "unsent" and fresh:
             stop = "gone"
         if stop == "worn" and kind == "shared" and not (fresh and len(replies) == 1):
