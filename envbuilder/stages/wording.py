@@ -81,11 +81,19 @@ class Wording:
         self._random = random
         self._terse = terse
         self._used: set[str] = set()
+        self._drawn: set[str] = set()
         self._phrases: dict[str, str] = {}
 
     def choice(self, options: Sequence[str]) -> str:
         count = min(len(options), PLAIN) if self._terse else len(options)
         return options[int(self._random.random() * count)]
+
+    def other(self, options: Sequence[str]) -> str:
+        """One that this question does not have yet, where there is one."""
+        plain = options[:PLAIN] if self._terse else options
+        chosen = self.choice([option for option in plain if option not in self._drawn] or plain)
+        self._drawn.add(chosen)
+        return chosen
 
     # --- pieces --------------------------------------------------------------------------------------------------
 
@@ -99,11 +107,11 @@ class Wording:
         if not said:
             return question
         state, *periods = said
-        used = self.choice(frames.USE).replace("{}", state)
+        used = self.other(frames.USE).replace("{}", state)
         if count > 1:
             used = f"{self.choice(frames.TWO if count == 2 else frames.ALL)} {_lowered(used)}"
         elif apart:
-            used = f"{self.choice(frames.APART)} {_lowered(used)}"
+            used = f"{self.other(frames.APART)} {_lowered(used)}"
         return " ".join([question, used, *(self.choice(frames.PERIOD).replace("{}", period) for period in periods)])
 
     def phrase(self, link: Link, subject: str, nested: bool = False) -> str:
@@ -153,9 +161,9 @@ class Wording:
     def _tell(self, subject: str, sentences: Sequence[str], first: Sequence[str]) -> str:
         """A sentence that leads to a subject, behind others that lead there; `first` are those that may begin."""
         if not sentences:
-            return self.choice(first).replace("{}", subject)
+            return self.other(first).replace("{}", subject)
         leads_on = frames.AFTER_REMARK if sentences[-1].startswith(_REMARKS) else frames.NEXT
-        return self.choice(leads_on).replace("{}", subject)
+        return self.other(leads_on).replace("{}", subject)
 
     def _called(self, phrase: str, kind: str, sentences: Sequence[str]) -> str:
         """What a thing that was just led to is called: by the noun of the phrase, where it has not been used yet, and
@@ -178,7 +186,7 @@ class Wording:
         asks = [ask for ask in _with_clear_year(chain.end.fact.asks, nested) if _tail(ask) <= most]
         framed = chain.end.fact.target is None and not self._terse and self._random.random() < 0.2
         if not asks or framed:
-            text = self.choice(frames.FRAMES).replace("{}", self.phrase(chain.end, subject, nested))
+            text = self.other(frames.FRAMES).replace("{}", self.phrase(chain.end, subject, nested))
         else:
             text = _filled(self.choice(asks), chain.end, subject)
         return self._with_said(text, chain.end.said, apart=apart)
@@ -187,7 +195,7 @@ class Wording:
         listing = end.listing
         templates = {"count": frames.COUNT, "total": frames.TOTAL, "share": frames.SHARE}.get(end.ask, frames.MOST)
         most = {"most": listing.most, "least": listing.least, "second": f"second {listing.most}"}.get(end.ask, "")
-        return self.choice(templates).format(
+        return self.other(templates).format(
             rows=self.choice(listing.rows),
             of=self.choice(listing.of).replace("{}", subject).replace("that that ", "that this "),
             mark=end.mark,
@@ -210,7 +218,7 @@ class Wording:
         tense = "was" if past else "is"
         template = self.choice(OPERATIONS[operation].asks).replace("{is}", tense)
         asked = _capital(template.format(*_paired(phrases), unit=unit))
-        exact = [frames.ROUNDED] if rounded else []
+        exact = [self.choice(frames.ROUNDED)] if rounded else []
         return self._whole(chains[0], [*sentences, self._with_said(asked, said, len(chains)), *exact])
 
     def both(self, chains: Sequence[Chain]) -> str:

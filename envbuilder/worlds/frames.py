@@ -33,6 +33,15 @@ STEPS = (
     "In front of me is a note on {}.",
     "On my list is {}.",
     "All I have noted is {}.",
+    "Kick off with {}.",
+    "For starters, take {}.",
+    "My first clue is {}.",
+    "We set out from {}.",
+    "My search begins with {}.",
+    "Focus first on {}.",
+    "What I've got so far is {}.",
+    "This puzzle revolves around {}.",
+    "To set the scene, think of {}.",
 )
 REMARKS = (
     "I've been reading about {}.",
@@ -52,6 +61,15 @@ REMARKS = (
     "Our guide pointed out {}.",
     "Two days ago I read about {}.",
     "Somewhere I read about {}.",
+    "A cousin of mine mentioned {}.",
+    "My barber was chatting about {}.",
+    "My favourite podcast talked about {}.",
+    "At the dentist's I read about {}.",
+    "My flatmate won't stop talking about {}.",
+    "A postcard reminded me of {}.",
+    "On the radio they discussed {}.",
+    "During dinner we got on to {}.",
+    "A fellow passenger mentioned {}.",
 )
 FIRST = (*STEPS, *REMARKS)
 AFTER_REMARK = (
@@ -63,6 +81,10 @@ AFTER_REMARK = (
     "It made me wonder about {}.",
     "That got me thinking about {}.",
     "Now I'm puzzling over {}.",
+    "Ever since, I've been wondering about {}.",
+    "What remains a mystery to me is {}.",
+    "That set me wondering about {}.",
+    "My curiosity has shifted to {}.",
 )
 """What leads on after a remark: an order would not follow from it."""
 NEXT = (
@@ -83,6 +105,14 @@ NEXT = (
     "Go on to {}.",
     "Carry on with {}.",
     "The path goes on to {}.",
+    "Our next stop is {}.",
+    "Jump to {}.",
+    "Hop over to {}.",
+    "We then get to {}.",
+    "Follow that up with {}.",
+    "Now switch to {}.",
+    "The thread runs on to {}.",
+    "Now picture {}.",
 )
 ALSO = (
     "Also take {}.",
@@ -91,6 +121,8 @@ ALSO = (
     "Besides, there is {}.",
     "The second thing to consider is {}.",
     "In addition, consider {}.",
+    "Alongside that, look at {}.",
+    "We also need {}.",
 )
 SECOND = (
     "Secondly, take {}.",
@@ -100,6 +132,10 @@ SECOND = (
     "Here is my other question, about {}.",
     "Something else interests me: {}.",
     "Now to a different matter: {}.",
+    "On an unrelated note, think of {}.",
+    "On to something new: {}.",
+    "Second on my list is {}.",
+    "My other puzzle involves {}.",
 )
 THIRD = (
     "Thirdly, take {}.",
@@ -107,6 +143,9 @@ THIRD = (
     "Lastly, take {}.",
     "One more thing interests me: {}.",
     "The last question concerns {}.",
+    "To finish, look at {}.",
+    "That leaves {}.",
+    "Finally, think of {}.",
 )
 FRAMES = (
     "Could you tell me {}?",
@@ -126,6 +165,12 @@ FRAMES = (
     "Mind telling me {}?",
     "Please help: can you find {}?",
     "Help me out: could you tell me {}?",
+    "Can you work out {}?",
+    "Could you dig up {}?",
+    "Do you happen to know {}?",
+    "Would you mind checking {}?",
+    "Are you able to tell me {}?",
+    "Could I trouble you for {}?",
 )
 BOTH = (
     "{0} And {1}",
@@ -144,6 +189,10 @@ BOTH = (
     "A pair of questions. {0} {2}",
     "My list has two gaps. {0} {2}",
     "I was stuck twice. {0} {2}",
+    "{0} On top of that, {1}",
+    "{0} By the way, {1}",
+    "Bear with me for two questions. {0} {2}",
+    "Here comes a pair of puzzles. {0} {2}",
 )
 IN_ORDER = "Use a comma between them."
 WHICH = (
@@ -155,10 +204,24 @@ WHICH = (
     "Compare {0} with {1}: which {more}?",
     "Take {0} and {1}: which {more}?",
     "If you put {0} beside {1}, which {more}?",
+    "Set {0} against {1}: which {more}?",
 )
-BY_NAME = ("Please answer with its name.", "The name is enough.", "Just the name, please.", "Name it, please.")
-BY_PERSON = ("Please answer with the full name.", "The full name is enough.", "Just the full name, please.")
-ROUNDED = "Round it to two decimals."
+BY_NAME = (
+    "Please answer with its name.",
+    "The name is enough.",
+    "Just the name, please.",
+    "Name it, please.",
+    "Tell me its name.",
+    "All I need is the name.",
+)
+BY_PERSON = (
+    "Please answer with the full name.",
+    "The full name is enough.",
+    "Just the full name, please.",
+    "All I need is the full name.",
+    "Tell me the full name.",
+)
+ROUNDED = ("Round it to two decimals.", "Two decimals will do.", "No more than two decimals, please.")
 USE = (
     "Use {}.",
     "Go by {}.",
@@ -171,10 +234,37 @@ USE = (
     "Stick to {}.",
     "Only {} will do.",
     "Base the answer on {}.",
+    "Work with {}.",
+    "Go with {}.",
+    "Keep to {}.",
+    "I'd prefer {}.",
+    "Confine yourself to {}.",
+    "Focus on {}.",
+    "Restrict the answer to {}.",
+    "My preference is {}.",
+    "Disregard all but {}.",
 )
-APART = ("For this one,", "In this case,", "Here,")
-TWO = ("In both cases,", "For both,", "Each time,")
-ALL = ("In all cases,", "For all of them,", "Each time,")
+APART = (
+    "For this one,",
+    "In this case,",
+    "Here,",
+    "On this point,",
+    "On that score,",
+)
+TWO = (
+    "In both cases,",
+    "For both,",
+    "Each time,",
+    "Throughout,",
+    "For each of them,",
+)
+ALL = (
+    "In all cases,",
+    "For all of them,",
+    "Each time,",
+    "Throughout,",
+    "Across the board,",
+)
 PERIOD = ("Count {}.", "By the year I mean {}.", "A year here means {}.")
 COUNT = (
     "How many of the {rows} {of} {mark}?",
@@ -182,6 +272,7 @@ COUNT = (
     "Take the {rows} {of}: how many {mark}?",
     "Consider the {rows} {of}: how many {mark}?",
     "Among the {rows} {of}, how many {mark}?",
+    "As for the {rows} {of}, how many {mark}?",
 )
 TOTAL = (
     "Of the {rows} {of}, consider only those that {mark}: {total}?",
@@ -190,6 +281,10 @@ TOTAL = (
     "Of the {rows} {of}, take only those that {mark}: {total}?",
     "Among the {rows} {of}, single out those that {mark}: {total}?",
     "From the {rows} {of}, keep just those that {mark}: {total}?",
+    "Some {rows} {of} {mark}: {total}?",
+    "Certain {rows} {of} {mark}: {total}?",
+    "Examine the {rows} {of}, noting any that {mark}: {total}?",
+    "Go through the {rows} {of}, picking out those that {mark}: {total}?",
 )
 SHARE = (
     "Consider all the {rows} {of}: what percentage of their {amount} was accounted for by those that {mark}? "
@@ -205,6 +300,10 @@ MOST = (
     "Among the {rows} {of}, look at those that {mark}. Which one was the {most}? Name {called}.",
     "From the {rows} {of}, pick those that {mark}. Which of these was the {most}? Name {called}.",
     "Out of the {rows} {of}, select those that {mark}. Which of them was the {most}? Name {called}.",
+    "Some {rows} {of} {mark}. Which of those was the {most}? Identify {called}.",
+    "Certain {rows} {of} {mark}. Which was the {most}? Please name {called}.",
+    "Comb through the {rows} {of}, singling out any that {mark}. Which of these was the {most}? Identify {called}.",
+    "Sift through the {rows} {of}, noting those that {mark}. Which was the {most}? Name {called}.",
 )
 CONTEXTS = (
     "Nobody at our table knew this.",
@@ -235,5 +334,19 @@ CONTEXTS = (
     "I would rather ask twice than be wrong.",
     "The editor keeps pestering me.",
     "I could not find the answer anywhere.",
+    "Our village newsletter goes out at noon.",
+    "My niece has an exam looming.",
+    "Rain has kept us indoors with nothing but riddles.",
+    "My old encyclopaedia predates all this.",
+    "Half the team has money riding on this.",
+    "My memory isn't what it used to be.",
+    "Tonight I'm supposed to sound clever.",
+    "I promised my nephew the truth.",
+    "Several websites simply copy each other's mistakes.",
+    "A stranger on the bus posed this riddle.",
+    "Insomnia makes me ask odd things.",
+    "My penfriend doubts my word.",
+    "Every search engine has failed me.",
+    "Settle a family quarrel for us.",
 )
 """Why somebody asks, about anything."""

@@ -190,7 +190,7 @@ _CONVERT = Operation(
     ),
     _split(
         "In {unit}, what {is} {0}?|Expressed in {unit}, what {is} {0}?|Measured in {unit}, what {is} {0}?|"
-        "I think in {unit}: what {is} {0}?"
+        "I think in {unit}: what {is} {0}?|Given in {unit}, what {is} {0}?|I'm used to {unit}: what {is} {0}?"
     ),
     (
         _number("qty|magnitude|val", "Plain figure in the source unit, without separators."),
@@ -218,7 +218,7 @@ _EXCHANGE = Operation(
     ),
     _split(
         "In {unit}, what {is} {0}?|Converted into {unit}, what {is} {0}?|Expressed in {unit}, what {is} {0}?|"
-        "I reckon in {unit}: what {is} {0}?"
+        "I reckon in {unit}: what {is} {0}?|Changed into {unit}, what {is} {0}?"
     ),
     (
         _number("qty|principal|val", "Plain figure in florins, without separators."),
@@ -244,7 +244,8 @@ OPERATIONS: Mapping[str, Operation] = {
             "aggregate_series|accumulate|reduce_plus",
             "Accumulates a series of figures (a + b + ...). Rounded to two decimals.",
             "What {is} the total of {0} and {1}?|How much do {0} and {1} make together?|"
-            "Put together, what do {0} and {1} come to?|Add {0} and {1}: what comes out?",
+            "Put together, what do {0} and {1} come to?|Add {0} and {1}: what comes out?|"
+            "What do {0} and {1} add up to?|Combined, what do {0} and {1} come to?",
             lambda *values: round_figure(sum(values)),
             "sum(numbers)",
         ),
@@ -253,7 +254,8 @@ OPERATIONS: Mapping[str, Operation] = {
             "arith_mean|series_mean|centre_value",
             "Arithmetic mean of a series of figures. Rounded to two decimals.",
             "What {is} the average of {0} and {1}?|If I average {0} and {1}, what comes out?|"
-            "Taking {0} and {1}, what {is} the average?",
+            "Taking {0} and {1}, what {is} the average?|Averaged out, what do {0} and {1} come to?|"
+            "What average do you get from {0} and {1}?",
             lambda *values: round_figure(sum(values) / len(values)),
             "sum(numbers) / len(numbers)",
         ),
@@ -264,7 +266,8 @@ OPERATIONS: Mapping[str, Operation] = {
             "By how much do {0} and {1} differ?|"
             "What {is} the gap between {0} and {1}?|"
             "If I compare {0} with {1}, how large is the difference?|"
-            "How far apart are {0} and {1}?|How big {is} the difference between {0} and {1}?",
+            "How far apart are {0} and {1}?|How big {is} the difference between {0} and {1}?|"
+            "How wide a gap separates {0} and {1}?|What difference {is} there between {0} and {1}?",
             lambda first, second: round_figure(abs(first - second)),
             "    outcome = abs(left - right)\n",
         ),
@@ -286,7 +289,7 @@ OPERATIONS: Mapping[str, Operation] = {
             "Length of an interval in units of 24 hours; its opening date is not counted.",
             "How many days lie between {0} and {1}?|How many days passed between {0} and {1}?|"
             "Counted in days, how far apart are {0} and {1}?|"
-            "Between {0} and {1}, how many days went by?",
+            "Between {0} and {1}, how many days went by?|How many days separate {0} and {1}?",
             _elapsed,
             "    outcome = abs((end - start).days)\n",
         ),
