@@ -221,7 +221,7 @@ BY_PERSON = (
     "All I need is the full name.",
     "Tell me the full name.",
 )
-ROUNDED = ("Round it to two decimals.", "Two decimals will do.", "No more than two decimals, please.")
+ROUNDED = ("Round it to two decimals.", "Rounded to two decimals, please.", "Give two decimals, please.")
 USE = (
     "Use {}.",
     "Go by {}.",
