@@ -58,8 +58,8 @@ class BundledSet:
 
 
 BUILDS = (
-    BundledSet("ftrl", 2, "paper", 2, "942394cb9aae2dd6180a5b6277f367e0cd294c0e31582cf11881526b05d860ea"),
-    BundledSet("micro", 2, "micro", 2, "352bf942736c0be16126eda56463ed2d52a2edbf33404b003c5c5eea7fb128d8"),
+    BundledSet("ftrl", 2, "paper", 2, "850d36a9e43de0b6c61e252ecc8449254e08faa8123c49339de66b6e8dcdda61"),
+    BundledSet("micro", 2, "micro", 2, "1146cdf559b324f61d31d2ce6e784b424855e6921d7f3e8f008b4c293ed7575d"),
     BundledSet("ftrl", 1, "paper", 1, "b7ca77310b24d12aa40651934b4a4564c1718c9a552331d826f8af18398bceb9"),
     BundledSet("micro", 1, "micro", 1, "40f1075804879a49c2a13f2a2351839577a94cae0ffcc0ff8d4dc21fba125294"),
 )

@@ -20,7 +20,7 @@ from harness.types import Sample, Task
 from tasks.synthesised import SIZE, BundledSet
 
 BUNDLED = BundledSet(
-    FAMILY, 1, "easy", 2, "7601b85fcf0bf0e9f2066f0041f2ad6e4cdd62e8523fbe437c7a96f832d13bf7", scenario="when"
+    FAMILY, 1, "easy", 2, "2ed8c74907078c4582c7f7457288c6ed63db1ce070a60a548650074179eef633", scenario="when"
 )
 BUNDLED_WORLDS = SIZE // len(SITUATIONS)
 ABOUT = {

@@ -266,7 +266,7 @@ class LookUpCode:
         }
         lines += self._envelope(units)
         if given:
-            lines += under(self._only(given), ['result["reference"] = reference'])
+            lines += under(self._only(given), ['result["value_reference"] = reference'])
             lines[:0] = under(self._only(given), ["value, reference = value"])
         for option in self._options:
             match option["role"]:

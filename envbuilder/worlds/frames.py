@@ -1,6 +1,6 @@
 """What surrounds a question: sentences that lead to it, ways to ask for a phrase, ways to join two questions.
 
-`{}` stands for a noun phrase. None of these words occurs in what tools say of themselves.
+`{}` stands for a noun phrase. They name no fact and no thing, so that they lead to no tool.
 """
 
 from __future__ import annotations
@@ -207,11 +207,11 @@ WHICH = (
     "Set {0} against {1}: which {more}?",
 )
 BY_NAME = (
-    "Please answer with its name.",
+    "Please answer with the name.",
     "The name is enough.",
     "Just the name, please.",
-    "Name it, please.",
-    "Tell me its name.",
+    "The name will do.",
+    "Tell me the name.",
     "All I need is the name.",
 )
 BY_PERSON = (
@@ -237,11 +237,10 @@ USE = (
     "Work with {}.",
     "Go with {}.",
     "Keep to {}.",
-    "I'd prefer {}.",
+    "What I need is {}.",
     "Confine yourself to {}.",
     "Focus on {}.",
     "Restrict the answer to {}.",
-    "My preference is {}.",
     "Disregard all but {}.",
 )
 APART = (
@@ -283,7 +282,6 @@ TOTAL = (
     "From the {rows} {of}, keep just those that {mark}: {total}?",
     "Some {rows} {of} {mark}: {total}?",
     "Certain {rows} {of} {mark}: {total}?",
-    "Examine the {rows} {of}, noting any that {mark}: {total}?",
     "Go through the {rows} {of}, picking out those that {mark}: {total}?",
 )
 SHARE = (
@@ -301,9 +299,9 @@ MOST = (
     "From the {rows} {of}, pick those that {mark}. Which of these was the {most}? Name {called}.",
     "Out of the {rows} {of}, select those that {mark}. Which of them was the {most}? Name {called}.",
     "Some {rows} {of} {mark}. Which of those was the {most}? Identify {called}.",
-    "Certain {rows} {of} {mark}. Which was the {most}? Please name {called}.",
+    "Certain {rows} {of} {mark}. Which of those was the {most}? Please name {called}.",
     "Comb through the {rows} {of}, singling out any that {mark}. Which of these was the {most}? Identify {called}.",
-    "Sift through the {rows} {of}, noting those that {mark}. Which was the {most}? Name {called}.",
+    "Sift through the {rows} {of}, noting those that {mark}. Which of these was the {most}? Name {called}.",
 )
 CONTEXTS = (
     "Nobody at our table knew this.",
@@ -342,7 +340,7 @@ CONTEXTS = (
     "My memory isn't what it used to be.",
     "Tonight I'm supposed to sound clever.",
     "I promised my nephew the truth.",
-    "Several websites simply copy each other's mistakes.",
+    "Several websites contradict one another.",
     "A stranger on the bus posed this riddle.",
     "Insomnia makes me ask odd things.",
     "My penfriend doubts my word.",

@@ -62,7 +62,7 @@ NUMBERINGS = ("numbering in force", "numbering abolished in 1974", "numbering of
 NUMBERS = (
     "Reference of the {filed} in the numbering in force, form {form}.",
     "Which {filed}: its reference in force, written like {form}.",
-    "The {filed}'s reference (numbering in force, form {form}).",
+    "Reference in force of the {filed}; it has the form {form}.",
 )
 FIELDS = ("Entry wanted. ", "Code of the entry: ", "Which entry to return. ", "Entry code. ")
 FIELD_NAMES = ("entry", "item", "fld", "code", "attr", "col")

@@ -42,7 +42,7 @@ NESTED = re.compile(r"\b(take|start|begin|consider|thinking of|in mind|came acro
 FORM = re.compile(r"(?:form|like) (\S*0\S*?)[.)]*$")
 YEAR = re.compile(r"\b(?:1[89]\d\d|20\d\d)\b")
 PAIR = re.compile(r"(?:^|\s)(\w+): ([^;]+?)(?=;|\.?$)")
-LABELS = frozenset({"title", "subject", "entry", "code", "unit", "uom", "year", "reference"})
+LABELS = frozenset({"title", "subject", "entry", "code", "unit", "uom", "year", "reference", "value_reference"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -360,8 +360,9 @@ class _Player:
             self._visited.add(kind)
             value = next((value for key, value in _leaves(output, "") if key not in LABELS), None)
             first = value if first is None else first
-            onward = self._onward(entry, value, str(output.get("reference", ""))) if depth < HOPS else []
-            end = yield from self._walk(str(value), str(output.get("reference", "")), onward, depth + 1)
+            reference = str(output.get("value_reference", ""))
+            onward = self._onward(entry, value, reference) if depth < HOPS else []
+            end = yield from self._walk(str(value), reference, onward, depth + 1)
             if end is not None:
                 return end
         return first
