@@ -58,7 +58,7 @@ class BundledSet:
 
 
 BUILDS = (
-    BundledSet("ftrl", 2, "paper", 2, "2870a922f24e860dedccc7ab925ea7937d5fd6d1a93119b3da4a32a5f29fba96"),
+    BundledSet("ftrl", 2, "paper", 2, "47ceb3185ca5168435d6b2cfd9994a7066a4616327ed4a8c50abf6a21bf9ac17"),
     BundledSet("micro", 2, "micro", 2, "457036c832e76ccdaef65e200854c45b6495490153999217b530f04214855cf6"),
     BundledSet("ftrl", 1, "paper", 1, "b7ca77310b24d12aa40651934b4a4564c1718c9a552331d826f8af18398bceb9"),
     BundledSet("micro", 1, "micro", 1, "40f1075804879a49c2a13f2a2351839577a94cae0ffcc0ff8d4dc21fba125294"),

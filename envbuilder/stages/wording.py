@@ -278,9 +278,8 @@ class Wording:
         text = " ".join(sentences)
         if self._terse or self._random.random() >= CONTEXTS or not related:
             return text
-        remark = next((remark for remark in _REMARKS if text.startswith(remark)), "")
-        if remark:  # one reason for asking is enough
-            text = self.choice(frames.STEPS[:6]).partition("{}")[0] + text.removeprefix(remark)
+        if text.startswith(_REMARKS):  # one reason for asking is enough
+            return text
         contexts = (*DOMAINS[ENTITY_KINDS[chain.kind].domain].contexts, *frames.CONTEXTS)
         return f"{self.choice(contexts)} {text}"
 

@@ -129,13 +129,13 @@ SECOND = (
     "For the second part, take {}.",
     "Separately, take {}.",
     "Apart from that, take {}.",
-    "Here is my other question, about {}.",
+    "Here is my next question, about {}.",
     "Something else interests me: {}.",
     "Now to a different matter: {}.",
     "On an unrelated note, think of {}.",
     "On to something new: {}.",
     "Second on my list is {}.",
-    "My other puzzle involves {}.",
+    "My next puzzle involves {}.",
 )
 THIRD = (
     "Thirdly, take {}.",
