@@ -20,7 +20,7 @@ from harness.types import Sample, Task
 from tasks.synthesised import SIZE, BundledSet
 
 BUNDLED = BundledSet(
-    FAMILY, 1, "easy", 2, "481e1f9ba3a1b13857fce0f8f3e91190e5093edc73b75acec2233e997b6e85da", scenario="when"
+    FAMILY, 1, "easy", 2, "4b74941ce4c320041be6032d1c8da7aab2e2883fa7a4b78b18156de4468ac4da", scenario="when"
 )
 BUNDLED_WORLDS = SIZE // len(SITUATIONS)
 ABOUT = {

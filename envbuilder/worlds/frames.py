@@ -81,7 +81,6 @@ AFTER_REMARK = (
     "It made me wonder about {}.",
     "That got me thinking about {}.",
     "Now I'm puzzling over {}.",
-    "Ever since, I've been wondering about {}.",
     "What remains a mystery to me is {}.",
     "That set me wondering about {}.",
     "My curiosity has shifted to {}.",
@@ -238,10 +237,7 @@ USE = (
     "Go with {}.",
     "Keep to {}.",
     "What I need is {}.",
-    "Confine yourself to {}.",
     "Focus on {}.",
-    "Restrict the answer to {}.",
-    "Disregard all but {}.",
 )
 APART = (
     "For this one,",

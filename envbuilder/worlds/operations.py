@@ -276,7 +276,7 @@ OPERATIONS: Mapping[str, Operation] = {
             "ratio_pct|quotient_x100|rel_pct",
             "Quotient x / y times one hundred. Rounded to two decimals.",
             "What percentage of {1} is {0}?|"
-            "If {1} is a hundred per cent, how many per cent is {0}?|As a percentage of {1}, what is {0}?|"
+            "If {1} is a hundred per cent, what percentage is {0}?|As a percentage of {1}, what is {0}?|"
             "Expressed in per cent of {1}, how big is {0}?",
             lambda first, second: round_figure(first / second * 100),
             '    if right == 0:\n        return {"error": "y: must not be zero."}\n'
