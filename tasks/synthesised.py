@@ -58,8 +58,8 @@ class BundledSet:
 
 
 BUILDS = (
-    BundledSet("ftrl", 2, "paper", 2, "5f807d771ecbcec9120ddd10940b1a0e364bb479d8f7381764028e4aa684643d"),
-    BundledSet("micro", 2, "micro", 2, "11e88b71ee522720e00efe5b66caada26a77960b6f42534af099c09fbb566a22"),
+    BundledSet("ftrl", 2, "paper", 2, "42960907469c85510dc72bc5bc8b5b8c46865074b0234e7ec5901d0156403821"),
+    BundledSet("micro", 2, "micro", 2, "7c85d8a1f26f7a9d0fea60c8bf91c69f41debc7536a8139cf27b33822f7cbd23"),
     BundledSet("ftrl", 1, "paper", 1, "b7ca77310b24d12aa40651934b4a4564c1718c9a552331d826f8af18398bceb9"),
     BundledSet("micro", 1, "micro", 1, "40f1075804879a49c2a13f2a2351839577a94cae0ffcc0ff8d4dc21fba125294"),
 )
