@@ -18,7 +18,7 @@ from tasks.synthesised import FOLDER, SCENARIOS
 
 FAMILY = "written"
 PATH = FOLDER / "written@1.jsonl.xz"
-SHA256 = "bc0ee254b4226698e10718baacfe5e2e6c2f7a1d9c78910d6bba8a0208347c22"
+SHA256 = "ed6676c2bb7fdf71110215dc38bf91b67f8b5f0e92c128edf2c5647c013afebc"
 EACH = 10
 """Environments a scenario."""
 
