@@ -4,7 +4,10 @@ turns out to be, it ends as any other call. Real processes throughout."""
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -70,6 +73,19 @@ async def quick(episode: ToolSession, asked: list[bool]) -> None:
     raise AssertionError("no call was asked for briefly")
 
 
+async def ended(pid: int) -> None:
+    """The process is gone, or its parent has only to take it away."""
+    for _ in range(1000):
+        try:
+            state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+        except (FileNotFoundError, ProcessLookupError):
+            return
+        if state == "Z":
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("it lives")
+
+
 @pytest.mark.parametrize(("how", "result"), _ENDS)
 def test_however_a_call_ends(sandbox: Sandbox, asked: list[bool], how: str, result: ToolResult) -> None:
     async def main() -> list[ToolResult]:
@@ -103,12 +119,17 @@ def test_one_that_is_late_holds_up_nobody_and_can_be_cancelled(sandbox: Sandbox,
     asyncio.run(main())
 
 
-def test_a_worker_that_died_meanwhile_costs_nothing(sandbox: Sandbox, asked: list[bool]) -> None:
+@pytest.mark.parametrize("from_outside", [True, False])
+def test_a_worker_that_died_meanwhile_costs_nothing(sandbox: Sandbox, asked: list[bool], from_outside: bool) -> None:
     async def main() -> ToolResult:
         with sandbox.episode() as episode:
             await quick(episode, asked)
             for worker in sandbox._shared.workers.things:
-                worker.kill()
+                if from_outside and worker.pid:
+                    os.kill(worker.pid, signal.SIGKILL)
+                    await ended(worker.pid)
+                else:
+                    worker.kill()
             return (await episode.arun(_TOOL, [("f", {"how": "", "x": 3})]))[0]
 
     assert asyncio.run(main()) == ToolResult("ok", "3")
