@@ -197,9 +197,9 @@ def _codes(value: dict[str, Any], where: str, parse: bool) -> dict[str, str]:
         try:
             defined = defines_function(source, name)
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-            raise UsageError(
-                f"{where}: the code of {name!r} does not compile: {str(error) or 'nested too deeply'}."
-            ) from None
+            too_deep = isinstance(error, (RecursionError, MemoryError))  # newer parsers have words for it, older none
+            why = "nested too deeply" if too_deep else str(error)
+            raise UsageError(f"{where}: the code of {name!r} does not compile: {why}.") from None
         if not defined:
             raise UsageError(f"{where}: the code of {name!r} defines no function of that name.")
     return value
