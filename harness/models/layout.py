@@ -360,7 +360,7 @@ class _Player:
             self._visited.add(kind)
             value = next((value for key, value in _leaves(output, "") if key not in LABELS), None)
             first = value if first is None else first
-            reference = str(output.get("value_reference", ""))
+            reference = str(output.get("value_reference", output.get("reference", "")))
             onward = self._onward(entry, value, reference) if depth < HOPS else []
             end = yield from self._walk(str(value), reference, onward, depth + 1)
             if end is not None:
