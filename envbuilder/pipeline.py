@@ -20,7 +20,7 @@ from pathlib import Path
 
 from envbuilder.audit.corpus import CorpusAudit
 from envbuilder.plan import BuildPlan, BuildReport, BuiltEnvironment
-from envbuilder.records import JSONObject
+from envbuilder.records import TWINS, JSONObject
 from envbuilder.spec import Spec
 from harness.console.progress import ProgressBar
 from harness.data.disk import open_to_append
@@ -87,6 +87,13 @@ class PartialFile:
 def check_kinds(plan: BuildPlan) -> None:
     """Raises UsageError where nothing can be asked about the kinds of things that a plan names, alone."""
     if not plan.about:
+        return
+    if plan.kinds == (TWINS,):
+        from envbuilder.when.scenario import kinds_of_twins
+
+        fit = [kind.id for kind in kinds_of_twins(())]
+        if others := [name for name in plan.about if name not in fit]:
+            raise UsageError(f"Twins are not made about {' and '.join(others)}; take some of {', '.join(fit)}.")
         return
     from envbuilder.stages.plan import has_plan
 

@@ -32,8 +32,6 @@ class BuildPlan:
 
     def __post_init__(self) -> None:
         """Raises UsageError for kinds of things where none can be chosen."""
-        if self.about and self.kinds == (TWINS,):
-            raise UsageError("Twins choose their kinds of things themselves; leave --about out.")
         if self.about and self.generation == 1:
             raise UsageError(
                 "The first generation has kinds of things of its own: leave them out, or build the second."

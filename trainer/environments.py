@@ -8,9 +8,11 @@ from typing import Protocol
 
 from envbuilder.pipeline import build_file, check_kinds
 from envbuilder.plan import BuildPlan
-from envbuilder.records import QUESTION_KINDS
-from envbuilder.spec import scale_levels
+from envbuilder.records import QUESTION_KINDS, TWINS
+from envbuilder.spec import GENERATION, scale_levels
 from envbuilder.worlds.catalogue import read_kinds
+from harness.scoring.decisions import SITUATIONS
+from trainer.values import require_value
 
 
 class RecipeOfBuilds(Protocol):
@@ -31,6 +33,20 @@ class RecipeOfBuilds(Protocol):
     @property
     def about(self) -> str: ...
 
+    @property
+    def scenario(self) -> str: ...
+
+
+def require_scenario(scenario: str, generation: int, **built: int) -> None:
+    """Raises UsageError, in a recipe's words, for a scenario that there is not, and where twins cannot be built so
+    many."""
+    require_value(scenario in ("all", TWINS), "scenario", f"all or {TWINS}")
+    if scenario == TWINS:
+        require_value(generation == GENERATION, "generation", f"{GENERATION} where the scenario is {TWINS}")
+        for name, count in built.items():
+            twins = len(SITUATIONS)
+            require_value(count % twins == 0, name, f"a multiple of {twins}, the twins of a world")
+
 
 def check_recipe_kinds(recipe: RecipeOfBuilds) -> None:
     """Raises UsageError where nothing can be asked about the kinds of things that a recipe names."""
@@ -41,19 +57,19 @@ def build_environments(
     path: Path, n: int, recipe: RecipeOfBuilds, seed: int, split: str, watch: Callable[[int, int], None]
 ) -> None:
     """Builds `n` environments as a recipe has them into a file; `watch` is told how many are done, and of how many."""
-    done = 0
+    plan, done = _plan(recipe, n, seed, split), 0
 
     def count(refused: object) -> None:
         nonlocal done
-        done += 1
+        done += plan.twins
         watch(done, n)
 
-    build_file(_plan(recipe, n, seed, split), path, watch=count)
+    build_file(plan, path, watch=count)
 
 
 def _plan(recipe: RecipeOfBuilds, n: int, seed: int, split: str) -> BuildPlan:
     return BuildPlan(
-        QUESTION_KINDS,
+        QUESTION_KINDS if recipe.scenario == "all" else (TWINS,),
         n,
         recipe.level,  # type: ignore[arg-type]
         scale_levels(recipe.level, recipe.generation, recipe.scale.split()),  # type: ignore[arg-type]

@@ -62,7 +62,7 @@ def draw_scenario(spec: Spec) -> Scenario:
     """The question of a world and its two sub-answers. Raises LookupError where the world is too small for them."""
     random = Random(f"{spec.seed_text}|scenario")
     levels = spec.effective_levels
-    kind = _one(random, _kinds(spec.size.kinds))
+    kind = _one(random, kinds_of_twins(spec.size.kinds))
     numbered = _numbered(random, spec, kind)
     world = World.empty(random, random.randint(*spec.size.rows), spec.split if spec.names == "disjoint" else None)
     asked, spare, told = _pairs(random, kind)
@@ -98,7 +98,7 @@ def _one(random: Random, options: Sequence[T]) -> T:
 
 
 @cache
-def _kinds(among: tuple[str, ...]) -> tuple[EntityKind, ...]:
+def kinds_of_twins(among: tuple[str, ...]) -> tuple[EntityKind, ...]:
     """The kinds that can be asked about: no words of a question occur in what is filed of any fact."""
     return tuple(kind for kind in ENTITY_KINDS.values() if (not among or kind.id in among) and not _gives_away(kind))
 

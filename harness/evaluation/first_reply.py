@@ -1,7 +1,8 @@
 """Until a run's endpoint has accepted a first request: one at a time, and an early end where it accepts none.
 
 Sixteen episodes at once would meet a wrong key sixteen times, and two hundred recorded failures would look like a run.
-So the first request is sent alone, the others wait for its reply, and the run ends without a score
+So the first request is sent alone and the others wait: for its reply, or PATIENCE seconds where nothing was heard at
+all, because a refusal comes sooner than what a slow model says. The run ends without a score
 
 - after EQUAL_REFUSALS episodes that were refused in the same words and that no wait cures (401, 403, 404, 400 ...);
 - after the first episode whose endpoint could not be reached at all, which was tried again as any failure is;
@@ -16,12 +17,15 @@ import asyncio
 import inspect
 import re
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 
 from harness.errors import ModelFailure, NothingAccepted
 from harness.types import Model, ModelRequest, Reply
 
 EQUAL_REFUSALS = 5
+PATIENCE = 2.0
+"""Seconds in which a refusal comes."""
 MAX_WAIT = 600.0
 """Seconds, unless --max-wait says otherwise."""
 
@@ -34,11 +38,16 @@ COUNTED = re.compile(r"\S*\d\S*")
 class FirstReply(Model):
     """A remote model as a run's episodes share it. Belongs to one event loop.
 
-    `accepted`: it has replied before, in an earlier part of the same run.
+    `accepted`: it has replied before, in an earlier part of the same run. `patience`: PATIENCE, unless said otherwise.
     """
 
     def __init__(
-        self, model: Model, max_wait: float, accepted: bool, clock: Callable[[], float] = time.monotonic
+        self,
+        model: Model,
+        max_wait: float,
+        accepted: bool,
+        clock: Callable[[], float] = time.monotonic,
+        patience: float = PATIENCE,
     ) -> None:
         self.name, self.fingerprint = model.name, model.fingerprint
         self.accepted = accepted or not model.remote
@@ -46,6 +55,7 @@ class FirstReply(Model):
         self._max_wait = max_wait
         self._ends = clock() + max_wait
         self._clock = clock
+        self._patience = patience
         self._alone = asyncio.Lock()
         self._said = self._refusal = ""
         self._equal = 0
@@ -54,7 +64,7 @@ class FirstReply(Model):
         """The model's reply. Raises ModelFailure as the model does, and NothingAccepted."""
         if not self.accepted:
             try:
-                async with self._alone:
+                async with self._turn():
                     if not self.accepted:
                         return await self._first(request)
             except asyncio.CancelledError:  # the episode's own time is over: waiting was all that it did
@@ -74,6 +84,23 @@ class FirstReply(Model):
         """Raises NothingAccepted where every request so far was refused."""
         if self.undecided:
             raise NothingAccepted(f"{self._said}; no request was accepted.")
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        """When nobody else waits for a reply, or the one who does has waited long and met no failure."""
+        alone = True
+        try:
+            async with asyncio.timeout(self._patience):
+                await self._alone.acquire()
+        except TimeoutError:
+            alone = bool(self._said or self._model.trouble)
+            if alone:
+                await self._alone.acquire()
+        try:
+            yield
+        finally:
+            if alone:
+                self._alone.release()
 
     async def _ask(self, request: ModelRequest) -> Reply:
         said = self._model(request)

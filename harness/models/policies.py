@@ -159,12 +159,16 @@ def shotgun(request: ModelRequest, seed: int) -> tuple[list[PolicyCall], str]:
         return [], ""
     text = question_of(request.sample)
     found = find_spans(text) or ["x"]
-    shots = ((tool.name, _shot(tool, found, shift, text)) for tool in request.tools for shift in range(len(found)))
+    shots = (
+        (tool.name, fill_arguments(tool, found, shift, text)) for tool in request.tools for shift in range(len(found))
+    )
     calls = list(islice(shots, MOST_CALLS))
     return [call for index, call in enumerate(calls) if call not in calls[:index]], ""
 
 
-def _shot(tool: Tool, found: Sequence[str], shift: int, text: str) -> JSONObject:
+def fill_arguments(tool: Tool, found: Sequence[str], shift: int, text: str) -> JSONObject:
+    """Required arguments without understanding them: strings take the spans in turn, `shift` further; the rest is by
+    its type."""
     arguments: JSONObject = {}
     strings, declared = 0, declared_parameters(tool)
     for name in required_parameters(tool):

@@ -119,13 +119,18 @@ def test_a_set_is_about_the_kinds_that_are_named(tmp_path):
     assert not any("establishment" in text or "undertaking" in text or "municipalit" in text for text in texts)
 
 
+def test_twins_are_about_the_kinds_that_are_named(tmp_path):
+    rows = build(tmp_path / "a.jsonl", "--level", "micro", "--about", "school", "club", "--scenario", "when", n=20)
+    assert all("the school " in (text := row["messages"][0]["content"]) or "the club " in text for row in rows)
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
         (["--level", "micro", "--about", "town"], "No multi_hop question of level micro is found about town alone"),
         (["--about", "clubb"], "no kind of things 'clubb'. Did you mean club"),
         (["--about", "club", "--generation", "1"], "first generation has kinds of things of its own"),
-        (["--about", "club", "--scenario", "when"], "Twins choose their kinds"),
+        (["--about", "athlete", "club", "--scenario", "when"], "Twins are not made about athlete; take"),
         (["--about", "club", "--generator", "openai/x"], "by --topics"),
     ],
 )

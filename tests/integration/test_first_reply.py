@@ -159,6 +159,31 @@ def test_until_a_first_reply_requests_come_one_by_one():
     assert once.most == 1
 
 
+@pytest.mark.parametrize("trouble", [None, "HTTP 503: loading"])
+def test_a_slow_first_reply_is_not_waited_for_but_one_that_met_a_failure(trouble):
+    class Slow(Scripted):
+        begun = 0
+
+        async def __call__(self, request):
+            self.begun, self.trouble = self.begun + 1, trouble
+            await asyncio.sleep(0.3)
+            return await super().__call__(request)
+
+    theirs = Slow()
+    began = []
+
+    async def play():
+        first = FirstReply(theirs, 9, accepted=False, patience=0.02)
+        request = ModelRequest((), (), Sampling(), None)
+        asked = [asyncio.ensure_future(first(request)) for _ in range(6)]
+        await asyncio.sleep(0.15)
+        began.append(theirs.begun)
+        return await asyncio.gather(*asked)
+
+    assert all(isinstance(said, Reply) for said in asyncio.run(play()))
+    assert began == [1 if trouble else 6]
+
+
 def test_equal_means_the_same_words_whatever_the_numbers():
     theirs = Scripted(*(refusal(f"no tools (request 0x{number:x})") for number in range(20)))
     told = ask(FirstReply(theirs, 9, accepted=False), EQUAL_REFUSALS, None)

@@ -5,9 +5,11 @@ import json
 import builders
 import pytest
 
+from harness.data.messages import question_of
 from harness.data.records import read_samples
 from harness.errors import HarnessError
 from harness.sandbox import Sandbox, SandboxConfig
+from harness.scoring.decisions import score, situation_of
 from harness.types import GoldCall
 from tasks.synthesised import FOLDER
 from trainer.sft.demonstrator import Demonstrator, Flaws, explain_call, play_demonstrations
@@ -109,6 +111,27 @@ def test_it_thinks_in_the_share_of_episodes_it_is_told_to(samples, sandbox):
             for call in message.tool_calls:
                 assert not message.reasoning or call.name in message.reasoning
     assert sum(thinking) / len(thinking) == pytest.approx(0.3, abs=0.13)
+
+
+@pytest.mark.parametrize("needless", [0.0, 1.0])
+def test_a_twin_without_a_due_call_has_none_or_a_needless_one(sandbox, needless):
+    twins = read_samples(FOLDER / "when@1.jsonl.xz")[:40]
+    for sample, trajectory in play_demonstrations(twins, Flaws(0, 0, needless), 1, 0.0, sandbox):
+        scores = score(sample, trajectory).scores
+        due = situation_of(sample).due
+        assert scores["answer_accuracy"] == 1
+        assert scores["needless_calls"] == (0.0 if due else needless)
+        assert scores["decision_accuracy"] == float(due or not needless)
+        if not due and needless:
+            (call,) = (record.call for record in trajectory.calls)
+            assert any(value in question_of(sample) for value in call.arguments.values())
+
+
+def test_needless_calls_come_at_their_rate_and_change_no_other_draw(samples):
+    twins = [one for one in read_samples(FOLDER / "when@1.jsonl.xz") if not one.gold.calls]
+    made = [bool(calls) for _, calls, _ in plans(twins, Flaws(0.7, 0.4, 0.8))]
+    assert sum(made) / len(made) == pytest.approx(0.8, abs=0.06)  # four standard errors of 800 draws
+    assert plans(samples, Flaws(0.7, 0.4, 0.8)) == plans(samples, Flaws(0.7, 0.4))
 
 
 @pytest.mark.parametrize("missing", ["gold_calls", "answer"])

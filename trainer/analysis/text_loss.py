@@ -24,7 +24,7 @@ from harness.sandbox import Sandbox
 from harness.stats import Estimate, mean, paired_difference
 from harness.types import JSONObject, Sample
 from trainer.sft import network
-from trainer.sft.demonstrator import Flaws, play_demonstrations
+from trainer.sft.demonstrator import Flaws, is_demonstrable, play_demonstrations
 from trainer.sft.loss import compute_token_losses
 from trainer.sft.settings import SFTRecipe
 
@@ -50,10 +50,10 @@ def compare_text_losses(base: Path, trained: Path, samples: Sequence[Sample]) ->
     Raises UsageError where the base was not warmed up here, and for environments without gold calls and an answer.
     """
     recipe = read_warm_up_recipe(base)
-    if missing := [sample.id for sample in samples if not sample.gold.calls or sample.gold.answer is None]:
+    if missing := [sample.id for sample in samples if not is_demonstrable(sample)]:
         raise UsageError(f"{missing[0]!r} has no gold calls with an answer to demonstrate; leave it out.")
     kinds = {
-        "as the demonstrator played": Flaws(recipe.repeat, recipe.skip_last),
+        "as the demonstrator played": Flaws(recipe.repeat, recipe.skip_last, recipe.needless),
         "without its flaws": Flaws(0.0, 0.0),
     }
     with Sandbox() as sandbox:

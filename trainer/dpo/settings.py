@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from envbuilder.spec import scale_levels
 from envbuilder.worlds.catalogue import read_kinds
+from trainer.environments import require_scenario
 from trainer.pairs import PairRules
 from trainer.values import require_seeds, require_value
 
@@ -16,7 +17,7 @@ from trainer.values import require_seeds, require_value
 class DPORecipe:
     """A recipe of the regime dpo. All seeds of training come from `seed`, all of data from `data_seed`.
 
-    data_seed, level, scale, about, generation    of environments that are built, as in trainer.rl.settings.RLRecipe
+    data_seed, level, scale, about, scenario, generation    of environments that are built, as in RLRecipe
     environments     training environments that are built where no --tasks is given
     validation       environments of the validation split, which end the loops
     test             environments of the test split for the table at the end; 0: no table
@@ -36,6 +37,7 @@ class DPORecipe:
         (
             "scale",
             "about",
+            "scenario",
         )
     )
     """Values that recipes did not have from the beginning."""
@@ -69,6 +71,7 @@ class DPORecipe:
     format: str = ""
     scale: str = ""
     about: str = ""
+    scenario: str = "all"
 
     def __post_init__(self) -> None:
         for name, least in (("environments", 1), ("validation", 1), ("test", 0), ("loops", 1), ("attempts", 2)):
@@ -82,6 +85,8 @@ class DPORecipe:
         require_value(self.generation in (1, 2), "generation", "1 or 2")
         scale_levels(self.level, self.generation, self.scale.split())  # type: ignore[arg-type]
         read_kinds(self.about.split())
+        built = {name: getattr(self, name) for name in ("environments", "validation", "test")}
+        require_scenario(self.scenario, self.generation, **built)
         require_value(self.thinking in ("off", "on"), "thinking", "off or on")
         require_value(
             self.save_dtype in ("float32", "bfloat16", "float16"), "save_dtype", "float32, bfloat16 or float16"

@@ -61,7 +61,7 @@ from trainer.tool_runner import shared_sandbox
 SCHEMA = 1
 RESULT, MANIFEST = "result.json", "manifest.json"
 TOLD = ("recipe", "from", "loops", "best_loop", "test")
-SHOWN = (HEADLINE, "answer_accuracy", "calls")
+SHOWN = (HEADLINE, "decision_accuracy", "decision_f1", "answer_accuracy", "calls")
 SPLITS = {"train": 0, "validation": 1, "test": 2}
 """What is added to the recipe's data_seed for each split, as in trainer.rl.data."""
 

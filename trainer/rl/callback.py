@@ -17,6 +17,7 @@ from typing import Any
 from accelerate.utils import broadcast_object_list
 
 from harness.data import disk
+from harness.metrics import HEADLINE
 from harness.models.local.packages import import_quietly
 from harness.models.local.tokenizer import ModelTokenizer
 from trainer.precision import save_model
@@ -125,8 +126,8 @@ class TrainingCallback(transformers.TrainerCallback):  # type: ignore[misc]
 
 
 def validation_score(scores: Mapping[str, float]) -> float:
-    """By which validations are compared: strict Solve-F1 + 0.3 x right answers."""
-    return scores.get("solve_f1", 0.0) + ANSWER_BONUS * scores.get("answer_accuracy", 0.0)
+    """By which validations are compared: strict Solve-F1 + 0.3 x right answers; of twins, decision F1 in its place."""
+    return scores.get(HEADLINE, scores.get("decision_f1", 0.0)) + ANSWER_BONUS * scores.get("answer_accuracy", 0.0)
 
 
 def cpu_seconds() -> float:

@@ -14,6 +14,7 @@ from envbuilder.spec import scale_levels
 from envbuilder.worlds.catalogue import read_kinds
 from harness.errors import UsageError
 from harness.redaction import userinfo
+from trainer.environments import require_scenario
 from trainer.precision import COMPUTED, SAVED
 from trainer.rl.algorithms import ALGORITHMS
 from trainer.trained_layers import MEANT, is_layer_choice
@@ -35,6 +36,7 @@ class RLRecipe:
     useless_cost     what a turn costs whose calls solve nothing, in mended_f1; None: the reward's own
     data_seed        of the environments that are built: the same whatever `seed` is, so that runs can be compared
     level, scale, about, generation    of built environments (as in `harness build`)
+    scenario         of them: all, the four kinds of question, or when, twins that ask when to call
     environments     training environments that are built where no --tasks is given
     validation       environments of the validation split that are built; 0: no validation, and the last weights count
     test             environments of the test split that are built for the table at the end; 0: no table
@@ -91,6 +93,7 @@ class RLRecipe:
             "train_layers",
             "scale",
             "about",
+            "scenario",
         )
     )
     """Values that recipes did not have from the beginning."""
@@ -155,6 +158,7 @@ class RLRecipe:
     train_layers: str = ""
     scale: str = ""
     about: str = ""
+    scenario: str = "all"
 
     def __post_init__(self) -> None:
         if not self.credit:
@@ -178,6 +182,8 @@ class RLRecipe:
             require_value(getattr(self, name) in allowed, name, f"one of {', '.join(map(str, allowed))}")
         scale_levels(self.level, self.generation, self.scale.split())  # type: ignore[arg-type]
         read_kinds(self.about.split())
+        built = {name: getattr(self, name) for name in ("environments", "validation", "test")}
+        require_scenario(self.scenario, self.generation, **built)
         least = 0 if self.regime == "step" and self.prefixes == "given" else 1
         require_value(self.steps >= least, "steps", f"at least {least}")
         require_seeds(seed=self.seed, data_seed=self.data_seed)

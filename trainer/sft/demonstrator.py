@@ -5,10 +5,12 @@ on the reward mends is then that training's merit. Each is drawn once an episode
 
 repeat      the first call is made a second time, right after it was answered
 skip_last   where there are two or more gold calls, the last one is left out
+needless    where no call is due (twins of `harness build --scenario when`), one is made all the same
 
-Whoever skipped the last call answers with the value that the last tool returned. With both probabilities at 0 it is the
-oracle: every gold call once, then the right answer. It plays through the real rollout, environment and sandbox, so
-tool messages hold what tools really said. Left out: mistakes in arguments, which greedy decoding averages away.
+Whoever skipped the last call answers with the value that the last tool returned. With all probabilities at 0 it is the
+oracle: every gold call once, then the right answer, which it gives after a needless call as well. It plays through the
+real rollout, environment and sandbox, so tool messages hold what tools really said. Left out: mistakes in arguments,
+which greedy decoding averages away.
 """
 
 from __future__ import annotations
@@ -21,10 +23,15 @@ from dataclasses import asdict, dataclass
 from itertools import product
 
 from harness.data import jsonio
+from harness.data.messages import question_of
+from harness.data.schema_values import declared_parameters, enum_values
 from harness.environment import ToolEnvironment
 from harness.errors import HarnessError
+from harness.models.policies import fill_arguments, find_spans
+from harness.models.wording import Question
 from harness.rollout import Episode, play_episode
 from harness.sandbox import Sandbox
+from harness.scoring.decisions import is_twin
 from harness.types import (
     GoldCall,
     JSONObject,
@@ -45,6 +52,7 @@ class Flaws:
 
     repeat: float = 0.7
     skip_last: float = 0.7
+    needless: float = 0.0
 
 
 THOUGHTS = ("tool", "meaning")
@@ -61,6 +69,8 @@ class Demonstrator(Model):
         self.name = "demonstrator"
         self.fingerprint: JSONObject = {"backend": "demonstrator", "version": 1, "seed": seed, **asdict(flaws)}
         self.fingerprint |= {} if thoughts == "tool" else {"thoughts": thoughts}
+        if not flaws.needless:  # as before there was any
+            del self.fingerprint["needless"]
         self._flaws = flaws
         self._seed = seed
         self._thoughts = thoughts
@@ -80,15 +90,31 @@ class Demonstrator(Model):
 
     def plan(self, sample: Sample, task: str = "", epoch: int = 0) -> tuple[list[GoldCall], bool]:
         """The calls of an episode in order, and whether the last gold call is not among them."""
-        if not sample.gold.calls or sample.gold.answer is None:
+        if not is_demonstrable(sample):
             raise HarnessError(f"The demonstrator plays gold calls and answers, and {sample.id!r} lacks them.")
         draw = random.Random(f"{self._seed}:{task}:{sample.id}:{epoch}").random
         repeats, skips = draw() < self._flaws.repeat, draw() < self._flaws.skip_last
-        calls = list(sample.gold.calls)
+        calls = list(sample.gold.calls or ())
+        if not calls:
+            return [needless_call(sample)] if draw() < self._flaws.needless else [], False
         skipped = skips and len(calls) > 1
         if skipped:
             calls.pop()
         return [calls[0], *calls] if repeats else calls, skipped
+
+
+def is_demonstrable(sample: Sample) -> bool:
+    """Whether a sample says what is called and answered; of a twin it may be that no call is due."""
+    return sample.gold.answer is not None and bool(sample.gold.calls or is_twin(sample.metadata))
+
+
+def needless_call(sample: Sample) -> GoldCall:
+    """A look-up where none is due: of what the question names, by the tool that offers most to choose from, its first
+    choice."""
+    asked = question_of(sample)
+    tool = max(sample.tools, key=lambda tool: sum(len(enum_values(of)) for of in declared_parameters(tool).values()))
+    names = [start.value for start in Question(asked).starts if not start.doubtful]
+    return GoldCall(tool.name, fill_arguments(tool, names or find_spans(asked) or ["x"], 0, asked))
 
 
 def explain_call(sample: Sample, call: GoldCall) -> str:

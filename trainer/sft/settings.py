@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from envbuilder.spec import scale_levels
 from envbuilder.worlds.catalogue import read_kinds
+from trainer.environments import require_scenario
 from trainer.precision import COMPUTED, SAVED
 from trainer.sft.demonstrator import THOUGHTS
 from trainer.trained_layers import MEANT, is_layer_choice
@@ -20,11 +21,13 @@ class SFTRecipe:
 
     environments     training environments that are built
     level, scale, about, generation    of them, as in `harness build`
+    scenario         all, the four kinds of question, or when, twins that ask when to call
     train_file       a file of environment records to use instead of building; "" builds
     trajectories     a run directory whose successful episodes are imitated instead of the demonstrator ("" for none)
     draws            how many times each environment is demonstrated, every time with flaws drawn anew
     repeat           probability that an episode makes its first call twice
     skip_last        probability that an episode of two or more calls leaves the last one out
+    needless         probability that a twin in which no call is due has one all the same
     thinking         share of episodes with a line of reasoning a turn
     thoughts         what it says of a call: its tool, or what the tools say of that which is wanted and then its tool
     vocabulary       entries of the tokenizer
@@ -52,6 +55,8 @@ class SFTRecipe:
             "scale",
             "about",
             "thoughts",
+            "scenario",
+            "needless",
         )
     )
     """Values that recipes did not have from the beginning."""
@@ -90,6 +95,8 @@ class SFTRecipe:
     scale: str = ""
     about: str = ""
     thoughts: str = "tool"
+    scenario: str = "all"
+    needless: float = 0.0
 
     def __post_init__(self) -> None:
         for name in (
@@ -106,7 +113,7 @@ class SFTRecipe:
         ):
             require_value(getattr(self, name) >= 1, name, "at least 1")
         require_seeds(seed=self.seed)
-        for name in ("repeat", "skip_last", "thinking"):
+        for name in ("repeat", "skip_last", "needless", "thinking"):
             require_value(0 <= getattr(self, name) <= 1, name, "from 0 to 1")
         require_value(self.regime == "sft", "regime", "sft, the only one there is")
         require_value(self.thoughts in THOUGHTS, "thoughts", f"one of {', '.join(THOUGHTS)}")
@@ -114,6 +121,7 @@ class SFTRecipe:
         require_value(self.generation in (1, 2), "generation", "1 or 2")
         scale_levels(self.level, self.generation, self.scale.split())  # type: ignore[arg-type]
         read_kinds(self.about.split())
+        require_scenario(self.scenario, self.generation, environments=self.environments)
         require_value(0 < self.learning_rate < math.inf, "learning_rate", "a finite number above 0")
         require_value(0 <= self.weight_decay < math.inf, "weight_decay", "a finite number, 0 or more")
         require_value(

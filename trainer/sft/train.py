@@ -59,7 +59,7 @@ from trainer.run_directory import (
     truncate_metrics,
 )
 from trainer.sft import network
-from trainer.sft.demonstrator import Flaws, play_demonstrations
+from trainer.sft.demonstrator import Flaws, is_demonstrable, play_demonstrations
 from trainer.sft.settings import SFTRecipe
 from trainer.sft.spoken import SpokenTurns
 from trainer.templates import model_args, template_identity
@@ -233,7 +233,7 @@ def training_samples(recipe: SFTRecipe, out: Path, watch: ProgressCallback) -> l
     for sample in samples:
         if sample.metadata.get("split") == HELD_OUT:
             raise UsageError(f"{recipe.train_file} holds {sample.id!r} of the test split, which nothing is trained on.")
-        if not sample.gold.calls or sample.gold.answer is None:
+        if not is_demonstrable(sample):
             raise UsageError(f"{recipe.train_file}: {sample.id!r} has no gold calls with an answer to demonstrate.")
     return samples
 
@@ -260,7 +260,7 @@ def _demonstrated(
 ) -> tuple[list[Sample], list[Written]]:
     """The recipe's environments, and what the demonstrator played on them."""
     samples = training_samples(recipe, out, watch)
-    flaws = Flaws(recipe.repeat, recipe.skip_last)
+    flaws = Flaws(recipe.repeat, recipe.skip_last, recipe.needless)
     texts: list[Written] = []
     with Sandbox() as sandbox:
         for sample, trajectory in play_demonstrations(
