@@ -317,9 +317,11 @@ class EndpointModel(Model):
         return f"{note}; {said}" if note else said
 
     def _backoff(self, failed: int, asked: float | None) -> float:
-        """Exponential with full jitter, but never less than the server asked for, and never more than the cap."""
+        """Seconds, exponential, half of them by chance: the four waits of an episode are together at least 7.5, so that
+        none falls into one short outage. Never less than the server asked for, and never more than the cap."""
         cap = self._settings.max_retry_wait
-        jittered = self._random.uniform(0.0, min(cap, FIRST_BACKOFF * 2.0 ** min(failed, 16)))
+        most = min(cap, FIRST_BACKOFF * 2.0 ** min(failed, 16))
+        jittered = self._random.uniform(most / 2, most)
         return min(cap, max(asked or 0.0, jittered))
 
     def _failure(self, failure: RequestFailure, sent: int) -> ModelFailure:
