@@ -33,7 +33,7 @@ class StageProgress:
     note: str = ""
 
     def __post_init__(self) -> None:
-        self._there, self._since = 0, self.clock()
+        self._there, self._since = self.done, self.clock()
         self._last = self._since
 
     def advance(self, count: int, note: str) -> None:
@@ -68,8 +68,8 @@ class ProgressLog:
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._write, daemon=True, name="progress")
 
-    def begin(self, name: str, total: int) -> None:
-        self._stage = StageProgress(name, total, self._unit, time.monotonic)
+    def begin(self, name: str, total: int, done: int) -> None:
+        self._stage = StageProgress(name, total, self._unit, time.monotonic, done)
         if self._thread.ident is None:
             self._thread.start()
 
@@ -104,13 +104,14 @@ class ProgressBar:
         self._done = 0
         self._bar = tqdm(disable=True)
 
-    def begin(self, stage: str, total: int) -> None:
-        """A new bar, from 0 to `total`."""
+    def begin(self, stage: str, total: int, done: int = 0) -> None:
+        """A new bar, to `total`. What is `done` already says nothing of the rate."""
         self._bar.close()
-        self._stage, self._done = stage, 0
+        self._stage, self._done = stage, done
         if self._log is not None:
-            self._log.begin(stage, total)
+            self._log.begin(stage, total, done)
         self._bar = tqdm(
+            initial=done,
             total=total,
             desc=stage,
             unit=self._unit,
@@ -131,10 +132,11 @@ class ProgressBar:
         self._bar.update(count)
 
     def watch(self, stage: str, done: int, total: int) -> None:
-        """So many of a stage are done. What follows a comma in `stage` is shown behind the bar."""
+        """So many of a stage are done. What follows a comma in `stage` is shown behind the bar. What was done when a
+        stage is first heard of may be from before an interruption."""
         stage, _, note = stage.partition(", ")
         if stage != self._stage:
-            self.begin(stage, total)
+            self.begin(stage, total, done)
         self.advance(done - self._done, note)
 
     def __enter__(self) -> ProgressBar:

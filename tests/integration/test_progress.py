@@ -87,6 +87,17 @@ def test_what_was_there_before_says_nothing_of_the_rate():
     assert last == "m: 125 of 200 episodes, 30.0/min, 02:30 left"
 
 
+def test_steps_from_before_an_interruption_say_nothing_of_the_rate(monkeypatch, capsys):
+    now = 100.0
+    monkeypatch.setattr(progress, "EVERY", 3600)
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now)
+    with progress.ProgressBar() as bar:
+        bar.watch("train", 21, 60)
+        now += 120
+        bar.watch("train", 22, 60)
+        assert bar._log._stage.line() == "train: 22 of 60, 0.5/min, 1:16:00 left"
+
+
 @pytest.mark.parametrize("quiet", [False, True])
 def test_a_log_gets_a_line_also_where_nothing_moves(monkeypatch, capsys, quiet):
     monkeypatch.setattr(progress, "EVERY", 0.02)
