@@ -4,9 +4,11 @@ import json
 
 import pytest
 
+from harness.data.records import read_samples
 from harness.errors import UsageError
+from harness.scoring.decisions import SITUATIONS
 from trainer import bundled
-from trainer.environments import build_environments
+from trainer.environments import build_environments, check_recipe_kinds
 from trainer.recipes.load import load_recipe, recipe_to_toml
 from trainer.rl.settings import RLRecipe
 from trainer.sft.settings import SFTRecipe
@@ -118,6 +120,18 @@ def test_a_seed_is_one_that_everything_can_draw_by(regime, seed):
 def test_an_adapter_of_no_weight_trains_nothing():
     with pytest.raises(UsageError, match="lora_alpha must be at least 1"):
         load_recipe(None, {"lora_rank": "2", "lora_alpha": "0"}, "episode")
+
+
+@pytest.mark.parametrize("regime", ["sft", "episode", "dpo"])
+def test_twins_are_built_where_the_recipe_says_so(tmp_path, regime):
+    small = " ".join(f"{means}=0" for means in ("generalise", "options", "distractors", "overlap", "lists", "units"))
+    changes = {"scenario": "when", "scale": small, "about": "school club", "environments": "10"}
+    recipe, told = load_recipe(None, changes, regime), []
+    check_recipe_kinds(recipe)
+    build_environments(tmp_path / "built.jsonl", 10, recipe, 3, "train", lambda *done: told.append(done))
+    assert told == [(5, 10), (10, 10)]
+    situations = [str(one.metadata["data_source"]) for one in read_samples(tmp_path / "built.jsonl")]
+    assert situations == [f"when/{situation}" for situation in SITUATIONS] * 2
 
 
 def test_environments_are_built_by_the_largest_seed(tmp_path):
