@@ -18,7 +18,7 @@ from __future__ import annotations
 import json
 import random
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import product
 
@@ -31,7 +31,7 @@ from harness.models.policies import fill_arguments, find_spans
 from harness.models.wording import Question
 from harness.rollout import Episode, play_episode
 from harness.sandbox import Sandbox
-from harness.scoring.decisions import is_twin
+from harness.scoring.decisions import SITUATIONS, is_twin, situation_of
 from harness.types import (
     GoldCall,
     JSONObject,
@@ -55,17 +55,24 @@ class Flaws:
     needless: float = 0.0
 
 
+Words = tuple[str, ...]
+"""What tools say of one thing that is wanted, argument by argument."""
 THOUGHTS = ("tool", "meaning")
-"""What is thought before a call: which tool it is, or what the tools say of that which is wanted, and then the tool."""
+"""What is thought before a call: which tool it is, or what the tools say of that which is wanted, and then the tool. Of
+twins that ask when to call, both things wanted are thought of first, and where each stands: in a tool, in the note, or
+nowhere."""
 
 
 class Demonstrator(Model):
     """A model that plays gold calls one a turn, with flaws. Where the request asks for reasoning it thinks a line.
 
-    An episode's draws depend on `seed`, the task, the sample and the epoch alone.
+    An episode's draws depend on `seed`, the task, the sample and the epoch alone. `wanted`: what is asked of a world's
+    twins, as their tools say it (find_wanted).
     """
 
-    def __init__(self, flaws: Flaws, seed: int, thoughts: str = "tool") -> None:
+    def __init__(
+        self, flaws: Flaws, seed: int, thoughts: str = "tool", wanted: Mapping[str, Sequence[Words]] | None = None
+    ) -> None:
         self.name = "demonstrator"
         self.fingerprint: JSONObject = {"backend": "demonstrator", "version": 1, "seed": seed, **asdict(flaws)}
         self.fingerprint |= {} if thoughts == "tool" else {"thoughts": thoughts}
@@ -74,19 +81,28 @@ class Demonstrator(Model):
         self._flaws = flaws
         self._seed = seed
         self._thoughts = thoughts
+        self._wanted = wanted or {}
 
     def __call__(self, request: ModelRequest) -> Reply:
         """Raises HarnessError for a sample without gold calls."""
-        thinks = request.reasoning.mode == "on"
         calls, skipped = self.plan(request.sample, request.task, request.epoch)
-        if request.turn < len(calls):
-            call = calls[request.turn]
+        call = calls[request.turn] if request.turn < len(calls) else None
+        thought = self._think(request, call) if request.reasoning.mode == "on" else None
+        if call is not None:
             raw = json.dumps(call.arguments, ensure_ascii=False)
             said = ToolCall(f"call_{request.turn}", call.name, call.arguments, raw)
-            thought = explain_call(request.sample, call) if self._thoughts == "meaning" else f"I call {call.name}."
-            return Reply(Message("assistant", reasoning=thought if thinks else None, tool_calls=(said,)))
+            return Reply(Message("assistant", reasoning=thought, tool_calls=(said,)))
         answer = _last_value(request.messages) if skipped else request.sample.gold.answer
-        return Reply(Message("assistant", f"Answer: {answer}", reasoning="I answer." if thinks else None))
+        return Reply(Message("assistant", f"Answer: {answer}", reasoning=thought))
+
+    def _think(self, request: ModelRequest, call: GoldCall | None) -> str:
+        """What is thought before a call, or before the answer."""
+        wanted = self._wanted.get(str(request.sample.metadata.get("world")), ())
+        if self._thoughts == "meaning" and wanted and not request.turn:
+            return "; ".join(f"{' '.join(words)} -> {find_place(request.sample, words)}" for words in wanted)
+        if call is None:
+            return "I answer."
+        return explain_call(request.sample, call) if self._thoughts == "meaning" else f"I call {call.name}."
 
     def plan(self, sample: Sample, task: str = "", epoch: int = 0) -> tuple[list[GoldCall], bool]:
         """The calls of an episode in order, and whether the last gold call is not among them."""
@@ -123,12 +139,37 @@ def explain_call(sample: Sample, call: GoldCall) -> str:
     Whoever has found the tools' words for those of the question has but to look where they stand. An argument's own
     explanation ("VALUE: what it is") says more than the tool's description.
     """
+    return f"{' '.join(_read_meaning(sample, call))} -> {call.name}"
+
+
+def _read_meaning(sample: Sample, call: GoldCall) -> Words:
+    """What a tool says of the arguments of a call; what it says of itself, where it explains none of them."""
     tool = next(tool for tool in sample.tools if tool.name == call.name)
     properties = tool.parameters.get("properties", {})
     told = [
         _explanation(properties.get(name, {}).get("description", ""), value) for name, value in call.arguments.items()
     ]
-    return f"{' '.join(filter(None, told)) or tool.description} -> {call.name}"
+    return tuple(filter(None, told)) or (tool.description,)
+
+
+def find_wanted(samples: Sequence[Sample]) -> dict[str, tuple[Words, ...]]:
+    """By world, what is asked of its twins, as the tools of that one say it in which all of it can be looked up."""
+    return {
+        str(sample.metadata.get("world")): tuple(_read_meaning(sample, call) for call in sample.gold.calls or ())
+        for sample in samples
+        if is_twin(sample.metadata) and situation_of(sample) == SITUATIONS["answerable"]
+    }
+
+
+def find_place(sample: Sample, wanted: Words) -> str:
+    """Where a twin has what is wanted, in the tools' words: the name of a tool, the note, or nowhere."""
+    for tool in sample.tools:
+        told = json.dumps([tool.description, tool.parameters], ensure_ascii=False)
+        if all(words in told for words in wanted):
+            return tool.name
+    entries = re.split(r"; |: ", "; ".join(message.content for message in sample.messages))
+    noted = any(entry.endswith(", in force") and all(words in entry for words in wanted) for entry in entries)
+    return "note" if noted else "nowhere"
 
 
 def _explanation(description: str, value: object) -> str:
@@ -150,7 +191,7 @@ def play_demonstrations(
 
     Raises HarnessError where an episode does not end well: gold calls that fail are a fault of the environment.
     """
-    demonstrator = Demonstrator(flaws, seed, thoughts)
+    demonstrator = Demonstrator(flaws, seed, thoughts, find_wanted(samples))
     for epoch, sample in product(range(draws), samples):
         thinks = random.Random(f"{seed}:{sample.id}:{epoch}:thinking").random() < thinking
         episode = Episode(sample, epoch=epoch, reasoning=Reasoning(mode="on" if thinks else "off"))
