@@ -127,6 +127,28 @@ def test_a_twin_without_a_due_call_has_none_or_a_needless_one(sandbox, needless)
             assert any(value in question_of(sample) for value in call.arguments.values())
 
 
+def test_it_thinks_of_twins_where_what_is_wanted_stands(sandbox):
+    """Both things asked, in the tools' words, which no question has: in a tool, in the note, or nowhere."""
+    twins, seen = read_samples(FOLDER / "when@1.jsonl.xz")[:60], set()
+    for sample, trajectory in play_demonstrations(twins, Flaws(0, 0, 1.0), 1, 1.0, sandbox, thoughts="meaning"):
+        first, *_, last = (message for message in trajectory.messages if message.role == "assistant")
+        wanted = [thought.rpartition(" -> ") for thought in first.reasoning.split("; ")]
+        tools = {tool.name: json.dumps(tool.parameters, ensure_ascii=False) for tool in sample.tools}
+        for words, _, place in wanted:
+            assert place not in tools or " ".join(words.split()[:3]) in tools[place]
+        situation = str(sample.metadata["data_source"]).removeprefix("when/")
+        seen.add((situation, *("tool" if place in tools else place for _, _, place in wanted)))
+        assert last.reasoning == "I answer."
+    assert seen == {
+        ("answerable", "tool", "tool"),
+        ("partial", "tool", "nowhere"),
+        ("partial", "nowhere", "tool"),
+        ("missing_record", "tool", "tool"),
+        ("no_tool", "note", "note"),
+        ("tool_gone", "nowhere", "nowhere"),
+    }
+
+
 def test_needless_calls_come_at_their_rate_and_change_no_other_draw(samples):
     twins = [one for one in read_samples(FOLDER / "when@1.jsonl.xz") if not one.gold.calls]
     made = [bool(calls) for _, calls, _ in plans(twins, Flaws(0.7, 0.4, 0.8))]
