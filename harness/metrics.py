@@ -96,7 +96,7 @@ ROWS = (
     Metric(
         "decision_f1",
         "decision F1",
-        ("own", "compare", "log"),
+        ("own", "compare", "log", "exam"),
         legend="decision F1: of needed calls and answers among those made, 0 after a wrong decision",
     ),
     Metric(

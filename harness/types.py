@@ -237,7 +237,7 @@ class Model(ABC):
     remote: bool = False
     """Whether somebody else's endpoint answers, which may accept no request at all (harness.evaluation.first_reply)."""
     trouble: str | None = None
-    """What the endpoint said to the last request that it did not accept."""
+    """What the endpoint said to the last request, where it did not accept that."""
 
     @abstractmethod
     def __call__(self, request: ModelRequest) -> Reply | Awaitable[Reply]: ...

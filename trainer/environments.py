@@ -38,8 +38,8 @@ class RecipeOfBuilds(Protocol):
 
 
 def require_scenario(scenario: str, generation: int, **built: int) -> None:
-    """Raises UsageError, in a recipe's words, for a scenario that there is not, and where twins cannot be built so
-    many."""
+    """Raises UsageError, in a recipe's words, for a scenario that there is not, and where so many twins cannot be
+    built."""
     require_value(scenario in ("all", TWINS), "scenario", f"all or {TWINS}")
     if scenario == TWINS:
         require_value(generation == GENERATION, "generation", f"{GENERATION} where the scenario is {TWINS}")
@@ -51,6 +51,11 @@ def require_scenario(scenario: str, generation: int, **built: int) -> None:
 def check_recipe_kinds(recipe: RecipeOfBuilds) -> None:
     """Raises UsageError where nothing can be asked about the kinds of things that a recipe names."""
     check_kinds(_plan(recipe, recipe.environments, 0, "train"))
+
+
+def count_twins(recipe: RecipeOfBuilds) -> int:
+    """How many environments a world has."""
+    return _plan(recipe, recipe.environments, 0, "train").twins
 
 
 def build_environments(

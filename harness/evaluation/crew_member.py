@@ -104,8 +104,8 @@ class CrewMember:
         self, task: str, sample: Sample, key: RunKey, accepted: bool, learnt: Sequence[JSONObject]
     ) -> Played:
         """One episode. `accepted` and `learnt` are what the others of the crew know of the endpoint."""
-        if self._first is not None:
-            self._first.accepted |= accepted
+        if self._first is not None and accepted:
+            self._first.accept()
         self._recall(learnt, key)
         model, episode, taught = self._player.model, (task, sample.id, key.epoch), self._taught
         model.forget(episode, key.reasoning)

@@ -59,6 +59,7 @@ class FirstReply(Model):
         self._alone = asyncio.Lock()
         self._said = self._refusal = ""
         self._equal = 0
+        self._deadlines: set[asyncio.Timeout] = set()
 
     async def __call__(self, request: ModelRequest) -> Reply:
         """The model's reply. Raises ModelFailure as the model does, and NothingAccepted."""
@@ -71,6 +72,13 @@ class FirstReply(Model):
                 self._said = self._said or self._model.trouble or f"{self.name}: no reply"
                 raise
         return await self._ask(request)
+
+    def accept(self) -> None:
+        """The endpoint has replied, here or to another process: nobody's request ends with `max_wait` any more."""
+        self.accepted = True
+        for deadline in self._deadlines:
+            deadline.reschedule(None)
+        self._deadlines.clear()
 
     async def aclose(self) -> None:
         await self._model.aclose()
@@ -109,6 +117,7 @@ class FirstReply(Model):
     async def _first(self, request: ModelRequest) -> Reply:
         try:
             async with asyncio.timeout(max(0.0, self._ends - self._clock())) as timer:
+                self._deadlines.add(timer)
                 reply = await self._ask(request)
         except TimeoutError:
             if not timer.expired():
@@ -117,12 +126,14 @@ class FirstReply(Model):
         except ModelFailure as failure:
             self._count(failure)
             raise
-        self.accepted = True
+        finally:
+            self._deadlines.discard(timer)
+        self.accept()
         return reply
 
     def _count(self, failure: ModelFailure) -> None:
         """Raises NothingAccepted where there is no point in asking again."""
-        if failure.outcome == "token_limit":
+        if self.accepted or failure.outcome == "token_limit":
             return
         self._said = str(failure)
         refusal = COUNTED.sub("#", f"{failure.stop} {failure}")

@@ -24,6 +24,8 @@ from harness.types import CallRecord, Sample, Scores, Trajectory, Verdict
 FAMILY = "when"
 """What the data_source of twins begins with: when/no_tool."""
 HEADLINE = "decision_accuracy"
+JUDGED = (HEADLINE, "answer_accuracy", "decision_f1")
+"""Metrics by which one episode of a twin is better than another."""
 ABSTENTION = "Cannot be answered with these tools"
 
 
@@ -61,10 +63,16 @@ def situation_of(sample: Sample) -> Situation:
     return SITUATIONS[str(sample.metadata["data_source"]).removeprefix(f"{FAMILY}/")]
 
 
+def find_situation(sample: Sample) -> Situation | None:
+    """None for a sample that is no twin."""
+    family, _, name = str(sample.metadata.get("data_source")).partition("/")
+    return SITUATIONS.get(name) if family == FAMILY else None
+
+
 def check_twin(sample: Sample) -> Sample:
     """The sample. Raises UsageError where its situation, its answer or the look-up that shows it is not there: it could
     be played and not scored."""
-    situation = SITUATIONS.get(str(sample.metadata.get("data_source")).removeprefix(f"{FAMILY}/"))
+    situation = find_situation(sample)
     if situation is None:
         raise UsageError(
             f"{sample.id!r} stands among twins, whose data_source is {FAMILY}/ and {', '.join(SITUATIONS)}."

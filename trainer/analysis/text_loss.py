@@ -60,7 +60,9 @@ def compare_text_losses(base: Path, trained: Path, samples: Sequence[Sample]) ->
         texts = [
             network.render_episode(sample.tools, trajectory)
             for flaws in kinds.values()
-            for sample, trajectory in play_demonstrations(samples, flaws, recipe.seed, recipe.thinking, sandbox)
+            for sample, trajectory in play_demonstrations(
+                samples, flaws, recipe.seed, recipe.thinking, sandbox, thoughts=recipe.thoughts
+            )
         ]
     before, after = measure_losses(base, texts), measure_losses(trained, texts)
     each = len(samples)

@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from envbuilder.spec import scale_levels
 from envbuilder.worlds.catalogue import read_kinds
+from harness.scoring.decisions import JUDGED
 from trainer.environments import require_scenario
 from trainer.pairs import PairRules
 from trainer.values import require_seeds, require_value
@@ -87,6 +88,8 @@ class DPORecipe:
         read_kinds(self.about.split())
         built = {name: getattr(self, name) for name in ("environments", "validation", "test")}
         require_scenario(self.scenario, self.generation, **built)
+        fits = self.scenario == "all" or self.metric in ("", *JUDGED)
+        require_value(fits, "metric", f"one that twins have: {', '.join(JUDGED)}")
         require_value(self.thinking in ("off", "on"), "thinking", "off or on")
         require_value(
             self.save_dtype in ("float32", "bfloat16", "float16"), "save_dtype", "float32, bfloat16 or float16"

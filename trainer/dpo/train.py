@@ -5,7 +5,7 @@
     DIR/loops/0/validation           the model as it began, on the validation environments: an ordinary run
     DIR/loops/N/run, pairs.jsonl     loop N: its attempts, and the pairs among them
     DIR/loops/N/model, validation    the weights after it, and what they reach
-    DIR/model                        those of the best loop, by strict Solve-F1 + 0.3 x right answers
+    DIR/model                        those of the best loop, by trainer.rl.callback.validation_score
     DIR/result.json                  the loops' figures
 
 A loop whose model is no better than the best before ends the run. An interrupted run goes on with what is not there

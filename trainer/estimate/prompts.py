@@ -14,7 +14,7 @@ from harness.errors import UsageError
 from harness.task import file_task
 from harness.types import ModelRequest, Reasoning, Sample, Task
 from trainer.dpo.train import read_dpo_tasks
-from trainer.environments import build_environments
+from trainer.environments import build_environments, count_twins
 from trainer.estimate.lengths import EpisodeLength, Lengths, cut_anywhere, measure_episode, measure_turn
 from trainer.estimate.lengths import summarise_lengths as summarise
 from trainer.estimate.model import EstimatedModel
@@ -34,7 +34,7 @@ from trainer.sft.train import read_successes, training_samples
 MEASURED = 200
 """Prompts that are measured at most, evenly over all there are."""
 BUILT = 8
-"""Environments that are built to be measured."""
+"""Worlds that are built to be measured."""
 
 Item = TypeVar("Item")
 
@@ -88,7 +88,8 @@ def _demonstrated_prompts(recipe: SFTRecipe, trust_code: bool) -> Prompts:
 def _built_prompts(recipe: Recipe, seed: int, reasoning: Reasoning) -> Prompts:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "train.jsonl"
-        build_environments(path, min(BUILT, recipe.environments), recipe, seed, "train", lambda done, of: None)
+        n = min(BUILT * count_twins(recipe), recipe.environments)
+        build_environments(path, n, recipe, seed, "train", lambda done, of: None)
         return _sample_prompts(read_samples(path), reasoning, recipe.environments, built=True)
 
 

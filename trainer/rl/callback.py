@@ -1,7 +1,7 @@
 """What a person sees of a run while it trains: metrics, validations, the best weights, progress.
 
-The best weights are those with the most strict Solve-F1 + 0.3 x right answers in validation, whatever the reward's own
-bonus is: by F1 alone a model that stops before it answers would be chosen.
+The best weights are those with the most strict Solve-F1 + 0.3 x right answers in validation (of twins, decision F1 in
+its place), whatever the reward's own bonus is: by F1 alone a model that stops before it answers would be chosen.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from envbuilder.records import TWINS
 from harness.data import jsonio
 from harness.data.records import fingerprint, read_samples
 from harness.environment import ToolEnvironment
@@ -18,6 +19,7 @@ from harness.errors import UsageError
 from harness.metrics import HEADLINE
 from harness.models.local.tokenizer import ModelTokenizer
 from harness.registry import load_samples, select_tasks
+from harness.scoring.decisions import JUDGED
 from harness.task import file_task
 from harness.types import JSONObject, Limits, ModelRequest, Reasoning, Sample, Sampling, Task, Trajectory, Usage
 from trainer.environments import build_environments
@@ -66,12 +68,16 @@ def reasoning_of(settings: RLRecipe) -> Reasoning:
 def named_reward(settings: RLRecipe) -> Reward:
     """The recipe's reward, with the recipe's values for its options.
 
-    Raises UsageError for one that does not judge what the regime rewards, or has not the option that a value is for.
+    Raises UsageError for one that does not judge what the regime rewards, or not what the recipe builds, or has not the
+    option that a value is for.
     """
-    name = settings.reward or DEFAULTS[settings.regime]
+    twins = settings.scenario == TWINS
+    name = settings.reward or ("decision_f1" if twins else DEFAULTS[settings.regime])
     found = reward(name)
     if found.kind != settings.regime:
         raise UsageError(f"The reward {name} judges {found.kind}s, and --regime {settings.regime} does not; see docs.")
+    if twins and found.metric and found.metric not in JUDGED:
+        raise UsageError(f"Twins have no {found.metric} for the reward {name}; leave --reward out, or take autotir.")
     given = {option: value for option in REWARD_OPTIONS if (value := getattr(settings, option)) is not None}
     if unknown := [option for option in given if option not in found.options]:
         raise UsageError(f"The reward {name} has no {unknown[0]}; leave that value out of the recipe.")

@@ -184,6 +184,7 @@ class RLRecipe:
         read_kinds(self.about.split())
         built = {name: getattr(self, name) for name in ("environments", "validation", "test")}
         require_scenario(self.scenario, self.generation, **built)
+        require_value(self.scenario == "all" or self.regime == "episode", "scenario", "all in the step regime")
         least = 0 if self.regime == "step" and self.prefixes == "given" else 1
         require_value(self.steps >= least, "steps", f"at least {least}")
         require_seeds(seed=self.seed, data_seed=self.data_seed)

@@ -31,7 +31,7 @@ from harness.models.policies import fill_arguments, find_spans
 from harness.models.wording import Question
 from harness.rollout import Episode, play_episode
 from harness.sandbox import Sandbox
-from harness.scoring.decisions import SITUATIONS, is_twin, situation_of
+from harness.scoring.decisions import SITUATIONS, find_situation, is_twin
 from harness.types import (
     GoldCall,
     JSONObject,
@@ -98,7 +98,7 @@ class Demonstrator(Model):
     def _think(self, request: ModelRequest, call: GoldCall | None) -> str:
         """What is thought before a call, or before the answer."""
         wanted = self._wanted.get(str(request.sample.metadata.get("world")), ())
-        if self._thoughts == "meaning" and wanted and not request.turn:
+        if self._thoughts == "meaning" and wanted and not request.turn and is_twin(request.sample.metadata):
             return "; ".join(f"{' '.join(words)} -> {find_place(request.sample, words)}" for words in wanted)
         if call is None:
             return "I answer."
@@ -112,7 +112,8 @@ class Demonstrator(Model):
         repeats, skips = draw() < self._flaws.repeat, draw() < self._flaws.skip_last
         calls = list(sample.gold.calls or ())
         if not calls:
-            return [needless_call(sample)] if draw() < self._flaws.needless else [], False
+            needless = bool(sample.tools) and draw() < self._flaws.needless
+            return [needless_call(sample)] if needless else [], False
         skipped = skips and len(calls) > 1
         if skipped:
             calls.pop()
@@ -121,7 +122,8 @@ class Demonstrator(Model):
 
 def is_demonstrable(sample: Sample) -> bool:
     """Whether a sample says what is called and answered; of a twin it may be that no call is due."""
-    return sample.gold.answer is not None and bool(sample.gold.calls or is_twin(sample.metadata))
+    situation = find_situation(sample)
+    return sample.gold.answer is not None and bool(sample.gold.calls or (situation and not situation.due))
 
 
 def needless_call(sample: Sample) -> GoldCall:
@@ -155,9 +157,9 @@ def _read_meaning(sample: Sample, call: GoldCall) -> Words:
 def find_wanted(samples: Sequence[Sample]) -> dict[str, tuple[Words, ...]]:
     """By world, what is asked of its twins, as the tools of that one say it in which all of it can be looked up."""
     return {
-        str(sample.metadata.get("world")): tuple(_read_meaning(sample, call) for call in sample.gold.calls or ())
+        str(sample.metadata["world"]): tuple(_read_meaning(sample, call) for call in sample.gold.calls or ())
         for sample in samples
-        if is_twin(sample.metadata) and situation_of(sample) == SITUATIONS["answerable"]
+        if find_situation(sample) == SITUATIONS["answerable"] and sample.metadata.get("world")
     }
 
 

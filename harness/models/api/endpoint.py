@@ -163,6 +163,7 @@ class EndpointModel(Model):
             sent, result = await self._send(transport, pace, request)
             sent_requests += 1
             if isinstance(result, Reply):
+                self.trouble = None
                 self._dialect.refusals.answered(sent.body, request)
                 usage = replace(result.usage, retries=sent_requests - 1)
                 return replace(result, usage=usage, note=self._note(request, result.note, asked))

@@ -1,8 +1,8 @@
 """What was learnt of an endpoint that changes what its model sees or may say, and which episodes came before.
 
-Until a run's first reply requests go one by one, so what is learnt then holds for all of its episodes. What is learnt
-later may not: episodes that were answered under another rule are noted for each mode of reasoning. They are played
-again, and until they are the manifest and the table say how many they are.
+Until a run's first reply requests go one by one (of a slow model, for two seconds), so what is learnt then holds for
+all of its episodes. What is learnt later may not: episodes that were answered under another rule are noted for each
+mode of reasoning. They are played again, and until they are the manifest and the table say how many they are.
 """
 
 from __future__ import annotations
