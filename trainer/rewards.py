@@ -296,6 +296,12 @@ def _malformed(verdict: Verdict) -> float:
     return min(MALFORMED_COST * calls, MALFORMED_MOST)
 
 
+def validation_score(scores: Mapping[str, float]) -> float:
+    """By which means of validations are compared: strict Solve-F1 + 0.3 x right answers; of twins, decision F1 in
+    its place."""
+    return scores.get(HEADLINE, scores.get("decision_f1", 0.0)) + ANSWER_BONUS * scores.get("answer_accuracy", 0.0)
+
+
 # --- by name -----------------------------------------------------------------------------------------------------
 
 REWARDS: Mapping[str, Reward] = MappingProxyType(

@@ -184,6 +184,28 @@ def test_a_slow_first_reply_is_not_waited_for_but_one_that_met_a_failure(trouble
     assert began == [1 if trouble else 6]
 
 
+def test_once_a_request_was_accepted_no_others_end_with_the_wait():
+    """Let go together, one replies at once and one only when the time for a first reply is over."""
+
+    class Uneven(Scripted):
+        async def __call__(self, request):
+            self.asked += 1
+            await asyncio.sleep(0.6 if self.asked == 1 else 0.1)
+            return Reply(Message("assistant", "yes"))
+
+    first = FirstReply(Uneven(), 0.3, accepted=False, patience=0.01)
+    assert [type(said) for said in ask(first, 4, None)] == [Reply] * 4
+    told = FirstReply(Uneven(), 0.3, accepted=False)
+
+    async def hear_from_others():
+        asked = asyncio.ensure_future(told(ModelRequest((), (), Sampling(), None)))
+        await asyncio.sleep(0.1)
+        told.accept()
+        return await asked
+
+    assert isinstance(asyncio.run(hear_from_others()), Reply)
+
+
 def test_equal_means_the_same_words_whatever_the_numbers():
     theirs = Scripted(*(refusal(f"no tools (request 0x{number:x})") for number in range(20)))
     told = ask(FirstReply(theirs, 9, accepted=False), EQUAL_REFUSALS, None)

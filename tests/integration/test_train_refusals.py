@@ -127,11 +127,18 @@ TINY = ("--model", "bundled/tiny-base", "--set")
         (("episode", *TINY, "prompts=2", "max_prompt=9", "--tasks", "DIR/towns.jsonl"), "tokens and may have 9"),
         (("step", *TINY, "prompts=2", "prefixes=given", "max_prompt=9", "--tasks", "DIR/towns.jsonl"), "may have 9"),
         (("step", *TINY, "prompts=3", "prefixes=given", "--tasks", "DIR/towns.jsonl"), "there are 2; lower prompts"),
+        (("step", *TINY, "scenario=when"), "scenario must be all in the step regime"),
+        (("episode", *TINY, "scenario=when", "validation=8"), "validation must be a multiple of 5"),
+        (("episode", *TINY, "scenario=when", "--reward", "episode_f1"), "Twins have no solve_f1 for the reward"),
+        (("dpo", *TINY, "scenario=when", "test=8"), "test must be a multiple of 5"),
+        (("dpo", *TINY, "scenario=when", "metric=solve_f1"), "metric must be one that twins have"),
+        (("sft", *TINY, "train_file=DIR/bare.jsonl"), "'twin' has no gold calls with an answer"),
     ],
 )
 def test_data_that_cannot_be_trained_on_are_refused(words, says, towns, tmp_path, capsys):
     write_records(tmp_path / "held.jsonl", [record(**HELD_OUT)])
     (tmp_path / "torn.jsonl").write_text(towns.read_text()[:-20])
+    write_records(tmp_path / "bare.jsonl", [record(id="twin", data_source="when/answerable", gold_calls=[])])
     named = [word.replace("DIR", str(tmp_path)) for word in words]
     assert says in refused(capsys, tmp_path / "out", "--regime", *named)
     assert cli.main(["train", "--dry-run", "--regime", *named]) == 2

@@ -149,6 +149,20 @@ def test_it_thinks_of_twins_where_what_is_wanted_stands(sandbox):
     }
 
 
+def test_twins_of_ones_own_may_lack_a_world_tools_and_a_situation(sandbox):
+    """Their thoughts are those of any sample, and without a tool there is no needless call."""
+    calls = [{"name": "population", "arguments": {"town": "Corrie"}, "solves": 0}]
+    twins = [
+        builders.sample(data_source="when/answerable", world=...),
+        builders.sample(data_source="when/other", gold_calls=calls),
+        builders.sample(data_source="when/no_tool", gold_calls=[], tools=[], codes={}, unsolved_set={}),
+    ]
+    played = play_demonstrations(twins, Flaws(0, 0, 1.0), 1, 1.0, sandbox, thoughts="meaning")
+    first, other, bare = ([one.reasoning for one in said.messages if one.role == "assistant"] for _, said in played)
+    assert first == other and first[0].endswith(" -> population")
+    assert bare == ["I answer."]
+
+
 def test_needless_calls_come_at_their_rate_and_change_no_other_draw(samples):
     twins = [one for one in read_samples(FOLDER / "when@1.jsonl.xz") if not one.gold.calls]
     made = [bool(calls) for _, calls, _ in plans(twins, Flaws(0.7, 0.4, 0.8))]

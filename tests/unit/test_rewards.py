@@ -27,6 +27,7 @@ from trainer.rewards import (
     strict_pr,
     strict_precision,
     strict_rate,
+    validation_score,
 )
 
 ECHO = "def echo(text):\n    return text\n"
@@ -264,6 +265,13 @@ def test_rewards_by_name():
         *("episode_f1", "episode_success", "decision_f1", "autotir"),
     }
     assert {kind: REWARDS[name].kind for kind, name in DEFAULTS.items()} == {"step": "step", "episode": "episode"}
+
+
+def test_validations_are_compared_by_calls_and_answers_of_twins_too():
+    assert validation_score({"solve_f1": 0.5, "answer_accuracy": 0.2, "decision_f1": 0.9}) == pytest.approx(0.56)
+    assert validation_score({"decision_accuracy": 0.6, "decision_f1": 0.4, "answer_accuracy": 0.1}) == pytest.approx(
+        0.43
+    )
 
 
 def test_a_name_that_is_nearly_right_is_named():

@@ -5,7 +5,7 @@
     DIR/loops/0/validation           the model as it began, on the validation environments: an ordinary run
     DIR/loops/N/run, pairs.jsonl     loop N: its attempts, and the pairs among them
     DIR/loops/N/model, validation    the weights after it, and what they reach
-    DIR/model                        those of the best loop, by trainer.rl.callback.validation_score
+    DIR/model                        those of the best loop, by trainer.rewards.validation_score
     DIR/result.json                  the loops' figures
 
 A loop whose model is no better than the best before ends the run. An interrupted run goes on with what is not there
@@ -42,6 +42,7 @@ from trainer.environments import build_environments
 from trainer.pairs import read_paired_runs
 from trainer.precision import save_model
 from trainer.prefixes import refuse_test_data
+from trainer.rewards import validation_score
 from trainer.rl.actor import with_stable_template
 from trainer.rl.validation import (
     EvaluationSet,
@@ -115,7 +116,6 @@ def train_dpo(
     watch: ProgressCallback,
 ) -> JSONObject:
     """Runs what is left of a run in `out`, and returns its result."""
-    from trainer.rl.callback import validation_score  # imports transformers
 
     run = _Loops(recipe, local, patterns, data, out, watch)
     figures = [run.validate(0)]

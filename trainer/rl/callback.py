@@ -17,11 +17,10 @@ from typing import Any
 from accelerate.utils import broadcast_object_list
 
 from harness.data import disk
-from harness.metrics import HEADLINE
 from harness.models.local.packages import import_quietly
 from harness.models.local.tokenizer import ModelTokenizer
 from trainer.precision import save_model
-from trainer.rewards import ANSWER_BONUS
+from trainer.rewards import validation_score
 from trainer.rl.actor import only_ids
 from trainer.rl.data import TrainingSetup
 from trainer.rl.generation import TrainerView, select_logged_metrics
@@ -123,11 +122,6 @@ class TrainingCallback(transformers.TrainerCallback):  # type: ignore[misc]
         timed = {**line, "seconds": round(time.monotonic() - self._began, 1), "cpu_seconds": round(self.cpu_time, 1)}
         with disk.open_to_append(self._out / "metrics.jsonl") as file:
             file.write(f"{json.dumps(timed)}\n".encode())
-
-
-def validation_score(scores: Mapping[str, float]) -> float:
-    """By which validations are compared: strict Solve-F1 + 0.3 x right answers; of twins, decision F1 in its place."""
-    return scores.get(HEADLINE, scores.get("decision_f1", 0.0)) + ANSWER_BONUS * scores.get("answer_accuracy", 0.0)
 
 
 def cpu_seconds() -> float:
