@@ -231,7 +231,9 @@ def test_waits_without_advice_are_reproducible() -> None:
     _, first, _ = answered(script)
     _, second, _ = answered(script)
     assert first == second
-    assert all(0 <= wait <= limit for wait, limit in zip(first, (1, 2, 4, 8), strict=True))
+    own = [*first[:2], first[-1]]  # after the 429 between them it is the pace that waits, a second at a time
+    assert all(limit / 2 <= wait <= limit for wait, limit in zip(own, (1, 2, 8), strict=True))
+    assert 0 < sum(first[2:-1]) <= 4
 
 
 def test_an_exhausted_quota_is_not_retried() -> None:
