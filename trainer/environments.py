@@ -19,6 +19,9 @@ class RecipeOfBuilds(Protocol):
     """What a recipe says of the environments that it builds."""
 
     @property
+    def regime(self) -> str: ...
+
+    @property
     def environments(self) -> int: ...
 
     @property
@@ -37,15 +40,16 @@ class RecipeOfBuilds(Protocol):
     def scenario(self) -> str: ...
 
 
-def require_scenario(scenario: str, generation: int, **built: int) -> None:
-    """Raises UsageError, in a recipe's words, for a scenario that there is not, and where so many twins cannot be
-    built."""
-    require_value(scenario in ("all", TWINS), "scenario", f"all or {TWINS}")
-    if scenario == TWINS:
-        require_value(generation == GENERATION, "generation", f"{GENERATION} where the scenario is {TWINS}")
-        for name, count in built.items():
-            twins = len(SITUATIONS)
-            require_value(count % twins == 0, name, f"a multiple of {twins}, the twins of a world")
+def require_scenario(recipe: RecipeOfBuilds) -> None:
+    """Raises UsageError, in the recipe's words, for a scenario that there is not or that its regime cannot train on,
+    and where so many twins cannot be built."""
+    require_value(recipe.scenario in ("all", TWINS), "scenario", f"all or {TWINS}")
+    if recipe.scenario == TWINS:
+        require_value(recipe.regime != "step", "scenario", "all in the step regime")
+        require_value(recipe.generation == GENERATION, "generation", f"{GENERATION} where the scenario is {TWINS}")
+        twins = len(SITUATIONS)
+        for name in ("environments", "validation", "test"):
+            require_value(getattr(recipe, name, 0) % twins == 0, name, f"a multiple of {twins}, the twins of a world")
 
 
 def check_recipe_kinds(recipe: RecipeOfBuilds) -> None:

@@ -77,7 +77,8 @@ class FirstReply(Model):
         """The endpoint has replied, here or to another process: nobody's request ends with `max_wait` any more."""
         self.accepted = True
         for deadline in self._deadlines:
-            deadline.reschedule(None)
+            if not deadline.expired():
+                deadline.reschedule(None)
         self._deadlines.clear()
 
     async def aclose(self) -> None:
@@ -122,7 +123,9 @@ class FirstReply(Model):
         except TimeoutError:
             if not timer.expired():
                 raise
-            raise self._waited() from None
+            if not self.accepted:
+                raise self._waited() from None
+            return await self._ask(request)  # it was cut off in the moment in which another was accepted
         except ModelFailure as failure:
             self._count(failure)
             raise

@@ -86,8 +86,7 @@ class DPORecipe:
         require_value(self.generation in (1, 2), "generation", "1 or 2")
         scale_levels(self.level, self.generation, self.scale.split())  # type: ignore[arg-type]
         read_kinds(self.about.split())
-        built = {name: getattr(self, name) for name in ("environments", "validation", "test")}
-        require_scenario(self.scenario, self.generation, **built)
+        require_scenario(self)
         fits = self.scenario == "all" or self.metric in ("", *JUDGED)
         require_value(fits, "metric", f"one that twins have: {', '.join(JUDGED)}")
         require_value(self.thinking in ("off", "on"), "thinking", "off or on")

@@ -182,9 +182,7 @@ class RLRecipe:
             require_value(getattr(self, name) in allowed, name, f"one of {', '.join(map(str, allowed))}")
         scale_levels(self.level, self.generation, self.scale.split())  # type: ignore[arg-type]
         read_kinds(self.about.split())
-        built = {name: getattr(self, name) for name in ("environments", "validation", "test")}
-        require_scenario(self.scenario, self.generation, **built)
-        require_value(self.scenario == "all" or self.regime == "episode", "scenario", "all in the step regime")
+        require_scenario(self)
         least = 0 if self.regime == "step" and self.prefixes == "given" else 1
         require_value(self.steps >= least, "steps", f"at least {least}")
         require_seeds(seed=self.seed, data_seed=self.data_seed)

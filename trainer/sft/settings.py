@@ -121,7 +121,7 @@ class SFTRecipe:
         require_value(self.generation in (1, 2), "generation", "1 or 2")
         scale_levels(self.level, self.generation, self.scale.split())  # type: ignore[arg-type]
         read_kinds(self.about.split())
-        require_scenario(self.scenario, self.generation, environments=self.environments)
+        require_scenario(self)
         require_value(0 < self.learning_rate < math.inf, "learning_rate", "a finite number above 0")
         require_value(0 <= self.weight_decay < math.inf, "weight_decay", "a finite number, 0 or more")
         require_value(
