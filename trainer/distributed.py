@@ -30,6 +30,15 @@ def wait_for_everyone() -> None:
         _state().wait_for_everyone()
 
 
+def part_from_others() -> None:
+    """Waits for all processes and closes the connections between them, for good: a process that ends while its
+    threads still hold them may be aborted, and torch says so of GPUs."""
+    if is_distributed():
+        state = _state()
+        state.wait_for_everyone()
+        state.destroy_process_group()
+
+
 def asks_for_shards(environ: Mapping[str, str]) -> bool:
     """Whether a launcher asks for a network in shards, as accelerate launch --use_fsdp does."""
     return environ.get("ACCELERATE_USE_FSDP", "").lower() == "true"

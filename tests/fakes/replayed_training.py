@@ -73,9 +73,12 @@ if __name__ == "__main__":
     import torch
     from cpu_shards import shard_on_cpu  # beside this file
 
+    from trainer.distributed import part_from_others
+
     shard_on_cpu()
 
     destination = Path(sys.argv[3])
     end = train(Path(sys.argv[1]), Path(sys.argv[2]), destination, sys.argv[4], int(sys.argv[5]))
+    part_from_others()
     if os.environ.get("RANK", "0") == "0":
         torch.save(end, destination / "end.pt")

@@ -5,9 +5,7 @@ import json
 import math
 import os
 import signal
-import socket
 import subprocess
-import sys
 import time
 
 import pytest
@@ -16,6 +14,7 @@ from builders import ROOT, record, write_records
 from commands import command, environment, harness, one_sentence
 from fakes import cpu_shards, tiny_model
 from safetensors.torch import load_file
+from two_processes import run_in_two
 
 from harness.errors import UsageError
 from trainer.commands import train
@@ -261,19 +260,8 @@ def alone(model, tmp_path_factory):
 def test_two_processes_are_one_run(program, shards, model, alone, tmp_path):
     """The leader claims, builds, validates and tests; the same seed gives what one process gives, by whole networks
     and by shards."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", 2, "--master-port", port]
-    both = [*launcher, "--no-python", sys.executable, *program, *shared_words(model), "--out", tmp_path / "two"]
-    done = subprocess.run(
-        [str(word) for word in both],
-        env=environment(OMP_NUM_THREADS="1", PYTHONPATH=str(ROOT), **shards),
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+    both = [*program, *shared_words(model), "--out", tmp_path / "two", "--resume"]
+    done = run_in_two(both, environment(PYTHONPATH=str(ROOT), **shards), timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.count("test environments, greedy") == 1
     results = [json.loads((out / "result.json").read_text()) for out in (alone, tmp_path / "two")]

@@ -4,9 +4,6 @@ import json
 import math
 import os
 import shutil
-import socket
-import subprocess
-import sys
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +15,7 @@ from builders import ROOT, record, sample, write_records
 from fakes import cpu_shards, replayed_training, tiny_model
 from fakes.checkpoints import write_checkpoint
 from transformers import AutoModelForCausalLM
+from two_processes import run_in_two
 
 from harness.errors import HarnessError, MissingData, UsageError
 from harness.models.local.folder import check_folder
@@ -506,18 +504,8 @@ def test_shards_that_are_none_are_refused(asked, enabled, sentence, monkeypatch)
 def test_two_processes_are_one(algorithm, shards, random_network, towns, tmp_path):
     one = replayed_training.train(random_network.folder.path, towns, tmp_path / "one", algorithm, 8)
     words = [random_network.folder.path, towns, tmp_path, algorithm, 4]
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", str(port)]
-    done = subprocess.run(
-        [*launch, replayed_training.__file__, *map(str, words)],
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), **shards},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    environ = {**os.environ, "PYTHONPATH": str(ROOT), **shards}
+    done = run_in_two([replayed_training.__file__, *words], environ, timeout=120)
     assert done.returncode == 0, done.stderr[-3000:]
     same(one, torch.load(tmp_path / "end.pt"))
 

@@ -24,7 +24,7 @@ from harness.models.local.hf import load_weights
 from harness.models.local.packages import check_packages, find_missing_packages
 from harness.models.local.tokenizer import ModelTokenizer, open_tokenizer
 from harness.types import JSONObject
-from trainer.distributed import is_main_process, main_process_first, refuse_other_shards
+from trainer.distributed import is_main_process, main_process_first, part_from_others, refuse_other_shards
 from trainer.precision import report_slow_bfloat16
 from trainer.rl.actor import with_stable_template
 from trainer.rl.data import TrainingSetup, prepare_training, reasoning_of
@@ -129,6 +129,7 @@ def train_rl(
     network = load_weights(model, settings.dtype if settings.lora_rank else "float32", device())
     freeze_others(network, settings.train_layers)
     callback = train_network(setup, model, network, out, watch)
+    part_from_others()  # before the leader plays the test alone, for as long as that takes
     best = callback.best_validation
     result: JSONObject = {
         "schema": SCHEMA,
