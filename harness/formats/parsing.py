@@ -21,6 +21,7 @@ TURN_ENDS = ("<|im_end|>", "<|endoftext|>", "<|eot_id|>", "<|eom_id|>", "<|end_o
 """Tokens that end a turn, which some decoders leave in the text."""
 NAME = re.compile(r'"name"\s*:\s*("(?:[^"\\]|\\.)*")')
 UNFINISHED = "the call's JSON was not finished"
+TAG = re.compile("|".join(re.escape(tag) for pair in BLOCKS.items() for tag in pair))
 JSON_PART = re.compile(r'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)|[\[\]{}]', re.DOTALL)
 """A string, also one that the text's end cut, or a bracket: all it takes to find where a value ends."""
 
@@ -77,8 +78,7 @@ ParseCall = Callable[[str, re.Match[str], PartialMessage], int | None]
 
 def compile_marks(pattern: str) -> re.Pattern[str]:
     """The marks of a family: where a call may begin, and the tags of reasoning."""
-    tags = (re.escape(tag) for pair in BLOCKS.items() for tag in pair)
-    return re.compile(f"{'|'.join(tags)}|{pattern}")
+    return re.compile(f"{TAG.pattern}|{pattern}")
 
 
 def parse_message(
@@ -122,6 +122,20 @@ def _opened_by_the_prompt(body: str, reading: PartialMessage) -> int:
     """Reads the block in which the prompt ended; it is closed by whichever closing tag comes first."""
     ends = [closing for closing in BLOCKS.values() if closing in body]
     return reading.parse_reasoning(body, 0, min(ends, key=body.find, default="</think>"))
+
+
+def find_reasoning_end(text: str, thinking: bool) -> tuple[int | None, int]:
+    """Where the reasoning that a text begins with is closed, and where what is said begins, space left out. 0 for one
+    that begins without; None for reasoning that was never closed. `thinking`: the prompt opened it."""
+    closed, at = 0, len(text) - len(text.lstrip())
+    while thinking or text.startswith(tuple(BLOCKS), at):
+        tags = BLOCKS.values() if thinking else [tag for begin, tag in BLOCKS.items() if text.startswith(begin, at)]
+        ends = [place + len(tag) for tag in tags if (place := text.find(tag, at)) >= 0]
+        if not ends:
+            return None, len(text)
+        closed, thinking = min(ends), False
+        at = len(text) - len(text[closed:].lstrip())
+    return closed, at
 
 
 def without_end(text: str) -> str:

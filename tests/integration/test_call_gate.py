@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 from dataclasses import asdict, replace
@@ -137,6 +138,90 @@ def test_memory_that_runs_out_for_the_score_fails_that_episode_alone(plain, fold
     assert isinstance(short, Reply)
     assert isinstance(long, ModelFailure)
     assert (long.outcome, long.stop) == ("infrastructure_error", "out_of_memory")
+
+
+# --- behind the reasoning ----------------------------------------------------------------------------------------
+
+THOUGHT = "<think>\nPerhaps.\n</think>\n\n"
+
+
+def decide_after(plain, said, **changes):
+    """The reply of a network that first writes `said` and then a full stop, decided behind its reasoning by a probe of
+    which every score is `bias`; and the rows that were continued."""
+    local, continued = plain.local, list[PromptRow]()
+
+    def generate(rows):
+        texts = [".\nAnswer: 3" if continued else said for _ in rows]
+        continued.extend(rows)
+        return [local.encode(text) for text in texts]
+
+    probe = Probe(1, [0.0] * SIZE, [1.0] * SIZE, [0.0] * SIZE, 0.0, {}, after="reasoning")
+    fields = {name: changes.pop(name) for name in ("low", "high") if name in changes}
+    gate = call_gate.CallGate(replace(probe, **changes), fields.get("low"), fields.get("high"), Path(), "")
+    decide, revise = (functools.partial(one, local, lambda: _network(plain)) for one in (gate.decide, gate.revise))
+    (reply,) = hf.HFModel("hf/tiny", local, 8, {}, generate, decide, revise).batch([ask(max_tokens=200)])
+    return reply, continued
+
+
+def test_a_reply_that_does_as_was_decided_stays(plain):
+    call = plain.local.format.render([CALL])
+    for said, changes, note in (
+        (f"{THOUGHT}{call}", {"bias": 2.0, "high": 1.0}, "above 1: a call is begun, as the model does"),
+        (f"{THOUGHT}Answer: 3", {"bias": -2.0, "low": -1.0}, "below -1: no call, as the model does"),
+        (f"{THOUGHT}{call}", {"bias": 0.5, "low": -1.0, "high": 1.0}, "probe score 0.5000: left to the model"),
+    ):
+        reply, continued = decide_after(plain, said, **changes)
+        assert len(continued) == 1
+        assert reply.message.raw == said
+        assert reply.note.endswith(note)
+
+
+@pytest.mark.parametrize("thought", [THOUGHT, "<think>a</think><think>b</think> ", ""])
+def test_a_reply_that_calls_too_little_is_written_anew_from_the_reasonings_end(plain, thought):
+    reply, (first, again) = decide_after(plain, f"{thought}Answer: 3", bias=2.0, high=1.0)
+    begun, text = plain.local.decode(again.begun), plain.local.format.render([CALL])
+    assert again.ids == (*first.ids, *again.begun)
+    assert begun.startswith(thought)
+    assert begun != thought
+    assert text.startswith(begun[len(thought) :])
+    assert reply.message.tool_calls
+    assert reply.message.raw.startswith(begun)
+    assert reply.note == "probe score 2.0000, above 1: a call is begun"
+    assert reply.usage.input_tokens == len(first.ids) + len(again.begun) - again.thought
+    assert reply.usage.output_tokens == again.thought + len(plain.local.encode(".\nAnswer: 3"))
+    assert (again.seed == first.seed) == (not thought)
+
+
+def test_a_reply_that_calls_too_much_is_written_anew_without(plain):
+    reply, (first, again) = decide_after(plain, f"{THOUGHT}{plain.local.format.render([CALL])}", bias=-2.0, low=-1.0)
+    assert again.silent
+    assert again.ids == (*first.ids, *plain.local.encode(THOUGHT))
+    assert reply.message.raw == f"{THOUGHT}.\nAnswer: 3"
+    assert reply.message.tool_calls == ()
+    assert reply.note == "probe score -2.0000, below -1: no call"
+
+
+def test_reasoning_without_an_end_is_left_to_the_model(plain):
+    reply, continued = decide_after(plain, "<think>\non and on", bias=2.0, high=1.0)
+    assert len(continued) == 1
+    assert reply.note == "its reasoning has no end that a probe could read: left to the model"
+
+
+def test_the_score_is_that_of_the_reasonings_last_token(plain):
+    ids = [*row_of(plain.local).ids, *plain.local.encode(THOUGHT)]
+    state = call_gate.read_last_states(_network(plain), ids)[1]
+    weights = [float(number == 5) for number in range(SIZE)]
+    reply, _ = decide_after(plain, f"{THOUGHT}Answer: 3", weights=weights, bias=0.0, high=99.0)
+    assert reply.note == f"probe score {state[5]:.4f}: left to the model"
+
+
+def test_a_real_network_is_decided_behind_its_reasoning(plain, folder, tmp_path):
+    """Random weights reason about nothing: it is decided where the prompt ends."""
+    probe = write_probe(tmp_path / "probe.json", plain, bias=2.0, after="reasoning")
+    begun = model(folder, probe=probe, probe_high=1)(ask())
+    assert begun.message.raw.startswith("<tool_call>")
+    assert begun.note == "probe score 2.0000, above 1: a call is begun"
+    assert model(folder, probe=probe, probe_high=1)(ask(turn=1)) == plain(ask(turn=1))
 
 
 # --- in every format ---------------------------------------------------------------------------------------------

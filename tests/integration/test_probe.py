@@ -3,6 +3,7 @@
 import dataclasses
 import io
 import json
+import re
 import shutil
 from contextlib import redirect_stdout
 
@@ -57,8 +58,12 @@ def read(planted):
     model = probing.find_network(BASE, {})
     (task,) = select_tasks([str(planted[0])], {})
     chosen = [(task, sample) for sample in load_samples([task])[task.name]]
-    rows = [probing.find_row(model, probing.first_request(task, sample, Reasoning())) for _, sample in chosen]
-    return model, probing.ask(chosen, seed=0), rows, probing.read_states(model, {}, rows, quiet=True)
+    rows = [
+        probing.find_row(model, probing.first_request(task, sample, Reasoning(), Sampling())) for _, sample in chosen
+    ]
+    network = load_weights(model.local, "float32", "cpu")
+    states = probing.read_states(model.name, network, [row.ids for row in rows], quiet=True)
+    return model, probing.ask(chosen, seed=0), rows, states
 
 
 def test_a_planted_word_is_found_on_unseen_worlds(planted):
@@ -115,12 +120,14 @@ def test_an_evaluation_with_the_probe_decides_as_it_says(planted, tmp_path, caps
 
 def test_labels_that_the_prompt_does_not_tell_are_not_found(read):
     """In one of every two worlds of a fold the words mean the opposite."""
-    _, question, rows, states = read
+    model, question, rows, states = read
     swapped = question.due.copy()
     for fold in range(probing.FOLDS):
         half = np.flatnonzero(question.fold == fold)[:2]
         swapped[half] = 1 - swapped[half]
-    findings, *_ = probing.judge(states[:, 3:4], rows, dataclasses.replace(question, due=swapped))
+    asked = dataclasses.replace(question, due=swapped)
+    predicted = probing.score_predictors(model.local, [probing.Reading(row) for row in rows], asked)
+    findings, *_ = probing.judge(states[:, 3:4], predicted, asked)
     assert findings.chosen.value < 0.65
     assert findings.predictors["words of the prompt"].value < 0.65
 
@@ -132,6 +139,78 @@ def test_the_last_state_is_what_the_first_token_is_read_from(read):
     first = network.lm_head(network.lm_head.weight.new_tensor(states[0, -1])).argmax()
     assert int(first) == model.local.encode(reply.message.raw)[0]
     assert (read_last_states(network, rows[0].ids) == states[0]).all()
+
+
+# --- behind the reasoning ----------------------------------------------------------------------------------------
+
+THOUGHTS = {
+    "answerable": "<think>\na tool is wanted\n</think>\n\n",
+    "no_tool": "<think>\nit is said above\n</think>\n\n",
+}
+
+
+@pytest.fixture
+def alike(tmp_path):
+    """A file of twins that their prompts do not tell apart."""
+    rows = [{**row, "messages": [{"role": "user", "content": row["id"].split("-")[0]}]} for row in twins(10)]
+    return write_records(tmp_path / "alike.jsonl", rows)
+
+
+def say(monkeypatch, text_of, most=99):
+    """The network writes what `text_of` says of a sample's id; for more than `most` rows there is no memory."""
+
+    def write(network, local, rows):
+        if len(rows) > most:
+            raise RuntimeError("not enough memory: you tried to allocate")
+        return [local.encode(text_of(row.request.sample.id)) for row in rows]
+
+    monkeypatch.setattr(probing, "generate_rows", write)
+
+
+def think(name):
+    return f"{THOUGHTS[name.split('-')[1]]}Answer: 3"
+
+
+def test_what_the_reasoning_tells_is_found_behind_it_and_in_its_words(alike, tmp_path, monkeypatch, capsys):
+    say(monkeypatch, think, most=3)
+    out = tmp_path / "probe.json"
+    assert cli.main(["probe", BASE, "--tasks", str(alike), "--out", str(out), "--after", "reasoning", "--quiet"]) == 0
+    printed, said = capsys.readouterr().out, json.loads(out.read_text())
+    found = {name: one["value"] for name, one in said["auroc"]["predictors"].items()}
+    assert said["auroc"]["chosen"]["value"] > 0.9
+    assert found["words of the reasoning"] == 1.0
+    assert max(found["words of the prompt"], found["length of the prompt"]) <= 0.5
+    assert said["auroc"]["lead"]["value"] <= 0 < said["auroc"]["lead_on_prompt"]["value"]
+    assert (said["after"], said["left_out"], said["max_tokens"]) == ("reasoning", 0, 2048)
+    assert printed.startswith("last hidden state of the reasoning ")
+    assert re.search("the chosen layer less (length|words) of the reasoning: .*; less ", printed)
+    assert read_probe(out)[0].after == "reasoning"
+
+
+def test_the_state_is_that_of_the_last_token_before_anything_is_said(read, monkeypatch):
+    model, _, rows, _ = read
+    network = load_weights(model.local, "float32", "cpu")
+    say(monkeypatch, think)
+    for row, one in zip(rows, probing.write_reasoning(model, network, rows, quiet=True), strict=True):
+        assert model.local.decode(one.thought) == THOUGHTS[row.request.sample.id.split("-")[1]]
+        assert one.ids == [*row.ids, *one.thought]
+
+
+def test_reasoning_without_an_end_is_left_out_and_told(alike, tmp_path, monkeypatch, capsys):
+    say(monkeypatch, lambda name: "<think>\non and on" if name.startswith("3-") else think(name))
+    words = ["--tasks", str(alike), "--out", str(tmp_path / "probe.json"), "--after", "reasoning", "--quiet"]
+    assert cli.main(["probe", BASE, *words]) == 0
+    assert "18 samples, 9 worlds, 5 folds by world (2 more did not end their reasoning); " in capsys.readouterr().out
+    for text in ("Answer: 3", "<think>\non and on"):
+        say(monkeypatch, lambda name, text=text: text)
+        assert cli.main(["probe", BASE, *words]) == 2
+        assert "ended no reasoning in these replies: ask for it with --reasoning on" in capsys.readouterr().err
+    say(monkeypatch, think, most=0)
+    assert cli.main(["probe", BASE, *words]) == 2
+    assert "out of memory for a prompt of " in capsys.readouterr().err
+
+
+# --- refused -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -183,7 +262,16 @@ def test_bad_options_are_one_sentence_each(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    "change", [{"schema": 2}, {"layer": -1}, {"scale": [0.0] * 128}, {"weights": [1.0]}, {"bias": "x"}, {"mean": None}]
+    "change",
+    [
+        {"schema": 2},
+        {"layer": -1},
+        {"scale": [0.0] * 128},
+        {"weights": [1.0]},
+        {"bias": "x"},
+        {"mean": None},
+        {"after": "x"},
+    ],
 )
 def test_a_file_that_is_no_probe_is_refused(planted, tmp_path, change):
     path = tmp_path / "probe.json"

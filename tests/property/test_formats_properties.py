@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from harness.data.arguments import parse_json_object
 from harness.formats import FORMATS
 from harness.formats.paper import parse_paper
+from harness.formats.parsing import find_reasoning_end
 from harness.types import ToolCall
 
 TAGS = (
@@ -157,3 +158,17 @@ def test_calls_inside_reasoning_are_never_returned(family, data):
     text = f"{opening}\n{inside}\n{closing}{FORMATS[family].render(outside)}"
     message = FORMATS[family].parse(text, thinking=not opening)
     assert pairs(message) == [(call.name, call.arguments) for call in outside]
+
+
+@pytest.mark.parametrize("family", sorted(FORMATS))
+@settings(max_examples=100, deadline=None)
+@given(data=st.data())
+def test_up_to_the_end_of_the_reasoning_nothing_is_said(family, data):
+    text = "".join(data.draw(st.lists(st.sampled_from(PIECES), max_size=8)))
+    thinking = data.draw(st.booleans())
+    closed, end = find_reasoning_end(text, thinking)
+    before = FORMATS[family].parse(text[:end], thinking=thinking)
+    assert (before.content, before.tool_calls) == ("", ())
+    assert text[end:] == text[end:].lstrip()
+    if closed:
+        assert before.reasoning is not None or not text[:closed].strip("<think/>THINK[] \n")

@@ -1,9 +1,12 @@
-"""Whether a network knows that a call is due before it speaks: a linear probe at every layer, on unseen worlds.
+"""Whether a network knows that a call is due before it says so: a linear probe at every layer, on unseen worlds.
 
 The samples are twins (docs/decisions.md), whose situation says whether the first action is a call. Worlds are dealt
 into five folds; a row's score is by what was learnt on the other folds, with a penalty chosen within them. The layer
 with the highest AUROC is chosen knowing all of them, so another row has the layer that the other folds choose: that is
 what a reader who never saw the fold would get. Predictors that do not read stand beside it, by the same rule.
+
+The state is that of the prompt's last token, or, of a network that reasons first, that of the last token before it
+says anything. Then its reasoning's words stand among the predictors: the probe has read them too.
 
 Left out: any token but the last, and probes that are not linear.
 """
@@ -26,10 +29,18 @@ from harness.errors import ModelFailure, UsageError
 from harness.evaluation.plan import switch_of
 from harness.models import ModelOptions, expand_names, load_model, public_name
 from harness.models.local import call_gate
-from harness.models.local.hf import HFModel, is_out_of_memory, load_weights, resolve_device
+from harness.models.local.hf import (
+    HFModel,
+    generate_rows,
+    is_out_of_memory,
+    load_weights,
+    release_memory,
+    resolve_device,
+)
 from harness.models.local.packages import first_line
 from harness.models.local.probe import Array, Probe, read_last_states
-from harness.models.local.rows import PromptRow, to_row
+from harness.models.local.rows import PromptRow, count_reasoning, to_row
+from harness.models.local.tokenizer import ModelTokenizer
 from harness.registry import load_samples, select_tasks
 from harness.rollout import Episode, rollout
 from harness.scoring.decisions import check_twin, situation_of
@@ -46,7 +57,7 @@ from harness.stats.classifier import (
     spread_of,
     words,
 )
-from harness.types import JSONObject, ModelRequest, Reasoning, Sample, Task
+from harness.types import JSONObject, ModelRequest, Reasoning, Sample, Sampling, Task
 
 NETWORKS = ("hf", "bundled")
 FOLDS = 5
@@ -54,6 +65,14 @@ PENALTIES = (1.0, 1e1, 1e2, 1e3, 1e4)
 """Of standardised columns; of those that do equally well the first is taken, which says it most clearly."""
 WORD_PENALTIES = (1e-2, 1e-1, 1.0)
 """Of bags of words, whose rows have length 1."""
+HEADERS = {
+    "prompt": "last hidden state before the first reply",
+    "reasoning": "last hidden state of the reasoning",
+}
+OF_THE_REASONING = ("length of the reasoning", "words of the reasoning")
+"""Predictors that have more than the prompt."""
+TOGETHER = 16
+"""Replies that are written together."""
 SURE, FEWEST = 0.9, 20
 """What a threshold needs on unseen worlds: this share of right decisions beyond it, of at least so many."""
 
@@ -73,12 +92,14 @@ class Question:
 @dataclass(frozen=True, slots=True)
 class Findings:
     """AUROC on unseen worlds: of each layer, of the layer chosen within the other folds, of each predictor that does
-    not read, and how much more the chosen layer has than the best of these."""
+    not read, and how much more the chosen layer has than the best of these: `lead` of all, and `lead_on_prompt` of
+    those that have the prompt alone."""
 
     layers: Sequence[Estimate]
     chosen: Estimate
     predictors: Mapping[str, Estimate]
     lead: Estimate
+    lead_on_prompt: Estimate
 
     def to_json(self) -> JSONObject:
         return {
@@ -86,6 +107,7 @@ class Findings:
             "chosen": self.chosen.to_json(),
             "predictors": {name: one.to_json() for name, one in self.predictors.items()},
             "lead": self.lead.to_json(),
+            "lead_on_prompt": self.lead_on_prompt.to_json(),
         }
 
 
@@ -107,13 +129,29 @@ class ProbeReport:
         rows += [("layer chosen without the fold", found.chosen), *found.predictors.items()]
         table = tabulate(
             [(name, format_number(one.value), format_interval(one)) for name, one in rows],
-            headers=["last hidden state before the first reply", "AUROC", "95 %"],
+            headers=[HEADERS[self.probe.after], "AUROC", "95 %"],
             disable_numparse=True,
         )
-        best = max(found.predictors, key=lambda name: found.predictors[name].value or 0)
+        leads = [f"the chosen layer less {find_best(found.predictors)}: {format_lead(found.lead)}"]
+        if self.probe.after == "reasoning":
+            leads.append(f"less {find_best(on_prompt(found.predictors))}: {format_lead(found.lead_on_prompt)}")
         counted = "{samples} samples, {worlds} worlds, {folds} folds by world".format_map(self.about)
-        lead = f"{format_number(found.lead.value)} {format_interval(found.lead)}"
-        return f"{table}\n\n{counted}; the chosen layer less {best}: {lead}\n{format_thresholds(self.probe)}"
+        if left := self.about.get("left_out"):
+            counted += f" ({left} more did not end their reasoning)"
+        return f"{table}\n\n{counted}; {'; '.join(leads)}\n{format_thresholds(self.probe)}"
+
+
+def find_best(predictors: Mapping[str, Estimate]) -> str:
+    return max(predictors, key=lambda name: predictors[name].value or 0)
+
+
+def on_prompt(predictors: Mapping[str, Estimate]) -> dict[str, Estimate]:
+    """Those that have the prompt alone."""
+    return {name: one for name, one in predictors.items() if name not in OF_THE_REASONING}
+
+
+def format_lead(lead: Estimate) -> str:
+    return f"{format_number(lead.value)} {format_interval(lead)}"
 
 
 def format_thresholds(probe: Probe) -> str:
@@ -130,35 +168,68 @@ def format_interval(estimate: Estimate) -> str:
 # --- from a model ------------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a network has read where its state is taken: a prompt, and the tokens of its reasoning, if any."""
+
+    row: PromptRow
+    thought: Sequence[int] = ()
+
+    @property
+    def ids(self) -> list[int]:
+        return [*self.row.ids, *self.thought]
+
+
 def probe_model(
-    name: str, args: Mapping[str, str], patterns: Sequence[str], seed: int, reasoning: Reasoning, quiet: bool = False
+    name: str,
+    args: Mapping[str, str],
+    patterns: Sequence[str],
+    seed: int,
+    reasoning: Reasoning,
+    quiet: bool = False,
+    after: str = "prompt",
+    max_tokens: int = 2048,
 ) -> ProbeReport:
-    """Probes a network on twins. Raises UsageError for another model, for other samples, and for too few of them."""
+    """Probes a network on twins, behind their prompts or behind the reasoning that it writes greedily, in at most
+    `max_tokens` tokens. Raises UsageError for another model, for other samples, and for too few of them."""
     model = find_network(name, args)
     switch_of(model, reasoning)
     tasks = select_tasks(patterns, {})
     samples = load_samples(tasks)
     chosen = [(task, sample) for task in tasks for sample in samples.get(task.name, ())]
     question = ask(chosen, seed)
-    rows = [find_row(model, first_request(task, sample, reasoning)) for task, sample in chosen]
-    states = read_states(model, args, rows, quiet)
-    findings, layer, unseen = judge(states, rows, question)
+    sampling = Sampling(max_tokens=max_tokens)
+    read: list[Reading | None] = [
+        Reading(find_row(model, first_request(task, sample, reasoning, sampling))) for task, sample in chosen
+    ]
+    network = load_weights(
+        model.local, *resolve_device(model.name, args.get("dtype", "auto"), args.get("device", "auto"))
+    )
+    if after == "reasoning":
+        read = write_reasoning(model, network, [one.row for one in read if one], quiet)
+        question = ask([one for one, kept in zip(chosen, read, strict=True) if kept], seed)
+    readings = [one for one in read if one]
+    states = read_states(model.name, network, [one.ids for one in readings], quiet)
+    findings, layer, unseen = judge(states, score_predictors(model.local, readings, question), question)
     probe = replace(
         learn_probe(states, question.due, layer, unseen.penalty, model.fingerprint),
         reasoning=reasoning.label,
         low=find_low(unseen.scores, question.due),
         high=find_high(unseen.scores, question.due),
+        after=after,
     )
     about: JSONObject = {
         "model": model.name,
         "tasks": {task.name: records.fingerprint(samples[task.name]) for task in tasks if task.name in samples},
         "target": "a call is due",
-        "samples": len(rows),
+        "samples": len(readings),
         "worlds": len(set(question.worlds)),
         "folds": FOLDS,
         "seed": seed,
         "penalty": unseen.penalty,
     }
+    if after == "reasoning":
+        about |= {"left_out": len(read) - len(readings), "max_tokens": max_tokens}
     return ProbeReport(findings, probe, about)
 
 
@@ -170,7 +241,7 @@ def find_network(name: str, args: Mapping[str, str]) -> HFModel:
     if len(names) > 1:
         raise UsageError(f"One model is probed at a time, not {len(names)}: {', '.join(names)}.")
     if names[0].partition("/")[0] in NETWORKS:
-        model = load_model(names[0], ModelOptions(args, concurrency=1))
+        model = load_model(names[0], ModelOptions(args, concurrency=TOGETHER))
         if isinstance(model, HFModel):
             return model
     raise UsageError(f"{public_name(names[0])} shows no hidden states: a probe needs hf/PATH or bundled/NAME.")
@@ -195,9 +266,9 @@ def ask(chosen: Sequence[tuple[Task, Sample]], seed: int) -> Question:
     return Question(due, worlds, fold)
 
 
-def first_request(task: Task, sample: Sample, reasoning: Reasoning) -> ModelRequest:
+def first_request(task: Task, sample: Sample, reasoning: Reasoning, sampling: Sampling) -> ModelRequest:
     """What a model is asked first in an episode. Raises UsageError where something else is done before."""
-    steps = rollout(Episode(sample, task=task.name, reasoning=reasoning), task.environment(sample))
+    steps = rollout(Episode(sample, task=task.name, reasoning=reasoning, sampling=sampling), task.environment(sample))
     wish = next(steps)
     steps.close()
     if not isinstance(wish, ModelRequest):
@@ -213,48 +284,82 @@ def find_row(model: HFModel, request: ModelRequest) -> PromptRow:
     return row
 
 
-def read_states(model: HFModel, args: Mapping[str, str], rows: Sequence[PromptRow], quiet: bool) -> Array:
-    """The last hidden states of shape (rows, layers + 1, size). Raises UsageError where memory runs out, and for
+def write_reasoning(model: HFModel, network: Any, rows: Sequence[PromptRow], quiet: bool) -> list[Reading | None]:
+    """Of each row, what the network has read where its reasoning ends; None: it did not end.
+
+    Raises UsageError where none of the replies begins with reasoning, and where memory runs out.
+    """
+    found, size = list[Reading | None](), model.width
+    with ProgressBar(" replies", quiet=quiet, leave=False) as progress:
+        progress.begin("", len(rows))
+        while len(found) < len(rows):
+            some = rows[len(found) : len(found) + size]
+            try:
+                replies = generate_rows(network, model.local, some)
+            except Exception as error:
+                if not is_out_of_memory(error):
+                    raise
+                trouble = first_line(error)
+            else:
+                counts = [count_reasoning(model.local, row, reply) for row, reply in zip(some, replies, strict=True)]
+                for row, reply, count in zip(some, replies, counts, strict=True):
+                    found.append(None if count is None else Reading(row, reply[:count]))
+                    progress.advance()
+                continue
+            release_memory()
+            if size == 1:
+                raise UsageError(f"{model.name}: out of memory for a prompt of {len(some[0].ids)} tokens: {trouble}.")
+            size //= 2
+    if not any(one and one.thought for one in found):
+        raise UsageError(
+            f"{model.name} ended no reasoning in these replies: ask for it with --reasoning on, give it room with "
+            "--max-tokens, or leave --after out."
+        )
+    return found
+
+
+def read_states(name: str, network: Any, prompts: Sequence[Sequence[int]], quiet: bool) -> Array:
+    """The last hidden states of shape (prompts, layers + 1, size). Raises UsageError where memory runs out, and for
     states that are no numbers."""
-    placed = resolve_device(model.name, args.get("dtype", "auto"), args.get("device", "auto"))
-    network = load_weights(model.local, *placed)
     found = []
     with ProgressBar(" prompts", quiet=quiet, leave=False) as progress:
-        progress.begin("", len(rows))
-        for row in rows:
-            found.append(_read(model.name, network, row))
+        progress.begin("", len(prompts))
+        for ids in prompts:
+            found.append(_read(name, network, ids))
             progress.advance()
     states = np.stack(found)
     if not np.isfinite(states).all():
-        raise UsageError(f"{model.name}: its hidden states are not all finite; try --model-arg dtype=float32.")
+        raise UsageError(f"{name}: its hidden states are not all finite; try --model-arg dtype=float32.")
     return states
 
 
-def _read(name: str, network: Any, row: PromptRow) -> Array:
+def _read(name: str, network: Any, ids: Sequence[int]) -> Array:
     try:
-        return read_last_states(network, row.ids)
+        return read_last_states(network, ids)
     except Exception as error:
         if not is_out_of_memory(error):
             raise
         trouble = first_line(error)
-    raise UsageError(f"{name}: out of memory for a prompt of {len(row.ids)} tokens: {trouble}.")
+    raise UsageError(f"{name}: out of memory for a prompt of {len(ids)} tokens: {trouble}.")
 
 
 # --- judged ------------------------------------------------------------------------------------------------------
 
 
-def judge(states: Array, rows: Sequence[PromptRow], question: Question) -> tuple[Findings, int, Unseen]:
-    """What the states of shape (rows, layers + 1, size) tell on unseen worlds, what the prompts tell without them, and
-    the best layer with its scores there and its penalty."""
+def judge(states: Array, predicted: Mapping[str, Array], question: Question) -> tuple[Findings, int, Unseen]:
+    """What the states of shape (rows, layers + 1, size) tell on unseen worlds, beside the scores of predictors that
+    lack them, and the best layer with its scores there and its penalty."""
     due, fold = question.due, question.fold
     layers = [score_unseen(table, due, fold, PENALTIES, learn_standardised) for table in np.moveaxis(states, 1, 0)]
     estimates = [question.estimate(layer.scores) for layer in layers]
     chosen = choose_without(layers, fold)
-    scores = score_predictors([row.prompt.text for row in rows], [len(row.ids) for row in rows], question)
-    predictors = {name: question.estimate(one) for name, one in scores.items()}
-    best = max(scores, key=lambda name: predictors[name].value or 0)
-    lead = compare_aurocs(scores[best], chosen, due, question.worlds, fold)
-    findings = Findings(estimates, question.estimate(chosen), predictors, lead)
+    predictors = {name: question.estimate(one) for name, one in predicted.items()}
+
+    lead, lead_on_prompt = (
+        compare_aurocs(predicted[find_best(some)], chosen, due, question.worlds, fold)
+        for some in (predictors, on_prompt(predictors))
+    )
+    findings = Findings(estimates, question.estimate(chosen), predictors, lead, lead_on_prompt)
     layer = max(range(len(layers)), key=lambda number: estimates[number].value or 0)
     return findings, layer, layers[layer]
 
@@ -282,16 +387,27 @@ def find_low(scores: Array, due: Array) -> float | None:
     return None if high is None else -high
 
 
-def score_predictors(texts: Sequence[str], lengths: Sequence[int], question: Question) -> dict[str, Array]:
-    """What needs no reading, by the same rule, of texts and their lengths in tokens. All are first turns: their number
-    tells nothing."""
-    counted = np.array(lengths, dtype=np.float64)[:, np.newaxis]
+def score_predictors(local: ModelTokenizer, readings: Sequence[Reading], question: Question) -> dict[str, Array]:
+    """What needs no network to read, by the same rule. All are first turns: their number tells nothing."""
     due, fold = question.due, question.fold
-    return {
-        "length of the prompt": score_unseen(counted, due, fold, PENALTIES, learn_standardised).scores,
-        "words of the prompt": score_unseen(bag(texts, words), due, fold, WORD_PENALTIES, learn).scores,
+
+    def of_lengths(lengths: Sequence[int]) -> Array:
+        column = np.array(lengths, dtype=np.float64)[:, np.newaxis]
+        return score_unseen(column, due, fold, PENALTIES, learn_standardised).scores
+
+    def of_words(texts: Sequence[str]) -> Array:
+        return score_unseen(bag(texts, words), due, fold, WORD_PENALTIES, learn).scores
+
+    found = {
+        "length of the prompt": of_lengths([len(one.row.ids) for one in readings]),
+        "words of the prompt": of_words([one.row.prompt.text for one in readings]),
         "turn number (always the first)": np.zeros(len(due)),
     }
+    if any(one.thought for one in readings):
+        lengths, texts = OF_THE_REASONING
+        found[lengths] = of_lengths([len(one.thought) for one in readings])
+        found[texts] = of_words([local.decode(one.thought) for one in readings])
+    return found
 
 
 def learn_probe(states: Array, due: Array, layer: int, penalty: float, fingerprint: Mapping[str, Any]) -> Probe:

@@ -2,7 +2,8 @@
 
 It reads the last hidden state before the model's first reply to each sample, of the very prompt that `harness eval`
 sends, and learns what docs/decisions.md says is right there: to call, or not to. Beside it stand predictors that read
-the same prompt without understanding it. FILE is a JSON object with the probe of the best layer and two thresholds;
+the same prompt without understanding it. With --after reasoning the model writes its first reply, and the state is the
+last one before it says anything. FILE is a JSON object with the probe of the best layer and two thresholds;
 `harness eval --model-arg probe=FILE` lets it decide. docs/decisions.md
 """
 
@@ -11,12 +12,16 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from harness.commands.options import parse_pairs, parse_reasoning
+from harness.commands.options import at_least, parse_pairs, parse_reasoning
 from harness.console.text import printable
 from harness.errors import UsageError
 from harness.types import Reasoning
 
 HELP = "whether a network's hidden states tell that a call is due, layer by layer"
+
+
+PLACES = ("prompt", "reasoning")
+"""As harness.models.local.probe has them, which wants numpy."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -38,6 +43,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="MODE",
         help="off, on, low, medium, high or budget:N, as the prompt is to say it",
     )
+    add(
+        "--after",
+        choices=PLACES,
+        default="prompt",
+        help="behind what the hidden state is read: the prompt (default), or the reasoning before a first reply",
+    )
+    add(
+        "--max-tokens",
+        type=at_least(1),
+        default=2048,
+        metavar="N",
+        help="with --after reasoning: tokens that a reply may have (default 2048)",
+    )
     add("--model-arg", nargs="+", action="extend", default=[], metavar="K=V", help="options of the model's backend")
     add("--quiet", action="store_true", help="no progress bar, and no lines in a log")
 
@@ -56,7 +74,9 @@ def run(args: argparse.Namespace) -> int:
     if len(args.reasoning) > 1:
         raise UsageError("--reasoning both is two prompts for each sample; probe with off or on.")
     model_args = parse_pairs(args.model_arg, "--model-arg")
-    report = probe_model(args.model, model_args, tasks, args.seed, args.reasoning[0], args.quiet)
+    report = probe_model(
+        args.model, model_args, tasks, args.seed, args.reasoning[0], args.quiet, args.after, args.max_tokens
+    )
     report.write(args.out)
     print(printable(f"{report.format()}\n\nThe probe of layer {report.probe.layer}: {args.out}"))
     return 0

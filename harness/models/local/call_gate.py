@@ -1,10 +1,13 @@
-"""Whether an episode's first turn calls, decided by a probe before the network speaks (MeCo, arXiv 2502.12961).
+"""Whether an episode's first turn calls, decided by a probe of the network's own states (MeCo, arXiv 2502.12961).
 
     harness eval --model hf/PATH --model-arg probe=FILE --tasks 'when_*'
 
 `harness probe` writes FILE: a linear probe and two thresholds. A score above the upper one begins a call, in the
 model's own format, and the network goes on from there; below the lower one no token is taken after which the reply
 would hold a call, well-formed or not; between them the network does as it likes. docs/decisions.md
+
+A probe reads where it was made: behind the prompt, before the network speaks; or behind its reasoning. There the reply
+is written first, and written again from the reasoning's end only where it does otherwise than was decided.
 
 Left out: later turns, and sharing what was read for the score with what is read for the reply.
 """
@@ -22,7 +25,7 @@ from harness.errors import ModelFailure, UsageError
 from harness.formats.parsing import BLOCKS
 from harness.models.local.probe import Probe, read_last_states, read_probe
 from harness.models.local.prompting import OPEN_REASONING
-from harness.models.local.rows import OUT_OF_CONTEXT, PromptRow, to_reply
+from harness.models.local.rows import OUT_OF_CONTEXT, PromptRow, count_reasoning, to_reply
 from harness.models.local.tokenizer import ModelTokenizer
 from harness.types import ToolCall
 
@@ -56,8 +59,37 @@ class CallGate:
 
         Raises UsageError for a network or a prompt that the probe was not made for.
         """
-        if row.request.turn or not row.request.tools:
+        if self.probe.after != "prompt" or row.request.turn or not row.request.tools:
             return row
+        return self._decide(local, load, row)
+
+    def revise(
+        self, local: ModelTokenizer, load: Callable[[], Any], row: PromptRow, generated: Sequence[int]
+    ) -> PromptRow | ModelFailure:
+        """The row whose reply was `generated`, with what was decided behind its reasoning. It is to be continued anew
+        where it is `silent` or `begun`: its reply does otherwise. Raises UsageError as `decide` does."""
+        if self.probe.after != "reasoning" or row.request.turn or not row.request.tools:
+            return row
+        count = count_reasoning(local, row, generated)
+        if count is None:
+            return replace(row, note="its reasoning has no end that a probe could read: left to the model")
+        thought = tuple(generated[:count])
+        there = replace(
+            row,
+            ids=(*row.ids, *thought),
+            max_new_tokens=row.max_new_tokens - count,
+            begun=thought,
+            thought=count,
+        )
+        wanted = self._decide(local, load, there)
+        if isinstance(wanted, ModelFailure):
+            return wanted
+        calls, begins = to_reply(local, row, generated).message.tool_calls, len(wanted.begun) > count
+        if calls if wanted.silent else begins and not calls:
+            return wanted
+        return replace(row, note=f"{wanted.note}, as the model does" if begins or wanted.silent else wanted.note)
+
+    def _decide(self, local: ModelTokenizer, load: Callable[[], Any], row: PromptRow) -> PromptRow | ModelFailure:
         score = self.score(load, row)
         said = f"probe score {score:.4f}"
         if self.high is not None and score > self.high:
@@ -130,13 +162,14 @@ def read_threshold(args: Mapping[str, str], name: str, default: float | None) ->
 
 def begin_call(local: ModelTokenizer, row: PromptRow) -> PromptRow | ModelFailure:
     """The row with the beginning of a call behind its prompt; reasoning that the prompt opened is closed first."""
-    opened = OPEN_REASONING.search(row.prompt.text)
+    opened = None if row.thought else OPEN_REASONING.search(row.prompt.text)
     closed = local.encode(f"{BLOCKS[opened[1]]}\n\n") if opened else []
     begun = (*closed, *first_tokens(local, [tool.name for tool in row.request.tools]))
     if row.max_new_tokens <= len(begun):
         text = f"a call begins with {len(begun)} tokens, and the reply may have {row.max_new_tokens}"
         return ModelFailure(f"{local.folder.name}: {text}", outcome="token_limit", stop=OUT_OF_CONTEXT)
-    return replace(row, ids=(*row.ids, *begun), begun=begun, max_new_tokens=row.max_new_tokens - len(begun))
+    room = row.max_new_tokens - len(begun)
+    return replace(row, ids=(*row.ids, *begun), begun=(*row.begun, *begun), max_new_tokens=room)
 
 
 def first_tokens(local: ModelTokenizer, names: Sequence[str]) -> list[int]:

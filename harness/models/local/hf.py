@@ -62,6 +62,8 @@ Generate = Callable[[Sequence[PromptRow]], list[list[int]]]
 """Continues rows together: new token ids a row, in the same order; what follows a row's end is padding."""
 Decide = Callable[[PromptRow], PromptRow | ModelFailure]
 """What is done to a row before it is continued."""
+Revise = Callable[[PromptRow, Sequence[int]], PromptRow | ModelFailure]
+"""What is done to a row with its new tokens; one that is `begun` or `silent` is continued anew."""
 
 
 def ready(environ: Mapping[str, str]) -> str | None:
@@ -106,8 +108,8 @@ def play_folder(
     generate = make_generate(local, load, width)
     if gate is None:
         return HFModel(local.folder.name, local, width, settings, generate)
-    decide = functools.partial(gate.decide, local, load)
-    return HFModel(local.folder.name, local, width, settings | gate.identity, generate, decide)
+    decide, revise = functools.partial(gate.decide, local, load), functools.partial(gate.revise, local, load)
+    return HFModel(local.folder.name, local, width, settings | gate.identity, generate, decide, revise)
 
 
 def resolve_device(name: str, dtype: str, device: str) -> tuple[str, str]:
@@ -137,6 +139,7 @@ class HFModel(BatchModel):
         settings: Mapping[str, object],
         generate: Generate,
         decide: Decide | None = None,
+        revise: Revise | None = None,
     ) -> None:
         self.name = name
         self.width = width
@@ -146,6 +149,7 @@ class HFModel(BatchModel):
         self._local = local
         self._generate = generate
         self._decide = decide
+        self._revise = revise
         self._size = width
 
     @property
@@ -175,7 +179,7 @@ class HFModel(BatchModel):
 
     def close(self) -> None:
         """Lets go of the weights."""
-        self._generate, self._decide = refuse_after_close, None
+        self._generate, self._decide, self._revise = refuse_after_close, None, None
         gc.collect()
 
     def _to_row(self, request: ModelRequest) -> PromptRow | ModelFailure:
@@ -195,13 +199,11 @@ class HFModel(BatchModel):
     def _together(self, rows: Sequence[PromptRow]) -> list[Reply | ModelFailure] | None:
         """Answers of rows that are generated together; None: memory ran out, and the next try takes fewer."""
         try:
-            generated = self._generate(rows)
+            return self._answer(rows)
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
             trouble = first_line(error)
-        else:
-            return [to_reply(self._local, row, ids) for row, ids in zip(rows, generated, strict=True)]
         # Outside of the handler: until it ends, the error's frames hold the tensors that are to be freed.
         release_memory()
         if len(rows) == 1:
@@ -209,6 +211,25 @@ class HFModel(BatchModel):
         self._size = len(rows) // 2
         log.warning("%s: out of memory with %d rows; from now on %d at once", self.name, len(rows), self._size)
         return None
+
+    def _answer(self, rows: Sequence[PromptRow]) -> list[Reply | ModelFailure]:
+        """Answers of rows, as a gate revises them."""
+        generated = self._generate(rows)
+        if self._revise is None:
+            return [to_reply(self._local, row, ids) for row, ids in zip(rows, generated, strict=True)]
+        revised = [self._revise(row, ids) for row, ids in zip(rows, generated, strict=True)]
+        anew = {
+            place: row
+            for place, (row, before) in enumerate(zip(revised, rows, strict=True))
+            if isinstance(row, PromptRow) and row is not before and (row.begun or row.silent)
+        }
+        if anew:
+            for place, ids in zip(anew, self._generate(list(anew.values())), strict=True):
+                generated[place] = ids
+        return [
+            to_reply(self._local, row, ids) if isinstance(row, PromptRow) else row
+            for row, ids in zip(revised, generated, strict=True)
+        ]
 
     def _fail_without_memory(self, row: PromptRow, trouble: str) -> ModelFailure:
         text = f"{self.name}: out of memory for a single prompt of {len(row.ids)} tokens: {trouble}"

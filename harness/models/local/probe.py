@@ -20,6 +20,8 @@ from harness.errors import UsageError
 Array = NDArray[np.float64]
 SCHEMA = 1
 VECTORS = ("mean", "scale", "weights")
+PLACES = ("prompt", "reasoning")
+"""Behind what the last hidden state is read: the prompt, or the reasoning that a reply begins with."""
 
 
 def read_last_states(network: Any, ids: Sequence[int]) -> Array:
@@ -40,7 +42,8 @@ def read_last_states(network: Any, ids: Sequence[int]) -> Array:
 @dataclass(frozen=True, slots=True)
 class Probe:
     """A linear probe: `weights` and `bias` on the state of `layer`, less its `mean`, in units of `scale`. Scores above
-    0 say yes. `fingerprint` and `reasoning`: of the model it reads, and as what its prompts said.
+    0 say yes. `fingerprint` and `reasoning`: of the model it reads, and as what its prompts said. `after`: where it
+    reads, one of PLACES.
 
     `high` and `low`: above the one, and below the other, it was seldom wrong (None: it was nowhere seldom wrong).
     """
@@ -54,6 +57,7 @@ class Probe:
     reasoning: str = "default"
     low: float | None = None
     high: float | None = None
+    after: str = "prompt"
 
     def score(self, states: Array) -> float:
         """The score of what `read_last_states` gave."""
@@ -92,5 +96,6 @@ def _is_probe(found: Mapping[str, Any]) -> bool:
         and jsonio.is_number(found.get("bias"))
         and isinstance(found.get("fingerprint"), dict)
         and isinstance(found.get("reasoning", ""), str)
+        and found.get("after", "prompt") in PLACES
         and all(found.get(name) is None or jsonio.is_number(found[name]) for name in ("low", "high"))
     )

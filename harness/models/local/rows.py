@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from harness.data import jsonio
 from harness.errors import ModelFailure
 from harness.formats import parse_reply
+from harness.formats.parsing import find_reasoning_end
 from harness.models.local.prompting import Prompt
 from harness.models.local.tokenizer import ModelTokenizer, cut_at_turn_end, reasoning_tokens
 from harness.stops import StopReason
@@ -20,8 +21,9 @@ OUT_OF_CONTEXT: StopReason = "context_length"
 class PromptRow:
     """One prompt to continue: its token ids, how many new tokens it may have, and how they are drawn.
 
-    `begun`: the last of its ids are the reply's first. `silent`: the reply is kept from calling. `note`: what the
-    record is to say of the turn. All three are a gate's (harness/models/local/call_gate.py).
+    `begun`: the last of its ids are the reply's first; `thought`: so many of these the network wrote itself. `silent`:
+    the reply is kept from calling. `note`: what the record is to say of the turn. All of these are a gate's
+    (harness/models/local/call_gate.py).
     """
 
     request: ModelRequest
@@ -29,14 +31,17 @@ class PromptRow:
     ids: tuple[int, ...]
     max_new_tokens: int
     begun: tuple[int, ...] = ()
+    thought: int = 0
     silent: bool = False
     note: str | None = None
 
     @property
     def seed(self) -> int:
-        """For this turn of this episode alone, so that what is drawn does not depend on who is in the batch."""
-        request = self.request
-        return int(jsonio.digest([request.sampling.seed or 0, request.sample.id, request.epoch, request.turn])[:8], 16)
+        """For this turn of this episode alone, so that what is drawn does not depend on who is in the batch; another
+        where a turn goes on behind its reasoning, which was drawn by the first."""
+        request, thought = self.request, [self.thought] if self.thought else []
+        drawn_for = [request.sampling.seed or 0, request.sample.id, request.epoch, request.turn, *thought]
+        return int(jsonio.digest(drawn_for)[:8], 16)
 
 
 def to_row(local: ModelTokenizer, request: ModelRequest) -> PromptRow | ModelFailure:
@@ -58,8 +63,21 @@ def to_reply(local: ModelTokenizer, row: PromptRow, generated: Sequence[int]) ->
     ids, text, finished = cut_at_turn_end(local, [*row.begun, *generated[: row.max_new_tokens]])
     tools = [tool.name for tool in row.request.tools]
     message = parse_reply(local.format, text, row.request.turn, thinking=row.prompt.thinking, tools=tools)
-    usage = Usage(len(row.ids), len(ids) - len(row.begun), reasoning_tokens(local, message), requests=1)
+    read, given = len(row.ids) - row.thought, len(row.begun) - row.thought
+    usage = Usage(read, len(ids) - given, reasoning_tokens(local, message), requests=1)
     return Reply(replace(message, raw=text), usage, "stop" if finished else "length", note=row.note)
+
+
+def count_reasoning(local: ModelTokenizer, row: PromptRow, generated: Sequence[int]) -> int | None:
+    """How many of a reply's tokens come before what it says: its reasoning, and the space behind that. 0: it does not
+    reason. None: its reasoning did not end, or within a token that also says something."""
+    ids, text, finished = cut_at_turn_end(local, generated[: row.max_new_tokens])
+    closed, end = find_reasoning_end(text, row.prompt.thinking)
+    if not closed:
+        return closed
+    lengths = [len(local.decode(ids[:count])) for count in range(len(ids) + (not finished))]
+    fit = [count for count, length in enumerate(lengths) if closed <= length <= end]
+    return fit[-1] if fit else None
 
 
 def refuse_after_close(rows: Sequence[PromptRow]) -> list[list[int]]:
