@@ -246,6 +246,10 @@ class Model(ABC):
         """Called before a run. Raises UsageError where the model cannot play these samples."""
         return
 
+    def check_reasoning(self, reasoning: Reasoning) -> None:
+        """Called before a run. Raises UsageError where the model cannot play in this mode, whatever it would send."""
+        return
+
     def switch(self, reasoning: Reasoning) -> Mapping[str, Any] | None:
         """What it sends to reason as asked, for the manifest; None: there is nothing to switch.
 

@@ -34,9 +34,12 @@ def part_from_others() -> None:
     """Waits for all processes and closes the connections between them, for good: a process that ends while its
     threads still hold them may be aborted, and torch says so of GPUs."""
     if is_distributed():
+        import torch
+
         state = _state()
-        state.wait_for_everyone()
-        state.destroy_process_group()
+        if torch.distributed.is_initialized():
+            state.wait_for_everyone()
+            state.destroy_process_group()
 
 
 def asks_for_shards(environ: Mapping[str, str]) -> bool:

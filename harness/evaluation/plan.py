@@ -89,7 +89,8 @@ class Player:
 
 
 def switch_of(model: Model, reasoning: Reasoning) -> dict[str, Any]:
-    """What is sent so that a model reasons as asked. Raises UsageError where the model has no such switch."""
+    """What is sent so that a model reasons as asked. Raises UsageError where it cannot, or has no such switch."""
+    model.check_reasoning(reasoning)
     if reasoning.mode == "default":
         return {}
     if (switch := model.switch(reasoning)) is None:

@@ -80,5 +80,6 @@ if __name__ == "__main__":
     destination = Path(sys.argv[3])
     end = train(Path(sys.argv[1]), Path(sys.argv[2]), destination, sys.argv[4], int(sys.argv[5]))
     part_from_others()
+    assert not torch.distributed.is_initialized()
     if os.environ.get("RANK", "0") == "0":
         torch.save(end, destination / "end.pt")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import math
 from dataclasses import asdict, replace
@@ -145,7 +144,7 @@ def test_memory_that_runs_out_for_the_score_fails_that_episode_alone(plain, fold
 THOUGHT = "<think>\nPerhaps.\n</think>\n\n"
 
 
-def decide_after(plain, said, **changes):
+def decide_after(plain, said, room=200, low=None, high=None, **changes):
     """The reply of a network that first writes `said` and then a full stop, decided behind its reasoning by a probe of
     which every score is `bias`; and the rows that were continued."""
     local, continued = plain.local, list[PromptRow]()
@@ -155,11 +154,9 @@ def decide_after(plain, said, **changes):
         continued.extend(rows)
         return [local.encode(text) for text in texts]
 
-    probe = Probe(1, [0.0] * SIZE, [1.0] * SIZE, [0.0] * SIZE, 0.0, {}, after="reasoning")
-    fields = {name: changes.pop(name) for name in ("low", "high") if name in changes}
-    gate = call_gate.CallGate(replace(probe, **changes), fields.get("low"), fields.get("high"), Path(), "")
-    decide, revise = (functools.partial(one, local, lambda: _network(plain)) for one in (gate.decide, gate.revise))
-    (reply,) = hf.HFModel("hf/tiny", local, 8, {}, generate, decide, revise).batch([ask(max_tokens=200)])
+    probe = replace(Probe(1, [0.0] * SIZE, [1.0] * SIZE, [0.0] * SIZE, 0.0, {}, after="reasoning"), **changes)
+    gate = call_gate.CallGate(probe, low, high, Path(), "").at(local, lambda: _network(plain))
+    (reply,) = hf.HFModel("hf/tiny", local, 8, {}, generate, gate).batch([ask(max_tokens=room)])
     return reply, continued
 
 
@@ -189,7 +186,7 @@ def test_a_reply_that_calls_too_little_is_written_anew_from_the_reasonings_end(p
     assert reply.note == "probe score 2.0000, above 1: a call is begun"
     assert reply.usage.input_tokens == len(first.ids) + len(again.begun) - again.thought
     assert reply.usage.output_tokens == again.thought + len(plain.local.encode(".\nAnswer: 3"))
-    assert (again.seed == first.seed) == (not thought)
+    assert again.seed != first.seed
 
 
 def test_a_reply_that_calls_too_much_is_written_anew_without(plain):
@@ -201,10 +198,65 @@ def test_a_reply_that_calls_too_much_is_written_anew_without(plain):
     assert reply.note == "probe score -2.0000, below -1: no call"
 
 
-def test_reasoning_without_an_end_is_left_to_the_model(plain):
-    reply, continued = decide_after(plain, "<think>\non and on", bias=2.0, high=1.0)
+@pytest.mark.parametrize(
+    "said", ["<think>\non and on", "Well.\n<think>\na\n</think>\nAnswer: 3", "a\n</think>\nAnswer: 3"]
+)
+def test_reasoning_without_an_end_that_can_be_read_is_left_to_the_model(plain, said):
+    reply, continued = decide_after(plain, said, bias=2.0, high=1.0)
     assert len(continued) == 1
+    assert reply.message.reasoning
     assert reply.note == "its reasoning has no end that a probe could read: left to the model"
+
+
+@pytest.mark.parametrize("spare", [0, 1])
+def test_without_room_for_a_call_the_reply_stays(plain, spare):
+    """And one that calls already needs none."""
+    room = len(plain.local.encode(THOUGHT)) + spare
+    reply, continued = decide_after(plain, f"{THOUGHT}Answer: 3", room=room, bias=2.0, high=1.0)
+    assert len(continued) == 1
+    assert reply.usage.output_tokens == room
+    assert reply.note == "probe score 2.0000, above 1: a call is begun, for which there is no room: left to the model"
+    call = plain.local.format.render([CALL])
+    room = len(plain.local.encode(f"{THOUGHT}{call}"))
+    reply, _ = decide_after(plain, f"{THOUGHT}{call}", room=room, bias=2.0, high=1.0)
+    assert reply.message.tool_calls
+    assert reply.note.endswith("as the model does")
+
+
+@pytest.mark.parametrize(
+    "drawn", [{}, {"temperature": 1.0, "seed": 3}, {"presence_penalty": 2.0, "frequency_penalty": 1.0}]
+)
+def test_a_batch_is_written_anew_as_single_requests_are(plain, folder, tmp_path, monkeypatch, drawn):
+    """A real network; its first tokens stand for reasoning, of which random weights write none."""
+    counts = {f"{'so ' * number}Corrie?": number % 4 for number in range(8)}
+    monkeypatch.setattr(call_gate, "count_reasoning", lambda local, row, generated: counts[row.request.sample.id])
+    probe = write_probe(tmp_path / "probe.json", plain, bias=2.0, after="reasoning")
+    gated = model(folder, probe=probe, probe_high=1)
+    requests = [ask(text, **drawn) for text in counts]
+    together = gated.batch(requests)
+    assert together == [gated(request) for request in requests]
+    assert together == [model(folder, probe=probe, probe_high=1, batch_size=1)(request) for request in requests]
+    for reply, free, count in zip(together, plain.batch(requests), counts.values(), strict=True):
+        kept, begun, _ = reply.message.raw.partition("<tool_call>")
+        assert begun
+        assert free.message.raw.startswith(kept)
+        assert bool(kept) == bool(count)
+
+
+def test_what_was_thought_is_penalised_as_written(plain):
+    sampling = Sampling(presence_penalty=2.0, frequency_penalty=1.0)
+    row = replace(row_of(plain.local), ids=(5, 6, 7, 7), begun=(7, 7), thought=2, anew=True)
+    row = replace(row, request=replace(row.request, sampling=sampling))
+    scores = hf.GumbelNoise([row])(torch.tensor([[5, 6, 7, 7, 8]]), torch.zeros(1, 10))
+    assert scores[0].tolist() == [0.0] * 7 + [-4.0, -3.0, 0.0]
+
+
+def test_another_reasoning_is_refused_before_the_run(plain, folder, tmp_path, capsys):
+    probe = write_probe(tmp_path / "probe.json", plain, high=1.0, after="reasoning", reasoning="on")
+    words = ["--tasks", "when_*", "--out", str(tmp_path / "run"), "--model-arg", f"probe={probe}"]
+    assert cli.main(["eval", "--model", f"hf/{folder}", *words]) == 2
+    assert "was made with reasoning on, and this run has default" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
 
 
 def test_the_score_is_that_of_the_reasonings_last_token(plain):
@@ -360,10 +412,10 @@ def test_a_threshold_alone_is_refused(folder):
     ],
 )
 def test_what_does_not_fit_is_said_at_the_first_prompt(plain, folder, tmp_path, changes, says):
-    gate = call_gate.CallGate(Probe(1, [0.0] * SIZE, [1.0] * SIZE, [0.0] * SIZE, 0.0, {}), None, 1.0, tmp_path, "")
-    gate = replace(gate, probe=replace(gate.probe, **changes))
+    probe = replace(Probe(1, [0.0] * SIZE, [1.0] * SIZE, [0.0] * SIZE, 0.0, {}), **changes)
+    gate = call_gate.CallGate(probe, None, 1.0, tmp_path, "").at(plain.local, lambda: _network(plain))
     with pytest.raises(UsageError, match=says):
-        gate.decide(plain.local, lambda: _network(plain), row_of(plain.local))
+        gate.decide(row_of(plain.local))
 
 
 def test_no_room_for_a_call_is_a_token_limit(plain):

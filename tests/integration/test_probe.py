@@ -178,10 +178,11 @@ def test_what_the_reasoning_tells_is_found_behind_it_and_in_its_words(alike, tmp
     printed, said = capsys.readouterr().out, json.loads(out.read_text())
     found = {name: one["value"] for name, one in said["auroc"]["predictors"].items()}
     assert said["auroc"]["chosen"]["value"] > 0.9
-    assert found["words of the reasoning"] == 1.0
+    assert (found["words of the reasoning"], found["words of both"]) == (1.0, 1.0)
     assert max(found["words of the prompt"], found["length of the prompt"]) <= 0.5
     assert said["auroc"]["lead"]["value"] <= 0 < said["auroc"]["lead_on_prompt"]["value"]
-    assert (said["after"], said["left_out"], said["max_tokens"]) == ("reasoning", 0, 2048)
+    assert (said["after"], said["max_tokens"], said["without_reasoning"]) == ("reasoning", 2048, 0)
+    assert said["left_out"] == {"due": 0, "not_due": 0}
     assert printed.startswith("last hidden state of the reasoning ")
     assert re.search("the chosen layer less (length|words) of the reasoning: .*; less ", printed)
     assert read_probe(out)[0].after == "reasoning"
@@ -196,11 +197,23 @@ def test_the_state_is_that_of_the_last_token_before_anything_is_said(read, monke
         assert one.ids == [*row.ids, *one.thought]
 
 
-def test_reasoning_without_an_end_is_left_out_and_told(alike, tmp_path, monkeypatch, capsys):
-    say(monkeypatch, lambda name: "<think>\non and on" if name.startswith("3-") else think(name))
+def test_what_does_not_reason_and_what_does_not_end_is_told(alike, tmp_path, monkeypatch, capsys):
+    def text_of(name):
+        return {"3": "<think>\non and on", "4": "Answer: 3"}.get(name.split("-")[0], think(name))
+
     words = ["--tasks", str(alike), "--out", str(tmp_path / "probe.json"), "--after", "reasoning", "--quiet"]
+    say(monkeypatch, text_of)
     assert cli.main(["probe", BASE, *words]) == 0
-    assert "18 samples, 9 worlds, 5 folds by world (2 more did not end their reasoning); " in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "18 samples, 9 worlds, 5 folds by world; " in printed
+    assert "2 of these replies do not reason: of them it is the prompt's last state. Left out, because" in printed
+    assert "can be read: 1 where a call is due, 1 where none is." in printed
+    say(monkeypatch, lambda name: "<think>\non" if name[0] in "012345" else think(name))
+    assert cli.main(["probe", BASE, *words]) == 2
+    lost = (
+        "12 of 20 replies have no end of reasoning that can be read (--max-tokens). Of the others: 4 worlds are too few"
+    )
+    assert lost in capsys.readouterr().err
     for text in ("Answer: 3", "<think>\non and on"):
         say(monkeypatch, lambda name, text=text: text)
         assert cli.main(["probe", BASE, *words]) == 2
@@ -252,6 +265,7 @@ def test_bad_options_are_one_sentence_each(tmp_path, capsys):
         (["--out", folder], "which is a folder"),
         (["--out", tmp_path / "twins.json", "--tasks", tmp_path / "twins.json"], "which is read"),
         (["--out", tmp_path / "a.json", "--reasoning", "both"], "two prompts for each sample"),
+        (["--out", tmp_path / "a.json", "--max-tokens", "9"], "--max-tokens is of replies, which --after reasoning"),
         (["--out", tmp_path / "a.json", "--model-arg", "layer=3"], "--model-arg layer is unknown to bundled/tiny-base"),
     ):
         assert cli.main(["probe", BASE, *map(str, words)]) == 2

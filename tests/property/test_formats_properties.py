@@ -167,8 +167,25 @@ def test_up_to_the_end_of_the_reasoning_nothing_is_said(family, data):
     text = "".join(data.draw(st.lists(st.sampled_from(PIECES), max_size=8)))
     thinking = data.draw(st.booleans())
     closed, end = find_reasoning_end(text, thinking)
-    before = FORMATS[family].parse(text[:end], thinking=thinking)
+    before, whole = (FORMATS[family].parse(part, thinking=thinking) for part in (text[:end], text))
     assert (before.content, before.tool_calls) == ("", ())
     assert text[end:] == text[end:].lstrip()
-    if closed:
-        assert before.reasoning is not None or not text[:closed].strip("<think/>THINK[] \n")
+    if closed is None:
+        assert (before, whole.tool_calls) == (whole, ())
+    opened = thinking or text.lstrip().startswith(("<think>", "[THINK]"))
+    assert (closed != 0) == opened
+    if opened:
+        assert (whole.reasoning or "").startswith(before.reasoning or "")
+
+
+@given(prose, prose, st.sampled_from([("<think>", "</think>"), ("[THINK]", "[/THINK]")]), st.integers(1, 3))
+def test_the_end_of_the_reasoning_is_where_the_rest_begins(thought, space, tags, blocks):
+    space = "".join(character for character in space if character.isspace())
+    text = space.join([f"{tags[0]}{thought}{tags[1]}"] * blocks)
+    assert find_reasoning_end(f"{space}{text}{space}said", thinking=False) == (
+        len(space + text),
+        len(space + text + space),
+    )
+    opened = text.removeprefix(tags[0])
+    assert find_reasoning_end(f"{opened}{space}said", thinking=True) == (len(opened), len(opened + space))
+    assert find_reasoning_end(f"{text}{space}{tags[0]}{thought}", thinking=False)[0] is None

@@ -69,7 +69,7 @@ HEADERS = {
     "prompt": "last hidden state before the first reply",
     "reasoning": "last hidden state of the reasoning",
 }
-OF_THE_REASONING = ("length of the reasoning", "words of the reasoning")
+OF_THE_REASONING = ("length of the reasoning", "words of the reasoning", "words of both")
 """Predictors that have more than the prompt."""
 TOGETHER = 16
 """Replies that are written together."""
@@ -136,9 +136,22 @@ class ProbeReport:
         if self.probe.after == "reasoning":
             leads.append(f"less {find_best(on_prompt(found.predictors))}: {format_lead(found.lead_on_prompt)}")
         counted = "{samples} samples, {worlds} worlds, {folds} folds by world".format_map(self.about)
-        if left := self.about.get("left_out"):
-            counted += f" ({left} more did not end their reasoning)"
-        return f"{table}\n\n{counted}; {'; '.join(leads)}\n{format_thresholds(self.probe)}"
+        return f"{table}\n\n{counted}; {'; '.join(leads)}\n{self._format_replies()}{format_thresholds(self.probe)}"
+
+    def _format_replies(self) -> str:
+        """What became of the replies, a line of its own; nothing where none were written."""
+        if self.probe.after == "prompt":
+            return ""
+        bare, left = self.about["without_reasoning"], self.about["left_out"]
+        said = f"{bare} of these replies do not reason: of them it is the prompt's last state. " if bare else ""
+        if any(left.values()):
+            said += (
+                "Left out, because their reasoning has no end that can be read: {due} where a call is due, ".format_map(
+                    left
+                )
+            )
+            said += "{not_due} where none is.".format_map(left)
+        return f"{said.strip()}\n" if said else ""
 
 
 def find_best(predictors: Mapping[str, Estimate]) -> str:
@@ -207,7 +220,7 @@ def probe_model(
     )
     if after == "reasoning":
         read = write_reasoning(model, network, [one.row for one in read if one], quiet)
-        question = ask([one for one, kept in zip(chosen, read, strict=True) if kept], seed)
+        question = ask_again(chosen, read, seed)
     readings = [one for one in read if one]
     states = read_states(model.name, network, [one.ids for one in readings], quiet)
     findings, layer, unseen = judge(states, score_predictors(model.local, readings, question), question)
@@ -229,7 +242,12 @@ def probe_model(
         "penalty": unseen.penalty,
     }
     if after == "reasoning":
-        about |= {"left_out": len(read) - len(readings), "max_tokens": max_tokens}
+        left = [situation_of(sample).due for (_, sample), one in zip(chosen, read, strict=True) if one is None]
+        about |= {
+            "max_tokens": max_tokens,
+            "without_reasoning": sum(not one.thought for one in readings),
+            "left_out": {"due": sum(left), "not_due": len(left) - sum(left)},
+        }
     return ProbeReport(findings, probe, about)
 
 
@@ -264,6 +282,18 @@ def ask(chosen: Sequence[tuple[Task, Sample]], seed: int) -> Question:
             "where none is."
         )
     return Question(due, worlds, fold)
+
+
+def ask_again(chosen: Sequence[tuple[Task, Sample]], read: Sequence[Reading | None], seed: int) -> Question:
+    """The question of the samples whose reasoning ended. Raises UsageError where these are too few."""
+    kept = [one for one, found in zip(chosen, read, strict=True) if found]
+    try:
+        return ask(kept, seed)
+    except UsageError as error:
+        lost = (
+            f"{len(read) - len(kept)} of {len(read)} replies have no end of reasoning that can be read (--max-tokens)"
+        )
+        raise UsageError(f"{lost}. Of the others: {error}") from None
 
 
 def first_request(task: Task, sample: Sample, reasoning: Reasoning, sampling: Sampling) -> ModelRequest:
@@ -404,9 +434,11 @@ def score_predictors(local: ModelTokenizer, readings: Sequence[Reading], questio
         "turn number (always the first)": np.zeros(len(due)),
     }
     if any(one.thought for one in readings):
-        lengths, texts = OF_THE_REASONING
+        lengths, alone, both = OF_THE_REASONING
+        thoughts = [local.decode(one.thought) for one in readings]
         found[lengths] = of_lengths([len(one.thought) for one in readings])
-        found[texts] = of_words([local.decode(one.thought) for one in readings])
+        found[alone] = of_words(thoughts)
+        found[both] = of_words([f"{one.row.prompt.text} {text}" for one, text in zip(readings, thoughts, strict=True)])
     return found
 
 

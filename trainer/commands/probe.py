@@ -22,6 +22,7 @@ HELP = "whether a network's hidden states tell that a call is due, layer by laye
 
 PLACES = ("prompt", "reasoning")
 """As harness.models.local.probe has them, which wants numpy."""
+MAX_TOKENS = 2048
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -52,7 +53,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add(
         "--max-tokens",
         type=at_least(1),
-        default=2048,
         metavar="N",
         help="with --after reasoning: tokens that a reply may have (default 2048)",
     )
@@ -71,11 +71,20 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"--out names {args.out}, but there is no folder {args.out.parent}.")
     tasks = args.tasks or ["when_*"]
     check_output(args.out, [*map(Path, tasks), *list_model_files(Path(args.model.removeprefix("hf/")))])
+    if args.max_tokens is not None and args.after != "reasoning":
+        raise UsageError("--max-tokens is of replies, which --after reasoning alone has; leave it out.")
     if len(args.reasoning) > 1:
         raise UsageError("--reasoning both is two prompts for each sample; probe with off or on.")
     model_args = parse_pairs(args.model_arg, "--model-arg")
     report = probe_model(
-        args.model, model_args, tasks, args.seed, args.reasoning[0], args.quiet, args.after, args.max_tokens
+        args.model,
+        model_args,
+        tasks,
+        args.seed,
+        args.reasoning[0],
+        args.quiet,
+        args.after,
+        args.max_tokens or MAX_TOKENS,
     )
     report.write(args.out)
     print(printable(f"{report.format()}\n\nThe probe of layer {report.probe.layer}: {args.out}"))

@@ -26,7 +26,7 @@ from harness.runs.claims import claim_directory
 from harness.types import JSONObject
 from trainer import bundled
 from trainer.analysis.weights import open_weights
-from trainer.distributed import is_distributed, is_main_process, wait_for_everyone
+from trainer.distributed import is_distributed, is_main_process, part_from_others, wait_for_everyone
 from trainer.dpo.settings import DPORecipe
 from trainer.dpo.train import (
     check_dpo_model,
@@ -125,6 +125,7 @@ def maximise_reward(request: TrainingRequest, recipe: RLRecipe, start: InitialWe
     identity = identify_rl_run(recipe, name, path, tasks) | (found.identity if found else {})
     with hold_run(request, identity, recipe, start) as watch:
         result = read_rl_result(out) or train_rl(recipe, model, tasks, data, out, request.command, watch)
+        part_from_others()
     return describe_result(result, out) if is_main_process() else ""
 
 

@@ -27,7 +27,7 @@ from harness.models.local.probe import Probe, read_last_states, read_probe
 from harness.models.local.prompting import OPEN_REASONING
 from harness.models.local.rows import OUT_OF_CONTEXT, PromptRow, count_reasoning, to_reply
 from harness.models.local.tokenizer import ModelTokenizer
-from harness.types import ToolCall
+from harness.types import Reasoning, ToolCall
 
 ARGS = ("probe", "probe_high", "probe_low")
 PLACED = ("device", "dtype")
@@ -54,63 +54,84 @@ class CallGate:
         """What it adds to the fingerprint of a model."""
         return {"probe": self.digest, "probe_low": self.low, "probe_high": self.high}
 
-    def decide(self, local: ModelTokenizer, load: Callable[[], Any], row: PromptRow) -> PromptRow | ModelFailure:
+    def at(self, local: ModelTokenizer, load: Callable[[], Any]) -> NetworkGate:
+        """The gate of a network that `load` gives."""
+        return NetworkGate(self, local, load)
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkGate:
+    """A gate at the network whose calls it decides."""
+
+    gate: CallGate
+    local: ModelTokenizer
+    load: Callable[[], Any]
+
+    def check_reasoning(self, reasoning: Reasoning) -> None:
+        """Raises UsageError where the probe was made of other prompts."""
+        if (asked := reasoning.label) != (made := self.gate.probe.reasoning):
+            raise UsageError(f"The probe {self.gate.path} was made with reasoning {made}, and this run has {asked}.")
+
+    def decide(self, row: PromptRow) -> PromptRow | ModelFailure:
         """The row as it is to be continued: the first turn of an episode with tools is decided, others are left.
 
         Raises UsageError for a network or a prompt that the probe was not made for.
         """
-        if self.probe.after != "prompt" or row.request.turn or not row.request.tools:
+        self.check_reasoning(row.request.reasoning)
+        if self.gate.probe.after != "prompt" or not is_first(row):
             return row
-        return self._decide(local, load, row)
+        wanted, note = self._judge(row.ids)
+        decided = replace(row, note=note, silent=wanted is False)
+        return begin_call(self.local, decided) if wanted else decided
 
-    def revise(
-        self, local: ModelTokenizer, load: Callable[[], Any], row: PromptRow, generated: Sequence[int]
-    ) -> PromptRow | ModelFailure:
-        """The row whose reply was `generated`, with what was decided behind its reasoning. It is to be continued anew
-        where it is `silent` or `begun`: its reply does otherwise. Raises UsageError as `decide` does."""
-        if self.probe.after != "reasoning" or row.request.turn or not row.request.tools:
+    def revise(self, row: PromptRow, generated: Sequence[int]) -> PromptRow:
+        """The row whose reply was `generated`, with what was decided behind its reasoning. It is to be continued `anew`
+        where its reply does otherwise. Raises UsageError as `decide` does."""
+        if self.gate.probe.after != "reasoning" or not is_first(row):
             return row
-        count = count_reasoning(local, row, generated)
+        count = count_reasoning(self.local, row, generated)
         if count is None:
             return replace(row, note="its reasoning has no end that a probe could read: left to the model")
         thought = tuple(generated[:count])
-        there = replace(
-            row,
-            ids=(*row.ids, *thought),
-            max_new_tokens=row.max_new_tokens - count,
-            begun=thought,
-            thought=count,
-        )
-        wanted = self._decide(local, load, there)
-        if isinstance(wanted, ModelFailure):
-            return wanted
-        calls, begins = to_reply(local, row, generated).message.tool_calls, len(wanted.begun) > count
-        if calls if wanted.silent else begins and not calls:
-            return wanted
-        return replace(row, note=f"{wanted.note}, as the model does" if begins or wanted.silent else wanted.note)
+        ids, room = (*row.ids, *thought), row.max_new_tokens - count
+        wanted, note = self._judge(ids)
+        if wanted is None:
+            return replace(row, note=note)
+        if wanted == bool(to_reply(self.local, row, generated).message.tool_calls):
+            return replace(row, note=f"{note}, as the model does")
+        there = replace(row, ids=ids, max_new_tokens=room, begun=thought, thought=count, anew=True, note=note)
+        if not wanted:
+            return replace(there, silent=True)
+        begun = begin_call(self.local, there)
+        if isinstance(begun, ModelFailure):
+            return replace(row, note=f"{note}, for which there is no room: left to the model")
+        return begun
 
-    def _decide(self, local: ModelTokenizer, load: Callable[[], Any], row: PromptRow) -> PromptRow | ModelFailure:
-        score = self.score(load, row)
+    def _judge(self, ids: Sequence[int]) -> tuple[bool | None, str]:
+        """Whether what was read is to be followed by a call (None: as the model likes), and what the record says."""
+        score, low, high = self.score(ids), self.gate.low, self.gate.high
         said = f"probe score {score:.4f}"
-        if self.high is not None and score > self.high:
-            return begin_call(local, replace(row, note=f"{said}, above {self.high:g}: a call is begun"))
-        if self.low is not None and score < self.low:
-            return replace(row, silent=True, note=f"{said}, below {self.low:g}: no call")
-        return replace(row, note=f"{said}: left to the model")
+        if high is not None and score > high:
+            return True, f"{said}, above {high:g}: a call is begun"
+        if low is not None and score < low:
+            return False, f"{said}, below {low:g}: no call"
+        return None, f"{said}: left to the model"
 
-    def score(self, load: Callable[[], Any], row: PromptRow) -> float:
-        """What the probe says of a prompt; `load` gives the network."""
-        if (asked := row.request.reasoning.label) != self.probe.reasoning:
-            raise UsageError(
-                f"The probe {self.path} was made with reasoning {self.probe.reasoning}, and this run has {asked}."
-            )
-        states = read_last_states(load(), row.ids)
-        if self.probe.layer >= len(states) or len(self.probe.mean) != states.shape[1]:
+    def score(self, ids: Sequence[int]) -> float:
+        """What the probe says of the last of some tokens."""
+        path, probe = self.gate.path, self.gate.probe
+        states = read_last_states(self.load(), ids)
+        if probe.layer >= len(states) or len(probe.mean) != states.shape[1]:
             layers, size = states.shape
-            raise UsageError(f"The probe {self.path} does not fit a network of {layers - 1} layers of size {size}.")
-        if not math.isfinite(score := self.probe.score(states)):
-            raise UsageError(f"The probe {self.path} gives no number; try --model-arg dtype=float32.")
+            raise UsageError(f"The probe {path} does not fit a network of {layers - 1} layers of size {size}.")
+        if not math.isfinite(score := probe.score(states)):
+            raise UsageError(f"The probe {path} gives no number; try --model-arg dtype=float32.")
         return score
+
+
+def is_first(row: PromptRow) -> bool:
+    """Whether a row is of a turn that a probe decides: the first, with tools."""
+    return row.request.turn == 0 and bool(row.request.tools)
 
 
 def read_gate(local: ModelTokenizer, args: Mapping[str, str]) -> CallGate | None:
@@ -162,7 +183,7 @@ def read_threshold(args: Mapping[str, str], name: str, default: float | None) ->
 
 def begin_call(local: ModelTokenizer, row: PromptRow) -> PromptRow | ModelFailure:
     """The row with the beginning of a call behind its prompt; reasoning that the prompt opened is closed first."""
-    opened = None if row.thought else OPEN_REASONING.search(row.prompt.text)
+    opened = None if row.anew else OPEN_REASONING.search(row.prompt.text)
     closed = local.encode(f"{BLOCKS[opened[1]]}\n\n") if opened else []
     begun = (*closed, *first_tokens(local, [tool.name for tool in row.request.tools]))
     if row.max_new_tokens <= len(begun):

@@ -60,10 +60,6 @@ PENALTIES = frozenset({"presence_penalty", "frequency_penalty", "repetition_pena
 
 Generate = Callable[[Sequence[PromptRow]], list[list[int]]]
 """Continues rows together: new token ids a row, in the same order; what follows a row's end is padding."""
-Decide = Callable[[PromptRow], PromptRow | ModelFailure]
-"""What is done to a row before it is continued."""
-Revise = Callable[[PromptRow, Sequence[int]], PromptRow | ModelFailure]
-"""What is done to a row with its new tokens; one that is `begun` or `silent` is continued anew."""
 
 
 def ready(environ: Mapping[str, str]) -> str | None:
@@ -108,8 +104,7 @@ def play_folder(
     generate = make_generate(local, load, width)
     if gate is None:
         return HFModel(local.folder.name, local, width, settings, generate)
-    decide, revise = functools.partial(gate.decide, local, load), functools.partial(gate.revise, local, load)
-    return HFModel(local.folder.name, local, width, settings | gate.identity, generate, decide, revise)
+    return HFModel(local.folder.name, local, width, settings | gate.identity, generate, gate.at(local, load))
 
 
 def resolve_device(name: str, dtype: str, device: str) -> tuple[str, str]:
@@ -138,8 +133,7 @@ class HFModel(BatchModel):
         width: int,
         settings: Mapping[str, object],
         generate: Generate,
-        decide: Decide | None = None,
-        revise: Revise | None = None,
+        gate: call_gate.NetworkGate | None = None,
     ) -> None:
         self.name = name
         self.width = width
@@ -148,14 +142,18 @@ class HFModel(BatchModel):
         self.prompter = local.prompter
         self._local = local
         self._generate = generate
-        self._decide = decide
-        self._revise = revise
+        self._gate = gate
         self._size = width
 
     @property
     def local(self) -> ModelTokenizer:
         """Its directory, tokenizer and template."""
         return self._local
+
+    def check_reasoning(self, reasoning: Reasoning) -> None:
+        """Raises UsageError where a gate was made of other prompts."""
+        if self._gate is not None:
+            self._gate.check_reasoning(reasoning)
 
     def switch(self, reasoning: Reasoning) -> JSONObject:
         """What the chat template is told. Raises UsageError where it has no such switch."""
@@ -179,16 +177,16 @@ class HFModel(BatchModel):
 
     def close(self) -> None:
         """Lets go of the weights."""
-        self._generate, self._decide, self._revise = refuse_after_close, None, None
+        self._generate, self._gate = refuse_after_close, None
         gc.collect()
 
     def _to_row(self, request: ModelRequest) -> PromptRow | ModelFailure:
         """A request as token ids, and as a gate decides; one that it has no memory for is a failure."""
         row = to_row(self._local, request)
-        if self._decide is None or isinstance(row, ModelFailure):
+        if self._gate is None or isinstance(row, ModelFailure):
             return row
         try:
-            return self._decide(row)
+            return self._gate.decide(row)
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
@@ -213,23 +211,14 @@ class HFModel(BatchModel):
         return None
 
     def _answer(self, rows: Sequence[PromptRow]) -> list[Reply | ModelFailure]:
-        """Answers of rows, as a gate revises them."""
+        """Answers of rows; some are written twice, where a gate decides behind their reasoning."""
         generated = self._generate(rows)
-        if self._revise is None:
-            return [to_reply(self._local, row, ids) for row, ids in zip(rows, generated, strict=True)]
-        revised = [self._revise(row, ids) for row, ids in zip(rows, generated, strict=True)]
-        anew = {
-            place: row
-            for place, (row, before) in enumerate(zip(revised, rows, strict=True))
-            if isinstance(row, PromptRow) and row is not before and (row.begun or row.silent)
-        }
-        if anew:
-            for place, ids in zip(anew, self._generate(list(anew.values())), strict=True):
-                generated[place] = ids
-        return [
-            to_reply(self._local, row, ids) if isinstance(row, PromptRow) else row
-            for row, ids in zip(revised, generated, strict=True)
-        ]
+        if self._gate is not None:
+            rows = [self._gate.revise(row, ids) for row, ids in zip(rows, generated, strict=True)]
+            if anew := [place for place, row in enumerate(rows) if row.anew]:
+                for place, ids in zip(anew, self._generate([rows[place] for place in anew]), strict=True):
+                    generated[place] = ids
+        return [to_reply(self._local, row, ids) for row, ids in zip(rows, generated, strict=True)]
 
     def _fail_without_memory(self, row: PromptRow, trouble: str) -> ModelFailure:
         text = f"{self.name}: out of memory for a single prompt of {len(row.ids)} tokens: {trouble}"
@@ -436,13 +425,17 @@ class GumbelNoise:
 
     def __call__(self, input_ids: Any, scores: Any) -> Any:
         """Scores of shape (rows, vocabulary) with noise, in float32."""
+        import torch
+
         from harness.models.local.decoding import exponential_waits, keep_likely, penalise
 
         noisy, drawn = scores.float(), list[int]()
         for place, row in enumerate(self._rows):
             sampling = row.request.sampling
             if PENALTIES & set(sampling.options):
-                noisy[place] = penalise(noisy[place], row.ids, input_ids[place, self._longest :], sampling)
+                written = input_ids[place, self._longest :]
+                written = torch.cat([written.new_tensor(row.written), written])
+                noisy[place] = penalise(noisy[place], row.ids, written, sampling)
             if sampling.temperature > 0:
                 noisy[place] = keep_likely(noisy[place] / sampling.temperature, sampling)
                 drawn.append(place)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -21,9 +22,9 @@ OUT_OF_CONTEXT: StopReason = "context_length"
 class PromptRow:
     """One prompt to continue: its token ids, how many new tokens it may have, and how they are drawn.
 
-    `begun`: the last of its ids are the reply's first; `thought`: so many of these the network wrote itself. `silent`:
-    the reply is kept from calling. `note`: what the record is to say of the turn. All of these are a gate's
-    (harness/models/local/call_gate.py).
+    `begun`: the last of its ids are the reply's first; `thought`: so many of these the network wrote itself. `anew`: it
+    has written a reply before, of which only that counts. `silent`: the reply is kept from calling. `note`: what the
+    record is to say of the turn. All of these are a gate's (harness/models/local/call_gate.py).
     """
 
     request: ModelRequest
@@ -32,16 +33,22 @@ class PromptRow:
     max_new_tokens: int
     begun: tuple[int, ...] = ()
     thought: int = 0
+    anew: bool = False
     silent: bool = False
     note: str | None = None
 
     @property
     def seed(self) -> int:
         """For this turn of this episode alone, so that what is drawn does not depend on who is in the batch; another
-        where a turn goes on behind its reasoning, which was drawn by the first."""
-        request, thought = self.request, [self.thought] if self.thought else []
-        drawn_for = [request.sampling.seed or 0, request.sample.id, request.epoch, request.turn, *thought]
+        for a reply that is written anew."""
+        request, again = self.request, ["anew"] if self.anew else []
+        drawn_for = [request.sampling.seed or 0, request.sample.id, request.epoch, request.turn, *again]
         return int(jsonio.digest(drawn_for)[:8], 16)
+
+    @property
+    def written(self) -> tuple[int, ...]:
+        """What the network wrote of its ids."""
+        return self.begun[: self.thought]
 
 
 def to_row(local: ModelTokenizer, request: ModelRequest) -> PromptRow | ModelFailure:
@@ -70,14 +77,17 @@ def to_reply(local: ModelTokenizer, row: PromptRow, generated: Sequence[int]) ->
 
 def count_reasoning(local: ModelTokenizer, row: PromptRow, generated: Sequence[int]) -> int | None:
     """How many of a reply's tokens come before what it says: its reasoning, and the space behind that. 0: it does not
-    reason. None: its reasoning did not end, or within a token that also says something."""
+    reason. None: its reasoning is not at its beginning, or does not end, or within a token that also says something."""
     ids, text, finished = cut_at_turn_end(local, generated[: row.max_new_tokens])
     closed, end = find_reasoning_end(text, row.prompt.thinking)
-    if not closed:
-        return closed
-    lengths = [len(local.decode(ids[:count])) for count in range(len(ids) + (not finished))]
-    fit = [count for count, length in enumerate(lengths) if closed <= length <= end]
-    return fit[-1] if fit else None
+    if closed is None:
+        return None
+    if closed == 0:
+        return None if to_reply(local, row, generated).message.reasoning else 0
+    most = (
+        bisect.bisect_right(range(len(ids) - finished + 1), end, key=lambda count: len(local.decode(ids[:count]))) - 1
+    )
+    return most if len(local.decode(ids[:most])) >= closed else None
 
 
 def refuse_after_close(rows: Sequence[PromptRow]) -> list[list[int]]:
