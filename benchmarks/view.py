@@ -118,15 +118,17 @@ def opened(run: Path) -> Iterator[tuple[str, subprocess.Popen[str], Any, list[st
     words = [sys.executable, "-m", "harness.cli", "view", str(run.parent)]
     process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     assert process.stdout
-    with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=find_chromium(driver), args=["--no-sandbox"])
-        page: Any = browser.new_context(viewport={"width": 1280, "height": 860}).new_page()
-        asked: list[str] = []
-        page.on("request", lambda request: asked.append(request.url))
-        yield process.stdout.readline().strip(), process, page, asked
-        browser.close()
-    process.send_signal(signal.SIGINT)
-    process.wait(10)
+    try:
+        with sync_playwright() as driver:
+            browser = driver.chromium.launch(executable_path=find_chromium(driver), args=["--no-sandbox"])
+            page: Any = browser.new_context(viewport={"width": 1280, "height": 860}).new_page()
+            asked: list[str] = []
+            page.on("request", lambda request: asked.append(request.url))
+            yield process.stdout.readline().strip(), process, page, asked
+            browser.close()
+    finally:  # also where there is no browser
+        process.send_signal(signal.SIGINT)
+        process.wait(10)
 
 
 def cpu_seconds(process: int) -> float:
