@@ -21,7 +21,6 @@ TURN_ENDS = ("<|im_end|>", "<|endoftext|>", "<|eot_id|>", "<|eom_id|>", "<|end_o
 """Tokens that end a turn, which some decoders leave in the text."""
 NAME = re.compile(r'"name"\s*:\s*("(?:[^"\\]|\\.)*")')
 UNFINISHED = "the call's JSON was not finished"
-TAG = re.compile("|".join(re.escape(tag) for pair in BLOCKS.items() for tag in pair))
 JSON_PART = re.compile(r'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)|[\[\]{}]', re.DOTALL)
 """A string, also one that the text's end cut, or a bracket: all it takes to find where a value ends."""
 
@@ -78,7 +77,8 @@ ParseCall = Callable[[str, re.Match[str], PartialMessage], int | None]
 
 def compile_marks(pattern: str) -> re.Pattern[str]:
     """The marks of a family: where a call may begin, and the tags of reasoning."""
-    return re.compile(f"{TAG.pattern}|{pattern}")
+    tags = (re.escape(tag) for pair in BLOCKS.items() for tag in pair)
+    return re.compile(f"{'|'.join(tags)}|{pattern}")
 
 
 def parse_message(

@@ -16,12 +16,13 @@ from harness import cli
 from harness.data import records
 from harness.errors import UsageError
 from harness.models.local.hf import load_weights
-from harness.models.local.probe import read_last_states, read_probe
+from harness.models.local.probe import PLACES, read_last_states, read_probe
 from harness.registry import load_samples, select_tasks
 from harness.stats.classifier import auroc
 from harness.types import Reasoning, Sampling
 from trainer.analysis import probing
 from trainer.bundled import model_path
+from trainer.commands import probe as command
 
 pytest.importorskip("torch", reason="NO PROBE TEST RAN: they need the local extra")
 BASE = "bundled/tiny-base"
@@ -254,6 +255,10 @@ def test_few_worlds_long_prompts_and_reasoning_are_refused(tmp_path, read):
     long = dataclasses.replace(rows[0].request.messages[0], content="word " * 5000)
     with pytest.raises(UsageError, match=r"cannot be read: .* tokens, and the model's context 4096\.$"):
         probing.find_row(read[0], dataclasses.replace(rows[0].request, messages=[long]))
+
+
+def test_the_command_offers_the_places_that_a_probe_reads():
+    assert command.PLACES == PLACES
 
 
 def test_bad_options_are_one_sentence_each(tmp_path, capsys):

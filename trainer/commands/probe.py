@@ -18,8 +18,6 @@ from harness.errors import UsageError
 from harness.types import Reasoning
 
 HELP = "whether a network's hidden states tell that a call is due, layer by layer"
-
-
 PLACES = ("prompt", "reasoning")
 """As harness.models.local.probe has them, which wants numpy."""
 MAX_TOKENS = 2048

@@ -125,7 +125,7 @@ def maximise_reward(request: TrainingRequest, recipe: RLRecipe, start: InitialWe
     identity = identify_rl_run(recipe, name, path, tasks) | (found.identity if found else {})
     with hold_run(request, identity, recipe, start) as watch:
         result = read_rl_result(out) or train_rl(recipe, model, tasks, data, out, request.command, watch)
-        part_from_others()
+        part_from_others()  # also where the run was complete
     return describe_result(result, out) if is_main_process() else ""
 
 
