@@ -7,7 +7,6 @@ weights, below adapters, may be bfloat16 themselves. What is saved is the master
 
 from __future__ import annotations
 
-import copy
 import json
 import sys
 from collections.abc import Callable, Mapping
@@ -17,6 +16,7 @@ from typing import Any
 
 from harness.data import disk, jsonio
 from harness.errors import HarnessError
+from trainer.adapters import has_adapters, merge_adapters
 from trainer.run_directory import require_space
 
 COMPUTED = ("float32", "bfloat16")
@@ -66,7 +66,7 @@ def save_model(
     partial = folder.with_name(f".{folder.name}")
     disk.remove_folder(partial)
     require_space(folder.parent, checkpoint_bytes(network))
-    if hasattr(network, "merge_adapter"):
+    if has_adapters(network):
         network = merge_adapters(network)
     state = round_weights(network.state_dict() if weights is None else weights, dtype)
     if spoilt := [name for name, value in state.items() if not value.isfinite().all()]:
@@ -78,13 +78,6 @@ def save_model(
         file.chmod(0o644)  # weights are written for their owner alone, and a network may be for everybody
     disk.remove_folder(folder)
     partial.replace(folder)
-
-
-def merge_adapters(network: Any) -> Any:
-    """A copy with the adapters added in float32, on the CPU: what they change is often less than a step of bfloat16."""
-    import torch
-
-    return copy.deepcopy(network).to("cpu", torch.float32).merge_and_unload()
 
 
 def round_weights(state: Mapping[str, Any], dtype: str) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from harness.errors import UsageError
+from harness.models.local.adapter import LORA, WHOLE, find_special, lora_scale
 from harness.types import JSONObject
 from trainer.analysis.weights import SLICE, Numbers, StoredTensor, Weights, slice_spans
 from trainer.tensor_places import KINDS, Kind, TensorPlace, place_tensor
@@ -36,8 +37,6 @@ TURNS = ("q_proj", "k_proj", "v_proj", "qkv_proj", "o_proj", "gate_proj", "up_pr
 """The order in which a layer uses them."""
 HEAD = "lm_head.weight"
 EMBEDDING = re.compile(r"(^|\.)embed_tokens\.weight$")
-LORA = re.compile(r"^base_model\.model\.(?P<name>.+)\.lora_(?P<side>[AB])\.weight$")
-WHOLE = re.compile(r"^base_model\.model\.(?P<name>.+?)(\.modules_to_save(\.default)?)?(?P<end>\.(weight|bias))$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,10 +138,8 @@ def _nothing(first: int, count: int, numbers: Numbers) -> Numbers:
 
 
 def _products(base: Weights, trained: Weights, config: Mapping[str, Any]) -> Iterator[TensorPair]:
-    special = [name for name in ("use_dora", "alpha_pattern", "fan_in_fan_out") if config.get(name)]
-    if config.get("peft_type", "LORA") != "LORA" or special:
-        what = special[0] if special else config.get("peft_type")
-        raise UsageError(f"{trained.path} is an adapter with {what}: merge it into its model and compare that.")
+    if special := find_special(config):
+        raise UsageError(f"{trained.path} is an adapter with {special}: merge it into its model and compare that.")
     for name, tensor in trained.tensors.items():
         if matched := LORA.match(name):
             if matched["side"] == "B":
@@ -168,11 +165,8 @@ def _product(base: Weights, trained: Weights, config: Mapping[str, Any], module:
     fits = inner is not None and len(outer.shape) == 2 and outer.shape[1:] == inner.shape[:1]
     if inner is None or not fits or (outer.shape[0], *inner.shape[1:]) != old.shape:
         raise UsageError(f"{trained.path}: the adapter of {module!r} does not fit the shape that {base.path} has.")
-    alpha, rank, width = config.get("lora_alpha"), inner.shape[0], old.shape[1]
-    if not isinstance(alpha, int | float):
-        raise UsageError(f"{trained.path}: adapter_config.json gives no lora_alpha.")
-    scale = alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)
-    right = inner.read().reshape(inner.shape) * scale
+    rank, width = inner.shape[0], old.shape[1]
+    right = inner.read().reshape(inner.shape) * lora_scale(str(trained.path), config, rank)
 
     def change(first: int, count: int, numbers: Numbers) -> Numbers:
         top, bottom = first // width, -(-(first + count) // width)

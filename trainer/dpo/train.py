@@ -30,7 +30,7 @@ from harness.data.files import read_rows, write_rows
 from harness.errors import HarnessError
 from harness.evaluation.plan import Player, plan_tasks, sources_of
 from harness.metrics import HEADLINE, find_metric
-from harness.models.local.folder import check_folder, folder_digest
+from harness.models.local.folder import check_folder, digest_model
 from harness.models.local.hf import load_weights
 from harness.models.local.packages import import_quietly
 from harness.models.local.tokenizer import ModelTokenizer, open_tokenizer
@@ -69,7 +69,7 @@ SPLITS = {"train": 0, "validation": 1, "test": 2}
 
 def identify_dpo_run(recipe: DPORecipe, name: str, path: Path, patterns: Sequence[str]) -> JSONObject:
     """What makes a run this one and no other."""
-    weights = folder_digest(path)
+    weights = digest_model(path)
     return {
         "schema": SCHEMA,
         "recipe": recipe_values(recipe),

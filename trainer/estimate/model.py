@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from harness.models.local.adapter import list_adapters
 from harness.models.local.folder import (
     PICKLED,
     TOKENIZERS,
@@ -28,6 +29,7 @@ from trainer.sft.settings import SFTRecipe
 from trainer.sft.train import InitialWeights, fit_chat_model
 from trainer.templates import model_args
 
+NEW = "a new network"
 LIKE_NEW = "tiny-base"
 """The bundled network whose tokenizer stands for that of a new one, which is trained on what it is to read."""
 
@@ -58,14 +60,15 @@ def read_model_shape(recipe: Recipe, start: InitialWeights) -> ModelShape:
         assert isinstance(recipe, SFTRecipe)
         return new_shape(recipe)
     name = f"--model {start.name}"
-    config = read_gguf_config(start.path) if start.path.is_file() else check_config(name, start.path)
+    path, _ = list_adapters(name, start.path)
+    config = read_gguf_config(path) if path.is_file() else check_config(name, path)
     return read_shape(name, config)
 
 
 def open_estimated(recipe: Recipe, start: InitialWeights, shape: ModelShape) -> EstimatedModel:
     """The model with a tokenizer that is fit for the recipe. Raises UsageError where there is one that is not."""
     if start.path is None or start.name is None:
-        return EstimatedModel("a new network", shape, _open(bundled.model_path(LIKE_NEW), LIKE_NEW, {}), None)
+        return EstimatedModel(NEW, shape, _open(bundled.model_path(LIKE_NEW), LIKE_NEW, {}), None)
     args = model_args(recipe.chat_template, recipe.format)
     local = _open(start.path, start.name, args)
     if local is not None and find_spec("trl"):

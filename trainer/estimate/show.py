@@ -22,7 +22,7 @@ from trainer.estimate.memory import (
     find_peak,
     sum_phase,
 )
-from trainer.estimate.model import EstimatedModel
+from trainer.estimate.model import NEW, EstimatedModel
 from trainer.estimate.step import (
     Recipe,
     count_operations,
@@ -148,10 +148,9 @@ def _find_changes(one: Estimate, recipe: RLRecipe | SFTRecipe, told: str) -> Ite
     beside = f" with {told}" if told else ""
     if told and _fits(peak := find_peak(changed.parts(least=True))):
         yield f"{told} ({_size(peak)})"
-    if isinstance(recipe, SFTRecipe):
-        return
-    yield from _find_shards(changed, beside)
-    if not recipe.lora_rank:
+    if isinstance(recipe, RLRecipe):
+        yield from _find_shards(changed, beside)
+    if not recipe.lora_rank and one.model.name != NEW:
         adapted = replace(one, recipe=replace(recipe, lora_rank=RANK, train_layers=""))
         if _fits(peak := find_peak(adapted.parts(least=True))):
             yield f"lora_rank={RANK}{beside} ({_size(peak)})"

@@ -46,7 +46,12 @@ def describe_use(recipe: Recipe, shards: int = 1) -> MemoryUse:
     if isinstance(recipe, DPORecipe):
         return MemoryUse(reference="float32", apart=True)
     if isinstance(recipe, SFTRecipe):
-        return MemoryUse(recipe.dtype, train_layers=recipe.train_layers, checkpointing=recipe.checkpointing)
+        return MemoryUse(
+            recipe.dtype,
+            lora_rank=recipe.lora_rank,
+            train_layers=recipe.train_layers,
+            checkpointing=recipe.checkpointing,
+        )
     return MemoryUse(
         recipe.dtype,
         reference="float32" if recipe.kl and not recipe.lora_rank else "",  # TRL loads it as the policy is

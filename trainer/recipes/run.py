@@ -18,6 +18,7 @@ from harness.console.progress import ProgressBar
 from harness.data.records import fingerprint
 from harness.errors import UsageError
 from harness.metrics import METRICS
+from harness.models.local.adapter import list_adapters
 from harness.models.local.folder import check_folder
 from harness.models.local.hf import check_weights
 from harness.models.local.packages import check_packages, set_library_defaults
@@ -25,6 +26,7 @@ from harness.registry import suggest_names
 from harness.runs.claims import claim_directory
 from harness.types import JSONObject
 from trainer import bundled
+from trainer.adapters import check_adapters
 from trainer.analysis.weights import open_weights
 from trainer.distributed import is_distributed, is_main_process, part_from_others, wait_for_everyone
 from trainer.dpo.settings import DPORecipe
@@ -104,6 +106,7 @@ def imitate_demonstrations(request: TrainingRequest, recipe: SFTRecipe, start: I
     """The regime sft; returns what a person is told at the end."""
     refuse_launcher(recipe)
     check_sft_request(request, start)
+    check_adapters(recipe.lora_rank)
     local = check_chat_model(recipe, start)
     named = identify_named_data(recipe, request.trust_code)
     out = request.out
@@ -235,11 +238,13 @@ def refuse_missing_layers(
     recipe: SFTRecipe | RLRecipe | DPORecipe, start: InitialWeights, known: Iterable[str] | None = None
 ) -> None:
     """Raises UsageError where the model has none of the layers that are to be trained. `known`: its tensors' names."""
-    if isinstance(recipe, DPORecipe) or not recipe.train_layers:
+    if isinstance(recipe, DPORecipe) or not (recipe.train_layers or recipe.lora_rank):
         return
     if start.path is None:
-        raise UsageError("train_layers needs a --model to go on from: a new network is trained whole.")
-    find_trained(recipe.train_layers, read_sizes(start.path) if known is None else known)
+        value = "lora_rank" if recipe.lora_rank else "train_layers"
+        raise UsageError(f"{value} needs a --model to go on from: a new network is trained whole.")
+    if recipe.train_layers:
+        find_trained(recipe.train_layers, read_sizes(start.path) if known is None else known)
 
 
 def count_parameters(path: Path) -> int:
@@ -248,7 +253,8 @@ def count_parameters(path: Path) -> int:
 
 
 def read_sizes(path: Path) -> dict[str, int]:
-    """How many numbers each tensor of a folder or a GGUF file has, by their headers."""
+    """How many numbers each tensor of a folder, of an adapter's model or of a GGUF file has, by their headers."""
+    path, _ = list_adapters(f"--model {path}", path)
     if path.is_file():
         tensors = importlib.import_module("gguf").GGUFReader(path).tensors
         return {tensor.name: int(tensor.n_elements) for tensor in tensors}

@@ -19,6 +19,8 @@ from accelerate.utils import broadcast_object_list
 from harness.data import disk
 from harness.models.local.packages import import_quietly
 from harness.models.local.tokenizer import ModelTokenizer
+from trainer.adapters import FOLDER as ADAPTER
+from trainer.adapters import has_adapters, save_adapter
 from trainer.precision import save_model
 from trainer.rewards import validation_score
 from trainer.rl.actor import only_ids
@@ -117,6 +119,9 @@ class TrainingCallback(transformers.TrainerCallback):  # type: ignore[misc]
             network = trainer.accelerator.unwrap_model(trainer.model)
             folder, dtype = self._out / "model", self._setup.settings.save_dtype
             save_model(network, folder, dtype, self._model.save_tokenizer, weights)
+            if has_adapters(network):
+                name, write_tokenizer = self._model.folder.name, self._model.save_tokenizer
+                save_adapter(network, self._out / ADAPTER, name, dtype, write_tokenizer)
 
     def _write(self, line: Mapping[str, Any]) -> None:
         timed = {**line, "seconds": round(time.monotonic() - self._began, 1), "cpu_seconds": round(self.cpu_time, 1)}

@@ -19,11 +19,13 @@ from pathlib import Path
 import harness
 from harness.data import jsonio
 from harness.errors import UsageError
-from harness.models.local.folder import check_folder, folder_digest
+from harness.models.local.adapter import is_adapter
+from harness.models.local.folder import check_folder, digest_model
 from harness.models.local.hf import load_weights
-from harness.models.local.packages import check_packages, find_missing_packages
+from harness.models.local.packages import find_missing_packages
 from harness.models.local.tokenizer import ModelTokenizer, open_tokenizer
 from harness.types import JSONObject
+from trainer.adapters import check_adapters
 from trainer.distributed import is_main_process, main_process_first, part_from_others, refuse_other_shards
 from trainer.precision import report_slow_bfloat16
 from trainer.rl.actor import with_stable_template
@@ -55,7 +57,7 @@ def identify_rl_run(settings: RLRecipe, name: str, path: Path, patterns: Sequenc
         "schema": SCHEMA,
         "recipe": recipe_values(settings),
         "model": name,
-        "weights": folder_digest(path),
+        "weights": digest_model(path),
         "tasks": list(patterns),
     } | template_identity(settings.chat_template)
 
@@ -74,19 +76,22 @@ def check_model(settings: RLRecipe, name: str, path: Path) -> ModelTokenizer:
 
 def check_extras(settings: RLRecipe) -> None:
     """Raises UsageError where a package is missing that this recipe alone asks for."""
-    if settings.lora_rank:
-        check_packages("lora_rank", ("peft",), "lora")
+    check_adapters(settings.lora_rank)
     for name in ("tensorboard", "wandb"):
         if getattr(settings, name) and find_spec(name) is None:
             raise UsageError(f"{name} = true needs {name}, which is not installed: pip install {name}.")
 
 
 def refuse_file_reference(settings: RLRecipe, path: Path) -> None:
-    """Raises UsageError where a reference, or vLLM's weights, would have to be read from a GGUF file."""
-    if settings.vllm == "colocate" and path.is_file():
-        raise UsageError("vLLM reads the weights at the beginning from a folder here: set vllm=off.")
-    if settings.kl and not settings.lora_rank and path.is_file():
-        raise UsageError("kl compares with the weights at the beginning, which are read from a folder here: set kl=0.")
+    """Raises UsageError where a reference, or vLLM's weights, would have to be read from a GGUF file or an adapter."""
+    if not (path.is_file() or is_adapter(path)):
+        return
+    if settings.vllm == "colocate":
+        raise UsageError("vLLM reads the weights at the beginning from a model's folder here: set vllm=off.")
+    if settings.kl and not settings.lora_rank:
+        raise UsageError(
+            "kl compares with the weights at the beginning, which are read from a model's folder here: set kl=0."
+        )
 
 
 def fit_template(settings: RLRecipe, model: ModelTokenizer) -> ModelTokenizer:

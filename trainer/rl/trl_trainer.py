@@ -7,6 +7,7 @@
     DIR/metrics.jsonl           a line a step and a line a validation
     DIR/validation/STEP/        the run directory of each validation
     DIR/model/                  the result: the weights that were best in validation
+    DIR/adapter/                with lora_rank: what was trained of them, alone
     DIR/test/{before,after}/    the run directories of the test at the end
 
 The trainer is TRL's; what is replaced is who generates, which draws the same samples whatever the
@@ -32,6 +33,7 @@ from datasets import Dataset
 from harness.errors import HarnessError, UsageError
 from harness.models.local.packages import first_line, import_quietly
 from harness.models.local.tokenizer import ModelTokenizer
+from trainer.adapters import adapter_config
 from trainer.distributed import asks_for_shards
 from trainer.heap import HeapCallback
 from trainer.precision import checkpoint_bytes
@@ -110,7 +112,7 @@ def make_trainer(
             args=make_grpo_config(settings, folder),
             train_dataset=Dataset.from_dict({"prompt": order, "place": order}),
             processing_class=model.tokenizer,
-            peft_config=adapters(settings),
+            peft_config=adapter_config(settings.lora_rank, settings.lora_alpha),
             callbacks=[*callbacks, HeapCallback()],
             rollout_func=rollout,
         )
@@ -213,13 +215,4 @@ def make_grpo_config(settings: RLRecipe, folder: Path) -> Any:
         vllm_mode="server" if settings.vllm == "server" else "colocate",
         vllm_server_base_url=settings.vllm_server or None,
         vllm_gpu_memory_utilization=settings.vllm_memory,
-    )
-
-
-def adapters(settings: RLRecipe) -> Any:
-    """LoRA's configuration; None where all weights are trained."""
-    if not settings.lora_rank:
-        return None
-    return import_quietly("peft").LoraConfig(
-        r=settings.lora_rank, lora_alpha=settings.lora_alpha, target_modules="all-linear", task_type="CAUSAL_LM"
     )

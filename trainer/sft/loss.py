@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from harness.models.local.packages import import_quietly
+from trainer.adapters import has_adapters
 from trainer.guards import GuardedTrainer
 from trainer.precision import compute_in
 from trainer.sft.network import IGNORE_INDEX
@@ -39,11 +40,12 @@ def compute_token_losses(model: Any, ids: torch.Tensor, labels: torch.Tensor) ->
     Where the model does more than multiply (scaled or capped logits), it makes them all itself.
     """
     rows, places = (labels[:, 1:] != IGNORE_INDEX).nonzero(as_tuple=True)
+    inner = model.get_base_model() if has_adapters(model) else model
     if any(getattr(model.config, name, None) is not None for name in SHAPED):
         logits = model(input_ids=ids, use_cache=False).logits[rows, places].float()
     else:
-        hidden = model.base_model(input_ids=ids, use_cache=False).last_hidden_state
-        logits = model.get_output_embeddings()(hidden[rows, places]).float()
+        hidden = inner.base_model(input_ids=ids, use_cache=False).last_hidden_state
+        logits = inner.get_output_embeddings()(hidden[rows, places]).float()
     wanted = labels[rows, places + 1]
     losses = torch.nn.functional.cross_entropy(logits, wanted, reduction="none")
     return TokenLosses(rows, losses, logits.argmax(dim=1) == wanted)

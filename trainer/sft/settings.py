@@ -40,7 +40,8 @@ class SFTRecipe:
     save_dtype       what DIR/model is stored in: float32, bfloat16 or float16
     micro_batch      episodes of a step that go through the network at once; 0: all of them
     checkpointing    recompute activations instead of keeping them
-    chat_template, format, train_layers    as in trainer.rl.settings; of a model that is gone on from
+    chat_template, format, train_layers, lora_rank, lora_alpha    as in trainer.rl.settings; of a model that is gone on
+                     from
     """
 
     LATER: ClassVar = frozenset(
@@ -52,6 +53,8 @@ class SFTRecipe:
             "chat_template",
             "format",
             "train_layers",
+            "lora_rank",
+            "lora_alpha",
             "scale",
             "about",
             "thoughts",
@@ -92,6 +95,8 @@ class SFTRecipe:
     chat_template: str = ""
     format: str = ""
     train_layers: str = ""
+    lora_rank: int = 0
+    lora_alpha: int = 32
     scale: str = ""
     about: str = ""
     thoughts: str = "tool"
@@ -132,6 +137,9 @@ class SFTRecipe:
         divides = self.micro_batch >= 0 and (not self.micro_batch or self.batch % self.micro_batch == 0)
         require_value(divides, "micro_batch", "0, or a divisor of batch")
         require_value(is_layer_choice(self.train_layers), "train_layers", MEANT)
+        require_value(self.lora_rank >= 0, "lora_rank", "0 or more")
+        require_value(self.lora_alpha >= 1, "lora_alpha", "at least 1")
+        require_value(not (self.train_layers and self.lora_rank), "train_layers", "empty where there is a lora_rank")
         require_value(self.warmup >= 0, "warmup", "0 or more")
         require_value(self.log_every >= 1, "log_every", "at least 1")
         require_value(self.vocabulary >= 400, "vocabulary", "at least 400, for bytes and scaffolding")

@@ -7,6 +7,7 @@
     DIR/checkpoints/        what --resume goes on from
     DIR/metrics.jsonl       a line every `log_every` steps
     DIR/model/              the result: weights, tokenizer, chat template, manifest.json
+    DIR/adapter/            with lora_rank: what was trained of it, alone
 
 TRL's SFTTrainer trains on token ids made here: its own preparation goes through a data set whose columns must have one
 type, which tools with different schemas have not. Loss is taken on what the assistant says, the end of its turn
@@ -37,7 +38,7 @@ from harness.data.records import fingerprint, read_samples
 from harness.errors import UsageError
 from harness.evaluation.run_tasks import load_run_tasks
 from harness.metrics import ANSWERS, HEADLINE
-from harness.models.local.folder import check_folder, folder_digest
+from harness.models.local.folder import check_folder, digest_model
 from harness.models.local.hf import load_weights
 from harness.models.local.packages import import_quietly
 from harness.models.local.tokenizer import ModelTokenizer, open_tokenizer
@@ -46,6 +47,8 @@ from harness.runs.record import to_trajectory
 from harness.sandbox import Sandbox
 from harness.types import JSONObject, Sample, Trajectory
 from results.runs import report_incomplete
+from trainer.adapters import FOLDER as ADAPTER
+from trainer.adapters import has_adapters, save_adapter, surround_with_adapters
 from trainer.environments import build_environments
 from trainer.precision import report_slow_bfloat16, save_model
 from trainer.prefixes import refuse_test_data
@@ -105,7 +108,7 @@ class SFTDataset:
 
 def identify_sft_run(recipe: SFTRecipe, start: InitialWeights) -> JSONObject:
     """What makes a run this one and no other."""
-    weights = None if start.path is None else folder_digest(start.path)
+    weights = None if start.path is None else digest_model(start.path)
     identity = {"schema": SCHEMA, "recipe": recipe_values(recipe), "model": start.name, "weights": weights}
     order_of_rows = {"order": "pieces"} if 0 < recipe.micro_batch < recipe.batch else {}  # it was another one once
     return identity | template_identity(recipe.chat_template) | order_of_rows
@@ -147,8 +150,9 @@ def train_sft(
         rows = fitting_rows([row for one in played for row in one], local)
         data = SFTDataset(rows, len(played), fingerprint(samples))
         tokenizer, write_tokenizer = local.tokenizer, local.save_tokenizer
-        model = load_weights(local, "float32", "cpu")
+        model = load_weights(local, recipe.dtype if recipe.lora_rank else "float32", "cpu")
     freeze_others(model, recipe.train_layers)
+    model = surround_with_adapters(model, recipe.lora_rank, recipe.lora_alpha)
     metrics = _fit(recipe, model, tokenizer, data, out, watch)
     manifest = {
         "schema": SCHEMA,
@@ -168,6 +172,8 @@ def train_sft(
         write_tokenizer(folder)
         jsonio.write_json(folder / MANIFEST, manifest)
 
+    if has_adapters(model):  # before the model, which says that the run is complete
+        save_adapter(model, out / ADAPTER, start.name or "", recipe.save_dtype, write_tokenizer)
     save_model(model, out / MODEL, recipe.save_dtype, write_rest)
     return manifest
 

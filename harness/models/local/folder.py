@@ -3,9 +3,10 @@
 Shared by hf/, vllm/ and vllm-server/ with a directory. Only safetensors are read and no code that came with a model is
 run: pickled weights and `auto_map` can both be programs. Nothing is fetched from a hub.
 
-On hf/ a single GGUF file is read as well, with the tokenizer and template in it; its weights are dequantised.
+On hf/ a single GGUF file is read as well, with the tokenizer and template in it; its weights are dequantised. So is a
+LoRA adapter, with its own tokenizer and template where it has them, else those of its model.
 
-Left out: adapters (merge them first), models with an image or audio encoder on hf/ (vLLM serves them).
+Left out: models with an image or audio encoder on hf/ (vLLM serves them).
 """
 
 from __future__ import annotations
@@ -13,13 +14,14 @@ from __future__ import annotations
 import hashlib
 import importlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from harness.data import disk, jsonio
 from harness.errors import UsageError
+from harness.models.local import adapter
 from harness.models.local.packages import check_packages, first_line
 from harness.types import JSONObject
 
@@ -45,6 +47,7 @@ IDENTITY = (
     "*.safetensors",
     "*.safetensors.index.json",
     "config.json",
+    adapter.CONFIG,
     "generation_config.json",
     "tokenizer*",
     "special_tokens_map.json",
@@ -61,13 +64,30 @@ IDENTITY = (
 @dataclass(frozen=True, slots=True)
 class ModelFolder:
     """A directory that passed the checks. `name` is the model's full name; `template` what --model-arg gave, or None;
-    `max_context` a context that was set shorter than the model's own."""
+    `max_context` a context that was set shorter than the model's own; `adapters` what is added to its weights, in
+    order, and `tokenizer_path` a directory with another tokenizer than that of `path`."""
 
     name: str
     path: Path
     config: JSONObject
     template: str | None = None
     max_context: int | None = None
+    adapters: tuple[adapter.Adapter, ...] = ()
+    tokenizer_path: Path | None = None
+
+    @property
+    def digest(self) -> str:
+        """Of everything that decides what the model says; that of `path` alone where there are no adapters."""
+        paths = [self.path, *(one.path for one in self.adapters)]
+        digests = [folder_digest(path) for path in paths]
+        return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
+
+    @property
+    def tokenizer_source(self) -> dict[str, Any]:
+        """Where transformers' from_pretrained finds the tokenizer."""
+        if self.tokenizer_path is not None:
+            return {"pretrained_model_name_or_path": str(self.tokenizer_path)}
+        return self.source
 
     @property
     def source(self) -> dict[str, Any]:
@@ -90,6 +110,8 @@ class ModelFolder:
 
 def check_folder(name: str, path: Path, args: Mapping[str, str], kinds: Sequence[str] = CAUSAL) -> ModelFolder:
     """Reads names and small files only. Raises UsageError, one sentence each, for what is missing or not allowed."""
+    if adapter.is_adapter(path):
+        return _check_adapted(name, path, args, kinds)
     if path.is_file() and path.suffix == GGUF and kinds == CAUSAL:
         return _check_gguf(name, path, args.get("chat_template"))
     if path.is_file():
@@ -98,6 +120,25 @@ def check_folder(name: str, path: Path, args: Mapping[str, str], kinds: Sequence
     config = check_config(name, path, kinds)
     _check_weights(name, path)
     return check_tokenizer_files(name, path, config, args)
+
+
+def _check_adapted(name: str, path: Path, args: Mapping[str, str], kinds: Sequence[str]) -> ModelFolder:
+    """An adapter, or several on top of each other, and the whole model below."""
+    if kinds != CAUSAL:
+        raise UsageError(f"{name}: {path} is a LoRA adapter, which hf/ plays; name a whole model, such as DIR/model.")
+    base, adapters = adapter.list_adapters(name, path, args.get("base"))
+    own = [one.path for one in reversed(adapters)]
+    templates = (file for folder in own for template in TEMPLATES[:1] if (file := folder / template).is_file())
+    tokenizer = next((folder for folder in own if _has_tokenizer(folder)), None)
+    if tokenizer is not None and base.is_dir():
+        config = check_config(name, base)
+        _check_weights(name, base)
+        folder = check_tokenizer_files(name, tokenizer, config, args)
+    else:
+        folder = check_folder(name, base, args)
+    given = None if "chat_template" in args else next(templates, None)
+    template = folder.template if given is None else _read_template(given)
+    return replace(folder, path=base, template=template, adapters=adapters, tokenizer_path=tokenizer)
 
 
 def check_config(name: str, path: Path, kinds: Sequence[str] = CAUSAL) -> JSONObject:
@@ -115,7 +156,7 @@ def check_config(name: str, path: Path, kinds: Sequence[str] = CAUSAL) -> JSONOb
 
 def check_tokenizer_files(name: str, path: Path, config: JSONObject, args: Mapping[str, str]) -> ModelFolder:
     """A directory whose configuration was checked. Raises UsageError where it has no tokenizer or no template."""
-    if not any((path / file).is_file() for file in TOKENIZERS):
+    if not _has_tokenizer(path):
         raise UsageError(f"{name}: {path} has no tokenizer (tokenizer.json or tokenizer.model).")
     given = args.get("chat_template")
     if given is None and not _has_template(name, path):
@@ -124,6 +165,10 @@ def check_tokenizer_files(name: str, path: Path, config: JSONObject, args: Mappi
             "format=react where it takes no tools."
         )
     return ModelFolder(name, path, config, None if given is None else _read_template(Path(given)))
+
+
+def _has_tokenizer(path: Path) -> bool:
+    return any((path / file).is_file() for file in TOKENIZERS)
 
 
 def _check_gguf(name: str, path: Path, template: str | None) -> ModelFolder:
@@ -192,6 +237,12 @@ def _has_template(name: str, path: Path) -> bool:
     return any((path / file).exists() for file in TEMPLATES) or (
         settings.is_file() and bool(_read_object(name, settings).get("chat_template"))
     )
+
+
+def digest_model(path: Path) -> str:
+    """As ModelFolder.digest, of a directory, an adapter or a file that may not have been checked yet."""
+    base, adapters = adapter.list_adapters(str(path), path)
+    return ModelFolder(str(path), base, {}, adapters=adapters).digest
 
 
 def folder_digest(path: Path) -> str:

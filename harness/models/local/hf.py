@@ -31,6 +31,7 @@ from harness.batching import BatchModel
 from harness.errors import ModelFailure, UsageError
 from harness.models import ModelOptions
 from harness.models.local import call_gate
+from harness.models.local.adapter import add_adapter
 from harness.models.local.folder import GGUF, ModelFolder, check_folder
 from harness.models.local.options import batch_width, check_args
 from harness.models.local.packages import (
@@ -49,8 +50,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-HELP = "hf/PATH generates with transformers from a local directory (safetensors), or from one GGUF file"
-ARGS = ("batch_size", "chat_template", "device", "dtype", "format", *call_gate.ARGS)
+HELP = "hf/PATH generates with transformers from a local directory (safetensors), a LoRA adapter, or one GGUF file"
+ARGS = ("base", "batch_size", "chat_template", "device", "dtype", "format", *call_gate.ARGS)
 PACKAGES = ("torch", "transformers", "safetensors")
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
@@ -65,6 +66,11 @@ Generate = Callable[[Sequence[PromptRow]], list[list[int]]]
 def ready(environ: Mapping[str, str]) -> str | None:
     """None when this backend can run here, else one sentence with the command that mends it."""
     return find_missing_packages(PACKAGES, "local")
+
+
+def model_path(name: str) -> Path:
+    """Where the weights of hf/NAME lie."""
+    return Path(name)
 
 
 def load(name: str, options: ModelOptions) -> Model:
@@ -283,6 +289,8 @@ def load_weights(local: ModelTokenizer, dtype: str, device: str) -> Any:
     check_fit(local.folder.name, found)
     if local.folder.path.suffix == GGUF:
         forget_quantisation(model)
+    for one in local.folder.adapters:
+        add_adapter(model, local.folder.name, one)
     model = model.to(device)
     padding = local.tokenizer.pad_token_id
     padding = padding if padding is not None else (local.end_token_ids[0] if local.end_token_ids else 0)
@@ -293,10 +301,12 @@ def load_weights(local: ModelTokenizer, dtype: str, device: str) -> Any:
 
 
 def check_weights(folder: ModelFolder) -> None:
-    """Raises UsageError where load_weights would, as far as the headers of safetensors tell; nothing else is read."""
+    """Raises UsageError where load_weights would, as far as the headers of safetensors tell; adapters are read."""
     if folder.path.suffix != GGUF:
-        _, found = _read_network(folder, device_map="meta")
+        model, found = _read_network(folder, device_map="meta")
         check_fit(folder.name, {**found, "unexpected_keys": ()})  # of which load_weights warns
+        for one in folder.adapters:
+            add_adapter(model, folder.name, one)
 
 
 def _read_network(folder: ModelFolder, **more: Any) -> tuple[Any, Mapping[str, Any]]:

@@ -15,7 +15,7 @@ from typing import Any
 from harness import formats
 from harness.errors import UsageError
 from harness.models.local.bounded import TemplateLimit, render_within_limits
-from harness.models.local.folder import ModelFolder, _check_remote_code, _read_object, folder_digest
+from harness.models.local.folder import ModelFolder, _check_remote_code, _read_object
 from harness.models.local.packages import first_line, import_quietly, set_library_defaults
 from harness.models.local.prompting import Prompter, Render
 from harness.models.local.proof import mend_template
@@ -71,7 +71,7 @@ class ModelTokenizer:
         """What decides the replies, wherever the directory lies."""
         template = hashlib.sha256(self.prompter.template.encode()).hexdigest()[:16]
         return {
-            "sha256": folder_digest(self.folder.path),
+            "sha256": self.folder.digest,
             "template": template,
             "format": self.format.name,
             **({"mended": list(self.prompter.mends)} if self.prompter.mends else {}),
@@ -86,7 +86,7 @@ def open_tokenizer(folder: ModelFolder, args: Mapping[str, str]) -> ModelTokeniz
     _check_remote_code(folder)
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(
-            **folder.source, local_files_only=True, trust_remote_code=False
+            **folder.tokenizer_source, local_files_only=True, trust_remote_code=False
         )
         template = folder.template or tokenizer.get_chat_template(tools=[])
     except Exception as error:

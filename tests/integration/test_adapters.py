@@ -1,0 +1,263 @@
+"""LoRA adapters in folders: those of training and those of peft are played as the sums that they stand for, are gone on
+from, and are refused where they would be another model."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import peft
+import pytest
+import torch
+from builders import record, sample, write_records
+from commands import harness
+from fakes import gguf_file, tiny_model
+from safetensors.torch import load_file, save_file
+
+from harness.errors import UsageError
+from harness.models import ModelOptions, load_model
+from harness.models.local.adapter import CONFIG, WEIGHTS
+from harness.models.local.folder import check_folder, digest_model, folder_digest
+from harness.models.local.hf import check_weights, load_weights
+from harness.models.local.tokenizer import open_tokenizer
+from harness.types import ModelRequest, Reply, Sampling
+from trainer.commands import train
+from trainer.rewards import Reward
+from trainer.rl.data import prepare_training
+from trainer.rl.settings import RLRecipe
+from trainer.rl.trl_trainer import train_network
+from trainer.sft.network import CHAT_TEMPLATE
+
+SMALL = ["steps=3", "batch=2", "warmup=0", "log_every=1", "repeat=0", "skip_last=0", "learning_rate=3e-2", "thinking=0"]
+SUMMED = 3e-6
+"""Two ways to add the same products differ by rounding."""
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory) -> Path:
+    return tiny_model.random_model(tmp_path_factory.mktemp("base") / "model", CHAT_TEMPLATE)
+
+
+@pytest.fixture(scope="module")
+def towns(tmp_path_factory) -> Path:
+    return write_records(tmp_path_factory.mktemp("data") / "towns.jsonl", [record(split="train")])
+
+
+def weights_of(path: Path, **args: str) -> dict[str, torch.Tensor]:
+    network = load_weights(open_tokenizer(check_folder("m", path, args), args), "float32", "cpu")
+    return dict(network.named_parameters())
+
+
+def furthest(one, other) -> float:
+    assert one.keys() == other.keys()
+    return max(float((one[name] - other[name]).detach().abs().max()) for name in one)
+
+
+def said(path: Path, **args: str) -> str:
+    one = sample()
+    model = load_model(f"hf/{path}", ModelOptions(args=args))
+    (reply,) = model.batch([ModelRequest(one.messages, one.tools, Sampling(0.0, 12), one)])
+    assert isinstance(reply, Reply)
+    return reply.message.raw or ""
+
+
+def write_by_peft(base: Path, folder: Path, seed: int = 1, **settings) -> peft.PeftModel:
+    """An adapter that moves what is said, as peft itself saves it: no tokenizer, and the base's path."""
+    torch.manual_seed(seed)
+    network = load_weights(open_tokenizer(check_folder("m", base, {}), {}), "float32", "cpu")
+    config = {"r": 4, "lora_alpha": 6, "target_modules": "all-linear", "init_lora_weights": False, **settings}
+    network = peft.get_peft_model(network, peft.LoraConfig(task_type="CAUSAL_LM", **config))
+    network.peft_config["default"].base_model_name_or_path = str(base)
+    network.save_pretrained(folder, save_embedding_layers=False)
+    return network
+
+
+@pytest.fixture(scope="module")
+def by_peft(base, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("peft") / "adapter"
+    write_by_peft(base, folder)
+    return folder
+
+
+def change_config(folder: Path, **changes) -> None:
+    config = json.loads((folder / CONFIG).read_text())
+    (folder / CONFIG).write_text(json.dumps({**config, **changes}))
+
+
+# --- what an adapter says ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"use_rslora": True},
+        {"rank_pattern": {"q_proj": 2}},
+        {"target_modules": ["q_proj", "down_proj"], "init_lora_weights": "gaussian"},
+        {"target_modules": ["q_proj"], "modules_to_save": ["norm"]},
+    ],
+)
+def test_an_adapter_is_the_sum_that_peft_makes(base, tmp_path, settings):
+    merged = write_by_peft(base, tmp_path / "adapter", **settings).merge_and_unload()
+    assert furthest(weights_of(tmp_path / "adapter"), dict(merged.named_parameters())) < SUMMED
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_an_adapter_speaks_with_its_models_tokenizer_and_is_told_from_it(base, by_peft, tmp_path):
+    assert said(by_peft) != said(base)
+    moved = shutil.copytree(base, tmp_path / "elsewhere")
+    change_config(shutil.copytree(by_peft, tmp_path / "adapter"), base_model_name_or_path="Qwen/Qwen3-0.6B")
+    assert said(tmp_path / "adapter", base=str(moved)) == said(by_peft)
+    digests = {folder_digest(base), folder_digest(by_peft), digest_model(by_peft)}
+    assert len(digests) == 3
+    other = load_model(f"hf/{tmp_path / 'adapter'}", ModelOptions(args={"base": str(moved)}))
+    assert other.fingerprint["sha256"] not in digests  # its adapter_config.json is another
+    assert load_model(f"hf/{by_peft}", ModelOptions()).fingerprint["sha256"] == digest_model(by_peft)
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_an_adapter_of_an_adapter_is_added_to_the_sum(base, by_peft, tmp_path):
+    first = weights_of(by_peft)
+    merged = write_by_peft(by_peft, tmp_path / "second", seed=2).merge_and_unload()
+    both = weights_of(tmp_path / "second")
+    assert furthest(both, dict(merged.named_parameters())) < SUMMED
+    assert furthest(both, first) > 0.01
+    assert furthest(first, weights_of(base)) > 0.01
+
+
+def test_an_adapter_of_a_gguf_file_brings_its_own_template(by_peft, tmp_path):
+    file = gguf_file.write(tmp_path / "tiny.gguf", "{{ messages }}")
+    folder = shutil.copytree(by_peft, tmp_path / "adapter")
+    (folder / "chat_template.jinja").write_text(CHAT_TEMPLATE)
+    opened = open_tokenizer(check_folder("m", folder, {"base": str(file)}), {})
+    assert opened.prompter.template == CHAT_TEMPLATE
+    assert opened.folder.path == file
+
+
+# --- what training writes ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_warming_up_leaves_an_adapter_that_is_gone_on_from(base, towns, tmp_path):
+    """Trained, played and trained further as a person does it; the adapter is the model beside it."""
+    sets = [*SMALL, f"train_file={towns}", "save_dtype=float32", "lora_rank=2"]
+    words = ["train", "--regime", "sft", "--quiet", "--set", *sets]
+    one, two = tmp_path / "one", tmp_path / "two"
+    done = harness(*words, "--model", f"hf/{base}", "--out", one, OMP_NUM_THREADS="1")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    lines = [json.loads(line) for line in (one / "metrics.jsonl").read_text().splitlines()]
+    assert lines[-1]["loss"] < lines[0]["loss"]
+    assert furthest(weights_of(one / "adapter"), weights_of(one / "model")) < SUMMED
+    assert furthest(weights_of(one / "adapter"), weights_of(base)) > 0
+    assert said(one / "adapter") == said(one / "model")
+    assert json.loads((one / "adapter" / CONFIG).read_text())["base_model_name_or_path"] == f"hf/{base}"
+    assert all(value.numel() <= 2 * 512 for value in load_file(one / "adapter" / WEIGHTS).values())
+
+    done = harness(*words, "--model", f"hf/{one / 'adapter'}", "--out", two, OMP_NUM_THREADS="1")
+    assert done.returncode == 0, done.stderr
+    assert furthest(weights_of(two / "adapter"), weights_of(two / "model")) < SUMMED
+    assert furthest(weights_of(two / "model"), weights_of(one / "model")) > 0
+
+
+@pytest.mark.filterwarnings("ignore:.*rollout_func.*:UserWarning")
+def test_a_reward_leaves_the_adapter_of_its_best_model(base, towns, tmp_path):
+    few = {"steps": 1, "prompts": 1, "samples": 2, "max_turns": 1, "max_tokens": 8, "validation": 0, "test": 0}
+    recipe = RLRecipe("episode", **few, learning_rate=1e-2, lora_rank=2, save_every=2)
+    setup = prepare_training(recipe, [str(towns)], {}, tmp_path, lambda *told: None)
+    setup = replace(setup, reward=Reward("episode", lambda *given: float(len(given[1].messages[-1].raw or "") % 2)))
+    local = open_tokenizer(check_folder(f"hf/{base}", base, {}), {})
+    train_network(setup, local, load_weights(local, "float32", "cpu"), tmp_path, lambda *told: None)
+    assert furthest(weights_of(tmp_path / "adapter"), weights_of(tmp_path / "model")) < SUMMED
+    assert (tmp_path / "adapter" / "tokenizer.json").is_file()
+
+
+# --- what is refused -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"peft_type": "LOHA"}, "an adapter with LOHA"),
+        ({"use_dora": True}, "with use_dora: merge it into its model"),
+        ({"init_lora_weights": "pissa"}, "with init_lora_weights pissa"),
+        ({"alpha_pattern": {"q_proj": 3}}, "with alpha_pattern"),
+        ({"base_model_name_or_path": None}, "does not say of what model: name its model by --model-arg base=PATH"),
+        ({"base_model_name_or_path": "Qwen/Qwen3-0.6B"}, "of 'Qwen/Qwen3-0.6B', which is not here"),
+        ({"base_model_name_or_path": "bundled/none"}, "No network called 'none'"),
+        ({"lora_alpha": "two"}, "gives no lora_alpha"),
+        ({"lora_alpha": float("inf")}, "gives no lora_alpha"),
+    ],
+)
+def test_what_would_be_another_model_is_refused(by_peft, tmp_path, changes, says):
+    folder = shutil.copytree(by_peft, tmp_path / "adapter")
+    change_config(folder, **changes)
+    with pytest.raises(UsageError, match=says) as caught:
+        check_weights(check_folder("hf/adapter", folder, {}))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("tensors", "says"),
+    [
+        ({}, "the matrices for 'model.layers.0.mlp.up_proj.weight'"),
+        ({"base_model.model.model.layers.0.mlp.up_proj.lora_A.weight": torch.zeros(4, 3)}, "do not fit its model"),
+        ({"base_model.model.model.layers.0.mlp.up_proj.lora_embedding_A": torch.zeros(4, 3)}, "no known part"),
+        ({"base_model.model.nothing.weight": torch.zeros(4, 3)}, "'nothing.weight' in .* does not fit"),
+    ],
+)
+def test_matrices_that_do_not_fit_are_told_before_anything_is_trained(base, tmp_path, tensors, says):
+    folder = tmp_path / "adapter"
+    folder.mkdir()
+    (folder / CONFIG).write_text(json.dumps({"base_model_name_or_path": str(base), "lora_alpha": 4}))
+    save_file(
+        {"base_model.model.model.layers.0.mlp.up_proj.lora_B.weight": torch.zeros(4, 4), **tensors}, folder / WEIGHTS
+    )
+    with pytest.raises(UsageError, match=says):
+        check_weights(check_folder("hf/adapter", folder, {}))
+
+
+def test_damaged_folders_are_one_sentence(by_peft, tmp_path):
+    torn, pickled, deep = (shutil.copytree(by_peft, tmp_path / name) for name in ("torn", "pickled", "deep"))
+    (torn / WEIGHTS).write_bytes((torn / WEIGHTS).read_bytes()[:99])
+    (pickled / WEIGHTS).rename(pickled / "adapter_model.bin")
+    change_config(deep, base_model_name_or_path=str(deep))
+    for folder, says in ((torn, "cannot be read"), (pickled, "pickled adapters are never read"), (deep, "8 deep")):
+        with pytest.raises(UsageError, match=says) as caught:
+            check_weights(check_folder("hf/adapter", folder, {}))
+        assert "\n" not in str(caught.value)
+    (torn / CONFIG).write_text("[]")
+    with pytest.raises(UsageError, match="holds no JSON object"):
+        check_folder("hf/adapter", torn, {})
+    with pytest.raises(UsageError, match="is a LoRA adapter, which hf/ plays"):
+        load_model(f"vllm-server/{by_peft}", ModelOptions())
+
+
+def test_what_an_adapter_cannot_do_is_refused_before_anything_is_built(base, by_peft, towns, tmp_path):
+    def ask(*words: object) -> str:
+        parser = argparse.ArgumentParser()
+        train.configure(parser)
+        with pytest.raises(UsageError) as caught:
+            train.run(parser.parse_args([*map(str, words), "--out", str(tmp_path / "out")]))
+        return str(caught.value)
+
+    model = ["--model", f"hf/{by_peft}", "--regime"]
+    assert "set kl=0" in ask(*model, "episode", "--tasks", towns, "--set", "learning_rate=1e-3", "kl=0.1")
+    assert "lora_rank" in ask(*model, "sft", "--set", f"train_file={towns}", "train_layers=lower", "lora_rank=2")
+    assert "lora_rank needs a --model to go on from" in ask("--recipe", "tiny-base", "--set", "lora_rank=2")
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_estimate_counts_adapters_of_a_warm_up_and_below_an_adapter(by_peft, base, towns, capsys):
+    parser, told = argparse.ArgumentParser(), []
+    train.configure(parser)
+    for path in (base, by_peft):
+        words = ["--regime", "sft", "--dry-run", "--model", f"hf/{path}", "--set", f"train_file={towns}"]
+        assert train.run(parser.parse_args([*words, "lora_rank=2", "learning_rate=1e-3"])) == 0
+        told.append(capsys.readouterr().out)
+    assert "in adapters" in told[0]
+    assert told[0].replace(str(base), "") == told[1].replace(str(by_peft), "")

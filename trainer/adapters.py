@@ -1,0 +1,78 @@
+"""LoRA: adapters around a network that is trained, and what is saved of them.
+
+The network's own weights stay as they are, in the precision that it computes in; two thin matrices beside each linear
+map are trained in float32. Saved are both: the sum, a model like any other, and the adapter alone, which is small and
+which hf/ plays on its model (harness.models.local.adapter).
+"""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from harness.data import disk
+from harness.models.local.adapter import WEIGHTS
+from harness.models.local.packages import check_packages, import_quietly
+
+FOLDER = "adapter"
+"""Where in a run's directory the adapter lies."""
+
+
+def check_adapters(rank: int) -> None:
+    """Raises UsageError where a recipe asks for adapters and their package is missing."""
+    if rank:
+        check_packages("lora_rank", ("peft",), "lora")
+
+
+def adapter_config(rank: int, alpha: int) -> Any:
+    """LoRA's configuration, of all linear maps of the layers; None where all weights are trained."""
+    if not rank:
+        return None
+    return import_quietly("peft").LoraConfig(
+        r=rank, lora_alpha=alpha, target_modules="all-linear", task_type="CAUSAL_LM"
+    )
+
+
+def surround_with_adapters(network: Any, rank: int, alpha: int) -> Any:
+    """The network inside of new adapters, its own weights frozen; itself where `rank` is 0."""
+    if not rank:
+        return network
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)  # peft asks by the older name
+        return import_quietly("peft").get_peft_model(network, adapter_config(rank, alpha))
+
+
+def has_adapters(network: Any) -> bool:
+    """Whether a network is one inside of adapters."""
+    return hasattr(network, "merge_adapter")
+
+
+def merge_adapters(network: Any) -> Any:
+    """A copy with the adapters added in float32, on the CPU: what they change is often less than a step of bfloat16."""
+    import torch
+
+    return copy.deepcopy(network).to("cpu", torch.float32).merge_and_unload()
+
+
+def save_adapter(network: Any, folder: Path, base: str, dtype: str, write_tokenizer: Callable[[Path], object]) -> None:
+    """An adapter's directory, whole or not at all, in `dtype`, with the tokenizer and template that it was trained
+    with; `base` names the model that it is of."""
+    import torch
+    from safetensors.torch import save_file
+
+    peft = import_quietly("peft")
+    partial = folder.with_name(f".{folder.name}")
+    disk.remove_folder(partial)
+    partial.mkdir(parents=True)
+    state = peft.get_peft_model_state_dict(network, save_embedding_layers=False)
+    rounded = {name: value.detach().to("cpu", getattr(torch, dtype)).contiguous() for name, value in state.items()}
+    save_file(rounded, partial / WEIGHTS, metadata={"format": "pt"})
+    config = copy.deepcopy(network.peft_config["default"])
+    config.base_model_name_or_path, config.inference_mode = base, True
+    config.save_pretrained(str(partial))
+    write_tokenizer(partial)
+    disk.remove_folder(folder)
+    partial.replace(folder)
