@@ -8,7 +8,6 @@ A backend is a module (entry point group `harness.models`) with `load(name, opti
   HEADERS True where --header adds headers to what it sends
   FREE    True where replies cost nothing: --max-cost then needs no price
   POLICY  True where nobody converses: its models meet a task's scripted user, and play none
-  model_path   a function of the name: where its weights lie, for adapters that were trained on them
   ready   a function of the environment variables: None where the backend can run here, else one sentence with the
           command that mends it, for `harness doctor`
 What it returns is a harness.types.Model, or any callable with a name and a fingerprint (see harness.models.base).

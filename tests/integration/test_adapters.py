@@ -19,19 +19,24 @@ from safetensors.torch import load_file, save_file
 
 from harness.errors import UsageError
 from harness.models import ModelOptions, load_model
-from harness.models.local.adapter import CONFIG, WEIGHTS
+from harness.models.local.adapter import BASE, CONFIG, WEIGHTS
 from harness.models.local.folder import check_folder, digest_model, folder_digest
 from harness.models.local.hf import check_weights, load_weights
 from harness.models.local.tokenizer import open_tokenizer
 from harness.types import ModelRequest, Reply, Sampling
+from trainer.analysis.changes import pair_tensors
+from trainer.analysis.weights import open_weights
 from trainer.commands import train
 from trainer.rewards import Reward
 from trainer.rl.data import prepare_training
 from trainer.rl.settings import RLRecipe
 from trainer.rl.trl_trainer import train_network
 from trainer.sft.network import CHAT_TEMPLATE
+from trainer.sft.settings import SFTRecipe
+from trainer.sft.train import InitialWeights, check_chat_model, train_sft
 
 SMALL = ["steps=3", "batch=2", "warmup=0", "log_every=1", "repeat=0", "skip_last=0", "learning_rate=3e-2", "thinking=0"]
+UP = "base_model.model.model.layers.0.mlp.up_proj."
 SUMMED = 3e-6
 """Two ways to add the same products differ by rounding."""
 
@@ -115,7 +120,7 @@ def test_an_adapter_speaks_with_its_models_tokenizer_and_is_told_from_it(base, b
     digests = {folder_digest(base), folder_digest(by_peft), digest_model(by_peft)}
     assert len(digests) == 3
     other = load_model(f"hf/{tmp_path / 'adapter'}", ModelOptions(args={"base": str(moved)}))
-    assert other.fingerprint["sha256"] not in digests  # its adapter_config.json is another
+    assert other.fingerprint["sha256"] == digest_model(by_peft)  # wherever it and its model lie
     assert load_model(f"hf/{by_peft}", ModelOptions()).fingerprint["sha256"] == digest_model(by_peft)
 
 
@@ -155,7 +160,7 @@ def test_warming_up_leaves_an_adapter_that_is_gone_on_from(base, towns, tmp_path
     assert furthest(weights_of(one / "adapter"), weights_of(one / "model")) < SUMMED
     assert furthest(weights_of(one / "adapter"), weights_of(base)) > 0
     assert said(one / "adapter") == said(one / "model")
-    assert json.loads((one / "adapter" / CONFIG).read_text())["base_model_name_or_path"] == f"hf/{base}"
+    assert json.loads((one / "adapter" / CONFIG).read_text())["base_model_name_or_path"] == str(base)
     assert all(value.numel() <= 2 * 512 for value in load_file(one / "adapter" / WEIGHTS).values())
 
     done = harness(*words, "--model", f"hf/{one / 'adapter'}", "--out", two, OMP_NUM_THREADS="1")
@@ -186,11 +191,20 @@ def test_a_reward_leaves_the_adapter_of_its_best_model(base, towns, tmp_path):
         ({"use_dora": True}, "with use_dora: merge it into its model"),
         ({"init_lora_weights": "pissa"}, "with init_lora_weights pissa"),
         ({"alpha_pattern": {"q_proj": 3}}, "with alpha_pattern"),
-        ({"base_model_name_or_path": None}, "does not say of what model: name its model by --model-arg base=PATH"),
+        ({"bias": "lora_only"}, "with bias lora_only"),
+        (
+            {"base_model_name_or_path": None},
+            "does not say of what model: say where its model lies, to an evaluation by",
+        ),
+        ({"base_model_name_or_path": "hf/"}, "of 'hf/', which is not here"),
+        ({"base_model_name_or_path": "."}, "of '.', which is not here"),
+        ({"base_model_name_or_path": "x" * 5000}, "of 'x{200}', which is not here"),
+        ({"r": 16}, "matrices of rank 4, and its adapter_config.json another r"),
+        ({"target_modules": ["q_proj", "c_attn"]}, "has nothing for 'c_attn', which its adapter_config.json lists"),
         ({"base_model_name_or_path": "Qwen/Qwen3-0.6B"}, "of 'Qwen/Qwen3-0.6B', which is not here"),
         ({"base_model_name_or_path": "bundled/none"}, "No network called 'none'"),
         ({"lora_alpha": "two"}, "gives no lora_alpha"),
-        ({"lora_alpha": float("inf")}, "gives no lora_alpha"),
+        ({"lora_alpha": 10**400}, "gives no lora_alpha"),
     ],
 )
 def test_what_would_be_another_model_is_refused(by_peft, tmp_path, changes, says):
@@ -205,18 +219,26 @@ def test_what_would_be_another_model_is_refused(by_peft, tmp_path, changes, says
     ("tensors", "says"),
     [
         ({}, "the matrices for 'model.layers.0.mlp.up_proj.weight'"),
-        ({"base_model.model.model.layers.0.mlp.up_proj.lora_A.weight": torch.zeros(4, 3)}, "do not fit its model"),
-        ({"base_model.model.model.layers.0.mlp.up_proj.lora_embedding_A": torch.zeros(4, 3)}, "no known part"),
+        ({UP + "lora_A.weight": torch.zeros(4, 3)}, "do not fit its model"),
+        ({UP + "lora_embedding_A": torch.zeros(4, 3)}, "no known part"),
         ({"base_model.model.nothing.weight": torch.zeros(4, 3)}, "'nothing.weight' in .* does not fit"),
+        ({"base_model.model.model.embed_tokens.weight": torch.zeros(4, 3)}, "than the head that is the same"),
+        (
+            {"base_model.model.model.embed_tokens.lora_A.weight": torch.zeros(4, 3)},
+            "'model.embed_tokens.weight' in .* do not",
+        ),
+        ({UP + "lora_A.weight": torch.zeros(4, 64, dtype=torch.int8)}, "no known part"),
+        (
+            {"base_model.model.x.weight": torch.ones(1), "base_model.model.x.modules_to_save.weight": torch.ones(1)},
+            "no known",
+        ),
     ],
 )
 def test_matrices_that_do_not_fit_are_told_before_anything_is_trained(base, tmp_path, tensors, says):
     folder = tmp_path / "adapter"
     folder.mkdir()
     (folder / CONFIG).write_text(json.dumps({"base_model_name_or_path": str(base), "lora_alpha": 4}))
-    save_file(
-        {"base_model.model.model.layers.0.mlp.up_proj.lora_B.weight": torch.zeros(4, 4), **tensors}, folder / WEIGHTS
-    )
+    save_file({UP + "lora_B.weight": torch.zeros(4, 4), **tensors}, folder / WEIGHTS)
     with pytest.raises(UsageError, match=says):
         check_weights(check_folder("hf/adapter", folder, {}))
 
@@ -226,7 +248,15 @@ def test_damaged_folders_are_one_sentence(by_peft, tmp_path):
     (torn / WEIGHTS).write_bytes((torn / WEIGHTS).read_bytes()[:99])
     (pickled / WEIGHTS).rename(pickled / "adapter_model.bin")
     change_config(deep, base_model_name_or_path=str(deep))
-    for folder, says in ((torn, "cannot be read"), (pickled, "pickled adapters are never read"), (deep, "8 deep")):
+    empty = shutil.copytree(by_peft, tmp_path / "empty")
+    save_file({}, empty / WEIGHTS)
+    change_config(empty, target_modules="all-linear")
+    for folder, says in (
+        (torn, "cannot be read"),
+        (pickled, "pickled adapters are never read"),
+        (deep, "names itself as its model"),
+        (empty, "has no matrices"),
+    ):
         with pytest.raises(UsageError, match=says) as caught:
             check_weights(check_folder("hf/adapter", folder, {}))
         assert "\n" not in str(caught.value)
@@ -235,6 +265,67 @@ def test_damaged_folders_are_one_sentence(by_peft, tmp_path):
         check_folder("hf/adapter", torn, {})
     with pytest.raises(UsageError, match="is a LoRA adapter, which hf/ plays"):
         load_model(f"vllm-server/{by_peft}", ModelOptions())
+
+
+def test_matrices_that_are_no_numbers_are_told_when_they_are_added(by_peft, tmp_path):
+    folder = shutil.copytree(by_peft, tmp_path / "adapter")
+    tensors = load_file(folder / WEIGHTS)
+    first = sorted(tensors)[0]
+    save_file({**tensors, first: torch.full_like(tensors[first], torch.nan)}, folder / WEIGHTS)
+    with pytest.raises(UsageError, match="is no numbers any more"):
+        weights_of(folder)
+
+
+def test_an_adapter_is_not_added_unasked_nor_to_another_model(base, by_peft, tmp_path):
+    """transformers would add what lies beside a GGUF file; an adapter of training knows its model by digest."""
+    with pytest.raises(UsageError, match="is a whole model; --model-arg base is for LoRA adapters"):
+        check_folder("hf/base", base, {"base": str(base)})
+    mixed = shutil.copytree(by_peft, tmp_path / "mixed")
+    file = gguf_file.write(mixed / "tiny.gguf", CHAT_TEMPLATE)
+    with pytest.raises(UsageError, match=r"lies beside adapter_config.json; give the file a folder of its own"):
+        check_folder("hf/file", file, {})
+    folder = shutil.copytree(by_peft, tmp_path / "adapter")
+    (folder / BASE).write_text(json.dumps({"sha256": folder_digest(base)}))
+    check_folder("hf/adapter", folder, {})
+    other = tiny_model.random_model(tmp_path / "other", CHAT_TEMPLATE, seed=1)
+    with pytest.raises(UsageError, match="was trained on another model than the one in"):
+        check_folder("hf/adapter", folder, {"base": str(other)})
+    with pytest.raises(UsageError, match="was trained on another model than the one in"):
+        pair_tensors(open_weights(other), open_weights(folder))
+    assert pair_tensors(open_weights(base), open_weights(folder))
+
+
+def test_tokenizer_and_template_are_the_outermost_ones(base, by_peft, tmp_path):
+    folder = shutil.copytree(by_peft, tmp_path / "adapter")
+    words = tiny_model.tokenizer(None)
+    words.save_pretrained(folder)
+    assert open_tokenizer(check_folder("m", folder, {}), {}).prompter.template == CHAT_TEMPLATE  # the base's
+    words = tiny_model.tokenizer("{{ messages }} of its own")
+    words.save_pretrained(folder)
+    assert "of its own" in open_tokenizer(check_folder("m", folder, {}), {}).prompter.template
+    (folder / "chat_template.jinja").write_text(CHAT_TEMPLATE)
+    assert open_tokenizer(check_folder("m", folder, {}), {}).prompter.template == CHAT_TEMPLATE
+    words.add_tokens([f"<new{number}>" for number in range(600)])
+    words.save_pretrained(folder)
+    with pytest.raises(UsageError, match=r"has \d+ tokens, its model \d+: merge the adapter"):
+        open_tokenizer(check_folder("m", folder, {}), {})
+
+
+@pytest.mark.parametrize("adapted", [False, True])
+def test_a_warm_up_with_adapters_is_decided_by_its_seed(base, by_peft, towns, tmp_path, adapted):
+    """Whatever was drawn before; also from an adapter, which has no tokenizer of its own."""
+    path = by_peft if adapted else base
+    found = []
+    for name in ("one", "two"):
+        recipe = SFTRecipe("sft", train_file=str(towns), steps=1, batch=1, warmup=0, lora_rank=2, log_every=1)
+        start, out = InitialWeights(path, f"hf/{path}"), tmp_path / name
+        out.mkdir()
+        torch.manual_seed(len(found))
+        manifest = train_sft(recipe, start, check_chat_model(recipe, start), out, [], lambda *told: None)
+        found.append(load_file(out / "adapter" / WEIGHTS))
+        assert manifest["parameters"] == sum(one.numel() for one in weights_of(base).values())
+    assert all(torch.equal(value, found[1][name]) for name, value in found[0].items())
+    assert (tmp_path / "one" / "adapter" / CONFIG).read_bytes() == (tmp_path / "two" / "adapter" / CONFIG).read_bytes()
 
 
 def test_what_an_adapter_cannot_do_is_refused_before_anything_is_built(base, by_peft, towns, tmp_path):

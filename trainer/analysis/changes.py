@@ -23,7 +23,8 @@ from typing import Any
 import numpy as np
 
 from harness.errors import UsageError
-from harness.models.local.adapter import LORA, WHOLE, find_special, lora_scale
+from harness.models.local.adapter import LORA, WHOLE, find_special, lora_scale, read_adapter
+from harness.models.local.folder import check_base
 from harness.types import JSONObject
 from trainer.analysis.weights import SLICE, Numbers, StoredTensor, Weights, slice_spans
 from trainer.tensor_places import KINDS, Kind, TensorPlace, place_tensor
@@ -129,7 +130,10 @@ def _difference(name: str, old: StoredTensor, new: StoredTensor) -> TensorPair:
 
 def _adapted(base: Weights, trained: Weights, config: Mapping[str, Any]) -> list[TensorPair]:
     """The tensors of the base with an adapter's products, zero where it has none."""
-    found = {pair.name: pair for pair in _products(base, trained, config)}
+    products = list(_products(base, trained, config))
+    name = str(trained.path)
+    check_base(name, base.path, (read_adapter(name, trained.path),))
+    found = {pair.name: pair for pair in products}
     return [found.get(name) or TensorPair(name, tensor, _nothing) for name, tensor in _untied(base, base)[0].items()]
 
 

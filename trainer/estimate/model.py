@@ -16,6 +16,7 @@ from harness.models.local.folder import (
     check_config,
     check_folder,
     check_tokenizer_files,
+    read_given_template,
 )
 from harness.models.local.tokenizer import ModelTokenizer, open_tokenizer
 from trainer import bundled
@@ -92,7 +93,7 @@ def _open(path: Path, name: str, args: Mapping[str, str]) -> ModelTokenizer | No
         return None
     if has_weights(path):
         return open_tokenizer(check_folder(name, path, args), args)
-    return open_tokenizer(check_tokenizer_files(name, path, check_config(name, path), args), args)
+    return open_tokenizer(check_tokenizer_files(name, path, check_config(name, path), read_given_template(args)), args)
 
 
 def _find_folder(path: Path, name: str, args: Mapping[str, Any]) -> ModelFolder:

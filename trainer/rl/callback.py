@@ -120,8 +120,7 @@ class TrainingCallback(transformers.TrainerCallback):  # type: ignore[misc]
             folder, dtype = self._out / "model", self._setup.settings.save_dtype
             save_model(network, folder, dtype, self._model.save_tokenizer, weights)
             if has_adapters(network):
-                name, write_tokenizer = self._model.folder.name, self._model.save_tokenizer
-                save_adapter(network, self._out / ADAPTER, name, dtype, write_tokenizer)
+                save_adapter(network, self._out / ADAPTER, self._model.folder, dtype, self._model.save_tokenizer)
 
     def _write(self, line: Mapping[str, Any]) -> None:
         timed = {**line, "seconds": round(time.monotonic() - self._began, 1), "cpu_seconds": round(self.cpu_time, 1)}

@@ -25,7 +25,7 @@ from harness.models.local.hf import load_weights
 from harness.models.local.packages import find_missing_packages
 from harness.models.local.tokenizer import ModelTokenizer, open_tokenizer
 from harness.types import JSONObject
-from trainer.adapters import check_adapters
+from trainer.adapters import check_adapters, count_own_parameters
 from trainer.distributed import is_main_process, main_process_first, part_from_others, refuse_other_shards
 from trainer.precision import report_slow_bfloat16
 from trainer.rl.actor import with_stable_template
@@ -142,7 +142,7 @@ def train_rl(
         "seed": settings.seed,
         "from": model.folder.name,
         "command": list(command),
-        "parameters": sum(weights.numel() for weights in network.parameters()),
+        "parameters": count_own_parameters(network),
         "best_step": setup.settings.steps if best is None else best[0],
         "versions": {"harness": harness.__version__, "python": platform.python_version(), "platform": sys.platform}
         | {package: version(package) for package in PACKAGES},

@@ -48,7 +48,7 @@ from harness.sandbox import Sandbox
 from harness.types import JSONObject, Sample, Trajectory
 from results.runs import report_incomplete
 from trainer.adapters import FOLDER as ADAPTER
-from trainer.adapters import has_adapters, save_adapter, surround_with_adapters
+from trainer.adapters import count_own_parameters, has_adapters, save_adapter, surround_with_adapters
 from trainer.environments import build_environments
 from trainer.precision import report_slow_bfloat16, save_model
 from trainer.prefixes import refuse_test_data
@@ -152,7 +152,7 @@ def train_sft(
         tokenizer, write_tokenizer = local.tokenizer, local.save_tokenizer
         model = load_weights(local, recipe.dtype if recipe.lora_rank else "float32", "cpu")
     freeze_others(model, recipe.train_layers)
-    model = surround_with_adapters(model, recipe.lora_rank, recipe.lora_alpha)
+    model = surround_with_adapters(model, recipe.lora_rank, recipe.lora_alpha, recipe.seed)
     metrics = _fit(recipe, model, tokenizer, data, out, watch)
     manifest = {
         "schema": SCHEMA,
@@ -162,7 +162,7 @@ def train_sft(
         "command": list(command),
         "data": {"episodes": data.episodes, "tokens": data.tokens[0], "said": data.tokens[1]}
         | {"fingerprint": data.fingerprint},
-        "parameters": sum(weights.numel() for weights in model.parameters()),
+        "parameters": count_own_parameters(model),
         "metrics": {**metrics, "seconds": round(time.monotonic() - began, 1)},
         "versions": {"harness": harness.__version__, "python": platform.python_version(), "platform": sys.platform}
         | {package: version(package) for package in (*PACKAGES, "tokenizers")},
@@ -173,7 +173,8 @@ def train_sft(
         jsonio.write_json(folder / MANIFEST, manifest)
 
     if has_adapters(model):  # before the model, which says that the run is complete
-        save_adapter(model, out / ADAPTER, start.name or "", recipe.save_dtype, write_tokenizer)
+        base = check_folder(start.name or "", start.path or Path(), model_args(recipe.chat_template, recipe.format))
+        save_adapter(model, out / ADAPTER, base, recipe.save_dtype, write_tokenizer)
     save_model(model, out / MODEL, recipe.save_dtype, write_rest)
     return manifest
 
@@ -332,7 +333,10 @@ def _tokenizer(recipe: SFTRecipe, start: InitialWeights, out: Path, texts: Seque
     """The tokenizer of the model to go on with, the run's own, or a new one."""
     from transformers import AutoTokenizer
 
-    path = start.path or out / "tokenizer"
+    if start.path is not None and start.name is not None:
+        opened = open_tokenizer(check_folder(start.name, start.path, {}), {}).tokenizer
+        return cast("PreTrainedTokenizerFast", opened)
+    path = out / "tokenizer"
     if not path.exists():
         unfinished = out / ".tokenizer"
         network.train_tokenizer(texts, recipe.vocabulary).save_pretrained(unfinished)

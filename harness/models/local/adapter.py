@@ -20,29 +20,36 @@ from typing import Any
 
 from harness.data import jsonio
 from harness.errors import UsageError
-from harness.models import GROUP, load_backend
+from harness.models import load_backend
 from harness.models.local.packages import first_line
-from harness.registry import find_entry_points
 from harness.types import JSONObject
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
-LORA = re.compile(r"^base_model\.model\.(?P<name>.+)\.lora_(?P<side>[AB])\.weight$")
-WHOLE = re.compile(r"^base_model\.model\.(?P<name>.+?)(\.modules_to_save(\.default)?)?(?P<end>\.(weight|bias))$")
+BASE = "base.json"
+"""The digest of the model below, which `harness train` writes."""
+LORA = re.compile(r"^base_model\.model\.(?P<name>.+)\.lora_(?P<side>[AB])\.weight\Z")
+WHOLE = re.compile(r"^base_model\.model\.(?P<name>.+?)(\.modules_to_save(\.default)?)?(?P<end>\.(weight|bias))\Z")
 """The names of an adapter's tensors: one of two matrices, or what stands in place of the model's own."""
-MOST = 8
-"""Adapters on top of each other."""
+LONGEST = 4096
+"""Characters of a path."""
+LARGEST = 1e6
+"""An alpha that nobody means."""
 
 SPECIAL = (
     "alora_invocation_tokens",
     "alpha_pattern",
     "arrow_config",
     "fan_in_fan_out",
+    "kasa_config",
     "layer_replication",
     "lora_bias",
+    "monteclora_config",
     "target_parameters",
     "trainable_token_indices",
+    "use_bdlora",
     "use_dora",
     "use_qalora",
+    "velora_config",
 )
 """Settings of peft's LoraConfig that make an adapter more than products of two matrices."""
 PLAIN_BEGINNINGS = (None, True, False, "gaussian", "eva", "orthogonal")
@@ -51,11 +58,18 @@ PLAIN_BEGINNINGS = (None, True, False, "gaussian", "eva", "orthogonal")
 
 @dataclass(frozen=True, slots=True)
 class Adapter:
-    """A directory whose adapter_config.json passed the checks; `base` is what it says that it was trained on."""
+    """A directory whose adapter_config.json passed the checks; `base` is what it says that it was trained on, and
+    `base_digest` that model's digest, where it was written here."""
 
     path: Path
     config: JSONObject
     base: str
+    base_digest: str | None = None
+
+    @property
+    def settings(self) -> JSONObject:
+        """Its configuration, but for where its model lies."""
+        return {key: value for key, value in self.config.items() if key != "base_model_name_or_path"}
 
 
 def is_adapter(path: Path) -> bool:
@@ -65,18 +79,27 @@ def is_adapter(path: Path) -> bool:
 
 def read_adapter(name: str, path: Path) -> Adapter:
     """The adapter of a directory; its weights are not read. Raises UsageError for one that cannot be added."""
-    try:
-        config = jsonio.read_json(path / CONFIG, links=True)
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{name}: {path / CONFIG} cannot be read as JSON: {error}.") from None
-    if not isinstance(config, dict):
-        raise UsageError(f"{name}: {path / CONFIG} holds no JSON object.")
+    config = _read_object(name, path / CONFIG)
     if special := find_special(config):
         raise UsageError(f"{name}: {path} is an adapter with {special}: merge it into its model, and name that.")
     if not (path / WEIGHTS).is_file():
-        raise UsageError(f"{name}: {path} has a {CONFIG} and no {WEIGHTS}; pickled adapters are never read.")
-    base = config.get("base_model_name_or_path")
-    return Adapter(path, config, base if isinstance(base, str) else "")
+        raise UsageError(
+            f"{name}: {path} has {CONFIG} and no {WEIGHTS}; pickled adapters are never read, and beside a whole model "
+            "that file has no place."
+        )
+    base, written = config.get("base_model_name_or_path"), path / BASE
+    digest = _read_object(name, written).get("sha256") if written.is_file() else None
+    return Adapter(path, config, base if isinstance(base, str) else "", digest if isinstance(digest, str) else None)
+
+
+def _read_object(name: str, path: Path) -> JSONObject:
+    try:
+        value = jsonio.read_json(path, links=True)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{name}: {path} cannot be read as JSON: {error}.") from None
+    if not isinstance(value, dict):
+        raise UsageError(f"{name}: {path} holds no JSON object.")
+    return value
 
 
 def find_special(config: Mapping[str, Any]) -> str:
@@ -86,31 +109,40 @@ def find_special(config: Mapping[str, Any]) -> str:
         return str(kind)[:60]
     if not any(beginning is plain or (isinstance(plain, str) and beginning == plain) for plain in PLAIN_BEGINNINGS):
         return f"init_lora_weights {str(beginning)[:60]}"
+    if (bias := config.get("bias")) not in (None, "none"):
+        return f"bias {str(bias)[:60]}"
     return next((name for name in SPECIAL if config.get(name)), "")
 
 
 def lora_scale(name: str, config: Mapping[str, Any], rank: int) -> float:
     """What a product of that rank is multiplied by: alpha / r, alpha / sqrt(r) with use_rslora. Raises UsageError."""
     alpha = config.get("lora_alpha")
-    if isinstance(alpha, bool) or not isinstance(alpha, int | float) or not math.isfinite(alpha):
-        raise UsageError(f"{name}: its {CONFIG} gives no lora_alpha.")
+    if isinstance(alpha, bool) or not isinstance(alpha, int | float) or not abs(alpha) < LARGEST:
+        raise UsageError(f"{name}: its {CONFIG} gives no lora_alpha that could be one.")
     return float(alpha) / (math.sqrt(rank) if config.get("use_rslora") else rank)
 
 
 def find_base(name: str, adapter: Adapter, given: str | None) -> Path:
-    """Where the model of an adapter lies: `given`, or what it names itself, as hf/PATH, bundled/NAME or a plain path.
+    """Where the model of an adapter lies: `given`, or what it names itself, a path, hf/PATH or bundled/NAME.
 
     Raises UsageError where nothing lies there; nothing is fetched from a hub."""
     base = adapter.base if given is None else given
     prefix, _, rest = base.partition("/")
-    if prefix in find_entry_points(GROUP) and hasattr(backend := load_backend(prefix), "model_path"):
-        path = Path(backend.model_path(rest))
+    short = len(base) < LONGEST
+    if short and prefix == "bundled" and rest:
+        path = Path(load_backend("bundled").model_path(rest))
     else:
-        path = Path(base)
-    if not base or not path.exists():
-        said = f"of {base[:200]!r}, which is not here" if base else "that does not say of what model"
-        raise UsageError(f"{name} is a LoRA adapter {said}: name its model by --model-arg base=PATH.")
-    return path
+        path = Path(rest if prefix == "hf" and rest else base)
+    try:
+        if short and base.strip("/.") and path.exists():
+            return path
+    except (OSError, ValueError):  # no name that this system could have
+        pass
+    said = f"of {base[:200]!r}, which is not here" if base else "that does not say of what model"
+    raise UsageError(
+        f"{name} is a LoRA adapter {said}: say where its model lies, to an evaluation by --model-arg base=PATH, or in "
+        f"its {CONFIG}."
+    )
 
 
 def list_adapters(name: str, path: Path, given: str | None = None) -> tuple[Path, tuple[Adapter, ...]]:
@@ -118,34 +150,81 @@ def list_adapters(name: str, path: Path, given: str | None = None) -> tuple[Path
     whole model. Raises UsageError as read_adapter and find_base do."""
     found: list[Adapter] = []
     while is_adapter(path):
-        if len(found) == MOST:
-            raise UsageError(f"{name} is an adapter of an adapter, more than {MOST} deep: merge them, and name that.")
+        if path.resolve() in [one.path.resolve() for one in found]:
+            raise UsageError(f"{name}: {path} is a LoRA adapter that names itself as its model.")
         found.insert(0, read_adapter(name, path))
         path, given = find_base(name, found[0], given), None
     return path, tuple(found)
 
 
 def add_adapter(network: Any, name: str, adapter: Adapter) -> None:
-    """Adds an adapter's products to the weights of `network`, in place, and puts there what stands in place of them.
+    """Adds an adapter's products to the weights of `network`, in place, and puts there what stands in place of them;
+    of a network without weights (device meta) shapes alone are checked.
 
-    Raises UsageError where they do not fit."""
+    Raises UsageError where they do not fit, and where parts are missing."""
     import torch
 
     path = adapter.path / WEIGHTS
     weights = dict(network.named_parameters())
     products, wholes = _sort_tensors(name, path)
+    _require_parts(name, adapter, products, wholes)
+    tied = _tied_names(network)
     with torch.no_grad():
         for plain, tensor in wholes.items():
+            if plain in tied:
+                raise UsageError(
+                    f"{name}: {path} has another {plain[:200]!r} than the head that is the same: merge it."
+                )
             if plain not in weights or weights[plain].shape != tensor.shape:
                 raise UsageError(f"{name}: {plain[:200]!r} in {path} does not fit its model.")
-            weights[plain].copy_(tensor)
+            if not weights[plain].is_meta:
+                weights[plain].copy_(tensor)
         for plain, sides in products.items():
-            if plain not in weights or len(sides) != 2 or not _fits(weights[plain], sides["A"], sides["B"]):
+            linear = isinstance(_module(network, plain.removesuffix(".weight")), torch.nn.Linear)
+            if not linear or len(sides) != 2 or not _fits(weights.get(plain), sides["A"], sides["B"]):
                 raise UsageError(f"{name}: the matrices for {plain[:200]!r} in {path} do not fit its model.")
-            weight = weights[plain]
-            scale = lora_scale(name, adapter.config, sides["A"].shape[0])
-            product = scale * (sides["B"].float() @ sides["A"].float()).to(weight.device)
-            weight.copy_((weight.float() + product).to(weight.dtype))
+            weight, rank = weights[plain], sides["A"].shape[0]
+            _require_rank(name, adapter, rank)
+            scale = lora_scale(name, adapter.config, rank)
+            if weight.is_meta:
+                continue
+            total = weight.float() + scale * (sides["B"].float() @ sides["A"].float()).to(weight.device)
+            if not total.isfinite().all():
+                raise UsageError(f"{name}: with {path} added, {plain[:200]!r} is no numbers any more.")
+            weight.copy_(total.to(weight.dtype))
+
+
+def _module(network: Any, name: str) -> Any:
+    try:
+        return network.get_submodule(name)
+    except AttributeError:
+        return None
+
+
+def _tied_names(network: Any) -> set[str]:
+    """What input embeddings and head are called where they are one matrix."""
+    ends = (network.get_input_embeddings(), network.get_output_embeddings())
+    if None in ends or ends[0].weight is not ends[1].weight:
+        return set()
+    return {f"{name}.weight" for name, module in network.named_modules() if module in ends}
+
+
+def _require_parts(name: str, adapter: Adapter, products: Mapping[str, Any], wholes: Mapping[str, Any]) -> None:
+    """Raises UsageError where there is nothing to add, or nothing for a module that the configuration lists."""
+    named = adapter.config.get("target_modules")
+    modules = {plain.removesuffix(".weight") for plain in products}
+    listed = [one for one in named if isinstance(one, str)] if isinstance(named, list) else []
+    lacking = [one for one in listed if not any(f".{module}".endswith(f".{one}") for module in modules)]
+    if lacking or not (products or wholes):
+        what = f"nothing for {lacking[0][:100]!r}, which its {CONFIG} lists" if lacking else "no matrices"
+        raise UsageError(f"{name}: {adapter.path / WEIGHTS} has {what}.")
+
+
+def _require_rank(name: str, adapter: Adapter, rank: int) -> None:
+    said, pattern = adapter.config.get("r"), adapter.config.get("rank_pattern")
+    ranks = [said, *(pattern.values() if isinstance(pattern, dict) else ())]
+    if said is not None and rank not in ranks:
+        raise UsageError(f"{name}: {adapter.path / WEIGHTS} has matrices of rank {rank}, and its {CONFIG} another r.")
 
 
 def _sort_tensors(name: str, path: Path) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
@@ -161,17 +240,20 @@ def _sort_tensors(name: str, path: Path) -> tuple[dict[str, dict[str, Any]], dic
     products: dict[str, dict[str, Any]] = {}
     wholes: dict[str, Any] = {}
     for key, tensor in tensors.items():
-        if lora := LORA.match(key):
-            products.setdefault(f"{lora['name']}.weight", {})[lora["side"]] = tensor
-        elif whole := WHOLE.match(key):
-            wholes[whole["name"] + whole["end"]] = tensor
-        else:
+        lora, whole = LORA.match(key), WHOLE.match(key)
+        plain = "" if whole is None else whole["name"] + whole["end"]
+        if not tensor.is_floating_point() or (lora is None and (whole is None or plain in wholes)):
             raise UsageError(f"{name}: {key[:200]!r} in {path} is no known part of a LoRA adapter: merge it first.")
+        if lora is not None:
+            products.setdefault(f"{lora['name']}.weight", {})[lora["side"]] = tensor
+        else:
+            wholes[plain] = tensor
     return products, wholes
 
 
 def _fits(weight: Any, inner: Any, outer: Any) -> bool:
     """Whether weight (out, in) can have outer (out, r) @ inner (r, in) added."""
-    if any(one.dim() != 2 for one in (weight, inner, outer)) or not inner.shape[0]:
+    if weight is None or any(one.dim() != 2 for one in (weight, inner, outer)) or not inner.shape[0]:
         return False
-    return bool(inner.shape[0] == outer.shape[1] and (outer.shape[0], inner.shape[1]) == tuple(weight.shape))
+    fits = inner.shape[0] == outer.shape[1] and (outer.shape[0], inner.shape[1]) == tuple(weight.shape)
+    return bool(fits and weight.dtype.is_floating_point and weight.dtype.itemsize > 1)

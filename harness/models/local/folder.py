@@ -47,7 +47,6 @@ IDENTITY = (
     "*.safetensors",
     "*.safetensors.index.json",
     "config.json",
-    adapter.CONFIG,
     "generation_config.json",
     "tokenizer*",
     "special_tokens_map.json",
@@ -78,9 +77,9 @@ class ModelFolder:
     @property
     def digest(self) -> str:
         """Of everything that decides what the model says; that of `path` alone where there are no adapters."""
-        paths = [self.path, *(one.path for one in self.adapters)]
-        digests = [folder_digest(path) for path in paths]
-        return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
+        whole = folder_digest(self.path)
+        added = [[one.settings, folder_digest(one.path)] for one in self.adapters]
+        return jsonio.digest([whole, added]) if added else whole
 
     @property
     def tokenizer_source(self) -> dict[str, Any]:
@@ -112,33 +111,55 @@ def check_folder(name: str, path: Path, args: Mapping[str, str], kinds: Sequence
     """Reads names and small files only. Raises UsageError, one sentence each, for what is missing or not allowed."""
     if adapter.is_adapter(path):
         return _check_adapted(name, path, args, kinds)
+    if "base" in args:
+        raise UsageError(f"{name} is a whole model; --model-arg base is for LoRA adapters.")
     if path.is_file() and path.suffix == GGUF and kinds == CAUSAL:
-        return _check_gguf(name, path, args.get("chat_template"))
+        return _check_gguf(name, path, read_given_template(args))
     if path.is_file():
         served = ", or serve it with llama.cpp and name its --base-url" if path.suffix == ".gguf" else ""
         raise UsageError(f"{name}: {path} is a file; name the folder of config.json and *.safetensors{served}.")
     config = check_config(name, path, kinds)
     _check_weights(name, path)
-    return check_tokenizer_files(name, path, config, args)
+    return check_tokenizer_files(name, path, config, read_given_template(args))
 
 
 def _check_adapted(name: str, path: Path, args: Mapping[str, str], kinds: Sequence[str]) -> ModelFolder:
-    """An adapter, or several on top of each other, and the whole model below."""
+    """An adapter, or several on top of each other, and the whole model below. Tokenizer and template are the outermost
+    ones that there are."""
     if kinds != CAUSAL:
         raise UsageError(f"{name}: {path} is a LoRA adapter, which hf/ plays; name a whole model, such as DIR/model.")
     base, adapters = adapter.list_adapters(name, path, args.get("base"))
+    check_base(name, base, adapters)
     own = [one.path for one in reversed(adapters)]
-    templates = (file for folder in own for template in TEMPLATES[:1] if (file := folder / template).is_file())
-    tokenizer = next((folder for folder in own if _has_tokenizer(folder)), None)
-    if tokenizer is not None and base.is_dir():
+    template = read_given_template(args)
+    if template is None:
+        template = next((text for one in own if (text := _template_text(name, one))), None)
+    tokenizer = next((one for one in own if _has_tokenizer(one)), None)
+    if base.is_file():
+        folder = _check_gguf(name, base, template)
+    else:
         config = check_config(name, base)
         _check_weights(name, base)
-        folder = check_tokenizer_files(name, tokenizer, config, args)
-    else:
-        folder = check_folder(name, base, args)
-    given = None if "chat_template" in args else next(templates, None)
-    template = folder.template if given is None else _read_template(given)
-    return replace(folder, path=base, template=template, adapters=adapters, tokenizer_path=tokenizer)
+        folder = check_tokenizer_files(name, tokenizer or base, config, template or _template_text(name, base) or None)
+    return replace(folder, path=base, adapters=adapters, tokenizer_path=tokenizer)
+
+
+def check_base(name: str, base: Path, adapters: Sequence[adapter.Adapter]) -> None:
+    """Raises UsageError where an adapter says that it was trained on another model than the one below."""
+    for place, one in enumerate(adapters):
+        below = ModelFolder(name, base, {}, adapters=tuple(adapters[:place]))
+        if one.base_digest is not None and one.base_digest != below.digest:
+            lies = adapters[place - 1].path if place else base
+            raise UsageError(f"{name}: {one.path} was trained on another model than the one in {lies}.")
+
+
+def _template_text(name: str, path: Path) -> str:
+    """A directory's own chat template, where it is one text; "" where there is none."""
+    file, settings = path / TEMPLATES[0], path / "tokenizer_config.json"
+    if file.is_file():
+        return _read_template(file)
+    found = _read_object(name, settings).get("chat_template") if settings.is_file() else None
+    return found if isinstance(found, str) else ""
 
 
 def check_config(name: str, path: Path, kinds: Sequence[str] = CAUSAL) -> JSONObject:
@@ -154,17 +175,24 @@ def check_config(name: str, path: Path, kinds: Sequence[str] = CAUSAL) -> JSONOb
     return config
 
 
-def check_tokenizer_files(name: str, path: Path, config: JSONObject, args: Mapping[str, str]) -> ModelFolder:
-    """A directory whose configuration was checked. Raises UsageError where it has no tokenizer or no template."""
+def check_tokenizer_files(name: str, path: Path, config: JSONObject, template: str | None) -> ModelFolder:
+    """A directory whose configuration was checked, with a template in place of its own where there is one.
+
+    Raises UsageError where it has no tokenizer or no template."""
     if not _has_tokenizer(path):
         raise UsageError(f"{name}: {path} has no tokenizer (tokenizer.json or tokenizer.model).")
-    given = args.get("chat_template")
-    if given is None and not _has_template(name, path):
+    if template is None and not _has_template(name, path):
         raise UsageError(
             f"{name}: {path} has no chat template; give one with --model-arg chat_template=FILE, with --model-arg "
             "format=react where it takes no tools."
         )
-    return ModelFolder(name, path, config, None if given is None else _read_template(Path(given)))
+    return ModelFolder(name, path, config, template)
+
+
+def read_given_template(args: Mapping[str, str]) -> str | None:
+    """The template of --model-arg chat_template; None where none was given. Raises UsageError."""
+    given = args.get("chat_template")
+    return None if given is None else _read_template(Path(given))
 
 
 def _has_tokenizer(path: Path) -> bool:
@@ -174,6 +202,8 @@ def _has_tokenizer(path: Path) -> bool:
 def _check_gguf(name: str, path: Path, template: str | None) -> ModelFolder:
     """A file of weights, tokenizer and template in one; of its metadata, what config.json has of others."""
     check_packages(name, ("gguf",), "local")
+    if adapter.is_adapter(path.parent):  # transformers would add it, unasked
+        raise UsageError(f"{name}: {path} lies beside {adapter.CONFIG}; give the file a folder of its own.")
     gguf = importlib.import_module("gguf")
     try:
         fields = gguf.GGUFReader(path).fields
@@ -187,7 +217,7 @@ def _check_gguf(name: str, path: Path, template: str | None) -> ModelFolder:
     kind = said.get("general.architecture")
     config = {"model_type": kind, "max_position_embeddings": said.get(f"{kind}.context_length")}
     config["eos_token_id"] = said.get(GGUF_END)
-    return ModelFolder(name, path, config, None if template is None else _read_template(Path(template)))
+    return ModelFolder(name, path, config, template)
 
 
 def _read_object(name: str, path: Path) -> JSONObject:

@@ -68,11 +68,6 @@ def ready(environ: Mapping[str, str]) -> str | None:
     return find_missing_packages(PACKAGES, "local")
 
 
-def model_path(name: str) -> Path:
-    """Where the weights of hf/NAME lie."""
-    return Path(name)
-
-
 def load(name: str, options: ModelOptions) -> Model:
     """The model of the directory or GGUF file `name`; see `load_directory`."""
     return load_directory(f"hf/{name}", name, options)

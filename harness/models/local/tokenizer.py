@@ -92,10 +92,21 @@ def open_tokenizer(folder: ModelFolder, args: Mapping[str, str]) -> ModelTokeniz
     except Exception as error:
         # Whatever is wrong with these files, transformers has dozens of exceptions for it.
         raise UsageError(f"{folder.name}: its tokenizer cannot be loaded: {first_line(error)}.") from None
+    _check_vocabulary(folder, tokenizer)
     chosen = formats.choose_format(template, args.get("format") or tokenizer.init_kwargs.get(SAVED_FORMAT))
     prompter = Prompter(folder.name, template, make_renderer(tokenizer, template), chosen)
     _check_template(prompter)
     return ModelTokenizer(folder, tokenizer, mend_template(prompter), chosen, turn_ends(folder, tokenizer, template))
+
+
+def _check_vocabulary(folder: ModelFolder, tokenizer: Any) -> None:
+    """Raises UsageError where an adapter brings tokens that its model has no place for."""
+    size = folder.config.get("vocab_size")
+    if folder.tokenizer_path is not None and isinstance(size, int) and len(tokenizer) > size:
+        raise UsageError(
+            f"{folder.name}: the tokenizer in {folder.tokenizer_path} has {len(tokenizer)} tokens, its model {size}: "
+            "merge the adapter into its model, and name that."
+        )
 
 
 def _check_template(prompter: Prompter) -> None:
