@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -79,7 +80,7 @@ class ModelFolder:
         """Of everything that decides what the model says; that of `path` alone where there are no adapters."""
         whole = folder_digest(self.path)
         added = [[one.settings, folder_digest(one.path)] for one in self.adapters]
-        return jsonio.digest([whole, added]) if added else whole
+        return hashlib.sha256(json.dumps([whole, added], sort_keys=True).encode()).hexdigest() if added else whole
 
     @property
     def tokenizer_source(self) -> dict[str, Any]:
