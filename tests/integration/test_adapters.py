@@ -103,7 +103,7 @@ def change_config(folder: Path, **changes) -> None:
         {"use_rslora": True},
         {"rank_pattern": {"q_proj": 2}},
         {"target_modules": ["q_proj", "down_proj"], "init_lora_weights": "gaussian"},
-        {"target_modules": ["q_proj"], "modules_to_save": ["norm"]},
+        {"target_modules": ["q_proj", "c_attn"], "modules_to_save": ["norm"]},  # of which the model has none
     ],
 )
 def test_an_adapter_is_the_sum_that_peft_makes(base, tmp_path, settings):
@@ -200,7 +200,7 @@ def test_a_reward_leaves_the_adapter_of_its_best_model(base, towns, tmp_path):
         ({"base_model_name_or_path": "."}, "of '.', which is not here"),
         ({"base_model_name_or_path": "x" * 5000}, "of 'x{200}', which is not here"),
         ({"r": 16}, "matrices of rank 4, and its adapter_config.json another r"),
-        ({"target_modules": ["q_proj", "c_attn"]}, "has nothing for 'c_attn', which its adapter_config.json lists"),
+        ({"target_modules": ["q_proj", "lm_head"]}, "has nothing for 'lm_head', which its adapter_config.json lists"),
         ({"base_model_name_or_path": "Qwen/Qwen3-0.6B"}, "of 'Qwen/Qwen3-0.6B', which is not here"),
         ({"base_model_name_or_path": "bundled/none"}, "No network called 'none'"),
         ({"lora_alpha": "two"}, "gives no lora_alpha"),

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ WHOLE = re.compile(r"^base_model\.model\.(?P<name>.+?)(\.modules_to_save(\.defau
 LONGEST = 4096
 """Characters of a path."""
 LARGEST = 1e6
-"""An alpha that nobody means."""
+"""What an alpha is below."""
 
 SPECIAL = (
     "alora_invocation_tokens",
@@ -167,7 +167,7 @@ def add_adapter(network: Any, name: str, adapter: Adapter) -> None:
     path = adapter.path / WEIGHTS
     weights = dict(network.named_parameters())
     products, wholes = _sort_tensors(name, path)
-    _require_parts(name, adapter, products, wholes)
+    _require_parts(name, adapter, products, wholes, [module for module, _ in network.named_modules()])
     tied = _tied_names(network)
     with torch.no_grad():
         for plain, tensor in wholes.items():
@@ -209,15 +209,21 @@ def _tied_names(network: Any) -> set[str]:
     return {f"{name}.weight" for name, module in network.named_modules() if module in ends}
 
 
-def _require_parts(name: str, adapter: Adapter, products: Mapping[str, Any], wholes: Mapping[str, Any]) -> None:
-    """Raises UsageError where there is nothing to add, or nothing for a module that the configuration lists."""
+def _require_parts(
+    name: str, adapter: Adapter, products: Iterable[str], wholes: Iterable[str], modules: Sequence[str]
+) -> None:
+    """Raises UsageError where there is nothing to add, or nothing for one of the network's `modules` that is listed."""
     named = adapter.config.get("target_modules")
-    modules = {plain.removesuffix(".weight") for plain in products}
     listed = [one for one in named if isinstance(one, str)] if isinstance(named, list) else []
-    lacking = [one for one in listed if not any(f".{module}".endswith(f".{one}") for module in modules)]
+    lacking = [one for one in listed if _names_one(one, modules) and not _names_one(f"{one}.weight", products)]
     if lacking or not (products or wholes):
         what = f"nothing for {lacking[0][:100]!r}, which its {CONFIG} lists" if lacking else "no matrices"
         raise UsageError(f"{name}: {adapter.path / WEIGHTS} has {what}.")
+
+
+def _names_one(end: str, names: Iterable[str]) -> bool:
+    """Whether a name is that, or ends so behind a dot."""
+    return any(f".{name}".endswith(f".{end}") for name in names)
 
 
 def _require_rank(name: str, adapter: Adapter, rank: int) -> None:
