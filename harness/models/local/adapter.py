@@ -79,7 +79,7 @@ def is_adapter(path: Path) -> bool:
 
 def read_adapter(name: str, path: Path) -> Adapter:
     """The adapter of a directory; its weights are not read. Raises UsageError for one that cannot be added."""
-    config = _read_object(name, path / CONFIG)
+    config = read_object(name, path / CONFIG)
     if special := find_special(config):
         raise UsageError(f"{name}: {path} is an adapter with {special}: merge it into its model, and name that.")
     if not (path / WEIGHTS).is_file():
@@ -88,11 +88,12 @@ def read_adapter(name: str, path: Path) -> Adapter:
             "that file has no place."
         )
     base, written = config.get("base_model_name_or_path"), path / BASE
-    digest = _read_object(name, written).get("sha256") if written.is_file() else None
+    digest = read_object(name, written).get("sha256") if written.is_file() else None
     return Adapter(path, config, base if isinstance(base, str) else "", digest if isinstance(digest, str) else None)
 
 
-def _read_object(name: str, path: Path) -> JSONObject:
+def read_object(name: str, path: Path) -> JSONObject:
+    """A file of a model's directory that holds a JSON object. Raises UsageError, in one sentence, for another."""
     try:
         value = jsonio.read_json(path, links=True)
     except (OSError, ValueError) as error:

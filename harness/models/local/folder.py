@@ -20,9 +20,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from harness.data import disk, jsonio
+from harness.data import disk
 from harness.errors import UsageError
 from harness.models.local import adapter
+from harness.models.local.adapter import read_object
 from harness.models.local.packages import check_packages, first_line
 from harness.types import JSONObject
 
@@ -159,7 +160,7 @@ def _template_text(name: str, path: Path) -> str:
     file, settings = path / TEMPLATES[0], path / "tokenizer_config.json"
     if file.is_file():
         return _read_template(file)
-    found = _read_object(name, settings).get("chat_template") if settings.is_file() else None
+    found = read_object(name, settings).get("chat_template") if settings.is_file() else None
     return found if isinstance(found, str) else ""
 
 
@@ -171,7 +172,7 @@ def check_config(name: str, path: Path, kinds: Sequence[str] = CAUSAL) -> JSONOb
         )
     if not (path / "config.json").is_file():
         raise UsageError(f"{name}: {path} has no config.json, so it is no model that transformers could load.")
-    config = _read_object(name, path / "config.json")
+    config = read_object(name, path / "config.json")
     _check_architecture(name, config, kinds)
     return config
 
@@ -221,16 +222,6 @@ def _check_gguf(name: str, path: Path, template: str | None) -> ModelFolder:
     return ModelFolder(name, path, config, template)
 
 
-def _read_object(name: str, path: Path) -> JSONObject:
-    try:
-        value = jsonio.read_json(path, links=True)
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{name}: {path} cannot be read as JSON: {error}.") from None
-    if not isinstance(value, dict):
-        raise UsageError(f"{name}: {path} holds no JSON object.")
-    return value
-
-
 def _read_template(path: Path) -> str:
     try:
         return disk.read_file(path, links=True).decode("utf-8")
@@ -249,7 +240,7 @@ def _check_architecture(name: str, config: JSONObject, kinds: Sequence[str]) -> 
 def _check_weights(name: str, path: Path) -> None:
     index = path / "model.safetensors.index.json"
     if index.is_file():
-        listed = _read_object(name, index).get("weight_map")
+        listed = read_object(name, index).get("weight_map")
         shards = {str(file) for file in listed.values()} if isinstance(listed, dict) else set()
         if missing := sorted(shard for shard in shards if not (path / shard).is_file()):
             raise UsageError(f"{name}: {path} lacks {missing[0]}, which its index of weights names.")
@@ -266,7 +257,7 @@ def _check_weights(name: str, path: Path) -> None:
 def _has_template(name: str, path: Path) -> bool:
     settings = path / "tokenizer_config.json"
     return any((path / file).exists() for file in TEMPLATES) or (
-        settings.is_file() and bool(_read_object(name, settings).get("chat_template"))
+        settings.is_file() and bool(read_object(name, settings).get("chat_template"))
     )
 
 

@@ -14,8 +14,9 @@ from typing import Any
 
 from harness import formats
 from harness.errors import UsageError
+from harness.models.local.adapter import read_object
 from harness.models.local.bounded import TemplateLimit, render_within_limits
-from harness.models.local.folder import ModelFolder, _check_remote_code, _read_object
+from harness.models.local.folder import ModelFolder, _check_remote_code
 from harness.models.local.packages import first_line, import_quietly, set_library_defaults
 from harness.models.local.prompting import Prompter, Render
 from harness.models.local.proof import mend_template
@@ -138,7 +139,7 @@ def make_renderer(tokenizer: Any, template: str, opens: bool = True) -> Render:
 def turn_ends(folder: ModelFolder, tokenizer: Any, template: str) -> tuple[int, ...]:
     """Every token that ends a turn: by the generation configuration, the tokenizer, and the template's own markers."""
     path = folder.path / "generation_config.json"
-    configured = [_read_object(folder.name, path).get("eos_token_id")] if path.is_file() else []
+    configured = [read_object(folder.name, path).get("eos_token_id")] if path.is_file() else []
     configured += [folder.config.get("eos_token_id"), tokenizer.eos_token_id]
     flat = [one for value in configured for one in (value if isinstance(value, list) else [value])]
     vocabulary = tokenizer.get_vocab()
