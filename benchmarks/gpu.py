@@ -32,7 +32,7 @@ from harness.models.local.kv_cache import PrefixCache
 from harness.models.local.rows import PromptRow
 from harness.types import Gold, Message, ModelRequest, Sample, Sampling
 from trainer.precision import compute_in
-from trainer.rl.shared_prompt import count_shared, run_tree
+from trainer.rl.shared_prompt import Tree, count_shared
 
 GROUP = 8
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -156,7 +156,7 @@ def compute_loss(network: Any, batch: Batch, shares: bool) -> torch.Tensor:
 
     with compute_in("bfloat16", DEVICE):
         shared = count_shared(batch) if shares else 0
-        found: torch.Tensor = run_tree(score, network, batch, shared) if shared else score(**batch)
+        found: torch.Tensor = Tree(network, batch, shared).run(score) if shared else score(**batch)
     return found
 
 

@@ -1,7 +1,8 @@
 """Three steps of training on eight sequences that are made up, the same whatever the processes and pieces.
 
-As a program, under accelerate's or torch's launcher: `replayed_training.py MODEL TASKS OUT ALGORITHM MICRO_BATCH`;
-the first process writes OUT/end.pt, the losses and the weights. Where the launcher asks for shards, it makes shards.
+As a program, under accelerate's or torch's launcher: `replayed_training.py MODEL TASKS OUT ALGORITHM MICRO_BATCH
+[flat]`; the first process writes OUT/end.pt, the losses and the weights. Where the launcher asks for shards, it makes
+shards.
 """
 
 from __future__ import annotations
@@ -12,9 +13,10 @@ from typing import Any
 
 
 def train(
-    folder: Path, tasks: Path, out: Path, algorithm: str, micro_batch: int, **more: Any
+    folder: Path, tasks: Path, out: Path, algorithm: str, micro_batch: int, flat: bool = False, **more: Any
 ) -> tuple[list[float], dict[str, Any]]:
-    """The losses of the steps, and the weights at the end."""
+    """The losses of the steps, and the weights at the end. `flat`: the second four earn the same, and nothing but
+    advantages is learnt from."""
     from harness.models.local.folder import check_folder
     from harness.models.local.hf import load_weights
     from harness.models.local.tokenizer import open_tokenizer
@@ -33,7 +35,7 @@ def train(
         samples=4,
         micro_batch=micro_batch,
         learning_rate=1e-3,
-        kl=0.1,  # without it the loss of whitened advantages is 0, whatever is wrong
+        kl=0.0 if flat else 0.1,  # without it the loss of whitened advantages is 0, whatever is wrong
         validation=0,
         test=0,
         **more,
@@ -44,7 +46,8 @@ def train(
         episode_tokens = EpisodeTokens(model.encode("How many?" * (number + 1)))
         for turn in (0, NOT_GENERATED, 1):
             episode_tokens.add(model.encode(f"{number} towns " * (number + turn + 2)), turn)
-        made_up.append(ScoredCompletion(episode_tokens, (number % 3 / 2,), {}))
+        earned = 0.3 if flat and number > 3 else number % 3 / 2
+        made_up.append(ScoredCompletion(episode_tokens, (earned,), {}))
 
     class Replay(EpisodeGenerator):
         """The same sequences at every step, each process its own."""
@@ -78,7 +81,9 @@ if __name__ == "__main__":
     shard_on_cpu()
 
     destination = Path(sys.argv[3])
-    end = train(Path(sys.argv[1]), Path(sys.argv[2]), destination, sys.argv[4], int(sys.argv[5]))
+    end = train(
+        Path(sys.argv[1]), Path(sys.argv[2]), destination, sys.argv[4], int(sys.argv[5]), "flat" in sys.argv[6:]
+    )
     part_from_others()
     assert not torch.distributed.is_initialized()
     if os.environ.get("RANK", "0") == "0":

@@ -29,6 +29,7 @@ from harness.types import Limits, Message, Reasoning, RunKey, Sampling, Trajecto
 from harness.user import ScriptedUser
 from trainer import run_directory
 from trainer.rewards import REWARDS, Reward
+from trainer.rl import environment_trainer
 from trainer.rl.actor import (
     Actor,
     Continuation,
@@ -48,6 +49,7 @@ from trainer.rl.data import (
     first_request,
     prepare_training,
 )
+from trainer.rl.environment_trainer import EnvironmentTrainer
 from trainer.rl.generation import EpisodeGenerator, TurnGenerator
 from trainer.rl.loss import plan_pieces, split_pieces
 from trainer.rl.settings import RLRecipe
@@ -233,7 +235,7 @@ def test_tools_outputs_have_no_part_in_the_loss(trained_network, towns, tmp_path
     batch = trainer._generate_and_score_completions(
         [{"prompt": name} for name in source.dataset_rows()[:2] for _ in range(2)]
     )
-    batch = {**trainer._weigh({**batch, "num_items_in_batch": torch.tensor(9.0)}), "advantages": torch.ones(4)}
+    batch = trainer._weigh({**batch, "num_items_in_batch": torch.tensor(9.0)}, range(4)) | {"advantages": torch.ones(4)}
     logps = torch.zeros(batch["completion_ids"].shape, requires_grad=True)
     trainer._get_per_token_logps_and_entropies = lambda *given, **more: (logps, torch.zeros_like(logps), None)
     trainer._piece_loss(trainer.model, batch)[0].backward()
@@ -483,6 +485,25 @@ def test_eight_at_once_are_four_and_four(algorithm, more, random_network, towns,
     same(runs[8], runs[3])
 
 
+def test_sequences_without_an_advantage_are_left_out_and_change_nothing(random_network, towns, tmp_path, monkeypatch):
+    """On replayed completions: four of eight earned the same."""
+    seen = []
+    piece_loss = EnvironmentTrainer._piece_loss
+
+    def watched(self, model, piece):
+        seen.append(len(piece["advantages"]))
+        return piece_loss(self, model, piece)
+
+    monkeypatch.setattr(EnvironmentTrainer, "_piece_loss", watched)
+    folder, runs = random_network.folder.path, []
+    for least in (environment_trainer.LEARNT, -1.0):
+        monkeypatch.setattr(environment_trainer, "LEARNT", least)
+        runs.append(replayed_training.train(folder, towns, tmp_path / str(least), "grpo", 8, flat=True))
+    steps = 3
+    assert seen == [1] * 4 * steps + [1] * 8 * steps, "each has a prompt of its own, so goes alone"
+    same(*runs)
+
+
 def test_pieces_are_split_until_there_are_enough():
     assert split_pieces([[3, 1, 0, 2], [4]], 4) == [[3], [4], [0, 2], [1]]
     assert split_pieces([[0], [1, 2]], 2) == [[0], [1, 2]]
@@ -500,10 +521,14 @@ def test_shards_that_are_none_are_refused(asked, enabled, sentence, monkeypatch)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("algorithm", "shards"), [("reinforce++", {}), ("reinforce++", cpu_shards.SHARDS)])
-def test_two_processes_are_one(algorithm, shards, random_network, towns, tmp_path):
-    one = replayed_training.train(random_network.folder.path, towns, tmp_path / "one", algorithm, 8)
-    words = [random_network.folder.path, towns, tmp_path, algorithm, 4]
+@pytest.mark.parametrize(
+    ("algorithm", "flat", "shards"),
+    [("reinforce++", False, {}), ("grpo", True, {}), ("reinforce++", False, cpu_shards.SHARDS)],
+    ids=["copies", "copies, one with nothing to learn", "shards"],
+)
+def test_two_processes_are_one(algorithm, flat, shards, random_network, towns, tmp_path):
+    one = replayed_training.train(random_network.folder.path, towns, tmp_path / "one", algorithm, 8, flat)
+    words = [random_network.folder.path, towns, tmp_path, algorithm, 4, *(["flat"] if flat else [])]
     environ = {**os.environ, "PYTHONPATH": str(ROOT), **shards}
     done = run_in_two([replayed_training.__file__, *words], environ, timeout=120)
     assert done.returncode == 0, done.stderr[-3000:]

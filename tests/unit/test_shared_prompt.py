@@ -19,7 +19,7 @@ from transformers import (
 from trl.trainer.utils import add_fused_lm_head
 
 from trainer.rl.loss import plan_pieces
-from trainer.rl.shared_prompt import IGNORED, SAVED, count_shared, plan_by_prompt, run_tree
+from trainer.rl.shared_prompt import IGNORED, SAVED, Tree, count_shared, pack_branches, plan_by_prompt
 
 SHAPE = {
     "hidden_size": 64,
@@ -64,15 +64,21 @@ def group(prompt: int, completions: list[int]) -> dict[str, torch.Tensor]:
 def learn(model: Any, rows: dict[str, torch.Tensor], shared: int) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
     """Log-probabilities and entropies by column, and the gradients of a weighted sum of them."""
     model.zero_grad()
-    output = run_tree(model, model, rows, shared) if shared else model(**rows, fused_lm_head=True)
+    tree = Tree(model, rows, shared)
+    output = tree.run(model) if shared else model(**rows, fused_lm_head=True)
     width = rows["labels"].shape[1]
-    values = [torch.nn.functional.pad(one, (shared + 1, 0)) for one in (output.log_probs, output.entropy)]
+    values = [output.log_probs, output.entropy]
+    values = [torch.nn.functional.pad(tree.unpack(one) if shared else one, (shared + 1, 0)) for one in values]
     weights = torch.linspace(-1, 2, values[0].numel()).view(-1, width)
     (values[0] * weights + 0.1 * values[1] * weights).sum().backward()
     return [one.detach() for one in values], [one.grad.clone() for one in model.parameters()]
 
 
-def test_log_probabilities_and_gradients_are_those_of_whole_rows(model: Any) -> None:
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+def test_log_probabilities_and_gradients_are_those_of_whole_rows(
+    attention: str, model: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(model.config, "_attn_implementation", attention)
     rows = group(70, [20, 5, 33, 11])
     shared = count_shared(rows)
     assert shared == 69, "the last token of the prompt is what the first loss is taken after"
@@ -84,15 +90,29 @@ def test_log_probabilities_and_gradients_are_those_of_whole_rows(model: Any) -> 
         torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4 * float(other.abs().max()))
 
 
-def test_the_prompt_is_read_once(model: Any) -> None:
+@pytest.mark.parametrize(
+    ("attention", "branches"), [("sdpa", 3), ("eager", 4)], ids=["34, 21 and 12, and 6 tokens", "a row each"]
+)
+def test_the_prompt_is_read_once(attention: str, branches: int, model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(model.config, "_attn_implementation", attention)
     read: list[int] = []
     hook = model.base_model.register_forward_pre_hook(
         lambda network, args, given: read.append(given["input_ids"].numel()), with_kwargs=True
     )
     rows = group(70, [20, 5, 33, 11])
-    run_tree(model, model, rows, count_shared(rows))
+    Tree(model, rows, count_shared(rows)).run(model)
     hook.remove()
-    assert read == [69, 4 * 34]
+    assert read == [69, branches * 34]
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.integers(1, 300), min_size=1, max_size=32))
+def test_branches_share_rows_that_are_no_longer_than_the_longest(lengths: list[int]) -> None:
+    bins = pack_branches(lengths)
+    assert sorted(place for places in bins for place in places) == list(range(len(lengths)))
+    sizes = sorted(sum(lengths[place] for place in places) for places in bins)
+    assert sizes[-1] == max(lengths)
+    assert len(sizes) < 2 or sizes[0] + sizes[1] > max(lengths), "no two rows fit into one"
 
 
 def test_nothing_is_shared_where_it_would_save_nothing() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from trainer.rl.data import TrainingSetup
 from trainer.rl.generation import EpisodeGenerator, ScoredCompletion, TurnGenerator
 from trainer.rl.loss import UpdateSize, compute_token_loss, plan_pieces, split_pieces, weigh_tokens
 from trainer.rl.players import copy_for_play, make_player
-from trainer.rl.shared_prompt import IGNORED, count_shared, plan_by_prompt, run_tree
+from trainer.rl.shared_prompt import IGNORED, Tree, count_shared, plan_by_prompt
 from trainer.rl.spread import SHARE, FlatGenerations, choose_again, find_spread
 from trainer.run_directory import require_space
 
@@ -165,7 +166,7 @@ class EnvironmentTrainer(GuardedTrainer, trl.GRPOTrainer):  # type: ignore[misc]
 
         Where memory runs out, the pieces are halved for the rest of the run, and the update begins anew.
         """
-        inputs = self._weigh(inputs)
+        inputs = self._weigh(inputs, self._learning_rows(inputs))
         while True:
             try:
                 return self._go_through(model, inputs)
@@ -178,19 +179,32 @@ class EnvironmentTrainer(GuardedTrainer, trl.GRPOTrainer):  # type: ignore[misc]
             model.zero_grad(set_to_none=True)
             release_memory()
 
-    def _weigh(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
-        """An update with the weights of its tokens."""
+    def _learning_rows(self, inputs: Mapping[str, Any]) -> list[int]:
+        """The sequences that an update learns from. The others, whose advantage is 0, give no gradient: where nothing
+        but the advantages is learnt from, they need not go through the network. One stays in any case, the shortest,
+        because processes wait for each other's gradients."""
+        settings, advantages = self.setup.settings, inputs["advantages"]
+        rows = list(range(len(advantages)))
+        if settings.kl or settings.entropy or self.aux_loss_enabled or self.is_fsdp_enabled:
+            return rows
+        learns = (advantages.abs().reshape(len(rows), -1).amax(1) > LEARNT).tolist()
+        length = inputs["completion_mask"].sum(1).tolist()
+        return [row for row in rows if learns[row]] or [min(rows, key=lambda row: length[row])]
+
+    def _weigh(self, inputs: Mapping[str, Any], rows: Sequence[int]) -> dict[str, Any]:
+        """Some rows of an update with the weights that their tokens have in all of it; what is logged are means over
+        these rows."""
         mask = said_tokens(inputs)
-        counted = torch.stack([mask.sum(), mask.new_tensor(len(mask))])
-        tokens, sequences = self.accelerator.reduce(counted.double(), reduction="sum").tolist()
+        counted = torch.stack([mask.sum(), mask.new_tensor(len(mask)), mask[rows].sum()])
+        tokens, sequences, logged = self.accelerator.reduce(counted.double(), reduction="sum").tolist()
         settings, whole = self.setup.settings, float(inputs["num_items_in_batch"])
         size = UpdateSize(tokens, sequences, whole, settings.updates, self.accelerator.num_processes)
         self._size = size
-        return {
-            **inputs,
+        weights = {
             "token_weights": weigh_tokens(mask, size, settings.loss),
-            "entropy_weights": weigh_tokens(mask, size, "bnpo"),
+            "entropy_weights": weigh_tokens(mask, replace(size, tokens=logged), "bnpo"),
         }
+        return select_rows({**inputs, **weights}, rows)
 
     def _go_through(self, model: Any, inputs: Mapping[str, Any]) -> torch.Tensor:
         ids, seen = (torch.cat([inputs[f"prompt_{name}"], inputs[f"completion_{name}"]], 1) for name in ("ids", "mask"))
@@ -287,12 +301,15 @@ class EnvironmentTrainer(GuardedTrainer, trl.GRPOTrainer):  # type: ignore[misc]
         more = {"output_router_logits": True} if routed else {}
         network = self.accelerator.unwrap_model(model)
         shared = count_shared(cut) if self._shares(network) and not routed else 0
+        tree = Tree(network, cut, shared) if shared else None
         with self.accelerator.autocast():
-            output = run_tree(model, network, cut, shared) if shared else model(**cut, **more, fused_lm_head=True)
+            output = model(**cut, **more, fused_lm_head=True) if tree is None else tree.run(model)
+        found = [output.log_probs, output.entropy]
+        if tree is not None:
+            found = [None if value is None else tree.unpack(value) for value in found]
         first += shared
         logps, entropies = (
-            None if value is None else torch.nn.functional.pad(value, (first + 1, width - last))
-            for value in (output.log_probs, output.entropy)
+            None if value is None else torch.nn.functional.pad(value, (first + 1, width - last)) for value in found
         )
         assert logps is not None
         return logps, entropies, output.aux_loss if routed else None
