@@ -86,7 +86,7 @@ def make_prompts(rows: int, length: int, vocabulary: int) -> list[tuple[int, ...
 
 def time_noise(rows: int, vocabulary: int) -> None:
     def draw() -> None:
-        exponential_waits(range(rows), 7, vocabulary, torch.device(DEVICE)).log()
+        exponential_waits(range(rows), [7] * rows, vocabulary, torch.device(DEVICE)).log()
 
     milliseconds = 1000 * min(seconds_of(draw) for _ in range(5))
     print(f"noise of {rows} rows and {vocabulary:,} words: {milliseconds:.2f} ms a token")

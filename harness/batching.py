@@ -2,7 +2,8 @@
 
 A local network is fast in batches. Episodes run as they do beside an endpoint (`harness.rollout.play_episode_async`);
 here their requests wait until every live episode has one, and are answered together. When an episode ends, the next
-takes its place in the following batch, so the batch stays full until the episodes run out.
+takes its place in the following batch, so the batch stays full until the episodes run out. A model may answer some of
+a batch and go on with the others in the next, so that one long reply does not hold up everybody.
 
 Left out: splitting a batch by length or memory, which the model does, because it knows its memory.
 """
@@ -14,6 +15,7 @@ from abc import abstractmethod
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
+from enum import Enum
 from operator import itemgetter
 from typing import TypeVar
 
@@ -25,14 +27,30 @@ Item = TypeVar("Item")
 Played = TypeVar("Played")
 
 
+class Unfinished(Enum):
+    """Said of a request that was not answered yet and is to be asked again; what was generated of its reply is kept."""
+
+    UNFINISHED = "unfinished"
+
+
+UNFINISHED = Unfinished.UNFINISHED
+
+
 class BatchModel(Model):
     """A model that answers at most `width` requests at once."""
 
     width: int
+    patience: float | None = None
+    """Seconds that UNFINISHED requests wait for those of the other live episodes, whose tools or users may be slow;
+    None: until all are there, so that who is in a batch does not depend on time."""
 
     @abstractmethod
     def batch(self, requests: Sequence[ModelRequest]) -> list[Reply | ModelFailure]:
         """One Reply or ModelFailure a request, in their order."""
+
+    def advance(self, requests: Sequence[ModelRequest]) -> Sequence[Reply | ModelFailure | Unfinished]:
+        """As `batch`, for a caller that comes again, with others, for those that are UNFINISHED: never all of them."""
+        return self.batch(requests)
 
     def __call__(self, request: ModelRequest) -> Reply | Awaitable[Reply]:
         """One request alone."""
@@ -81,6 +99,7 @@ class Lockstep(Model):
         self._live = 0
         self._waiting: list[tuple[ModelRequest, asyncio.Future[Reply]]] = []
         self._busy: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="model")
 
     @contextmanager
@@ -107,14 +126,17 @@ class Lockstep(Model):
         """Not at once: at the beginning of a run the other episodes have not had their turn to ask yet."""
         asyncio.get_running_loop().call_soon(self._start)
 
-    def _start(self) -> None:
+    def _start(self, hurries: bool = False) -> None:
         self._waiting = [(request, answer) for request, answer in self._waiting if not answer.done()]
-        if self._busy is None and self._waiting and len(self._waiting) >= min(self._live, self.width):
+        enough = hurries or len(self._waiting) >= min(self._live, self.width)
+        if self._busy is None and self._waiting and enough:
+            if self._timer is not None:
+                self._timer.cancel()
             taken, self._waiting = self._waiting[: self.width], self._waiting[self.width :]
             self._busy = asyncio.get_running_loop().create_task(self._answer(taken))
 
     async def _answer(self, taken: Sequence[tuple[ModelRequest, asyncio.Future[Reply]]]) -> None:
-        said: Sequence[Reply | BaseException]
+        said: Sequence[Reply | BaseException | Unfinished]
         try:
             loop = asyncio.get_running_loop()
             said = await loop.run_in_executor(self._thread, self._together, [request for request, _ in taken])
@@ -122,23 +144,33 @@ class Lockstep(Model):
             said = [error] * len(taken)
         finally:
             self._busy = None
-        for (_, answer), reply in zip(taken, said, strict=True):
+        again = []
+        for (request, answer), reply in zip(taken, said, strict=True):
             if answer.done():
+                continue
+            if reply is UNFINISHED:
+                again.append((request, answer))
                 continue
             if isinstance(reply, Reply):
                 answer.set_result(reply)
             else:
                 answer.set_exception(reply)
-        self._start()
+        self._waiting = again + self._waiting
+        if again and self._model.patience is not None:
+            self._timer = asyncio.get_running_loop().call_later(self._model.patience, self._start, True)
+        self._start_soon()
 
-    def _together(self, requests: Sequence[ModelRequest]) -> Sequence[Reply | BaseException]:
+    def _together(self, requests: Sequence[ModelRequest]) -> Sequence[Reply | BaseException | Unfinished]:
         """The model's answers, checked: whatever else a third party's `batch` does is an error of these requests."""
         try:
-            said = list(self._model.batch(requests))
+            said = list(self._model.advance(requests))
         except StopIteration as error:  # a future cannot hold one
             raise RuntimeError("the model's batch raised StopIteration") from error
-        if len(said) != len(requests) or not all(isinstance(reply, Reply | ModelFailure) for reply in said):
+        known = all(isinstance(reply, Reply | ModelFailure | Unfinished) for reply in said)
+        if len(said) != len(requests) or not known:
             raise TypeError(f"the model's batch must give a Reply or ModelFailure for each of {len(requests)} requests")
+        if all(reply is UNFINISHED for reply in said):
+            raise TypeError(f"the model's batch must finish one at least of {len(requests)} requests")
         return said
 
 

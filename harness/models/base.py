@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Sequence
 from typing import Any
 
-from harness.batching import BatchModel
+from harness.batching import BatchModel, Unfinished
 from harness.errors import ModelFailure, UsageError
 from harness.types import Model, ModelRequest, Reply
 
@@ -50,7 +50,13 @@ class AdaptedBatchModel(AdaptedModel, BatchModel):
     def __init__(self, theirs: Any) -> None:
         super().__init__(theirs)
         self.width = theirs.width
+        self.patience = getattr(theirs, "patience", None)
 
     def batch(self, requests: Sequence[ModelRequest]) -> list[Reply | ModelFailure]:
         said: list[Reply | ModelFailure] = self._theirs.batch(requests)
+        return said
+
+    def advance(self, requests: Sequence[ModelRequest]) -> Sequence[Reply | ModelFailure | Unfinished]:
+        said: Sequence[Reply | ModelFailure | Unfinished]
+        said = self._theirs.advance(requests) if hasattr(self._theirs, "advance") else self.batch(requests)
         return said

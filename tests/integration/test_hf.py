@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import shutil
@@ -19,10 +20,12 @@ from fakes import tiny_model
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from harness.batching import UNFINISHED, play_all
 from harness.errors import ModelFailure, UsageError
 from harness.formats.hermes import Hermes
 from harness.models import ModelOptions
 from harness.models.local import hf, kv_cache
+from harness.models.local.decoding import RowStoppingCriteria
 from harness.models.local.folder import folder_digest
 from harness.models.local.rows import PromptRow
 from harness.types import Message, ModelRequest, Reasoning, Reply, Sampling
@@ -83,13 +86,13 @@ def test_one_long_reply_does_not_hold_the_others_rows(nonsense: Path, monkeypatc
     network = model(nonsense)
     requests = [ask(text, Sampling(max_tokens=40 if number == 3 else 2)) for number, text in enumerate(PROMPTS)]
     widths: list[int] = []
-    checked = hf.RowStoppingCriteria.__call__
+    checked = RowStoppingCriteria.__call__
 
-    def counted(self: hf.RowStoppingCriteria, input_ids: Any, scores: Any, **more: Any) -> Any:
+    def counted(self: RowStoppingCriteria, input_ids: Any, scores: Any, **more: Any) -> Any:
         widths.append(input_ids.shape[0])
         return checked(self, input_ids, scores, **more)
 
-    monkeypatch.setattr(hf.RowStoppingCriteria, "__call__", counted)
+    monkeypatch.setattr(RowStoppingCriteria, "__call__", counted)
     answers = network.batch(requests)
     assert [answer.usage.output_tokens for answer in answers if isinstance(answer, Reply)] == [2, 2, 2, 40, 2, 2, 2, 2]
     assert widths == [8] * 2 + [1] * 38
@@ -110,6 +113,119 @@ def test_a_draw_does_not_depend_on_the_batch(
     requests = [ask(PROMPTS[other], Sampling(temperature, 3 + 4 * other, seed=3), epoch=other) for other in others]
     requests.insert(place, mine)
     assert chatter.batch(requests)[min(place, len(others))] == chatter(mine)
+
+
+# --- replies that are gone on with -------------------------------------------------------------------------------
+
+
+def answer_in_parts(network: hf.HFModel, requests: Sequence[ModelRequest], late: int = 0) -> tuple[list[Any], int]:
+    """Answers by `advance`, of which the last `late` are asked for when others have begun; and in how many parts."""
+    answers: dict[int, Any] = {}
+    asked, waiting = list(range(len(requests) - late)), list(range(len(requests) - late, len(requests)))
+    for parts in range(1, 99):
+        answers |= dict(zip(asked, network.advance([requests[place] for place in asked]), strict=True))
+        asked = [place for place in asked if answers[place] is UNFINISHED]
+        asked += [waiting.pop() for _ in range(min(2, len(waiting)))]
+        if not asked:
+            return [answers[place] for place in range(len(requests))], parts
+    raise AssertionError("they never end")
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    rooms=st.lists(st.integers(1, 30), min_size=1, max_size=8),
+    late=st.integers(0, 4),
+    sampling=st.sampled_from(
+        [
+            Sampling(0.0),
+            Sampling(1.2, seed=3),
+            Sampling(0.0, presence_penalty=1.5, frequency_penalty=0.5, repetition_penalty=1.3),
+        ]
+    ),
+)
+def test_a_reply_in_parts_is_the_reply(chatter: hf.HFModel, rooms: list[int], late: int, sampling: Sampling) -> None:
+    requests = [
+        ask(PROMPTS[number], replace(sampling, max_tokens=room), epoch=number) for number, room in enumerate(rooms)
+    ]
+    found, parts = answer_in_parts(chatter, requests, min(late, len(rooms) - 1))
+    assert found == [chatter(request) for request in requests]
+    assert parts > 1 or len(set(rooms)) < 3 or len(rooms) < 3
+    assert not chatter._paused
+
+
+def test_who_waits_joins_a_long_reply(nonsense: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    network, passes = model(nonsense, concurrency=4), [0]
+    checked = RowStoppingCriteria.__call__
+
+    def counted(self: RowStoppingCriteria, *given: Any, **more: Any) -> Any:
+        passes[0] += 1
+        return checked(self, *given, **more)
+
+    monkeypatch.setattr(RowStoppingCriteria, "__call__", counted)
+
+    async def one(turns: int, speaker: Any) -> list[str | None]:
+        """Two of four say one long reply, and two say many short ones."""
+        said = []
+        for turn in range(turns):
+            reply = await speaker(ask(PROMPTS[turn], Sampling(max_tokens=60 // turns), epoch=turns, turn=turn))
+            said.append(reply.message.raw)
+        return said
+
+    joined = asyncio.run(play_all([1, 6], network, one))
+    assert passes[0] == 60, "one long reply's"
+    monkeypatch.setattr(hf.HFModel, "advance", hf.HFModel.batch)
+    assert asyncio.run(play_all([1, 6], model(nonsense, concurrency=4), one)) == joined
+    assert passes[0] == 60 + 60 + 5 * 10, "the short ones wait for it"
+
+
+def test_a_reply_that_was_left_is_not_gone_on_with_behind_another_prompt(chatter: hf.HFModel) -> None:
+    short, long = ask(PROMPTS[1], Sampling(max_tokens=2), epoch=1), ask(PROMPTS[2], epoch=2)
+    assert chatter.advance([short, long])[1] is UNFINISHED
+    again = replace(long, messages=[Message("user", PROMPTS[4])])
+    assert chatter(again) == chatter(replace(again, epoch=3))
+    assert chatter.advance([short, long])[1] is UNFINISHED
+    assert chatter(long) == chatter(replace(long, epoch=3)), "what there is of it is gone on with"
+
+
+def test_memory_that_runs_out_between_the_parts_changes_no_reply(
+    nonsense: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Twice where the batch is kept and once where it is read; from then on nothing is kept, and replies end whole."""
+    network, failing = model(nonsense), iter([True, False, True, True])
+    take_over, prefill = kv_cache.PrefixCache.take_over, kv_cache.prefill_cache
+
+    def scarce(plain: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*given: Any) -> Any:
+            if next(failing, False):
+                raise RuntimeError("CUDA out of memory")
+            return plain(*given)
+
+        return call
+
+    monkeypatch.setattr(kv_cache.PrefixCache, "take_over", scarce(take_over))
+    monkeypatch.setattr(kv_cache, "prefill_cache", scarce(prefill))
+    requests = [ask(text, Sampling(1.0, 4 + 3 * number, seed=2)) for number, text in enumerate(PROMPTS)]
+    found, _ = answer_in_parts(network, requests, 2)
+    assert next(failing, None) is None
+    assert found == [model(nonsense)(request) for request in requests]
+
+
+@pytest.mark.parametrize("place", range(1, 6))
+def test_a_stop_string_in_two_parts_ends_a_row(learned: Path, place: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other row ends within the stop string of this one."""
+    network = model(learned)
+    stopping = replace(network._local, format=Hermes(stop=('"town": "Corrie',)))
+    monkeypatch.setattr(network, "_local", stopping)
+    monkeypatch.setattr(
+        network, "_generate", hf.make_generate(stopping, lambda: hf.load_weights(stopping, "float32", "cpu"), 8)
+    )
+    whole = network(first())
+    assert whole.finish_reason == "stop"
+    left = whole.usage.output_tokens - place
+    other = replace(first(), epoch=1, sampling=Sampling(max_tokens=left))
+    found, parts = answer_in_parts(network, [first(), other])
+    assert found[0] == whole
+    assert parts == 2
 
 
 @pytest.mark.parametrize("change", [{"epoch": 1}, {"turn": 1}, {"sampling": Sampling(1.0, 24, seed=8)}])

@@ -54,15 +54,15 @@ def test_presence_and_frequency_count_what_was_written_alone():
 
 
 def test_a_rows_noise_is_its_own_whatever_the_batch():
-    whole = exponential_waits([5, 6, 7], 3, 200_000, "cpu")
-    assert torch.equal(whole[1], exponential_waits([6], 3, 200_000, "cpu")[0])
-    assert torch.equal(whole[1, :100], exponential_waits([6, 5], 3, 100, "cpu")[0])
-    others = (exponential_waits([6], 4, 200_000, "cpu")[0], whole[0], whole[2])
+    whole = exponential_waits([5, 6, 7], [3, 3, 3], 200_000, "cpu")
+    assert torch.equal(whole[1], exponential_waits([6], [3], 200_000, "cpu")[0])
+    assert torch.equal(whole[1, :100], exponential_waits([6, 5], [3, 9], 100, "cpu")[0])
+    others = (exponential_waits([6], [4], 200_000, "cpu")[0], whole[0], whole[2])
     assert all(abs(float(torch.corrcoef(torch.stack([whole[1], one]))[0, 1])) < 0.01 for one in others)
 
 
 def test_noise_is_exponential_and_its_least_is_a_draw():
-    waits = exponential_waits(range(4000), 0, 8, "cpu")
+    waits = exponential_waits(range(4000), [0] * 4000, 8, "cpu")
     assert waits.min() > 0
     assert waits.isfinite().all()
     assert abs(float(waits.mean()) - 1) < 0.03 and abs(float(waits.var()) - 1) < 0.06

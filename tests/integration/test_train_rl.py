@@ -17,6 +17,7 @@ from fakes.checkpoints import write_checkpoint
 from transformers import AutoModelForCausalLM
 from two_processes import run_in_two
 
+from harness.batching import UNFINISHED
 from harness.errors import HarnessError, MissingData, UsageError
 from harness.models.local.folder import check_folder
 from harness.models.local.hf import load_weights
@@ -192,10 +193,12 @@ def test_kl_entropy_clipping_and_adapters_are_trls(random_network, towns, tmp_pa
 ROLLOUT_SETTINGS = RolloutSettings(Sampling(1e-4, 40, 3), Limits(max_turns=4), Reasoning("off"))
 
 
-def play_tracked(model: ModelTokenizer, path: Path, player=play_episodes, rollout_settings=ROLLOUT_SETTINGS, count=3):
+def play_tracked(
+    model: ModelTokenizer, path: Path, player=play_episodes, rollout_settings=ROLLOUT_SETTINGS, count=3, kept=5
+):
     task = file_task(path)
     requests = [EpisodeRequest(task, one, epoch) for one in task.load() for epoch in range(count)]
-    actor = Actor(model, NetworkGenerator(model, weights(model), "float32", 5, kept=5), 5)
+    actor = Actor(model, NetworkGenerator(model, weights(model), "float32", 5, kept), 5)
     with Sandbox(SandboxConfig(workers=1)) as sandbox:
         played = player(actor, requests, rollout_settings, sandbox)
     return requests, played, [actor.pop_tokens(request.key) for request in requests]
@@ -269,6 +272,25 @@ def test_lockstep_and_single_play_alike(random_network, towns):
     alone = play_tracked(random_network, towns, play_singly, rollout_settings)[2]
     assert together == alone
     assert len({tuple(episode_tokens.ids) for episode_tokens in together}) > len(together) // 2
+
+
+@pytest.mark.parametrize("kept", [0, 5])
+def test_turns_in_parts_are_the_same_turns(kept, trained_network, towns, monkeypatch):
+    """At this temperature replies end anywhere, so some are gone on with beside the next turns of others."""
+    settings, parts = replace(ROLLOUT_SETTINGS, sampling=Sampling(2.0, 40, 3)), []
+    advance = Actor.advance
+
+    def watched(self, requests):
+        parts.append(advance(self, requests))
+        return parts[-1]
+
+    monkeypatch.setattr(Actor, "advance", watched)
+    found = play_tracked(trained_network, towns, rollout_settings=settings, kept=kept)
+    assert any(UNFINISHED in part for part in parts) == bool(kept)
+    monkeypatch.setattr(Actor, "advance", Actor.batch)
+    whole = play_tracked(trained_network, towns, rollout_settings=settings, kept=kept)
+    assert [one.messages for one in found[1]] == [one.messages for one in whole[1]]
+    assert found[2] == whole[2]
 
 
 def test_no_sequence_is_longer_than_the_context(trained_network, towns):
@@ -500,7 +522,7 @@ def test_sequences_without_an_advantage_are_left_out_and_change_nothing(random_n
         monkeypatch.setattr(environment_trainer, "LEARNT", least)
         runs.append(replayed_training.train(folder, towns, tmp_path / str(least), "grpo", 8, flat=True))
     steps = 3
-    assert seen == [1] * 4 * steps + [1] * 8 * steps, "each has a prompt of its own, so goes alone"
+    assert seen == [4] * steps + [4, 4] * steps, "those of a prompt go together"
     same(*runs)
 
 

@@ -7,7 +7,7 @@ from builders import call, sample, says
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.batching import BatchModel, Lockstep, play_all
+from harness.batching import UNFINISHED, BatchModel, Lockstep, play_all
 from harness.environment import ToolEnvironment
 from harness.errors import ModelFailure
 from harness.rollout import Episode, play_episode_async
@@ -77,6 +77,86 @@ def test_every_episode_is_played_once_and_no_batch_is_too_wide(width, turns):
     assert sum(map(len, model.batches)) == sum(turns) + len(turns)
 
 
+class Parted(Scripted):
+    """Leaves a reply unfinished as often as its episode's number says, if another of the batch has its own."""
+
+    def __init__(self, width=4):
+        super().__init__(width)
+        self._asked = {}
+
+    def advance(self, requests):
+        self.batches.append([(request.epoch, request.turn) for request in requests])
+        times = [self._asked.get((one.epoch, one.turn), 0) for one in requests]
+        self._asked.update({(one.epoch, one.turn): count + 1 for one, count in zip(requests, times, strict=True)})
+        ends = [count >= one.epoch for one, count in zip(requests, times, strict=True)]
+        ends[0] |= not any(ends)
+        return [self._one(one) if end else UNFINISHED for one, end in zip(requests, ends, strict=True)]
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 5), st.lists(st.integers(0, 4), min_size=1, max_size=12, unique=True))
+def test_who_is_unfinished_is_asked_again_with_those_who_come_next(width, turns):
+    model = Parted(width)
+    ended = play(model, turns)
+    assert [trajectory.turns for trajectory in ended] == [number + 1 for number in turns]
+    assert all(0 < len(batch) == len(set(batch)) <= width for batch in model.batches)
+
+
+@pytest.mark.parametrize(("patience", "first"), [(None, [(0, 0), (2, 0)]), (0.01, [(2, 0)])])
+def test_an_unfinished_reply_waits_for_slow_tools_as_long_as_its_model_likes(patience, first):
+    """The first episode answers at once, and its tool takes a while."""
+
+    class Impatient(Parted):
+        def advance(self, requests):
+            self.batches.append([(request.epoch, request.turn) for request in requests])
+            late = len(self.batches) == 1
+            return [UNFINISHED if late and one.epoch == 2 else Reply(says("")) for one in requests]
+
+    model = Impatient(width=2)
+    model.patience = patience
+
+    async def one(epoch, speaker):
+        await speaker(ModelRequest([], (), Sampling(), sample(), epoch=epoch))
+        if epoch == 1:
+            await asyncio.sleep(0.2)
+            await speaker(ModelRequest([], (), Sampling(), sample(), epoch=0))
+
+    asyncio.run(asyncio.wait_for(play_all([1, 2], model, one), 20))
+    assert sorted(model.batches[0]) == [(1, 0), (2, 0)]
+    assert sorted(model.batches[1]) == first
+
+
+def test_an_unfinished_reply_that_nobody_waits_for_is_not_asked_for_again():
+    class Long(Parted):
+        def advance(self, requests):
+            import time
+
+            time.sleep(0.05)
+            return super().advance(requests)
+
+    model = Long(width=2)
+
+    async def everything():
+        lockstep = Lockstep(model)
+
+        async def one(epoch):
+            with lockstep.episode():
+                return await play_episode_async(
+                    Episode(sample(), epoch=epoch), ToolEnvironment(sample()), lockstep, Tools()
+                )
+
+        left, other = asyncio.create_task(one(4)), asyncio.create_task(one(0))
+        await asyncio.sleep(0.02)
+        left.cancel()
+        await other
+        with pytest.raises(asyncio.CancelledError):
+            await left
+        await lockstep.aclose()
+
+    asyncio.run(everything())
+    assert model.batches == [[(4, 0), (0, 0)]]
+
+
 def test_a_failure_costs_its_own_episode_only():
     ended = play(Scripted(width=3, fail={1}), [0, 1, 2])
     assert [trajectory.outcome for trajectory in ended] == ["ok", "model_error", "ok"]
@@ -121,7 +201,7 @@ def test_a_cancelled_episode_does_not_stop_the_others():
     assert asyncio.run(everything()).turns == 3
 
 
-@pytest.mark.parametrize("said", [[], None, [None, None], "StopIteration"])
+@pytest.mark.parametrize("said", [[], None, [None, None], [UNFINISHED, UNFINISHED], "StopIteration"])
 def test_a_batch_that_answers_wrongly_is_an_error_and_hangs_nothing(said):
     class Wrong(Scripted):
         def batch(self, requests):

@@ -12,6 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import (
     AutoModelForCausalLM,
+    BartConfig,
+    BartForCausalLM,
+    FalconConfig,
+    FalconForCausalLM,
     LlamaConfig,
     LlamaForCausalLM,
     set_seed,
@@ -19,7 +23,7 @@ from transformers import (
 from trl.trainer.utils import add_fused_lm_head
 
 from trainer.rl.loss import plan_pieces
-from trainer.rl.shared_prompt import IGNORED, SAVED, Tree, count_shared, pack_branches, plan_by_prompt
+from trainer.rl.shared_prompt import IGNORED, SAVED, Tree, can_pack, count_shared, pack_branches, plan_by_prompt
 
 SHAPE = {
     "hidden_size": 64,
@@ -39,6 +43,19 @@ def llama(folder: Path) -> Any:
     return LlamaForCausalLM(
         LlamaConfig(**SHAPE, num_key_value_heads=2, initializer_range=0.2, tie_word_embeddings=True)
     )
+
+
+def falcon(folder: Path) -> Any:
+    """Its bias by position is made of a mask by row."""
+    set_seed(0)
+    return FalconForCausalLM(FalconConfig(**SHAPE, alibi=True, new_decoder_architecture=False))
+
+
+def bart(folder: Path) -> Any:
+    """It counts columns, and takes no positions."""
+    set_seed(0)
+    sizes = {"d_model": 64, "decoder_layers": 2, "decoder_attention_heads": 4, "decoder_ffn_dim": 96}
+    return BartForCausalLM(BartConfig(**sizes, vocab_size=600, max_position_embeddings=256, dropout=0.0))
 
 
 @pytest.fixture(scope="module", params=[qwen3, llama])
@@ -71,7 +88,7 @@ def learn(model: Any, rows: dict[str, torch.Tensor], shared: int) -> tuple[list[
     values = [torch.nn.functional.pad(tree.unpack(one) if shared else one, (shared + 1, 0)) for one in values]
     weights = torch.linspace(-1, 2, values[0].numel()).view(-1, width)
     (values[0] * weights + 0.1 * values[1] * weights).sum().backward()
-    return [one.detach() for one in values], [one.grad.clone() for one in model.parameters()]
+    return [one.detach() for one in values], [one.grad.clone() for one in model.parameters() if one.grad is not None]
 
 
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])
@@ -113,6 +130,17 @@ def test_branches_share_rows_that_are_no_longer_than_the_longest(lengths: list[i
     sizes = sorted(sum(lengths[place] for place in places) for places in bins)
     assert sizes[-1] == max(lengths)
     assert len(sizes) < 2 or sizes[0] + sizes[1] > max(lengths), "no two rows fit into one"
+
+
+@pytest.mark.parametrize("make", [falcon, bart])
+def test_branches_have_a_row_each_where_a_mask_of_blocks_is_not_enough(make: Any, tmp_path: Path) -> None:
+    network = make(tmp_path).train()
+    add_fused_lm_head(network, outputs=("log_probs", "entropy"))
+    assert not can_pack(network)
+    rows = group(70, [20, 5, 33, 11])
+    (expected, _), (found, _) = (learn(network, rows, columns) for columns in (0, count_shared(rows)))
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
 
 
 def test_nothing_is_shared_where_it_would_save_nothing() -> None:

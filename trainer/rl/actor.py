@@ -17,15 +17,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol
 
-from harness.batching import BatchModel, play_all
+from harness.batching import UNFINISHED, BatchModel, Unfinished, play_all
 from harness.errors import HarnessError, ModelFailure, UsageError
-from harness.models.local.hf import Generate, generate_rows, is_out_of_memory, release_memory
+from harness.models.local.hf import Generate, generate_rows, is_done, is_out_of_memory, release_memory
 from harness.models.local.prompting import Prompt
-from harness.models.local.rows import OUT_OF_CONTEXT, PromptRow, to_reply
+from harness.models.local.rows import OUT_OF_CONTEXT, PromptRow, resume_row, to_reply
 from harness.models.local.tokenizer import ModelTokenizer, cut_at_turn_end, make_renderer
 from harness.rollout import Episode, play_episode_async
 from harness.sandbox import Sandbox
@@ -113,15 +113,19 @@ class RolloutSettings:
 @dataclass(frozen=True, slots=True)
 class Continuation:
     """New tokens of a row, what follows its end included, and with what log-probability each was drawn; () where the
-    sampler does not say."""
+    sampler does not say. Not `finished`: there is more to come, if it is asked for."""
 
     ids: Sequence[int]
     logprobs: Sequence[float | None] = ()
+    finished: bool = True
 
 
-Continue = Callable[[Sequence[PromptRow]], list[Continuation]]
-"""Continues rows together, in the same order: the network itself, or an engine that has its weights
-(trainer.rl.players)."""
+class Continue(Protocol):
+    """Continues rows together, in the same order: the network itself, or an engine that has its weights
+    (trainer.rl.players)."""
+
+    def __call__(self, rows: Sequence[PromptRow], pauses: bool = False) -> list[Continuation]:
+        """With `pauses` it may stop when half of the rows are finished."""
 
 
 def only_ids(continue_rows: Continue) -> Generate:
@@ -146,20 +150,21 @@ class NetworkGenerator:
         self._memory = kv_cache.PrefixCache(kept if kv_cache.has_token_cache(network) else 0)
         self._size = width
 
-    def __call__(self, rows: Sequence[PromptRow]) -> list[Continuation]:
+    def __call__(self, rows: Sequence[PromptRow], pauses: bool = False) -> list[Continuation]:
         """Raises what the network raises, for a row alone."""
         found: list[list[int]] = []
         while len(found) < len(rows):
             some = rows[len(found) : len(found) + self._size]
-            found += self._together(some) or []
-        return list(map(Continuation, found))
+            found += self._together(some, pauses) or []
+        finished = [not pauses or is_done(self._local, row, ids) for row, ids in zip(rows, found, strict=True)]
+        return [Continuation(ids, (), done) for ids, done in zip(found, finished, strict=True)]
 
-    def _together(self, rows: Sequence[PromptRow]) -> list[list[int]] | None:
+    def _together(self, rows: Sequence[PromptRow], pauses: bool) -> list[list[int]] | None:
         """None: memory ran out, and the next try needs less."""
         try:
             # Here and not around a whole rollout: autocast belongs to a thread, and models speak in one of their own.
             with compute_in(self._dtype, str(self._network.device)):
-                return generate_rows(self._network, self._local, rows, self._memory)
+                return generate_rows(self._network, self._local, rows, self._memory, pauses)
         except Exception as error:
             if not is_out_of_memory(error) or (len(rows) == 1 and not self._memory.capacity):
                 raise
@@ -210,8 +215,8 @@ class EpisodeBook:
     def answer(self, row: PromptRow, generated: Sequence[int], logprobs: Sequence[float | None] = ()) -> Reply:
         """The reply that generated tokens are, which are kept."""
         request = row.request
-        ids, _, ended = cut_at_turn_end(self._local, generated[: row.max_new_tokens])
-        episode_tokens = self._episode_tokens[request.task, request.sample.id, request.epoch]
+        ids, _, ended = cut_at_turn_end(self._local, [*row.begun, *generated[: row.max_new_tokens]])
+        episode_tokens = self._episode_tokens[_key(request)]
         episode_tokens.add(ids, request.turn, logprobs)
         episode_tokens.ended = ended
         return to_reply(self._local, row, generated)
@@ -225,12 +230,12 @@ class EpisodeBook:
     def _begin(self, request: ModelRequest) -> tuple[EpisodeTokens, Prompt, list[int], bool]:
         prompt = self._local.prompter.prompt(request)
         episode_tokens = EpisodeTokens(self._local.encode(prompt.text), thinking=prompt.thinking)
-        self._episode_tokens[request.task, request.sample.id, request.epoch] = episode_tokens
+        self._episode_tokens[_key(request)] = episode_tokens
         return episode_tokens, prompt, [], False
 
     def _go_on(self, request: ModelRequest) -> tuple[EpisodeTokens, Prompt, list[int], bool]:
         """The episode so far, and the tokens between its last turn and the next."""
-        episode_tokens = self._episode_tokens[request.task, request.sample.id, request.epoch]
+        episode_tokens = self._episode_tokens[_key(request)]
         spoken = self._spoken(episode_tokens, request.turn - 1)
         between = self._turns.between(request, episode_tokens.ended, spoken)
         return episode_tokens, between.prompt, self._local.encode(between.text), between.rewritten
@@ -250,20 +255,44 @@ class Actor(BatchModel):
         self.width = width
         self._continue = continue_rows
         self._book = EpisodeBook(local)
+        self._paused: dict[Key, tuple[PromptRow, list[float | None]]] = {}
 
     def batch(self, requests: Sequence[ModelRequest]) -> list[Reply | ModelFailure]:
         """One answer a request, in their order, of rows generated together."""
-        rows = list(map(self._book.ask, requests))
-        asked = [row for row in rows if isinstance(row, PromptRow)]
-        said = iter(self._continue(asked))
+        return [answer for answer in self._answer_all(requests, False) if not isinstance(answer, Unfinished)]
+
+    def advance(self, requests: Sequence[ModelRequest]) -> list[Reply | ModelFailure | Unfinished]:
+        """The same, as soon as half of them have their answers."""
+        return self._answer_all(requests, True)
+
+    def _answer_all(self, requests: Sequence[ModelRequest], pauses: bool) -> list[Reply | ModelFailure | Unfinished]:
+        rows = [self._begun(request) or self._book.ask(request) for request in requests]
+        said = iter(self._continue([row for row in rows if isinstance(row, PromptRow)], pauses))
         return [row if isinstance(row, ModelFailure) else self._answer(row, next(said)) for row in rows]
 
-    def _answer(self, row: PromptRow, said: Continuation) -> Reply:
-        return self._book.answer(row, said.ids, said.logprobs)
+    def _begun(self, request: ModelRequest) -> PromptRow | None:
+        """The row of a reply that is gone on with."""
+        row, _ = self._paused.get(_key(request), (None, []))
+        return row if row is not None and row.request.turn == request.turn else None
+
+    def _answer(self, row: PromptRow, said: Continuation) -> Reply | Unfinished:
+        """The reply; or what there is of it is kept until it is asked for again."""
+        key = _key(row.request)
+        _, logprobs = self._paused.pop(key, (row, []))
+        logprobs += said.logprobs
+        if said.finished:
+            return self._book.answer(row, said.ids, logprobs)
+        self._paused[key] = resume_row(row, said.ids), logprobs
+        return UNFINISHED
 
     def pop_tokens(self, key: Key) -> EpisodeTokens:
         """The tokens of an episode that has ended; they are forgotten here. Raises KeyError where nothing was asked."""
+        self._paused.pop(key, None)
         return self._book.pop_tokens(key)
+
+
+def _key(request: ModelRequest) -> Key:
+    return request.task, request.sample.id, request.epoch
 
 
 # --- between two turns -------------------------------------------------------------------------------------------

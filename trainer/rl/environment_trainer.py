@@ -37,7 +37,7 @@ from trainer.run_directory import require_space
 log = logging.getLogger(__name__)
 trl: Any = import_quietly("trl")
 LEARNT = 1e-3
-"""An advantage above this is no rounding."""
+"""An advantage above this, or above this share of the largest, is no rounding."""
 
 
 def project_labelled_only() -> None:
@@ -180,14 +180,15 @@ class EnvironmentTrainer(GuardedTrainer, trl.GRPOTrainer):  # type: ignore[misc]
             release_memory()
 
     def _learning_rows(self, inputs: Mapping[str, Any]) -> list[int]:
-        """The sequences that an update learns from. The others, whose advantage is 0, give no gradient: where nothing
-        but the advantages is learnt from, they need not go through the network. One stays in any case, the shortest,
-        because processes wait for each other's gradients."""
+        """The sequences that an update learns from. The others, whose advantage is 0 or next to it beside the largest,
+        give no gradient: where nothing but advantages is learnt from, they need not go through the network. One stays
+        in any case, the shortest, because processes wait for each other's gradients."""
         settings, advantages = self.setup.settings, inputs["advantages"]
         rows = list(range(len(advantages)))
         if settings.kl or settings.entropy or self.aux_loss_enabled or self.is_fsdp_enabled:
             return rows
-        learns = (advantages.abs().reshape(len(rows), -1).amax(1) > LEARNT).tolist()
+        sizes = advantages.abs().reshape(len(rows), -1).amax(1)
+        learns = (sizes > LEARNT * sizes.max()).tolist()
         length = inputs["completion_mask"].sum(1).tolist()
         return [row for row in rows if learns[row]] or [min(rows, key=lambda row: length[row])]
 
@@ -298,12 +299,13 @@ class EnvironmentTrainer(GuardedTrainer, trl.GRPOTrainer):  # type: ignore[misc]
         columns = given["attention_mask"][places].any(0).nonzero()[:, 0].tolist()
         first, last = columns[0], columns[-1] + 1
         cut = {name: value[places, first:last] for name, value in given.items()}
-        more = {"output_router_logits": True} if routed else {}
+        # Where nothing is said, TRL's head makes a loss of the routers for networks that are configured so.
+        more = {"output_router_logits": routed} if hasattr(self.model.config, "output_router_logits") else {}
         network = self.accelerator.unwrap_model(model)
         shared = count_shared(cut) if self._shares(network) and not routed else 0
         tree = Tree(network, cut, shared) if shared else None
         with self.accelerator.autocast():
-            output = model(**cut, **more, fused_lm_head=True) if tree is None else tree.run(model)
+            output = model(**cut, **more, fused_lm_head=True) if tree is None else tree.run(model, **more)
         found = [output.log_probs, output.entropy]
         if tree is not None:
             found = [None if value is None else tree.unpack(value) for value in found]

@@ -153,7 +153,8 @@ class Engine:
         """The engine keeps what it has read itself."""
         yield self._continue
 
-    def _continue(self, rows: Sequence[PromptRow]) -> list[Continuation]:
+    def _continue(self, rows: Sequence[PromptRow], pauses: bool = False) -> list[Continuation]:
+        """All of them finish: the engine itself lets others in."""
         with as_one_sentence():
             return self._complete(rows) if rows else []
 

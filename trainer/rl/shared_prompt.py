@@ -14,6 +14,7 @@ a row.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -56,6 +57,14 @@ def count_shared(rows: Mapping[str, Tensor]) -> int:
     return shared if shared * (len(ids) - 1) >= SAVED else 0
 
 
+def can_pack(network: Any) -> bool:
+    """Whether several branches may share a row: attention takes a mask of blocks, and tokens are told where they stand
+    and do not count columns."""
+    plain = network.get_base_model() if hasattr(network, "get_base_model") else network
+    told = "position_ids" in inspect.signature(plain.base_model.forward).parameters
+    return told and plain.config._attn_implementation == "sdpa" and not getattr(plain.config, "alibi", False)
+
+
 class Tree:
     """Rows without padding on their left that begin with the same `shared` columns, for `network`."""
 
@@ -64,18 +73,19 @@ class Tree:
         self._root = rows["input_ids"][:1, :shared]
         self._ids, self._labels, seen = (rows[name][:, shared:] for name in ("input_ids", "labels", "attention_mask"))
         self._lengths: list[int] = seen.sum(1).tolist()
-        packs = network.config._attn_implementation == "sdpa"
-        self._bins = pack_branches(self._lengths) if packs else [[row] for row in range(len(self._lengths))]
-        self._seen = None if packs else rows["attention_mask"]
+        self._bins = pack_branches(self._lengths) if can_pack(network) else []
+        self._seen = None
+        if len(self._bins) in (0, len(self._lengths)):  # a row each
+            self._bins, self._seen = [[row] for row in range(len(self._lengths))], rows["attention_mask"]
 
-    def run(self, model: Any) -> Any:
-        """What `model`, which is the network or a wrapper of it, makes of the branches. See `unpack`."""
+    def run(self, model: Any, **more: Any) -> Any:
+        """What `model`, which is the network or a wrapper of it, makes of the branches, told `more`. See `unpack`."""
         cache = DynamicCache(config=self._network.config)
         adapted = hasattr(self._network, "get_base_model")
         remembers = {cache_argument(self._network.get_base_model() if adapted else self._network): cache}
         self._network(input_ids=self._root, **remembers, use_cache=True, logits_to_keep=1)
         cache.batch_repeat_interleave(len(self._bins))
-        return model(**self._branches(), **remembers, fused_lm_head=True)
+        return model(**self._branches(), **remembers, **more, fused_lm_head=True)
 
     def unpack(self, values: Tensor) -> Tensor:
         """(rows, columns behind the shared ones but the first) of what `run` gave by token, 0 where a row has ended."""
@@ -110,9 +120,10 @@ class Tree:
             taken["input_ids"][number, columns] = ids[row, :length]
             taken["labels"][number, columns] = self._labels[row, :length]
             owner[number, columns], place[number, columns] = row, torch.arange(length)
+        owner = owner.to(ids.device)
         own = (owner[:, :, None] == owner[:, None, :]).tril()
-        mask = torch.cat([torch.ones((*size, shared), dtype=torch.bool), own], dim=2)[:, None]
-        return {**taken, "position_ids": (place + shared).to(ids.device), "attention_mask": mask.to(ids.device)}
+        mask = torch.cat([own.new_ones((*size, shared)), own], dim=2)[:, None]
+        return {**taken, "position_ids": (place + shared).to(ids.device), "attention_mask": mask}
 
 
 def pack_branches(lengths: Sequence[int]) -> list[list[int]]:

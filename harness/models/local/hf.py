@@ -27,11 +27,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.batching import BatchModel
+from harness.batching import UNFINISHED, BatchModel, Unfinished
 from harness.errors import ModelFailure, UsageError
 from harness.models import ModelOptions
 from harness.models.local import call_gate
 from harness.models.local.adapter import add_adapter
+from harness.models.local.decoding import GumbelNoise, RowStoppingCriteria
 from harness.models.local.folder import GGUF, ModelFolder, check_folder
 from harness.models.local.options import batch_width, check_args
 from harness.models.local.packages import (
@@ -41,7 +42,7 @@ from harness.models.local.packages import (
     import_quietly,
     set_library_defaults,
 )
-from harness.models.local.rows import PromptRow, refuse_after_close, to_reply, to_row
+from harness.models.local.rows import PromptRow, refuse_after_close, resume_row, to_reply, to_row
 from harness.models.local.tokenizer import ModelTokenizer, has_stop_string, open_tokenizer
 from harness.types import SAMPLING_OPTIONS, JSONObject, Model, ModelRequest, Reasoning, Reply, Usage
 
@@ -57,10 +58,9 @@ DTYPES = ("auto", "float32", "bfloat16", "float16")
 DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
 OUT_OF_MEMORY = re.compile(r"out of memory|can't allocate memory|not enough memory", re.IGNORECASE)
 
-PENALTIES = frozenset({"presence_penalty", "frequency_penalty", "repetition_penalty"})
-
-Generate = Callable[[Sequence[PromptRow]], list[list[int]]]
-"""Continues rows together: new token ids a row, in the same order; what follows a row's end is padding."""
+Generate = Callable[..., list[list[int]]]
+"""Continues rows together: new token ids a row, in the same order; what follows a row's end is padding. One that can
+stop when half of them are done takes `pauses`."""
 
 
 def ready(environ: Mapping[str, str]) -> str | None:
@@ -104,7 +104,7 @@ def play_folder(
     load = functools.cache(functools.partial(load_weights, local, dtype, device))
     generate = make_generate(local, load, width)
     if gate is None:
-        return HFModel(local.folder.name, local, width, settings, generate)
+        return HFModel(local.folder.name, local, width, settings, generate, pauses=True)
     return HFModel(local.folder.name, local, width, settings | gate.identity, generate, gate.at(local, load))
 
 
@@ -127,6 +127,8 @@ def resolve_device(name: str, dtype: str, device: str) -> tuple[str, str]:
 class HFModel(BatchModel):
     """A network that answers up to `width` requests together."""
 
+    patience = 0.1
+
     def __init__(
         self,
         name: str,
@@ -135,6 +137,7 @@ class HFModel(BatchModel):
         settings: Mapping[str, object],
         generate: Generate,
         gate: call_gate.NetworkGate | None = None,
+        pauses: bool = False,
     ) -> None:
         self.name = name
         self.width = width
@@ -145,6 +148,8 @@ class HFModel(BatchModel):
         self._generate = generate
         self._gate = gate
         self._size = width
+        self._pauses = pauses
+        self._paused: dict[tuple[str, str, int, int], PromptRow] = {}
 
     @property
     def local(self) -> ModelTokenizer:
@@ -162,14 +167,23 @@ class HFModel(BatchModel):
 
     def batch(self, requests: Sequence[ModelRequest]) -> list[Reply | ModelFailure]:
         """One answer a request, in the same order. Raises UsageError where the weights cannot be loaded."""
-        answers: list[Reply | ModelFailure | PromptRow] = [self._to_row(request) for request in requests]
+        return [answer for answer in self._answer_all(requests) if not isinstance(answer, Unfinished)]
+
+    def advance(self, requests: Sequence[ModelRequest]) -> list[Reply | ModelFailure | Unfinished]:
+        """The same, as soon as half of them have their answers."""
+        return self._answer_all(requests, **({"pauses": True} if self._pauses else {}))
+
+    def _answer_all(self, requests: Sequence[ModelRequest], **pauses: bool) -> list[Reply | ModelFailure | Unfinished]:
+        asked = set(map(_reply_key, requests))
+        self._paused = {key: row for key, row in self._paused.items() if key in asked}  # the others were given up
+        answers: list[Reply | ModelFailure | Unfinished | PromptRow] = [self._to_row(request) for request in requests]
         places = [place for place, row in enumerate(answers) if isinstance(row, PromptRow)]
         # Longest first: where memory runs out at all, it runs out at once.
         places.sort(key=lambda place: len(answers[place].ids), reverse=True)  # type: ignore[union-attr]
         while places:
             size = min(self._size, len(places))
             rows = [row for place in places[:size] if isinstance(row := answers[place], PromptRow)]
-            results = self._together(rows)
+            results = self._together(rows, **pauses)
             if results is not None:
                 for place, result in zip(places[:size], results, strict=True):
                     answers[place] = result
@@ -179,12 +193,23 @@ class HFModel(BatchModel):
     def close(self) -> None:
         """Lets go of the weights."""
         self._generate, self._gate = refuse_after_close, None
+        self._paused.clear()
         gc.collect()
 
     def _to_row(self, request: ModelRequest) -> PromptRow | ModelFailure:
         """A request as token ids, and as a gate decides; one that it has no memory for is a failure."""
         row = to_row(self._local, request)
-        if self._gate is None or isinstance(row, ModelFailure):
+        if isinstance(row, ModelFailure):
+            return row
+        begun = self._paused.pop(_reply_key(request), None)
+        # Of an episode that is played again, the tools may have said something else.
+        if (
+            begun is not None
+            and begun.ids[: -len(begun.begun)] == row.ids
+            and begun.request.sampling == request.sampling
+        ):
+            return begun
+        if self._gate is None:
             return row
         try:
             return self._gate.decide(row)
@@ -195,10 +220,12 @@ class HFModel(BatchModel):
         release_memory()
         return self._fail_without_memory(row, trouble)
 
-    def _together(self, rows: Sequence[PromptRow]) -> list[Reply | ModelFailure] | None:
+    def _together(
+        self, rows: Sequence[PromptRow], **pauses: bool
+    ) -> Sequence[Reply | ModelFailure | Unfinished] | None:
         """Answers of rows that are generated together; None: memory ran out, and the next try takes fewer."""
         try:
-            return self._answer(rows)
+            return self._answer(rows, **pauses)
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
@@ -211,19 +238,30 @@ class HFModel(BatchModel):
         log.warning("%s: out of memory with %d rows; from now on %d at once", self.name, len(rows), self._size)
         return None
 
-    def _answer(self, rows: Sequence[PromptRow]) -> list[Reply | ModelFailure]:
+    def _answer(self, rows: Sequence[PromptRow], **pauses: bool) -> list[Reply | Unfinished]:
         """Answers of rows; some are written twice, where a gate decides behind their reasoning."""
-        generated = self._generate(rows)
+        generated = self._generate(rows, **pauses)
         if self._gate is not None:
             rows = [self._gate.revise(row, ids) for row, ids in zip(rows, generated, strict=True)]
             if anew := [place for place, row in enumerate(rows) if row.anew]:
                 for place, ids in zip(anew, self._generate([rows[place] for place in anew]), strict=True):
                     generated[place] = ids
-        return [to_reply(self._local, row, ids) for row, ids in zip(rows, generated, strict=True)]
+        return [self._finish(row, ids, **pauses) for row, ids in zip(rows, generated, strict=True)]
+
+    def _finish(self, row: PromptRow, ids: Sequence[int], pauses: bool = False) -> Reply | Unfinished:
+        """The reply; or what there is of it is kept until it is asked for again."""
+        if pauses and not is_done(self._local, row, ids):
+            self._paused[_reply_key(row.request)] = resume_row(row, ids)
+            return UNFINISHED
+        return to_reply(self._local, row, ids)
 
     def _fail_without_memory(self, row: PromptRow, trouble: str) -> ModelFailure:
         text = f"{self.name}: out of memory for a single prompt of {len(row.ids)} tokens: {trouble}"
         return ModelFailure(text, outcome="infrastructure_error", stop="out_of_memory", usage=Usage(requests=1))
+
+
+def _reply_key(request: ModelRequest) -> tuple[str, str, int, int]:
+    return request.task, request.sample.id, request.epoch, request.turn
 
 
 def is_out_of_memory(error: Exception) -> bool:
@@ -254,20 +292,20 @@ def make_generate(local: ModelTokenizer, load: Callable[[], Any], width: int) ->
 
     kept: list[PrefixCache] = []
 
-    def generate(rows: Sequence[PromptRow]) -> list[list[int]]:
+    def generate(rows: Sequence[PromptRow], pauses: bool = False) -> list[list[int]]:
         model = load()
         if not kept:
             kept.append(kv_cache.PrefixCache(width if kv_cache.has_token_cache(model) else 0))
         (memory,) = kept
         try:
-            return generate_rows(model, local, rows, memory)
+            return generate_rows(model, local, rows, memory, pauses)
         except Exception as error:
             if not memory.capacity or not is_out_of_memory(error):
                 raise
         log.warning("%s: out of memory; what was kept of earlier turns is let go", local.folder.name)
         memory.clear()
         release_memory()
-        return generate_rows(model, local, rows, memory)
+        return generate_rows(model, local, rows, memory, pauses)
 
     return generate
 
@@ -345,12 +383,17 @@ def check_fit(name: str, found: Mapping[str, Any]) -> None:
 
 
 def generate_rows(
-    model: Any, local: ModelTokenizer, rows: Sequence[PromptRow], memory: PrefixCache | None = None
+    model: Any,
+    local: ModelTokenizer,
+    rows: Sequence[PromptRow],
+    memory: PrefixCache | None = None,
+    pauses: bool = False,
 ) -> list[list[int]]:
     """New tokens of each row, generated together with left padding; `memory` is what is known of their episodes.
 
     Whenever half of the rows are done, they leave the batch and the others go on with their cache: one reply that runs
-    to its limit would otherwise cost as much as if all did.
+    to its limit would otherwise cost as much as if all did. With `pauses` the others stop there too, where `memory`
+    keeps what was read of them, so that who asks can let more rows join them (is_done tells which, resume_row how).
     """
     import torch
 
@@ -368,6 +411,7 @@ def generate_rows(
     quiet = torch.no_grad() if torch.is_autocast_enabled(model.device.type) else torch.inference_mode()
     with quiet, attention.decoding_attention(model):
         cache = kv_cache.prefill_cache(model, rows, memory)
+        pauses = pauses and cache is not None and memory.capacity > 0
         while live:
             output = model.generate(
                 input_ids=ids,
@@ -386,9 +430,11 @@ def generate_rows(
                 generated[place] = new
                 if not is_done(local, rows[place], new):
                     left.append(index)
-                elif cache is not None:
+                elif cache is not None and not pauses:
                     memory.store(rows[place], new, cache, index, longest - len(rows[place].ids))
-            if cache is None or not left:
+            if cache is not None and pauses:
+                memory.take_over(rows, generated, cache, [longest - len(row.ids) for row in rows])
+            if cache is None or not left or pauses:
                 break
             chosen = torch.tensor(left, device=model.device)
             cache.batch_select_indices(chosen)
@@ -401,86 +447,5 @@ def generate_rows(
 
 def is_done(local: ModelTokenizer, row: PromptRow, new: Sequence[int]) -> bool:
     """Whether a row has its limit, an end of the turn, or a stop string of the format."""
-    return (
-        len(new) >= row.max_new_tokens or any(end in new for end in local.end_token_ids) or has_stop_string(local, new)
-    )
-
-
-class GumbelNoise:
-    """Sampling that a batch does not change: logits / temperature + Gumbel noise, of which the greatest is taken.
-
-    That is a draw from the softmax (the Gumbel-max trick). The noise of a token is a function of its row's seed, of how
-    many tokens the row has had and of the token alone, computed where the logits are (see decoding.exponential_waits).
-    Penalties come before and filters between the two. Rows of temperature 0 keep their logits, apart from penalties.
-    """
-
-    def __init__(self, rows: Sequence[PromptRow]) -> None:
-        self._longest = max(len(row.ids) for row in rows)
-        self._rows = list(rows)
-
-    @property
-    def any(self) -> bool:
-        """Whether any row is drawn at all, or has other logits than the network's."""
-        samplings = [row.request.sampling for row in self._rows]
-        return any(sampling.temperature > 0 or sampling.options for sampling in samplings)
-
-    def select(self, places: Sequence[int]) -> None:
-        """Goes on with some of the rows."""
-        self._rows = [self._rows[place] for place in places]
-
-    def __call__(self, input_ids: Any, scores: Any) -> Any:
-        """Scores of shape (rows, vocabulary) with noise, in float32."""
-        import torch
-
-        from harness.models.local.decoding import exponential_waits, keep_likely, penalise
-
-        noisy, drawn = scores.float(), list[int]()
-        for place, row in enumerate(self._rows):
-            sampling = row.request.sampling
-            if PENALTIES & set(sampling.options):
-                written = input_ids[place, self._longest :]
-                written = torch.cat([written.new_tensor(row.written), written])
-                noisy[place] = penalise(noisy[place], row.ids, written, sampling)
-            if sampling.temperature > 0:
-                noisy[place] = keep_likely(noisy[place] / sampling.temperature, sampling)
-                drawn.append(place)
-        if drawn:
-            seeds = [self._rows[place].seed for place in drawn]
-            waits = exponential_waits(seeds, input_ids.shape[1] - self._longest, noisy.shape[1], noisy.device)
-            noisy[drawn] -= waits.log()
-        return noisy
-
-
-class RowStoppingCriteria:
-    """Ends a row at its own token limit, or when a stop string of the format is among its last tokens; with `pauses`
-    ends them all when half are done.
-
-    It only saves time: what a row's reply is, is cut out of its tokens afterwards.
-    """
-
-    LAST = 16
-    """Tokens that are decoded to look for a stop string."""
-
-    def __init__(self, local: ModelTokenizer, rows: Sequence[PromptRow], start: int, pauses: bool) -> None:
-        import torch
-
-        self._local = local
-        self._start = start
-        self._pauses = pauses
-        self._rooms = torch.tensor([row.max_new_tokens for row in rows])
-        self._ends = torch.tensor(local.end_token_ids)
-        self._done = torch.zeros(len(rows), dtype=torch.bool)
-
-    def __call__(self, input_ids: Any, scores: Any, **more: Any) -> Any:
-        """Which rows are done, as a boolean tensor of shape (rows,)."""
-        import torch
-
-        # Not the last token alone: on some devices the check comes some tokens late.
-        last = input_ids[:, max(self._start, input_ids.shape[1] - self.LAST) :].cpu()
-        self._done |= self._rooms <= input_ids.shape[1] - self._start
-        self._done |= torch.isin(last, self._ends).any(dim=1)
-        if self._local.format.stop:
-            self._done |= torch.tensor([has_stop_string(self._local, ids) for ids in last.tolist()])
-        if self._pauses and 2 * int(self._done.sum()) >= len(self._done):
-            return torch.ones_like(self._done).to(input_ids.device)
-        return self._done.to(input_ids.device)
+    ended = len(new) >= row.max_new_tokens or any(end in new for end in local.end_token_ids)
+    return ended or has_stop_string(local, [*row.begun, *new])

@@ -66,7 +66,25 @@ class PrefixCache:
         if not self.capacity:
             return
         layers = [(keys.clone(), values.clone()) for keys, values in _row(cache, index, start, None)]
-        self._kept[_key(row)] = CachedPrefix((*row.ids, *generated)[: layers[0][0].shape[1]], layers)
+        self._keep(row, CachedPrefix((*row.ids, *generated)[: layers[0][0].shape[1]], layers))
+
+    def take_over(
+        self, rows: Sequence[PromptRow], generated: Sequence[Sequence[int]], cache: Cache, starts: Sequence[int]
+    ) -> None:
+        """Keeps all rows of a cache, which is used up, layer by layer: the batch would otherwise be in memory twice."""
+        layers: list[LayerStates] = [[] for _ in rows]
+        length = 0
+        for layer in cache.layers:
+            states: Any = layer
+            for index, start in enumerate(starts):
+                layers[index].append((states.keys[index, :, start:].clone(), states.values[index, :, start:].clone()))
+            length = states.keys.shape[2]
+            states.drop()
+        for row, new, start, kept in zip(rows, generated, starts, layers, strict=True):
+            self._keep(row, CachedPrefix((*row.ids, *new)[: length - start], kept))
+
+    def _keep(self, row: PromptRow, past: CachedPrefix) -> None:
+        self._kept[_key(row)] = past
         while len(self._kept) > self.capacity:
             del self._kept[next(iter(self._kept))]
 
@@ -116,6 +134,10 @@ class PreallocatedLayer(DynamicLayer):  # type: ignore[no-untyped-call]
         """Goes on with some of the rows, and lets go of the others."""
         super().batch_select_indices(indices)
         self._rooms = self.keys, self.values
+
+    def drop(self) -> None:
+        """Lets go of all: nothing is asked of it any more."""
+        self.keys = self.values = self._rooms = USED_UP
 
     def fill(self, keys: torch.Tensor, values: torch.Tensor, length: int) -> None:
         """Begins with the first `length` tokens of these states; what is behind them is room."""

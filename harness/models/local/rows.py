@@ -24,7 +24,8 @@ class PromptRow:
 
     `begun`: the last of its ids are the reply's first; `thought`: so many of these the network wrote itself. `anew`: it
     has written a reply before, of which only that counts. `silent`: the reply is kept from calling. `note`: what the
-    record is to say of the turn. All of these are a gate's (harness/models/local/call_gate.py).
+    record is to say of the turn. All of these are a gate's (harness/models/local/call_gate.py), but for a reply that is
+    gone on with (resume_row), of which so many of its ids were `drawn` by its seed.
     """
 
     request: ModelRequest
@@ -36,6 +37,7 @@ class PromptRow:
     anew: bool = False
     silent: bool = False
     note: str | None = None
+    drawn: int = 0
 
     @property
     def seed(self) -> int:
@@ -63,6 +65,19 @@ def to_row(local: ModelTokenizer, request: ModelRequest) -> PromptRow | ModelFai
         text = f"the prompt has {len(ids)} tokens, and the model's context {context}"
         return ModelFailure(f"{local.folder.name}: {text}", outcome="token_limit", stop=OUT_OF_CONTEXT)
     return PromptRow(request, prompt, tuple(ids), room)
+
+
+def resume_row(row: PromptRow, generated: Sequence[int]) -> PromptRow:
+    """The rest of a row that has so much of its reply, all of which the network wrote; it may be interrupted again."""
+    written = tuple(generated)
+    return replace(
+        row,
+        ids=(*row.ids, *written),
+        max_new_tokens=row.max_new_tokens - len(written),
+        begun=(*row.begun, *written),
+        thought=row.thought + len(written),
+        drawn=row.drawn + len(written),
+    )
 
 
 def to_reply(local: ModelTokenizer, row: PromptRow, generated: Sequence[int]) -> Reply:
