@@ -98,15 +98,15 @@ def play(plan: Plan, folder: Path, width: int) -> tuple[float, float, Calls]:
 def clocked(model: HFModel) -> Sequence[float]:
     """A list that grows by the seconds of every call of the network."""
     seconds: list[float] = []
-    batch = model.batch
+    advance = model.advance
 
     def timed(requests: Sequence[ModelRequest]) -> Any:
         started = time.perf_counter()
-        answers = batch(requests)
+        answers = advance(requests)
         seconds.append(time.perf_counter() - started)
         return answers
 
-    model.batch = timed  # type: ignore[method-assign]
+    model.advance = timed  # type: ignore[method-assign]
     return seconds
 
 

@@ -181,11 +181,11 @@ def test_what_was_read_is_kept_and_memory_that_runs_out_costs_time_only(model, t
     expected = [one.ids for one in play(model, towns)[1]]
     generate, sizes = hf.generate_rows, []
 
-    def scarce(network, local, rows, memory):
+    def scarce(network, local, rows, *more):
         sizes.append(len(rows))
         if len(rows) > 2:
             raise RuntimeError("out of memory")
-        return generate(network, local, rows, memory)
+        return generate(network, local, rows, *more)
 
     monkeypatch.setattr(actor, "generate_rows", scarce)
     assert [one.ids for one in play(model, towns)[1]] == expected
