@@ -413,6 +413,7 @@ def generate_rows(
         cache = kv_cache.prefill_cache(model, rows, memory)
         pauses = pauses and cache is not None and memory.capacity > 0
         while live:
+            stop = RowStoppingCriteria(local, [rows[place] for place in live], longest, cache is not None)
             output = model.generate(
                 input_ids=ids,
                 attention_mask=mask,
@@ -420,9 +421,7 @@ def generate_rows(
                 max_new_tokens=max(rows[place].max_new_tokens for place in live) - (ids.shape[1] - longest),
                 use_cache=True,
                 logits_processor=[one for one in (noise, ban) if one.any],
-                stopping_criteria=[
-                    RowStoppingCriteria(local, [rows[place] for place in live], longest, cache is not None)
-                ],
+                stopping_criteria=[stop],
                 return_dict_in_generate=True,
             )
             left = []
