@@ -115,6 +115,17 @@ def test_a_draw_does_not_depend_on_the_batch(
     assert chatter.batch(requests)[min(place, len(others))] == chatter(mine)
 
 
+def stopping_at(stop: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> hf.HFModel:
+    """A model whose format ends turns by a stop string."""
+    network = model(folder)
+    local = replace(network._local, format=Hermes(stop=(stop,)))
+    monkeypatch.setattr(network, "_local", local)
+    monkeypatch.setattr(
+        network, "_generate", hf.make_generate(local, lambda: hf.load_weights(local, "float32", "cpu"), 8)
+    )
+    return network
+
+
 # --- replies that are gone on with -------------------------------------------------------------------------------
 
 
@@ -213,12 +224,7 @@ def test_memory_that_runs_out_between_the_parts_changes_no_reply(
 @pytest.mark.parametrize("place", range(1, 6))
 def test_a_stop_string_in_two_parts_ends_a_row(learned: Path, place: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """The other row ends within the stop string of this one."""
-    network = model(learned)
-    stopping = replace(network._local, format=Hermes(stop=('"town": "Corrie',)))
-    monkeypatch.setattr(network, "_local", stopping)
-    monkeypatch.setattr(
-        network, "_generate", hf.make_generate(stopping, lambda: hf.load_weights(stopping, "float32", "cpu"), 8)
-    )
+    network = stopping_at('"town": "Corrie', learned, monkeypatch)
     whole = network(first())
     assert whole.finish_reason == "stop"
     left = whole.usage.output_tokens - place
@@ -297,12 +303,7 @@ def test_a_prompt_that_does_not_fit_is_a_token_limit_of_its_own_episode(chatter:
 
 
 def test_a_stop_string_of_the_format_ends_a_row(learned: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    network = model(learned)
-    stopping = replace(network._local, format=Hermes(stop=("Corrie",)))
-    monkeypatch.setattr(network, "_local", stopping)
-    monkeypatch.setattr(
-        network, "_generate", hf.make_generate(stopping, lambda: hf.load_weights(stopping, "float32", "cpu"), 8)
-    )
+    network = stopping_at("Corrie", learned, monkeypatch)
     reply = network(first())
     assert reply.usage.output_tokens < 20
     assert reply.message.raw == '<tool_call>\n{"name": "population", "arguments": {"town": "'

@@ -167,13 +167,13 @@ class HFModel(BatchModel):
 
     def batch(self, requests: Sequence[ModelRequest]) -> list[Reply | ModelFailure]:
         """One answer a request, in the same order. Raises UsageError where the weights cannot be loaded."""
-        return [answer for answer in self._answer_all(requests) if not isinstance(answer, Unfinished)]
+        return [answer for answer in self._answer_all(requests, False) if not isinstance(answer, Unfinished)]
 
     def advance(self, requests: Sequence[ModelRequest]) -> list[Reply | ModelFailure | Unfinished]:
         """The same, as soon as half of them have their answers."""
-        return self._answer_all(requests, **({"pauses": True} if self._pauses else {}))
+        return self._answer_all(requests, self._pauses)
 
-    def _answer_all(self, requests: Sequence[ModelRequest], **pauses: bool) -> list[Reply | ModelFailure | Unfinished]:
+    def _answer_all(self, requests: Sequence[ModelRequest], pauses: bool) -> list[Reply | ModelFailure | Unfinished]:
         asked = set(map(_reply_key, requests))
         self._paused = {key: row for key, row in self._paused.items() if key in asked}  # the others were given up
         answers: list[Reply | ModelFailure | Unfinished | PromptRow] = [self._to_row(request) for request in requests]
@@ -183,7 +183,7 @@ class HFModel(BatchModel):
         while places:
             size = min(self._size, len(places))
             rows = [row for place in places[:size] if isinstance(row := answers[place], PromptRow)]
-            results = self._together(rows, **pauses)
+            results = self._together(rows, pauses)
             if results is not None:
                 for place, result in zip(places[:size], results, strict=True):
                     answers[place] = result
@@ -220,12 +220,10 @@ class HFModel(BatchModel):
         release_memory()
         return self._fail_without_memory(row, trouble)
 
-    def _together(
-        self, rows: Sequence[PromptRow], **pauses: bool
-    ) -> Sequence[Reply | ModelFailure | Unfinished] | None:
+    def _together(self, rows: Sequence[PromptRow], pauses: bool) -> Sequence[Reply | ModelFailure | Unfinished] | None:
         """Answers of rows that are generated together; None: memory ran out, and the next try takes fewer."""
         try:
-            return self._answer(rows, **pauses)
+            return self._answer(rows, pauses)
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
@@ -238,17 +236,17 @@ class HFModel(BatchModel):
         log.warning("%s: out of memory with %d rows; from now on %d at once", self.name, len(rows), self._size)
         return None
 
-    def _answer(self, rows: Sequence[PromptRow], **pauses: bool) -> list[Reply | Unfinished]:
+    def _answer(self, rows: Sequence[PromptRow], pauses: bool) -> list[Reply | Unfinished]:
         """Answers of rows; some are written twice, where a gate decides behind their reasoning."""
-        generated = self._generate(rows, **pauses)
+        generated = self._generate(rows, pauses=True) if pauses else self._generate(rows)
         if self._gate is not None:
             rows = [self._gate.revise(row, ids) for row, ids in zip(rows, generated, strict=True)]
             if anew := [place for place, row in enumerate(rows) if row.anew]:
                 for place, ids in zip(anew, self._generate([rows[place] for place in anew]), strict=True):
                     generated[place] = ids
-        return [self._finish(row, ids, **pauses) for row, ids in zip(rows, generated, strict=True)]
+        return [self._finish(row, ids, pauses) for row, ids in zip(rows, generated, strict=True)]
 
-    def _finish(self, row: PromptRow, ids: Sequence[int], pauses: bool = False) -> Reply | Unfinished:
+    def _finish(self, row: PromptRow, ids: Sequence[int], pauses: bool) -> Reply | Unfinished:
         """The reply; or what there is of it is kept until it is asked for again."""
         if pauses and not is_done(self._local, row, ids):
             self._paused[_reply_key(row.request)] = resume_row(row, ids)
